@@ -1,0 +1,55 @@
+# The two commands of a newcomer are `make demo` and `make test`; both set up what they need.
+# PYTHON chooses the interpreter, VENV the folder; CI runs the tests again with other pairs of them.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+
+.PHONY: demo test test-quick test-pythons soak coverage lint format types architecture docs bench bench-check check clean
+
+# Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
+$(READY): pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install -q --editable . --group test --group check
+	@touch $@
+
+demo: $(READY)
+	$(BIN)/python -m examples.demo
+
+test: $(READY)
+	$(BIN)/python -X dev -m pytest -q -m "not soak"
+
+test-quick: $(READY)
+	$(BIN)/python -X dev -m pytest -q -m "not soak and not slow"
+
+# Every other Python that stands ready here, each in a folder of its own.
+test-pythons:
+	.ci/pythons
+
+# Minutes, not seconds: never a part of `make test`.
+soak: $(READY)
+	$(BIN)/python -m pytest -q -m soak
+
+coverage: $(READY)
+	.ci/coverage $(BIN)/python
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+types: $(READY)
+	$(BIN)/mypy
+	$(BIN)/pyright --pythonpath $(BIN)/python
+
+architecture: $(READY)
+	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+check: lint types architecture
+
+clean:
+	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build
