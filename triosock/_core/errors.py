@@ -1,0 +1,84 @@
+"""Who must act: the caller, the peer, or the machine.
+
+Rules of this file:
+
+1. A wrong argument is a `TypeError` or a `ValueError`, raised at the call that made the mistake. No class here stands for it.
+2. What the *stream* can do wrong is told in trio's words, so that code written for any trio stream works here too:
+   `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away), `trio.BusyResourceError`
+   (two of your tasks at once).
+3. The classes below are for what trio has no word for. Each says by its parent who can do something about it::
+
+    TriosockError                 abstract
+    ├── PeerError                 abstract: the other side broke a rule; its connection ends, the server goes on
+    │   ├── FrameTooLarge         more bytes than `max_bytes` without the end of a line or frame
+    │   ├── FrameMalformed        bytes that are no frame at all
+    │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
+    │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
+    │   ├── HandshakeFailed       TLS could not be agreed on
+    │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
+    └── MachineError              abstract: the operating system refused
+        └── AddressUnavailable    also OSError: the address cannot be listened on; the text says why and what to do
+"""
+
+from __future__ import annotations
+
+import trio
+
+
+class TriosockError(Exception):
+    """The root of all errors that triosock itself defines. Abstract: only its leaves are raised."""
+
+    def __new__(cls, *args: object, **kwargs: object) -> TriosockError:
+        if cls in _ABSTRACT:
+            raise TypeError(f"{cls.__name__} is abstract: raise one of its subclasses")
+        return super().__new__(cls)
+
+
+class PeerError(TriosockError):
+    """The peer broke a rule of the protocol. Left uncaught it ends that connection, and no other."""
+
+
+class MachineError(TriosockError):
+    """The operating system refused what was asked of it."""
+
+
+class FrameTooLarge(PeerError):
+    """A line or frame went over its limit. `max_bytes` is that limit; the stream cannot be read on in step."""
+
+    def __init__(self, what: str, max_bytes: int) -> None:
+        super().__init__(f"the peer sent a {what} of more than {max_bytes} bytes (max_bytes={max_bytes})")
+        self.max_bytes = max_bytes
+
+
+class FrameMalformed(PeerError):
+    """The bytes at hand cannot be the beginning of a frame; the text says what was wanted."""
+
+
+class Incomplete(PeerError):
+    """The stream ended where more was due. `partial` holds the bytes that did come."""
+
+    def __init__(self, what: str, partial: bytes) -> None:
+        super().__init__(f"the peer ended the stream inside {what}, after {len(partial)} bytes of it")
+        self.partial = partial
+
+
+class ProxyHeaderError(PeerError):
+    """A PROXY protocol header was due and did not come, or is not one."""
+
+
+class HandshakeFailed(PeerError):
+    """The TLS handshake failed; `__cause__` is what the ssl module said."""
+
+
+class RequestTimedOut(PeerError, trio.TooSlowError):
+    """The deadline of an `async with conn.request():` block was over before its end."""
+
+
+class AddressUnavailable(MachineError, OSError):
+    """The address cannot be listened on: in use, not ours, too long, or not allowed. `errno` is the system's."""
+
+    def __init__(self, errno: int | None, message: str) -> None:
+        super().__init__(errno, message)
+
+
+_ABSTRACT = frozenset({TriosockError, PeerError, MachineError})

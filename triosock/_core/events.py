@@ -1,0 +1,320 @@
+"""What happened: frozen event classes, the Observer protocol, and the Emitter that brings one to the other.
+
+Rules of this file:
+
+1. Nothing is logged or measured here; consumers live in `triosock.observe` and see only what stands in this file.
+2. An event that nobody wants is not even made: `emit` is given the class and the fields, and looks first.
+3. An observer cannot hurt a server: one that raises is taken off, and the others are told by `ObserverFailed`.
+4. The words of `Cause` are the same in closing events, counters, reports and in trio's own cancel reasons.
+"""
+
+from __future__ import annotations
+
+import enum
+import sys
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
+
+import attrs
+
+from .address import Address
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+class Cause(str, enum.Enum):
+    """Why a connection or request ended."""
+
+    #: The handler returned.
+    FINISHED = "finished"
+    #: The handler raised an exception that was not the peer's doing.
+    FAILED = "failed"
+    #: The peer went away in the middle, or broke a rule of the protocol.
+    PEER = "peer"
+    #: Still busy when the grace of a drain was over.
+    DRAIN = "drain deadline"
+    #: `Timeouts.idle` was over.
+    IDLE = "idle"
+    #: `Timeouts.request` was over.
+    REQUEST = "request"
+    #: `Timeouts.send` was over.
+    SEND = "send"
+    #: `Timeouts.handshake` was over, or the handshake failed.
+    HANDSHAKE = "handshake"
+    #: A cancellation from around the server.
+    PARENT = "parent"
+    #: One too many for `Limits`: served by the overflow handler, if there is one, and closed.
+    OVERFLOW = "overflow"
+
+    def __str__(self) -> str:
+        return self.value
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """What all events say: the name of the `server`, and the `time` in seconds of trio's clock (`trio.current_time`)."""
+
+    server: str
+    time: float
+
+
+@attrs.frozen(kw_only=True)
+class ConnectionEvent(Event):
+    """What all events of one connection say: its number (`connection`, unique in its server) and its `peer`."""
+
+    connection: int
+    peer: Address
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerStarted(Event):
+    """The server is listening on `addresses`; `started()` is about to be called."""
+
+    addresses: tuple[Address, ...]
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerSuspended(Event):
+    """`suspend()`: nothing is accepted until `resume()`; the kernel's queue holds those who come."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerResumed(Event):
+    """`resume()`: accepting again."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ListenerClosed(Event):
+    """The listener on `address` is closed, by the end of the server or by somebody else."""
+
+    address: Address
+
+
+@final
+@attrs.frozen(kw_only=True)
+class AcceptFailed(Event):
+    """`accept` failed with `error` on `address`; `action` is "go on", "back off" (for `delay` seconds), "end" or "crash"."""
+
+    address: Address
+    error: BaseException
+    action: str
+    delay: float = 0.0
+
+
+@final
+@attrs.frozen(kw_only=True)
+class LimitReached(Event):
+    """`max_connections` are being served: what comes now waits or is turned away, until one of them ends."""
+
+    active: int
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Refused(Event):
+    """A connection was turned away. `reason`: "connections", "peer", "network" (which limit), "overflow" (farewells), "drain"."""
+
+    peer: Address
+    reason: str
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ConnectionOpened(ConnectionEvent):
+    """Accepted and counted; its task is about to start. `local` is the address that the peer connected to."""
+
+    local: Address
+
+
+@final
+@attrs.frozen(kw_only=True)
+class HandshakeFinished(ConnectionEvent):
+    """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the header named."""
+
+    duration: float
+    tls_version: str | None = None
+    cipher: str | None = None
+    alpn: str | None = None
+
+
+@final
+@attrs.frozen(kw_only=True)
+class HandshakeRefused(ConnectionEvent):
+    """PROXY header or TLS handshake failed with `error`, or took too long (`error` is then None). The connection is closed."""
+
+    error: BaseException | None
+
+
+@final
+@attrs.frozen(kw_only=True)
+class RequestStarted(ConnectionEvent):
+    """The first byte of a request is here, or a block `conn.request()` was entered."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class RequestFinished(ConnectionEvent):
+    """The request is done, `duration` seconds after it started; `cause` says how it ended."""
+
+    duration: float
+    cause: Cause = Cause.FINISHED
+
+
+@final
+@attrs.frozen(kw_only=True)
+class HandlerFailed(ConnectionEvent):
+    """The handler raised `error`; its connection is closed, the server goes on."""
+
+    error: BaseException
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ConnectionClosed(ConnectionEvent):
+    """The connection is closed and no longer counted.
+
+    `cause` says why; `received` and `sent` are bytes of the stream (of the plain text under TLS), `duration` seconds.
+    """
+
+    cause: Cause
+    received: int
+    sent: int
+    duration: float
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DrainStarted(Event):
+    """Nothing new is taken; `active` connections are being served, `idle` of them idle, and have `grace` seconds."""
+
+    grace: float
+    active: int
+    idle: int
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DrainFinished(Event):
+    """The drain is over. The numbers are those of the `DrainReport`."""
+
+    finished: int
+    failed: int
+    cancelled: int
+    refused: int
+    duration: float
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerClosed(Event):
+    """Nothing of the server is left: no task, no socket, no file."""
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ObserverFailed(Event):
+    """`observer` raised `error`, and was taken off."""
+
+    observer: Observer
+    error: Exception
+
+
+@runtime_checkable
+class Observer(Protocol):
+    """Whoever wants to know: one method. A class attribute `wants`, a tuple of event classes, narrows what it is given."""
+
+    def on_event(self, event: Event, /) -> None:
+        """Take one event. Called in the middle of things: must be quick, must not block, must not raise."""
+
+
+@final
+class Emitter:
+    """Brings events to the observers of one server.
+
+    Args: the server's name, the `clock` that dates the events, and the first observers.
+    """
+
+    __slots__ = ("_clock", "_observers", "_takers", "name")
+
+    def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
+        self.name = name
+        self._clock = clock
+        self._observers: list[Observer] = []
+        self._takers: dict[type[Event], tuple[Observer, ...]] = {}
+        for observer in observers:
+            self.add(observer)
+
+    def add(self, observer: Observer) -> None:
+        """Attach an observer: it gets every event from now on.
+
+        Raises: TypeError if it has no method `on_event`.
+        """
+        if not callable(getattr(observer, "on_event", None)) or isinstance(observer, type):
+            raise TypeError(f"observers must be objects with a method on_event(event), not {observer!r}")
+        self._observers.append(observer)
+        self._takers.clear()
+
+    def remove(self, observer: Observer) -> None:
+        """Detach an observer; nothing happens if it is not attached."""
+        if observer in self._observers:
+            self._observers.remove(observer)
+            self._takers.clear()
+
+    def __iter__(self) -> Iterator[Observer]:
+        return iter(tuple(self._observers))
+
+    def __len__(self) -> int:
+        return len(self._observers)
+
+    def __contains__(self, observer: object) -> bool:
+        return observer in self._observers
+
+    def takers(self, kind: type[Event]) -> tuple[Observer, ...]:
+        """Return those who want events of this class: falsy, and cheap to ask, if nobody does."""
+        try:
+            return self._takers[kind]
+        except KeyError:
+            found = tuple(one for one in self._observers if _wants(one, kind))
+            self._takers[kind] = found
+            return found
+
+    def emit(self, kind: type[Event], **fields: Any) -> None:
+        """Make an event of the class `kind` with these fields and hand it on, if anybody wants it."""
+        takers = self.takers(kind)
+        if not takers:
+            return
+        event = kind(server=self.name, time=self._clock(), **fields)
+        for observer in takers:
+            try:
+                observer.on_event(event)
+            except Exception as error:  # whatever it is: an observer must not take a server down with it
+                self._drop(observer, error)
+
+    def _drop(self, observer: Observer, error: Exception) -> None:
+        self.remove(observer)
+        if self.takers(ObserverFailed):
+            self.emit(ObserverFailed, observer=observer, error=error)
+        else:
+            # Nobody is left to tell: the hook of the interpreter for what no caller can be given.
+            sys.unraisablehook(_Unraisable(type(error), error, error.__traceback__, "triosock observer", observer))
+
+
+def _wants(observer: Observer, kind: type[Event]) -> bool:
+    wanted: tuple[type[Event], ...] | None = getattr(observer, "wants", None)
+    return wanted is None or issubclass(kind, wanted)
+
+
+@attrs.frozen
+class _Unraisable:
+    """The fields that `sys.unraisablehook` reads; the interpreter's own class cannot be made by hand."""
+
+    exc_type: type[BaseException]
+    exc_value: BaseException
+    exc_traceback: Any
+    err_msg: str
+    object: Any
