@@ -1,0 +1,60 @@
+"""Connect, one exchange of 64 bytes, close, and again. Parameter: `in_flight`, how many of them at once.
+
+The client closes first, so the ports in TIME_WAIT are the client's, and Linux takes those again on loopback after a second
+(net.ipv4.tcp_tw_reuse is 2 by default).
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+from time import perf_counter
+
+from .job import STALLED_AFTER, Job, Tally
+
+MESSAGE = b"x" * 64
+#: What a send says while the handshake is still under way; on loopback it is mostly over when connect returns.
+CONNECTING = (BlockingIOError, BrokenPipeError)
+
+
+class Connects:
+    def __init__(self, job: Job) -> None:
+        self.address, self.in_flight = job.address, job.params["in_flight"]
+        self.epoll = select.epoll()
+        self.under_way: dict[int, tuple[socket.socket, float]] = {}
+
+    def drive(self, stop_at: float, limit: float) -> Tally:
+        latencies: list[float] = []
+        now = 0.0
+        for _ in range(self.in_flight - len(self.under_way)):
+            self.begin(perf_counter())
+        while now < stop_at and len(latencies) < limit:
+            ready = self.epoll.poll(STALLED_AFTER)
+            if not ready:
+                raise TimeoutError(f"no progress of any of {self.in_flight} clients in {STALLED_AFTER:.0f} s")
+            for fd, event in ready:
+                sock, began = self.under_way[fd]
+                if event & select.EPOLLOUT:
+                    sock.send(MESSAGE)
+                    self.epoll.modify(fd, select.EPOLLIN)
+                    continue
+                if len(sock.recv(65536)) != len(MESSAGE):
+                    raise ConnectionError("the server closed before it answered, or answered in pieces")
+                now = perf_counter()
+                latencies.append(now - began)
+                sock.close()
+                del self.under_way[fd]
+                self.begin(now)
+        return Tally(len(latencies), latencies)
+
+    def begin(self, now: float) -> None:
+        sock = socket.socket()
+        sock.setblocking(False)
+        sock.connect_ex(self.address)
+        try:
+            sock.send(MESSAGE)
+            wanted = select.EPOLLIN
+        except CONNECTING:
+            wanted = select.EPOLLOUT
+        self.under_way[sock.fileno()] = (sock, now)
+        self.epoll.register(sock, wanted)

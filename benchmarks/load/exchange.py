@@ -1,0 +1,77 @@
+"""Persistent connections, each with one message under way: raw echo, lines, pipelined lines, and echo over TLS.
+
+Parameters: `connections`, `size` (bytes of a message), `lines` (lines that one message is made of), `tls`.
+"""
+
+from __future__ import annotations
+
+import select
+import socket
+import ssl
+from collections.abc import Callable
+from time import perf_counter
+
+from .job import STALLED_AFTER, Job, Tally
+from .tls import client_context
+
+NOT_YET = (BlockingIOError, ssl.SSLWantReadError)
+
+
+def message(size: int, lines: int) -> bytes:
+    """`size` bytes that are `lines` lines of equal length."""
+    line = size // lines
+    return (b"x" * (line - 1) + b"\n") * lines
+
+
+class Exchange:
+    def __init__(self, job: Job) -> None:
+        self.lines: int = job.params.get("lines", 1)
+        self.message = message(job.params.get("size", 64), self.lines)
+        context = client_context() if job.params.get("tls") else None
+        self.sockets: list[socket.socket] = []
+        self.epoll = select.epoll()
+        for _ in range(job.params["connections"]):
+            sock = job.connect()
+            if context is not None:
+                sock = context.wrap_socket(sock)
+            sock.setblocking(False)
+            self.sockets.append(sock)
+            self.epoll.register(sock, select.EPOLLIN)
+        # Lists over the descriptor number, and bound methods in them: the generator must be lighter than what it measures.
+        top = max(sock.fileno() for sock in self.sockets) + 1
+        nothing: Callable[..., bytes] = bytes
+        self.receive = [nothing] * top
+        self.send: list[Callable[[bytes], object]] = [nothing] * top
+        self.missing = [len(self.message)] * top
+        self.since = [perf_counter()] * top
+        for sock in self.sockets:
+            self.receive[sock.fileno()] = sock.recv
+            self.send[sock.fileno()] = sock.send
+            sock.send(self.message)
+
+    def drive(self, stop_at: float, limit: float) -> Tally:
+        poll, receive, send, missing, since = self.epoll.poll, self.receive, self.send, self.missing, self.since
+        text, size, clock = self.message, len(self.message), perf_counter
+        messages, latencies, now = limit / self.lines, [], 0.0
+        note = latencies.append
+        while now < stop_at and len(latencies) < messages:
+            ready = poll(STALLED_AFTER)
+            if not ready:
+                raise TimeoutError(f"no reply on any of {len(self.sockets)} connections in {STALLED_AFTER:.0f} s")
+            for fd, _ in ready:
+                try:
+                    data = receive[fd](65536)
+                except NOT_YET:
+                    continue
+                rest = missing[fd] - len(data)
+                if rest:
+                    if not data or rest < 0:
+                        raise ConnectionError(f"the server closed, or sent {-rest} bytes too many")
+                    missing[fd] = rest
+                    continue
+                now = clock()
+                note(now - since[fd])
+                since[fd] = now
+                missing[fd] = size
+                send[fd](text)
+        return Tally(len(latencies) * self.lines, latencies)

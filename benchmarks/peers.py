@@ -1,0 +1,63 @@
+"""Which servers there are: the name in results, the module under `servers/`, and the kinds of work that it can do."""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+STREAMS = frozenset({"echo", "lines", "download", "upload"})
+TLS = frozenset({"tls-echo"})
+UDP = frozenset({"udp"})
+SHUTDOWN = frozenset({"shutdown"})
+DRAIN = frozenset({"drain"})
+
+
+@dataclass(frozen=True)
+class Peer:
+    """`label` is for people. `needs` is the module without which it is skipped. `arguments` follow KIND and PEM."""
+
+    name: str
+    label: str
+    module: str
+    kinds: frozenset[str]
+    needs: str | None = None
+    arguments: tuple[str, ...] = ()
+
+    @property
+    def installed(self) -> bool:
+        return self.needs is None or importlib.util.find_spec(self.needs) is not None
+
+
+def _native(variant: str, label: str, kinds: frozenset[str]) -> Peer:
+    name = "triosock" if variant == "default" else f"triosock-{variant}"
+    return Peer(name, label, "native", kinds, "triosock", (variant,))
+
+
+def _socketserver(mixin: str, kinds: frozenset[str]) -> list[Peer]:
+    compat, stdlib = ("triosock.compat", "socketserver")
+    return [
+        Peer(f"compat-{mixin}", f"triosock.compat, {mixin}", "stdlib", kinds, compat, (mixin, compat)),
+        Peer(f"stdlib-{mixin}", f"socketserver, {mixin}", "stdlib", kinds, None, (mixin, stdlib)),
+    ]
+
+
+#: In the order of a round: those that are compared with each other most closely run next to each other.
+PEERS = [
+    _native("default", "triosock", STREAMS | TLS | UDP | SHUTDOWN | DRAIN),
+    _native("timeouts", "triosock, timeouts on", frozenset({"echo"})),
+    _native("observer", "triosock, one observer", frozenset({"echo"})),
+    Peer("trio", "trio.serve_tcp", "trio_tcp", STREAMS | TLS | UDP | SHUTDOWN | DRAIN, "trio"),
+    Peer("uvloop", "uvloop streams", "uvloop_streams", STREAMS | TLS | SHUTDOWN, "uvloop"),
+    Peer("gevent", "gevent", "gevent_server", STREAMS | TLS | UDP, "gevent"),
+    Peer("twisted", "Twisted", "twisted_server", STREAMS | TLS | UDP, "twisted"),
+    Peer("anyio", "anyio on trio", "anyio_trio", STREAMS | TLS | UDP, "anyio"),
+    Peer("asyncio", "asyncio streams", "asyncio_streams", STREAMS | TLS | SHUTDOWN),
+    Peer("asyncio-protocols", "asyncio protocols", "asyncio_protocols", STREAMS - {"lines"} | TLS | UDP),
+    Peer("uvloop-protocols", "uvloop protocols", "uvloop_protocols", UDP, "uvloop"),
+    Peer("easynetwork", "EasyNetwork on trio", "easynetwork_trio", STREAMS | TLS | UDP, "easynetwork"),
+    *_socketserver("sync", frozenset({"echo", "udp", "shutdown"})),
+    *_socketserver("threading", STREAMS | UDP | SHUTDOWN),
+    *_socketserver("forking", frozenset({"echo", "udp"})),
+    Peer("epoll", "select.epoll, no framework", "epoll", STREAMS | UDP),
+]
+BY_NAME = {peer.name: peer for peer in PEERS}

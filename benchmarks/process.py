@@ -1,0 +1,147 @@
+"""Starting servers and the load generator, and seeing to it that nothing of them is left.
+
+Rules of this file:
+
+1. Whatever is started is killed and reaped when its `with` block ends, in whatever way, children that it forked included: each
+   process leads a group of its own, and the group is what is killed.
+2. If this process is killed itself, the kernel kills those (PR_SET_PDEATHSIG); children of a forking server then end with their
+   clients.
+3. Every wait has a limit of its own, and what a process said on stderr goes into the error.
+4. Server and load never compete for a processor, if there are two: the load has the last one to itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from time import monotonic
+from typing import IO, Any
+
+ROOT = Path(__file__).resolve().parent.parent
+READY_WITHIN = 20.0
+PR_SET_PDEATHSIG = 1
+
+_libc = ctypes.CDLL(None)
+
+
+class RunFailed(Exception):
+    """A server or a load did not do what it should; the text has its last words."""
+
+
+def processors() -> tuple[set[int], set[int]]:
+    """Those of the servers and those of the load: disjoint if there are at least two."""
+    *rest, last = sorted(os.sched_getaffinity(0))
+    return (set(rest), {last}) if rest else ({last}, {last})
+
+
+def _prepare(cpus: set[int]) -> None:
+    """Runs in the child before exec; short, as all that runs between fork and exec must be."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    os.sched_setaffinity(0, cpus)
+
+
+class Process:
+    """One child. Use it as made by `started`."""
+
+    def __init__(self, module: str, arguments: Sequence[str], cpus: set[int], stderr: IO[bytes]) -> None:
+        self.name = " ".join([module, *arguments])[:200]
+        self.stderr = stderr
+        self.popen = subprocess.Popen(
+            [sys.executable, "-m", module, *arguments],
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=stderr,
+            start_new_session=True,
+            preexec_fn=lambda: _prepare(cpus),  # noqa: PLW1509 - this program has one thread
+        )
+        self.unread = b""
+
+    @property
+    def pid(self) -> int:
+        return self.popen.pid
+
+    def line(self, within: float) -> str:
+        """The next line of its output; RunFailed if it ends or `within` seconds are over first."""
+        assert self.popen.stdout is not None
+        fd, deadline = self.popen.stdout.fileno(), monotonic() + within
+        while b"\n" not in self.unread:
+            readable, _, _ = select.select([fd], [], [], max(0.0, deadline - monotonic()))
+            if not readable:
+                raise self.failure(f"said nothing for {within:.0f} s")
+            data = os.read(fd, 65536)
+            if not data:
+                raise self.failure("ended too early")
+            self.unread += data
+        line, _, self.unread = self.unread.partition(b"\n")
+        return line.decode()
+
+    def failure(self, what: str) -> RunFailed:
+        self.stderr.seek(0)
+        words = self.stderr.read().decode(errors="replace").strip()
+        return RunFailed(f"{self.name} {what}" + (f": {words[-2000:]}" if words else ""))
+
+    def kill(self) -> None:
+        """End the process and all that it forked, at once."""
+        # The group outlives its leader as long as a forked child is in it; the pid is not given away before the wait below.
+        try:
+            os.killpg(self.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.popen.wait()
+        if self.popen.stdout is not None:
+            self.popen.stdout.close()
+
+
+@contextlib.contextmanager
+def started(module: str, arguments: Sequence[str], cpus: set[int]) -> Iterator[Process]:
+    with tempfile.TemporaryFile() as stderr:
+        process = Process(module, arguments, cpus, stderr)
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_ready(server: Process) -> int:
+    """The port on which `server` listens."""
+    word, _, port = server.line(READY_WITHIN).partition(" ")
+    if word != "ready":
+        raise server.failure(f"said {word!r} where 'ready PORT' was wanted")
+    return int(port)
+
+
+def run_load(name: str, job: dict[str, Any], within: float) -> dict[str, float]:
+    """Run one load to its end and return its figures."""
+    _, cpus = processors()
+    with started("benchmarks.load", [name, json.dumps(job)], cpus) as load:
+        figures: dict[str, float] = json.loads(load.line(within))
+        return figures
+
+
+@contextlib.contextmanager
+def certificate() -> Iterator[str]:
+    """A file with a certificate for 127.0.0.1 and its key, which is gone afterwards."""
+    import trustme
+
+    pem = trustme.CA().issue_cert("127.0.0.1").private_key_and_cert_chain_pem
+    with pem.tempfile() as path:
+        yield path
+
+
+def raise_on_signals() -> None:
+    """SIGTERM ends this program as Ctrl-C does: through every `finally`."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, end)

@@ -1,0 +1,144 @@
+"""triosock. The argument after KIND and PEM is the variant: "default", or one of the features that must cost almost nothing.
+
+"timeouts" has idle, request and send timeouts on, "observer" has one observer that counts events.
+"""
+
+from __future__ import annotations
+
+import signal
+from time import perf_counter
+from typing import Any
+
+import trio
+
+import triosock
+
+from .common import (
+    BACKLOG,
+    BLOB,
+    HOST,
+    MEBIBYTE,
+    SHUTDOWNS,
+    WORK_SECONDS,
+    arguments,
+    ready,
+    report,
+    server_context,
+)
+
+
+async def echo(conn: triosock.Connection) -> None:
+    async for data in conn:
+        await conn.send_all(data)
+
+
+async def lines(conn: triosock.Connection) -> None:
+    async for line in conn.lines():
+        await conn.send_all(line)
+
+
+async def download(conn: triosock.Connection) -> None:
+    async for data in conn:
+        for _ in data:
+            await conn.send_all(BLOB)
+
+
+async def upload(conn: triosock.Connection) -> None:
+    received = 0
+    async for data in conn:
+        received += len(data)
+        if received >= MEBIBYTE:
+            received -= MEBIBYTE
+            await conn.send_all(b"k")
+
+
+async def drain(conn: triosock.Connection) -> None:
+    async for line in conn.lines():
+        if line == b"work\n":
+            await conn.send_all(b"begun\n")
+            await trio.sleep(WORK_SECONDS)
+            await conn.send_all(b"done\n")
+        else:
+            await conn.send_all(line)
+
+
+async def answer(datagram: triosock.Datagram) -> None:
+    await datagram.reply(datagram.data)
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.events = 0
+
+    def on_event(self, event: object) -> None:
+        self.events += 1
+
+
+HANDLERS = {
+    "echo": echo,
+    "lines": lines,
+    "download": download,
+    "upload": upload,
+    "tls-echo": echo,
+    "drain": drain,
+}
+
+
+def options(kind: str, pem: str, variant: str) -> dict[str, Any]:
+    chosen: dict[str, Any] = {"host": HOST}
+    if kind != "udp":
+        chosen["backlog"] = BACKLOG
+    if kind == "tls-echo":
+        chosen["tls"] = server_context(pem)
+    if variant == "timeouts":
+        chosen["timeouts"] = triosock.Timeouts(idle=60, request=60, send=60)
+    if variant == "observer":
+        chosen["observers"] = (Counter(),)
+    return chosen
+
+
+async def serve(kind: str, pem: str, variant: str) -> None:
+    chosen = options(kind, pem, variant)
+    async with trio.open_nursery() as nursery:
+        if kind == "udp":
+            server = await nursery.start(lambda task_status: triosock.serve_udp(answer, 0, **chosen, task_status=task_status))
+        else:
+            server = await nursery.start(
+                lambda task_status: triosock.serve_tcp(HANDLERS[kind], 0, **chosen, task_status=task_status)
+            )
+        ready(server.addresses[0].port)
+        if kind == "drain":
+            await drain_on_sigterm(server)
+
+
+async def drain_on_sigterm(server: triosock.StreamServer) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM) as signals:
+        async for _ in signals:
+            break
+    began = perf_counter()
+    server.drain(grace=10)
+    await server.wait_closed()
+    report(drain_ms=(perf_counter() - began) * 1e3)
+
+
+async def measure_shutdown() -> None:
+    times = []
+    for _ in range(SHUTDOWNS):
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                lambda task_status: triosock.serve_tcp(echo, 0, host=HOST, task_status=task_status)
+            )
+            await trio.sleep(0.02)
+            began = perf_counter()
+            server.drain()
+            await server.wait_closed()
+            times.append((perf_counter() - began) * 1e3)
+    report(shutdown_ms=times)
+
+
+if __name__ == "__main__":
+    kind, pem, (variant,) = arguments()
+    if kind == "shutdown":
+        trio.run(measure_shutdown)
+    else:
+        trio.run(serve, kind, pem, variant)

@@ -1,0 +1,122 @@
+"""Which works there are. A work is one kind of server, one load, and the figures that are compared.
+
+A ratio says how many times better the first of a pair is: of rates first through second, of costs second through first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from .peers import PEERS, Peer
+
+MEBIBYTE = 1 << 20
+#: Of these, more is better; of everything else, less.
+MORE_IS_BETTER = frozenset({"rate", "answered"})
+
+
+@dataclass(frozen=True)
+class Work:
+    """`kind` of the servers, `load` and its `params`; `measures` are what ratios are made of; `without` says who cannot."""
+
+    name: str
+    title: str
+    kind: str
+    load: str
+    params: dict[str, Any] = field(default_factory=dict)
+    unit: str = "operations"
+    measures: tuple[str, ...] = ("rate", "cpu_us")
+    without: frozenset[str] = frozenset()
+
+    @property
+    def peers(self) -> list[Peer]:
+        return [peer for peer in PEERS if self.kind in peer.kinds and peer.name not in self.without]
+
+    def pairs(self, names: set[str]) -> list[tuple[str, str]]:
+        """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default, triosock with all."""
+        pairs = []
+        for name in (peer.name for peer in self.peers if peer.name in names):
+            if name.startswith("compat-"):
+                pairs.append((name, name.replace("compat-", "stdlib-")))
+            elif name.startswith("triosock-"):
+                pairs.append((name, "triosock"))
+            elif name != "triosock":
+                pairs.append(("triosock", name))
+        return [pair for pair in pairs if names.issuperset(pair)]
+
+
+_VARIANTS = frozenset({"triosock-timeouts", "triosock-observer"})
+#: One connection at a time: with several that stay open it serves only the first.
+_SYNC = frozenset({"stdlib-sync", "compat-sync"})
+_THREADS = frozenset({"stdlib-threading", "compat-threading"})
+_FORKS = frozenset({"stdlib-forking", "compat-forking"})
+
+
+def _echo(connections: int, without: frozenset[str]) -> Work:
+    title = f"raw echo, {connections:,} connection{'s' if connections > 1 else ''}"
+    return Work(f"echo-{connections}", title, "echo", "exchange", {"connections": connections}, "messages", without=without)
+
+
+def _connect(in_flight: int) -> Work:
+    title = f"connect, exchange, close; {in_flight} in flight"
+    return Work(f"connect-{in_flight}", title, "echo", "connect", {"in_flight": in_flight}, "connections", without=_VARIANTS)
+
+
+def _bulk(name: str, title: str, kind: str, request: int, reply: int) -> Work:
+    params = {"connections": 4, "request": request, "reply": reply}
+    return Work(name, title, kind, "bulk", params, "MiB", without=_VARIANTS | _SYNC | _FORKS)
+
+
+WORKS = [
+    _echo(1, _VARIANTS),
+    _echo(64, _SYNC),
+    _echo(4000, _VARIANTS | _SYNC | _THREADS | _FORKS),
+    Work("lines", "lines, 64 connections", "lines", "exchange", {"connections": 64}, "lines"),
+    Work(
+        "lines-16",
+        "lines, 16 pipelined, 64 connections",
+        "lines",
+        "exchange",
+        {"connections": 64, "size": 16 * 64, "lines": 16},
+        "lines",
+    ),
+    _connect(1),
+    _connect(32),
+    _bulk("download", "replies of 1 MiB, 4 connections", "download", 1, MEBIBYTE),
+    _bulk("upload", "uploads of 1 MiB, 4 connections", "upload", MEBIBYTE, 1),
+    _bulk("bulk-echo", "echo of 1 MiB, 4 connections", "echo", MEBIBYTE, MEBIBYTE),
+    Work("tls-echo", "TLS echo, 64 connections", "tls-echo", "exchange", {"connections": 64, "tls": True}, "messages"),
+    Work("tls-handshakes", "TLS handshakes, 8 in flight", "tls-echo", "handshakes", {"in_flight": 8}, "handshakes"),
+    Work(
+        "idle",
+        "10,000 idle connections",
+        "echo",
+        "memory",
+        {"connections": 10_000},
+        "connections",
+        ("idle_kib",),
+        _VARIANTS | _SYNC | _THREADS | _FORKS,
+    ),
+    Work("udp", "datagrams, 64 sockets", "udp", "udp", {"sockets": 64}, "datagrams"),
+    Work("udp-bursts", "datagrams, bursts of 200", "udp", "bursts", {"burst": 200}, "datagrams", ("rate", "cpu_us")),
+    Work(
+        "fairness",
+        "one polite connection beside a greedy one",
+        "echo",
+        "fairness",
+        unit="exchanges",
+        measures=("p99_us",),
+        without=_VARIANTS | _SYNC | _FORKS,
+    ),
+    Work(
+        "drain",
+        "drain with 1,000 idle and 100 busy connections",
+        "drain",
+        "drain",
+        {"idle": 1_000, "busy": 100},
+        "connections",
+        ("drain_ms",),
+    ),
+    Work("shutdown", "shutdown of an idle server", "shutdown", "none", measures=("shutdown_ms",), unit="shutdowns"),
+]
+BY_NAME = {work.name: work for work in WORKS}
