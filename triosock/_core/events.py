@@ -13,6 +13,7 @@ from __future__ import annotations
 import enum
 import sys
 from collections.abc import Callable, Iterable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 import attrs
@@ -309,12 +310,12 @@ def _wants(observer: Observer, kind: type[Event]) -> bool:
     return wanted is None or issubclass(kind, wanted)
 
 
-@attrs.frozen
+@attrs.define
 class _Unraisable:
     """The fields that `sys.unraisablehook` reads; the interpreter's own class cannot be made by hand."""
 
     exc_type: type[BaseException]
-    exc_value: BaseException
-    exc_traceback: Any
-    err_msg: str
+    exc_value: BaseException | None
+    exc_traceback: TracebackType | None
+    err_msg: str | None
     object: Any

@@ -44,7 +44,7 @@ def check_count(value: object, argument: str) -> float:
     return value
 
 
-def _count(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_count(value, attribute.name)
 
 

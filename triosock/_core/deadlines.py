@@ -1,0 +1,101 @@
+"""Timeouts that are nearly free: one task per server cancels what is overdue.
+
+The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute write (when it
+began), and one task, the overseer, reads them.
+
+The invariant: **every entry stands in the heap once, under a time that is not after its next deadline.** When that time comes the
+entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real deadline, or under now + the shortest
+timeout of the server, whichever is first. Since a wait that begins later ends at least the shortest timeout later, no deadline can
+fall before the entry is looked at: the cut is exact, though each entry is touched only once per shortest timeout.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from .events import Cause
+
+if TYPE_CHECKING:
+    from .limits import Timeouts
+    from .roster import Entry
+
+
+def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
+    """Return when this entry is overdue as things stand now, and for which cause; (inf, None) if never.
+
+    The tightest deadline wins. The cause of the last wait of a connection, for its peer's goodbye, is FINISHED: it has been served.
+    """
+    if entry.stage == "handshake":
+        return _pair(entry.handshake_since + timeouts.handshake, Cause.HANDSHAKE)
+    if entry.stage == "closing":
+        return _pair(entry.closing_since + timeouts.close, Cause.FINISHED)
+    waits = (
+        # In an idle block both are set; the block began first.
+        (min(entry.idle_since, entry.receive_since) + timeouts.idle, Cause.IDLE),
+        (entry.send_since + timeouts.send, Cause.SEND),
+        (entry.request_due, Cause.REQUEST),
+    )
+    return _pair(*min(waits))
+
+
+def _pair(when: float, cause: Cause) -> tuple[float, Cause | None]:
+    return (when, cause) if when < math.inf else (math.inf, None)
+
+
+@final
+class Overseer:
+    """Watches the entries of one server. `watch(entry)` is synchronous and cheap; `run()` is the one task."""
+
+    def __init__(self, timeouts: Timeouts) -> None:
+        self._timeouts = timeouts
+        t = timeouts
+        waits = [t.handshake, t.idle, t.request, t.send, t.close]
+        # `close=0` never waits, so it is no shortest timeout.
+        self._shortest = min(wait for wait in waits if wait > 0)
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._work: trio.Event | None = None
+
+    def watch(self, entry: Entry) -> None:
+        """Look after this entry until it is gone."""
+        if self._shortest == math.inf:
+            return
+        # Its stage may change at once; no wait that begins from now on can be overdue before this time.
+        heapq.heappush(self._heap, (trio.current_time() + self._shortest, entry.number, entry))
+        if self._work is not None:
+            self._work.set()
+            self._work = None
+
+    async def run(self) -> None:
+        """Cut what is overdue, when it is, until cancelled."""
+        while True:
+            while not self._heap:
+                self._work = trio.Event()
+                await self._work.wait()
+            # Nothing that is added later can be due before the first of the heap: see the invariant.
+            await trio.sleep_until(self._heap[0][0])
+            self._look(trio.current_time())
+
+    def _look(self, now: float) -> None:
+        heap = self._heap
+        while heap and heap[0][0] <= now:
+            _, number, entry = heapq.heappop(heap)
+            if entry.gone:
+                continue
+            when, cause = next_deadline(entry, self._timeouts)
+            if when <= now and cause is not None:
+                self._act(entry, cause)
+                when = math.inf
+            heapq.heappush(heap, (min(when, now + self._shortest), number, entry))
+
+    def _act(self, entry: Entry, cause: Cause) -> None:
+        if cause is Cause.IDLE and entry.is_idle:
+            # An idle wait ends like the end of the stream, so that the handler may say goodbye. It has been warned: if it goes
+            # back to waiting, that wait ends at once, and what it does instead is bound by the other timeouts.
+            entry.cause = entry.cause or cause
+            entry.interrupt(cause)
+        else:
+            entry.cut(cause)

@@ -1,0 +1,364 @@
+"""Opening: TCP with one port for both families, and listeners handed down by a service manager. Unix sockets have their own file.
+
+Rules of this file:
+
+1. An opener returns listeners that listen, or raises and leaves nothing open.
+2. A `Listener` is asked in two steps, `wait_ready` and `accept_nowait`, so that whoever accepts can decide in between whether there
+   is room, with nothing taken from the kernel that is not served.
+3. What was inherited is only borrowed: closing our descriptor is all that happens to it (never `shutdown(2)`: sd_listen_fds(3)).
+"""
+
+from __future__ import annotations
+
+import abc
+import errno
+import os
+import socket
+import sys
+from collections.abc import Iterable, Sequence
+from typing import Any, Final, TypeAlias, final
+
+import trio
+
+from .address import Address, MemoryAddress, check_port, from_sockaddr
+from .errors import AddressUnavailable
+
+#: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
+Accepted: TypeAlias = socket.socket | trio.abc.Stream
+
+#: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or None.
+PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
+
+#: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
+DEFAULT_BACKLOG: Final = 65_535
+_FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+_PORT_TRIES: Final = 16
+
+
+class Listener(trio.abc.Listener[trio.abc.Stream]):
+    """Where connections come from. Also a `trio.abc.Listener`, for code that wants one.
+
+    A class of your own needs `address`, `wait_ready`, `accept_nowait` and `close`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> Address:
+        """Where it listens."""
+
+    @abc.abstractmethod
+    async def wait_ready(self) -> None:
+        """Return when `accept_nowait` may find something. Raises: trio.ClosedResourceError if it is closed."""
+
+    @abc.abstractmethod
+    def accept_nowait(self) -> tuple[Accepted, PeerName]:
+        """Return the first of the queue, and who it is.
+
+        Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; an OSError of accept(2).
+        """
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stop listening. Whoever waits gets trio.ClosedResourceError. Twice is as good as once."""
+
+    async def accept(self) -> trio.abc.Stream:
+        """Wait for a connection and return it as a trio stream. A checkpoint."""
+        while True:
+            await self.wait_ready()
+            try:
+                accepted, _ = self.accept_nowait()
+            except trio.WouldBlock:
+                continue
+            if isinstance(accepted, socket.socket):
+                return trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+            return accepted
+
+    async def aclose(self) -> None:
+        """Stop listening; closed even if cancelled. A checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class SocketListener(Listener):
+    """A listening stream socket of the standard library, which it owns and makes non-blocking."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        _check_listening(sock)
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it on Linux and the BSDs: one call here instead of one for each connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.socket = sock
+        self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._address}{' (closed)' if self.is_closed else ''}>"
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, as the kernel says."""
+        return self._address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, by `close()` or behind its back."""
+        return self.socket.fileno() < 0
+
+    async def wait_ready(self) -> None:
+        """Return when the kernel's queue is not empty. Raises: trio.ClosedResourceError if it is closed."""
+        if self.is_closed:
+            raise trio.ClosedResourceError("this listener is closed")
+        await trio.lowlevel.wait_readable(self.socket)
+
+    def accept_nowait(self) -> tuple[socket.socket, PeerName]:
+        """Return the first socket of the kernel's queue, non-blocking, and its name as accept(2) gave it."""
+        try:
+            sock, name = self.socket.accept()
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        sock.setblocking(False)
+        return sock, name
+
+    def close(self) -> None:
+        """Close the descriptor; the kernel refuses who comes now, and resets who is still in its queue."""
+        if not self.is_closed:
+            trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
+
+def _check_listening(sock: object) -> None:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a listener needs a socket.socket, not {sock!r}")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a listener needs a stream socket, not {sock.type.name}")
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f"the socket bound to {sock.getsockname()!r} does not listen: call listen() first")
+
+
+def adopt(listener: object) -> Listener:
+    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one already.
+
+    The socket has a new owner from then on; the object that it came from is left closed.
+
+    Raises: TypeError for anything else.
+    """
+    match listener:
+        case Listener():
+            return listener
+        case socket.socket():
+            return SocketListener(listener)
+        case trio.SocketListener(socket=inner):
+            family, kind, protocol = inner.family, inner.type, inner.proto
+            return SocketListener(socket.socket(family, kind, protocol, fileno=inner.detach()))
+        case trio.abc.Listener():
+            return _ForeignListener(listener)
+    raise TypeError(f"listeners must be triosock or trio listeners, or listening sockets, not {listener!r}")
+
+
+@final
+class _ForeignListener(Listener):
+    """Any other trio listener, which can only be asked in one step: what it accepts is kept until there is room for it."""
+
+    def __init__(self, inner: trio.abc.Listener[Any]) -> None:
+        self._inner = inner
+        self._accepted: trio.abc.Stream | None = None
+        self._closed = False
+        self._address = MemoryAddress(type(inner).__name__)
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    async def wait_ready(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this listener is closed")
+        if self._accepted is None:
+            self._accepted = await self._inner.accept()
+        else:
+            await trio.lowlevel.checkpoint()
+
+    def accept_nowait(self) -> tuple[trio.abc.Stream, None]:
+        if self._accepted is None:
+            raise trio.WouldBlock
+        accepted, self._accepted = self._accepted, None
+        return accepted, None
+
+    def close(self) -> None:
+        self._closed = True
+
+    async def aclose(self) -> None:
+        self.close()
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None:
+            await trio.aclose_forcefully(accepted)
+        await self._inner.aclose()
+
+
+# TCP
+
+
+async def open_tcp_listeners(
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+) -> list[SocketListener]:
+    """Listen for TCP connections.
+
+    Args:
+      port: from 0 to 65535; 0 is any free one, the same for all addresses that `host` stands for.
+      host: a name or address; None is every address of this machine, IPv4 and IPv6, a socket for each family.
+      backlog: how many may wait in the kernel's queue, from 1 on; None is as many as it allows.
+      reuse_port: let other sockets of this user listen on the same port; the kernel spreads the connections (socket(7)).
+
+    Returns: the listeners, at least one.
+
+    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved; AddressUnavailable if an address is in
+    use, not this machine's, or not allowed.
+
+    Cancellation: a checkpoint; cancelled, nothing is left open.
+    """
+    check_port(port)
+    if host is not None and not isinstance(host, (str, bytes)):
+        raise TypeError(f"host must be a str, bytes or None, not {host!r}")
+    length = check_backlog(backlog)
+    addresses = await _resolve(port, host)
+    # With port 0 the first socket finds a free port that may be taken in the other family, by somebody else: then another is
+    # tried, a bounded number of times. With a port that was asked for, the first failure is the answer.
+    for attempt in range(_PORT_TRIES):
+        try:
+            return _open_all(addresses, length, reuse_port)
+        except AddressUnavailable as error:
+            if port != 0 or error.errno != errno.EADDRINUSE or attempt == _PORT_TRIES - 1:
+                raise
+    raise AssertionError("unreachable")
+
+
+def check_backlog(backlog: object) -> int:
+    """Return the length for listen(2): `backlog` if it is an int from 1 on, the largest for None; TypeError, ValueError otherwise."""
+    if backlog is None:
+        return DEFAULT_BACKLOG
+    if isinstance(backlog, bool) or not isinstance(backlog, int):
+        raise TypeError(f"backlog must be an int from 1 on, or None, not {backlog!r}")
+    if backlog < 1:
+        raise ValueError(f"backlog must be from 1 on, not {backlog}")
+    return min(backlog, DEFAULT_BACKLOG)
+
+
+async def _resolve(port: int, host: str | bytes | None) -> list[tuple[int, tuple[Any, ...]]]:
+    # Each address once: getaddrinfo may name one several times ("localhost" in some hosts files).
+    found = await trio.socket.getaddrinfo(
+        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
+    )
+    return list({(int(family), sockaddr): None for family, _, _, _, sockaddr in found})
+
+
+def _open_all(
+    addresses: Sequence[tuple[int, tuple[Any, ...]]], backlog: int, reuse_port: bool
+) -> list[SocketListener]:
+    opened: list[SocketListener] = []
+    unsupported: OSError | None = None
+    port = 0
+    try:
+        for family, sockaddr in addresses:
+            wanted = (sockaddr[0], sockaddr[1] or port, *sockaddr[2:])
+            try:
+                sock = _open_one(family, wanted, backlog, reuse_port)
+            except OSError as error:
+                # A kernel without IPv6 still resolves "::"; the other family is then all there is.
+                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) or len(addresses) == 1:
+                    raise _explain(error, f"tcp port {wanted[1]} of {wanted[0]}") from error
+                unsupported = error
+                continue
+            opened.append(SocketListener(sock))
+            port = sock.getsockname()[1]
+        if not opened:
+            assert unsupported is not None
+            raise _explain(unsupported, "tcp") from unsupported
+    except BaseException:
+        for listener in opened:
+            listener.close()
+        raise
+    return opened
+
+
+def _open_one(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # On Windows the same option would let anybody take the port over; trio's opener says the same.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if reuse_port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        if family == socket.AF_INET6:
+            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        sock.bind(sockaddr)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
+
+
+_ADVICE: Final = {
+    errno.EADDRINUSE: "somebody listens there already: stop them, or take another port (0 is any free one)",
+    errno.EADDRNOTAVAIL: "the address is not one of this machine",
+    errno.EACCES: "not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE, or a service manager that hands the socket down",
+}
+
+
+def _explain(error: OSError, where: str) -> AddressUnavailable:
+    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
+    return AddressUnavailable(error.errno, f"cannot listen on {where}: {advice}")
+
+
+# Socket activation
+
+
+def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListener]:
+    """Return the listening stream sockets that a service manager handed down to this process (sd_listen_fds(3)).
+
+    The environment variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which they are; they are removed, so that no child
+    takes them for its own.
+
+    Args: `names` chooses by FileDescriptorName, in the order given; the others are left alone. None takes all.
+
+    Returns: the listeners; an empty list if nothing was meant for this process.
+
+    Raises: ValueError if one of `names` was not handed down, or a descriptor is no listening stream socket.
+    """
+    if isinstance(names, str):
+        raise TypeError(f"names must be several names, such as [{names!r}], not one str")
+    handed = _handed_down()
+    if names is None:
+        chosen = [descriptor for _, descriptor in handed]
+    else:
+        chosen = []
+        for name in names:
+            matching = [descriptor for its_name, descriptor in handed if its_name == name]
+            if not matching:
+                known = ", ".join(its_name for its_name, _ in handed) or "none"
+                raise ValueError(f"no socket named {name!r} was handed down; the names are: {known}")
+            chosen += matching
+    listeners = []
+    for descriptor in chosen:
+        os.set_inheritable(descriptor, False)
+        listeners.append(SocketListener(socket.socket(fileno=descriptor)))
+    for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        os.environ.pop(variable, None)
+    return listeners
+
+
+def _handed_down() -> list[tuple[str, int]]:
+    environ = os.environ
+    if environ.get("LISTEN_PID") != str(os.getpid()):
+        return []
+    try:
+        count = int(environ.get("LISTEN_FDS", ""))
+    except ValueError:
+        return []
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    # sd_listen_fds_with_names(3): a descriptor without a name is "unknown".
+    names += ["unknown"] * (count - len(names))
+    return [(names[index] or "unknown", _FIRST_INHERITED + index) for index in range(count)]
