@@ -1,4 +1,4 @@
-"""Which servers there are: the name in results, the module under `servers/`, and the kinds of work that it can do."""
+"""Which servers there are, and what each can do."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DRAIN = frozenset({"drain"})
 
 @dataclass(frozen=True)
 class Peer:
-    """`label` is for people. `needs` is the module without which it is skipped. `arguments` follow KIND and PEM."""
+    """`module` is one of servers/; `needs` the one without which it is skipped; `arguments` follow the PEM."""
 
     name: str
     label: str

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-1. Whatever is started is killed and reaped when its `with` block ends, in whatever way, children that it forked included: each
-   process leads a group of its own, and the group is what is killed.
-2. If this process is killed itself, the kernel kills those (PR_SET_PDEATHSIG); children of a forking server then end with their
-   clients.
+1. Whatever is started is killed and reaped when its `with` block ends, in whatever way, children that it
+   forked included: each process leads a group of its own, and the group is what is killed.
+2. If this process is killed itself, the kernel kills those (PR_SET_PDEATHSIG); children of a forking server
+   then end with their clients.
 3. Every wait has a limit of its own, and what a process said on stderr goes into the error.
 4. Server and load never compete for a processor, if there are two: the load has the last one to itself.
 """
@@ -62,7 +62,7 @@ class Process:
             stdout=subprocess.PIPE,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=lambda: _prepare(cpus),  # noqa: PLW1509 - this program has one thread
+            preexec_fn=lambda: _prepare(cpus),  # safe: this program has one thread
         )
         self.unread = b""
 
@@ -92,7 +92,8 @@ class Process:
 
     def kill(self) -> None:
         """End the process and all that it forked, at once."""
-        # The group outlives its leader as long as a forked child is in it; the pid is not given away before the wait below.
+        # The group outlives its leader as long as a forked child is in it; the pid is not given away before
+        # the wait below.
         try:
             os.killpg(self.pid, signal.SIGKILL)
         except ProcessLookupError:

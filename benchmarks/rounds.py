@@ -1,7 +1,9 @@
-"""Interleaved rounds: one sample of each server, then one of each again, each sample with a server process of its own.
+"""Interleaved rounds: one sample of each server, then one of each again.
 
-What changes on the machine from minute to minute so hits all alike, and a ratio is made of two samples that were taken close to
-each other. A sample that fails is kept as a failure, and costs only itself.
+What changes on the machine from minute to minute so hits all alike, and a ratio is made of two samples that
+were taken close to each other. Every sample has a server process of its own. Every second round goes
+backwards through the servers, so that a steady drift favours nobody. A sample that fails is kept as a
+failure, and costs only itself.
 """
 
 from __future__ import annotations
@@ -31,7 +33,7 @@ SETUP_WITHIN = 60.0
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. `budget` is the longest that a whole run may take, in seconds; no sample begins after that."""
+    """How much is measured. `budget` is in seconds for the whole run: no sample begins after that."""
 
     rounds: int = 5
     seconds: float = 1.0
@@ -40,7 +42,7 @@ class Effort:
     limit: float = math.inf
 
 
-QUICK = Effort(rounds=3, seconds=0.25, warmup=0.1, budget=150.0)
+QUICK = Effort(rounds=2, seconds=0.2, warmup=0.05, budget=150.0)
 
 
 @dataclass
@@ -79,27 +81,31 @@ def machine() -> dict[str, Any]:
     }
 
 
-def measure(plan: Sequence[tuple[Work, Sequence[Peer]]], effort: Effort, tell: Callable[[str], None]) -> Result:
-    """Measure each work of `plan` with the servers given for it. `tell` gets a line for people after each sample."""
+def measure(
+    plan: Sequence[tuple[Work, Sequence[Peer]]], effort: Effort, tell: Callable[[str], None]
+) -> Result:
+    """Measure each work of `plan` with the servers given for it. `tell` gets a line for people after each
+    sample.
+    """
     result = Result(effort, machine())
     until = monotonic() + effort.budget
     wanted = {peer.name: peer for _, peers in plan for peer in peers}
     absent = {name for name, peer in wanted.items() if not peer.installed}
     result.skipped = sorted(f"{name}: {wanted[name].needs} is not installed" for name in absent)
+    turns = [(work, peer) for work, peers in plan for peer in peers if peer.name not in absent]
+    for work, peer in turns:
+        result.samples.setdefault(work.name, {})[peer.name] = []
     with ExitStack() as stack:
-        tls = any(work.kind == "tls-echo" for work, _ in plan)
+        tls = any(work.kind == "tls-echo" for work, _ in turns)
         pem = stack.enter_context(certificate()) if tls else ""
         for number in range(1, effort.rounds + 1):
-            for work, peers in plan:
-                for peer in peers:
-                    if peer.name in absent:
-                        continue
-                    if monotonic() > until:
-                        result.cut_short = True
-                        return result
-                    sample = take(work, peer, effort, pem)
-                    result.samples.setdefault(work.name, {}).setdefault(peer.name, []).append(sample)
-                    tell(f"round {number}  {work.name:15} {peer.name:18} {summary(sample)}")
+            for work, peer in turns if number % 2 else reversed(turns):
+                if monotonic() > until:
+                    result.cut_short = True
+                    return result
+                sample = take(work, peer, effort, pem)
+                result.samples[work.name][peer.name].append(sample)
+                tell(f"round {number}  {work.name:15} {peer.name:18} {summary(sample)}")
     return result
 
 
@@ -107,7 +113,9 @@ def take(work: Work, peer: Peer, effort: Effort, pem: str = "") -> Sample:
     """One sample: start the server, drive it, end it."""
     try:
         servers, _ = processors()
-        with started(f"benchmarks.servers.{peer.module}", [work.kind, pem, *peer.arguments], servers) as server:
+        with started(
+            f"benchmarks.servers.{peer.module}", [work.kind, pem, *peer.arguments], servers
+        ) as server:
             if work.load == "none":
                 return flattened(json.loads(server.line(SETUP_WITHIN)))
             job = {
@@ -134,7 +142,7 @@ def flattened(figures: Sample) -> Sample:
 
 def summary(sample: Sample) -> str:
     if "error" in sample:
-        return "FAILED: " + sample["error"].splitlines()[-1][:160]
+        return f"FAILED: {sample['error'].splitlines()[-1][:160]}"
     shown = ("rate", "cpu_us", "p99_us", "idle_kib", "drain_ms", "shutdown_ms", "lost")
     return "  ".join(f"{name} {sample[name]:,.1f}" for name in shown if sample.get(name))
 

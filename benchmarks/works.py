@@ -1,6 +1,7 @@
 """Which works there are. A work is one kind of server, one load, and the figures that are compared.
 
-A ratio says how many times better the first of a pair is: of rates first through second, of costs second through first.
+A ratio says how many times better the first of a pair is: of rates first through second, of costs second
+through first.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ MORE_IS_BETTER = frozenset({"rate", "answered"})
 
 @dataclass(frozen=True)
 class Work:
-    """`kind` of the servers, `load` and its `params`; `measures` are what ratios are made of; `without` says who cannot."""
+    """`kind` of the servers, `load` and its `params`; `measures` are what ratios are made of; `without` says
+    who cannot.
+    """
 
     name: str
     title: str
@@ -33,7 +36,9 @@ class Work:
         return [peer for peer in PEERS if self.kind in peer.kinds and peer.name not in self.without]
 
     def pairs(self, names: set[str]) -> list[tuple[str, str]]:
-        """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default, triosock with all."""
+        """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default,
+        triosock with all.
+        """
         pairs = []
         for name in (peer.name for peer in self.peers if peer.name in names):
             if name.startswith("compat-"):
@@ -54,69 +59,101 @@ _FORKS = frozenset({"stdlib-forking", "compat-forking"})
 
 def _echo(connections: int, without: frozenset[str]) -> Work:
     title = f"raw echo, {connections:,} connection{'s' if connections > 1 else ''}"
-    return Work(f"echo-{connections}", title, "echo", "exchange", {"connections": connections}, "messages", without=without)
+    params = {"connections": connections}
+    return Work(f"echo-{connections}", title, "echo", "exchange", params, unit="messages", without=without)
 
 
 def _connect(in_flight: int) -> Work:
     title = f"connect, exchange, close; {in_flight} in flight"
-    return Work(f"connect-{in_flight}", title, "echo", "connect", {"in_flight": in_flight}, "connections", without=_VARIANTS)
+    params = {"in_flight": in_flight}
+    return Work(
+        f"connect-{in_flight}", title, "echo", "connect", params, unit="connections", without=_VARIANTS
+    )
 
 
 def _bulk(name: str, title: str, kind: str, request: int, reply: int) -> Work:
     params = {"connections": 4, "request": request, "reply": reply}
-    return Work(name, title, kind, "bulk", params, "MiB", without=_VARIANTS | _SYNC | _FORKS)
+    return Work(name, title, kind, "bulk", params, unit="MiB", without=_VARIANTS | _SYNC | _FORKS)
+
+
+def _lines() -> list[Work]:
+    one: dict[str, Any] = {"connections": 64}
+    sixteen = one | {"size": 16 * 64, "lines": 16}
+    return [
+        Work("lines", "lines, 64 connections", "lines", "exchange", one, unit="lines"),
+        Work("lines-16", "lines, 16 at once, 64 connections", "lines", "exchange", sixteen, unit="lines"),
+    ]
+
+
+def _tls() -> list[Work]:
+    echo = {"connections": 64, "tls": True}
+    shakes = {"in_flight": 8}
+    return [
+        Work("tls-echo", "TLS echo, 64 connections", "tls-echo", "exchange", echo, unit="messages"),
+        Work(
+            "tls-handshakes",
+            "TLS handshakes, 8 in flight",
+            "tls-echo",
+            "handshakes",
+            shakes,
+            unit="handshakes",
+        ),
+    ]
+
+
+def _udp() -> list[Work]:
+    return [
+        Work("udp", "datagrams, 64 sockets", "udp", "udp", {"sockets": 64}, unit="datagrams"),
+        Work("udp-bursts", "datagrams, bursts of 200", "udp", "bursts", {"burst": 200}, unit="datagrams"),
+    ]
+
+
+def _one_figure(name: str, title: str, kind: str, load: str, measure: str, **rest: Any) -> Work:
+    return Work(name, title, kind, load, measures=(measure,), **rest)
 
 
 WORKS = [
     _echo(1, _VARIANTS),
     _echo(64, _SYNC),
     _echo(4000, _VARIANTS | _SYNC | _THREADS | _FORKS),
-    Work("lines", "lines, 64 connections", "lines", "exchange", {"connections": 64}, "lines"),
-    Work(
-        "lines-16",
-        "lines, 16 pipelined, 64 connections",
-        "lines",
-        "exchange",
-        {"connections": 64, "size": 16 * 64, "lines": 16},
-        "lines",
-    ),
+    *_lines(),
     _connect(1),
     _connect(32),
     _bulk("download", "replies of 1 MiB, 4 connections", "download", 1, MEBIBYTE),
     _bulk("upload", "uploads of 1 MiB, 4 connections", "upload", MEBIBYTE, 1),
     _bulk("bulk-echo", "echo of 1 MiB, 4 connections", "echo", MEBIBYTE, MEBIBYTE),
-    Work("tls-echo", "TLS echo, 64 connections", "tls-echo", "exchange", {"connections": 64, "tls": True}, "messages"),
-    Work("tls-handshakes", "TLS handshakes, 8 in flight", "tls-echo", "handshakes", {"in_flight": 8}, "handshakes"),
-    Work(
+    *_tls(),
+    _one_figure(
         "idle",
         "10,000 idle connections",
         "echo",
         "memory",
-        {"connections": 10_000},
-        "connections",
-        ("idle_kib",),
-        _VARIANTS | _SYNC | _THREADS | _FORKS,
+        "idle_kib",
+        params={"connections": 10_000},
+        unit="connections",
+        without=_VARIANTS | _SYNC | _THREADS | _FORKS,
     ),
-    Work("udp", "datagrams, 64 sockets", "udp", "udp", {"sockets": 64}, "datagrams"),
-    Work("udp-bursts", "datagrams, bursts of 200", "udp", "bursts", {"burst": 200}, "datagrams", ("rate", "cpu_us")),
-    Work(
+    *_udp(),
+    _one_figure(
         "fairness",
         "one polite connection beside a greedy one",
         "echo",
         "fairness",
+        "p99_us",
         unit="exchanges",
-        measures=("p99_us",),
         without=_VARIANTS | _SYNC | _FORKS,
     ),
-    Work(
+    _one_figure(
         "drain",
         "drain with 1,000 idle and 100 busy connections",
         "drain",
         "drain",
-        {"idle": 1_000, "busy": 100},
-        "connections",
-        ("drain_ms",),
+        "drain_ms",
+        params={"idle": 1_000, "busy": 100},
+        unit="connections",
     ),
-    Work("shutdown", "shutdown of an idle server", "shutdown", "none", measures=("shutdown_ms",), unit="shutdowns"),
+    _one_figure(
+        "shutdown", "shutdown of an idle server", "shutdown", "none", "shutdown_ms", unit="shutdowns"
+    ),
 ]
 BY_NAME = {work.name: work for work in WORKS}

@@ -1,6 +1,7 @@
 """Large messages: downloads, uploads and echo. Parameters: `connections`, `request` and `reply` (bytes each).
 
-A connection sends its request while it already receives the reply, as a client must that wants a megabyte echoed.
+A connection sends its request while it already receives the reply, as a client must that wants a megabyte
+echoed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ BOTH = select.EPOLLIN | select.EPOLLOUT
 class Client:
     __slots__ = ("began", "missing", "sock", "unsent")
 
-    def __init__(self, sock: socket.socket) -> None:
+    def __init__(self, sock: socket.socket, request: memoryview, reply: int) -> None:
         sock.setblocking(False)
         self.sock = sock
+        self.restart(request, reply)
+
+    def restart(self, request: memoryview, reply: int) -> None:
+        self.unsent, self.missing, self.began = request, reply, perf_counter()
 
 
 class Bulk:
@@ -30,13 +35,9 @@ class Bulk:
         self.epoll = select.epoll()
         self.clients: dict[int, Client] = {}
         for _ in range(job.params["connections"]):
-            client = Client(job.connect())
+            client = Client(job.connect(), self.request, self.reply)
             self.clients[client.sock.fileno()] = client
             self.epoll.register(client.sock, BOTH)
-            self.restart(client)
-
-    def restart(self, client: Client) -> None:
-        client.unsent, client.missing, client.began = self.request, self.reply, perf_counter()
 
     def drive(self, stop_at: float, limit: float) -> Tally:
         latencies: list[float] = []
@@ -48,7 +49,7 @@ class Bulk:
                 client = self.clients[fd]
                 if event & select.EPOLLIN and self.receive(client):
                     latencies.append(perf_counter() - client.began)
-                    self.restart(client)
+                    client.restart(self.request, self.reply)
                     self.epoll.modify(fd, BOTH)
                 if event & select.EPOLLOUT:
                     self.send(fd, client)

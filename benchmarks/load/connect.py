@@ -1,7 +1,7 @@
 """Connect, one exchange of 64 bytes, close, and again. Parameter: `in_flight`, how many of them at once.
 
-The client closes first, so the ports in TIME_WAIT are the client's, and Linux takes those again on loopback after a second
-(net.ipv4.tcp_tw_reuse is 2 by default).
+The client closes first, so the ports in TIME_WAIT are the client's, and Linux takes those again on loopback
+after a second (net.ipv4.tcp_tw_reuse is 2 by default).
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from time import perf_counter
 from .job import STALLED_AFTER, Job, Tally
 
 MESSAGE = b"x" * 64
-#: What a send says while the handshake is still under way; on loopback it is mostly over when connect returns.
+#: What a send says while the handshake is still under way; on loopback it is mostly over when connect
+#: returns.
 CONNECTING = (BlockingIOError, BrokenPipeError)
 
 

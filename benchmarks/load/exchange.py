@@ -1,4 +1,4 @@
-"""Persistent connections, each with one message under way: raw echo, lines, pipelined lines, and echo over TLS.
+"""Persistent connections, each with one message under way: raw echo, lines, pipelined lines, TLS echo.
 
 Parameters: `connections`, `size` (bytes of a message), `lines` (lines that one message is made of), `tls`.
 """
@@ -37,7 +37,8 @@ class Exchange:
             sock.setblocking(False)
             self.sockets.append(sock)
             self.epoll.register(sock, select.EPOLLIN)
-        # Lists over the descriptor number, and bound methods in them: the generator must be lighter than what it measures.
+        # Lists over the descriptor number, and bound methods in them: the generator must be lighter than what
+        # it measures.
         top = max(sock.fileno() for sock in self.sockets) + 1
         nothing: Callable[..., bytes] = bytes
         self.receive = [nothing] * top
@@ -50,14 +51,18 @@ class Exchange:
             sock.send(self.message)
 
     def drive(self, stop_at: float, limit: float) -> Tally:
-        poll, receive, send, missing, since = self.epoll.poll, self.receive, self.send, self.missing, self.since
+        poll, receive, send = self.epoll.poll, self.receive, self.send
+        missing, since = self.missing, self.since
         text, size, clock = self.message, len(self.message), perf_counter
-        messages, latencies, now = limit / self.lines, [], 0.0
+        messages, now = limit / self.lines, 0.0
+        latencies: list[float] = []
         note = latencies.append
         while now < stop_at and len(latencies) < messages:
             ready = poll(STALLED_AFTER)
             if not ready:
-                raise TimeoutError(f"no reply on any of {len(self.sockets)} connections in {STALLED_AFTER:.0f} s")
+                raise TimeoutError(
+                    f"no reply on any of {len(self.sockets)} connections in {STALLED_AFTER:.0f} s"
+                )
             for fd, _ in ready:
                 try:
                     data = receive[fd](65536)

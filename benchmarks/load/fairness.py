@@ -1,6 +1,7 @@
-"""One connection that always has data, and one that asks politely: how long the polite one waits. No parameters.
+"""One connection that always has data, and one that asks politely: how long the polite one waits.
 
-The greedy one writes whatever the server takes and reads whatever comes back; only the polite one's exchanges are counted.
+No parameters. The greedy one writes whatever the server takes and reads whatever comes back; only the polite
+one's exchanges are counted.
 """
 
 from __future__ import annotations

@@ -29,7 +29,7 @@ def receive_line(sock: socket.socket) -> bytes:
 
 
 def open_idle(job: Job, count: int) -> list[socket.socket]:
-    """`count` connections, each with one exchange behind it, as a keep-alive connection between two requests has."""
+    """`count` connections, each with one exchange behind it, like one that is kept alive between requests."""
     sockets = []
     for _ in range(count):
         sock = job.connect()
@@ -40,7 +40,7 @@ def open_idle(job: Job, count: int) -> list[socket.socket]:
 
 
 def memory(job: Job) -> dict[str, float]:
-    """Resident memory of the server per idle connection, in KiB; the kernel's own, for the sockets, is not in it."""
+    """Resident memory of the server per idle connection, in KiB; the kernel's own is not in it."""
     count = job.params["connections"]
     kept = open_idle(job, FIRST_FEW)
     before, began = usage(job.pid), perf_counter()
@@ -59,7 +59,10 @@ def memory(job: Job) -> dict[str, float]:
 
 
 def drain(job: Job) -> dict[str, float]:
-    """SIGTERM to the server with idle and busy connections open; until each has seen its end. `answered`: replies of busy ones."""
+    """SIGTERM with idle and busy connections open, until each has seen its end.
+
+    `answered` is how many of the busy ones got their reply, `resets` how many of all ended with a reset.
+    """
     idle = open_idle(job, job.params["idle"])
     busy = open_idle(job, job.params["busy"])
     for sock in busy:
@@ -78,7 +81,9 @@ def drain(job: Job) -> dict[str, float]:
     while waiting:
         ready = epoll.poll(STALLED_AFTER)
         if not ready:
-            raise TimeoutError(f"{len(waiting)} connections are still open {STALLED_AFTER:.0f} s after SIGTERM")
+            raise TimeoutError(
+                f"{len(waiting)} connections are still open {STALLED_AFTER:.0f} s after SIGTERM"
+            )
         for fd, _ in ready:
             try:
                 data = waiting[fd].recv(64)

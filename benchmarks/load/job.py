@@ -1,6 +1,7 @@
 """The job of a load generator, and the one place where a run is timed.
 
-Rule: figures are taken only between two readings of the clocks around the same `drive`, after a warm-up of the same kind.
+Rule: figures are taken only between two readings of the clocks around the same `drive`, after a warm-up of
+the same kind.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ STALLED_AFTER = 10.0
 
 @dataclass(frozen=True)
 class Job:
-    """`params` is what the shape of load wants to know; the rest is the same for all. `limit` ends a drive by count."""
+    """`params` is what the shape of load wants to know. `limit` ends a drive by its count of operations."""
 
     port: int
     pid: int
@@ -34,7 +35,7 @@ class Job:
         return ("127.0.0.1", self.port)
 
     def connect(self) -> socket.socket:
-        """One connection, made in turn with the others: no server's accept queue overflows while a load is set up."""
+        """One connection. They are made in turn, so that no server's accept queue overflows meanwhile."""
         sock = socket.create_connection(self.address, timeout=STALLED_AFTER)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return sock
@@ -42,7 +43,7 @@ class Job:
 
 @dataclass
 class Tally:
-    """What one drive saw: operations done, the time of each (seconds), and datagrams that were never answered."""
+    """What one drive saw: operations done, seconds of each, and datagrams that were never answered."""
 
     count: int = 0
     latencies: list[float] = field(default_factory=list)

@@ -1,7 +1,7 @@
 """The client's side of TLS, and the work of handshakes: connect, handshake, one exchange, close.
 
-Parameter: `in_flight`, how many of them at once. The certificate is this run's own and is not verified: that is the client's
-cost. No session is resumed, so each handshake is a whole one.
+Parameter: `in_flight`, how many of them at once. The certificate is this run's own and is not verified: that
+is the client's cost. No session is resumed, so each handshake is a whole one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def client_context() -> ssl.SSLContext:
 
 
 class Client:
-    """One connection that is not there yet: `step` goes as far as it can and returns what to wait for, None when done."""
+    """One connection: `step` goes as far as it can, and returns what to wait for, or None when done."""
 
     def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
         self.began = perf_counter()

@@ -1,7 +1,7 @@
 """Datagrams: request and response, and bursts. What is not answered is counted, not hidden.
 
-Parameters: `sockets` for request and response (one datagram under way on each); `burst` for bursts (that many datagrams at once
-from one socket, then wait for the answers until none comes for QUIET seconds).
+Parameters: `sockets` for request and response (one datagram under way on each); `burst` for bursts (that many
+datagrams at once from one socket, then wait for the answers until none comes for QUIET seconds).
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ class Bursts:
         return tally
 
     def burst(self) -> tuple[int, float]:
-        """How many were answered, and when the last of them was. Answers to an earlier burst are not counted twice."""
+        """How many were answered, and when the last one was. Answers to an earlier burst do not count."""
         self.number += 1
         mark = struct.pack("!I", self.number)
         datagram = mark.ljust(SIZE, b"x")

@@ -1,7 +1,8 @@
 """What a server process has used so far, read from outside.
 
-The CPU time is the clocks of the process and of its children (nanoseconds, all their threads, also those that have ended), and
-what children had used that it has reaped (clock ticks, 10 ms; only a forking server has any). Memory is the process's alone.
+The CPU time is the clocks of the process and of its children (nanoseconds, all their threads, also those that
+have ended), and what children had used that it has reaped (clock ticks, 10 ms; only a forking server has
+any). Memory is the process's alone.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """One server a file, each written as that framework's own documentation would write it.
 
-A server is a process of its own, `python -m benchmarks.servers.NAME KIND [PEM] [ARGUMENT…]`. KIND is what its handler does:
+A server is a process of its own, `python -m benchmarks.servers.NAME KIND [PEM] [ARGUMENT…]`. KIND is what its
+handler does:
 
 ========== ==========================================================================================
 echo       send back whatever arrives
@@ -13,6 +14,7 @@ drain      `work` takes WORK_SECONDS, everything else is answered at once; SIGTE
 shutdown   no client: the server measures how long it takes to stop, several times, and prints a line
 ========== ==========================================================================================
 
-It prints `ready PORT` as soon as it listens, and then serves until it is killed. All listen on 127.0.0.1 with the same backlog
-wherever the framework lets one choose, and all have TCP_NODELAY set, since some have it by default and others have not.
+It prints `ready PORT` as soon as it listens, and then serves until it is killed. All listen on 127.0.0.1 with
+the same backlog wherever the framework lets one choose, and all have TCP_NODELAY set, since some have it by
+default and others have not.
 """

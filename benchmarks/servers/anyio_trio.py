@@ -1,4 +1,4 @@
-"""anyio on its trio backend: TCPListener.serve, TLSListener, BufferedByteReceiveStream and create_udp_socket."""
+"""anyio on its trio backend: listeners that serve, BufferedByteReceiveStream for lines, create_udp_socket."""
 
 from __future__ import annotations
 

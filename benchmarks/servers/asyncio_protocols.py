@@ -1,6 +1,7 @@
-"""asyncio's callbacks: Protocol and DatagramProtocol, no streams and no tasks. There is no line API at this level.
+"""asyncio's callbacks: Protocol and DatagramProtocol, no streams and no tasks.
 
-`download` writes without looking at flow control, which is what a protocol without pause_writing does.
+There is no line API at this level. `download` writes without looking at flow control, which is what a
+protocol without pause_writing does.
 """
 
 from __future__ import annotations

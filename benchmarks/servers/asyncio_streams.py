@@ -1,4 +1,4 @@
-"""asyncio.start_server with StreamReader and StreamWriter. `uvloop_streams` runs the same on uvloop's loop."""
+"""asyncio.start_server with StreamReader and StreamWriter. `uvloop_streams` runs the same on uvloop."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ CHUNK = 65_536
 MEBIBYTE = 1 << 20
 BLOB = b"x" * MEBIBYTE
 WORK_SECONDS = 0.1
-SHUTDOWNS = 15
+SHUTDOWNS = 7
 
 
 def arguments() -> tuple[str, str, list[str]]:

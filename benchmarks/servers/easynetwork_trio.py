@@ -1,6 +1,6 @@
 """EasyNetwork on its trio backend: AsyncTCPNetworkServer and AsyncUDPNetworkServer with request handlers.
 
-A request there is always a packet of a serializer. Raw bytes are the smallest one: whatever has arrived is a packet.
+A request there is always a packet of a serializer; the one for raw bytes takes whatever has arrived.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""The limit: a loop over select.epoll with non-blocking sockets and nothing else. What no framework can be faster than.
+"""The limit, which no framework can be faster than: a loop over select.epoll with non-blocking sockets.
 
-It accepts until EAGAIN, keeps one bound method per descriptor in a list, and asks for EPOLLOUT only while a reply is stuck.
+It accepts until EAGAIN, keeps one bound method per descriptor in a list, and asks for EPOLLOUT only while a
+reply is stuck.
 """
 
 from __future__ import annotations
@@ -44,7 +45,12 @@ def upload() -> Answer:
     return answer
 
 
-ANSWERS: dict[str, Callable[[], Answer]] = {"echo": echo, "lines": lines, "download": download, "upload": upload}
+ANSWERS: dict[str, Callable[[], Answer]] = {
+    "echo": echo,
+    "lines": lines,
+    "download": download,
+    "upload": upload,
+}
 
 
 def serve_streams(make_answer: Callable[[], Answer]) -> None:

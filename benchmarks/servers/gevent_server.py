@@ -7,7 +7,7 @@ import socket
 import gevent.socket
 from gevent.server import DatagramServer, StreamServer
 
-from .common import BACKLOG, BLOB, CHUNK, HOST, MEBIBYTE, arguments, ready
+from .common import BACKLOG, BLOB, CHUNK, HOST, MEBIBYTE, arguments, ready, server_context
 
 
 def echo(sock: gevent.socket.socket, _: object) -> None:
@@ -54,7 +54,7 @@ def main() -> None:
     if kind == "udp":
         server = EchoDatagrams((HOST, 0))
     else:
-        tls = {"certfile": pem} if kind == "tls-echo" else {}
+        tls = {"ssl_context": server_context(pem)} if kind == "tls-echo" else {}
         server = StreamServer((HOST, 0), HANDLERS[kind], backlog=BACKLOG, **tls)
     server.start()
     ready(server.server_port)

@@ -1,6 +1,7 @@
-"""triosock. The argument after KIND and PEM is the variant: "default", or one of the features that must cost almost nothing.
+"""triosock. The argument after KIND and PEM is the variant.
 
-"timeouts" has idle, request and send timeouts on, "observer" has one observer that counts events.
+"default" is what one gets; the others have a feature on that must cost almost nothing: "timeouts" has idle,
+request and send timeouts on, "observer" has one observer that counts events.
 """
 
 from __future__ import annotations
@@ -101,7 +102,9 @@ async def serve(kind: str, pem: str, variant: str) -> None:
     chosen = options(kind, pem, variant)
     async with trio.open_nursery() as nursery:
         if kind == "udp":
-            server = await nursery.start(lambda task_status: triosock.serve_udp(answer, 0, **chosen, task_status=task_status))
+            server = await nursery.start(
+                lambda task_status: triosock.serve_udp(answer, 0, **chosen, task_status=task_status)
+            )
         else:
             server = await nursery.start(
                 lambda task_status: triosock.serve_tcp(HANDLERS[kind], 0, **chosen, task_status=task_status)

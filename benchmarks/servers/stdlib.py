@@ -1,6 +1,7 @@
 """The classes of the stdlib's socketserver, or of triosock.compat: only the module differs.
 
-Arguments after KIND and PEM: the mixin, one of "sync", "threading", "forking"; and the module to take the classes from.
+Arguments after KIND and PEM: the mixin, one of "sync", "threading", "forking"; and the module to take the
+classes from.
 """
 
 from __future__ import annotations
@@ -71,7 +72,7 @@ def measure_shutdown() -> None:
         with server_class("TCP")((HOST, 0), Echo) as server:
             thread = threading.Thread(target=server.serve_forever)
             thread.start()
-            sleep(0.05 + 0.021 * turn)  # spread over the poll interval of half a second
+            sleep(0.05 + 0.05 * turn)  # spread over the poll interval of half a second
             began = perf_counter()
             server.shutdown()
             times.append((perf_counter() - began) * 1e3)

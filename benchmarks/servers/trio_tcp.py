@@ -1,4 +1,4 @@
-"""trio's own servers: serve_tcp, serve_ssl_over_tcp, and a loop over trio.socket for datagrams, which trio has no server for.
+"""trio's own servers: serve_tcp and serve_ssl_over_tcp; for datagrams, a loop over trio.socket.
 
 trio has no line API either: `lines` is the buffer that its users write.
 """
@@ -31,7 +31,9 @@ async def echo(stream: trio.abc.Stream) -> None:
 
 
 async def echo_quietly(stream: trio.SSLStream[trio.SocketStream]) -> None:
-    """A client that closes without TLS's goodbye ends the whole of serve_ssl_over_tcp, unless the handler catches it."""
+    """A client that closes without TLS's goodbye ends the whole of serve_ssl_over_tcp, unless the handler
+    catches it.
+    """
     try:
         await echo(stream)
     except trio.BrokenResourceError:
@@ -119,7 +121,9 @@ async def measure_shutdown() -> None:
     times = []
     for _ in range(SHUTDOWNS):
         async with trio.open_nursery() as nursery:
-            await nursery.start(lambda task_status: trio.serve_tcp(echo, 0, host=HOST, task_status=task_status))
+            await nursery.start(
+                lambda task_status: trio.serve_tcp(echo, 0, host=HOST, task_status=task_status)
+            )
             await trio.sleep(0.02)
             began = perf_counter()
             nursery.cancel_scope.cancel()

@@ -11,32 +11,32 @@ from .common import BACKLOG, BLOB, HOST, MEBIBYTE, arguments, ready
 
 
 class Echo(Protocol):
-    def connectionMade(self) -> None:  # noqa: N802 - Twisted's name
+    def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
         self.received = 0
 
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         self.transport.write(data)
 
 
 class Lines(LineOnlyReceiver):
     delimiter = b"\n"
 
-    def connectionMade(self) -> None:  # noqa: N802
+    def connectionMade(self) -> None:
         self.transport.setTcpNoDelay(True)
 
-    def lineReceived(self, line: bytes) -> None:  # noqa: N802
+    def lineReceived(self, line: bytes) -> None:
         self.sendLine(line)
 
 
 class Download(Echo):
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         for _ in data:
             self.transport.write(BLOB)
 
 
 class Upload(Echo):
-    def dataReceived(self, data: bytes) -> None:  # noqa: N802
+    def dataReceived(self, data: bytes) -> None:
         self.received += len(data)
         if self.received >= MEBIBYTE:
             self.received -= MEBIBYTE
@@ -44,7 +44,7 @@ class Upload(Echo):
 
 
 class EchoDatagrams(DatagramProtocol):
-    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:  # noqa: N802
+    def datagramReceived(self, datagram: bytes, addr: tuple[str, int]) -> None:
         self.transport.write(datagram, addr)
 
 

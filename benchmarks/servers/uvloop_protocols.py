@@ -1,4 +1,4 @@
-"""The asyncio protocols server, on uvloop's event loop; used for datagrams, which asyncio's streams do not have."""
+"""The asyncio protocols server on uvloop's event loop; for datagrams, which asyncio's streams do not have."""
 
 from __future__ import annotations
 
