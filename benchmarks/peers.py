@@ -14,7 +14,7 @@ DRAIN = frozenset({"drain"})
 
 @dataclass(frozen=True)
 class Peer:
-    """`module` is one of servers/; `needs` the one without which it is skipped; `arguments` follow the PEM."""
+    """`module` is one of servers/; `needs` what it is skipped without; `arguments` follow the PEM."""
 
     name: str
     label: str
