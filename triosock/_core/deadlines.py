@@ -30,19 +30,17 @@ def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None
     The tightest deadline wins. The cause of the last wait of a connection, for its peer's goodbye, is FINISHED: it has been served.
     """
     if entry.stage == "handshake":
-        return _pair(entry.handshake_since + timeouts.handshake, Cause.HANDSHAKE)
-    if entry.stage == "closing":
-        return _pair(entry.closing_since + timeouts.close, Cause.FINISHED)
-    waits = (
-        # In an idle block both are set; the block began first.
-        (min(entry.idle_since, entry.receive_since) + timeouts.idle, Cause.IDLE),
-        (entry.send_since + timeouts.send, Cause.SEND),
-        (entry.request_due, Cause.REQUEST),
-    )
-    return _pair(*min(waits))
-
-
-def _pair(when: float, cause: Cause) -> tuple[float, Cause | None]:
+        waits = [(entry.handshake_since + timeouts.handshake, Cause.HANDSHAKE)]
+    elif entry.stage == "closing":
+        waits = [(entry.closing_since + timeouts.close, Cause.FINISHED)]
+    else:
+        waits = [
+            # In an idle block both are set; the block began first.
+            (min(entry.idle_since, entry.receive_since) + timeouts.idle, Cause.IDLE),
+            (entry.send_since + timeouts.send, Cause.SEND),
+            (entry.request_due, Cause.REQUEST),
+        ]
+    when, cause = min((entry.due, Cause.OVERFLOW), *waits)
     return (when, cause) if when < math.inf else (math.inf, None)
 
 

@@ -103,6 +103,8 @@ class DrainScope:
         self._deadline = math.inf
         self._on_drain: Callable[[], None] | None = None
         self._token: contextvars.Token[DrainScope | None] | None = None
+        self._left: trio.Event | None = None
+        self._reports: list[tuple[str, DrainReport]] = []
 
     def __enter__(self) -> DrainScope:
         if self._token is not None:
@@ -112,7 +114,7 @@ class DrainScope:
         if self._parent is not None:
             self._parent._children[self] = None
             if self._parent.draining:
-                self._begin(self._parent._deadline)
+                self._begin(self._parent._deadline if self._parent._deadline < math.inf else None)
         return self
 
     def __exit__(
@@ -121,7 +123,13 @@ class DrainScope:
         assert self._token is not None
         _current.reset(self._token)
         if self._parent is not None:
-            self._parent._children.pop(self, None)
+            self._parent._forget(self)
+
+    def _forget(self, child: DrainScope) -> None:
+        self._children.pop(child, None)
+        if not self._children and self._left is not None:
+            self._left.set()
+            self._left = None
 
     @property
     def draining(self) -> bool:
@@ -142,13 +150,14 @@ class DrainScope:
         Raises: TypeError, ValueError. Must be called in a trio program's own thread.
         """
         seconds = self._default if grace is None else check_seconds(grace, "grace", zero=True)
-        self._begin(math.inf if seconds is None else trio.current_time() + seconds)
+        self._begin(None if seconds is None else trio.current_time() + seconds)
 
-    def _begin(self, deadline: float) -> None:
-        own = math.inf if self._default is None else trio.current_time() + self._default
-        if not self.draining and deadline == math.inf:
-            deadline = own
-        self._deadline = min(self._deadline, deadline)
+    def _begin(self, deadline: float | None) -> None:
+        """`deadline` None: those who were not told yet take their own default."""
+        if deadline is None and self._default is not None and not self.draining:
+            deadline = trio.current_time() + self._default
+        if deadline is not None:
+            self._deadline = min(self._deadline, deadline)
         self._told.set()
         if self._on_drain is not None:
             self._on_drain()
@@ -158,6 +167,25 @@ class DrainScope:
     async def wait_draining(self) -> None:
         """Return when this scope is draining. A checkpoint."""
         await self._told.wait()
+
+    async def wait_left(self) -> None:
+        """Return when no server and no other scope is inside. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._children:
+            if self._left is None:
+                self._left = trio.Event()
+            await self._left.wait()
+
+    @property
+    def reports(self) -> tuple[tuple[str, DrainReport], ...]:
+        """How the servers inside ended that a drain of this scope ended: their names and reports, in the order of their ends."""
+        return tuple(self._reports)
+
+    def _record(self, name: str, report: DrainReport) -> None:
+        if self.draining:
+            self._reports.append((name, report))
+            if self._parent is not None:
+                self._parent._record(name, report)
 
 
 def draining() -> bool:

@@ -179,13 +179,14 @@ class HandlerFailed(ConnectionEvent):
 class ConnectionClosed(ConnectionEvent):
     """The connection is closed and no longer counted.
 
-    `cause` says why; `received` and `sent` are bytes of the stream (of the plain text under TLS), `duration` seconds.
+    `cause` says why, and `error` what was raised, if anything was; `received` and `sent` are bytes of the stream (of the plain text under TLS), `duration` seconds.
     """
 
     cause: Cause
     received: int
     sent: int
     duration: float
+    error: BaseException | None = None
 
 
 @final
@@ -231,6 +232,10 @@ class Observer(Protocol):
 
     def on_event(self, event: Event, /) -> None:
         """Take one event. Called in the middle of things: must be quick, must not block, must not raise."""
+
+
+#: Makes the observers that every server has besides its own. The facade puts the log here, which this package must not know.
+default_observers: list[Callable[[], Observer]] = []
 
 
 @final

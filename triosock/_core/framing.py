@@ -80,6 +80,13 @@ class Framer(Protocol):
         """Return the bytes that send this payload."""
 
 
+def check_framer(value: object) -> Framer:
+    """Return `value` if it is a framer object; TypeError otherwise."""
+    if not isinstance(value, Framer) or isinstance(value, type):
+        raise TypeError(f"framer must have methods split and join, such as triosock.LengthPrefixed(4), not {value!r}")
+    return value
+
+
 def check_max_bytes(value: object) -> int:
     """Return `value` if it is an int from 1 on; TypeError or ValueError otherwise."""
     return _check_positive(value, "max_bytes")

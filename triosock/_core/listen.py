@@ -57,6 +57,11 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
         Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; an OSError of accept(2).
         """
 
+    @property
+    @abc.abstractmethod
+    def is_closed(self) -> bool:
+        """Whether it was closed, by `close()` or behind its back."""
+
     @abc.abstractmethod
     def close(self) -> None:
         """Stop listening. Whoever waits gets trio.ClosedResourceError. Twice is as good as once."""
@@ -182,6 +187,10 @@ class _ForeignListener(Listener):
             raise trio.WouldBlock
         accepted, self._accepted = self._accepted, None
         return accepted, None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
 
     def close(self) -> None:
         self._closed = True

@@ -42,8 +42,9 @@ class Entry:
     it is.
     """
 
-    number: int
     accepted: float
+    #: From 1 on, in the order of arrival; 0 outside a roster.
+    number: int = 0
     stage: Stage = "serving"
     #: When the wait began that it is in now: for the first byte of a request, for any bytes, for the peer to take some.
     idle_since: float = NEVER
@@ -54,6 +55,8 @@ class Entry:
     request_since: float = NEVER
     request_due: float = NEVER
     handshake_since: float = NEVER
+    #: When all of it must be over: a farewell to one too many.
+    due: float = NEVER
     #: When the last word was said and the wait for the peer's began.
     closing_since: float = NEVER
     #: Why it ends, once that is decided.
@@ -162,22 +165,28 @@ class Roster:
         """Return how many are in an idle wait."""
         return sum(entry.is_idle for entry in self._entries.values())
 
-    def add(self, now: float, *, slot: bool = True, keys: tuple[Hashable, ...] = ()) -> Entry:
+    @property
+    def unslotted(self) -> int:
+        """How many are here without a slot: those who are being turned away, or wait for one."""
+        return len(self._entries) - self._slots
+
+    def add(self, entry: Entry, *, slot: bool = True, keys: tuple[Hashable, ...] = ()) -> None:
         """Enter one more, with a slot or (a farewell, or one that waits for a slot) without."""
-        entry = Entry(self._next_number, now, keys=keys)
+        entry.number = self._next_number
         self._next_number += 1
         self._entries[entry.number] = entry
+        entry.keys = keys
         for key in keys:
             self._per_key[key] += 1
         self.tally.accepted += 1
         if slot:
             self._grant(entry)
-        return entry
 
     def remove(self, entry: Entry) -> None:
         """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off already."""
-        if self._entries.pop(entry.number, None) is None:
+        if self._entries.get(entry.number) is not entry:
             return
+        del self._entries[entry.number]
         entry.gone = True
         for key in entry.keys:
             self._per_key[key] -= 1

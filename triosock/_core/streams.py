@@ -84,6 +84,11 @@ class StreamWire:
         if self._idle_scope is not None and not self.has_input():
             self._idle_scope.cancel(reason="triosock: end of an idle wait")
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+        return self._interrupted
+
     def has_input(self) -> bool:
         """Whether a receive would find something without waiting, as far as the stream can tell."""
         look = getattr(self._stream, "has_input", None)

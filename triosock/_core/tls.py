@@ -202,6 +202,6 @@ async def _on_socket(
 def _carry_over(old: SocketWire | StreamWire, new: SocketWire | StreamWire) -> None:
     new.received, new.sent = old.received, old.sent
     # A drain that came during the handshake counts for the first request too.
-    if old._interrupted:
-        new._interrupted = True
+    if old.is_interrupted:
+        new.interrupt()
     old.is_closed = True

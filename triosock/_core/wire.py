@@ -18,6 +18,7 @@ Rules of this file:
 from __future__ import annotations
 
 import errno
+import os
 import socket
 import struct
 from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
@@ -75,6 +76,10 @@ class Wire(Protocol):
     def interrupt(self) -> None:
         """End the idle wait that goes on now, and at once each that begins later without input at hand."""
 
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+
     def has_input(self) -> bool:
         """Whether a receive would find something without waiting."""
 
@@ -120,6 +125,7 @@ class SocketWire:
         "_sending",
         "_sock",
         "entry",
+        "failure",
         "is_closed",
         "received",
         "sent",
@@ -136,6 +142,8 @@ class SocketWire:
         self._sending = False
         self._interrupted = False
         self._send_broken: str | None = None
+        #: What was raised because the peer is gone.
+        self.failure: trio.BrokenResourceError | None = None
         #: The last read got less than it asked for: the next one has to wait.
         self._emptied = False
 
@@ -206,6 +214,11 @@ class SocketWire:
         # Only a task in an idle wait need be woken, and not one that input is about to wake.
         if self._receiving and not self.is_closed and self.entry.idle_since != NEVER and not self.has_input():
             notify_closing(self._fd)
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+        return self._interrupted
 
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or an error without waiting."""
@@ -278,6 +291,32 @@ class SocketWire:
             self._sending = False
             self.entry.send_since = NEVER
 
+    async def send_from(self, descriptor: int, offset: int, count: int, piece: int) -> int:
+        """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A checkpoint."""
+        self._check_send()
+        await checkpoint_if_cancelled()
+        done = 0
+        try:
+            while done < count:
+                try:
+                    taken = os.sendfile(self._fd, descriptor, offset + done, min(piece, count - done))
+                except BlockingIOError:
+                    await self._wait_output()
+                    continue
+                except OSError as error:
+                    self._fail(error)
+                if not taken:
+                    break  # the file has become shorter
+                self.sent += taken
+                done += taken
+                await checkpoint()  # a peer that takes everything must not keep the others from their turn
+        except BaseException:
+            if 0 < done < count:
+                self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"
+            raise
+        await cancel_shielded_checkpoint()
+        return done
+
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the kernel would take at least one byte."""
         self._check_send()
@@ -339,4 +378,5 @@ class SocketWire:
         """The one place where the system's errors become trio's."""
         if self.is_closed or error.errno == errno.EBADF:
             raise trio.ClosedResourceError("this connection is closed") from None
-        raise trio.BrokenResourceError(f"the peer went away: {error}") from error
+        self.failure = trio.BrokenResourceError(f"the peer went away: {error}")
+        raise self.failure from error

@@ -1,0 +1,242 @@
+"""Open and serve in one await: `serve_tcp`, `serve_unix`, `serve_listeners`.
+
+The rules:
+
+1. A mistake in the arguments is raised before anything is opened.
+2. What was opened here is closed here, whatever happens.
+3. `task_status.started(server)` is called when every listener listens, and nothing else means "ready".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import inspect
+import math
+import os
+import ssl
+from collections.abc import Iterable
+from types import FunctionType, MethodType
+from typing import Any
+
+import trio
+
+from .drain import DrainReport
+from .events import Emitter, Observer, default_observers
+from .limits import Limits, Timeouts
+from .listen import Listener, adopt, open_tcp_listeners
+from .proxy import ProxyPolicy, check_proxy
+from .roster import Roster
+from .serving import Handler, OnError, Service
+from .stream_server import StreamServer
+from .tls import check_context
+from .unix import open_unix_listener
+
+
+async def serve_tcp(
+    handler: Handler,
+    port: int,
+    *,
+    # Where
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Listen on a TCP port and serve each connection in a task of its own.
+
+    Args:
+      handler: an async function of one `Connection`. When it returns, the connection is ended properly.
+      port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4 and IPv6.
+      limits, timeouts: how much to take on and how long to wait; None for the defaults.
+      tls: put TLS on each connection first, with this context.
+      proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
+      on_error: what a handler's `Exception` does besides closing its connection: "log" tells the observers, an async function of the
+        exception and the connection is told too, and "raise" lets it end the server, which is trio's own rule.
+      observers: who is told what happens, besides the log.
+      name: what events and logs call the server; None for its first address.
+
+    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `StreamServer` as soon as it listens.
+
+    Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown host; what a handler raises,
+    with on_error="raise", in an ExceptionGroup.
+
+    Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope` around.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
+    return await _serve(service, listeners, observers, name, task_status)
+
+
+async def serve_unix(
+    handler: Handler,
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    # Where
+    mode: int | None = None,
+    backlog: int | None = None,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Listen on a Unix stream socket and serve each connection in a task of its own.
+
+    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others, what is returned and raised, and the behaviour on
+    cancellation and drain as for `serve_tcp`. The socket file is gone when this returns, if it was still ours.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    listener = open_unix_listener(path, mode=mode, backlog=backlog)
+    return await _serve(service, [listener], observers, name, task_status)
+
+
+async def serve_listeners(
+    handler: Handler,
+    listeners: Iterable[Any],
+    *,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Serve each connection of these listeners in a task of its own; one server, with common limits, for all of them.
+
+    Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and `inherited_listeners`, any
+    `trio.abc.Listener`, or listening sockets. They belong to the server from then on, and are closed at its end. All others as for
+    `serve_tcp`.
+
+    A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it may have accepted one
+    connection that waits here for its slot.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
+        raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
+    adopted = [adopt(listener) for listener in listeners]
+    if not adopted:
+        raise ValueError("listeners must be at least one")
+    return await _serve(service, adopted, observers, name, task_status)
+
+
+async def _serve(
+    service: Service,
+    listeners: Iterable[Listener],
+    observers: Iterable[Observer],
+    name: str | None,
+    task_status: trio.TaskStatus[StreamServer],
+) -> DrainReport:
+    listeners = list(listeners)
+    with contextlib.ExitStack() as opened:
+        for listener in listeners:
+            opened.callback(listener.close)
+        service.emitter.name = str(listeners[0].address) if name is None else _check_name(name)
+        for observer in observers:
+            service.emitter.add(observer)
+        return await StreamServer(service, listeners).serve(task_status)
+
+
+def _service(
+    handler: Handler,
+    limits: Limits | None,
+    timeouts: Timeouts | None,
+    tls: ssl.SSLContext | None,
+    proxy: ProxyPolicy | bool,
+    on_error: OnError,
+) -> Service:
+    limits, timeouts = _value("limits", limits, Limits), _value("timeouts", timeouts, Timeouts)
+    if callable(limits.overflow):
+        check_async("limits.overflow", limits.overflow, "one connection")
+    return Service(
+        handler=check_async("handler", handler, "one connection"),
+        on_error=_check_on_error(on_error),
+        limits=limits,
+        timeouts=timeouts,
+        tls=None if tls is None else check_context(tls),
+        proxy=check_proxy(proxy),
+        roster=Roster(limits),
+        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
+        handshakes=_limiter(limits.max_handshakes),
+    )
+
+
+def _limiter(most: float) -> Any:
+    # contextlib.nullcontext is asynchronous too: no limit, no cost.
+    return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+
+
+def _value(argument: str, value: Any, kind: type[Any]) -> Any:
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be a triosock.{kind.__name__}(…), not {value!r}")
+    return value
+
+
+def _check_name(name: object) -> str:
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, not {name!r}")
+    return name
+
+
+def _check_on_error(on_error: Any) -> OnError:
+    if isinstance(on_error, str):
+        if on_error not in ("log", "raise"):
+            raise ValueError(f"on_error must be 'log', 'raise' or an async function, not {on_error!r}")
+        return on_error  # type: ignore[return-value]
+    return check_async("on_error", on_error, "an exception and a connection")  # type: ignore[no-any-return]
+
+
+def check_async(argument: str, function: Any, takes: str) -> Any:
+    """Return `function` if it may be an async function; TypeError, naming the argument and what it is instead, otherwise.
+
+    What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass: whether it returns an
+    awaitable is checked when it is called.
+    """
+    wanted = f"{argument} must be an async function of {takes}"
+    if inspect.iscoroutine(function):
+        function.close()  # it will never be awaited, and should not warn of that as well
+        raise TypeError(f"{wanted}: pass the function itself, without calling it (got a coroutine object)")
+    if not callable(function):
+        raise TypeError(f"{wanted}, not {function!r}")
+    inner = function
+    while isinstance(inner, (functools.partial, MethodType)):
+        inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
+    if inspect.isasyncgenfunction(inner):
+        raise TypeError(f"{wanted}, and {_describe(inner)} is an async generator: it must not yield")
+    if isinstance(inner, FunctionType) and not inspect.iscoroutinefunction(inner) and _is_plain(inner):
+        raise TypeError(f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`")
+    return function
+
+
+def _is_plain(function: FunctionType) -> bool:
+    """Whether a function that is not async surely returns nothing to await: no lambda, no wrapper, no annotation that says so."""
+    returns = str(function.__annotations__.get("return", ""))
+    hidden = function.__name__ == "<lambda>" or hasattr(function, "__wrapped__")
+    return not hidden and "Awaitable" not in returns and "Coroutine" not in returns
+
+
+def _describe(function: FunctionType) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

@@ -1,0 +1,343 @@
+"""A stream server: two nurseries, the doors inside, the connections outside.
+
+    connections ┬─ doors ┬─ accept loop of the first listener
+                │        └─ accept loop of the second …
+                ├─ overseer
+                ├─ connection 1
+                └─ connection 2 …
+
+Why two, and why in this order: draining means that nobody new comes in while those inside finish. So the accept loops must be able to
+end first, and to end *completely*, and the connections must be in a nursery that is still open then. Cancelling the inner nursery is
+the whole of "stop accepting"; leaving the outer one is the whole of "wait for the rest".
+
+The invariant: **whoever the kernel had accepted when the drain began is served**, since between the last accept that finds the queue
+empty and the close of the listener nothing else can run. (A client whose handshake the kernel completes in between, a matter of
+microseconds, is reset; no system call closes that gap.)
+"""
+
+from __future__ import annotations
+
+import math
+import socket
+from collections.abc import Hashable, Mapping, Sequence
+from typing import final
+
+import attrs
+import trio
+
+from .accept import Door, Gate
+from .address import Address
+from .connection import Connection, peer_credentials
+from .deadlines import Overseer
+from .drain import DrainReport, DrainScope, Farewell
+from .events import (
+    Cause,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    Emitter,
+    LimitReached,
+    ListenerClosed,
+    Refused,
+    ServerClosed,
+    ServerResumed,
+    ServerStarted,
+    ServerSuspended,
+)
+from .limits import Limits, Timeouts
+from .listen import Accepted, Listener, PeerName
+from .roster import Entry, Roster
+from .serving import Handler, Service, Visit
+from .wire import SocketWire
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """What a server looked like at one moment.
+
+    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only in a drain), `peak` was
+    the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`), `accept_errors`, `received` and `sent` (bytes) only
+    grow. `suspended` and `draining` say what they say.
+    """
+
+    active: int
+    idle: int
+    queued: int
+    peak: int
+    accepted: int
+    ended: Mapping[Cause, int]
+    refused: Mapping[str, int]
+    accept_errors: int
+    received: int
+    sent: int
+    suspended: bool
+    draining: bool
+
+
+@final
+class StreamServer:
+    """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out by `started()`.
+
+    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of these waits.
+    """
+
+    def __init__(self, service: Service, listeners: Sequence[Listener]) -> None:
+        self._service = service
+        self._listeners = tuple(listeners)
+        self._roster = service.roster
+        self._emitter = service.emitter
+        self._gate = Gate()
+        self._overseer = Overseer(service.timeouts)
+        self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
+        self._doors_scope = trio.CancelScope()
+        self._scope = DrainScope(grace=service.timeouts.grace)
+        self._scope._on_drain = self._on_drain
+        self._connections: trio.Nursery | None = None
+        self._farewell: Farewell | None = None
+        self._closed = trio.Event()
+        self._report = DrainReport(drained=False)
+
+    def __repr__(self) -> str:
+        return f"<triosock.StreamServer {self.name!r}, {self._roster.active} active>"
+
+    @property
+    def name(self) -> str:
+        """What events and logs call it."""
+        return self._emitter.name
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, with the ports that the kernel chose."""
+        return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def limits(self) -> Limits:
+        """How much it takes on."""
+        return self._service.limits
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long it waits."""
+        return self._service.timeouts
+
+    @property
+    def observers(self) -> Emitter:
+        """Those who are told what happens; `observers.add(…)` and `observers.remove(…)` work while it runs."""
+        return self._emitter
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._scope.draining
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell the server to drain: accept nobody new, end idle connections, let busy ones finish for `grace` seconds, cut the rest.
+
+        It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
+
+        Args: `grace`, in seconds from 0 on, inf for no end; None for `Timeouts.grace`.
+        """
+        self._scope.drain(grace=grace)
+
+    async def wait_closed(self) -> DrainReport:
+        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels only the wait."""
+        await self._closed.wait()
+        return self._report
+
+    def suspend(self) -> None:
+        """Accept nobody until `resume()`. Who comes waits in the kernel's queue; who is inside is not touched."""
+        if self._gate.is_open:
+            self._gate.shut()
+            self._emitter.emit(ServerSuspended)
+
+    def resume(self) -> None:
+        """Accept again, those who have waited first."""
+        if not self._gate.is_open:
+            self._gate.open()
+            self._emitter.emit(ServerResumed)
+
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot. Costs a look at every connection."""
+        tally, entries = self._roster.tally, self._roster.entries()
+        wires = [entry.guest.wire for entry in entries]
+        return ServerStatistics(
+            active=self._roster.active,
+            idle=self._roster.count_idle(),
+            queued=sum(entry.stage == "queued" for entry in entries),
+            peak=tally.peak,
+            accepted=tally.accepted,
+            ended=dict(tally.ended),
+            refused=dict(tally.refused),
+            accept_errors=tally.accept_errors,
+            received=tally.received + sum(wire.received for wire in wires),
+            sent=tally.sent + sum(wire.sent for wire in wires),
+            suspended=not self._gate.is_open,
+            draining=self._scope.draining,
+        )
+
+    # The life
+
+    async def serve(self, task_status: trio.TaskStatus[StreamServer]) -> DrainReport:
+        """Serve until drained or cancelled; see the picture at the top of this file."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as self._connections:
+                    overseeing = trio.CancelScope()
+                    self._connections.start_soon(self._oversee, overseeing)
+                    await self._keep_doors(task_status)
+                    await self._see_out()
+                    overseeing.cancel(reason="triosock: nobody is left to look after")
+        finally:
+            await self._close_listeners()
+            if not self._closed.is_set():
+                self._conclude(drained=False)
+        return self._report
+
+    async def _oversee(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._overseer.run()
+
+    async def _keep_doors(self, task_status: trio.TaskStatus[StreamServer]) -> None:
+        """Accept until drained, or until every listener has been closed by somebody else."""
+        with self._doors_scope:
+            async with trio.open_nursery() as doors:
+                for door in self._doors:
+                    doors.start_soon(door.run)
+                self._emitter.emit(ServerStarted, addresses=self.addresses)
+                task_status.started(self)
+        if not self._scope.draining:
+            self._scope.drain()
+
+    def _on_drain(self) -> None:
+        self._doors_scope.cancel(reason="triosock: drain")
+        if self._farewell is not None:
+            self._farewell.tighten()
+
+    async def _see_out(self) -> None:
+        roster = self._roster
+        self._farewell = Farewell(roster, self._scope)
+        self._emitter.emit(
+            DrainStarted,
+            grace=self._scope.deadline - trio.current_time(),
+            active=roster.active,
+            idle=roster.count_idle(),
+        )
+        for door in self._doors:
+            door.sweep()
+        for listener in self._listeners:
+            self._close(listener)
+        await self._farewell.see_out()
+        self._conclude(drained=True)
+
+    def _conclude(self, *, drained: bool) -> None:
+        if self._farewell is not None:
+            self._report = self._farewell.report(drained=drained)
+        else:
+            self._report = DrainReport(cancelled=self._roster.tally.ended[Cause.PARENT], drained=False)
+        if drained:
+            report = self._report
+            self._emitter.emit(
+                DrainFinished,
+                finished=report.finished,
+                failed=report.failed,
+                cancelled=report.cancelled,
+                refused=report.refused,
+                duration=report.duration,
+            )
+        self._emitter.emit(ServerClosed)
+        self._scope._record(self.name, self._report)
+        self._closed.set()
+
+    def _close(self, listener: Listener) -> None:
+        if not listener.is_closed:
+            listener.close()
+            self._emitter.emit(ListenerClosed, address=listener.address)
+
+    async def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            self._close(listener)
+            # What is no listener of ours may have more to do, though never more than a moment.
+            await trio.aclose_forcefully(listener)
+
+    # Letting in. Synchronous from here on: see the invariants of roster.py and accept.py.
+
+    def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
+        entry = Entry(accepted=trio.current_time())
+        try:
+            connection = Connection(
+                accepted,
+                peer=peer,
+                timeouts=self._service.timeouts,
+                entry=entry,
+                emitter=self._emitter,
+                server=self,
+            )
+            keys = self._keys(connection)
+            reason = self._refusal(keys)
+            if reason is None:
+                self._let_in(connection, keys)
+            else:
+                self._turn_away(connection, reason)
+        except BaseException:
+            # Nobody else has it yet.
+            self._roster.remove(entry)
+            if isinstance(accepted, socket.socket):
+                accepted.close()
+            raise
+
+    def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
+        """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        reason = self._roster.refusal(keys) if keys else None
+        if reason is None and not self._roster.has_room and not self._scope.draining:
+            reason = "connections"
+        return reason
+
+    def _let_in(self, connection: Connection, keys: tuple[Hashable, ...]) -> None:
+        entry, roster = connection.entry, self._roster
+        if self._scope.draining:
+            entry.newcomer = True
+            if not roster.has_room:
+                entry.stage = "queued"
+        roster.add(entry, slot=roster.has_room, keys=keys)
+        self._start(connection, self._service.handler)
+        if not roster.has_room:
+            self._emitter.emit(LimitReached, active=roster.active)
+
+    def _turn_away(self, connection: Connection, reason: str) -> None:
+        """Close one too many, after a farewell if there is a handler for it and not too many are being said."""
+        roster, limits = self._roster, self._service.limits
+        roster.tally.refused[reason] += 1
+        self._emitter.emit(Refused, peer=connection.peer, reason=reason)
+        if callable(limits.overflow) and roster.unslotted < limits.max_overflowing:
+            entry = connection.entry
+            entry.cause = Cause.OVERFLOW
+            # As long as a handshake may take: a farewell is not a visit.
+            entry.due = entry.accepted + self._service.timeouts.handshake
+            roster.add(entry, slot=False)
+            self._start(connection, limits.overflow)
+        elif isinstance(connection.wire, SocketWire):
+            connection.wire.close_now()
+        else:
+            assert self._connections is not None
+            self._connections.start_soon(connection.wire.aclose_now)
+
+    def _start(self, connection: Connection, handler: Handler) -> None:
+        assert self._connections is not None
+        entry = connection.entry
+        self._overseer.watch(entry)
+        if self._emitter.takers(ConnectionOpened):
+            self._emitter.emit(
+                ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
+            )
+        self._connections.start_soon(Visit(self._service, connection, handler).run)
+
+    def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
+        limits = self._service.limits
+        if limits.max_connections_per_peer == math.inf and limits.max_connections_per_network == math.inf:
+            return ()
+        try:
+            user = peer_credentials(connection.transport).uid
+        except (TypeError, OSError):
+            user = None  # no Unix socket, or not of Linux: then its address is all there is to go by
+        return self._roster.keys_for(connection.peer, user)

@@ -1,0 +1,67 @@
+"""Class-flavoured native handlers, for those who port from `socketserver`: the same three steps, all async.
+
+A handler class is no part of the core: `Shout.serve` is a plain async function of one connection, and nothing else in triosock knows
+that a class stands behind it. There is one object per connection, and no inheritance from servers: what the stdlib does with mixins is
+an option of `serve_*` here.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import trio
+
+from ._core.address import Address
+from ._core.connection import Connection
+
+if TYPE_CHECKING:
+    from ._core.stream_server import StreamServer
+
+
+class StreamHandler:
+    """Serves one connection in three steps::
+
+        class Shout(triosock.StreamHandler):
+            async def handle(self):
+                async for line in self.conn.lines():
+                    await self.conn.send_all(line.upper())
+
+        await triosock.serve_tcp(Shout.serve, 9999)
+
+    `conn` is the `Connection`, `peer` its peer's address, `server` the `StreamServer` (None if the handler is used without one).
+    """
+
+    conn: Connection
+    peer: Address
+    server: StreamServer | None
+
+    def __init__(self, conn: Connection) -> None:
+        self.conn = conn
+        self.peer = conn.peer
+        self.server = conn.server
+
+    @classmethod
+    async def serve(cls, conn: Connection) -> None:
+        """Serve one connection: the function to give to `serve_tcp` and its sisters.
+
+        As with the stdlib's handlers, `finish` is run if `setup` was, however `handle` ended; an exception passes on to the server.
+
+        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded. Drain: as `Connection` has it.
+        """
+        self = cls(conn)
+        await self.setup()
+        try:
+            await self.handle()
+        finally:
+            await self.finish()
+
+    async def setup(self) -> None:
+        """What comes first. Does nothing here."""
+        await trio.lowlevel.checkpoint()
+
+    async def handle(self) -> None:
+        """Serve the connection. Does nothing here."""
+        await trio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint: it may be the clean-up of a cancellation."""

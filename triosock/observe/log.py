@@ -1,0 +1,135 @@
+"""The log: events on the standard library's `logging`, under the logger "triosock", with a level for each class.
+
+    ERROR    a handler failed; an accept loop crashed; an observer failed
+    WARNING  out of descriptors or memory; a connection was cut by a timeout or at the end of a grace; one was refused
+    INFO     a server started, drains, is drained, was suspended or resumed
+    DEBUG    connections come and go; handshakes; peers who broke a rule or went away
+
+What a peer alone can cause is never above WARNING, and what it can cause at will without being cut is DEBUG: a log is not to be
+filled from outside. Every record has the event as its attribute `triosock`, for handlers that want the fields.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from typing import Final, final
+
+from .._core.events import (
+    AcceptFailed,
+    Cause,
+    ConnectionClosed,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    Event,
+    HandlerFailed,
+    HandshakeFinished,
+    HandshakeRefused,
+    LimitReached,
+    ListenerClosed,
+    ObserverFailed,
+    Refused,
+    ServerClosed,
+    ServerResumed,
+    ServerStarted,
+    ServerSuspended,
+)
+
+#: Ends that the server decided on, against the connection.
+_CUT: Final = frozenset({Cause.DRAIN, Cause.IDLE, Cause.REQUEST, Cause.SEND, Cause.HANDSHAKE})
+
+
+def _opened(event: ConnectionOpened) -> tuple[int, str]:
+    return logging.DEBUG, f"connection {event.connection} of {event.peer} opened"
+
+
+def _closed(event: ConnectionClosed) -> tuple[int, str]:
+    text = (
+        f"connection {event.connection} of {event.peer} closed after {event.duration:.3f} s: {event.cause}, "
+        f"{event.received} bytes received, {event.sent} sent"
+    )
+    if event.error is not None and event.cause is not Cause.FAILED:
+        text += f" ({event.error})"
+    # An idle connection that is ended is the timeout doing its work, and so is a client that never shook hands.
+    quiet = event.cause not in _CUT or event.cause in (Cause.IDLE, Cause.HANDSHAKE)
+    return logging.DEBUG if quiet else logging.WARNING, text
+
+
+def _handler_failed(event: HandlerFailed) -> tuple[int, str]:
+    return logging.ERROR, f"handler failed on connection {event.connection} of {event.peer}"
+
+
+def _accept_failed(event: AcceptFailed) -> tuple[int, str]:
+    level = {"crash": logging.ERROR, "back off": logging.WARNING}.get(event.action, logging.DEBUG)
+    then = f"{event.action} for {event.delay:g} s" if event.delay else event.action
+    return level, f"accept on {event.address}: {event.error} ({then})"
+
+
+def _handshake_finished(event: HandshakeFinished) -> tuple[int, str]:
+    return logging.DEBUG, f"connection {event.connection} of {event.peer}: {event.tls_version or 'PROXY header'}, {event.cipher}"
+
+
+def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
+    return logging.DEBUG, f"connection {event.connection} of {event.peer}: {event.error or 'no handshake in time'}"
+
+
+def _drain_started(event: DrainStarted) -> tuple[int, str]:
+    return logging.INFO, f"drains: {event.active} connections, {event.idle} of them idle, {event.grace:g} s of grace"
+
+
+def _drain_finished(event: DrainFinished) -> tuple[int, str]:
+    return logging.INFO, (
+        f"drained in {event.duration:.2f} s: {event.finished} finished, {event.failed} failed, "
+        f"{event.cancelled} cancelled, {event.refused} refused"
+    )
+
+
+_LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
+    ServerStarted: lambda event: (logging.INFO, "listens on " + ", ".join(map(str, event.addresses))),
+    ServerSuspended: lambda event: (logging.INFO, "suspended: who comes waits"),
+    ServerResumed: lambda event: (logging.INFO, "resumed"),
+    ListenerClosed: lambda event: (logging.DEBUG, f"listener on {event.address} closed"),
+    AcceptFailed: _accept_failed,
+    LimitReached: lambda event: (logging.DEBUG, f"full: {event.active} connections"),
+    Refused: lambda event: (logging.DEBUG, f"{event.peer} refused: {event.reason}"),
+    ConnectionOpened: _opened,
+    HandshakeFinished: _handshake_finished,
+    HandshakeRefused: _handshake_refused,
+    HandlerFailed: _handler_failed,
+    ConnectionClosed: _closed,
+    DrainStarted: _drain_started,
+    DrainFinished: _drain_finished,
+    ServerClosed: lambda event: (logging.DEBUG, "closed"),
+    ObserverFailed: lambda event: (logging.ERROR, f"observer {event.observer!r} failed, and was taken off"),
+}
+
+#: Of every connection, and of no interest above DEBUG: not even made unless somebody reads them.
+_ONLY_DEBUG: Final = (ConnectionOpened, HandshakeFinished, HandshakeRefused, LimitReached, Refused, ListenerClosed, ServerClosed)
+
+
+@final
+class LogObserver:
+    """Writes events to a logger. Every server has one that writes to "triosock".
+
+    Args: `logger`, a `logging.Logger` or None for that one.
+
+    What is below the logger's level when the observer is made is not asked for, so that it costs nothing: set the level before the
+    server starts, or attach another one later with `server.observers.add(LogObserver())`.
+    """
+
+    def __init__(self, logger: logging.Logger | None = None) -> None:
+        self.logger = logging.getLogger("triosock") if logger is None else logger
+        quiet = () if self.logger.isEnabledFor(logging.DEBUG) else _ONLY_DEBUG
+        self.wants = tuple(kind for kind in _LINES if kind not in quiet)
+
+    def on_event(self, event: Event, /) -> None:
+        """Write one event, with the traceback of its error if it is the program's own."""
+        line = _LINES.get(type(event))
+        if line is None:
+            return
+        level, text = line(event)
+        if not self.logger.isEnabledFor(level):
+            return
+        error = getattr(event, "error", None) if level >= logging.ERROR else None
+        self.logger.log(level, "%s: %s", event.server, text, exc_info=error, extra={"triosock": event})
