@@ -4,7 +4,7 @@ Rules of this file:
 
 1. Whatever is started is killed and reaped when its `with` block ends, in whatever way, children that it
    forked included: each process leads a group of its own, and the group is what is killed.
-2. If this process is killed itself, the kernel kills those (PR_SET_PDEATHSIG); children of a forking server
+2. If this process is killed itself, the kernel kills those (leash.py); children of a forking server
    then end with their clients.
 3. Every wait has a limit of its own, and what a process said on stderr goes into the error.
 4. Server and load never compete for a processor, if there are two: the load has the last one to itself.
@@ -13,7 +13,6 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import json
 import os
 import select
@@ -28,9 +27,7 @@ from typing import IO, Any
 
 ROOT = Path(__file__).resolve().parent.parent
 READY_WITHIN = 20.0
-PR_SET_PDEATHSIG = 1
-
-_libc = ctypes.CDLL(None)
+LEASH = str(Path(__file__).with_name("leash.py"))
 
 
 class RunFailed(Exception):
@@ -43,26 +40,20 @@ def processors() -> tuple[set[int], set[int]]:
     return (set(rest), {last}) if rest else ({last}, {last})
 
 
-def _prepare(cpus: set[int]) -> None:
-    """Runs in the child before exec; short, as all that runs between fork and exec must be."""
-    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    os.sched_setaffinity(0, cpus)
-
-
 class Process:
     """One child. Use it as made by `started`."""
 
     def __init__(self, module: str, arguments: Sequence[str], cpus: set[int], stderr: IO[bytes]) -> None:
         self.name = " ".join([module, *arguments])[:200]
         self.stderr = stderr
+        leash = (LEASH, str(os.getpid()), ",".join(map(str, sorted(cpus))))
         self.popen = subprocess.Popen(
-            [sys.executable, "-m", module, *arguments],
+            [sys.executable, "-I", "-S", *leash, sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=stderr,
             start_new_session=True,
-            preexec_fn=lambda: _prepare(cpus),  # safe: this program has one thread
         )
         self.unread = b""
 

@@ -1,0 +1,176 @@
+"""The load generator against servers that misbehave on purpose, each a thread of the test."""
+
+import contextlib
+import math
+import os
+import socket
+import threading
+
+import pytest
+
+from benchmarks.load.connect import Connects
+from benchmarks.load.exchange import Exchange, message
+from benchmarks.load.job import Job, Tally, measured, percentile
+from benchmarks.load.udp import Bursts, RequestResponse
+from benchmarks.load.usage import usage
+
+
+@pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_percentiles_are_of_the_nearest_rank(share, value):
+    assert percentile(list(range(100, 0, -1)), share) == value
+
+
+def test_the_percentile_of_nothing_is_not_a_number():
+    assert math.isnan(percentile([], 0.5))
+
+
+def test_a_message_is_lines_of_equal_length():
+    assert message(12, 3) == b"xxx\nxxx\nxxx\n"
+
+
+def test_usage_grows_with_work_and_counts_living_children():
+    before = usage(os.getpid())
+    sum(range(2_000_000))
+    after = usage(os.getpid())
+    assert after.cpu_seconds > before.cpu_seconds
+    assert after.resident_bytes > 1 << 20
+
+
+def test_usage_of_a_process_that_is_gone_says_so():
+    with pytest.raises(ProcessLookupError, match="is gone"):
+        usage(4_194_304)  # one more than the highest pid that Linux gives
+
+
+def test_only_the_second_drive_is_measured():
+    drives = []
+
+    def drive(stop_at, limit):
+        drives.append(limit)
+        return Tally(len(drives), [0.001 * len(drives)])
+
+    figures = measured(Job(0, os.getpid(), seconds=0, warmup=0, limit=7), drive)
+    assert drives == [7, 7]
+    assert figures["count"] == 2
+    assert figures["p50_us"] == pytest.approx(2000)
+
+
+def test_a_server_that_answers_nothing_is_an_error():
+    with pytest.raises(RuntimeError, match="nothing was answered"):
+        measured(Job(0, os.getpid(), seconds=0, warmup=0), lambda stop_at, limit: Tally())
+
+
+@contextlib.contextmanager
+def tcp_server(handle):
+    """A thread that gives each connection, one after another, to `handle`; Job for it."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.settimeout(20)
+
+        def serve():
+            with contextlib.suppress(OSError):
+                while True:
+                    sock, _ = listener.accept()
+                    with sock:
+                        handle(sock)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield Job(listener.getsockname()[1], os.getpid(), params={"connections": 1, "in_flight": 1})
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
+            thread.join(20)
+
+
+def close_sockets(load):
+    for sock in load.sockets:
+        sock.close()
+    load.epoll.close()
+
+
+def test_a_server_that_closes_early_is_not_counted_as_done():
+    with tcp_server(lambda sock: sock.recv(10)) as job:
+        load = Exchange(job)
+        with contextlib.closing(load.epoll), pytest.raises(ConnectionError):
+            load.drive(math.inf, 1)
+        close_sockets(load)
+
+
+def test_a_server_that_answers_too_much_is_not_counted_as_done():
+    def twice(sock):
+        data = sock.recv(64)
+        sock.sendall(data * 2)
+        sock.recv(64)
+
+    with tcp_server(twice) as job:
+        load = Exchange(job)
+        with pytest.raises(ConnectionError, match="64 bytes too many"):
+            load.drive(math.inf, 1)
+        close_sockets(load)
+
+
+def test_replies_in_pieces_are_put_together():
+    def in_pieces(sock):
+        while data := sock.recv(64):
+            for byte in data:
+                sock.sendall(bytes([byte]))
+
+    with tcp_server(in_pieces) as job:
+        load = Exchange(job)
+        assert load.drive(math.inf, 5).count == 5
+        close_sockets(load)
+
+
+def test_connects_count_whole_exchanges():
+    with tcp_server(lambda sock: sock.sendall(sock.recv(64))) as job:
+        load = Connects(job)
+        tally = load.drive(math.inf, 20)
+        assert tally.count == len(tally.latencies) == 20
+        for sock, _ in load.under_way.values():
+            sock.close()
+        load.epoll.close()
+
+
+@contextlib.contextmanager
+def udp_server(answers, **params):
+    """A thread that answers the n-th datagram (from 0) if `answers(n)`."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        sock.settimeout(20)
+        address = sock.getsockname()
+
+        def serve():
+            number = 0
+            while True:
+                data, peer = sock.recvfrom(65536)
+                if data == b"end":
+                    return
+                if answers(number):
+                    sock.sendto(data, peer)
+                number += 1
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        try:
+            yield Job(address[1], os.getpid(), params=params)
+        finally:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+                end.sendto(b"end", address)
+            thread.join(20)
+
+
+def test_lost_answers_of_a_burst_are_counted():
+    with udp_server(lambda number: number % 2, burst=10) as job:
+        load = Bursts(job)
+        with load.sock:
+            tally = load.drive(math.inf, 1)
+    assert (tally.count, tally.lost) == (5, 5)
+
+
+def test_a_lost_datagram_is_counted_and_sent_again():
+    with udp_server(lambda number: number != 0, sockets=1) as job:
+        load = RequestResponse(job)
+        tally = load.drive(math.inf, 1)
+        for sock in load.sockets.values():
+            sock.close()
+        load.epoll.close()
+    assert (tally.count, tally.lost) == (1, 1)

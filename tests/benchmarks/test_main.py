@@ -1,0 +1,80 @@
+"""The command line, as one calls it."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from benchmarks.__main__ import effort_of, main, parser, plan_of
+from benchmarks.process import ROOT
+from benchmarks.rounds import QUICK, Effort, Result, machine
+
+needs_tomllib = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
+
+IMPOSSIBLE = """
+rounds = 1
+[[ratio]]
+work = "connect-1"
+of = "stdlib-sync"
+against = "epoll"
+measures = ["rate"]
+at_least = 1000000
+"""
+
+
+@needs_tomllib
+def test_check_measures_and_exits_with_1_naming_what_fell_short(tmp_path):
+    limits = tmp_path / "thresholds.toml"
+    limits.write_text(IMPOSSIBLE)
+    done = subprocess.run(
+        [
+            *(sys.executable, "-m", "benchmarks", "check", "--rounds", "1", "--seconds", "0.1"),
+            *("--thresholds", str(limits), "--out", str(tmp_path)),
+        ],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 1, done.stderr
+    assert "FAILED  connect-1, rate: stdlib-sync against epoll: " in done.stdout
+    assert "at least 1000000.00" in done.stdout
+    measured = json.loads((tmp_path / "result.json").read_text())["samples"]["connect-1"]
+    assert set(measured) == {"stdlib-sync", "epoll"}
+    assert (tmp_path / "picture.svg").read_text().startswith("<svg")
+    assert "### connect, exchange, close" in (tmp_path / "table.md").read_text()
+
+
+@needs_tomllib
+def test_show_writes_the_files_again(tmp_path):
+    first = tmp_path / "result.json"
+    first.write_text(Result(Effort(), machine()).to_json())
+    assert main(["show", str(first), "--out", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "table.md", "picture.svg"}
+
+
+def test_list_names_every_work(capsys):
+    assert main(["list"]) == 0
+    assert "connect-32" in capsys.readouterr().out
+
+
+def test_a_part_of_it_can_be_asked_for():
+    options = parser().parse_args(
+        ["run", "--work", "lines", "--work", "udp", "--peer", "trio", "--rounds", "9"]
+    )
+    assert [(work.name, [peer.name for peer in servers]) for work, servers in plan_of(options)] == [
+        ("lines", ["trio"]),
+        ("udp", ["trio"]),
+    ]
+    assert effort_of(options).rounds == 9
+
+
+@needs_tomllib
+def test_the_quick_mode_fits_into_two_minutes():
+    options = parser().parse_args(["run", "--quick"])
+    effort = effort_of(options)
+    assert effort == QUICK
+    assert effort.budget <= 150
+    samples = sum(len(servers) for _, servers in plan_of(options)) * effort.rounds
+    assert samples * (effort.seconds + effort.warmup) <= 60  # as much again for starting each server

@@ -1,0 +1,90 @@
+"""Rounds are interleaved, bounded in time, and lose nothing that went wrong."""
+
+import math
+
+import pytest
+
+from benchmarks import rounds, works
+from benchmarks.rounds import Effort, Result, measure
+from benchmarks.works import BY_NAME
+
+LINES = BY_NAME["lines"]
+
+
+@pytest.fixture
+def taken(monkeypatch):
+    """Who was measured, in order; nothing is really started."""
+    names = []
+
+    def take(work, peer, effort, pem=""):
+        names.append(f"{work.name}/{peer.name}")
+        return {"rate": 1.0}
+
+    monkeypatch.setattr(rounds, "take", take)
+    return names
+
+
+def servers(work, *names):
+    return (work, [peer for peer in work.peers if peer.name in names])
+
+
+def silent(line):
+    pass
+
+
+def test_rounds_alternate_between_servers_and_every_second_one_goes_backwards(taken):
+    measure([servers(LINES, "trio", "asyncio", "epoll")], Effort(rounds=3), silent)
+    one_round = ["lines/trio", "lines/asyncio", "lines/epoll"]
+    assert taken == one_round + one_round[::-1] + one_round
+
+
+def test_every_sample_is_kept_under_its_server(taken):
+    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=4), silent)
+    assert {name: len(samples) for name, samples in result.samples["lines"].items()} == {
+        "trio": 4,
+        "epoll": 4,
+    }
+    assert not result.cut_short
+
+
+def test_no_sample_begins_after_the_budget(taken):
+    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=4, budget=-1), silent)
+    assert taken == []
+    assert result.cut_short
+
+
+def test_a_server_that_is_not_installed_is_skipped_and_named(taken, monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None if name == "trio" else object())
+    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=1), silent)
+    assert taken == ["lines/epoll"]
+    assert result.skipped == ["trio: trio is not installed"]
+
+
+def test_a_failure_is_a_sample_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr(rounds, "started", failing)
+    told = []
+    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=1), told.append)
+    assert all("deliberate" in samples[0]["error"] for samples in result.samples["lines"].values())
+    assert len(told) == 2
+    assert all("FAILED: deliberate" in line for line in told)
+
+
+def failing(module, arguments, cpus):
+    raise rounds.RunFailed("deliberate")
+
+
+def test_a_result_survives_its_file():
+    result = Result(
+        Effort(rounds=2, limit=math.inf), {"python": "3"}, {"lines": {"trio": [{"rate": 1.5}]}}, ["x"], True
+    )
+    assert Result.from_json(result.to_json()) == result
+
+
+def test_the_machine_is_described_without_naming_it():
+    assert set(rounds.machine()) == {"python", "kernel", "processors", "versions"}
+
+
+def test_names_are_unique_and_every_work_has_somebody_to_compare_with():
+    assert len(works.BY_NAME) == len(works.WORKS)
+    for work in works.WORKS:
+        assert work.pairs({peer.name for peer in work.peers}), work.name
