@@ -1,0 +1,358 @@
+"""How an idle `serve_forever()` waits: until a request is there, `shutdown()` is called, or the interval is
+over.
+
+Rules of this file:
+
+1. **Nothing of it is seen** but that `shutdown()` returns at once. A fresh selector is made for each
+   `serve_forever()`, the server is registered in it once, and who puts a selector class of their own in place
+   of `_ServerSelector` gets it used as the standard library uses it, with nothing of ours registered in it
+   (`Waiting`).
+2. **The core waits for an idle server** (`HostWait`): the thread that serves asks the host's trio run to tell
+   it. A busy server does not pay for that: after a request it lingers on a `poll` of its own, for a
+   millisecond, and only then hands the wait over.
+3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
+   forking server, and a server without threads in a process that has none, wait on their own selector, with a
+   descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
+   thread, or when no thread can be started.
+4. A listener that was closed by another thread, or that cannot be accepted from as descriptors have run out,
+   is asked again a little later and not in a busy loop. The loop goes on, as the standard library's does,
+   until `shutdown()`.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import threading
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from . import host as hosts
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from typing_extensions import Self
+
+    from .base import BaseServer
+
+#: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
+#: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
+#: without this.
+LINGER = 0.001
+
+#: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
+#: (at most the interval).
+PAUSE = 0.1
+_PAUSE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
+
+#: The calls of `serve_forever()` that are running, by the id of their server, which is alive as long as they
+#: run.
+_servings: dict[int, list[Waiting]] = {}
+_servings_lock = threading.Lock()
+
+
+class Waiting:
+    """One call of `serve_forever()`, as the loop, `shutdown()` and a drain see it; waits like the stdlib."""
+
+    def __init__(self, server: BaseServer, selector: Any) -> None:
+        self.server = server
+        self.draining = False
+        self.exhausted = False
+        self._selector = selector
+        self._thread = threading.get_ident()
+        self._pid = os.getpid()
+
+    def __enter__(self) -> Self:
+        self._selector = self._selector.__enter__()
+        try:
+            self._selector.register(self.server, selectors.EVENT_READ)
+        except BaseException:
+            self._selector.__exit__(None, None, None)
+            raise
+        with _servings_lock:
+            _servings.setdefault(id(self.server), []).append(self)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with _servings_lock:
+            others = _servings[id(self.server)]
+            others.remove(self)
+            if not others:
+                del _servings[id(self.server)]
+        self.close()
+        self._selector.__exit__(kind, error, traceback)
+
+    def wait(self, interval: float | None) -> bool:
+        """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
+        return bool(self._selector.select(interval))
+
+    def wake(self) -> None:
+        """End the wait that is going on, or the next one. From any thread."""
+
+    def close(self) -> None:
+        """Give back what the waits needed."""
+
+    def mine(self) -> bool:
+        """Whether the calling thread is the one that serves."""
+        return self._thread == threading.get_ident()
+
+    def is_here(self) -> bool:
+        """Whether it runs in this process, and not only in the one that this was forked from."""
+        return self._pid == os.getpid()
+
+
+class PollWait(Waiting):
+    """Waits on the selector, with a descriptor in it that `wake()` makes readable. No thread takes part."""
+
+    def __init__(self, server: BaseServer, selector: Any) -> None:
+        super().__init__(server, selector)
+        self._alarm: _Alarm | None = None
+        self._woken = False
+
+    def wait(self, interval: float | None) -> bool:
+        if interval is not None and interval <= 0:
+            return bool(self._selector.select(interval))
+        if self.draining:
+            return self._select(0)
+        if self._alarm is None:
+            self._alarm = _Alarm(self._selector)
+        # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
+        # one of them sees.
+        if self._woken:
+            self._woken = False
+            self._alarm.silence()
+            return False
+        if self.exhausted:
+            self.exhausted = False
+            self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
+            return False
+        return self._select(interval)
+
+    def wake(self) -> None:
+        self._woken = True
+        if self._alarm is not None and self.is_here():
+            self._alarm.ring()
+
+    def close(self) -> None:
+        if self._alarm is not None:
+            self._alarm.close()
+
+    def _select(self, interval: float | None) -> bool:
+        return any(key.fileobj is self.server for key, _ in self._selector.select(interval))
+
+
+class ForkingWait(PollWait):
+    """A `PollWait` that also ends when a child of the server has ended, so that it is reaped then."""
+
+    def __init__(self, server: BaseServer, selector: Any) -> None:
+        super().__init__(server, selector)
+        self._told: set[int] = set()
+
+    def _select(self, interval: float | None) -> bool:
+        children: set[int] = getattr(self.server, "active_children", None) or set()
+        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
+        self._told &= children
+        unseen = children - self._told
+        # Under load the children are reaped between requests anyway: their descriptors are opened for a
+        # longer wait only.
+        if not unseen or (interval is not None and interval <= LINGER):
+            return super()._select(interval)
+        if super()._select(LINGER):
+            return True
+        ends = _open_child_ends(unseen)
+        try:
+            for end in ends:
+                self._selector.register(end, selectors.EVENT_READ)
+            ready = self._selector.select(None if interval is None else interval - LINGER)
+        finally:
+            for end in ends:
+                self._selector.unregister(end)
+                os.close(end)
+        for key, _ in ready:
+            if key.fileobj in ends:
+                self._told.add(ends[key.fileobj])
+        return any(key.fileobj is self.server for key, _ in ready)
+
+
+class HostWait(PollWait):
+    """Hands a wait longer than the linger to the host's trio run; where that cannot be, waits by itself."""
+
+    def __init__(self, server: BaseServer, selector: Any, host: hosts.Host | None = None) -> None:
+        super().__init__(server, selector)
+        self._host = host
+        self._scope: trio.CancelScope | None = None
+        self._lingers = True
+        self._alone = False
+
+    def wait(self, interval: float | None) -> bool:
+        if self._alone or self.draining or (interval is not None and interval <= LINGER):
+            return super().wait(interval)
+        if self._lingers and not self.exhausted:
+            self._lingers = False
+            if self._select(LINGER):
+                self._lingers = True
+                return True
+            if interval is not None:
+                interval -= LINGER
+        host = self._find_host()
+        if host is None:
+            return super().wait(interval)
+        self._lingers = self._wait_in(host, interval)
+        return self._lingers
+
+    def wake(self) -> None:
+        super().wake()
+        if self._host is not None and self.is_here():
+            self._host.soon(self._cancel)
+
+    def close(self) -> None:
+        super().close()
+        if self._host is not None:
+            hosts.give_back(self._host)
+
+    def _cancel(self) -> None:
+        if self._scope is not None:
+            self._scope.cancel(reason="triosock: shutdown")
+
+    def _find_host(self) -> hosts.Host | None:
+        if self._host is None:
+            try:
+                self._host = hosts.borrow()
+            except RuntimeError:
+                self._alone = True
+        elif not self.is_here():
+            # A handler forked, and it is the child that came back to the loop: the parent's host is not in
+            # this process.
+            self._alone = True
+        return None if self._alone else self._host
+
+    def _wait_in(self, host: hosts.Host, interval: float | None) -> bool:
+        self._scope = scope = trio.CancelScope()
+        fd = None
+        if self.exhausted:
+            self.exhausted = False
+            interval = PAUSE if interval is None else min(interval, PAUSE)
+        else:
+            fd = self._fd()
+        try:
+            return host.run(scope, self._readable, scope, fd, interval)
+        except hosts.Ended:
+            return False
+        except trio.BusyResourceError:
+            # Two threads serve one server, or its number is that of a closed listener which another server
+            # still waits for.
+            self._alone = True
+            return False
+        finally:
+            self._scope = None
+
+    async def _readable(self, scope: trio.CancelScope, fd: int | None, interval: float | None) -> bool:
+        # Runs in the trio thread, as _cancel() does. The scope is there before the flag is read: one of them
+        # sees the wake-up.
+        if self._woken:
+            self._woken = False
+            return False
+        if interval is not None:
+            scope.deadline = trio.current_time() + interval
+        if fd is None:
+            await trio.sleep_forever()
+        try:
+            await trio.lowlevel.wait_readable(fd)
+        except OSError:
+            pass  # closed by another thread: get_request() finds out, as it does after a poll
+        return True
+
+    def _fd(self) -> int:
+        return next(int(key.fd) for key in self._selector.get_map().values() if key.fileobj is self.server)
+
+
+class _Alarm:
+    """A descriptor in a selector that any thread can make readable."""
+
+    def __init__(self, selector: Any) -> None:
+        self._selector = selector
+        try:
+            if hasattr(os, "eventfd"):
+                self._fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
+            else:
+                self._fds = list(os.pipe())
+                os.set_blocking(self._fds[0], False)
+        except OSError:
+            # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
+            self._fds = []
+        else:
+            selector.register(self._fds[0], selectors.EVENT_READ)
+
+    def ring(self) -> None:
+        if self._fds:
+            try:
+                os.write(self._fds[-1], (1).to_bytes(8, "little"))
+            except OSError:
+                pass  # the loop has just ended, or it rings already
+
+    def silence(self) -> None:
+        if self._fds:
+            try:
+                os.read(self._fds[0], 4096)
+            except BlockingIOError:
+                pass
+
+    def wait_alone(self, seconds: float) -> None:
+        with type(self._selector)() as selector:
+            if self._fds:
+                selector.register(self._fds[0], selectors.EVENT_READ)
+            selector.select(seconds)
+
+    def close(self) -> None:
+        fds, self._fds = self._fds, []
+        for fd in fds:
+            os.close(fd)
+
+
+def _open_child_ends(children: set[int]) -> dict[int, int]:
+    """Return, for each child for which there can be one, a descriptor that is readable when it has ended."""
+    ends = {}
+    if hasattr(os, "pidfd_open"):
+        for child in children:
+            try:
+                ends[os.pidfd_open(child)] = child
+            except OSError:
+                pass  # reaped already, or no descriptors left: the next interval will see
+    return ends
+
+
+def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
+    """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
+    if type(selector) is not DEFAULT_SELECTOR:
+        return Waiting(server, selector)
+    if hasattr(public, "ForkingMixIn") and isinstance(server, public.ForkingMixIn):
+        return ForkingWait(server, selector)
+    host = hosts.host_for(server)
+    if host is not None:
+        return HostWait(server, selector, host)
+    threaded = isinstance(server, public.ThreadingMixIn) or threading.active_count() > 1
+    if threaded and not trio.lowlevel.in_trio_run():
+        return HostWait(server, selector)
+    return PollWait(server, selector)
+
+
+#: What `_ServerSelector` is unless somebody replaced it.
+DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def servings_of(server: BaseServer) -> list[Waiting]:
+    """Return the calls of `serve_forever()` that run on this server in this process, oldest first."""
+    return [serving for serving in _servings.get(id(server), ()) if serving.is_here()]
+
+
+def note_accept_error(server: BaseServer, error: OSError) -> None:
+    """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
+    if error.errno in _PAUSE_ERRORS:
+        for serving in servings_of(server):
+            if serving.mine():
+                serving.exhausted = True
