@@ -5,9 +5,10 @@ from __future__ import annotations
 import socket
 
 import gevent.socket
+import gevent.ssl
 from gevent.server import DatagramServer, StreamServer
 
-from .common import BACKLOG, BLOB, CHUNK, HOST, MEBIBYTE, arguments, ready, server_context
+from .common import BACKLOG, BLOB, CHUNK, HOST, MEBIBYTE, arguments, ready
 
 
 def echo(sock: gevent.socket.socket, _: object) -> None:
@@ -49,12 +50,19 @@ class EchoDatagrams(DatagramServer):
         self.socket.sendto(data, address)
 
 
+def cooperative_context(pem: str) -> gevent.ssl.SSLContext:
+    """gevent's own class: with the stdlib's, a handshake blocks everybody else."""
+    context = gevent.ssl.SSLContext(gevent.ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(pem)
+    return context
+
+
 def main() -> None:
     kind, pem, _ = arguments()
     if kind == "udp":
         server = EchoDatagrams((HOST, 0))
     else:
-        tls = {"ssl_context": server_context(pem)} if kind == "tls-echo" else {}
+        tls = {"ssl_context": cooperative_context(pem)} if kind == "tls-echo" else {}
         server = StreamServer((HOST, 0), HANDLERS[kind], backlog=BACKLOG, **tls)
     server.start()
     ready(server.server_port)
