@@ -84,8 +84,10 @@ class Visit:
                 entry.cause = Cause.PARENT if _is_cancellation(error) else Cause.FAILED
             raise
         finally:
-            await self._connection.wire.aclose_now()
-            self._leave()
+            try:
+                await self._connection.wire.aclose_now()
+            finally:
+                self._leave()
 
     async def _stay(self) -> None:
         entry, service = self._entry, self._service

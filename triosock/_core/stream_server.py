@@ -257,8 +257,11 @@ class StreamServer:
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             self._close(listener)
-            # What is no listener of ours may have more to do, though never more than a moment.
-            await trio.aclose_forcefully(listener)
+        # What is no listener of ours may have more to do, though never more than a moment: it is told not to wait. Shielded, since it
+        # must be done just the same when everything around is cancelled.
+        with trio.CancelScope(shield=True):
+            for listener in self._listeners:
+                await trio.aclose_forcefully(listener)
 
     # Letting in. Synchronous from here on: see the invariants of roster.py and accept.py.
 

@@ -146,7 +146,9 @@ class StreamWire:
         """Close without a word and without waiting, cancelled or not."""
         if not self.is_closed:
             self.is_closed = True
-            await trio.aclose_forcefully(self._stream)
+            # Told not to wait, so the shield is no promise that a peer could hold us to.
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
 
 
 def _close_at_once(stream: object) -> None:

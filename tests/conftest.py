@@ -1,0 +1,72 @@
+"""What all tests share: helpers for real sockets on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+from collections.abc import AsyncIterator, Iterator
+from typing import Any
+
+import pytest
+import trio
+
+import triosock
+
+
+class Recorder:
+    """Keeps every event."""
+
+    def __init__(self) -> None:
+        self.events: list[triosock.Event] = []
+
+    def on_event(self, event: triosock.Event, /) -> None:
+        self.events.append(event)
+
+    def of(self, *kinds: type[Any]) -> list[Any]:
+        return [event for event in self.events if isinstance(event, kinds)]
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    return Recorder()
+
+
+@contextlib.asynccontextmanager
+async def _serving(handler: Any, **options: Any) -> AsyncIterator[triosock.StreamServer]:
+    async with trio.open_nursery() as nursery:
+        options.setdefault("host", "127.0.0.1")
+        server = await nursery.start(lambda task_status: triosock.serve_tcp(handler, 0, task_status=task_status, **options))
+        yield server
+        nursery.cancel_scope.cancel()
+
+
+@pytest.fixture
+def serving() -> Any:
+    """`async with serving(handler, **options) as server:` a TCP server on loopback, cancelled at the end."""
+    return _serving
+
+
+async def _dial(server: triosock.StreamServer) -> trio.SocketStream:
+    address = server.addresses[0]
+    if isinstance(address, triosock.UnixAddress):
+        return await trio.open_unix_socket(address.path)
+    assert isinstance(address, triosock.TcpAddress)
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(address.host, address.host)
+    return await trio.open_tcp_stream(host, address.port)
+
+
+@pytest.fixture
+def dial() -> Any:
+    """`await dial(server)`: a trio stream to its first address."""
+    return _dial
+
+
+@pytest.fixture
+def no_leaks() -> Iterator[None]:
+    """Fails if descriptors are open afterwards that were not before."""
+    before = set(os.listdir("/proc/self/fd"))
+    yield
+    gc.collect()
+    after = set(os.listdir("/proc/self/fd"))
+    assert len(after) <= len(before), f"descriptors left open: {after - before}"

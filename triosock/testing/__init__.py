@@ -1,0 +1,1 @@
+"""What you test your handlers with."""
