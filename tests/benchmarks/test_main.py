@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -52,6 +53,30 @@ def test_show_writes_the_files_again(tmp_path):
     first.write_text(Result(Effort(), machine()).to_json())
     assert main(["show", str(first), "--out", str(tmp_path / "out")]) == 0
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "table.md", "picture.svg"}
+
+
+@needs_tomllib
+def test_sigterm_ends_the_run_and_whatever_it_has_started(tmp_path, ends):
+    command = (
+        "-m",
+        "benchmarks",
+        "run",
+        "--work",
+        "echo-64",
+        "--peer",
+        "stdlib-threading",
+        "--peer",
+        "epoll",
+    )
+    endless = ("--rounds", "10000", "--seconds", "0.05", "--budget", "60", "--out", str(tmp_path))
+    with subprocess.Popen([sys.executable, *command, *endless], cwd=ROOT, stderr=subprocess.PIPE) as runner:
+        runner.stderr.readline()  # one sample is there, and the next is under way
+        children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text()
+        with ends(*map(int, children.split())) as all_ended:
+            runner.terminate()
+            assert b"interrupted" in runner.communicate(timeout=20)[1]
+            assert all_ended()
+    assert runner.returncode == 130
 
 
 def test_list_names_every_work(capsys):

@@ -2,7 +2,6 @@
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import sys
@@ -12,24 +11,6 @@ import pytest
 from benchmarks.process import ROOT, RunFailed, processors, run_load, started, wait_ready
 
 SERVER = ("benchmarks.servers.stdlib", ["echo", "", "forking", "socketserver"])
-ENDS_WITHIN = 20_000
-
-
-@contextlib.contextmanager
-def watched(*pids):
-    """Descriptors that tell when these processes are gone."""
-    fds = [os.pidfd_open(pid) for pid in pids]
-    try:
-        yield fds
-    finally:
-        for fd in fds:
-            os.close(fd)
-
-
-def ended(fd):
-    poll = select.poll()
-    poll.register(fd, select.POLLIN)
-    return bool(poll.poll(ENDS_WITHIN))
 
 
 def forked_child(server):
@@ -48,17 +29,17 @@ class Deliberate(Exception):
     pass
 
 
-def test_a_server_and_the_children_that_it_forked_are_gone_after_the_block():
+def test_a_server_and_the_children_that_it_forked_are_gone_after_the_block(ends):
     with contextlib.ExitStack() as stack:
         with pytest.raises(Deliberate), started(*SERVER, processors()[0]) as server:  # noqa: PT012
             sock, child = forked_child(server)
             stack.enter_context(sock)
-            fds = stack.enter_context(watched(server.pid, child))
+            all_ended = stack.enter_context(ends(server.pid, child))
             raise Deliberate
-        assert all(ended(fd) for fd in fds)
+        assert all_ended()
 
 
-def test_what_a_killed_runner_leaves_is_killed_by_the_kernel():
+def test_what_a_killed_runner_leaves_is_killed_by_the_kernel(ends):
     script = (
         "import sys\n"
         "from benchmarks.process import processors, started, wait_ready\n"
@@ -71,10 +52,10 @@ def test_what_a_killed_runner_leaves_is_killed_by_the_kernel():
         subprocess.Popen(
             [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE
         ) as runner,
-        watched(int(runner.stdout.readline())) as (fd,),
+        ends(int(runner.stdout.readline())) as all_ended,
     ):
         runner.send_signal(signal.SIGKILL)
-        assert ended(fd)
+        assert all_ended()
 
 
 def test_the_last_words_of_a_server_are_in_the_error():

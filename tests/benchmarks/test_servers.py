@@ -23,7 +23,7 @@ def small(work):
 
 
 def cases():
-    """Each server with each kind that it can do, each work with one server; the first of a server is quick."""
+    """Each server with each kind that it can do, each work with one server; a server's first one is quick."""
     servers, kinds = set(), set()
     for work in WORKS:
         for peer in work.peers:
