@@ -159,6 +159,9 @@ class SocketWire:
         size = check_receive_size(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this connection")
+        if self.is_closed:
+            # Before any wait: its descriptor may be somebody else's by now.
+            raise trio.ClosedResourceError("this connection is closed")
         if self._emptied and not (idle and self._interrupted):
             await self._wait_input(idle)
         else:

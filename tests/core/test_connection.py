@@ -1,0 +1,452 @@
+"""Connections: the stream interface, reading by message, marking, sending, ending."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import socket
+import sys
+import tempfile
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock import Connection, Timeouts
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    for sock in (one, other):
+        sock.setblocking(False)
+    return one, other
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    for sock in (one, other):
+        sock.setblocking(False)
+    return one, other
+
+
+async def pair() -> tuple[Connection, Connection]:
+    one, other = tcp_pair()
+    return Connection(one), Connection(other)
+
+
+async def clogged_pair() -> tuple[Connection, Connection]:
+    one, other = socket_pair()
+    for sock in (one, other):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(b"x" * 65536)
+    return Connection(one), Connection(other)
+
+
+async def memory_pair() -> tuple[Connection, Connection]:
+    one, other = trio.testing.memory_stream_pair()
+    return Connection(one), Connection(other)
+
+
+@pytest.fixture(params=[pair, memory_pair], ids=["socket", "memory"])
+async def both(request):
+    one, other = await request.param()
+    yield one, other
+    await one.aclose()
+    await other.aclose()
+
+
+# The stream interface
+
+
+async def test_a_connection_is_a_half_closeable_stream_by_trios_own_checks():
+    await trio.testing.check_half_closeable_stream(pair, clogged_pair)
+
+
+async def test_a_connection_over_memory_is_one_too():
+    # No clogged pair: trio's own memory streams do not pass that part, whatever is around them.
+    await trio.testing.check_half_closeable_stream(memory_pair, None)
+
+
+@pytest.mark.parametrize("size", [0, -1])
+async def test_receive_some_refuses_a_size_below_one(both, size):
+    one, _ = both
+    with pytest.raises(ValueError, match="max_bytes must be from 1 on"):
+        await one.receive_some(size)
+
+
+async def test_a_str_is_refused_with_a_hint(both):
+    one, _ = both
+    with pytest.raises(TypeError, match=r"data must be bytes.*encode"):
+        await one.send_all("text")
+
+
+async def test_a_blocking_socket_is_refused():
+    one, other = socket.socketpair()
+    with one, other, pytest.raises(ValueError, match="setblocking"):
+        Connection(one)
+
+
+async def test_something_else_is_refused():
+    with pytest.raises(TypeError, match="a socket or a trio stream"):
+        Connection(5)
+
+
+async def test_what_was_reset_is_broken():
+    one, other = await pair()
+    other.abort()
+    with pytest.raises(trio.BrokenResourceError, match="the peer went away"):
+        await one.receive_some()
+    await one.aclose()
+
+
+# Reading
+
+
+async def test_lines_are_given_one_by_one_with_their_ends(both):
+    one, other = both
+    await other.send_all(b"a\nbb\n\nlast without end")
+    await other.send_eof()
+    assert [line async for line in one.lines()] == [b"a\n", b"bb\n", b"\n", b"last without end"]
+
+
+async def test_a_line_that_comes_in_pieces_is_put_together(both):
+    one, other = both
+    lines = one.lines()
+    for piece in (b"he", b"l", b"lo\nwor"):
+        await other.send_all(piece)
+        await trio.testing.wait_all_tasks_blocked()
+    assert await lines.__anext__() == b"hello\n"
+    await other.send_all(b"ld\n")
+    assert await lines.__anext__() == b"world\n"
+
+
+async def test_a_line_over_the_limit_is_an_error_before_the_memory_is_filled(both):
+    one, other = both
+    lines = one.lines(max_bytes=10)
+    await other.send_all(b"123456789\n")
+    assert await lines.__anext__() == b"123456789\n"
+    await other.send_all(b"1234567890")
+    with pytest.raises(triosock.FrameTooLarge, match="line of more than 10 bytes"):
+        await lines.__anext__()
+
+
+async def test_one_packet_that_is_a_line_too_long_is_an_error_too(both):
+    one, other = both
+    await other.send_all(b"1234567890\n")
+    with pytest.raises(triosock.FrameTooLarge):
+        await one.lines(max_bytes=10).__anext__()
+
+
+async def test_what_lines_did_not_take_is_left_for_the_other_methods(both):
+    one, other = both
+    await other.send_all(b"command\nbody;end")
+    async for line in one.lines():
+        assert line == b"command\n"
+        break
+    assert await one.receive_until(b";") == b"body;"
+    assert await one.receive_exactly(2) == b"en"
+    assert await one.receive_some() == b"d"
+
+
+async def test_receive_some_gives_what_is_buffered_first_and_not_more_than_asked_for(both):
+    one, other = both
+    await other.send_all(b"line\nrest")
+    assert await one.receive_until(b"\n") == b"line\n"
+    assert await one.receive_some(2) == b"re"
+    assert await one.receive_some() == b"st"
+
+
+async def test_exactly_raises_incomplete_at_the_end_and_has_the_beginning(both):
+    one, other = both
+    await other.send_all(b"abc")
+    await other.send_eof()
+    with pytest.raises(triosock.Incomplete, match="4 bytes, after 3 bytes") as caught:
+        await one.receive_exactly(4)
+    assert caught.value.partial == b"abc"
+    assert await one.receive_exactly(3) == b"abc"
+    assert await one.receive_exactly(0) == b""
+
+
+async def test_until_raises_incomplete_and_too_large(both):
+    one, other = both
+    await other.send_all(b"abcdef")
+    with pytest.raises(triosock.FrameTooLarge, match="more than 6"):
+        await one.receive_until(b";", max_bytes=6)
+    await other.send_eof()
+    with pytest.raises(triosock.Incomplete):
+        await one.receive_until(b";", max_bytes=7)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda conn: conn.receive_exactly(-1), ValueError, "size must be from 0 on"),
+        (lambda conn: conn.receive_exactly("1"), TypeError, "size must be an int"),
+        (lambda conn: conn.receive_until("x"), TypeError, "delimiter must be bytes"),
+        (lambda conn: conn.receive_until(b""), ValueError, "delimiter must have at least one byte"),
+        (lambda conn: conn.receive_until(b"x", max_bytes=0), ValueError, "max_bytes must be from 1 on"),
+        (lambda conn: conn.send_file(io.StringIO("x")), TypeError, "binary mode"),
+        (lambda conn: conn.send_file(io.BytesIO(b"x"), offset=-1), ValueError, "offset must be from 0 on"),
+        (lambda conn: conn.send_file(io.BytesIO(b"x"), count=1.5), TypeError, "count must be an int"),
+        (lambda conn: conn.start_tls("context"), TypeError, "tls must be an ssl.SSLContext"),
+    ],
+)
+async def test_a_wrong_argument_is_named(both, call, error, text):
+    with pytest.raises(error, match=text):
+        await call(both[0])
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "text"),
+    [
+        (lambda conn: conn.lines(max_bytes="1"), TypeError, "max_bytes must be an int"),
+        (lambda conn: conn.frames(triosock.Netstrings), TypeError, "framer must have methods"),
+        (lambda conn: conn.frames(b"\n"), TypeError, "framer must have methods"),
+        (lambda conn: conn.request(timeout=float("nan")), ValueError, "timeout must be a number"),
+    ],
+)
+async def test_a_wrong_argument_of_a_plain_method_is_named_at_once(both, call, error, text):
+    with pytest.raises(error, match=text):
+        call(both[0])
+
+
+@pytest.mark.parametrize(
+    "framer",
+    [
+        triosock.LengthPrefixed(2),
+        triosock.LengthPrefixed(4, byteorder="little"),
+        triosock.Netstrings(),
+        triosock.Delimited(b"\r\n"),
+        triosock.FixedSize(4),
+    ],
+)
+async def test_frames_come_out_as_they_went_in(both, framer):
+    one, other = both
+    payloads = [b"abcd", b"efgh", b"ijkl"]
+    await other.send_all(b"".join(framer.join(payload) for payload in payloads))
+    await other.send_eof()
+    assert [frame async for frame in one.frames(framer)] == payloads
+
+
+async def test_a_stream_that_ends_inside_a_frame_is_incomplete(both):
+    one, other = both
+    await other.send_all(b"\0\5abc")
+    await other.send_eof()
+    with pytest.raises(triosock.Incomplete):
+        await one.frames(triosock.LengthPrefixed(2)).__anext__()
+
+
+async def test_many_buffered_lines_let_others_run_in_between(both):
+    one, other = both
+    await other.send_all(b"x\n" * 1000)
+    turns = 0
+
+    async def count() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await trio.lowlevel.checkpoint()
+
+    async with trio.open_nursery() as nursery:
+        lines = one.lines()
+        await lines.__anext__()
+        nursery.start_soon(count)
+        for _ in range(999):
+            await lines.__anext__()
+        nursery.cancel_scope.cancel()
+    # The counter may get its first and its last turn a little late.
+    assert turns >= 999 // 16 - 2
+
+
+# Cancellation
+
+
+async def test_a_cancelled_receive_loses_nothing(both):
+    one, other = both
+    for method in (lambda: one.receive_exactly(6), lambda: one.receive_until(b";"), lambda: one.lines().__anext__()):
+        await other.send_all(b"abc")
+        with trio.move_on_after(0.01) as scope:
+            await method()
+        assert scope.cancelled_caught
+        await other.send_all(b"de\n")
+        assert await one.receive_exactly(6) == b"abcde\n"
+
+
+async def test_a_send_that_was_cancelled_half_way_is_reported_by_the_next():
+    one, other = await pair()
+    with trio.move_on_after(0.01) as scope:
+        await one.send_all(b"x" * 50_000_000)
+    assert scope.cancelled_caught
+    with pytest.raises(trio.BrokenResourceError, match="ended after"):
+        await one.send_all(b"more")
+    await one.aclose()
+    await other.aclose()
+
+
+async def test_a_send_that_was_cancelled_before_its_first_byte_is_not():
+    one, other = await pair()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await one.send_all(b"never")
+    await one.send_all(b"fine")
+    assert await other.receive_some() == b"fine"
+    await one.aclose()
+    await other.aclose()
+
+
+# Marking
+
+
+async def test_request_raises_when_its_time_is_over(both, autojump_clock):
+    one, _ = both
+    with pytest.raises(triosock.RequestTimedOut, match="not done in 3 s"):
+        async with one.request(timeout=3):
+            await trio.sleep_forever()
+    assert trio.current_time() == pytest.approx(3, abs=0.1)
+    assert issubclass(triosock.RequestTimedOut, trio.TooSlowError)
+
+
+async def test_of_nested_deadlines_the_tightest_wins(autojump_clock):
+    one, other = trio.testing.memory_stream_pair()
+    conn = Connection(one, timeouts=Timeouts(request=2))
+    with pytest.raises(triosock.RequestTimedOut):
+        async with conn.request(timeout=50):
+            await trio.sleep_forever()
+    assert trio.current_time() == pytest.approx(2, abs=0.1)
+    with trio.move_on_after(1) as outer:
+        async with conn.request(timeout=50):
+            await trio.sleep_forever()
+    assert outer.cancelled_caught
+    assert trio.current_time() == pytest.approx(3, abs=0.1)
+    await other.aclose()
+    await conn.aclose()
+
+
+async def test_an_error_in_a_request_passes_through(both):
+    with pytest.raises(KeyError):
+        async with both[0].request():
+            raise KeyError("x")
+
+
+async def test_idle_blocks_do_not_nest(both):
+    one, _ = both
+    with one.idle(), pytest.raises(RuntimeError, match="in an idle"), one.idle():
+        pass
+
+
+# Sending files
+
+
+@pytest.mark.parametrize("maker", [pair, memory_pair])
+@pytest.mark.parametrize("on_disk", [True, False])
+async def test_a_file_is_sent_whole_or_in_part(maker, on_disk):
+    content = os.urandom(300_000)
+    with tempfile.TemporaryFile() if on_disk else io.BytesIO() as file:
+        file.write(content)
+        file.seek(0)
+        one, other = await maker()
+        got = bytearray()
+
+        async def collect() -> None:
+            while data := await other.receive_some():
+                got.extend(data)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(collect)
+            assert await one.send_file(file) == 300_000
+            assert await one.send_file(file, offset=10, count=5) == 5
+            assert await one.send_file(file, offset=299_999, count=50) == 1
+            await one.send_eof()
+        assert bytes(got) == content + content[10:15] + content[-1:]
+        assert one.sent == 300_006
+        await one.aclose()
+        await other.aclose()
+
+
+async def test_a_file_sent_from_where_it_stands_leaves_it_where_it_ended():
+    with tempfile.TemporaryFile() as file:
+        file.write(b"0123456789")
+        file.seek(2)
+        one, other = await pair()
+        assert await one.send_file(file, count=3) == 3
+        assert file.read() == b"56789"
+        assert await other.receive_some() == b"234"
+        await one.aclose()
+        await other.aclose()
+
+
+# Who, and ending
+
+
+async def test_a_connection_knows_both_ends():
+    one, other = tcp_pair()
+    name, peer = one.getsockname(), one.getpeername()
+    conn = Connection(one, peer=peer)
+    assert conn.local == triosock.TcpAddress(*name)
+    assert conn.peer == triosock.TcpAddress(*peer)
+    assert conn.id == 0
+    assert conn.tls is None
+    assert not conn.draining
+    assert conn.transport is one
+    assert "tcp://" in repr(conn)
+    await conn.aclose()
+    other.close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")
+async def test_a_unix_peer_has_credentials():
+    one, other = socket_pair()
+    conn = Connection(one)
+    assert conn.credentials() == triosock.PeerCredentials(os.getpid(), os.getuid(), os.getgid())
+    assert conn.peer == triosock.UnixAddress("")
+    await conn.aclose()
+    other.close()
+    tcp, tcp_other = await pair()
+    with pytest.raises(TypeError, match="only Unix sockets"):
+        tcp.credentials()
+    await tcp.aclose()
+    await tcp_other.aclose()
+
+
+async def test_abort_wakes_whoever_waits_and_resets_the_peer():
+    one, other = await pair()
+    async with trio.open_nursery() as nursery:
+
+        async def wait() -> None:
+            with pytest.raises(trio.ClosedResourceError):
+                await one.receive_some()
+
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        one.abort()
+    with pytest.raises(trio.BrokenResourceError):
+        await other.receive_some()
+    await other.aclose()
+
+
+async def test_a_stream_without_a_synchronous_close_cannot_be_aborted():
+    class OnlyAsync(trio.abc.Stream):
+        async def receive_some(self, max_bytes=None):
+            return b""
+
+        async def send_all(self, data):
+            pass
+
+        async def wait_send_all_might_not_block(self):
+            pass
+
+        async def aclose(self):
+            pass
+
+    conn = Connection(OnlyAsync())
+    with pytest.raises(TypeError, match="cannot be closed at once"):
+        conn.abort()
+    with pytest.raises(TypeError, match="OnlyAsync cannot end the stream in one direction"):
+        await conn.send_eof()
