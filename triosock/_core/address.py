@@ -1,9 +1,12 @@
-"""Addresses as values: parsed from and printed as ``tcp://``, ``udp://`` and ``unix://`` URLs. No input or output here.
+"""Addresses as values: parsed from and printed as ``tcp://``, ``udp://`` and ``unix://`` URLs. No input or
+output here.
 
 Rules of this file:
 
-1. An address is frozen, hashable and equal to every other with the same fields; ``parse(str(address)) == address``.
-2. Nothing is resolved: a host stays the text that it was given as, and the kernel's own answers arrive by `from_sockaddr`.
+1. An address is frozen, hashable and equal to every other with the same fields; ``parse(str(address)) ==
+   address``.
+2. Nothing is resolved: a host stays the text that it was given as, and the kernel's own answers arrive by
+   `from_sockaddr`.
 3. A Unix socket without a name (a client that never bound, see unix(7)) is a value too: `UnixAddress("")`.
 """
 
@@ -22,7 +25,9 @@ MAX_UNIX_PATH = 107
 
 
 def check_port(port: object, *, argument: str = "port") -> int:
-    """Return `port` if it is an int from 0 to 65535; TypeError or ValueError, which name `argument`, otherwise."""
+    """Return `port` if it is an int from 0 to 65535; TypeError or ValueError, which name `argument`,
+    otherwise.
+    """
     if isinstance(port, bool) or not isinstance(port, int):
         raise TypeError(f"{argument} must be an int from 0 to {MAX_PORT}, not {port!r}")
     if not 0 <= port <= MAX_PORT:
@@ -70,7 +75,9 @@ class _IPAddress:
 @final
 @attrs.frozen
 class TcpAddress(_IPAddress):
-    """The address of a TCP socket: `host` (str), `port` (int, 0 to 65535), `scope_id`. Prints as ``tcp://host:port``."""
+    """The address of a TCP socket: `host` (str), `port` (int, 0 to 65535), `scope_id`. Prints as
+    ``tcp://host:port``.
+    """
 
     def __str__(self) -> str:
         return f"tcp://{self._authority()}"
@@ -79,7 +86,9 @@ class TcpAddress(_IPAddress):
 @final
 @attrs.frozen
 class UdpAddress(_IPAddress):
-    """The address of a UDP socket: `host` (str), `port` (int, 0 to 65535), `scope_id`. Prints as ``udp://host:port``."""
+    """The address of a UDP socket: `host` (str), `port` (int, 0 to 65535), `scope_id`. Prints as
+    ``udp://host:port``.
+    """
 
     def __str__(self) -> str:
         return f"udp://{self._authority()}"
@@ -88,10 +97,11 @@ class UdpAddress(_IPAddress):
 @final
 @attrs.frozen
 class UnixAddress:
-    """The address of a Unix socket. Prints as ``unix:///path``, or ``unix://@name`` in Linux's abstract namespace.
+    """The address of a Unix socket. Prints as ``unix:///path``, or ``unix://@name`` in Linux's abstract
+    namespace.
 
-    `path` is a str as `os.fsdecode` gives it; ``""`` for a socket without a name; it begins with a zero byte if the name
-    is abstract (unix(7)).
+    `path` is a str as `os.fsdecode` gives it; ``""`` for a socket without a name; it begins with a zero byte
+    if the name is abstract (unix(7)).
     """
 
     path: str = attrs.field(converter=os.fsdecode)
@@ -134,8 +144,8 @@ Address: TypeAlias = TcpAddress | UdpAddress | UnixAddress | MemoryAddress
 def from_sockaddr(family: int, kind: int, sockaddr: Any) -> Address:
     """Return what the kernel reported (`getsockname`, `accept`, `recvfrom`) as a value.
 
-    Args: the socket's `family` and type, and the `sockaddr` in the socket module's form (None and "" are a Unix peer
-    without a name).
+    Args: the socket's `family` and type, and the `sockaddr` in the socket module's form (None and "" are a
+    Unix peer without a name).
 
     Raises: ValueError for a family other than AF_INET, AF_INET6 and AF_UNIX.
     """
@@ -151,7 +161,8 @@ def from_sockaddr(family: int, kind: int, sockaddr: Any) -> Address:
 
 
 def parse(text: str) -> Address:
-    """Return the address that `text` writes: ``tcp://host:port``, ``udp://host:port``, ``unix:///path``, ``unix://@name``.
+    """Return the address that `text` writes: ``tcp://host:port``, ``udp://host:port``, ``unix:///path``,
+    ``unix://@name``.
 
     Raises: TypeError if `text` is not a str, ValueError with the reason if it is not an address.
     """
@@ -167,7 +178,9 @@ def parse(text: str) -> Address:
 
 def _parse_unix(text: str, rest: str) -> UnixAddress:
     if not rest:
-        raise ValueError(f"{text!r} names no path: write unix:///run/app.sock, or unix://@name for an abstract name")
+        raise ValueError(
+            f"{text!r} names no path: write unix:///run/app.sock, or unix://@name for an abstract name"
+        )
     return UnixAddress("\0" + unquote(rest[1:]) if rest.startswith("@") else unquote(rest))
 
 

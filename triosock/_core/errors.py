@@ -2,14 +2,16 @@
 
 Rules of this file:
 
-1. A wrong argument is a `TypeError` or a `ValueError`, raised at the call that made the mistake. No class here stands for it.
-2. What the *stream* can do wrong is told in trio's words, so that code written for any trio stream works here too:
-   `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away), `trio.BusyResourceError`
-   (two of your tasks at once).
-3. The classes below are for what trio has no word for. Each says by its parent who can do something about it::
+1. A wrong argument is a `TypeError` or a `ValueError`, raised at the call that made the mistake. No class
+   here stands for it.
+2. What the *stream* can do wrong is told in trio's words, so that code written for any trio stream works here
+   too: `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away),
+   `trio.BusyResourceError` (two of your tasks at once).
+3. The classes below are for what trio has no word for. Each says by its parent who can do something about
+   it::
 
     TriosockError                 abstract
-    ├── PeerError                 abstract: the other side broke a rule; its connection ends, the server goes on
+    ├── PeerError                 abstract: the other side broke a rule; that ends its connection, no more
     │   ├── FrameTooLarge         more bytes than `max_bytes` without the end of a line or frame
     │   ├── FrameMalformed        bytes that are no frame at all
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
@@ -17,7 +19,7 @@ Rules of this file:
     │   ├── HandshakeFailed       TLS could not be agreed on
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
     └── MachineError              abstract: the operating system refused
-        └── AddressUnavailable    also OSError: the address cannot be listened on; the text says why and what to do
+        └── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
 """
 
 from __future__ import annotations
@@ -28,10 +30,10 @@ import trio
 class TriosockError(Exception):
     """The root of all errors that triosock itself defines. Abstract: only its leaves are raised."""
 
-    def __new__(cls, *args: object, **kwargs: object) -> TriosockError:
-        if cls in _ABSTRACT:
-            raise TypeError(f"{cls.__name__} is abstract: raise one of its subclasses")
-        return super().__new__(cls)
+    def __init__(self, *args: object) -> None:
+        if type(self) in _ABSTRACT:
+            raise TypeError(f"{type(self).__name__} is abstract: raise one of its subclasses")
+        super().__init__(*args)
 
 
 class PeerError(TriosockError):
@@ -43,11 +45,16 @@ class MachineError(TriosockError):
 
 
 class FrameTooLarge(PeerError):
-    """A line or frame went over its limit. `max_bytes` is that limit; the stream cannot be read on in step."""
+    """A line or frame went over its limit, `max_bytes`; the stream cannot be read on in step."""
 
     def __init__(self, what: str, max_bytes: int) -> None:
-        super().__init__(f"the peer sent a {what} of more than {max_bytes} bytes (max_bytes={max_bytes})")
+        # The arguments and not the text, so that it can be pickled and copied, here as below.
+        super().__init__(what, max_bytes)
+        self.what = what
         self.max_bytes = max_bytes
+
+    def __str__(self) -> str:
+        return f"the peer sent a {self.what} of more than {self.max_bytes} bytes (max_bytes={self.max_bytes})"
 
 
 class FrameMalformed(PeerError):
@@ -58,8 +65,12 @@ class Incomplete(PeerError):
     """The stream ended where more was due. `partial` holds the bytes that did come."""
 
     def __init__(self, what: str, partial: bytes) -> None:
-        super().__init__(f"the peer ended the stream inside {what}, after {len(partial)} bytes of it")
+        super().__init__(what, partial)
+        self.what = what
         self.partial = partial
+
+    def __str__(self) -> str:
+        return f"the peer ended the stream inside {self.what}, after {len(self.partial)} bytes of it"
 
 
 class ProxyHeaderError(PeerError):
@@ -75,7 +86,9 @@ class RequestTimedOut(PeerError, trio.TooSlowError):
 
 
 class AddressUnavailable(MachineError, OSError):
-    """The address cannot be listened on: in use, not ours, too long, or not allowed. `errno` is the system's."""
+    """The address cannot be listened on: in use, not ours, too long, or not allowed. `errno` is the
+    system's.
+    """
 
     def __init__(self, errno: int | None, message: str) -> None:
         super().__init__(errno, message)

@@ -2,9 +2,11 @@
 
 Rules of this file:
 
-1. Nothing is logged or measured here; consumers live in `triosock.observe` and see only what stands in this file.
+1. Nothing is logged or measured here; consumers live in `triosock.observe` and see only what stands in this
+   file.
 2. An event that nobody wants is not even made: `emit` is given the class and the fields, and looks first.
-3. An observer cannot hurt a server: one that raises is taken off, and the others are told by `ObserverFailed`.
+3. An observer cannot hurt a server: one that raises is taken off, and the others are told by
+   `ObserverFailed`.
 4. The words of `Cause` are the same in closing events, counters, reports and in trio's own cancel reasons.
 """
 
@@ -54,7 +56,9 @@ class Cause(str, enum.Enum):
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """What all events say: the name of the `server`, and the `time` in seconds of trio's clock (`trio.current_time`)."""
+    """What all events say: the name of the `server`, and the `time` in seconds of trio's clock
+    (`trio.current_time`).
+    """
 
     server: str
     time: float
@@ -62,7 +66,9 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class ConnectionEvent(Event):
-    """What all events of one connection say: its number (`connection`, unique in its server) and its `peer`."""
+    """What all events of one connection say: its number (`connection`, unique in its server) and its
+    `peer`.
+    """
 
     connection: int
     peer: Address
@@ -99,7 +105,9 @@ class ListenerClosed(Event):
 @final
 @attrs.frozen(kw_only=True)
 class AcceptFailed(Event):
-    """`accept` failed with `error` on `address`; `action` is "go on", "back off" (for `delay` seconds), "end" or "crash"."""
+    """`accept` failed with `error` on `address`; `action` is "go on", "back off" (for `delay` seconds), "end"
+    or "crash".
+    """
 
     address: Address
     error: BaseException
@@ -118,7 +126,9 @@ class LimitReached(Event):
 @final
 @attrs.frozen(kw_only=True)
 class Refused(Event):
-    """A connection was turned away. `reason`: "connections", "peer", "network" (which limit), "overflow" (farewells), "drain"."""
+    """A connection was turned away. `reason`: "connections", "peer", "network" (which limit), "overflow"
+    (farewells), "drain".
+    """
 
     peer: Address
     reason: str
@@ -135,7 +145,9 @@ class ConnectionOpened(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeFinished(ConnectionEvent):
-    """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the header named."""
+    """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the
+    header named.
+    """
 
     duration: float
     tls_version: str | None = None
@@ -146,7 +158,9 @@ class HandshakeFinished(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeRefused(ConnectionEvent):
-    """PROXY header or TLS handshake failed with `error`, or took too long (`error` is then None). The connection is closed."""
+    """PROXY header or TLS handshake failed with `error`, or took too long (`error` is then None). The
+    connection is closed.
+    """
 
     error: BaseException | None
 
@@ -179,7 +193,8 @@ class HandlerFailed(ConnectionEvent):
 class ConnectionClosed(ConnectionEvent):
     """The connection is closed and no longer counted.
 
-    `cause` says why, and `error` what was raised, if anything was; `received` and `sent` are bytes of the stream (of the plain text under TLS), `duration` seconds.
+    `cause` says why, and `error` what was raised, if anything was; `received` and `sent` are bytes of the
+    stream (of the plain text under TLS), `duration` seconds.
     """
 
     cause: Cause
@@ -192,7 +207,9 @@ class ConnectionClosed(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class DrainStarted(Event):
-    """Nothing new is taken; `active` connections are being served, `idle` of them idle, and have `grace` seconds."""
+    """Nothing new is taken; `active` connections are being served, `idle` of them idle, and have `grace`
+    seconds.
+    """
 
     grace: float
     active: int
@@ -228,13 +245,16 @@ class ObserverFailed(Event):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Whoever wants to know: one method. A class attribute `wants`, a tuple of event classes, narrows what it is given."""
+    """Whoever wants to know: one method. A class attribute `wants`, a tuple of event classes, narrows what it
+    is given.
+    """
 
     def on_event(self, event: Event, /) -> None:
         """Take one event. Called in the middle of things: must be quick, must not block, must not raise."""
 
 
-#: Makes the observers that every server has besides its own. The facade puts the log here, which this package must not know.
+#: Makes the observers that every server has besides its own. The facade puts the log here, which this package
+#: must not know.
 default_observers: list[Callable[[], Observer]] = []
 
 
@@ -307,7 +327,9 @@ class Emitter:
             self.emit(ObserverFailed, observer=observer, error=error)
         else:
             # Nobody is left to tell: the hook of the interpreter for what no caller can be given.
-            sys.unraisablehook(_Unraisable(type(error), error, error.__traceback__, "triosock observer", observer))
+            sys.unraisablehook(
+                _Unraisable(type(error), error, error.__traceback__, "triosock observer", observer)
+            )
 
 
 def _wants(observer: Observer, kind: type[Event]) -> bool:

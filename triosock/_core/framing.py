@@ -2,17 +2,19 @@
 
 Rules of this file:
 
-1. A framer takes a whole frame off the front of the buffer, or nothing: what is incomplete stays, byte for byte.
-2. A framer looks at each byte a bounded number of times, however small the pieces are that a peer sends it in.
+1. A framer takes a whole frame off the front of the buffer, or nothing: what is incomplete stays, byte for
+   byte.
+2. A framer looks at each byte a bounded number of times, however small the pieces are that a peer sends it
+   in.
 3. A framer says no as soon as the limit must be broken, not when the memory has been filled.
 
-Every framer has `split(buffer) -> bytes | None` (the next payload, or None if more bytes are needed; FrameTooLarge and
-FrameMalformed are the peer's fault) and `join(payload) -> bytes`, its inverse for sending.
+Every framer has `split(buffer) -> bytes | None` (the next payload, or None if more bytes are needed;
+FrameTooLarge and FrameMalformed are the peer's fault) and `join(payload) -> bytes`, its inverse for sending.
 """
 
 from __future__ import annotations
 
-from typing import Literal, Protocol, final, runtime_checkable
+from typing import Any, Literal, Protocol, final, runtime_checkable
 
 import attrs
 
@@ -50,7 +52,8 @@ class Buffer:
     def take_through(self, delimiter: bytes, max_bytes: int, what: str) -> bytes | None:
         """Remove and return everything up to and including `delimiter`; None if it is not there yet.
 
-        Raises: FrameTooLarge, naming `what`, if the result has or must have more than `max_bytes`, the delimiter included.
+        Raises: FrameTooLarge, naming `what`, if the result has or must have more than `max_bytes`, the
+        delimiter included.
         """
         data = self.data
         index = data.find(delimiter, self.scanned)
@@ -75,15 +78,20 @@ class Framer(Protocol):
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next payload off the buffer, or return None and leave the buffer as it is."""
+        ...
 
     def join(self, payload: bytes, /) -> bytes:
         """Return the bytes that send this payload."""
+        ...
 
 
 def check_framer(value: object) -> Framer:
     """Return `value` if it is a framer object; TypeError otherwise."""
-    if not isinstance(value, Framer) or isinstance(value, type):
-        raise TypeError(f"framer must have methods split and join, such as triosock.LengthPrefixed(4), not {value!r}")
+    # bytes and str have methods of these names too.
+    if not isinstance(value, Framer) or isinstance(value, (type, bytes, bytearray, str)):
+        raise TypeError(
+            f"framer must have methods split and join, such as triosock.LengthPrefixed(4), not {value!r}"
+        )
     return value
 
 
@@ -118,6 +126,16 @@ def _delimiter(instance: object, attribute: attrs.Attribute[bytes], value: objec
     check_delimiter(value)
 
 
+def _check_width(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
+    if _check_positive(value, "width") > 8:
+        raise ValueError(f"width must be from 1 to 8 bytes, not {value}")
+
+
+def _check_byteorder(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("big", "little"):
+        raise ValueError(f"byteorder must be 'big' or 'little', not {value!r}")
+
+
 def _check_payload(payload: object) -> bytes:
     if not isinstance(payload, (bytes, bytearray, memoryview)):
         raise TypeError(f"payload must be bytes, not {payload!r}")
@@ -133,7 +151,9 @@ def _check_size(payload: bytes, max_bytes: int) -> bytes:
 @final
 @attrs.frozen
 class Delimited:
-    """Payloads that end with a delimiter, which is not part of them. `max_bytes` (1 on) counts the delimiter too."""
+    """Payloads that end with a delimiter, which is not part of them. `max_bytes` (1 on) counts the delimiter
+    too.
+    """
 
     delimiter: bytes = attrs.field(validator=_delimiter)
     max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
@@ -144,7 +164,9 @@ class Delimited:
         return None if taken is None else taken[: -len(self.delimiter)]
 
     def join(self, payload: bytes, /) -> bytes:
-        """Return payload and delimiter. Raises: ValueError if the payload contains the delimiter, or is too large."""
+        """Return payload and delimiter. Raises: ValueError if the payload contains the delimiter, or is too
+        large.
+        """
         payload = _check_payload(payload)
         if self.delimiter in payload:
             raise ValueError(f"payload contains the delimiter {self.delimiter!r}")
@@ -173,21 +195,13 @@ class FixedSize:
 @final
 @attrs.frozen
 class LengthPrefixed:
-    """Payloads behind their length as an unsigned int of `width` bytes (1 to 8), big-endian unless `byteorder` says "little"."""
+    """Payloads behind their length as an unsigned int of `width` bytes (1 to 8), big-endian unless
+    `byteorder` says "little".
+    """
 
-    width: int = attrs.field(default=4)
-    byteorder: Literal["big", "little"] = attrs.field(default="big", kw_only=True)
+    width: int = attrs.field(default=4, validator=_check_width)
+    byteorder: Literal["big", "little"] = attrs.field(default="big", validator=_check_byteorder, kw_only=True)
     max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
-
-    @width.validator
-    def _check_width(self, attribute: attrs.Attribute[int], value: object) -> None:
-        if _check_positive(value, "width") > 8:
-            raise ValueError(f"width must be from 1 to 8 bytes, not {value}")
-
-    @byteorder.validator
-    def _check_byteorder(self, attribute: attrs.Attribute[str], value: object) -> None:
-        if value not in ("big", "little"):
-            raise ValueError(f"byteorder must be 'big' or 'little', not {value!r}")
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next payload off the buffer. Raises: FrameTooLarge as soon as the prefix says so."""
@@ -201,7 +215,9 @@ class LengthPrefixed:
         return buffer.take(self.width + size)[self.width :]
 
     def join(self, payload: bytes, /) -> bytes:
-        """Return prefix and payload. Raises: ValueError if the payload is too large for max_bytes or the prefix."""
+        """Return prefix and payload. Raises: ValueError if the payload is too large for max_bytes or the
+        prefix.
+        """
         payload = _check_size(_check_payload(payload), min(self.max_bytes, 256**self.width - 1))
         return len(payload).to_bytes(self.width, self.byteorder) + payload
 
@@ -209,7 +225,9 @@ class LengthPrefixed:
 @final
 @attrs.frozen
 class Netstrings:
-    """Payloads written as ``5:hello,`` (D. J. Bernstein, 1997): a decimal length without leading zeros, colon, bytes, comma."""
+    """Payloads written as ``5:hello,`` (D. J. Bernstein, 1997): a decimal length without leading zeros,
+    colon, bytes, comma.
+    """
 
     max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
 

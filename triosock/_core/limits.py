@@ -21,7 +21,8 @@ OverflowHandler: TypeAlias = Callable[[Any], Awaitable[object]]
 
 
 def check_seconds(value: object, argument: str, *, zero: bool = False) -> float:
-    """Return `value` as a float if it is a number of seconds above 0 (from 0 on with `zero`); inf is one, NaN is not.
+    """Return `value` as a float if it is a number of seconds above 0 (from 0 on with `zero`); inf is one, NaN
+    is not.
 
     Raises: TypeError or ValueError, whose text names `argument`.
     """
@@ -29,12 +30,16 @@ def check_seconds(value: object, argument: str, *, zero: bool = False) -> float:
         raise TypeError(f"{argument} must be a number of seconds, or math.inf for none, not {value!r}")
     if math.isnan(value) or value < 0 or (value == 0 and not zero):
         at_least = "from 0 on" if zero else "above 0"
-        raise ValueError(f"{argument} must be a number of seconds {at_least}, or math.inf for none, not {value!r}")
+        raise ValueError(
+            f"{argument} must be a number of seconds {at_least}, or math.inf for none, not {value!r}"
+        )
     return float(value)
 
 
 def check_count(value: object, argument: str) -> float:
-    """Return `value` if it is an int from 1 on, or `math.inf`; TypeError or ValueError, which name `argument`, otherwise."""
+    """Return `value` if it is an int from 1 on, or `math.inf`; TypeError or ValueError, which name
+    `argument`, otherwise.
+    """
     if value == math.inf:
         return math.inf
     if isinstance(value, bool) or not isinstance(value, int):
@@ -59,10 +64,12 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value:
 def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value in ("wait", "reject") or (callable(value) and not isinstance(value, type)):
         return
-    raise TypeError(f"overflow must be 'wait', 'reject' or an async function of one connection, not {value!r}")
+    raise TypeError(
+        f"overflow must be 'wait', 'reject' or an async function of one connection, not {value!r}"
+    )
 
 
-def _check_drop(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def _check_drop(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in ("newest", "oldest"):
         raise ValueError(f"drop must be 'newest' or 'oldest', not {value!r}")
 
@@ -71,7 +78,9 @@ def _check_prefix(instance: object, attribute: attrs.Attribute[Any], value: obje
     match value:
         case (int(v4), int(v6)) if 0 < v4 <= 32 and 0 < v6 <= 128:
             return
-    raise ValueError(f"network_prefix must be a pair of prefix lengths (IPv4 1 to 32, IPv6 1 to 128), not {value!r}")
+    raise ValueError(
+        f"network_prefix must be a pair of prefix lengths (IPv4 1 to 32, IPv6 1 to 128), not {value!r}"
+    )
 
 
 @final
@@ -80,25 +89,26 @@ class Limits:
     """How much one server takes on. All counts are ints from 1 on, or `math.inf`.
 
     `max_connections`
-        Connections served at once, all listeners of the server together; exact. 16,384 is what ThousandIsland allows each
-        acceptor; with fewer descriptors than that, accepting backs off until some are free again.
+        Connections served at once, all listeners of the server together; exact. 16,384 is what ThousandIsland
+        allows each acceptor; with fewer descriptors than that, accepting backs off until some are free again.
     `max_connections_per_peer`
-        Connections of one IP address (of one user id on Unix sockets) at once. Whose they are is known only after they were
-        accepted, so one too many is refused, or given to `overflow`, never left waiting. Without limit by default: many people
-        behind one address translator are one peer here.
+        Connections of one IP address (of one user id on Unix sockets) at once. Whose they are is known only
+        after they were accepted, so one too many is refused, or given to `overflow`, never left waiting.
+        Without limit by default: many people behind one address translator are one peer here.
     `max_connections_per_network`, `network_prefix`
-        The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56 is what RFC 6177
-        suggests for a home).
+        The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56
+        is what RFC 6177 suggests for a home).
     `max_handshakes`
-        TLS handshakes and PROXY headers under way at once; the others wait their turn, and that wait counts towards
-        `Timeouts.handshake`. 100 is where OpenSSH's MaxStartups refuses everyone.
+        TLS handshakes and PROXY headers under way at once; the others wait their turn, and that wait counts
+        towards `Timeouts.handshake`. 100 is where OpenSSH's MaxStartups refuses everyone.
     `overflow`
-        What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in order (what a
-        semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and closes it; an async function of
-        the connection may say something first. At most `max_overflowing` such farewells are under way, the rest is closed.
+        What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
+        order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
+        closes it; an async function of the connection may say something first. At most `max_overflowing` such
+        farewells are under way, the rest is closed.
     `max_pending_datagrams`
-        Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"`` or the ``"oldest"``
-        of those not yet begun.
+        Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"``
+        or the ``"oldest"`` of those not yet begun.
     """
 
     max_connections: float = attrs.field(default=16_384, validator=_count)
@@ -106,7 +116,9 @@ class Limits:
     max_connections_per_network: float = attrs.field(default=math.inf, validator=_count)
     network_prefix: tuple[int, int] = attrs.field(default=(24, 56), validator=_check_prefix)
     max_handshakes: float = attrs.field(default=100, validator=_count)
-    overflow: Literal["wait", "reject"] | OverflowHandler = attrs.field(default="wait", validator=_check_overflow)
+    overflow: Literal["wait", "reject"] | OverflowHandler = attrs.field(
+        default="wait", validator=_check_overflow
+    )
     max_overflowing: float = attrs.field(default=100, validator=_count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)
@@ -118,24 +130,25 @@ class Timeouts:
     """How long one server waits, each in seconds above 0; `math.inf` for no limit.
 
     `handshake`
-        From the accept to the end of PROXY header and TLS handshake. 10 s is go-proxyproto's; the PROXY protocol's text wants at
-        least 3.
+        From the accept to the end of PROXY header and TLS handshake. 10 s is go-proxyproto's; the PROXY
+        protocol's text wants at least 3.
     `idle`
-        Without a single byte from the peer, in any wait for its bytes and in `with conn.idle():`. 30 minutes is Twisted's
-        TimeoutFactory; finite, since a slot that nobody uses must come back.
+        Without a single byte from the peer, in any wait for its bytes and in `with conn.idle():`. 30 minutes
+        is Twisted's TimeoutFactory; finite, since a slot that nobody uses must come back.
     `request`
-        From the first byte of a request to its end: to the next turn of ``async for`` over `lines()` or `frames()`, or to the end
-        of `conn.request()`. No limit by default, for how long work may take is the application's to say.
+        From the first byte of a request to its end: to the next turn of ``async for`` over `lines()` or
+        `frames()`, or to the end of `conn.request()`. No limit by default, for how long work may take is the
+        application's to say.
     `send`
-        Without a single byte taken by the kernel, while sending. 60 s is nginx's send_timeout, and counts like it from the last
-        progress.
+        Without a single byte taken by the kernel, while sending. 60 s is nginx's send_timeout, and counts
+        like it from the last progress.
     `close`
-        For the peer's own end of stream, after the handler has returned and the reply has been sent; input that nobody wants is
-        thrown away meanwhile, so that it does not destroy the reply (RFC 9112, 9.6). 2 s is Apache's lingering close. 0 closes at
-        once.
+        For the peer's own end of stream, after the handler has returned and the reply has been sent; input
+        that nobody wants is thrown away meanwhile, so that it does not destroy the reply (RFC 9112, 9.6). 2 s
+        is Apache's lingering close. 0 closes at once.
     `grace`
-        From the beginning of a drain to the cut for those still busy, unless the drain says otherwise. 15 s is ThousandIsland's.
-        0 cuts at once.
+        From the beginning of a drain to the cut for those still busy, unless the drain says otherwise. 15 s
+        is ThousandIsland's. 0 cuts at once.
     """
 
     handshake: float = attrs.field(default=10.0, validator=_seconds)

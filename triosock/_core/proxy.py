@@ -1,13 +1,16 @@
-"""The PROXY protocol: who the client really is, when a proxy stands before us. Versions 1 and 2, on streams and in datagrams.
+"""The PROXY protocol, versions 1 and 2: who the client really is, when a proxy stands before us.
 
 Section numbers are those of HAProxy's proxy-protocol.txt. Rules of this file:
 
-1. **Not one byte beyond the header is read.** What follows belongs to TLS or to the handler. So `missing()` says of any beginning how
-   many more bytes are *sure* to be part of the header, and no more than that is ever asked for.
-2. **Whether a header is due is configured, never guessed** (section 2). There is no "if there is one" here: whoever could choose
-   whether to send one would choose the address that he appears under.
-3. **A header is believed only if it comes from a trusted peer**; what becomes of the others is said by `ProxyPolicy.untrusted`.
-4. **A wrong header is refused as soon as it must be wrong**, by a ProxyHeaderError, and never interpreted in part.
+1. **Not one byte beyond the header is read.** What follows belongs to TLS or to the handler. So `missing()`
+   says of any beginning how many more bytes are *sure* to be part of the header, and no more than that is
+   ever asked for.
+2. **Whether a header is due is configured, never guessed** (section 2). There is no "if there is one" here:
+   whoever could choose whether to send one would choose the address that he appears under.
+3. **A header is believed only if it comes from a trusted peer**; what becomes of the others is said by
+   `ProxyPolicy.untrusted`.
+4. **A wrong header is refused as soon as it must be wrong**, by a ProxyHeaderError, and never interpreted in
+   part.
 """
 
 from __future__ import annotations
@@ -35,20 +38,20 @@ from .proxy_header import (
     UNIX,
     UNIX_SIZE,
     V2_HEAD,
-    ProxyHeader,
     check_crc,
     split_tlvs,
 )
+from .proxy_header import ProxyHeader as ProxyHeader
 
 #: Returns at most so many bytes of the stream, at least one, or b"" at its end.
 Receive: TypeAlias = Callable[[int], Awaitable[bytes]]
 
 #: The longest line of version 1, its CRLF included: the "worst case" of section 2.1.
 MAX_V1: Final = 107
-_MAX_UNIQUE_ID: Final = 128  # section 2.2.5
 _INTRODUCTIONS: Final = (SIGNATURE, b"PROXY TCP4 ", b"PROXY TCP6 ", b"PROXY UNKNOWN ", b"PROXY UNKNOWN\r\n")
 _SHORTEST: Final = len(b"PROXY UNKNOWN\r\n")
-#: The fewest bytes that each word of a line can have: "PROXY", "TCP4", two addresses ("0.0.0.0" or "::"), two ports.
+#: The fewest bytes that the words of a line can have: "PROXY", "TCP4", two addresses (0.0.0.0 or ::), two
+#: ports.
 _FEWEST: Final = {b"TCP4": (5, 4, 7, 7, 1, 1), b"TCP6": (5, 4, 2, 2, 1, 1)}
 _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 
@@ -74,7 +77,11 @@ def _to_network(name: object) -> _Network:
         ) from None
 
 
-def _check_untrusted(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def _networks_of(policy: ProxyPolicy) -> tuple[_Network, ...]:
+    return tuple(_to_network(name) for name in policy.trusted if name != "unix")
+
+
+def _check_untrusted(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in ("refuse", "ignore", "direct"):
         raise ValueError(f"untrusted must be 'refuse', 'ignore' or 'direct', not {value!r}")
 
@@ -85,24 +92,24 @@ class ProxyPolicy:
     """From whom a PROXY header is due, and who is believed.
 
     `trusted`
-        Networks ("10.0.0.0/8", "fd00::/8", one address), and "unix" for all who reach a Unix socket. From them a header must come,
-        and it is believed. The default is this machine. Peers within this process (memory streams) are trusted always.
+        Networks ("10.0.0.0/8", "fd00::/8", one address), and "unix" for all who reach a Unix socket. From
+        them a header must come, and it is believed. The default is this machine. Peers within this process
+        (memory streams) are trusted always.
     `untrusted`
-        What becomes of all others: ``"refuse"`` closes the connection (go-proxyproto's REJECT, and what "MUST NOT guess" asks for
-        on a port that only proxies should reach); ``"ignore"`` wants a header from them too, and does not believe it (IGNORE);
-        ``"direct"`` serves them as who they are, and leaves every byte to the handler (SKIP). Its USE, a header from those who
-        care to send one, is not offered: see the rules at the top.
+        What becomes of all others: ``"refuse"`` closes the connection (go-proxyproto's REJECT, and what "MUST
+        NOT guess" asks for on a port that only proxies should reach); ``"ignore"`` wants a header from them
+        too, and does not believe it (IGNORE); ``"direct"`` serves them as who they are, and leaves every byte
+        to the handler (SKIP). Its USE, a header from those who care to send one, is not offered: see the
+        rules at the top.
     """
 
     trusted: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1/128", "unix"), converter=_to_names)
     untrusted: Literal["refuse", "ignore", "direct"] = attrs.field(
         default="refuse", validator=_check_untrusted
     )
-    _networks: tuple[_Network, ...] = attrs.field(init=False, repr=False, eq=False)
-
-    @_networks.default
-    def _(self) -> tuple[_Network, ...]:
-        return tuple(_to_network(name) for name in self.trusted if name != "unix")
+    _networks: tuple[_Network, ...] = attrs.field(
+        init=False, repr=False, eq=False, default=attrs.Factory(_networks_of, takes_self=True)
+    )
 
     def trusts(self, peer: Address) -> bool:
         """Whether a header from `peer` is due and believed."""
@@ -112,14 +119,16 @@ class ProxyPolicy:
             address = ipaddress.ip_address(peer.host)
         except ValueError:
             return False
-        # A socket for both families shows IPv4 peers as mapped addresses (RFC 4291, 2.5.5.2); they are meant by IPv4 networks.
+        # A socket for both families shows IPv4 peers as mapped addresses (RFC 4291, 2.5.5.2); they are meant
+        # by IPv4 networks.
         address = getattr(address, "ipv4_mapped", None) or address
         return any(address in network for network in self._networks)
 
-    async def read_header(self, peer: Address, receive: Receive) -> ProxyHeader | None:
-        """Read the header that is due from `peer`, if one is. The caller bounds the time (not below 3 s: section 2).
+    async def admit(self, peer: Address, receive: Receive) -> ProxyHeader | None:
+        """Read the header that is due from `peer`, if one is. The caller bounds the time (section 2: >= 3 s).
 
-        Returns: the header; None if the real addresses stand whatever it says, or none is due. A checkpoint if it reads.
+        Returns: the header; None if the real addresses stand whatever it says, or none is due. A checkpoint
+        if it reads.
 
         Raises: ProxyHeaderError, also for a peer that is refused; what `receive` raises.
         """
@@ -135,7 +144,9 @@ class ProxyPolicy:
 
 
 def check_proxy(value: object) -> ProxyPolicy | None:
-    """Return the policy that `value` stands for: True is the default one, None and False are none. Raises: TypeError."""
+    """Return the policy that `value` is; True is the default one, None and False are none. Raises:
+    TypeError.
+    """
     if value is None or value is False:
         return None
     if value is True:
@@ -153,19 +164,14 @@ async def read_header(receive: Receive) -> ProxyHeader:
 
     Args: `receive(max_bytes)` returns some bytes, never more than so many, or b"" at the end of the stream.
 
-    Raises: ProxyHeaderError as soon as there cannot be a valid one; what `receive` raises. Cancelled, what was read is lost: the
-    connection can only be closed.
+    Raises: ProxyHeaderError as soon as there cannot be a valid one; what `receive` raises. Cancelled, what
+    was read is lost: the connection can only be closed.
     """
     data = bytearray()
     while (wanted := missing(data)) > 0:
         piece = await receive(wanted)
         if not piece:
-            where = (
-                f"inside the PROXY header, after {len(data)} bytes of it"
-                if data
-                else "before a PROXY header came"
-            )
-            raise ProxyHeaderError(f"the peer ended the stream {where}")
+            raise ProxyHeaderError(f"the peer ended the stream after {len(data)} bytes of a PROXY header")
         data += piece
     return parse_header(bytes(data))
 
@@ -174,28 +180,22 @@ def parse_header(data: bytes) -> ProxyHeader:
     """Return the header that `data` is, from its first byte to its last. Raises: ProxyHeaderError."""
     rest = missing(data)
     if rest:
-        raise ProxyHeaderError(
-            f"the PROXY header is incomplete: {data[:16]!r}"
-            if rest > 0
-            else f"{-rest} bytes follow the header"
-        )
+        what = "are missing from" if rest > 0 else "follow"
+        raise ProxyHeaderError(f"{abs(rest)} bytes or more {what} the PROXY header")
     return _parse_v2(data) if data.startswith(SIGNATURE) else _parse_v1(data)
 
 
 def parse_datagram(data: bytes) -> tuple[ProxyHeader, bytes]:
     """Return the header that a datagram begins with, and its payload, which may be empty.
 
-    Each datagram has a header of its own, whole, in version 2; version 1 knows only TCP. Raises: ProxyHeaderError.
+    Each datagram has a header of its own, whole, in version 2; version 1 knows only TCP. Raises:
+    ProxyHeaderError.
     """
     if not data.startswith(SIGNATURE):
-        raise ProxyHeaderError(
-            f"a datagram must begin with a PROXY header of version 2, not with {data[:16]!r}"
-        )
+        raise ProxyHeaderError(f"a PROXY header of version 2 was due in a datagram, not {data[:16]!r}")
     rest = missing(data)
     if rest > 0:
-        raise ProxyHeaderError(
-            f"the datagram of {len(data)} bytes ends inside its PROXY header, {rest} bytes early"
-        )
+        raise ProxyHeaderError(f"the datagram ends {rest} bytes before its PROXY header does")
     size = len(data) + rest
     return _parse_v2(data[:size]), data[size:]
 
@@ -203,7 +203,8 @@ def parse_datagram(data: bytes) -> tuple[ProxyHeader, bytes]:
 def missing(data: bytes | bytearray) -> int:
     """Return how many more bytes are sure to belong to the header that begins with `data`.
 
-    0 if it is whole, and less if bytes follow that are not part of it. Raises: ProxyHeaderError if this is no header's beginning.
+    0 if it is whole, and less if bytes follow that are not part of it. Raises: ProxyHeaderError if this is no
+    header's beginning.
     """
     head = bytes(data[:16])
     if not any(head.startswith(known) or known.startswith(head) for known in _INTRODUCTIONS):
@@ -218,9 +219,7 @@ def _missing_v1(line: bytes) -> int:
     if end >= 0:
         return end + 2 - len(line)
     if len(line) >= MAX_V1:
-        raise ProxyHeaderError(
-            f"a PROXY header of version 1 must end within {MAX_V1} bytes: {line[:MAX_V1]!r}"
-        )
+        raise ProxyHeaderError(f"a PROXY header of version 1 has at most {MAX_V1} bytes: {line[:MAX_V1]!r}")
     words = line.split(b" ")
     if words[1] == b"UNKNOWN":
         fewest = 2
@@ -233,27 +232,20 @@ def _missing_v1(line: bytes) -> int:
 
 
 def _missing_v2(data: bytes | bytearray) -> int:
+    length: int
     if len(data) < V2_HEAD.size:
         return V2_HEAD.size - len(data)
     _, command, kind, length = V2_HEAD.unpack_from(data)
     if command not in (LOCAL, PROXY):
-        raise ProxyHeaderError(
-            f"the PROXY header has version and command {command:#04x}; 0x20 and 0x21 are known"
-        )
+        raise ProxyHeaderError(f"unknown version or command in a PROXY header: {command:#04x}")
     if command == PROXY:
         family, transport = divmod(kind, 16)
         if family not in ADDRESSES_SIZE or transport > DGRAM:
-            raise ProxyHeaderError(
-                f"the PROXY header has address family and transport {kind:#04x}, which is not known"
-            )
-        if length < ADDRESSES_SIZE[family]:
-            raise ProxyHeaderError(
-                f"the PROXY header has {length} bytes for addresses that need {ADDRESSES_SIZE[family]}"
-            )
+            raise ProxyHeaderError(f"unknown address family or transport in a PROXY header: {kind:#04x}")
+        if transport and length < ADDRESSES_SIZE[family]:
+            raise ProxyHeaderError(f"a PROXY header has {length} bytes, too few for addresses ({kind:#04x})")
     if length > MAX_V2_BLOCK:
-        raise ProxyHeaderError(
-            f"the PROXY header announces {length} bytes, more than the {MAX_V2_BLOCK} that are read"
-        )
+        raise ProxyHeaderError(f"a PROXY header of {length} bytes, more than {MAX_V2_BLOCK}, is not read")
     return V2_HEAD.size + length - len(data)
 
 
@@ -293,15 +285,13 @@ def _parse_v2(data: bytes) -> ProxyHeader:
         return ProxyHeader(command="LOCAL")
     if not family or not transport:
         return ProxyHeader()  # where in such a block TLVs would begin is not defined
-    begin = V2_HEAD.size
-    end = begin + ADDRESSES_SIZE[family]
-    tlvs = tuple(split_tlvs(data[end:]))
-    check_crc(data, end, tlvs)
-    source, destination = _addresses(family, transport, data[begin:end])
-    header = ProxyHeader(source=source, destination=destination, tlvs=tlvs)
-    if len(header.unique_id or b"") > _MAX_UNIQUE_ID:
-        raise ProxyHeaderError(f"the unique id in the PROXY header has more than {_MAX_UNIQUE_ID} bytes")
-    header.tls  # noqa: B018  (its error belongs here, not in a handler)
+    end = V2_HEAD.size + ADDRESSES_SIZE[family]
+    try:
+        source, destination = _addresses(family, transport, data[V2_HEAD.size : end])
+        header = ProxyHeader(source=source, destination=destination, tlvs=tuple(split_tlvs(data[end:])))
+        check_crc(data, end, header)
+    except ValueError as error:
+        raise ProxyHeaderError(f"malformed PROXY header of version 2: {error}") from error
     return header
 
 

@@ -2,27 +2,28 @@
 
 The text that counts is HAProxy's proxy-protocol.txt, with its revision of April 2026. Rules of this file:
 
-1. A header that exists can be sent, short of hosts that are no IP addresses, paths too long, and TLVs beyond the limit: those only
-   `build_header` sees.
-2. A header without addresses (LOCAL, UNKNOWN, unspecified) leaves the real ones standing; whatever else it carries is skipped.
+1. A header that exists can be sent, short of hosts that are no IP addresses, paths too long, and TLVs beyond
+   the limit: those only `build_header` sees.
+2. A header without addresses (LOCAL, UNKNOWN, unspecified) leaves the real ones standing; whatever else it
+   carries is skipped.
 3. A checksum is right or not there: it is calculated when a header is built, and checked when one is parsed.
+4. What is wrong is a ValueError or TypeError here, whoever made it; that a peer did is said by the parser.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final, Literal, final
 
 import attrs
 
-from .address import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
-from .errors import ProxyHeaderError
+from .address import Address, TcpAddress, UdpAddress, UnixAddress
 
-#: The longest block behind the 16 bytes of version 2: go-proxyproto's limit; the addresses take 216 of them at most.
+#: The longest block behind the 16 bytes of version 2: go-proxyproto's limit; the addresses take 216 of them
+#: at most.
 MAX_V2_BLOCK: Final = 4096
 SIGNATURE: Final = b"\r\n\r\n\0\r\nQUIT\n"
 #: Signature, version and command, address family and transport, length of the block that follows.
@@ -31,11 +32,14 @@ V2_HEAD: Final = struct.Struct("!12sBBH")
 LOCAL, PROXY = 0x20, 0x21
 INET, INET6, UNIX = 1, 2, 3
 STREAM, DGRAM = 1, 2
-#: The size of the two addresses and ports of each family (of none at all: 0), and of one Unix path, filled up with zero bytes.
+#: The size of the two addresses and ports of each family (of none at all: 0), and of one Unix path, filled up
+#: with zero bytes.
 ADDRESSES_SIZE: Final = {0: 0, INET: 12, INET6: 36, UNIX: 216}
 UNIX_SIZE: Final = 108
+MAX_UNIQUE_ID: Final = 128
 
-# What a header may carry besides addresses (section 2.2): the numbers that have a meaning. 0xE0 to 0xEF are the application's own.
+# What a header may carry besides addresses (section 2.2): the numbers that have a meaning. 0xE0 to 0xEF are
+# the application's own.
 TLV_ALPN: Final = 0x01
 TLV_AUTHORITY: Final = 0x02
 TLV_CRC32C: Final = 0x03
@@ -51,8 +55,9 @@ _TLS_VERSION, _TLS_COMMON_NAME, _TLS_CIPHER, _TLS_SIGNATURE, _TLS_KEY = range(0x
 class ProxyTls:
     """The TLS connection between client and proxy, as the proxy tells it.
 
-    `used`: whether there was one. `certificate`: whether the client showed one, on this connection or earlier in its TLS session;
-    `verified`: whether the proxy found it good (False without one). The rest is text, or None where the proxy says nothing.
+    `used`: whether there was one. `certificate`: whether the client showed one, on this connection or earlier
+    in its TLS session; `verified`: whether the proxy found it good (False without one). The rest is text, or
+    None where the proxy says nothing.
     """
 
     used: bool
@@ -65,14 +70,20 @@ class ProxyTls:
     key_algorithm: str | None = None
 
 
-def _check_version(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
+def _check_version(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in (1, 2):
         raise ValueError(f"version must be 1 or 2, not {value!r}")
 
 
-def _check_command(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def _check_command(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value not in ("PROXY", "LOCAL"):
         raise ValueError(f"command must be 'PROXY' or 'LOCAL', not {value!r}")
+
+
+def _to_tlvs(value: Any) -> tuple[tuple[int, bytes], ...]:
+    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
+        raise TypeError(f"tlvs must be pairs of a number and bytes, not {value!r}")
+    return tuple(value)
 
 
 def _check_tlvs(instance: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
@@ -81,6 +92,16 @@ def _check_tlvs(instance: object, attribute: attrs.Attribute[Any], value: tuple[
             case (int(kind), bytes()) if 0 <= kind <= 255:
                 continue
         raise TypeError(f"tlvs must be pairs of a number from 0 to 255 and bytes, not {item!r}")
+    sums = [len(content) for kind, content in value if kind == TLV_CRC32C]
+    if sums not in ([], [4]):
+        raise ValueError("tlvs must have no more than one checksum, of 4 bytes")
+    for kind, content in value:
+        if kind == TLV_UNIQUE_ID and len(content) > MAX_UNIQUE_ID:
+            raise ValueError(
+                f"tlvs must have a unique id of at most {MAX_UNIQUE_ID} bytes, not {len(content)}"
+            )
+        if kind == TLV_TLS:
+            _parse_tls(content)
 
 
 @final
@@ -88,36 +109,31 @@ def _check_tlvs(instance: object, attribute: attrs.Attribute[Any], value: tuple[
 class ProxyHeader:
     """What a proxy says of a connection.
 
-    `version` (1 or 2); `command`: "PROXY", or "LOCAL" for a connection of the proxy's own, such as a health check; `source` and
-    `destination`: the client's address and the one that it connected to, both or neither; `tlvs`: whatever else, as pairs of number
-    and bytes, in order. Text is decoded as UTF-8 with surrogate escapes, so that nothing that a client chose can fail later on.
+    `version` (1 or 2); `command`: "PROXY", or "LOCAL" for a connection of the proxy's own, such as a health
+    check; `source` and `destination`: the client's address and the one that it connected to, both or neither;
+    `tlvs`: whatever else, as pairs of number and bytes, in order. Text is decoded as UTF-8 with surrogate
+    escapes, so that nothing that a client chose can fail later on.
     """
 
     version: int = attrs.field(default=2, validator=_check_version)
     command: Literal["PROXY", "LOCAL"] = attrs.field(default="PROXY", validator=_check_command)
     source: Address | None = None
     destination: Address | None = None
-    tlvs: tuple[tuple[int, bytes], ...] = attrs.field(default=(), converter=tuple, validator=_check_tlvs)
+    tlvs: tuple[tuple[int, bytes], ...] = attrs.field(default=(), converter=_to_tlvs, validator=_check_tlvs)
 
     def __attrs_post_init__(self) -> None:
-        pair = (self.source, self.destination)
-        if pair == (None, None):
+        if self.version == 1 and self.command == "LOCAL":
+            raise ValueError("command 'LOCAL' needs version 2")
+        if self.source is None and self.destination is None:
             if self.tlvs:
                 raise ValueError("tlvs need source and destination: without addresses a receiver skips them")
             return
         if self.command == "LOCAL":
             raise ValueError("command 'LOCAL' goes without source and destination")
-        if any(one is None or isinstance(one, MemoryAddress) for one in pair) or type(pair[0]) is not type(
-            pair[1]
-        ):
+        if not _are_alike(self.source, self.destination):
+            both = f"{self.source!r} and {self.destination!r}"
             raise ValueError(
-                f"source and destination must be two TCP, two UDP or two Unix addresses, not {pair!r}"
-            )
-        assert self.source is not None
-        assert self.destination is not None
-        if self.source.family != self.destination.family:
-            raise ValueError(
-                f"source and destination must be of one family, not {self.source} and {self.destination}"
+                f"source and destination must be two addresses of one kind and family, not {both}"
             )
         if self.version == 1 and (self.tlvs or not isinstance(self.source, TcpAddress)):
             raise ValueError("version 1 knows TCP addresses and nothing else: take version 2")
@@ -152,31 +168,33 @@ class ProxyHeader:
 
     @property
     def tls(self) -> ProxyTls | None:
-        """What the proxy says of the TLS between the client and itself.
-
-        Raises: ProxyHeaderError if it is malformed; not for a header that was received, where this was checked.
-        """
+        """What the proxy says of the TLS between the client and itself."""
         value = self.get(TLV_TLS)
         return None if value is None else _parse_tls(value)
+
+
+def _are_alike(one: object, other: object) -> bool:
+    if isinstance(one, (TcpAddress, UdpAddress, UnixAddress)) and isinstance(other, type(one)):
+        return one.family is other.family
+    return False
 
 
 # TLVs
 
 
 def split_tlvs(data: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield number and value of each TLV in `data`. Raises: ValueError if the last one is cut off."""
     while data:
         size = 3 + int.from_bytes(data[1:3], "big")
         if len(data) < max(3, size):
-            raise ProxyHeaderError(
-                f"a TLV in the PROXY header (number {data[0]:#04x}) is longer than what is left of it"
-            )
+            raise ValueError(f"TLV {data[0]:#04x} is longer than what is left of the header")
         yield data[0], data[3:size]
         data = data[size:]
 
 
 def _parse_tls(value: bytes) -> ProxyTls:
     if len(value) < 5:
-        raise ProxyHeaderError(f"the TLS part of the PROXY header has {len(value)} bytes, and needs 5")
+        raise ValueError(f"TLV {TLV_TLS:#04x} must have at least 5 bytes, not {len(value)}")
     parts = {kind: _decode(text) for kind, text in split_tlvs(value[5:])}
     certificate = bool(value[0] & 0x06)
     return ProxyTls(
@@ -200,10 +218,10 @@ def _decode(value: bytes) -> str:
 
 
 def build_header(header: ProxyHeader, *, checksum: bool = False) -> bytes:
-    """Return the bytes that say this: the first ones to send on a connection (or in front of a datagram's payload).
+    """Return the bytes that say this, to be sent before all others (in each datagram: before its payload).
 
-    A CRC32C among the TLVs is calculated anew; `checksum` adds one if there is none. Raises: ValueError if a host is no IP address, a
-    path or the whole does not fit, or version 1 shall have a checksum.
+    A CRC32C among the TLVs is calculated anew; `checksum` adds one if there is none. Raises: ValueError if a
+    host is no IP address, a path or the whole does not fit, or version 1 shall have a checksum.
     """
     source, destination = header.source, header.destination
     if header.version == 1:
@@ -214,14 +232,13 @@ def build_header(header: ProxyHeader, *, checksum: bool = False) -> bytes:
     tlvs = header.tlvs
     if checksum and header.get(TLV_CRC32C) is None:
         tlvs += ((TLV_CRC32C, bytes(4)),)
-    if max((len(value) for _, value in tlvs), default=0) > MAX_V2_BLOCK:
-        raise ValueError(f"tlvs must fit into {MAX_V2_BLOCK} bytes, addresses included")
+    size = len(addresses) + sum(3 + len(value) for _, value in tlvs)
+    if size > MAX_V2_BLOCK:
+        raise ValueError(f"tlvs must fit into {MAX_V2_BLOCK} bytes, addresses included, and need {size}")
     block = addresses + b"".join(struct.pack("!BH", number, len(value)) + value for number, value in tlvs)
-    if len(block) > MAX_V2_BLOCK:
-        raise ValueError(f"tlvs must fit into {MAX_V2_BLOCK} bytes, addresses included, not {len(block)}")
-    return _with_crc(
-        V2_HEAD.pack(SIGNATURE, PROXY, kind, len(block)) + block, V2_HEAD.size + len(addresses), tlvs
-    )
+    data = V2_HEAD.pack(SIGNATURE, PROXY, kind, size) + block
+    place = _crc_place(V2_HEAD.size + len(addresses), tlvs)
+    return data if place is None else data[:place] + _sum_without(data, place) + data[place + 4 :]
 
 
 def _build_v1(source: Address | None, destination: Address | None, checksum: bool) -> bytes:
@@ -288,29 +305,21 @@ def crc32c(data: bytes) -> int:
 
 def _crc_place(begin: int, tlvs: tuple[tuple[int, bytes], ...]) -> int | None:
     """Return where the checksum stands in a header whose TLVs begin at `begin`; None if there is none."""
-    place = None
     for kind, value in tlvs:
         if kind == TLV_CRC32C:
-            if len(value) != 4 or place is not None:
-                raise ProxyHeaderError(
-                    "the checksum in a PROXY header must have 4 bytes, and be the only one"
-                )
-            place = begin + 3
+            return begin + 3
         begin += 3 + len(value)
-    return place
+    return None
 
 
 def _sum_without(data: bytes, place: int) -> bytes:
     return crc32c(data[:place] + bytes(4) + data[place + 4 :]).to_bytes(4, "big")
 
 
-def _with_crc(data: bytes, begin: int, tlvs: tuple[tuple[int, bytes], ...]) -> bytes:
-    place = _crc_place(begin, tlvs)
-    return data if place is None else data[:place] + _sum_without(data, place) + data[place + 4 :]
-
-
-def check_crc(data: bytes, begin: int, tlvs: tuple[tuple[int, bytes], ...]) -> None:
-    """Raise ProxyHeaderError if the header `data`, whose `tlvs` begin at `begin`, has a checksum that is wrong."""
-    place = _crc_place(begin, tlvs)
+def check_crc(data: bytes, begin: int, header: ProxyHeader) -> None:
+    """Raise ValueError if `header`, parsed from `data` with its TLVs beginning at `begin`, has a wrong
+    checksum.
+    """
+    place = _crc_place(begin, header.tlvs)
     if place is not None and data[place : place + 4] != _sum_without(data, place):
-        raise ProxyHeaderError("the checksum of the PROXY header is wrong")
+        raise ValueError("its checksum is wrong")
