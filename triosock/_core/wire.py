@@ -118,6 +118,7 @@ class SocketWire:
 
     __slots__ = (
         "_emptied",
+        "_ended",
         "_fd",
         "_interrupted",
         "_receiving",
@@ -142,6 +143,7 @@ class SocketWire:
         self._sending = False
         self._interrupted = False
         self._send_broken: str | None = None
+        self._ended = False
         #: What was raised because the peer is gone.
         self.failure: trio.BrokenResourceError | None = None
         #: The last read got less than it asked for: the next one has to wait.
@@ -253,6 +255,8 @@ class SocketWire:
             raise trio.BusyResourceError("another task is sending on this connection")
         if self.is_closed:
             raise trio.ClosedResourceError("this connection is closed")
+        if self._ended:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof()")
         if self._send_broken is not None:
             raise trio.BrokenResourceError(self._send_broken)
 
@@ -333,9 +337,9 @@ class SocketWire:
         await checkpoint()
         if self.is_closed:
             raise trio.ClosedResourceError("this connection is closed")
-        if self._send_broken is None:
+        if not self._ended:
+            self._ended = True
             self._shutdown_send()
-            self._send_broken = "send_eof() was called: nothing more can be sent"
 
     def _shutdown_send(self) -> None:
         try:
