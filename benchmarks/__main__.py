@@ -34,7 +34,9 @@ def parser() -> argparse.ArgumentParser:
             "--peer", action="append", choices=list(peers.BY_NAME), help="only this server (again for more)"
         )
         command.add_argument(
-            "--quick", action="store_true", help="two short rounds of what thresholds.toml names: two minutes"
+            "--quick",
+            action="store_true",
+            help="three short rounds of what thresholds.toml names: two minutes",
         )
         command.add_argument("--rounds", type=int)
         command.add_argument("--seconds", type=float, help="measuring time of one sample")
@@ -78,7 +80,7 @@ def write(result: Result, out: Path, limits: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     (out / "result.json").write_text(result.to_json())
     (out / "table.md").write_text(table.markdown(result, verdicts))
-    (out / "picture.svg").write_text(picture.svg(result))
+    (out / "picture.svg").write_text(picture.svg(result, verdicts))
     to_stderr(f"written: result.json, table.md, picture.svg in {out}")
 
 

@@ -42,7 +42,7 @@ class Effort:
     limit: float = math.inf
 
 
-QUICK = Effort(rounds=2, seconds=0.2, warmup=0.05, budget=150.0)
+QUICK = Effort(rounds=3, seconds=0.2, warmup=0.05, budget=150.0)
 
 
 @dataclass

@@ -79,3 +79,19 @@ def test_twice_as_good_and_half_as_good_are_equally_far_from_even():
     assert scale.x(1) - scale.x(0.5) == pytest.approx(scale.x(2) - scale.x(1), abs=0.2)
     assert scale.ticks[0] <= 0.4
     assert scale.ticks[-1] >= 2.5
+
+
+def test_thresholds_are_marked_in_the_picture(result):
+    threshold = Threshold("lines", "rate", "triosock", "trio", at_least=1.5)
+    marks = svg(result, [Verdict(threshold, threshold.find(result), 1)]).count('class="bound"')
+    assert marks == 1
+    assert 'class="bound"' not in svg(result)
+
+
+def test_what_is_off_the_scale_is_an_arrow_and_keeps_its_figure(result):
+    result.samples = {
+        "shutdown": {"compat-sync": [{"shutdown_ms": 1}], "stdlib-sync": [{"shutdown_ms": 300}]}
+    }
+    picture = svg(result)
+    assert "<path " in picture
+    assert "shutdown 300" in picture
