@@ -30,7 +30,7 @@ from .proxy import ProxyHeader, ProxyPolicy
 from .roster import Entry
 from .sendfile import send_file
 from .streams import StreamWire
-from .tls import TlsInfo, check_context, start_tls
+from .tls import TlsInfo, check_context, encrypt
 from .wire import BytesLike, SocketWire, check_receive_size
 
 
@@ -271,9 +271,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         entry = self.entry
         stage, entry.stage, entry.handshake_since = entry.stage, "handshake", trio.current_time()
         try:
-            self.wire, self._tls = await start_tls(
-                self.wire, context, entry, server_side=server_side, server_hostname=server_hostname
+            self.wire = encrypted = encrypt(
+                self.wire, context, server_side=server_side, server_hostname=server_hostname
             )
+            await encrypted.handshake()
+            self._tls = encrypted.info(server_hostname)
         finally:
             entry.stage = stage
         return self._tls

@@ -26,13 +26,16 @@ DEFAULT_MAX_BYTES = 65_536
 
 @final
 class Buffer:
-    """Received bytes that nobody has taken yet. `scanned` is how far the last search for a delimiter came."""
+    """Received bytes that nobody has taken yet. `scanned` is how far the search for the delimiter `sought`
+    came.
+    """
 
-    __slots__ = ("data", "scanned")
+    __slots__ = ("data", "scanned", "sought")
 
     def __init__(self, data: bytes = b"") -> None:
         self.data = bytearray(data)
         self.scanned = 0
+        self.sought = b""
 
     def __len__(self) -> int:
         return len(self.data)
@@ -56,6 +59,10 @@ class Buffer:
         delimiter included.
         """
         data = self.data
+        if delimiter != self.sought:
+            # What was searched in vain for one delimiter may well contain another.
+            self.sought = delimiter
+            self.scanned = 0
         index = data.find(delimiter, self.scanned)
         if index >= 0:
             size = index + len(delimiter)

@@ -94,10 +94,10 @@ class Visit:
         if entry.stage == "queued":
             await service.roster.wait_slot(entry)
             entry.stage = "serving"
-        if service.opens_with_handshake and not await self._shake_hands():
-            return
-        await self._handle()
+        if not service.opens_with_handshake or await self._shake_hands():
+            await self._handle()
         self._connection.end_request(entry.cause or Cause.FINISHED)
+        # Also after a handshake that failed: the alert that says why is a reply like any other.
         wire = self._connection.wire
         if service.timeouts.close > 0 and not wire.is_closed:
             entry.stage = "closing"

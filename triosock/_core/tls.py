@@ -14,19 +14,15 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import attrs
 import trio
-from trio.lowlevel import checkpoint, checkpoint_if_cancelled, wait_readable, wait_writable
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from .errors import HandshakeFailed
 from .streams import StreamWire
 from .wire import BytesLike, SocketWire, check_receive_size
-
-if TYPE_CHECKING:
-    from .roster import Entry
-
 
 @final
 @attrs.frozen(kw_only=True)
@@ -147,61 +143,53 @@ def _info(source: Any, server_name: str | None) -> TlsInfo:
     )
 
 
-async def start_tls(
-    wire: SocketWire | StreamWire, context: ssl.SSLContext, entry: Entry, *, server_side: bool, server_hostname: str | None
-) -> tuple[TlsWire | StreamWire, TlsInfo]:
-    """Put TLS on a wire that nobody is using. The caller bounds the time, and closes the wire that it then has.
+@final
+class TlsStreamWire(StreamWire):
+    """A trio stream with TLS on it."""
 
-    Returns: the new wire, which owns the old one's socket or stream, and what was agreed on.
+    _stream: trio.SSLStream[trio.abc.Stream]
 
-    Raises: HandshakeFailed; the connection can then only be closed.
+    __slots__ = ()
+
+    async def handshake(self) -> None:
+        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be closed."""
+        try:
+            await self._stream.do_handshake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
+
+    def info(self, server_name: str | None) -> TlsInfo:
+        """Return what was agreed on."""
+        return _info(self._stream, server_name)
+
+
+def encrypt(
+    wire: SocketWire | StreamWire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
+) -> TlsWire | TlsStreamWire:
+    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from then on.
+
+    The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """
-    await checkpoint_if_cancelled()
     transport = wire.transport
+    encrypted: TlsWire | TlsStreamWire
     if isinstance(transport, socket.socket):
-        return await _on_socket(wire, transport, context, entry, server_side, server_hostname)
-    stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
-    try:
-        await stream.do_handshake()
-    except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
-        raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
-    encrypted = StreamWire(stream, entry)
-    _carry_over(wire, encrypted)
-    return encrypted, _info(stream, server_hostname)
-
-
-async def _on_socket(
-    wire: SocketWire | StreamWire,
-    sock: socket.socket,
-    context: ssl.SSLContext,
-    entry: Entry,
-    server_side: bool,
-    server_hostname: str | None,
-) -> tuple[TlsWire, TlsInfo]:
-    # wrap_socket moves the descriptor into the new object, even when it then fails: no moment with two owners, or with none.
-    try:
-        wrapped = context.wrap_socket(
-            sock,
-            server_side=server_side,
-            server_hostname=server_hostname,
-            do_handshake_on_connect=False,
-            suppress_ragged_eofs=False,
-        )
-    except OSError as error:
-        raise HandshakeFailed(f"TLS handshake: {error}") from error
-    encrypted = TlsWire(wrapped, entry)
-    _carry_over(wire, encrypted)
-    try:
-        await encrypted.handshake()
-    except BaseException:
-        encrypted.close_now()
-        raise
-    return encrypted, encrypted.info(server_hostname)
-
-
-def _carry_over(old: SocketWire | StreamWire, new: SocketWire | StreamWire) -> None:
-    new.received, new.sent = old.received, old.sent
-    # A drain that came during the handshake counts for the first request too.
-    if old.is_interrupted:
-        new.interrupt()
-    old.is_closed = True
+        try:
+            # Moves the descriptor into the new object: no moment with two owners, or with none.
+            sock = context.wrap_socket(
+                transport,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        except OSError as error:
+            raise HandshakeFailed(f"TLS handshake: {error}") from error
+        encrypted = TlsWire(sock, wire.entry)
+    else:
+        stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
+        encrypted = TlsStreamWire(stream, wire.entry)
+    encrypted.received, encrypted.sent = wire.received, wire.sent
+    if wire.is_interrupted:
+        encrypted.interrupt()
+    wire.is_closed = True
+    return encrypted

@@ -1,0 +1,389 @@
+"""TLS on servers and connections, with trustme's certificates and with OpenSSL's own client."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import triosock
+from triosock import Cause, Connection, Limits, Timeouts
+from triosock._core import events
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+CA = trustme.CA()
+SERVER_CERT = CA.issue_cert("localhost", "127.0.0.1")
+CLIENT_CERT = CA.issue_cert("client@example.org")
+
+
+def server_context(*, ask_client: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    SERVER_CERT.configure_cert(context)
+    if ask_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        CA.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    if cert:
+        CLIENT_CERT.configure_cert(context)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+async def shout(conn: Connection) -> None:
+    async for line in conn.lines():
+        await conn.send_all(line.upper())
+
+
+async def dial_tls(server: triosock.StreamServer, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+    stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+    return trio.SSLStream(stream, context, server_hostname="localhost")
+
+
+async def test_a_tls_server_talks_tls(serving, recorder):
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        async with await dial_tls(server, client_context()) as client:
+            await client.send_all(b"hello\n")
+            assert await client.receive_some() == b"HELLO\n"
+    (finished,) = recorder.of(events.HandshakeFinished)
+    assert finished.tls_version == "TLSv1.3"
+
+
+async def test_the_connection_tells_what_was_agreed_on(serving):
+    seen = []
+
+    async def handler(conn):
+        seen.append(conn.tls)
+
+    context = server_context(ask_client=True, alpn=("h2", "http/1.1"))
+    async with serving(handler, tls=context) as server:
+        async with await dial_tls(server, client_context(cert=True, alpn=("http/1.1",))) as client:
+            await client.do_handshake()
+            assert await client.receive_some() == b""
+    (tls,) = seen
+    assert tls.version == "TLSv1.3"
+    assert tls.cipher.startswith("TLS_")
+    assert tls.alpn == "http/1.1"
+    assert ("email", "client@example.org") in tls.peer_certificate["subjectAltName"]
+    assert tls.peer_certificate_der.startswith(b"\x30\x82")
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_megabyte_goes_through_both_ways(serving, version):
+    content = bytes(range(256)) * 4096
+
+    async def handler(conn):
+        await conn.send_all(await conn.receive_exactly(len(content)))
+
+    context = client_context()
+    context.minimum_version = context.maximum_version = version
+    async with serving(handler, tls=server_context()) as server:
+        async with await dial_tls(server, context) as client:
+            got = bytearray()
+
+            async def collect():
+                while data := await client.receive_some():
+                    got.extend(data)
+
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(collect)
+                await client.send_all(content)
+            assert bytes(got) == content
+
+
+async def test_a_client_without_a_certificate_is_refused_if_one_is_wanted(serving, recorder):
+    async with serving(shout, tls=server_context(ask_client=True), observers=[recorder]) as server:
+        client = await dial_tls(server, client_context())
+        with pytest.raises(trio.BrokenResourceError):
+            await client.send_all(b"hello\n")
+            await client.receive_some()
+        await trio.aclose_forcefully(client)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+    (refused,) = recorder.of(events.HandshakeRefused)
+    assert "certificate" in str(refused.error)
+
+
+async def test_plain_text_to_a_tls_port_is_a_clear_event_and_no_error_in_the_log(serving, dial, recorder, caplog):
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        client = await dial(server)
+        await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
+        while await client.receive_some():
+            pass
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    (refused,) = recorder.of(events.HandshakeRefused)
+    assert isinstance(refused.error, triosock.HandshakeFailed)
+    assert not [record for record in caplog.records if record.levelname in ("WARNING", "ERROR")]
+
+
+async def test_a_client_that_hangs_up_in_the_handshake_is_no_more_than_that(serving, dial, recorder):
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        client = await dial(server)
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+    assert len(recorder.of(events.HandshakeRefused)) == 1
+
+
+async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, recorder, autojump_clock):
+    async with serving(shout, tls=server_context(), timeouts=Timeouts(handshake=4), observers=[recorder]) as server:
+        client = await dial(server)
+        began = trio.current_time()
+        assert await client.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(4, abs=0.1)
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+    (refused,) = recorder.of(events.HandshakeRefused)
+    assert refused.error is None
+
+
+async def test_nobody_waits_for_somebody_elses_handshake(serving, dial):
+    async with serving(shout, tls=server_context()) as server:
+        silent = await dial(server)
+        async with await dial_tls(server, client_context()) as client:
+            await client.send_all(b"hello\n")
+            assert await client.receive_some() == b"HELLO\n"
+        await silent.aclose()
+
+
+async def test_handshakes_over_the_limit_wait_their_turn(serving, dial):
+    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
+        silent = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        client = await dial_tls(server, client_context())
+        async with trio.open_nursery() as nursery:
+
+            async def talk():
+                await client.send_all(b"hello\n")
+                assert await client.receive_some() == b"HELLO\n"
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(talk)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert not nursery.cancel_scope.cancel_called
+            await silent.aclose()
+        await client.aclose()
+
+
+async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
+    ends = []
+
+    async def handler(conn):
+        try:
+            ends.append(await conn.receive_some())
+        except trio.BrokenResourceError as error:
+            ends.append(error)
+            raise
+
+    async with serving(handler, tls=server_context(), observers=[recorder]) as server:
+        client = await dial_tls(server, client_context())
+        await client.do_handshake()
+        await client.transport_stream.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert isinstance(ends[0], trio.BrokenResourceError)
+        assert server.statistics().ended == {Cause.PEER: 1}
+        await trio.aclose_forcefully(client)
+
+
+async def test_an_idle_tls_connection_ends_at_once_when_drained_and_with_a_close_notify(serving):
+    async with serving(shout, tls=server_context()) as server:
+        client = await dial_tls(server, client_context())
+        await client.send_all(b"one\n")
+        assert await client.receive_some() == b"ONE\n"
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=60)
+        # trio's SSLStream raises BrokenResourceError if the close_notify is missing.
+        assert await client.receive_some() == b""
+        await client.aclose()
+        assert (await server.wait_closed()).clean
+
+
+async def test_a_request_that_had_arrived_encrypted_is_answered_in_a_drain(serving):
+    async with serving(shout, tls=server_context()) as server:
+        client = await dial_tls(server, client_context())
+        await client.send_all(b"one\n")
+        assert await client.receive_some() == b"ONE\n"
+        await client.send_all(b"two\n")
+        server.drain(grace=60)
+        assert await client.receive_some() == b"TWO\n"
+        assert await client.receive_some() == b""
+        await client.aclose()
+
+
+async def test_send_eof_is_refused_under_tls(serving):
+    errors = []
+
+    async def handler(conn):
+        try:
+            await conn.send_eof()
+        except TypeError as error:
+            errors.append(str(error))
+
+    async with serving(handler, tls=server_context()) as server:
+        async with await dial_tls(server, client_context()) as client:
+            await client.do_handshake()
+            assert await client.receive_some() == b""
+    assert "TLS cannot end the stream in one direction" in errors[0]
+
+
+async def test_tls_on_a_unix_socket(tmp_path):
+    path = tmp_path / "socket"
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status):
+            await triosock.serve_unix(shout, path, tls=server_context(), task_status=task_status)
+
+        await nursery.start(serve)
+        stream = await trio.open_unix_socket(str(path))
+        client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+        await client.send_all(b"hello\n")
+        assert await client.receive_some() == b"HELLO\n"
+        await client.aclose()
+        nursery.cancel_scope.cancel()
+
+
+async def test_a_client_may_be_a_connection_too(serving):
+    async with serving(shout, tls=server_context()) as server:
+        sock = socket.create_connection(("127.0.0.1", server.addresses[0].port))
+        sock.setblocking(False)
+        client = Connection(sock)
+        info = await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
+        assert info.server_name == "localhost"
+        await client.send_all(b"hello\nthere\n")
+        lines = client.lines()
+        assert [await lines.__anext__(), await lines.__anext__()] == [b"HELLO\n", b"THERE\n"]
+        await client.aclose()
+
+
+# STARTTLS
+
+
+async def starttls(conn: Connection) -> None:
+    assert await conn.receive_until(b"\n") == b"STARTTLS\n"
+    await conn.send_all(b"go ahead\n")
+    await conn.start_tls(server_context())
+    await shout(conn)
+
+
+async def test_starttls(serving, dial):
+    async with serving(starttls) as server:
+        plain = await dial(server)
+        await plain.send_all(b"STARTTLS\n")
+        assert await plain.receive_some() == b"go ahead\n"
+        client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
+        await client.send_all(b"secret\n")
+        assert await client.receive_some() == b"SECRET\n"
+        await client.aclose()
+
+
+async def test_commands_smuggled_in_before_starttls_are_refused(serving, dial, recorder):
+    async with serving(starttls, observers=[recorder]) as server:
+        plain = await dial(server)
+        await plain.send_all(b"STARTTLS\nDELETE everything\n")
+        received = b""
+        while data := await plain.receive_some():
+            received += data
+        assert received == b"go ahead\n"
+        await plain.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+    closed = recorder.of(events.ConnectionClosed)[0]
+    assert closed.cause is Cause.PEER
+    assert "in the clear" in str(closed.error)
+
+
+async def test_starttls_has_a_timeout_of_its_own(serving, dial, autojump_clock):
+    async with serving(starttls, timeouts=Timeouts(handshake=3)) as server:
+        plain = await dial(server)
+        await trio.sleep(100)
+        await plain.send_all(b"STARTTLS\n")
+        assert await plain.receive_some() == b"go ahead\n"
+        began = trio.current_time()
+        assert await plain.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(3, abs=0.1)
+        await plain.aclose()
+
+
+async def test_tls_twice_is_refused(serving):
+    errors = []
+
+    async def handler(conn):
+        with pytest.raises(RuntimeError, match="TLS is on already") as caught:
+            await conn.start_tls(server_context())
+        errors.append(caught.value)
+
+    async with serving(handler, tls=server_context()) as server:
+        async with await dial_tls(server, client_context()) as client:
+            await client.do_handshake()
+            assert await client.receive_some() == b""
+    assert errors
+
+
+async def test_tls_over_a_memory_stream():
+    one, other = trio.testing.memory_stream_pair()
+    server, client = Connection(one), Connection(other)
+    async with trio.open_nursery() as nursery:
+
+        async def serve():
+            info = await server.start_tls(server_context())
+            assert info.version == "TLSv1.3"
+            await server.send_all(await server.receive_until(b"\n"))
+
+        nursery.start_soon(serve)
+        await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"hello\n"
+    await client.aclose()
+    await server.aclose()
+
+
+async def test_openssls_own_client(serving, tmp_path):
+    import shutil
+
+    if shutil.which("openssl") is None:
+        pytest.skip("openssl is not installed")
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    async with serving(shout, tls=server_context()) as server:
+        command = [
+            *("openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", str(tmp_path / "ca.pem")),
+            *("-verify_hostname", "localhost", "-connect", f"127.0.0.1:{server.addresses[0].port}"),
+        ]
+        process = await trio.lowlevel.open_process(
+            command, stdin=-1, stdout=-1, stderr=-1
+        )
+        async with process.stdin, process.stdout, process.stderr:
+            await process.stdin.send_all(b"from openssl\n")
+            assert await process.stdout.receive_some() == b"FROM OPENSSL\n"
+            process.terminate()
+            await process.wait()
+
+
+async def test_a_cancelled_send_under_tls_is_reported_by_the_next():
+    one, other = socket.socketpair()
+    for sock in (one, other):
+        sock.setblocking(False)
+    server, client = Connection(one), Connection(other)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(server.start_tls, server_context())
+        await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
+    with trio.move_on_after(0.05) as scope:
+        await server.send_all(b"x" * 5_000_000)
+    assert scope.cancelled_caught
+    with pytest.raises(trio.BrokenResourceError, match="an earlier send_all"):
+        await server.send_all(b"more")
+    await server.aclose()
+    await client.aclose()
+
