@@ -1,0 +1,50 @@
+"""The fixtures of the pytest plugin. Imported only where pytest-trio is."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from typing import Any
+
+import pytest
+from pytest_trio import trio_fixture  # type: ignore[import-untyped]
+
+from .memory_listener import MemoryListener
+from .open_server import OpenServer
+from .open_server import open_server as _open_server
+from .recorder import Recorder
+
+
+@trio_fixture  # type: ignore[untyped-decorator]
+async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
+    """`served = await open_server(handler, **options)`: as `triosock.testing.open_server`, for the rest of
+    the test.
+    """
+    async with contextlib.AsyncExitStack() as stack:
+
+        async def start(handler: Any, **options: Any) -> OpenServer:
+            return await stack.enter_async_context(_open_server(handler, **options))
+
+        yield start
+
+
+@pytest.fixture
+def memory_network() -> Iterator[Callable[..., MemoryListener]]:
+    """`listener = memory_network("name", **options)`: a new `triosock.testing.MemoryListener`, closed at the
+    end of the test.
+    """
+    listeners: list[MemoryListener] = []
+
+    def listen(*args: Any, **options: Any) -> MemoryListener:
+        listeners.append(MemoryListener(*args, **options))
+        return listeners[-1]
+
+    yield listen
+    for listener in listeners:
+        listener.close()
+
+
+@pytest.fixture
+def recorder() -> Recorder:
+    """A `triosock.testing.Recorder` of all events, to be given to `serve_*(observers=[recorder])`."""
+    return Recorder()

@@ -1,0 +1,184 @@
+"""Cancelling at every checkpoint, one after the other: the proof by exhaustion that nothing outlives its
+brackets.
+
+The invariant that is asserted: **wherever a cancellation strikes, nothing is left**: no descriptor, no task,
+no thread, no in-memory stream, no entry in a roster and no slot taken; and at no moment on the way does a
+roster count what is not there, or not count what is.
+
+How: a scenario is run again and again. An instrument counts the steps that its tasks take, and in the n-th
+run the cancellation comes right after the n-th step, when the task has just gone to wait. The first run that
+ends before its turn has come was not cancelled at all, and is the last. The order in which trio runs tasks is
+random, so that two calls need not see the same orders.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, Literal, TypeAlias, final
+
+import trio
+
+from .._core.errors import PeerError
+from .._core.events import Cause
+from .._core.roster import Entry
+from .._core.stream_server import StreamServer
+from .leaks import no_leaks, where
+from .open_server import check_nothing_left, watched_servers
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+Scenario: TypeAlias = Callable[[], Awaitable[object]]
+
+#: Several times what a server and a few clients need.
+MAX_CHECKPOINTS: Final = 2_000
+
+
+async def cancel_at_every_checkpoint(
+    scenario: Scenario,
+    *,
+    whose: Literal["scenario", "handlers"] = "scenario",
+    expected: tuple[type[BaseException], ...] = (trio.BrokenResourceError, PeerError),
+    max_checkpoints: int = MAX_CHECKPOINTS,
+) -> int:
+    """Run `scenario` again and again, cancelled at a later checkpoint each time, until it runs through; look
+    after each run what is left.
+
+    Args:
+      scenario: an async function without arguments, which must do the same each time: most often it opens a
+        server with `open_server`, and is its client.
+      whose: "scenario" counts the checkpoints of all its tasks, and cancels it as a whole, the server with
+        it; "handlers" counts those of the connections' tasks only, and cuts that connection off, while
+        everything else goes on. For "handlers", servers that were not opened by `open_server` must be named
+        with `watch(server)`.
+      expected: what clients may raise because their peer is suddenly gone. Of a run that was not cancelled
+        nothing is accepted.
+      max_checkpoints: how many it may have.
+
+    Returns: how many checkpoints there were.
+
+    Raises: AssertionError, which says at which checkpoint the cancellation struck and what was left or
+    raised; what the scenario raises when it is not cancelled.
+
+    Cancellation: ends the run of now, and all of it.
+    """
+    if whose not in ("scenario", "handlers"):
+        raise ValueError(f"whose must be 'scenario' or 'handlers', not {whose!r}")
+    gc.collect()
+    for number in range(max_checkpoints + 1):
+        run = _Run(scenario, number, whose)
+        await run.run(expected)
+        if run.struck is None:
+            return run.seen
+    raise AssertionError(
+        f"the scenario has more than {max_checkpoints} checkpoints: make it shorter, or raise max_checkpoints"
+    )
+
+
+@final
+class _Run(trio.abc.Instrument):
+    """One run, with its cancellation at checkpoint `number`; 0 is before the first."""
+
+    def __init__(self, scenario: Scenario, number: int, whose: str) -> None:
+        self._scenario = scenario
+        self._number = number
+        self._whose = whose
+        self._scope = trio.CancelScope()
+        self._root: trio.lowlevel.Task | None = None
+        self._servers: list[StreamServer] = []
+        self._error: Exception | None = None
+        self._inconsistent: AssertionError | None = None
+        self.seen = 0
+        #: Where the cancellation struck.
+        self.struck: str | None = None
+
+    async def run(self, expected: tuple[type[BaseException], ...]) -> None:
+        try:
+            with no_leaks():
+                trio.lowlevel.add_instrument(self)
+                try:
+                    async with trio.open_nursery() as nursery:
+                        nursery.start_soon(self._main)
+                finally:
+                    trio.lowlevel.remove_instrument(self)
+            for server in self._servers:
+                check_nothing_left(server)
+            if self._inconsistent is not None:
+                raise self._inconsistent
+        except AssertionError as error:
+            raise AssertionError(f"{self._situation()}: {error}") from (self._error or error)
+        if self._error is not None:
+            if self.struck is None:
+                raise self._error
+            if not _only(self._error, expected):
+                raise AssertionError(f"{self._situation()}: it raised {self._error!r}") from self._error
+
+    def _situation(self) -> str:
+        if self.struck is None:
+            return "not cancelled at all"
+        return f"cancelled at checkpoint {self._number} ({self.struck})"
+
+    async def _main(self) -> None:
+        self._root = trio.lowlevel.current_task()
+        watched_servers.set(self._servers)
+        if self._number == 0 and self._whose == "scenario":
+            self._strike("before the first step", None)
+        try:
+            with self._scope:
+                await self._scenario()
+        except Exception as error:  # judged when everything has been looked at
+            self._error = error
+
+    # The instrument. trio drops one that raises, so it must not.
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count a step, and strike if it is the one."""
+        if self._inconsistent is None:
+            self._check_rosters()
+        if self.struck is not None or self._root is None or not _descends(task, self._root):
+            return
+        entry = self._entry(task) if self._whose == "handlers" else None
+        if entry is None and self._whose == "handlers":
+            return
+        self.seen += 1
+        if self.seen == self._number:
+            self._strike(where(task), entry)
+
+    def _strike(self, place: str, entry: Entry | None) -> None:
+        self.struck = place
+        if entry is None:
+            self._scope.cancel(reason="triosock: cancel_at_every_checkpoint")
+        else:
+            entry.cut(Cause.PARENT)
+
+    def _check_rosters(self) -> None:
+        for server in self._servers:
+            try:
+                server._roster.check()
+            except AssertionError as error:
+                self._inconsistent = error
+
+    def _entry(self, task: trio.lowlevel.Task) -> Entry | None:
+        for server in self._servers:
+            for entry in server._roster.entries():
+                if entry.task is not None and _descends(task, entry.task):
+                    return entry
+        return None
+
+
+def _descends(task: trio.lowlevel.Task, ancestor: trio.lowlevel.Task) -> bool:
+    """Whether `task` is `ancestor`, or was started in a nursery of it or of one of its descendants."""
+    while task is not ancestor:
+        if task.parent_nursery is None:
+            return False
+        task = task.parent_nursery.parent_task
+    return True
+
+
+def _only(error: BaseException, expected: tuple[type[BaseException], ...]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        group: BaseExceptionGroup[Any] = error
+        return all(_only(one, expected) for one in group.exceptions)
+    return isinstance(error, expected)

@@ -1,0 +1,95 @@
+"""A listener that fails as scripted, for what no test can make a kernel do at will.
+
+    FlakyListener(MemoryListener(), [OSError(errno.EMFILE, "too many open files")] * 3)
+
+The rule: **the script comes first.** As long as errors are left, `wait_ready` returns at once, as it does of
+a kernel that has somebody in its queue, and the next step raises the next error; when none is left,
+everything is the inner listener's.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable
+from typing import Literal, final
+
+import trio
+
+from .._core.address import Address
+from .._core.listen import Accepted, Listener, PeerName
+
+
+@final
+class FlakyListener(Listener):
+    """Raises each of `errors` once, one at a time, before it lets through what `listener` accepts.
+
+    Args: `listener`, which it owns; `errors`, exceptions (most are an OSError with its errno); `where`:
+    "accept" raises them from `accept_nowait`, "wait" from `wait_ready`.
+    """
+
+    def __init__(
+        self,
+        listener: Listener,
+        errors: Iterable[BaseException],
+        *,
+        where: Literal["accept", "wait"] = "accept",
+    ) -> None:
+        if not isinstance(listener, Listener):
+            raise TypeError(f"listener must be a triosock.Listener, not {listener!r}")
+        if where not in ("accept", "wait"):
+            raise ValueError(f"where must be 'accept' or 'wait', not {where!r}")
+        self._inner = listener
+        self._errors = deque(errors)
+        for error in self._errors:
+            if not isinstance(error, BaseException):
+                raise TypeError(
+                    f"errors must be exceptions, such as OSError(errno.EMFILE, '…'), not {error!r}"
+                )
+        self._where = where
+
+    def __repr__(self) -> str:
+        return f"<FlakyListener around {self._inner!r}, {self.remaining} errors left>"
+
+    @property
+    def remaining(self) -> int:
+        """How many errors are left."""
+        return len(self._errors)
+
+    @property
+    def address(self) -> Address:
+        """That of the inner listener."""
+        return self._inner.address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the inner listener is closed."""
+        return self._inner.is_closed
+
+    async def wait_ready(self) -> None:
+        """Return at once while errors are left, or raise one (`where="wait"`); otherwise wait as the inner
+        listener does.
+        """
+        if not self._errors:
+            await self._inner.wait_ready()
+            return
+        await trio.lowlevel.checkpoint()
+        if self._where == "wait":
+            self._raise_next()
+
+    def accept_nowait(self) -> tuple[Accepted, PeerName]:
+        """Raise the next error (`where="accept"`); otherwise accept as the inner listener does."""
+        if self._where == "accept":
+            self._raise_next()
+        return self._inner.accept_nowait()
+
+    def _raise_next(self) -> None:
+        if self._errors:
+            raise self._errors.popleft()
+
+    def close(self) -> None:
+        """Close the inner listener."""
+        self._inner.close()
+
+    async def aclose(self) -> None:
+        """Close the inner listener in its own way. A checkpoint."""
+        await self._inner.aclose()

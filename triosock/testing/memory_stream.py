@@ -1,0 +1,228 @@
+"""Two ends of a connection that exists in this process only: no socket, bounded buffers, resets.
+
+The rules:
+
+1. **Every method begins with a checkpoint, and from then on it is synchronous unless it has to wait.** So a
+   cancelled receive has taken nothing, and a cancelled send has sent nothing or exactly what had gone before
+   it had to wait.
+2. **It behaves as a TCP connection does on a bad day.** Whoever closes with unread input, or is sent
+   something after the close, resets the connection, and the reset takes with it what the other end has not
+   read yet (RFC 9112, 9.6 describes it). A network may be so unkind; this one always is, so that a test sees
+   it.
+3. **An end that nobody closed is told of**, by a ResourceWarning as with a socket; `leaks.py` counts those
+   that are still in use.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import warnings
+import weakref
+from collections.abc import Iterator
+from typing import Final, final
+
+import attrs
+import trio
+from trio.lowlevel import ParkingLot, checkpoint
+
+from .._core.framing import check_max_bytes
+from .._core.wire import BytesLike, check_receive_size, check_sendable
+
+#: What one direction holds before a send has to wait: a pipe's default on Linux, pipe(7).
+BUFFER_SIZE: Final = 65_536
+
+#: The ends that are open now, so that a test can ask which ones it left behind.
+open_streams: weakref.WeakSet[MemoryStream] = weakref.WeakSet()
+
+
+@attrs.define(eq=False)
+class _Pipe:
+    """One direction: what was sent and not yet received, and how it stands with the two ends."""
+
+    size: int
+    data: bytearray = attrs.field(factory=bytearray)
+    #: Nothing more will come: the sending end said so, or was closed.
+    ended: bool = False
+    #: The receiving end was closed.
+    abandoned: bool = False
+    #: What was in it is lost, and the receiving end shall know.
+    reset: bool = False
+    changed: ParkingLot = attrs.field(factory=ParkingLot)
+
+    def break_off(self) -> None:
+        self.reset = True
+        self.data.clear()
+        self.changed.unpark_all()
+
+    def end(self) -> None:
+        self.ended = True
+        self.changed.unpark_all()
+
+    @property
+    def room(self) -> int:
+        return self.size - len(self.data)
+
+
+@final
+class MemoryStream(trio.abc.HalfCloseableStream):
+    """One end of an in-memory connection, made by `memory_stream_pair()` or `MemoryListener`. One receiving
+    and one sending task at a time.
+
+    Errors: `trio.BrokenResourceError` if the other end is closed (sending) or reset the connection (both);
+    `trio.ClosedResourceError` if this end is closed, or is sent on after `send_eof()`;
+    `trio.BusyResourceError` for a second task.
+    """
+
+    def __init__(self, name: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        self._name = name
+        self._incoming = incoming
+        self._outgoing = outgoing
+        self._busy: set[str] = set()
+        self._closed = False
+        open_streams.add(self)
+
+    def __repr__(self) -> str:
+        return f"<MemoryStream {self._name}{' (closed)' if self._closed else ''}>"
+
+    def __del__(self) -> None:
+        if not getattr(self, "_closed", True):
+            warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this end was closed."""
+        return self._closed
+
+    # Receiving
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for some bytes and return them, up to `max_bytes` (1 on; None: all that is there); b"" at the
+        end of the stream.
+
+        A checkpoint. Cancellation: loses nothing.
+        """
+        if max_bytes is not None:
+            check_receive_size(max_bytes)
+        incoming = self._incoming
+        with self._alone("receiving"):
+            await checkpoint()
+            while not self._closed and not self.has_input():
+                await incoming.changed.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if incoming.reset:
+            raise trio.BrokenResourceError("the other end has reset the connection")
+        taken = bytes(incoming.data[:max_bytes])
+        del incoming.data[:max_bytes]
+        if taken:
+            incoming.changed.unpark_all()
+        return taken
+
+    def has_input(self) -> bool:
+        """Whether a receive would find bytes, the end of the stream or a reset without waiting."""
+        incoming = self._incoming
+        return bool(incoming.data) or incoming.ended or incoming.reset
+
+    # Sending
+
+    async def send_all(self, data: BytesLike) -> None:
+        """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
+
+        Cancellation: some of it may have been sent, if it had to wait.
+        """
+        check_sendable(data)
+        view = memoryview(data).cast("B")
+        with self._alone("sending"):
+            await checkpoint()
+            while True:
+                self._check_send()
+                outgoing = self._outgoing
+                piece, view = view[: outgoing.room], view[outgoing.room :]
+                if piece:
+                    outgoing.data += piece
+                    outgoing.changed.unpark_all()
+                if not view:
+                    return
+                await outgoing.changed.park()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return when there is room for at least one byte. A checkpoint."""
+        with self._alone("sending"):
+            await checkpoint()
+            self._check_send()
+            while not self._outgoing.room:
+                await self._outgoing.changed.park()
+                self._check_send()
+
+    async def send_eof(self) -> None:
+        """End the stream in this direction; twice is as good as once. A checkpoint."""
+        with self._alone("sending"):
+            await checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("this stream is closed")
+            self._outgoing.end()
+
+    def _check_send(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self._outgoing.ended:
+            raise trio.ClosedResourceError("send_eof() was called: nothing more can be sent")
+        if self._outgoing.abandoned:
+            # As with TCP, what the other end had said before it closed is lost with this.
+            self._incoming.break_off()
+        if self._incoming.reset:
+            raise trio.BrokenResourceError("the other end has closed the connection")
+
+    # Ending
+
+    def close(self) -> None:
+        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
+        self._close(reset=bool(self._incoming.data))
+
+    def abort(self) -> None:
+        """Close this end with a reset: the other one loses what it has not read yet. Synchronous."""
+        self._close(reset=True)
+
+    def _close(self, *, reset: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        open_streams.discard(self)
+        if reset:
+            self._outgoing.break_off()
+        else:
+            self._outgoing.end()
+        self._incoming.abandoned = True
+        for pipe in (self._incoming, self._outgoing):
+            pipe.changed.unpark_all()
+
+    async def aclose(self) -> None:
+        """The same as `close()`; closed even if cancelled. A checkpoint."""
+        self.close()
+        await checkpoint()
+
+    @contextlib.contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        if what in self._busy:
+            raise trio.BusyResourceError(f"another task is {what} on this stream")
+        self._busy.add(what)
+        try:
+            yield
+        finally:
+            self._busy.discard(what)
+
+
+def memory_stream_pair(
+    *, buffer_size: int = BUFFER_SIZE, names: tuple[str, str] = ("client", "server")
+) -> tuple[MemoryStream, MemoryStream]:
+    """Return the two ends of a new connection.
+
+    Args: `buffer_size`, how many bytes (1 on) each direction holds before a send has to wait; `names`, for
+    messages.
+    """
+    try:
+        check_max_bytes(buffer_size)
+    except (TypeError, ValueError) as error:
+        raise type(error)(f"buffer_size must be an int from 1 on, not {buffer_size!r}") from None
+    one, other = _Pipe(buffer_size), _Pipe(buffer_size)
+    return MemoryStream(names[0], one, other), MemoryStream(names[1], other, one)

@@ -1,0 +1,192 @@
+"""A server for the length of a test, with clients, and a look at the end whether anything is left.
+
+    async with open_server(handler, limits=Limits(max_connections=2)) as served:
+        client = await served.connect()
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"HELLO\n"
+
+The rules:
+
+1. **The block ends when nothing of the server is left**: the clients that the test left open are closed, the
+   server drains, and `check_nothing_left` looks. If the block raised, the server is cancelled instead, and
+   the error comes out as it is.
+2. **No sockets unless asked for**: the listener is one in memory, so that the clock may be virtual.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import sys
+from collections.abc import AsyncIterator, Iterable
+from contextvars import ContextVar
+from typing import Any, Final, final
+
+import trio
+
+from .._core.address import Address, TcpAddress, UdpAddress, UnixAddress
+from .._core.connection import Connection
+from .._core.drain import DrainReport
+from .._core.listen import Listener, adopt
+from .._core.serve import serve_listeners
+from .._core.serving import Handler
+from .._core.stream_server import StreamServer
+from .memory_listener import MemoryListener
+from .recorder import Recorder
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
+#: Of the drain at the end of the block: more than a handler needs that sees its client gone.
+GRACE: Final = 1.0
+
+#: The servers that `cancel_at_every_checkpoint` has to look at.
+watched_servers: ContextVar[list[StreamServer] | None] = ContextVar("triosock_watched_servers", default=None)
+
+
+def watch(server: StreamServer) -> None:
+    """Tell `cancel_at_every_checkpoint` of a server that was not opened by `open_server`. Without a harness
+    it does nothing.
+    """
+    servers = watched_servers.get()
+    if servers is not None:
+        servers.append(server)
+
+
+def check_nothing_left(server: StreamServer) -> None:
+    """Assert that a server is over, and that no connection, no slot and no listener of it is left.
+
+    Raises: AssertionError, which says what is.
+    """
+    roster = server._roster
+    roster.check()
+    assert not len(roster), (
+        f"connections are left in the roster: {[str(entry.peer) for entry in roster.entries()]}"
+    )
+    assert not roster.active, f"{roster.active} slots are taken, though nobody is left"
+    for listener in server._listeners:
+        assert listener.is_closed, f"{listener!r} is still open"
+    assert server._closed.is_set(), f"{server!r} has not ended"
+
+
+@final
+class OpenServer:
+    """A server under test: what `open_server` gives.
+
+    `server` is the `StreamServer`, `recorder` has all its events, `listeners` those that it was given,
+    `report` its `DrainReport` (after the block).
+    """
+
+    def __init__(self, server: StreamServer, recorder: Recorder, listeners: tuple[Listener, ...]) -> None:
+        self.server = server
+        self.recorder = recorder
+        self.listeners = listeners
+        self.report: DrainReport | None = None
+        self._clients: list[Connection] = []
+
+    async def connect(self, *, peer: Address | None = None, listener: int = 0) -> Connection:
+        """Connect to the server and return the client's end, as a `Connection`, for its reading methods.
+
+        Args: `peer`, who the server shall think it is (in memory only); `listener`, to which one.
+
+        Raises: ConnectionRefusedError if nobody listens any more. What the test does not close, the end of
+        the block closes.
+        """
+        where = self.listeners[listener]
+        if isinstance(where, MemoryListener):
+            client = Connection(await where.connect(peer=peer), peer=where.address)
+        else:
+            client = Connection(await _connect_socket(where.address), peer=where.address)
+        self._clients.append(client)
+        return client
+
+    async def close_clients(self) -> None:
+        """Close all that `connect` has returned. Closed even if cancelled. A checkpoint."""
+        for client in self._clients:
+            await client.wire.aclose_now()
+        self._clients.clear()
+        await trio.lowlevel.checkpoint()
+
+
+async def _connect_socket(address: Address) -> socket.socket:
+    if not isinstance(address, (TcpAddress, UdpAddress, UnixAddress)):
+        raise TypeError(
+            f"a test client cannot connect to {address}: give the server a MemoryListener or a SocketListener"
+        )
+    sock = trio.socket.socket(address.family, socket.SOCK_STREAM)
+    try:
+        await sock.connect(address.sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    plain = socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach())
+    plain.setblocking(False)
+    return plain
+
+
+@contextlib.asynccontextmanager
+async def open_server(
+    handler: Handler, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
+) -> AsyncIterator[OpenServer]:
+    """Serve `handler` for the length of the block.
+
+    Args:
+      handler: an async function of one `Connection`.
+      listeners: where to serve; None for a `MemoryListener`.
+      grace: of the drain at the end, in seconds.
+      options: those of `serve_listeners`; `observers` are told besides the recorder.
+
+    Raises: what the block raises; what `serve_listeners` raises; AssertionError if anything is left at the
+    end.
+
+    Cancellation: everything is closed at once. Drain: a test may drain the server itself.
+    """
+    where = tuple(adopt(one) for one in ([MemoryListener()] if listeners is None else listeners))
+    recorder = Recorder()
+    options["observers"] = [recorder, *options.get("observers", ())]
+    failure: Exception | None = None
+    opened: OpenServer | None = None
+    try:
+        async with trio.open_nursery() as nursery:
+            serving = _Serving(handler, where, options)
+            server = await nursery.start(serving.run)
+            watch(server)
+            opened = OpenServer(server, recorder, where)
+            try:
+                yield opened
+            except Exception as error:  # comes out below, without the nursery's group around it
+                failure = error
+                nursery.cancel_scope.cancel(reason="triosock: the test failed")
+            finally:
+                await opened.close_clients()
+            server.drain(grace=grace)
+    except BaseExceptionGroup as group:
+        if failure is None:
+            failure = _plain(group)
+    finally:
+        if opened is not None:
+            opened.report = serving.report
+    if failure is not None:
+        raise failure
+    assert opened is not None
+    check_nothing_left(opened.server)
+
+
+def _plain(group: BaseExceptionGroup[Any]) -> Any:
+    """What the nursery caught, if it was one: its group says nothing that the test does not know."""
+    return group.exceptions[0] if len(group.exceptions) == 1 else group
+
+
+class _Serving:
+    """The server's task."""
+
+    def __init__(self, handler: Handler, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
+        self._handler = handler
+        self._listeners = listeners
+        self._options = options
+        self.report: DrainReport | None = None
+
+    async def run(self, *, task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED) -> None:
+        self.report = await serve_listeners(
+            self._handler, self._listeners, task_status=task_status, **self._options
+        )
