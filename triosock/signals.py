@@ -78,25 +78,31 @@ class _Program:
         self, async_fn: Callable[..., Awaitable[Result]], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Result | None:
         result: Result | None = None
-        with trio.open_signal_receiver(*SIGNALS) as arriving, self._everything:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._listen, arriving)
-                with self._scope:
-                    result = await async_fn(*args, **options)
-                nursery.cancel_scope.cancel(reason="triosock: the program has ended")
+        # A system task, and no nursery: what the user's function raises must come out as it is, not in a group.
+        listening = trio.CancelScope()
+        ready = trio.Event()
+        trio.lowlevel.spawn_system_task(self._listen, listening, ready)
+        await ready.wait()
+        try:
+            with self._everything, self._scope:
+                result = await async_fn(*args, **options)
+        finally:
+            listening.cancel(reason="triosock: the program has ended")
         for name, report in self._scope.reports:
             print(f"{name}: {report}", file=sys.stderr)
         return result
 
-    async def _listen(self, arriving: Any) -> None:
-        async with trio.open_nursery() as nursery:
-            async for number in arriving:
-                if self._scope.draining:
-                    self.killed_by = number
-                    self._everything.cancel(reason=f"triosock: second signal, {signal.Signals(number).name}")
-                    return
-                self._scope.drain(grace=self._grace)
-                nursery.start_soon(self._end_at_deadline)
+    async def _listen(self, listening: trio.CancelScope, ready: trio.Event) -> None:
+        with trio.open_signal_receiver(*SIGNALS) as arriving, listening:
+            ready.set()
+            async with trio.open_nursery() as nursery:
+                async for number in arriving:
+                    if self._scope.draining:
+                        self.killed_by = number
+                        self._everything.cancel(reason=f"triosock: second signal, {signal.Signals(number).name}")
+                    else:
+                        self._scope.drain(grace=self._grace)
+                        nursery.start_soon(self._end_at_deadline)
 
     async def _end_at_deadline(self) -> None:
         await trio.sleep_until(self._scope.deadline)

@@ -135,10 +135,20 @@ async def serve_listeners(
     service = _service(handler, limits, timeouts, tls, proxy, on_error)
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
         raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
-    adopted = [adopt(listener) for listener in listeners]
-    if not adopted:
-        raise ValueError("listeners must be at least one")
-    return await _serve(service, adopted, observers, name, task_status)
+    return await _serve(service, _adopt_all(listeners), observers, name, task_status)
+
+
+def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
+    """Take over all of them, or none that stays open."""
+    with contextlib.ExitStack() as failed:
+        adopted = []
+        for listener in listeners:
+            adopted.append(adopt(listener))
+            failed.callback(adopted[-1].close)
+        if not adopted:
+            raise ValueError("listeners must be at least one")
+        failed.pop_all()
+    return adopted
 
 
 async def _serve(

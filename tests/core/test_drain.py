@@ -1,0 +1,149 @@
+"""Drain scopes: they nest, they tell everything inside, and they only tighten."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock import DrainReport, DrainScope
+from triosock._core import events
+
+
+async def shout(conn: triosock.Connection) -> None:
+    async for line in conn.lines():
+        await conn.send_all(line.upper())
+
+
+async def test_outside_of_every_scope_nothing_ever_drains(autojump_clock):
+    assert not triosock.draining()
+    with trio.move_on_after(1000) as scope:
+        await triosock.wait_draining()
+    assert scope.cancelled_caught
+
+
+async def test_inside_a_scope_a_task_is_told():
+    told = []
+
+    async def wait() -> None:
+        await triosock.wait_draining()
+        told.append(triosock.draining())
+
+    with DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait)
+            await trio.testing.wait_all_tasks_blocked()
+            assert not scope.draining
+            scope.drain()
+    assert told == [True]
+    assert not triosock.draining()
+
+
+async def test_draining_a_scope_drains_the_scopes_inside_and_not_those_around():
+    with DrainScope() as outer, DrainScope() as middle, DrainScope() as inner:
+        middle.drain(grace=5)
+        assert (outer.draining, middle.draining, inner.draining) == (False, True, True)
+        assert inner.deadline == middle.deadline
+        with DrainScope() as late:
+            assert late.draining
+
+
+async def test_servers_are_drained_the_last_first(recorder):
+    with DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            for name in ("first", "second", "third"):
+
+                async def serve(task_status, name=name):
+                    await triosock.serve_tcp(
+                        shout, 0, host="127.0.0.1", name=name, observers=[recorder], task_status=task_status
+                    )
+
+                await nursery.start(serve)
+            scope.drain()
+        assert sorted(name for name, _ in scope.reports) == ["first", "second", "third"]
+        assert all(isinstance(report, DrainReport) and report.clean for _, report in scope.reports)
+    assert len(recorder.of(events.DrainStarted)) == 3
+
+
+async def test_the_tightest_grace_wins(autojump_clock, serving, dial):
+    async def handler(conn):
+        await trio.sleep_forever()
+
+    with DrainScope(grace=3) as scope:
+        async with serving(handler) as server:
+            client = await dial(server)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            began = trio.current_time()
+            server.drain(grace=50)
+            scope.drain()
+            await server.wait_closed()
+            assert trio.current_time() - began == pytest.approx(3)
+            await client.aclose()
+
+
+async def test_a_server_that_starts_in_a_draining_scope_drains_from_its_start(dial):
+    with DrainScope() as scope:
+        scope.drain(grace=5)
+        report = await triosock.serve_tcp(shout, 0, host="127.0.0.1")
+    assert report.drained
+
+
+async def test_a_handler_sees_its_own_server_drain_and_no_other(serving, dial):
+    seen = []
+
+    async def handler(conn):
+        await triosock.wait_draining()
+        seen.append(triosock.draining())
+
+    async with serving(handler) as one, serving(handler) as other:
+        client, bystander = await dial(one), await dial(other)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        one.drain(grace=60)
+        assert await client.receive_some() == b""
+        await client.aclose()
+        await one.wait_closed()
+        assert seen == [True]
+        assert not other.draining
+        await bystander.aclose()
+
+
+async def test_wait_left_returns_when_nothing_is_inside():
+    order = []
+
+    async def stay(task_status) -> None:
+        with DrainScope() as inner:
+            task_status.started()
+            await inner.wait_draining()
+            order.append("inside")
+
+    with DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(stay)
+            scope.drain()
+            await scope.wait_left()
+            order.append("left")
+    assert order == ["inside", "left"]
+
+
+async def test_a_scope_is_entered_once():
+    scope = DrainScope()
+    with scope, pytest.raises(RuntimeError, match="entered already"), scope:
+        pass
+
+
+@pytest.mark.parametrize("grace", [-1, float("nan")])
+async def test_a_wrong_grace_is_named(grace):
+    with pytest.raises(ValueError, match="grace must be"):
+        DrainScope(grace=grace)
+    with DrainScope() as scope, pytest.raises(ValueError, match="grace must be"):
+        scope.drain(grace=grace)
+    assert not scope.draining
+
+
+async def test_draining_after_the_end_does_nothing(serving):
+    async with serving(shout) as server:
+        server.drain()
+        report = await server.wait_closed()
+        server.drain(grace=0)
+        assert await server.wait_closed() is report

@@ -1,0 +1,213 @@
+"""serve_*: mistakes are raised by the call that made them, and leave nothing open."""
+
+from __future__ import annotations
+
+import functools
+import os
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock import Limits, Timeouts
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+async def fine(conn: triosock.Connection) -> None:
+    await conn.send_all(b"fine")
+
+
+def plain(conn):
+    pass
+
+
+async def generator(conn):
+    yield 1
+
+
+class Callable:
+    async def __call__(self, conn):
+        await conn.send_all(b"fine")
+
+    async def method(self, conn):
+        await conn.send_all(b"fine")
+
+    def plain_method(self, conn):
+        pass
+
+
+@pytest.mark.parametrize(
+    ("handler", "text"),
+    [
+        (plain, r"handler must be an async function of one connection, and .*plain is a plain one: write `async def plain"),
+        (functools.partial(plain), "is a plain one"),
+        (Callable().plain_method, "is a plain one"),
+        (generator, "is an async generator: it must not yield"),
+        (None, "not None"),
+        ("handler", "not 'handler'"),
+    ],
+)
+async def test_a_handler_that_cannot_be_one_is_named(handler, text):
+    with pytest.raises(TypeError, match=text):
+        await triosock.serve_tcp(handler, 0)
+
+
+async def test_a_coroutine_object_is_told_from_a_function():
+    coroutine = fine(None)
+    with pytest.raises(TypeError, match=r"without calling it \(got a coroutine object\)"):
+        await triosock.serve_tcp(coroutine, 0)
+
+
+def decorated(function):
+    @functools.wraps(function)
+    def wrapper(conn):
+        return function(conn)
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "handler",
+    [fine, lambda conn: fine(conn), functools.partial(fine), Callable(), Callable().method, decorated(fine)],
+    ids=["function", "lambda", "partial", "object", "method", "decorated"],
+)
+async def test_whatever_returns_an_awaitable_is_a_handler(serving, dial, handler):
+    async with serving(handler) as server, await dial(server) as client:
+        assert await client.receive_some() == b"fine"
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"port": 70000}, ValueError, "port must be from 0 to 65535"),
+        ({"port": -1}, ValueError, "port must be from 0"),
+        ({"port": "80"}, TypeError, "port must be an int"),
+        ({"port": True}, TypeError, "port must be an int"),
+        ({"host": 5}, TypeError, "host must be a str"),
+        ({"host": "no.such.host.invalid"}, socket.gaierror, "not known|resolution"),
+        ({"host": "192.0.2.1"}, triosock.AddressUnavailable, "not one of this machine"),
+        ({"backlog": 0}, ValueError, "backlog must be from 1 on"),
+        ({"backlog": "1"}, TypeError, "backlog must be an int"),
+        ({"limits": 5}, TypeError, "limits must be a triosock.Limits"),
+        ({"timeouts": Limits()}, TypeError, "timeouts must be a triosock.Timeouts"),
+        ({"limits": Limits(overflow=plain)}, TypeError, "limits.overflow must be an async function"),
+        ({"tls": "cert.pem"}, TypeError, "tls must be an ssl.SSLContext"),
+        ({"proxy": "yes"}, TypeError, "proxy must be"),
+        ({"on_error": "ignore"}, ValueError, "on_error must be 'log', 'raise' or an async function"),
+        ({"on_error": plain}, TypeError, "on_error must be an async function"),
+        ({"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
+        ({"name": 5}, TypeError, "name must be a str"),
+    ],
+)
+async def test_a_wrong_option_is_named_and_leaves_nothing_open(options, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_tcp(fine, **{"port": 0, "host": "127.0.0.1", **options})
+
+
+@pytest.mark.parametrize("make", [lambda: Limits(max_connections=-1), lambda: Timeouts(idle=float("nan")), lambda: Timeouts(grace=-1)])
+async def test_limits_and_timeouts_are_checked_when_they_are_made(make):
+    with pytest.raises(ValueError, match="must be"):
+        make()
+
+
+@pytest.mark.parametrize(
+    ("path", "error", "text"),
+    [
+        ("x" * 108, ValueError, "more than the 107"),
+        ("", ValueError, "must not be empty"),
+        (5, TypeError, "path must be a str"),
+        ("a\0b", ValueError, "zero byte"),
+    ],
+)
+async def test_a_wrong_unix_path_is_named(path, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_unix(fine, path)
+
+
+async def test_a_wrong_handler_does_not_touch_the_path(tmp_path):
+    with pytest.raises(TypeError):
+        await triosock.serve_unix(plain, tmp_path / "socket")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("listeners", "error", "text"),
+    [([], ValueError, "at least one"), ("x", TypeError, "several listeners"), ([5], TypeError, "not 5"), (5, TypeError, "several")],
+)
+async def test_wrong_listeners_are_named(listeners, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_listeners(fine, listeners)
+
+
+async def test_a_bad_listener_among_good_ones_closes_the_good():
+    listeners = await triosock.open_tcp_listeners(0, host="127.0.0.1")
+    with pytest.raises(TypeError):
+        await triosock.serve_listeners(fine, [*listeners, 5])
+    assert listeners[0].is_closed
+
+
+async def test_trios_own_listeners_and_plain_sockets_are_adopted(dial):
+    trios = await trio.open_tcp_listeners(0, host="127.0.0.1")
+    plain_socket = socket.create_server(("127.0.0.1", 0))
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_listeners, fine, [*trios, plain_socket])
+        for address in server.addresses:
+            async with await trio.open_tcp_stream("127.0.0.1", address.port) as client:
+                assert await client.receive_some() == b"fine"
+        server.drain()
+
+
+async def test_a_listener_of_another_make_works_too():
+    send, receive = trio.open_memory_channel[trio.abc.Stream](10)
+
+    class Foreign(trio.abc.Listener[trio.abc.Stream]):
+        async def accept(self):
+            return await receive.receive()
+
+        async def aclose(self):
+            await receive.aclose()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_listeners, fine, [Foreign()])
+        client, other = trio.testing.memory_stream_pair()
+        await send.send(other)
+        assert await client.receive_some() == b"fine"
+        await client.aclose()
+        server.drain()
+        assert (await server.wait_closed()).drained
+    with pytest.raises(trio.BrokenResourceError):
+        await send.send(other)
+
+
+async def test_the_name_is_the_first_address_or_what_was_given(serving):
+    async with serving(fine) as server:
+        assert server.name == str(server.addresses[0])
+        assert "0 active" in repr(server)
+    async with serving(fine, name="shop") as server:
+        assert server.name == "shop"
+        assert server.limits == Limits()
+        assert server.timeouts == Timeouts()
+
+
+async def test_cancelled_before_it_listens_nothing_is_left():
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await triosock.serve_tcp(fine, 0)
+    assert scope.cancelled_caught
+
+
+async def test_a_client_of_a_proxy_is_known_by_the_header(serving, dial):
+    async def who(conn):
+        await conn.send_all(str(conn.peer).encode())
+
+    async with serving(who, proxy=True) as server:
+        async with await dial(server) as client:
+            await client.send_all(b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n")
+            assert await client.receive_some() == b"tcp://192.0.2.7:5555"
+        async with await dial(server) as client:
+            await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
+            assert await client.receive_some() == b""
+        assert server.statistics().ended == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}

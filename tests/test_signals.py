@@ -1,0 +1,145 @@
+"""run(): the first signal drains, the second cancels; with real signals to real processes."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+
+import pytest
+import trio
+
+import triosock
+
+PROGRAM = textwrap.dedent(
+    """
+    import sys, trio, triosock
+
+    async def handle(conn):
+        async for line in conn.lines():
+            if line == b"hang\\n":
+                await conn.send_all(b"hanging\\n")
+                await trio.sleep_forever()
+            await conn.send_all(line.upper())
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(triosock.serve_tcp, handle, 0)
+            print(server.addresses[0].port, flush=True)
+            {background}
+
+    triosock.run(main, grace={grace})
+    print("returned", flush=True)
+    """
+)
+
+
+class Program:
+    def __init__(self, *, grace: float = 30, background: str = "") -> None:
+        source = PROGRAM.format(grace=grace, background=background)
+        self.process = subprocess.Popen(
+            [sys.executable, "-X", "dev", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        assert self.process.stdout is not None
+        self.port = int(self.process.stdout.readline())
+
+    def dial(self) -> triosock.Connection:
+        import socket
+
+        sock = socket.create_connection(("127.0.0.1", self.port))
+        sock.setblocking(False)
+        return triosock.Connection(sock)
+
+    async def end(self) -> tuple[int, str, str]:
+        out, err = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=60))
+        return self.process.returncode, out, err
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
+    program = Program()
+    client = program.dial()
+    await client.send_all(b"hello\n")
+    assert await client.receive_until(b"\n") == b"HELLO\n"
+    program.process.send_signal(number)
+    assert await client.receive_some() == b""
+    await client.aclose()
+    code, out, err = await program.end()
+    assert (code, out) == (0, "returned\n")
+    assert "1 finished, 0 failed, 0 cancelled, 0 refused" in err
+
+
+@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, second):
+    program = Program()
+    client = program.dial()
+    await client.send_all(b"hang\n")
+    assert await client.receive_until(b"\n") == b"hanging\n"
+    program.process.send_signal(first)
+    # The listener is gone as soon as the drain has begun.
+    while True:
+        try:
+            await (await trio.open_tcp_stream("127.0.0.1", program.port)).aclose()
+        except OSError:
+            break
+        await trio.lowlevel.checkpoint()
+    program.process.send_signal(second)
+    code, out, _ = await program.end()
+    assert (code, out) == (128 + second, "")
+    await client.aclose()
+
+
+async def test_what_is_left_at_the_end_of_the_grace_is_cancelled_and_reported():
+    program = Program(grace=0.2)
+    client = program.dial()
+    await client.send_all(b"hang\n")
+    assert await client.receive_until(b"\n") == b"hanging\n"
+    program.process.send_signal(signal.SIGTERM)
+    code, _, err = await program.end()
+    assert code == 0
+    assert "1 cancelled" in err
+    assert "tcp://127.0.0.1" in err
+    await client.aclose()
+
+
+async def test_a_background_task_does_not_keep_the_process_from_ending():
+    program = Program(grace=0.2, background="await trio.sleep_forever()")
+    program.process.send_signal(signal.SIGTERM)
+    code, out, _ = await program.end()
+    assert (code, out) == (0, "returned\n")
+
+
+def test_run_returns_what_the_function_returns_and_passes_options_on():
+    async def fine(number, *, text):
+        await trio.lowlevel.checkpoint()
+        return number, text
+
+    assert triosock.run(fine, 5, text="x") == (5, "x")
+
+
+def test_run_raises_what_the_function_raises_bare():
+    async def wrong():
+        await trio.lowlevel.checkpoint()
+        raise KeyError("planned")
+
+    with pytest.raises(KeyError, match="planned"):
+        triosock.run(wrong)
+
+
+def plain():
+    pass
+
+
+@pytest.mark.parametrize(("function", "text"), [(5, "async_fn must be an async function"), (plain, "is a plain one")])
+def test_run_refuses_what_is_no_async_function(function, text):
+    with pytest.raises(TypeError, match=text):
+        triosock.run(function)
+
+
+def test_run_refuses_a_wrong_grace():
+    async def fine():
+        pass
+
+    with pytest.raises(ValueError, match="grace must be"):
+        triosock.run(fine, grace=-1)
