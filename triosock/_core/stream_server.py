@@ -6,13 +6,15 @@
                 ├─ connection 1
                 └─ connection 2 …
 
-Why two, and why in this order: draining means that nobody new comes in while those inside finish. So the accept loops must be able to
-end first, and to end *completely*, and the connections must be in a nursery that is still open then. Cancelling the inner nursery is
-the whole of "stop accepting"; leaving the outer one is the whole of "wait for the rest".
+Why two, and why in this order: draining means that nobody new comes in while those inside finish. So the
+accept loops must be able to end first, and to end *completely*, and the connections must be in a nursery that
+is still open then. Cancelling the inner nursery is the whole of "stop accepting"; leaving the outer one is
+the whole of "wait for the rest".
 
-The invariant: **whoever the kernel had accepted when the drain began is served**, since between the last accept that finds the queue
-empty and the close of the listener nothing else can run. (A client whose handshake the kernel completes in between, a matter of
-microseconds, is reset; no system call closes that gap.)
+The invariant: **whoever the kernel had accepted when the drain began is served**, since between the last
+accept that finds the queue empty and the close of the listener nothing else can run. (A client whose
+handshake the kernel completes in between, a matter of microseconds, is reset; no system call closes that
+gap.)
 """
 
 from __future__ import annotations
@@ -25,28 +27,15 @@ from typing import final
 import attrs
 import trio
 
-from .accept import Door, Gate
+from .accept import Door
 from .address import Address
 from .connection import Connection, peer_credentials
 from .deadlines import Overseer
-from .drain import DrainReport, DrainScope, Farewell
-from .events import (
-    Cause,
-    ConnectionOpened,
-    DrainFinished,
-    DrainStarted,
-    Emitter,
-    LimitReached,
-    ListenerClosed,
-    Refused,
-    ServerClosed,
-    ServerResumed,
-    ServerStarted,
-    ServerSuspended,
-)
-from .limits import Limits, Timeouts
+from .drain import DrainReport
+from .events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
+from .life import Server
 from .listen import Accepted, Listener, PeerName
-from .roster import Entry, Roster
+from .roster import Entry
 from .serving import Handler, Service, Visit
 from .wire import SocketWire
 
@@ -56,9 +45,9 @@ from .wire import SocketWire
 class ServerStatistics:
     """What a server looked like at one moment.
 
-    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only in a drain), `peak` was
-    the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`), `accept_errors`, `received` and `sent` (bytes) only
-    grow. `suspended` and `draining` say what they say.
+    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
+    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
+    `accept_errors`, `received` and `sent` (bytes) only grow. `suspended` and `draining` say what they say.
     """
 
     active: int
@@ -76,86 +65,25 @@ class ServerStatistics:
 
 
 @final
-class StreamServer:
+class StreamServer(Server):
     """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out by `started()`.
 
     All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of these waits.
     """
 
     def __init__(self, service: Service, listeners: Sequence[Listener]) -> None:
+        super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        self._roster = service.roster
-        self._emitter = service.emitter
-        self._gate = Gate()
         self._overseer = Overseer(service.timeouts)
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
-        self._scope = DrainScope(grace=service.timeouts.grace)
-        self._scope._on_drain = self._on_drain
         self._connections: trio.Nursery | None = None
-        self._farewell: Farewell | None = None
-        self._closed = trio.Event()
-        self._report = DrainReport(drained=False)
-
-    def __repr__(self) -> str:
-        return f"<triosock.StreamServer {self.name!r}, {self._roster.active} active>"
-
-    @property
-    def name(self) -> str:
-        """What events and logs call it."""
-        return self._emitter.name
 
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens, with the ports that the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
-
-    @property
-    def limits(self) -> Limits:
-        """How much it takes on."""
-        return self._service.limits
-
-    @property
-    def timeouts(self) -> Timeouts:
-        """How long it waits."""
-        return self._service.timeouts
-
-    @property
-    def observers(self) -> Emitter:
-        """Those who are told what happens; `observers.add(…)` and `observers.remove(…)` work while it runs."""
-        return self._emitter
-
-    @property
-    def draining(self) -> bool:
-        """Whether a drain has begun."""
-        return self._scope.draining
-
-    def drain(self, *, grace: float | None = None) -> None:
-        """Tell the server to drain: accept nobody new, end idle connections, let busy ones finish for `grace` seconds, cut the rest.
-
-        It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
-
-        Args: `grace`, in seconds from 0 on, inf for no end; None for `Timeouts.grace`.
-        """
-        self._scope.drain(grace=grace)
-
-    async def wait_closed(self) -> DrainReport:
-        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels only the wait."""
-        await self._closed.wait()
-        return self._report
-
-    def suspend(self) -> None:
-        """Accept nobody until `resume()`. Who comes waits in the kernel's queue; who is inside is not touched."""
-        if self._gate.is_open:
-            self._gate.shut()
-            self._emitter.emit(ServerSuspended)
-
-    def resume(self) -> None:
-        """Accept again, those who have waited first."""
-        if not self._gate.is_open:
-            self._gate.open()
-            self._emitter.emit(ServerResumed)
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Costs a look at every connection."""
@@ -211,43 +139,16 @@ class StreamServer:
 
     def _on_drain(self) -> None:
         self._doors_scope.cancel(reason="triosock: drain")
-        if self._farewell is not None:
-            self._farewell.tighten()
+        super()._on_drain()
 
     async def _see_out(self) -> None:
-        roster = self._roster
-        self._farewell = Farewell(roster, self._scope)
-        self._emitter.emit(
-            DrainStarted,
-            grace=self._scope.deadline - trio.current_time(),
-            active=roster.active,
-            idle=roster.count_idle(),
-        )
+        farewell = self._begin_farewell()
         for door in self._doors:
             door.sweep()
         for listener in self._listeners:
             self._close(listener)
-        await self._farewell.see_out()
+        await farewell.see_out()
         self._conclude(drained=True)
-
-    def _conclude(self, *, drained: bool) -> None:
-        if self._farewell is not None:
-            self._report = self._farewell.report(drained=drained)
-        else:
-            self._report = DrainReport(cancelled=self._roster.tally.ended[Cause.PARENT], drained=False)
-        if drained:
-            report = self._report
-            self._emitter.emit(
-                DrainFinished,
-                finished=report.finished,
-                failed=report.failed,
-                cancelled=report.cancelled,
-                refused=report.refused,
-                duration=report.duration,
-            )
-        self._emitter.emit(ServerClosed)
-        self._scope._record(self.name, self._report)
-        self._closed.set()
 
     def _close(self, listener: Listener) -> None:
         if not listener.is_closed:
@@ -257,8 +158,8 @@ class StreamServer:
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             self._close(listener)
-        # What is no listener of ours may have more to do, though never more than a moment: it is told not to wait. Shielded, since it
-        # must be done just the same when everything around is cancelled.
+        # What is no listener of ours may have more to do, though never more than a moment: it is told not to
+        # wait. Shielded, since it must be done just the same when everything around is cancelled.
         with trio.CancelScope(shield=True):
             for listener in self._listeners:
                 await trio.aclose_forcefully(listener)
@@ -308,7 +209,9 @@ class StreamServer:
             self._emitter.emit(LimitReached, active=roster.active)
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
-        """Close one too many, after a farewell if there is a handler for it and not too many are being said."""
+        """Close one too many, after a farewell if there is a handler for it and not too many are being
+        said.
+        """
         roster, limits = self._roster, self._service.limits
         roster.tally.refused[reason] += 1
         self._emitter.emit(Refused, peer=connection.peer, reason=reason)
