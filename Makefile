@@ -4,6 +4,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
+BENCH := .venv-bench
 
 .PHONY: demo test test-quick test-pythons soak coverage lint format types architecture docs bench bench-check check clean
 
@@ -31,6 +32,7 @@ test-pythons:
 soak: $(READY)
 	$(BIN)/python -m pytest -q -m soak
 
+# Branch coverage of the core, from the core's own tests.
 coverage: $(READY)
 	.ci/coverage $(BIN)/python
 
@@ -50,6 +52,19 @@ architecture: $(READY)
 	$(BIN)/python -m pytest -q tests/test_architecture.py
 
 check: lint types architecture
+
+# Side by side with peers, in a folder of their own; PYTHON must be 3.11 or later.
+$(BENCH)/.ready: benchmarks/requirements.txt pyproject.toml
+	$(PYTHON) -m venv $(BENCH)
+	$(BENCH)/bin/python -m pip install -q --upgrade pip
+	$(BENCH)/bin/python -m pip install -q --editable . -r benchmarks/requirements.txt
+	@touch $@
+
+bench: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks run
+
+bench-check: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks check
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build

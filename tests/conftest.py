@@ -36,7 +36,9 @@ def recorder() -> Recorder:
 async def _serving(handler: Any, **options: Any) -> AsyncIterator[triosock.StreamServer]:
     async with trio.open_nursery() as nursery:
         options.setdefault("host", "127.0.0.1")
-        server = await nursery.start(lambda task_status: triosock.serve_tcp(handler, 0, task_status=task_status, **options))
+        server = await nursery.start(
+            lambda task_status: triosock.serve_tcp(handler, 0, task_status=task_status, **options)
+        )
         yield server
         nursery.cancel_scope.cancel()
 

@@ -39,7 +39,10 @@ class Program:
     def __init__(self, *, grace: float = 30, background: str = "") -> None:
         source = PROGRAM.format(grace=grace, background=background)
         self.process = subprocess.Popen(
-            [sys.executable, "-X", "dev", "-c", source], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+            [sys.executable, "-X", "dev", "-c", source],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
         )
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
@@ -70,7 +73,9 @@ async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
     assert "1 finished, 0 failed, 0 cancelled, 0 refused" in err
 
 
-@pytest.mark.parametrize(("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)])
+@pytest.mark.parametrize(
+    ("first", "second"), [(signal.SIGTERM, signal.SIGTERM), (signal.SIGTERM, signal.SIGINT)]
+)
 async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, second):
     program = Program()
     client = program.dial()
@@ -131,7 +136,9 @@ def plain():
     pass
 
 
-@pytest.mark.parametrize(("function", "text"), [(5, "async_fn must be an async function"), (plain, "is a plain one")])
+@pytest.mark.parametrize(
+    ("function", "text"), [(5, "async_fn must be an async function"), (plain, "is a plain one")]
+)
 def test_run_refuses_what_is_no_async_function(function, text):
     with pytest.raises(TypeError, match=text):
         triosock.run(function)

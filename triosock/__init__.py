@@ -16,7 +16,7 @@ from ._core.address import MemoryAddress as MemoryAddress
 from ._core.address import TcpAddress as TcpAddress
 from ._core.address import UdpAddress as UdpAddress
 from ._core.address import UnixAddress as UnixAddress
-from ._core.address import parse as parse_address
+from ._core.address import parse_address as parse_address
 from ._core.connection import Connection as Connection
 from ._core.connection import PeerCredentials as PeerCredentials
 from ._core.conversation import IdleBlock as IdleBlock

@@ -1,8 +1,8 @@
 """Class-flavoured native handlers, for those who port from `socketserver`: the same three steps, all async.
 
-A handler class is no part of the core: `Shout.serve` is a plain async function of one connection, and nothing else in triosock knows
-that a class stands behind it. There is one object per connection, and no inheritance from servers: what the stdlib does with mixins is
-an option of `serve_*` here.
+A handler class is no part of the core: `Shout.serve` is a plain async function of one connection, and nothing
+else in triosock knows that a class stands behind it. There is one object per connection, and no inheritance
+from servers: what the stdlib does with mixins is an option of `serve_*` here.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ class StreamHandler:
 
         await triosock.serve_tcp(Shout.serve, 9999)
 
-    `conn` is the `Connection`, `peer` its peer's address, `server` the `StreamServer` (None if the handler is used without one).
+    `conn` is the `Connection`, `peer` its peer's address, `server` the `StreamServer` (None if the handler is
+    used without one).
     """
 
     conn: Connection
@@ -44,9 +45,11 @@ class StreamHandler:
     async def serve(cls, conn: Connection) -> None:
         """Serve one connection: the function to give to `serve_tcp` and its sisters.
 
-        As with the stdlib's handlers, `finish` is run if `setup` was, however `handle` ended; an exception passes on to the server.
+        As with the stdlib's handlers, `finish` is run if `setup` was, however `handle` ended; an exception
+        passes on to the server.
 
-        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded. Drain: as `Connection` has it.
+        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded. Drain: as
+        `Connection` has it.
         """
         self = cls(conn)
         await self.setup()
@@ -64,4 +67,6 @@ class StreamHandler:
         await trio.lowlevel.checkpoint()
 
     async def finish(self) -> None:
-        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint: it may be the clean-up of a cancellation."""
+        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint: it may be the
+        clean-up of a cancellation.
+        """

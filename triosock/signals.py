@@ -2,10 +2,12 @@
 
 The rules:
 
-1. **The first signal drains, the second cancels.** The first tells the outermost `DrainScope`, and with it every server; a second one,
-   of either kind, cancels the whole program, and the process exits with 128 + its number, as a shell would report it.
-2. **The grace is the end**: when it is over, and every server has said how its drain went, what is left of the program is cancelled
-   too. A service manager that sends SIGKILL after its own patience must not be needed.
+1. **The first signal drains, the second cancels.** The first tells the outermost `DrainScope`, and with it
+   every server; a second one, of either kind, cancels the whole program, and the process exits with 128 + its
+   number, as a shell would report it.
+2. **The grace is the end**: when it is over, and every server has said how its drain went, what is left of
+   the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
+   needed.
 3. **A drain is a success**: `run` returns what the program returns, and the process exits with 0.
 """
 
@@ -38,19 +40,20 @@ def run(
     grace: float | None = None,
     **options: Any,
 ) -> Result | None:
-    """Run `async_fn(*args)` with trio.run; SIGTERM or SIGINT drains its servers, a second signal cancels everything.
+    """Run `async_fn(*args)` with trio.run; SIGTERM or SIGINT drains its servers, a second signal cancels
+    everything.
 
     Args:
-      grace: seconds from the first signal until what is left is cut, from 0 on; None for 15, the default of `Timeouts.grace`. It also
-        tightens the grace of servers that would have more.
+      grace: seconds from the first signal until what is left is cut, from 0 on; None for 15, the default of
+        `Timeouts.grace`. It also tightens the grace of servers that would have more.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
         ``triosock.run(triosock.serve_tcp, handler, 9999, host="::1")`` works.
 
-    Returns: what `async_fn` returns; a `DrainReport` from `serve_*`. None if the program had to be cancelled at the end of the grace.
-    The reports of all servers that a signal ended are printed to stderr.
+    Returns: what `async_fn` returns; a `DrainReport` from `serve_*`. None if the program had to be cancelled
+    at the end of the grace. The reports of all servers that a signal ended are printed to stderr.
 
-    Raises: what `async_fn` raises; SystemExit(128 + signal number) after a second signal. Only in the main thread do signals arrive:
-    RuntimeError elsewhere.
+    Raises: what `async_fn` raises; SystemExit(128 + signal number) after a second signal. Only in the main
+    thread do signals arrive: RuntimeError elsewhere.
     """
     check_async("async_fn", async_fn, "args")
     seconds = Timeouts().grace if grace is None else check_seconds(grace, "grace", zero=True)
@@ -62,7 +65,12 @@ def run(
     return result
 
 
-_OF_TRIO_RUN: Final = ("clock", "instruments", "restrict_keyboard_interrupt_to_checkpoints", "strict_exception_groups")
+_OF_TRIO_RUN: Final = (
+    "clock",
+    "instruments",
+    "restrict_keyboard_interrupt_to_checkpoints",
+    "strict_exception_groups",
+)
 
 
 class _Program:
@@ -78,7 +86,8 @@ class _Program:
         self, async_fn: Callable[..., Awaitable[Result]], args: tuple[Any, ...], options: dict[str, Any]
     ) -> Result | None:
         result: Result | None = None
-        # A system task, and no nursery: what the user's function raises must come out as it is, not in a group.
+        # A system task, and no nursery: what the user's function raises must come out as it is, not in a
+        # group.
         listening = trio.CancelScope()
         ready = trio.Event()
         trio.lowlevel.spawn_system_task(self._listen, listening, ready)
@@ -99,7 +108,9 @@ class _Program:
                 async for number in arriving:
                     if self._scope.draining:
                         self.killed_by = number
-                        self._everything.cancel(reason=f"triosock: second signal, {signal.Signals(number).name}")
+                        self._everything.cancel(
+                            reason=f"triosock: second signal, {signal.Signals(number).name}"
+                        )
                     else:
                         self._scope.drain(grace=self._grace)
                         nursery.start_soon(self._end_at_deadline)

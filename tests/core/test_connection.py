@@ -270,7 +270,11 @@ async def test_many_buffered_lines_let_others_run_in_between(both):
 
 async def test_a_cancelled_receive_loses_nothing(both):
     one, other = both
-    for method in (lambda: one.receive_exactly(6), lambda: one.receive_until(b";"), lambda: one.lines().__anext__()):
+    for method in (
+        lambda: one.receive_exactly(6),
+        lambda: one.receive_until(b";"),
+        lambda: one.lines().__anext__(),
+    ):
         await other.send_all(b"abc")
         with trio.move_on_after(0.01) as scope:
             await method()

@@ -118,7 +118,9 @@ async def test_overflow_reject_closes_the_one_too_many(serving, dial, recorder):
     async def handler(conn):
         await conn.receive_some()
 
-    async with serving(handler, limits=Limits(max_connections=1, overflow="reject"), observers=[recorder]) as server:
+    async with serving(
+        handler, limits=Limits(max_connections=1, overflow="reject"), observers=[recorder]
+    ) as server:
         first = await dial(server)
         await trio.testing.wait_all_tasks_blocked(0.01)
         second = await dial(server)
@@ -136,7 +138,9 @@ async def test_an_overflow_handler_may_say_something_first(serving, dial, record
     async def handler(conn):
         await conn.receive_some()
 
-    async with serving(handler, limits=Limits(max_connections=1, overflow=busy), observers=[recorder]) as server:
+    async with serving(
+        handler, limits=Limits(max_connections=1, overflow=busy), observers=[recorder]
+    ) as server:
         first = await dial(server)
         await trio.testing.wait_all_tasks_blocked(0.01)
         second = await dial(server)
@@ -567,7 +571,9 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
 async def test_a_handler_that_returns_what_cannot_be_awaited_ends_the_server_loudly(dial):
     with pytest.raises(ExceptionGroup) as caught:  # noqa: PT012
         async with trio.open_nursery() as nursery:
-            server = await nursery.start(lambda task_status: triosock.serve_tcp(lambda conn: 5, 0, task_status=task_status))
+            server = await nursery.start(
+                lambda task_status: triosock.serve_tcp(lambda conn: 5, 0, task_status=task_status)
+            )
             client = await dial(server)
             await trio.sleep_forever()
     await client.aclose()
@@ -597,7 +603,7 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
         server.drain(grace=1)
         report = await server.wait_closed()
         (straggler,) = report.slowest
-        assert str(straggler.peer) == "tcp://%s:%d" % client.socket.getsockname()
+        assert str(straggler.peer) == "tcp://{}:{}".format(*client.socket.getsockname())
         assert straggler.age == pytest.approx(3, abs=0.1)
         assert straggler.phase == "working"
         assert any("stuck_in_here" in line for line in straggler.stack)
@@ -629,7 +635,9 @@ async def test_serve_returns_the_report(dial):
         (Timeouts(idle=2), b"x", Cause.IDLE),
     ],
 )
-async def test_a_timeout_names_its_cause_everywhere(serving, dial, autojump_clock, recorder, timeouts, send, cause):
+async def test_a_timeout_names_its_cause_everywhere(
+    serving, dial, autojump_clock, recorder, timeouts, send, cause
+):
     async with serving(shout, timeouts=timeouts, observers=[recorder]) as server:
         client = await dial(server)
         await client.send_all(send)

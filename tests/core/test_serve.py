@@ -42,7 +42,10 @@ class Callable:
 @pytest.mark.parametrize(
     ("handler", "text"),
     [
-        (plain, r"handler must be an async function of one connection, and .*plain is a plain one: write `async def plain"),
+        (
+            plain,
+            r"handler must be an async function of one connection, and .*plain is a plain one: write `async",
+        ),
         (functools.partial(plain), "is a plain one"),
         (Callable().plain_method, "is a plain one"),
         (generator, "is an async generator: it must not yield"),
@@ -107,7 +110,10 @@ async def test_a_wrong_option_is_named_and_leaves_nothing_open(options, error, t
         await triosock.serve_tcp(fine, **{"port": 0, "host": "127.0.0.1", **options})
 
 
-@pytest.mark.parametrize("make", [lambda: Limits(max_connections=-1), lambda: Timeouts(idle=float("nan")), lambda: Timeouts(grace=-1)])
+@pytest.mark.parametrize(
+    "make",
+    [lambda: Limits(max_connections=-1), lambda: Timeouts(idle=float("nan")), lambda: Timeouts(grace=-1)],
+)
 async def test_limits_and_timeouts_are_checked_when_they_are_made(make):
     with pytest.raises(ValueError, match="must be"):
         make()
@@ -135,7 +141,12 @@ async def test_a_wrong_handler_does_not_touch_the_path(tmp_path):
 
 @pytest.mark.parametrize(
     ("listeners", "error", "text"),
-    [([], ValueError, "at least one"), ("x", TypeError, "several listeners"), ([5], TypeError, "not 5"), (5, TypeError, "several")],
+    [
+        ([], ValueError, "at least one"),
+        ("x", TypeError, "several listeners"),
+        ([5], TypeError, "not 5"),
+        (5, TypeError, "several"),
+    ],
 )
 async def test_wrong_listeners_are_named(listeners, error, text):
     with pytest.raises(error, match=text):

@@ -47,7 +47,9 @@ async def shout(conn: Connection) -> None:
         await conn.send_all(line.upper())
 
 
-async def dial_tls(server: triosock.StreamServer, context: ssl.SSLContext) -> trio.SSLStream[trio.SocketStream]:
+async def dial_tls(
+    server: triosock.StreamServer, context: ssl.SSLContext
+) -> trio.SSLStream[trio.SocketStream]:
     stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
     return trio.SSLStream(stream, context, server_hostname="localhost")
 
@@ -116,7 +118,9 @@ async def test_a_client_without_a_certificate_is_refused_if_one_is_wanted(servin
     assert "certificate" in str(refused.error)
 
 
-async def test_plain_text_to_a_tls_port_is_a_clear_event_and_no_error_in_the_log(serving, dial, recorder, caplog):
+async def test_plain_text_to_a_tls_port_is_a_clear_event_and_no_error_in_the_log(
+    serving, dial, recorder, caplog
+):
     async with serving(shout, tls=server_context(), observers=[recorder]) as server:
         client = await dial(server)
         await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
@@ -139,7 +143,9 @@ async def test_a_client_that_hangs_up_in_the_handshake_is_no_more_than_that(serv
 
 
 async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, recorder, autojump_clock):
-    async with serving(shout, tls=server_context(), timeouts=Timeouts(handshake=4), observers=[recorder]) as server:
+    async with serving(
+        shout, tls=server_context(), timeouts=Timeouts(handshake=4), observers=[recorder]
+    ) as server:
         client = await dial(server)
         began = trio.current_time()
         assert await client.receive_some() == b""
@@ -361,9 +367,7 @@ async def test_openssls_own_client(serving, tmp_path):
             *("openssl", "s_client", "-quiet", "-verify_return_error", "-CAfile", str(tmp_path / "ca.pem")),
             *("-verify_hostname", "localhost", "-connect", f"127.0.0.1:{server.addresses[0].port}"),
         ]
-        process = await trio.lowlevel.open_process(
-            command, stdin=-1, stdout=-1, stderr=-1
-        )
+        process = await trio.lowlevel.open_process(command, stdin=-1, stdout=-1, stderr=-1)
         async with process.stdin, process.stdout, process.stderr:
             await process.stdin.send_all(b"from openssl\n")
             assert await process.stdout.receive_some() == b"FROM OPENSSL\n"
@@ -386,4 +390,3 @@ async def test_a_cancelled_send_under_tls_is_reported_by_the_next():
         await server.send_all(b"more")
     await server.aclose()
     await client.aclose()
-

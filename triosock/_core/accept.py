@@ -2,10 +2,14 @@
 
 The invariants:
 
-1. **What is accepted is admitted, with no await between.** `admit` counts it and starts its task, or closes it.
-2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be served.
-3. **An accept loop ends only if its listener is closed.** Every error has a row in the table below, and none of them leads to a busy
-   loop: after a want of descriptors or memory it waits until one of ours is given back, or a moment that doubles each time.
+1. **What is accepted is admitted, with no await between.** `admit` counts it and starts its task, or closes
+   it.
+2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be
+   served.
+3. **An accept loop ends only if its listener is closed.** Every error has a row in the table below, and none
+   of them leads to a busy
+   loop: after a want of descriptors or memory it waits until one of ours is given back, or a moment that
+   doubles each time.
 """
 
 from __future__ import annotations
@@ -21,7 +25,8 @@ from .events import AcceptFailed, Emitter
 from .listen import Accepted, Listener, PeerName
 from .roster import Roster
 
-#: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as many.
+#: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as
+#: many.
 BATCH: Final = 100
 #: The first and the longest wait after a want of descriptors: trio's 0.1 s, Go's 1 s.
 FIRST_DELAY: Final = 0.1
@@ -42,10 +47,21 @@ def _named(*names: str) -> frozenset[int]:
     return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
 
 
-#: The connection was gone, or a firewall forbade it, before it could be handed over. accept(2) on Linux passes such errors of the
-#: new socket on, and says to treat them like EAGAIN; trio's survey of other systems adds the rest.
+#: The connection was gone, or a firewall forbade it, before it could be handed over. accept(2) on Linux
+#: passes such errors of the new socket on, and says to treat them like EAGAIN; trio's survey of other systems
+#: adds the rest.
 THE_PEERS: Final = _named(
-    *("ECONNABORTED", "EPERM", "EPROTO", "ENETDOWN", "ENOPROTOOPT", "EHOSTDOWN", "ENONET", "EHOSTUNREACH", "EOPNOTSUPP"),
+    *(
+        "ECONNABORTED",
+        "EPERM",
+        "EPROTO",
+        "ENETDOWN",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+    ),
     *("ENETUNREACH", "ENOSR", "ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ETIMEDOUT", "ECONNRESET", "EINTR"),
 )
 #: The process or the machine has no descriptor or memory left. The connection stays in the queue.
@@ -55,7 +71,9 @@ CLOSED: Final = _named("EBADF", "ENOTSOCK", "EINVAL")
 
 
 def judge(error: BaseException) -> Verdict:
-    """Return the verdict on an error of `wait_ready` or `accept_nowait`. What is in no row is a bug, and must be seen: CRASH."""
+    """Return the verdict on an error of `wait_ready` or `accept_nowait`. What is in no row is a bug, and must
+    be seen: CRASH.
+    """
     if isinstance(error, trio.ClosedResourceError):
         return Verdict.END
     if isinstance(error, OSError):
@@ -130,7 +148,9 @@ class Door:
                     return
 
     def _accept_some(self, must_wait: bool) -> None:
-        """Admit all who are there; stop early when there is no more room, or when it is time to let others run."""
+        """Admit all who are there; stop early when there is no more room, or when it is time to let others
+        run.
+        """
         for _ in range(BATCH):
             if not self._gate.is_open or (must_wait and not self._roster.has_room):
                 return
@@ -142,7 +162,9 @@ class Door:
             self._admit(accepted, peer, self._listener)
 
     def sweep(self) -> None:
-        """Admit all who are in the queue now, room or no room, without waiting: a drain owes them an answer."""
+        """Admit all who are in the queue now, room or no room, without waiting: a drain owes them an
+        answer.
+        """
         while True:
             try:
                 accepted, peer = self._listener.accept_nowait()
@@ -152,7 +174,8 @@ class Door:
                 verdict = judge(error)
                 self._tell(error, verdict)
                 if verdict is not Verdict.GO_ON:
-                    return  # without descriptors nobody can be let in; the listener is about to be closed in any case
+                    # Without descriptors nobody can be let in, and the listener is about to be closed.
+                    return
             else:
                 self._admit(accepted, peer, self._listener)
 

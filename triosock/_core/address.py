@@ -3,8 +3,8 @@ output here.
 
 Rules of this file:
 
-1. An address is frozen, hashable and equal to every other with the same fields; ``parse(str(address)) ==
-   address``.
+1. An address is frozen, hashable and equal to every other with the same fields; ``parse_address(str(address)) ==
+   address`` for every one that can be listened on or connected to from elsewhere.
 2. Nothing is resolved: a host stays the text that it was given as, and the kernel's own answers arrive by
    `from_sockaddr`.
 3. A Unix socket without a name (a client that never bound, see unix(7)) is a value too: `UnixAddress("")`.
@@ -13,15 +13,20 @@ Rules of this file:
 from __future__ import annotations
 
 import os
+import re
 import socket
-from typing import Any, TypeAlias, final
-from urllib.parse import quote, unquote, urlsplit
+from typing import Any, Final, TypeAlias, final
+from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
 
 MAX_PORT = 65535
 #: sockaddr_un.sun_path has 108 bytes, one of them the closing zero (unix(7)).
 MAX_UNIX_PATH = 107
+_MAX_SCOPE_ID: Final = 2**32 - 1  # sin6_scope_id, ipv6(7)
+#: An IPv6 address has a colon, and nothing else has; what URLs give a meaning to is in neither.
+_HOST: Final = re.compile(r"[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*|[^\s\x00-\x1f\x7f:/?#@%\[\]\\]+")
+_AUTHORITY: Final = re.compile(r"(?:\[([^\[\]%]*:[^\[\]%]*)(?:%25([^\]]*))?\]|([^:\[\]]+)):([0-9]{1,9})")
 
 
 def check_port(port: object, *, argument: str = "port") -> int:
@@ -38,10 +43,35 @@ def check_port(port: object, *, argument: str = "port") -> int:
 def _check_host(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
     if not isinstance(value, str):
         raise TypeError(f"host must be a str, not {value!r}")
+    if not _HOST.fullmatch(value):
+        raise ValueError(
+            f"host must be a name or an IP address, without brackets, port or zone, not {value!r}"
+        )
 
 
 def _check_port_field(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
     check_port(value)
+
+
+def _check_scope_id(instance: _IPAddress, attribute: attrs.Attribute[int], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int):
+        raise TypeError(f"scope_id must be an int, the number of an interface, not {value!r}")
+    if not 0 <= value <= _MAX_SCOPE_ID or (value and ":" not in instance.host):
+        raise ValueError(
+            f"scope_id must be the number of an interface, and 0 unless host is IPv6, not {value}"
+        )
+
+
+def _to_path(path: Any) -> str:
+    try:
+        return os.fsdecode(path)
+    except TypeError:
+        raise TypeError(f"path must be a str, bytes or os.PathLike, not {path!r}") from None
+
+
+def _check_name(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+    if not isinstance(value, str):
+        raise TypeError(f"name must be a str, not {value!r}")
 
 
 @attrs.frozen
@@ -50,8 +80,8 @@ class _IPAddress:
 
     host: str = attrs.field(validator=_check_host)
     port: int = attrs.field(validator=_check_port_field)
-    #: The interface of a link-local IPv6 address (RFC 4007), 0 for all others.
-    scope_id: int = 0
+    #: The number of the interface of a link-local IPv6 address (RFC 4007), 0 for all others.
+    scope_id: int = attrs.field(default=0, validator=_check_scope_id)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -104,7 +134,7 @@ class UnixAddress:
     if the name is abstract (unix(7)).
     """
 
-    path: str = attrs.field(converter=os.fsdecode)
+    path: str = attrs.field(converter=_to_path)
 
     @property
     def family(self) -> socket.AddressFamily:
@@ -122,9 +152,11 @@ class UnixAddress:
         return self.path.startswith("\0")
 
     def __str__(self) -> str:
-        if self.is_abstract:
-            return f"unix://@{quote(self.path[1:])}"
-        return f"unix://{quote(self.path)}"
+        # Of the bytes, for a path need not be text in any encoding.
+        raw = self.sockaddr
+        return (
+            f"unix://@{quote_from_bytes(raw[1:])}" if self.is_abstract else f"unix://{quote_from_bytes(raw)}"
+        )
 
 
 @final
@@ -132,7 +164,7 @@ class UnixAddress:
 class MemoryAddress:
     """The address of a listener or client that lives in this process only. Prints as ``memory://name``."""
 
-    name: str
+    name: str = attrs.field(validator=_check_name)
 
     def __str__(self) -> str:
         return f"memory://{self.name}"
@@ -160,7 +192,7 @@ def from_sockaddr(family: int, kind: int, sockaddr: Any) -> Address:
     raise ValueError(f"socket family {family} is none of AF_INET, AF_INET6, AF_UNIX")
 
 
-def parse(text: str) -> Address:
+def parse_address(text: str) -> Address:
     """Return the address that `text` writes: ``tcp://host:port``, ``udp://host:port``, ``unix:///path``,
     ``unix://@name``.
 
@@ -172,27 +204,31 @@ def parse(text: str) -> Address:
     if separator and scheme == "unix":
         return _parse_unix(text, rest)
     if separator and scheme in ("tcp", "udp"):
-        return _parse_ip(text, TcpAddress if scheme == "tcp" else UdpAddress)
+        return _parse_ip(text, rest, TcpAddress if scheme == "tcp" else UdpAddress)
     raise ValueError(f"{text!r} must begin with tcp://, udp:// or unix://")
 
 
 def _parse_unix(text: str, rest: str) -> UnixAddress:
-    if not rest:
+    if rest in ("", "@"):
         raise ValueError(
             f"{text!r} names no path: write unix:///run/app.sock, or unix://@name for an abstract name"
         )
-    return UnixAddress("\0" + unquote(rest[1:]) if rest.startswith("@") else unquote(rest))
+    if rest.startswith("@"):
+        return UnixAddress(b"\0" + unquote_to_bytes(rest[1:]))
+    return UnixAddress(unquote_to_bytes(rest))
 
 
-def _parse_ip(text: str, make: type[TcpAddress] | type[UdpAddress]) -> TcpAddress | UdpAddress:
-    parts = urlsplit(text)
-    try:
-        port = parts.port
-    except ValueError:
-        raise ValueError(f"{text!r}: the port must be from 0 to {MAX_PORT}") from None
-    if not parts.hostname or port is None or parts.path or parts.query or parts.username is not None:
-        raise ValueError(f"{text!r} must be {parts.scheme}://host:port, an IPv6 host in brackets")
-    host, _, zone = parts.hostname.partition("%25")
-    if zone and not zone.isdigit():
+def _parse_ip(text: str, rest: str, make: type[TcpAddress] | type[UdpAddress]) -> TcpAddress | UdpAddress:
+    # Not urllib's urlsplit: it drops tabs and line ends, and writes hosts in lower case.
+    match = _AUTHORITY.fullmatch(rest)
+    if match is None:
+        raise ValueError(
+            f"{text!r} must be like tcp://host:port or udp://host:port, an IPv6 host in brackets"
+        )
+    six, zone, host, port = match.groups()
+    if zone is not None and not re.fullmatch("[0-9]{1,10}", zone):
         raise ValueError(f"{text!r}: the zone of an IPv6 address must be an interface's number, not {zone!r}")
-    return make(host, port, int(zone or 0))
+    try:
+        return make(six or host, int(port), int(zone or 0))
+    except ValueError as error:
+        raise ValueError(f"{text!r}: {error}") from None

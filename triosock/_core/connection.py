@@ -2,8 +2,8 @@
 
 The invariants, beside those of the conversation:
 
-1. **A byte is on the wire, in the buffer, or was returned.** No receiving method holds any across an await, so being cancelled loses
-   none, and any method may follow any other.
+1. **A byte is on the wire, in the buffer, or was returned.** No receiving method holds any across an await,
+   so being cancelled loses none, and any method may follow any other.
 2. **What is not buffered goes straight through**: `receive_some` and `send_all` are those of the wire.
 """
 
@@ -37,7 +37,9 @@ from .wire import BytesLike, SocketWire, check_receive_size
 @final
 @attrs.frozen
 class PeerCredentials:
-    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and group id (unix(7))."""
+    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and
+    group id (unix(7)).
+    """
 
     pid: int
     uid: int
@@ -46,17 +48,21 @@ class PeerCredentials:
 
 @final
 class Connection(Conversation, trio.abc.HalfCloseableStream):
-    """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` that knows its peer and how to read messages.
+    """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` that knows its peer and how to
+    read messages.
 
-    Servers make them; one can also be made around any `trio.abc.Stream` or non-blocking `socket.socket`, to use its reading methods on
-    the client's side. It is to be used by one receiving and one sending task at a time; a second one gets `trio.BusyResourceError`.
+    Servers make them; one can also be made around any `trio.abc.Stream` or non-blocking `socket.socket`, to
+    use its reading methods on the client's side. It is to be used by one receiving and one sending task at a
+    time; a second one gets `trio.BusyResourceError`.
 
-    Errors: `trio.BrokenResourceError` if the peer reset the connection, or an earlier send was cancelled half-way;
-    `trio.ClosedResourceError` if it was closed on this side.
+    Errors: `trio.BrokenResourceError` if the peer reset the connection, or an earlier send was cancelled
+    half-way; `trio.ClosedResourceError` if it was closed on this side.
 
-    Cancellation: every async method is a checkpoint, if its description does not say otherwise. A cancelled receive has taken nothing.
+    Cancellation: every async method is a checkpoint, if its description does not say otherwise. A cancelled
+    receive has taken nothing.
 
-    Drain: ends idle waits (`lines()`, `frames()`, `idle()`) and nothing else, until the grace is over; then the handler is cancelled.
+    Drain: ends idle waits (`lines()`, `frames()`, `idle()`) and nothing else, until the grace is over; then
+    the handler is cancelled.
     """
 
     __slots__ = ("_tls", "proxy_header", "server")
@@ -97,7 +103,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
     @property
     def draining(self) -> bool:
-        """Whether the server has asked its idle connections to end. A handler may use it to say goodbye sooner."""
+        """Whether the server has asked its idle connections to end. A handler may use it to say goodbye
+        sooner.
+        """
         return self.wire.is_interrupted
 
     @property
@@ -112,11 +120,15 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
     @property
     def transport(self) -> socket.socket | trio.abc.Stream:
-        """The socket (non-blocking, of the standard library) or stream underneath, for its options. Reading from it is at your risk."""
+        """The socket (non-blocking, of the standard library) or stream underneath, for its options. Reading
+        from it is at your risk.
+        """
         return self.wire.transport
 
     def credentials(self) -> PeerCredentials:
-        """Return who is at the other end of a Unix socket. Raises: OSError, or TypeError if this is not a Unix socket of Linux."""
+        """Return who is at the other end of a Unix socket. Raises: OSError, or TypeError if this is not a
+        Unix socket of Linux.
+        """
         return peer_credentials(self.wire.transport)
 
     # Receiving
@@ -156,7 +168,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     async def receive_until(self, delimiter: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
         """Wait until `delimiter` has come, and return all up to and including it.
 
-        Raises: FrameTooLarge if that is more than `max_bytes`; Incomplete if the stream ends before. Drain: not ended by it.
+        Raises: FrameTooLarge if that is more than `max_bytes`; Incomplete if the stream ends before. Drain:
+        not ended by it.
         Cancellation: loses nothing.
         """
         delimiter, max_bytes = check_delimiter(delimiter), check_max_bytes(max_bytes)
@@ -174,20 +187,25 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         self.buffer.feed(data)
 
     def lines(self, *, max_bytes: int = DEFAULT_MAX_BYTES) -> AsyncIterator[bytes]:
-        r"""Return an async iterator over the lines that the peer sends, each with its ``\n``; the last one may lack it.
+        r"""Return an async iterator over the lines that the peer sends, each with its ``\n``; the last one
+        may lack it.
 
-        Each line is a request: the wait for its first byte is idle, and from there to the next turn of the loop it is work under
-        `Timeouts.request`. A line that is in the buffer already is returned without a checkpoint, 16 times in a row at most.
+        Each line is a request: the wait for its first byte is idle, and from there to the next turn of the
+        loop it is work under `Timeouts.request`. A line that is in the buffer already is returned without a
+        checkpoint, 16 times in a row at most.
 
-        Raises, from the loop: FrameTooLarge for a line of more than `max_bytes`, its end included; trio.BrokenResourceError.
+        Raises, from the loop: FrameTooLarge for a line of more than `max_bytes`, its end included;
+        trio.BrokenResourceError.
 
-        End of stream: ends the loop. Drain: ends the loop when the next line has not begun; lines that had arrived are still given.
+        End of stream: ends the loop. Drain: ends the loop when the next line has not begun; lines that had
+        arrived are still given.
         Cancellation: loses nothing.
         """
         return Lines(self, check_max_bytes(max_bytes))
 
     def frames(self, framer: Framer) -> AsyncIterator[bytes]:
-        """Return an async iterator over the payloads that `framer` finds: `LengthPrefixed`, `Netstrings`, `Delimited`, `FixedSize`.
+        """Return an async iterator over the payloads that `framer` finds: `LengthPrefixed`, `Netstrings`,
+        `Delimited`, `FixedSize`.
 
         Like `lines()` in everything else, except that a stream that ends inside a frame raises Incomplete.
         """
@@ -196,25 +214,30 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     # Marking
 
     def idle(self) -> IdleBlock:
-        """Return a context manager that marks the wait for the next request, for protocols that read by other means::
+        """Return a context manager that marks the wait for the next request, for protocols that read by other
+        means::
 
             data = b""
             with conn.idle():
                 data = await conn.receive_some()
 
-        Drain: ends the block at once, unless the request is there already. `Timeouts.idle` does the same. Either way the block is left
-        quietly, and `data` above stays empty, as at the end of the stream. Only one block at a time: RuntimeError.
+        Drain: ends the block at once, unless the request is there already. `Timeouts.idle` does the same.
+        Either way the block is left quietly, and `data` above stays empty, as at the end of the stream. Only
+        one block at a time: RuntimeError.
         """
         return IdleBlock(self)
 
     def request(self, *, timeout: float | None = None) -> RequestBlock:
         """Return an async context manager that marks the work on one request, with a deadline.
 
-        Args: `timeout`, in seconds; the tightest of it, `Timeouts.request` and what is left of a request that has begun counts.
+        Args: `timeout`, in seconds; the tightest of it, `Timeouts.request` and what is left of a request that
+        has begun counts.
 
-        Raises, at its end: RequestTimedOut (also a trio.TooSlowError) if the deadline cut it short; uncaught, it ends the connection.
+        Raises, at its end: RequestTimedOut (also a trio.TooSlowError) if the deadline cut it short; uncaught,
+        it ends the connection.
 
-        Drain: leaves the block alone until the grace is over. Neither entering nor leaving it is a checkpoint.
+        Drain: leaves the block alone until the grace is over. Neither entering nor leaving it is a
+        checkpoint.
         """
         return RequestBlock(self, timeout)
 
@@ -223,8 +246,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     def send_all(self, data: BytesLike) -> Coroutine[Any, Any, None]:
         """Send all of `data` (bytes, bytearray or memoryview). Drain: not ended by it.
 
-        Cancellation: if some of it was sent, and some not, the next send raises trio.BrokenResourceError. `Timeouts.send` cuts the
-        connection off if the peer takes nothing for so long.
+        Cancellation: if some of it was sent, and some not, the next send raises trio.BrokenResourceError.
+        `Timeouts.send` cuts the connection off if the peer takes nothing for so long.
         """
         return self.wire.send_all(data)
 
@@ -233,10 +256,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         await self.wire.wait_send_all_might_not_block()
 
     async def send_file(self, file: IO[bytes], *, offset: int | None = None, count: int | None = None) -> int:
-        """Send a file, or `count` bytes of it from `offset` on, without copying it through Python where the system can (sendfile(2)).
+        """Send a file, or `count` bytes of it from `offset` on, without copying it through Python where the
+        system can (sendfile(2)).
 
-        Args: `file`, open for reading in binary; `offset`, from 0 on, None for where the file stands; `count`, from 0 on, None for all
-        to its end.
+        Args: `file`, open for reading in binary; `offset`, from 0 on, None for where the file stands;
+        `count`, from 0 on, None for all to its end.
 
         Returns: the bytes sent; fewer than `count` if the file is shorter. Cancellation: as `send_all`.
         """
@@ -249,7 +273,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         """
         if not self.wire.can_half_close:
             what = "TLS" if self._tls is not None else type(self.transport).__name__
-            raise TypeError(f"{what} cannot end the stream in one direction: use aclose() when everything is said")
+            raise TypeError(
+                f"{what} cannot end the stream in one direction: use aclose() when everything is said"
+            )
         await self.wire.send_eof()
 
     async def start_tls(
@@ -259,15 +285,18 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
         Returns: what was agreed on, also as `tls` from then on.
 
-        Raises: HandshakeFailed, also if the peer sent more in the clear than was asked for: it could have been put there by somebody
-        else, to be taken for a part of the encrypted stream (CVE-2011-0411). RuntimeError if TLS is on already. The connection can then
-        only be closed. `Timeouts.handshake` bounds it. Cancellation: likewise only to be closed.
+        Raises: HandshakeFailed, also if the peer sent more in the clear than was asked for: it could have
+        been put there by somebody else, to be taken for a part of the encrypted stream (CVE-2011-0411).
+        RuntimeError if TLS is on already. The connection can then only be closed. `Timeouts.handshake` bounds
+        it. Cancellation: likewise only to be closed.
         """
         check_context(context)
         if self._tls is not None:
             raise RuntimeError("TLS is on already")
         if self.buffer:
-            raise HandshakeFailed(f"the peer sent {len(self.buffer)} bytes in the clear after which TLS should begin")
+            raise HandshakeFailed(
+                f"the peer sent {len(self.buffer)} bytes in the clear after which TLS should begin"
+            )
         entry = self.entry
         stage, entry.stage, entry.handshake_since = entry.stage, "handshake", trio.current_time()
         try:
@@ -281,9 +310,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         return self._tls
 
     async def read_proxy_header(self, policy: ProxyPolicy) -> None:
-        """Read the header that a proxy puts before the peer's first byte; `peer` is whom it names from then on.
+        """Read the header that a proxy puts before the peer's first byte; `peer` is whom it names from then
+        on.
 
-        `serve_*(proxy=…)` does it for every connection. Raises: ProxyHeaderError. Cancellation: the connection can only be closed.
+        `serve_*(proxy=…)` does it for every connection. Raises: ProxyHeaderError. Cancellation: the
+        connection can only be closed.
         """
         self.proxy_header = await policy.admit(self.peer, self.wire.receive_some)
         if self.proxy_header is not None and self.proxy_header.source is not None:
@@ -292,15 +323,19 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     # Ending
 
     async def aclose(self) -> None:
-        """Close at once, as trio's streams do. A handler need not: when it returns, the server sees to a proper end.
+        """Close at once, as trio's streams do. A handler need not: when it returns, the server sees to a
+        proper end.
 
-        Cancellation: closed even so. Tasks that wait for this connection get trio.ClosedResourceError. A checkpoint.
+        Cancellation: closed even so. Tasks that wait for this connection get trio.ClosedResourceError. A
+        checkpoint.
         """
         await self.wire.aclose_now()
         await trio.lowlevel.checkpoint()
 
     def abort(self) -> None:
-        """Close at once with a reset, so that the peer knows that it was no proper end. Synchronous; may be called by any task."""
+        """Close at once with a reset, so that the peer knows that it was no proper end. Synchronous; may be
+        called by any task.
+        """
         self.wire.close_now(reset=True)
 
 
@@ -308,7 +343,9 @@ _NO_TIMEOUTS = Timeouts()
 
 
 def make_wire(transport: Accepted, entry: Entry) -> SocketWire | StreamWire:
-    """Return the wire for a connected non-blocking socket or a trio stream; TypeError or ValueError for anything else."""
+    """Return the wire for a connected non-blocking socket or a trio stream; TypeError or ValueError for
+    anything else.
+    """
     match transport:
         case socket.socket():
             if transport.gettimeout() != 0:
@@ -320,8 +357,16 @@ def make_wire(transport: Accepted, entry: Entry) -> SocketWire | StreamWire:
 
 
 def peer_credentials(transport: object) -> PeerCredentials:
-    """Return who is at the other end of a Unix socket. Raises: OSError; TypeError if it is not a Unix socket of Linux."""
-    if not isinstance(transport, socket.socket) or transport.family != socket.AF_UNIX or not hasattr(socket, "SO_PEERCRED"):
+    """Return who is at the other end of a Unix socket. Raises: OSError; TypeError if it is not a Unix socket
+    of Linux.
+    """
+    if (
+        not isinstance(transport, socket.socket)
+        or transport.family != socket.AF_UNIX
+        or not hasattr(socket, "SO_PEERCRED")
+    ):
         raise TypeError("only Unix sockets know their peer's credentials, and only on Linux")
     size = struct.calcsize("3i")
-    return PeerCredentials(*struct.unpack("3i", transport.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)))
+    return PeerCredentials(
+        *struct.unpack("3i", transport.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    )

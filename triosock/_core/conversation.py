@@ -1,13 +1,14 @@
-"""Where a connection is in its conversation: idle or in a request. Drains, timeouts and observers go by what is noted here.
+"""Where a connection is in its conversation: idle or in a request. Drains, timeouts and observers go by what
+is noted here.
 
-The invariant: **idle means that the peer owes nothing**, that is, the buffer is empty and the first byte of the next message is
-awaited, or the handler says so itself (`with conn.idle():`). Only an idle wait may a drain end; from the first byte on it is work,
-and work is left alone until the grace is over. Input that was there before the drain is work too, though nobody had looked at it.
+The invariant: **idle means that the peer owes nothing**, that is, the buffer is empty and the first byte of
+the next message is awaited, or the handler says so itself (`with conn.idle():`). Only an idle wait may a
+drain end; from the first byte on it is work, and work is left alone until the grace is over. Input that was
+there before the drain is work too, though nobody had looked at it.
 """
 
 from __future__ import annotations
 
-import math
 import socket
 from types import TracebackType
 from typing import TYPE_CHECKING, final
@@ -77,7 +78,8 @@ class Conversation:
     def _as_address(self, name: PeerName) -> Address:
         transport = self.wire.transport
         if isinstance(transport, socket.socket):
-            # A socket that is closed, or was adopted with its peer gone, has no name to give: AF_UNIX's empty one says so.
+            # A socket that is closed, or was adopted with its peer gone, has no name to give: AF_UNIX's empty
+            # one says so.
             family = transport.family if name else socket.AF_UNIX
             return from_sockaddr(family, socket.SOCK_STREAM, name)
         return MemoryAddress(type(transport).__name__)
@@ -106,7 +108,9 @@ class Conversation:
         emitter = self.emitter
         if emitter is not None and emitter.takers(RequestFinished):
             duration = trio.current_time() - entry.request_since
-            emitter.emit(RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause)
+            emitter.emit(
+                RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
+            )
         entry.request_since = entry.request_due = NEVER
 
     def interrupt_idle(self, cause: Cause) -> None:
@@ -121,10 +125,11 @@ _VALUES = (TcpAddress, UdpAddress, UnixAddress, MemoryAddress)
 
 @final
 class IdleBlock:
-    """`with conn.idle() as wait:` marks a wait for the next request. A drain, or `Timeouts.idle`, ends the block early.
+    """`with conn.idle() as wait:` marks a wait for the next request. A drain, or `Timeouts.idle`, ends the
+    block early.
 
-    `wait.interrupted` says afterwards whether it was ended that way. Bind before the block what it is to set: a block that is ended
-    early has set nothing.
+    `wait.interrupted` says afterwards whether it was ended that way. Bind before the block what it is to set:
+    a block that is ended early has set nothing.
     """
 
     __slots__ = ("_conversation", "_scope", "interrupted")
@@ -190,7 +195,8 @@ class RequestBlock:
             conversation.begin_request()
             began = entry.request_since
         self._nested = (began, entry.request_due)
-        # From the request's first byte on, if that is known; and this block minds it from here, instead of the overseer.
+        # From the request's first byte on, if that is known; and this block minds it from here, instead of
+        # the overseer.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
         entry.request_due = NEVER
         self._scope.__enter__()
@@ -203,6 +209,8 @@ class RequestBlock:
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         if self._scope.cancelled_caught:
             conversation.end_request(Cause.REQUEST)
-            raise RequestTimedOut(f"a request of {conversation.peer} was not done in {self._seconds:g} s") from None
+            raise RequestTimedOut(
+                f"a request of {conversation.peer} was not done in {self._seconds:g} s"
+            ) from None
         conversation.end_request(Cause.FINISHED if kind is None else Cause.FAILED)
         return swallowed

@@ -1,12 +1,13 @@
 """Timeouts that are nearly free: one task per server cancels what is overdue.
 
-The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute write (when it
-began), and one task, the overseer, reads them.
+The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute
+write (when it began), and one task, the overseer, reads them.
 
-The invariant: **every entry stands in the heap once, under a time that is not after its next deadline.** When that time comes the
-entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real deadline, or under now + the shortest
-timeout of the server, whichever is first. Since a wait that begins later ends at least the shortest timeout later, no deadline can
-fall before the entry is looked at: the cut is exact, though each entry is touched only once per shortest timeout.
+The invariant: **every entry stands in the heap once, under a time that is not after its next deadline.** When
+that time comes the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real
+deadline, or under now + the shortest timeout of the server, whichever is first. Since a wait that begins
+later ends at least the shortest timeout later, no deadline can fall before the entry is looked at: the cut is
+exact, though each entry is touched only once per shortest timeout.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ if TYPE_CHECKING:
 def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
     """Return when this entry is overdue as things stand now, and for which cause; (inf, None) if never.
 
-    The tightest deadline wins. The cause of the last wait of a connection, for its peer's goodbye, is FINISHED: it has been served.
+    The tightest deadline wins. The cause of the last wait of a connection, for its peer's goodbye, is
+    FINISHED: it has been served.
     """
     if entry.stage == "handshake":
         waits = [(entry.handshake_since + timeouts.handshake, Cause.HANDSHAKE)]
@@ -91,8 +93,9 @@ class Overseer:
 
     def _act(self, entry: Entry, cause: Cause) -> None:
         if cause is Cause.IDLE and entry.is_idle:
-            # An idle wait ends like the end of the stream, so that the handler may say goodbye. It has been warned: if it goes
-            # back to waiting, that wait ends at once, and what it does instead is bound by the other timeouts.
+            # An idle wait ends like the end of the stream, so that the handler may say goodbye. It has been
+            # warned: if it goes back to waiting, that wait ends at once, and what it does instead is bound by
+            # the other timeouts.
             entry.cause = entry.cause or cause
             entry.interrupt(cause)
         else:

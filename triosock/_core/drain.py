@@ -2,10 +2,13 @@
 
 The invariants:
 
-1. **A drain can only tighten.** It begins once; told again, its deadline can move to an earlier time and never to a later one.
-2. **Whoever is inside is told.** Scopes nest like trio's cancel scopes, through the context that tasks inherit: draining a scope drains
-   everything that was opened within it, the last first, and what is opened within a draining scope is draining from its start.
-3. **Telling is synchronous, waiting is not.** `drain()` returns at once, and whoever serves does the work in its own task.
+1. **A drain can only tighten.** It begins once; told again, its deadline can move to an earlier time and
+   never to a later one.
+2. **Whoever is inside is told.** Scopes nest like trio's cancel scopes, through the context that tasks
+   inherit: draining a scope drains everything that was opened within it, the last first, and what is opened
+   within a draining scope is draining from its start.
+3. **Telling is synchronous, waiting is not.** `drain()` returns at once, and whoever serves does the work in
+   its own task.
 """
 
 from __future__ import annotations
@@ -25,18 +28,23 @@ from .events import Cause
 from .limits import check_seconds
 from .roster import Entry, Phase, Roster
 
-#: How long those taken from the kernel's queue may take to send their first byte: Go's http.Server gives a new connection as long.
+#: How long those taken from the kernel's queue may take to send their first byte: Go's http.Server gives a
+#: new connection as long.
 NEWCOMER_GRACE: Final = 5.0
 #: How many of the connections that had to be cut a report describes.
 SLOWEST: Final = 5
 
-_current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar("triosock_drain_scope", default=None)
+_current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
+    "triosock_drain_scope", default=None
+)
 
 
 @final
 @attrs.frozen(kw_only=True)
 class Straggler:
-    """One that had to be cut: its `peer`, its `age` in seconds, what it was doing (`phase`), and its `stack`, outermost call first."""
+    """One that had to be cut: its `peer`, its `age` in seconds, what it was doing (`phase`), and its `stack`,
+    outermost call first.
+    """
 
     peer: Address
     age: float
@@ -51,12 +59,14 @@ class Straggler:
 @final
 @attrs.frozen(kw_only=True)
 class DrainReport:
-    """How a server ended. The four counts add up to all who were there when the drain began or came out of the queue with it.
+    """How a server ended. The four counts add up to all who were there when the drain began or came out of
+    the queue with it.
 
-    `finished` handlers returned; `failed` ones raised, or their peers went away in the middle; `cancelled` ones were cut, most at
-    the deadline (`slowest` describes the oldest of these); `refused` ones were accepted and never got their turn. `causes` is the
-    same by `Cause`. `duration` is in seconds. `drained` is False if the server was cancelled, or crashed, instead: then the counts
-    are of those who were there at that moment.
+    `finished` handlers returned; `failed` ones raised, or their peers went away in the middle; `cancelled`
+    ones were cut, most at the deadline (`slowest` describes the oldest of these); `refused` ones were
+    accepted and never got their turn. `causes` is the same by `Cause`. `duration` is in seconds. `drained` is
+    False if the server was cancelled, or crashed, instead: then the counts are of those who were there at
+    that moment.
     """
 
     finished: int = 0
@@ -92,7 +102,8 @@ class DrainScope:
 
     Args: `grace` is the default of `drain()`, in seconds; None leaves it to each server (`Timeouts.grace`).
 
-    A scope holds nothing back: leaving its block waits for nobody. The servers in it are tasks, and nurseries wait for those.
+    A scope holds nothing back: leaving its block waits for nobody. The servers in it are tasks, and nurseries
+    wait for those.
     """
 
     def __init__(self, *, grace: float | None = None) -> None:
@@ -142,10 +153,11 @@ class DrainScope:
         return self._deadline
 
     def drain(self, *, grace: float | None = None) -> None:
-        """Tell everything in this scope to drain, what was entered last first. Returns at once; again, it can only tighten.
+        """Tell everything in this scope to drain, what was entered last first. Returns at once; again, it can
+        only tighten.
 
-        Args: `grace`, in seconds from now, from 0 on; inf for no end; None for the default of this scope or, without one, each
-        server's own.
+        Args: `grace`, in seconds from now, from 0 on; inf for no end; None for the default of this scope or,
+        without one, each server's own.
 
         Raises: TypeError, ValueError. Must be called in a trio program's own thread.
         """
@@ -178,7 +190,9 @@ class DrainScope:
 
     @property
     def reports(self) -> tuple[tuple[str, DrainReport], ...]:
-        """How the servers inside ended that a drain of this scope ended: their names and reports, in the order of their ends."""
+        """How the servers inside ended that a drain of this scope ended: their names and reports, in the
+        order of their ends.
+        """
         return tuple(self._reports)
 
     def _record(self, name: str, report: DrainReport) -> None:
@@ -189,7 +203,9 @@ class DrainScope:
 
 
 def draining() -> bool:
-    """Whether what surrounds the caller is draining: its server, or a `DrainScope`. False where there is none."""
+    """Whether what surrounds the caller is draining: its server, or a `DrainScope`. False where there is
+    none.
+    """
     scope = _current.get()
     return scope is not None and scope.draining
 
@@ -205,7 +221,9 @@ async def wait_draining() -> None:
 
 @final
 class Farewell:
-    """The last part of a server's life, the same for native and compat servers: see everybody out, then say how it went."""
+    """The last part of a server's life, the same for native and compat servers: see everybody out, then say
+    how it went.
+    """
 
     def __init__(self, roster: Roster, scope: DrainScope) -> None:
         self._roster = roster
@@ -221,7 +239,8 @@ class Farewell:
         self._grace.deadline = min(self._grace.deadline, self._scope.deadline)
 
     async def see_out(self) -> None:
-        """End idle waits, wait for the busy until the deadline, cut off the rest. Returns when the roster is empty.
+        """End idle waits, wait for the busy until the deadline, cut off the rest. Returns when the roster is
+        empty.
 
         Cancelled, it returns to whoever cancels: the tasks of the roster are cancelled from around, too.
         """

@@ -13,9 +13,9 @@ Rules of this file:
 from __future__ import annotations
 
 import enum
+import inspect
 import sys
 from collections.abc import Callable, Iterable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 
 import attrs
@@ -278,18 +278,26 @@ class Emitter:
     def add(self, observer: Observer) -> None:
         """Attach an observer: it gets every event from now on.
 
-        Raises: TypeError if it has no method `on_event`.
+        Raises: TypeError if it has no method `on_event`, or `wants` something that is no event class.
         """
-        if not callable(getattr(observer, "on_event", None)) or isinstance(observer, type):
+        method = getattr(observer, "on_event", None)
+        if not callable(method) or isinstance(observer, type):
             raise TypeError(f"observers must be objects with a method on_event(event), not {observer!r}")
+        if inspect.iscoroutinefunction(method):
+            raise TypeError(f"on_event must be a plain method, not an async one, of {observer!r}")
+        try:
+            _wants(observer, Event)
+        except TypeError:
+            wants = getattr(observer, "wants", None)
+            raise TypeError(f"wants of an observer must be a tuple of event classes, not {wants!r}") from None
         self._observers.append(observer)
         self._takers.clear()
 
     def remove(self, observer: Observer) -> None:
         """Detach an observer; nothing happens if it is not attached."""
-        if observer in self._observers:
-            self._observers.remove(observer)
-            self._takers.clear()
+        # By identity: two observers may be equal, and only one of them has failed.
+        self._observers = [one for one in self._observers if one is not observer]
+        self._takers.clear()
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(tuple(self._observers))
@@ -298,7 +306,7 @@ class Emitter:
         return len(self._observers)
 
     def __contains__(self, observer: object) -> bool:
-        return observer in self._observers
+        return any(one is observer for one in self._observers)
 
     def takers(self, kind: type[Event]) -> tuple[Observer, ...]:
         """Return those who want events of this class: falsy, and cheap to ask, if nobody does."""
@@ -316,6 +324,8 @@ class Emitter:
             return
         event = kind(server=self.name, time=self._clock(), **fields)
         for observer in takers:
+            if self._takers.get(kind) is not takers and observer not in self:
+                continue  # taken off in the middle of this event
             try:
                 observer.on_event(event)
             except Exception as error:  # whatever it is: an observer must not take a server down with it
@@ -326,23 +336,15 @@ class Emitter:
         if self.takers(ObserverFailed):
             self.emit(ObserverFailed, observer=observer, error=error)
         else:
-            # Nobody is left to tell: the hook of the interpreter for what no caller can be given.
-            sys.unraisablehook(
-                _Unraisable(type(error), error, error.__traceback__, "triosock observer", observer)
+            # Nobody is left to tell: the interpreter's hook for what no caller can be given. The one for
+            # unraisable exceptions would fit better, but takes arguments that only the interpreter can make.
+            told = RuntimeError(
+                f"the observer {observer!r} of server {self.name!r} raised, and was taken off"
             )
+            told.__cause__ = error
+            sys.excepthook(RuntimeError, told, None)
 
 
 def _wants(observer: Observer, kind: type[Event]) -> bool:
     wanted: tuple[type[Event], ...] | None = getattr(observer, "wants", None)
     return wanted is None or issubclass(kind, wanted)
-
-
-@attrs.define
-class _Unraisable:
-    """The fields that `sys.unraisablehook` reads; the interpreter's own class cannot be made by hand."""
-
-    exc_type: type[BaseException]
-    exc_value: BaseException | None
-    exc_traceback: TracebackType | None
-    err_msg: str | None
-    object: Any

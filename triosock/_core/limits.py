@@ -28,12 +28,18 @@ def check_seconds(value: object, argument: str, *, zero: bool = False) -> float:
     """
     if isinstance(value, bool) or not isinstance(value, (int, float)):
         raise TypeError(f"{argument} must be a number of seconds, or math.inf for none, not {value!r}")
-    if math.isnan(value) or value < 0 or (value == 0 and not zero):
+    try:
+        seconds = float(value)
+    except OverflowError:
+        raise ValueError(
+            f"{argument} must be a number of seconds; for one that large write math.inf"
+        ) from None
+    if math.isnan(seconds) or seconds < 0 or (seconds == 0 and not zero):
         at_least = "from 0 on" if zero else "above 0"
         raise ValueError(
             f"{argument} must be a number of seconds {at_least}, or math.inf for none, not {value!r}"
         )
-    return float(value)
+    return seconds
 
 
 def check_count(value: object, argument: str) -> float:
@@ -64,9 +70,8 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value:
 def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value in ("wait", "reject") or (callable(value) and not isinstance(value, type)):
         return
-    raise TypeError(
-        f"overflow must be 'wait', 'reject' or an async function of one connection, not {value!r}"
-    )
+    error = ValueError if isinstance(value, str) else TypeError
+    raise error(f"overflow must be 'wait', 'reject' or an async function of one connection, not {value!r}")
 
 
 def _check_drop(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -76,7 +81,8 @@ def _check_drop(instance: object, attribute: attrs.Attribute[Any], value: object
 
 def _check_prefix(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     match value:
-        case (int(v4), int(v6)) if 0 < v4 <= 32 and 0 < v6 <= 128:
+        # A tuple, for a list could be changed later.
+        case (int(v4), int(v6)) if isinstance(value, tuple) and 0 < v4 <= 32 and 0 < v6 <= 128:
             return
     raise ValueError(
         f"network_prefix must be a pair of prefix lengths (IPv4 1 to 32, IPv6 1 to 128), not {value!r}"

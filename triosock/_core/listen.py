@@ -1,11 +1,13 @@
-"""Opening: TCP with one port for both families, and listeners handed down by a service manager. Unix sockets have their own file.
+"""Opening: TCP with one port for both families, and listeners handed down by a service manager. Unix sockets
+have their own file.
 
 Rules of this file:
 
 1. An opener returns listeners that listen, or raises and leaves nothing open.
-2. A `Listener` is asked in two steps, `wait_ready` and `accept_nowait`, so that whoever accepts can decide in between whether there
-   is room, with nothing taken from the kernel that is not served.
-3. What was inherited is only borrowed: closing our descriptor is all that happens to it (never `shutdown(2)`: sd_listen_fds(3)).
+2. A `Listener` is asked in two steps, `wait_ready` and `accept_nowait`, so that whoever accepts can decide in
+   between whether there is room, with nothing taken from the kernel that is not served.
+3. What was inherited is only borrowed: closing our descriptor is all that happens to it (never `shutdown(2)`:
+   sd_listen_fds(3)).
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from .errors import AddressUnavailable
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
 Accepted: TypeAlias = socket.socket | trio.abc.Stream
 
-#: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or None.
+#: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or
+#: None.
 PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
 
 #: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
@@ -48,7 +51,9 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 
     @abc.abstractmethod
     async def wait_ready(self) -> None:
-        """Return when `accept_nowait` may find something. Raises: trio.ClosedResourceError if it is closed."""
+        """Return when `accept_nowait` may find something. Raises: trio.ClosedResourceError if it is
+        closed.
+        """
 
     @abc.abstractmethod
     def accept_nowait(self) -> tuple[Accepted, PeerName]:
@@ -91,7 +96,8 @@ class SocketListener(Listener):
         _check_listening(sock)
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
-            # Accepted sockets inherit it on Linux and the BSDs: one call here instead of one for each connection.
+            # Accepted sockets inherit it on Linux and the BSDs: one call here instead of one for each
+            # connection.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.socket = sock
         self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
@@ -141,7 +147,8 @@ def _check_listening(sock: object) -> None:
 
 
 def adopt(listener: object) -> Listener:
-    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one already.
+    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one
+    already.
 
     The socket has a new owner from then on; the object that it came from is left closed.
 
@@ -162,7 +169,9 @@ def adopt(listener: object) -> Listener:
 
 @final
 class _ForeignListener(Listener):
-    """Any other trio listener, which can only be asked in one step: what it accepts is kept until there is room for it."""
+    """Any other trio listener, which can only be asked in one step: what it accepts is kept until there is
+    room for it.
+    """
 
     def __init__(self, inner: trio.abc.Listener[Any]) -> None:
         self._inner = inner
@@ -219,12 +228,13 @@ async def open_tcp_listeners(
       port: from 0 to 65535; 0 is any free one, the same for all addresses that `host` stands for.
       host: a name or address; None is every address of this machine, IPv4 and IPv6, a socket for each family.
       backlog: how many may wait in the kernel's queue, from 1 on; None is as many as it allows.
-      reuse_port: let other sockets of this user listen on the same port; the kernel spreads the connections (socket(7)).
+      reuse_port: let other sockets of this user listen on the same port; the kernel spreads the connections
+        (socket(7)).
 
     Returns: the listeners, at least one.
 
-    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved; AddressUnavailable if an address is in
-    use, not this machine's, or not allowed.
+    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved; AddressUnavailable
+    if an address is in use, not this machine's, or not allowed.
 
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
@@ -233,8 +243,9 @@ async def open_tcp_listeners(
         raise TypeError(f"host must be a str, bytes or None, not {host!r}")
     length = check_backlog(backlog)
     addresses = await _resolve(port, host)
-    # With port 0 the first socket finds a free port that may be taken in the other family, by somebody else: then another is
-    # tried, a bounded number of times. With a port that was asked for, the first failure is the answer.
+    # With port 0 the first socket finds a free port that may be taken in the other family, by somebody else:
+    # then another is tried, a bounded number of times. With a port that was asked for, the first failure is
+    # the answer.
     for attempt in range(_PORT_TRIES):
         try:
             return _open_all(addresses, length, reuse_port)
@@ -245,7 +256,9 @@ async def open_tcp_listeners(
 
 
 def check_backlog(backlog: object) -> int:
-    """Return the length for listen(2): `backlog` if it is an int from 1 on, the largest for None; TypeError, ValueError otherwise."""
+    """Return the length for listen(2): `backlog` if it is an int from 1 on, the largest for None; TypeError,
+    ValueError otherwise.
+    """
     if backlog is None:
         return DEFAULT_BACKLOG
     if isinstance(backlog, bool) or not isinstance(backlog, int):
@@ -313,7 +326,7 @@ def _open_one(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: 
 _ADVICE: Final = {
     errno.EADDRINUSE: "somebody listens there already: stop them, or take another port (0 is any free one)",
     errno.EADDRNOTAVAIL: "the address is not one of this machine",
-    errno.EACCES: "not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE, or a service manager that hands the socket down",
+    errno.EACCES: "not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket handed down",
 }
 
 
@@ -326,12 +339,14 @@ def _explain(error: OSError, where: str) -> AddressUnavailable:
 
 
 def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListener]:
-    """Return the listening stream sockets that a service manager handed down to this process (sd_listen_fds(3)).
+    """Return the listening stream sockets that a service manager handed down to this process
+    (sd_listen_fds(3)).
 
-    The environment variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which they are; they are removed, so that no child
-    takes them for its own.
+    The environment variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which they are; they are removed,
+    so that no child takes them for its own.
 
-    Args: `names` chooses by FileDescriptorName, in the order given; the others are left alone. None takes all.
+    Args: `names` chooses by FileDescriptorName, in the order given; the others are left alone. None takes
+    all.
 
     Returns: the listeners; an empty list if nothing was meant for this process.
 

@@ -2,10 +2,11 @@
 
 The rules, on top of those of the conversation:
 
-1. A message that is complete in the buffer is returned without waiting; every so often with a checkpoint before it, so that a peer who
-   sends many at once does not keep the others from their turn.
+1. A message that is complete in the buffer is returned without waiting; every so often with a checkpoint
+   before it, so that a peer who sends many at once does not keep the others from their turn.
 2. A message is taken off the buffer only after the last await before its return.
-3. The iterators are classes: no scope, and no cleaning up, hangs on a generator that somebody forgot to close.
+3. The iterators are classes: no scope, and no cleaning up, hangs on a generator that somebody forgot to
+   close.
 """
 
 from __future__ import annotations

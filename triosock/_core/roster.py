@@ -1,11 +1,13 @@
-"""Who is being served: counted before its task starts; limits, statistics and the drain report are read off it.
+"""Who is being served: counted before its task starts; limits, statistics and the drain report are read off
+it.
 
-The invariant: **an entry is in the roster from the moment its socket is ours to the moment that socket is closed**, both moments
-are synchronous, and an entry that is served holds exactly one slot. `Roster.check()` says so in code; a property test calls it
-under cancellation at every checkpoint.
+The invariant: **an entry is in the roster from the moment its socket is ours to the moment that socket is
+closed**, both moments are synchronous, and an entry that is served holds exactly one slot. `Roster.check()`
+says so in code; a property test calls it under cancellation at every checkpoint.
 
-An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of its life, and when each
-wait that it is in began. Nobody is told when they change; whoever wants to know (the overseer, a tree, a report) reads them.
+An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of
+its life, and when each wait that it is in began. Nobody is told when they change; whoever wants to know (the
+overseer, a tree, a report) reads them.
 """
 
 from __future__ import annotations
@@ -23,11 +25,12 @@ from .address import Address, TcpAddress, UdpAddress
 from .events import Cause
 from .limits import Limits
 
-#: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY header, TLS), serving (the
-#: handler runs), closing (the reply is sent; waiting for the peer's end of stream).
+#: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY
+#: header, TLS), serving (the handler runs), closing (the reply is sent; waiting for the peer's end of
+#: stream).
 Stage: TypeAlias = Literal["queued", "handshake", "serving", "closing"]
-#: What it does at this moment: the stage, or while serving: idle (waiting for the first byte of the next request), reading (for
-#: more bytes), sending (for the peer to take some), working (anything else).
+#: What it does at this moment: the stage, or while serving: idle (waiting for the first byte of the next
+#: request), reading (for more bytes), sending (for the peer to take some), working (anything else).
 Phase: TypeAlias = Literal["queued", "handshake", "idle", "reading", "sending", "working", "closing"]
 
 #: The time of something that has not begun.
@@ -38,20 +41,21 @@ NEVER: Final = math.inf
 class Entry:
     """One connection (or request of a compat server) that is being served.
 
-    The drain and the overseer know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of it, `stack` tells where
-    it is.
+    The drain and the overseer know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of it,
+    `stack` tells where it is.
     """
 
     accepted: float
     #: From 1 on, in the order of arrival; 0 outside a roster.
     number: int = 0
     stage: Stage = "serving"
-    #: When the wait began that it is in now: for the first byte of a request, for any bytes, for the peer to take some.
+    #: When the wait began that it is in now: for the first byte of a request, for any bytes, for the peer to
+    #: take some.
     idle_since: float = NEVER
     receive_since: float = NEVER
     send_since: float = NEVER
-    #: When the request in progress began, and when it must be done; NEVER between two requests. A block `conn.request()` minds its
-    #: own deadline.
+    #: When the request in progress began, and when it must be done; NEVER between two requests. A block
+    #: `conn.request()` minds its own deadline.
     request_since: float = NEVER
     request_due: float = NEVER
     handshake_since: float = NEVER
@@ -100,7 +104,9 @@ class Entry:
         self.guest.interrupt_idle(cause)
 
     def cut(self, cause: Cause) -> None:
-        """Cancel all of it, now. The first cause stands, and one that has said its last word is not cut off from anything."""
+        """Cancel all of it, now. The first cause stands, and one that has said its last word is not cut off
+        from anything.
+        """
         if self.cause is None and self.stage != "closing":
             self.cause = cause
         self.scope.cancel(reason=f"triosock: {cause}")
@@ -183,7 +189,9 @@ class Roster:
             self._grant(entry)
 
     def remove(self, entry: Entry) -> None:
-        """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off already."""
+        """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off
+        already.
+        """
         if self._entries.get(entry.number) is not entry:
             return
         del self._entries[entry.number]
@@ -207,14 +215,19 @@ class Roster:
         """Return which limit ("peer" or "network") one more with these keys would break, or None."""
         limits = self.limits
         for key, limit, name in zip(
-            keys, (limits.max_connections_per_peer, limits.max_connections_per_network), ("peer", "network"), strict=False
+            keys,
+            (limits.max_connections_per_peer, limits.max_connections_per_network),
+            ("peer", "network"),
+            strict=False,
         ):
             if self._per_key[key] >= limit:
                 return name
         return None
 
     def keys_for(self, peer: Address, user: int | None = None) -> tuple[Hashable, ...]:
-        """Return under which names the limits count this peer: its host or user id, and its network; () if no limit asks."""
+        """Return under which names the limits count this peer: its host or user id, and its network; () if no
+        limit asks.
+        """
         limits = self.limits
         if limits.max_connections_per_peer == math.inf and limits.max_connections_per_network == math.inf:
             return ()
@@ -227,7 +240,9 @@ class Roster:
         return (("peer", host), ("network", ipaddress.ip_network((host, prefix), strict=False)))
 
     async def wait_room(self) -> None:
-        """Return when one more may be served; the caller must take the slot before its next checkpoint. Always a checkpoint."""
+        """Return when one more may be served; the caller must take the slot before its next checkpoint.
+        Always a checkpoint.
+        """
         await trio.lowlevel.checkpoint()
         while not self.has_room:
             if self._room is None:
@@ -249,7 +264,9 @@ class Roster:
             await self._empty.wait()
 
     async def wait_slot(self, entry: Entry) -> None:
-        """Wait in the queue until this entry holds a slot. Cancelled, it leaves the queue. A checkpoint if it must wait."""
+        """Wait in the queue until this entry holds a slot. Cancelled, it leaves the queue. A checkpoint if it
+        must wait.
+        """
         if self.has_room and not self._queue:
             self._grant(entry)
             return
@@ -281,6 +298,8 @@ class Roster:
         """Assert the invariant of this file. Raises: AssertionError."""
         served = [entry for entry in self._entries.values() if entry.holds_slot]
         assert len(served) == self._slots, f"{len(served)} entries are served, {self._slots} slots are taken"
-        assert self._slots <= self.limits.max_connections, f"{self._slots} slots of {self.limits.max_connections}"
+        assert self._slots <= self.limits.max_connections, (
+            f"{self._slots} slots of {self.limits.max_connections}"
+        )
         keys = collections.Counter(key for entry in self._entries.values() for key in entry.keys)
         assert keys == self._per_key, f"keys {keys} are counted as {self._per_key}"

@@ -1,6 +1,7 @@
 """Sending files: sendfile(2) where the system and the wire allow it, pieces read in a thread otherwise.
 
-The invariant is the wire's: what was sent is counted, and a send that was cancelled half-way makes the next one raise.
+The invariant is the wire's: what was sent is counted, and a send that was cancelled half-way makes the next
+one raise.
 """
 
 from __future__ import annotations
@@ -19,7 +20,9 @@ from .wire import SocketWire
 _PIECE: Final = 262_144
 
 
-async def send_file(wire: SocketWire | StreamWire, file: IO[bytes], offset: int | None, count: int | None) -> int:
+async def send_file(
+    wire: SocketWire | StreamWire, file: IO[bytes], offset: int | None, count: int | None
+) -> int:
     """Send `count` bytes of `file` from `offset` on; see `Connection.send_file`."""
     _check("offset", offset)
     _check("count", count)
@@ -61,7 +64,9 @@ def _descriptor(file: IO[bytes]) -> int | None:
     return None
 
 
-async def _send_pieces(wire: SocketWire | StreamWire, file: IO[bytes], offset: int | None, count: int | None) -> int:
+async def _send_pieces(
+    wire: SocketWire | StreamWire, file: IO[bytes], offset: int | None, count: int | None
+) -> int:
     if offset is not None:
         await trio.to_thread.run_sync(file.seek, offset)
     sent = 0

@@ -57,21 +57,25 @@ async def serve_tcp(
 
     Args:
       handler: an async function of one `Connection`. When it returns, the connection is ended properly.
-      port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4 and IPv6.
+      port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
+        and IPv6.
       limits, timeouts: how much to take on and how long to wait; None for the defaults.
       tls: put TLS on each connection first, with this context.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
-      on_error: what a handler's `Exception` does besides closing its connection: "log" tells the observers, an async function of the
-        exception and the connection is told too, and "raise" lets it end the server, which is trio's own rule.
+      on_error: what a handler's `Exception` does besides closing its connection: "log" tells the observers,
+        an async function of the exception and the connection is told too, and "raise" lets it end the server,
+        which is trio's own rule.
       observers: who is told what happens, besides the log.
       name: what events and logs call the server; None for its first address.
 
-    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `StreamServer` as soon as it listens.
+    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `StreamServer` as soon as
+    it listens.
 
-    Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown host; what a handler raises,
-    with on_error="raise", in an ExceptionGroup.
+    Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown
+    host; what a handler raises, with on_error="raise", in an ExceptionGroup.
 
-    Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope` around.
+    Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
+    around.
     """
     service = _service(handler, limits, timeouts, tls, proxy, on_error)
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
@@ -99,8 +103,9 @@ async def serve_unix(
 ) -> DrainReport:
     """Listen on a Unix stream socket and serve each connection in a task of its own.
 
-    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others, what is returned and raised, and the behaviour on
-    cancellation and drain as for `serve_tcp`. The socket file is gone when this returns, if it was still ours.
+    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others, what is returned and raised,
+    and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
+    if it was still ours.
     """
     service = _service(handler, limits, timeouts, tls, proxy, on_error)
     listener = open_unix_listener(path, mode=mode, backlog=backlog)
@@ -123,14 +128,15 @@ async def serve_listeners(
     name: str | None = None,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Serve each connection of these listeners in a task of its own; one server, with common limits, for all of them.
+    """Serve each connection of these listeners in a task of its own; one server, with common limits, for all
+    of them.
 
-    Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and `inherited_listeners`, any
-    `trio.abc.Listener`, or listening sockets. They belong to the server from then on, and are closed at its end. All others as for
-    `serve_tcp`.
+    Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and
+    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets. They belong to the server from then
+    on, and are closed at its end. All others as for `serve_tcp`.
 
-    A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it may have accepted one
-    connection that waits here for its slot.
+    A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
+    may have accepted one connection that waits here for its slot.
     """
     service = _service(handler, limits, timeouts, tls, proxy, on_error)
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
@@ -220,10 +226,11 @@ def _check_on_error(on_error: Any) -> OnError:
 
 
 def check_async(argument: str, function: Any, takes: str) -> Any:
-    """Return `function` if it may be an async function; TypeError, naming the argument and what it is instead, otherwise.
+    """Return `function` if it may be an async function; TypeError, naming the argument and what it is
+    instead, otherwise.
 
-    What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass: whether it returns an
-    awaitable is checked when it is called.
+    What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass:
+    whether it returns an awaitable is checked when it is called.
     """
     wanted = f"{argument} must be an async function of {takes}"
     if inspect.iscoroutine(function):
@@ -237,12 +244,16 @@ def check_async(argument: str, function: Any, takes: str) -> Any:
     if inspect.isasyncgenfunction(inner):
         raise TypeError(f"{wanted}, and {_describe(inner)} is an async generator: it must not yield")
     if isinstance(inner, FunctionType) and not inspect.iscoroutinefunction(inner) and _is_plain(inner):
-        raise TypeError(f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`")
+        raise TypeError(
+            f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`"
+        )
     return function
 
 
 def _is_plain(function: FunctionType) -> bool:
-    """Whether a function that is not async surely returns nothing to await: no lambda, no wrapper, no annotation that says so."""
+    """Whether a function that is not async surely returns nothing to await: no lambda, no wrapper, no
+    annotation that says so.
+    """
     returns = str(function.__annotations__.get("return", ""))
     hidden = function.__name__ == "<lambda>" or hasattr(function, "__wrapped__")
     return not hidden and "Awaitable" not in returns and "Coroutine" not in returns

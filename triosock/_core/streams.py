@@ -1,8 +1,9 @@
 """The wire for any trio stream: memory, TLS over memory, a user's own.
 
-Such a stream cannot be looked into or woken up from outside, so here an idle wait is a cancel scope: dearer than on a socket, and
-with the same behaviour, with one exception that a foreign stream may repair. Whether a request had arrived *before* the drain can
-only be known of a stream that has a method `has_input() -> bool`, as those of `triosock.testing` have.
+Such a stream cannot be looked into or woken up from outside, so here an idle wait is a cancel scope: dearer
+than on a socket, and with the same behaviour, with one exception that a foreign stream may repair. Whether a
+request had arrived *before* the drain can only be known of a stream that has a method `has_input() -> bool`,
+as those of `triosock.testing` have.
 """
 
 from __future__ import annotations
@@ -50,7 +51,9 @@ class StreamWire:
         return self._stream
 
     async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
-        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()` ends the wait."""
+        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
+        ends the wait.
+        """
         check_receive_size(max_bytes)
         data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
         self.received += len(data)
@@ -126,7 +129,9 @@ class StreamWire:
         await self._stream.send_eof()
 
     async def say_goodbye(self) -> None:
-        """End the stream, read and forget until the peer has ended it too, close. The caller bounds the time."""
+        """End the stream, read and forget until the peer has ended it too, close. The caller bounds the
+        time.
+        """
         try:
             if isinstance(self._stream, trio.abc.HalfCloseableStream):
                 await self._stream.send_eof()
@@ -164,5 +169,7 @@ def _close_at_once(stream: object) -> None:
         case _:
             close = getattr(stream, "close", None)
             if close is None:
-                raise TypeError(f"a {type(stream).__name__} cannot be closed at once: it has no method close()")
+                raise TypeError(
+                    f"a {type(stream).__name__} cannot be closed at once: it has no method close()"
+                )
             close()

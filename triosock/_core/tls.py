@@ -2,11 +2,12 @@
 
 Rules of this file:
 
-1. Nobody waits for somebody else's handshake: the accept loop never touches TLS, and `Timeouts.handshake` bounds each one.
-2. On a socket, OpenSSL reads and writes the descriptor itself (`ssl.SSLSocket`, non-blocking); on any other stream trio's SSLStream
-   does it in memory. What a handler sees is the same.
-3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC 8446, 6.1, since an
-   attacker could have done it.
+1. Nobody waits for somebody else's handshake: the accept loop never touches TLS, and `Timeouts.handshake`
+   bounds each one.
+2. On a socket, OpenSSL reads and writes the descriptor itself (`ssl.SSLSocket`, non-blocking); on any other
+   stream trio's SSLStream does it in memory. What a handler sees is the same.
+3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC
+   8446, 6.1, since an attacker could have done it.
 4. A TLS stream cannot be ended in one direction: OpenSSL forgets to read once it has said goodbye.
 """
 
@@ -24,15 +25,17 @@ from .errors import HandshakeFailed
 from .streams import StreamWire
 from .wire import BytesLike, SocketWire, check_receive_size
 
+
 @final
 @attrs.frozen(kw_only=True)
 class TlsInfo:
     """What was agreed on in a handshake.
 
-    `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None), `server_name` (what the client
-    asked for by SNI is known to the context's own callback only; on a client: the name that was checked), `peer_certificate` (as
-    `ssl.SSLSocket.getpeercert()` gives it: a dict, empty if the certificate was not verified, None if there is none) and
-    `peer_certificate_der` (its bytes, or None).
+    `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None),
+    `server_name` (what the client asked for by SNI is known to the context's own callback only; on a client:
+    the name that was checked), `peer_certificate` (as `ssl.SSLSocket.getpeercert()` gives it: a dict, empty
+    if the certificate was not verified, None if there is none) and `peer_certificate_der` (its bytes, or
+    None).
     """
 
     version: str
@@ -47,8 +50,8 @@ def check_context(context: object) -> ssl.SSLContext:
     """Return `context` if it is an ssl.SSLContext; TypeError, saying how to make one, otherwise."""
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
-            f"tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) with its "
-            f"certificate loaded, not {context!r}"
+            "tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) "
+            f"with its certificate loaded, not {context!r}"
         )
     return context
 
@@ -63,7 +66,9 @@ class TlsWire(SocketWire):
     __slots__ = ()
 
     async def handshake(self) -> None:
-        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be closed."""
+        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
+        closed.
+        """
         await checkpoint()
         while True:
             try:
@@ -73,11 +78,14 @@ class TlsWire(SocketWire):
             except ssl.SSLWantWriteError:
                 await wait_writable(self._fd)
             except (OSError, ValueError) as error:
-                # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up before it began.
+                # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
+                # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
 
     async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
-        """Return what is there, up to `max_bytes`; wait if there is nothing; b"" after the peer's close_notify."""
+        """Return what is there, up to `max_bytes`; wait if there is nothing; b"" after the peer's
+        close_notify.
+        """
         size = check_receive_size(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this connection")
@@ -152,7 +160,9 @@ class TlsStreamWire(StreamWire):
     __slots__ = ()
 
     async def handshake(self) -> None:
-        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be closed."""
+        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
+        closed.
+        """
         try:
             await self._stream.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
@@ -166,7 +176,8 @@ class TlsStreamWire(StreamWire):
 def encrypt(
     wire: SocketWire | StreamWire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
 ) -> TlsWire | TlsStreamWire:
-    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from then on.
+    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from
+    then on.
 
     The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """

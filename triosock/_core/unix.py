@@ -1,9 +1,11 @@
-"""Opening Unix sockets: the file appears with its mode, replaces only what is dead, and goes only if it is still ours.
+"""Opening Unix sockets: the file appears with its mode, replaces only what is dead, and goes only if it is
+still ours.
 
-The invariant: **a path is changed only while its directory is locked, and only after looking at what is there.** A file that nobody
-answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that answers is somebody's, and refused; anything that is
-no socket is never touched. On close the file is removed if it is the very one that was made (device and inode), so that a successor
-who took the path over keeps it. What was inherited was made by somebody else, and is theirs to remove.
+The invariant: **a path is changed only while its directory is locked, and only after looking at what is
+there.** A file that nobody answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that
+answers is somebody's, and refused; anything that is no socket is never touched. On close the file is removed
+if it is the very one that was made (device and inode), so that a successor who took the path over keeps it.
+What was inherited was made by somebody else, and is theirs to remove.
 """
 
 from __future__ import annotations
@@ -46,7 +48,9 @@ class UnixListener(SocketListener):
 
 
 def check_path(path: object) -> str:
-    """Return the path as a str. Raises: TypeError, or ValueError for one that is empty, too long, or has a zero byte inside."""
+    """Return the path as a str. Raises: TypeError, or ValueError for one that is empty, too long, or has a
+    zero byte inside.
+    """
     if not isinstance(path, (str, bytes, os.PathLike)):
         raise TypeError(f"path must be a str, bytes or os.PathLike, not {path!r}")
     text = os.fsdecode(path)
@@ -54,11 +58,13 @@ def check_path(path: object) -> str:
     if not raw:
         raise ValueError("path must not be empty")
     if b"\0" in raw[1:] or (raw[0] == 0 and sys.platform != "linux"):
-        raise ValueError(f"path must not contain a zero byte, except as the first of a name that is abstract (Linux): {path!r}")
+        raise ValueError(
+            f"path must not contain a zero byte, except to begin an abstract name (Linux): {path!r}"
+        )
     if len(raw) > MAX_UNIX_PATH:
         raise ValueError(
-            f"path has {len(raw)} bytes, more than the {MAX_UNIX_PATH} that a Unix socket's may have (unix(7)); "
-            f"use a shorter one, or one relative to the working directory: {text!r}"
+            f"path has {len(raw)} bytes, more than the {MAX_UNIX_PATH} that a Unix socket's may have "
+            f"(unix(7)); use a shorter one, or one relative to the working directory: {text!r}"
         )
     return text
 
@@ -75,7 +81,10 @@ def check_mode(mode: object) -> int | None:
 
 
 def open_unix_listener(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, mode: int | None = None, backlog: int | None = None
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    mode: int | None = None,
+    backlog: int | None = None,
 ) -> UnixListener:
     """Listen on a Unix stream socket.
 
@@ -86,8 +95,8 @@ def open_unix_listener(
 
     Returns: the listener. Closing it removes the file, if it is still the one that was made here.
 
-    Raises: TypeError, ValueError; AddressUnavailable if somebody answers at the path, something else than a socket is there, or
-    the system refuses.
+    Raises: TypeError, ValueError; AddressUnavailable if somebody answers at the path, something else than a
+    socket is there, or the system refuses.
     """
     length = check_backlog(backlog)
     sock, text, made = bind_unix(path, socket.SOCK_STREAM, mode)
@@ -104,7 +113,9 @@ def open_unix_listener(
 def bind_unix(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes], kind: socket.SocketKind, mode: int | None
 ) -> tuple[socket.socket, str | None, tuple[int, int] | None]:
-    """Return a bound socket of this kind, with the path and the (device, inode) of its file, if it has one."""
+    """Return a bound socket of this kind, with the path and the (device, inode) of its file, if it has
+    one.
+    """
     text = check_path(path)
     check_mode(mode)
     sock = socket.socket(socket.AF_UNIX, kind)
@@ -117,12 +128,15 @@ def bind_unix(
         with _locked_directory(absolute):
             _make_way(text, kind)
             if mode is not None and sys.platform == "linux":
-                # Linux gives the file the mode of the socket, less the umask: a datagram socket can be written to as soon as it is
-                # bound, so even then the file must not be more open than asked for.
+                # Linux gives the file the mode of the socket, less the umask: a datagram socket can be
+                # written to as soon as it is bound, so even then the file must not be more open than asked
+                # for.
                 os.fchmod(sock.fileno(), mode)
             _bind(sock, text)
             if mode is not None:
-                os.chmod(text, mode)  # what the umask took away; nobody can connect to a stream socket before listen()
+                os.chmod(
+                    text, mode
+                )  # what the umask took away; nobody can connect to a stream socket before listen()
             status = os.stat(text)
         return sock, absolute, (status.st_dev, status.st_ino)
     except BaseException:
@@ -134,7 +148,9 @@ def _bind(sock: socket.socket, text: str) -> None:
     try:
         sock.bind(text)
     except OSError as error:
-        raise AddressUnavailable(error.errno, f"cannot listen on unix path {text!r}: {error.strerror}") from error
+        raise AddressUnavailable(
+            error.errno, f"cannot listen on unix path {text!r}: {error.strerror}"
+        ) from error
 
 
 def _make_way(text: str, kind: socket.SocketKind) -> None:
@@ -145,11 +161,15 @@ def _make_way(text: str, kind: socket.SocketKind) -> None:
         return  # nothing there, or bind() will say what is wrong
     if not stat.S_ISSOCK(status.st_mode):
         raise AddressUnavailable(
-            errno.EEXIST, f"cannot listen on unix path {text!r}: a file that is no socket is there; remove it or take another path"
+            errno.EEXIST,
+            f"cannot listen on unix path {text!r}: a file that is no socket is there; "
+            "remove it or take another path",
         )
     if _is_alive(text, kind):
         raise AddressUnavailable(
-            errno.EADDRINUSE, f"cannot listen on unix path {text!r}: somebody listens there already; stop them or take another path"
+            errno.EADDRINUSE,
+            f"cannot listen on unix path {text!r}: somebody listens there already; "
+            "stop them or take another path",
         )
     os.unlink(text)
 
@@ -164,7 +184,8 @@ def _is_alive(text: str, kind: socket.SocketKind) -> bool:
         except FileNotFoundError:
             return False
         except OSError:
-            # EAGAIN: its queue is full; EPROTOTYPE: a socket of another kind; EACCES: not ours to judge. None of them is dead.
+            # EAGAIN: its queue is full; EPROTOTYPE: a socket of another kind; EACCES: not ours to judge. None
+            # of them is dead.
             return True
     return True
 
@@ -182,10 +203,11 @@ def remove_if_ours(path: str, made: tuple[int, int] | None) -> None:
 
 @contextlib.contextmanager
 def _locked_directory(path: str) -> Iterator[None]:
-    """Hold the directory of `path` against others who open or close sockets here; a few system calls long, so it may block.
+    """Hold the directory of `path` against others who open or close sockets here; a few system calls long, so
+    it may block.
 
-    Without permission to read the directory it cannot be locked; two servers that start on one stale path in the same millisecond
-    are then no worse off than everywhere else.
+    Without permission to read the directory it cannot be locked; two servers that start on one stale path in
+    the same millisecond are then no worse off than everywhere else.
     """
     try:
         descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)

@@ -1,18 +1,21 @@
 """Bytes in, bytes out: the one place that knows what a connection is made of.
 
-`SocketWire` is the fast path: a non-blocking socket of the standard library, whose system calls are made directly, and whose task
-sleeps in trio's `wait_readable` or `wait_writable` only when the kernel says that it must. Two files further on give TLS and any
-other `trio.abc.Stream` the same shape.
+`SocketWire` is the fast path: a non-blocking socket of the standard library, whose system calls are made
+directly, and whose task sleeps in trio's `wait_readable` or `wait_writable` only when the kernel says that it
+must. Two files further on give TLS and any other `trio.abc.Stream` the same shape.
 
 Rules of this file:
 
-1. **Every call is a checkpoint, and only one when it need not wait.** A read that found fewer bytes than it asked for has emptied
-   the socket, so the next read goes to sleep straight away: one checkpoint, and no system call that fails.
-2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of its bytes.
-3. **A cancelled send is remembered.** How much of it the kernel has taken is known to nobody but us: the next send raises, rather
-   than to continue the stream in the wrong place.
-4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` makes the kernel's waiters of this socket
-   wake up (`trio.lowlevel.notify_closing`, though nothing is closed), and they find out why.
+1. **Every call is a checkpoint, and only one when it need not wait.** A read that found fewer bytes than it
+   asked for has emptied the socket, so the next read goes to sleep straight away: one checkpoint, and no
+   system call that fails.
+2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
+   its bytes.
+3. **A cancelled send is remembered.** How much of it the kernel has taken is known to nobody but us: the next
+   send raises, rather than to continue the stream in the wrong place.
+4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` makes the kernel's
+   waiters of this socket wake up (`trio.lowlevel.notify_closing`, though nothing is closed), and they find
+   out why.
 """
 
 from __future__ import annotations
@@ -62,7 +65,9 @@ class Wire(Protocol):
         """What carries the bytes."""
 
     async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
-        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()` ends the wait."""
+        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
+        ends the wait.
+        """
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of it."""
@@ -84,17 +89,23 @@ class Wire(Protocol):
         """Whether a receive would find something without waiting."""
 
     async def say_goodbye(self) -> None:
-        """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends is thrown away."""
+        """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends
+        is thrown away.
+        """
 
     def close_now(self, *, reset: bool = False) -> None:
-        """Close without a word, or (`reset`) with a reset, so that the peer knows that it was no proper end."""
+        """Close without a word, or (`reset`) with a reset, so that the peer knows that it was no proper
+        end.
+        """
 
     async def aclose_now(self) -> None:
         """Close without a word and without waiting, cancelled or not. Not a checkpoint."""
 
 
 def check_receive_size(max_bytes: object) -> int:
-    """Return `max_bytes` if it is an int from 1 on, and the default for None; TypeError or ValueError otherwise."""
+    """Return `max_bytes` if it is an int from 1 on, and the default for None; TypeError or ValueError
+    otherwise.
+    """
     if max_bytes is None:
         return RECEIVE_SIZE
     if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
@@ -112,7 +123,9 @@ def check_sendable(data: object) -> None:
 
 
 class SocketWire:
-    """A connected, non-blocking stream socket of the standard library, and the entry whose waits it records."""
+    """A connected, non-blocking stream socket of the standard library, and the entry whose waits it
+    records.
+    """
 
     can_half_close = True
 
@@ -238,7 +251,9 @@ class SocketWire:
     # Sending
 
     async def send_all(self, data: BytesLike) -> None:
-        """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as broken."""
+        """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
+        broken.
+        """
         check_sendable(data)
         self._check_send()
         await checkpoint_if_cancelled()
@@ -299,7 +314,9 @@ class SocketWire:
             self.entry.send_since = NEVER
 
     async def send_from(self, descriptor: int, offset: int, count: int, piece: int) -> int:
-        """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A checkpoint."""
+        """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A
+        checkpoint.
+        """
         self._check_send()
         await checkpoint_if_cancelled()
         done = 0
@@ -367,7 +384,9 @@ class SocketWire:
         self._shutdown_send()
 
     def close_now(self, *, reset: bool = False) -> None:
-        """Close the socket; waiting tasks get ClosedResourceError. With `reset` the kernel sends a reset and forgets what was unsent."""
+        """Close the socket; waiting tasks get ClosedResourceError. With `reset` the kernel sends a reset and
+        forgets what was unsent.
+        """
         if self.is_closed:
             return
         self.is_closed = True

@@ -1,12 +1,14 @@
-"""The log: events on the standard library's `logging`, under the logger "triosock", with a level for each class.
+"""The log: events on the standard library's `logging`, under the logger "triosock", with a level for each
+class.
 
     ERROR    a handler failed; an accept loop crashed; an observer failed
-    WARNING  out of descriptors or memory; a connection was cut by a timeout or at the end of a grace; one was refused
-    INFO     a server started, drains, is drained, was suspended or resumed
-    DEBUG    connections come and go; handshakes; peers who broke a rule or went away
+    WARNING  out of descriptors or memory; a connection was cut by a timeout or at the end of a grace; one was
+    refused INFO     a server started, drains, is drained, was suspended or resumed DEBUG    connections come
+    and go; handshakes; peers who broke a rule or went away
 
-What a peer alone can cause is never above WARNING, and what it can cause at will without being cut is DEBUG: a log is not to be
-filled from outside. Every record has the event as its attribute `triosock`, for handlers that want the fields.
+What a peer alone can cause is never above WARNING, and what it can cause at will without being cut is DEBUG:
+a log is not to be filled from outside. Every record has the event as its attribute `triosock`, for handlers
+that want the fields.
 """
 
 from __future__ import annotations
@@ -51,7 +53,8 @@ def _closed(event: ConnectionClosed) -> tuple[int, str]:
     )
     if event.error is not None and event.cause is not Cause.FAILED:
         text += f" ({event.error})"
-    # An idle connection that is ended is the timeout doing its work, and so is a client that never shook hands.
+    # An idle connection that is ended is the timeout doing its work, and so is a client that never shook
+    # hands.
     quiet = event.cause not in _CUT or event.cause in (Cause.IDLE, Cause.HANDSHAKE)
     return logging.DEBUG if quiet else logging.WARNING, text
 
@@ -67,15 +70,25 @@ def _accept_failed(event: AcceptFailed) -> tuple[int, str]:
 
 
 def _handshake_finished(event: HandshakeFinished) -> tuple[int, str]:
-    return logging.DEBUG, f"connection {event.connection} of {event.peer}: {event.tls_version or 'PROXY header'}, {event.cipher}"
+    return (
+        logging.DEBUG,
+        f"connection {event.connection} of {event.peer}: "
+        f"{event.tls_version or 'PROXY header'}, {event.cipher or 'no TLS'}",
+    )
 
 
 def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
-    return logging.DEBUG, f"connection {event.connection} of {event.peer}: {event.error or 'no handshake in time'}"
+    return (
+        logging.DEBUG,
+        f"connection {event.connection} of {event.peer}: {event.error or 'no handshake in time'}",
+    )
 
 
 def _drain_started(event: DrainStarted) -> tuple[int, str]:
-    return logging.INFO, f"drains: {event.active} connections, {event.idle} of them idle, {event.grace:g} s of grace"
+    return (
+        logging.INFO,
+        f"drains: {event.active} connections, {event.idle} of them idle, {event.grace:g} s of grace",
+    )
 
 
 def _drain_finished(event: DrainFinished) -> tuple[int, str]:
@@ -105,7 +118,15 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
 }
 
 #: Of every connection, and of no interest above DEBUG: not even made unless somebody reads them.
-_ONLY_DEBUG: Final = (ConnectionOpened, HandshakeFinished, HandshakeRefused, LimitReached, Refused, ListenerClosed, ServerClosed)
+_ONLY_DEBUG: Final = (
+    ConnectionOpened,
+    HandshakeFinished,
+    HandshakeRefused,
+    LimitReached,
+    Refused,
+    ListenerClosed,
+    ServerClosed,
+)
 
 
 @final
@@ -114,8 +135,9 @@ class LogObserver:
 
     Args: `logger`, a `logging.Logger` or None for that one.
 
-    What is below the logger's level when the observer is made is not asked for, so that it costs nothing: set the level before the
-    server starts, or attach another one later with `server.observers.add(LogObserver())`.
+    What is below the logger's level when the observer is made is not asked for, so that it costs nothing: set
+    the level before the server starts, or attach another one later with
+    `server.observers.add(LogObserver())`.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
