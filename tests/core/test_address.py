@@ -208,7 +208,9 @@ def test_real_sockets_have_addresses_that_can_be_connected_to(tmp_path: Path) ->
         unix.bind(path)
         unix.listen()
         for listener in (tcp, unix):
-            address = parse_address(str(from_sockaddr(listener.family, listener.type, listener.getsockname())))
+            address = parse_address(
+                str(from_sockaddr(listener.family, listener.type, listener.getsockname()))
+            )
             assert not isinstance(address, MemoryAddress)
             with socket.socket(address.family) as client:
                 client.connect(address.sockaddr)

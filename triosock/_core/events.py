@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
 import attrs
 
 from .address import Address
+from .limits import Timeouts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,9 +78,12 @@ class ConnectionEvent(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerStarted(Event):
-    """The server is listening on `addresses`; `started()` is about to be called."""
+    """The server is listening on `addresses`; `started()` is about to be called. `timeouts` are those that its
+    connections are under, if it has any.
+    """
 
     addresses: tuple[Address, ...]
+    timeouts: Timeouts | None = None
 
 
 @final
@@ -243,6 +247,10 @@ class ObserverFailed(Event):
     error: Exception
 
 
+class ObserverDone(Exception):
+    """An observer raises it from `on_event` when it wants no more: it is taken off, and nobody is told."""
+
+
 @runtime_checkable
 class Observer(Protocol):
     """Whoever wants to know: one method. A class attribute `wants`, a tuple of event classes, narrows what it
@@ -250,7 +258,9 @@ class Observer(Protocol):
     """
 
     def on_event(self, event: Event, /) -> None:
-        """Take one event. Called in the middle of things: must be quick, must not block, must not raise."""
+        """Take one event. Called in the middle of things: must be quick, must not block, and must not raise,
+        other than ObserverDone.
+        """
 
 
 #: Makes the observers that every server has besides its own. The facade puts the log here, which this package
@@ -333,6 +343,8 @@ class Emitter:
 
     def _drop(self, observer: Observer, error: Exception) -> None:
         self.remove(observer)
+        if isinstance(error, ObserverDone):
+            return
         if self.takers(ObserverFailed):
             self.emit(ObserverFailed, observer=observer, error=error)
         else:

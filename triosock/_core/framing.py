@@ -175,9 +175,11 @@ class Delimited:
         large.
         """
         payload = _check_payload(payload)
-        if self.delimiter in payload:
-            raise ValueError(f"payload contains the delimiter {self.delimiter!r}")
-        return _check_size(payload + self.delimiter, self.max_bytes)
+        framed = payload + self.delimiter
+        if framed.find(self.delimiter) < len(payload):
+            # b"x-" before b"--" would end one byte early.
+            raise ValueError(f"payload contains the delimiter {self.delimiter!r}, or ends with half of one")
+        return _check_size(framed, self.max_bytes)
 
 
 @final

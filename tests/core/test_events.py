@@ -1,0 +1,244 @@
+"""An event that nobody wants is not made, and an observer cannot hurt a server."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import attrs
+import pytest
+
+from triosock._core import events
+from triosock._core.address import TcpAddress
+from triosock._core.events import (
+    Cause,
+    ConnectionEvent,
+    ConnectionOpened,
+    Emitter,
+    Event,
+    Observer,
+    ObserverFailed,
+    ServerClosed,
+    ServerStarted,
+    ServerSuspended,
+)
+
+PEER = TcpAddress("127.0.0.1", 1)
+
+
+class Keeper:
+    """Keeps what it is given, and raises `error` if it has one."""
+
+    def __init__(self, error: BaseException | None = None, wants: Any = None) -> None:
+        self.seen: list[Event] = []
+        self.error = error
+        if wants is not None:
+            self.wants = wants
+
+    def on_event(self, event: Event, /) -> None:
+        self.seen.append(event)
+        if self.error is not None:
+            raise self.error
+
+
+def emitter(*observers: Observer) -> Emitter:
+    return Emitter("echo", lambda: 7.0, observers)
+
+
+def kinds_of(keeper: Keeper) -> list[type[Event]]:
+    return [type(event) for event in keeper.seen]
+
+
+def test_an_event_carries_the_servers_name_and_the_time() -> None:
+    keeper = Keeper()
+    emitter(keeper).emit(ServerStarted, addresses=(PEER,))
+    assert keeper.seen == [ServerStarted(server="echo", time=7.0, addresses=(PEER,))]
+
+
+def test_an_event_that_nobody_wants_is_not_made() -> None:
+    def no_clock() -> float:
+        raise AssertionError("an event was made")
+
+    for observers in ([], [Keeper(wants=(ServerStarted,))], [Keeper(wants=())]):
+        made = Emitter("echo", no_clock, observers)
+        made.emit(ServerClosed)
+        assert not made.takers(ServerClosed)
+
+
+def test_an_observer_gets_the_classes_that_it_wants_and_their_subclasses() -> None:
+    keeper = Keeper(wants=(ConnectionEvent, ServerClosed))
+    made = emitter(keeper)
+    made.emit(ServerSuspended)
+    made.emit(ConnectionOpened, connection=1, peer=PEER, local=PEER)
+    made.emit(ServerClosed)
+    assert kinds_of(keeper) == [ConnectionOpened, ServerClosed]
+
+
+def test_observers_get_each_event_in_the_order_in_which_they_were_attached() -> None:
+    order: list[str] = []
+
+    class Named:
+        def __init__(self, name: str) -> None:
+            self.name = name
+
+        def on_event(self, event: Event, /) -> None:
+            order.append(self.name)
+
+    made = emitter(Named("first"), Named("second"))
+    made.add(Named("third"))
+    made.emit(ServerClosed)
+    assert order == ["first", "second", "third"]
+
+
+def test_adding_and_removing_count_from_the_next_event_on() -> None:
+    early, late = Keeper(), Keeper()
+    made = emitter(early)
+    made.emit(ServerSuspended)
+    made.add(late)
+    assert late in made
+    made.emit(ServerSuspended)
+    made.remove(early)
+    assert early not in made
+    made.emit(ServerClosed)
+    assert kinds_of(early) == [ServerSuspended] * 2
+    assert kinds_of(late) == [ServerSuspended, ServerClosed]
+    assert list(made) == [late]
+    assert len(made) == 1
+
+
+def test_removing_an_observer_that_is_not_attached_is_no_error() -> None:
+    made = emitter()
+    made.remove(Keeper())
+    assert len(made) == 0
+
+
+def test_an_observer_may_take_itself_off_in_the_middle_of_an_event() -> None:
+    class Once(Keeper):
+        def on_event(self, event: Event, /) -> None:
+            super().on_event(event)
+            made.remove(self)
+
+    once, other = Once(), Keeper()
+    made = emitter(once, other)
+    made.emit(ServerSuspended)
+    made.emit(ServerClosed)
+    assert kinds_of(once) == [ServerSuspended]
+    assert kinds_of(other) == [ServerSuspended, ServerClosed]
+
+
+def test_who_is_taken_off_in_the_middle_of_an_event_does_not_get_it_any_more() -> None:
+    class Jealous(Keeper):
+        def on_event(self, event: Event, /) -> None:
+            super().on_event(event)
+            made.remove(other)
+
+    jealous, other, last = Jealous(), Keeper(), Keeper()
+    made = emitter(jealous, other, last)
+    made.emit(ServerClosed)
+    assert [kinds_of(one) for one in (jealous, other, last)] == [[ServerClosed], [], [ServerClosed]]
+
+
+def test_an_observer_that_raises_is_taken_off_and_the_others_are_told() -> None:
+    error = ValueError("full")
+    bad, good = Keeper(error), Keeper()
+    made = emitter(bad, good)
+    made.emit(ServerSuspended)
+    made.emit(ServerClosed)
+    assert kinds_of(bad) == [ServerSuspended]
+    assert set(kinds_of(good)) == {ServerSuspended, ObserverFailed, ServerClosed}
+    failed = next(event for event in good.seen if isinstance(event, ObserverFailed))
+    assert failed.observer is bad
+    assert failed.error is error
+
+
+def test_of_two_equal_observers_only_the_one_that_raised_is_taken_off() -> None:
+    @attrs.define
+    class Equal:
+        error: Exception | None = attrs.field(default=None, eq=False)
+
+        def on_event(self, event: Event, /) -> None:
+            if self.error is not None:
+                raise self.error
+
+    good, bad = Equal(), Equal(ValueError())
+    made = emitter(good, bad)
+    made.emit(ServerClosed)
+    assert next(iter(made)) is good
+    assert len(made) == 1
+    assert bad not in made
+
+
+def test_the_last_observers_failure_is_printed_and_the_server_goes_on(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    bad = Keeper(ValueError("full"), wants=(ServerClosed,))
+    made = emitter(bad, Keeper(wants=(ServerStarted,)))
+    made.emit(ServerClosed)
+    assert bad not in made
+    printed = capsys.readouterr().err
+    assert f"RuntimeError: the observer {bad!r} of server 'echo' raised, and was taken off" in printed
+    assert "ValueError: full" in printed
+    assert "in on_event" in printed
+
+
+def test_observers_that_all_raise_are_all_taken_off(capsys: pytest.CaptureFixture[str]) -> None:
+    made = emitter(*(Keeper(ValueError(str(number))) for number in range(3)))
+    made.emit(ServerClosed)
+    assert len(made) == 0
+    assert capsys.readouterr().err.count("was taken off") == 1  # the last one; it had heard of the others
+
+
+def test_what_is_no_exception_of_the_observer_goes_through() -> None:
+    made = emitter(Keeper(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        made.emit(ServerClosed)
+    assert len(made) == 1
+
+
+class Async:
+    async def on_event(self, event: Event, /) -> None:
+        """Would never be awaited."""
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (None, "observers must be objects with a method on_event"),
+        (print, "observers must be objects with a method on_event"),
+        (Keeper, "observers must be objects with a method on_event"),
+        (Async(), "on_event must be a plain method, not an async one"),
+        (Keeper(wants=[ServerClosed]), "wants of an observer must be a tuple of event classes"),
+        (Keeper(wants=(ServerClosed, 5)), "wants of an observer must be a tuple of event classes"),
+        (Keeper(wants="ServerClosed"), "wants of an observer must be a tuple of event classes"),
+    ],
+)
+def test_what_is_no_observer_is_refused_when_it_is_attached(bad: Any, words: str) -> None:
+    made = emitter()
+    with pytest.raises(TypeError, match=words):
+        made.add(bad)
+    assert len(made) == 0
+    with pytest.raises(TypeError, match=words):
+        emitter(bad)
+
+
+def test_observer_is_a_protocol_that_needs_no_base_class() -> None:
+    assert isinstance(Keeper(), Observer)
+    assert not isinstance(object(), Observer)
+
+
+def every_event() -> list[type[Event]]:
+    return [one for one in vars(events).values() if isinstance(one, type) and issubclass(one, Event)]
+
+
+def test_all_events_are_frozen_documented_and_named_by_keyword() -> None:
+    assert len(every_event()) > 15
+    for kind in every_event():
+        assert kind.__doc__
+        assert attrs.has(kind)
+        assert all(field.kw_only for field in attrs.fields(kind))
+    with pytest.raises(attrs.exceptions.FrozenInstanceError):
+        ServerClosed(server="echo", time=1.0).time = 2.0  # type: ignore[misc]
+
+
+def test_a_cause_prints_as_its_word() -> None:
+    assert f"{Cause.DRAIN}" == str(Cause.DRAIN) == "drain deadline"
+    assert len({str(cause) for cause in Cause}) == len(Cause)
