@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 class Conversation:
     """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
 
-    __slots__ = ("_idle_block", "_local", "_peer", "buffer", "emitter", "entry", "timeouts", "wire")
+    __slots__ = (
+        "_idle_block", "_local", "_peer", "buffer", "emitter", "entry", "request_scope", "timeouts", "wire"
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -51,6 +53,8 @@ class Conversation:
         self._peer = peer
         self._local = local
         self._idle_block: IdleBlock | None = None
+        #: That of the innermost `request()` block, for whoever wants to know its deadline.
+        self.request_scope: trio.CancelScope | None = None
         entry.guest = self
 
     # Who
@@ -179,7 +183,7 @@ class RequestBlock:
     Neither entering nor leaving it is a checkpoint.
     """
 
-    __slots__ = ("_conversation", "_nested", "_scope", "_seconds")
+    __slots__ = ("_around", "_conversation", "_nested", "_scope", "_seconds")
 
     def __init__(self, conversation: Conversation, timeout: float | None) -> None:
         limit = conversation.timeouts.request
@@ -187,6 +191,7 @@ class RequestBlock:
         self._conversation = conversation
         self._scope = trio.CancelScope()
         self._nested: tuple[float, float] = (NEVER, NEVER)
+        self._around: trio.CancelScope | None = None
 
     async def __aenter__(self) -> trio.CancelScope:
         conversation, entry = self._conversation, self._conversation.entry
@@ -199,6 +204,7 @@ class RequestBlock:
         # the overseer.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
         entry.request_due = NEVER
+        self._around, conversation.request_scope = conversation.request_scope, self._scope
         self._scope.__enter__()
         return self._scope
 
@@ -206,6 +212,7 @@ class RequestBlock:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
         conversation = self._conversation
+        conversation.request_scope = self._around
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         if self._scope.cancelled_caught:
             conversation.end_request(Cause.REQUEST)

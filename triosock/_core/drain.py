@@ -18,7 +18,7 @@ import math
 from collections import Counter
 from collections.abc import Callable, Mapping
 from types import TracebackType
-from typing import Final, final
+from typing import Any, Final, final
 
 import attrs
 import trio
@@ -33,6 +33,9 @@ from .roster import Entry, Phase, Roster
 NEWCOMER_GRACE: Final = 5.0
 #: How many of the connections that had to be cut a report describes.
 SLOWEST: Final = 5
+
+#: The scopes of this trio run that are in no other: where a drawing of all that lives begins.
+_roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("triosock_drain_roots")
 
 _current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
     "triosock_drain_scope", default=None
@@ -113,6 +116,7 @@ class DrainScope:
         self._told = trio.Event()
         self._deadline = math.inf
         self._on_drain: Callable[[], None] | None = None
+        self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
         self._token: contextvars.Token[DrainScope | None] | None = None
         self._left: trio.Event | None = None
         self._reports: list[tuple[str, DrainReport]] = []
@@ -122,7 +126,9 @@ class DrainScope:
             raise RuntimeError("this DrainScope has been entered already: make another one")
         self._parent = _current.get()
         self._token = _current.set(self)
-        if self._parent is not None:
+        if self._parent is None:
+            _roots_here()[self] = None
+        else:
             self._parent._children[self] = None
             if self._parent.draining:
                 self._begin(self._parent._deadline if self._parent._deadline < math.inf else None)
@@ -133,7 +139,9 @@ class DrainScope:
     ) -> None:
         assert self._token is not None
         _current.reset(self._token)
-        if self._parent is not None:
+        if self._parent is None:
+            _roots_here().pop(self, None)
+        else:
             self._parent._forget(self)
 
     def _forget(self, child: DrainScope) -> None:
@@ -200,6 +208,18 @@ class DrainScope:
             self._reports.append((name, report))
             if self._parent is not None:
                 self._parent._record(name, report)
+
+
+def _roots_here() -> dict[DrainScope, None]:
+    """The outermost scopes of this trio run. One that is entered outside of any run belongs to none."""
+    try:
+        return _roots.get()
+    except LookupError:
+        roots: dict[DrainScope, None] = {}
+        _roots.set(roots)
+        return roots
+    except RuntimeError:
+        return {}
 
 
 def draining() -> bool:

@@ -78,8 +78,8 @@ class ConnectionEvent(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerStarted(Event):
-    """The server is listening on `addresses`; `started()` is about to be called. `timeouts` are those that its
-    connections are under, if it has any.
+    """The server is listening on `addresses`; `started()` is about to be called. `timeouts` are those that
+    its connections are under, if it has any.
     """
 
     addresses: tuple[Address, ...]

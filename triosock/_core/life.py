@@ -33,6 +33,7 @@ class Server(abc.ABC):
         self._gate = Gate()
         self._scope = DrainScope(grace=common.timeouts.grace)
         self._scope._on_drain = self._on_drain
+        self._scope._owner = self
         self._farewell: Farewell | None = None
         self._closed = trio.Event()
         self._report = DrainReport(drained=False)

@@ -132,7 +132,7 @@ class StreamServer(Server):
             async with trio.open_nursery() as doors:
                 for door in self._doors:
                     doors.start_soon(door.run)
-                self._emitter.emit(ServerStarted, addresses=self.addresses)
+                self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                 task_status.started(self)
         if not self._scope.draining:
             self._scope.drain()
