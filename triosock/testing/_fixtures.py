@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
+import trio
 from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 
 from .memory_listener import MemoryListener
@@ -20,12 +20,25 @@ async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
     """`served = await open_server(handler, **options)`: as `triosock.testing.open_server`, for the rest of
     the test.
     """
-    async with contextlib.AsyncExitStack() as stack:
+    over = trio.Event()
 
-        async def start(handler: Any, **options: Any) -> OpenServer:
-            return await stack.enter_async_context(_open_server(handler, **options))
+    async def serve(
+        handler: Any,
+        options: dict[str, Any],
+        task_status: trio.TaskStatus[OpenServer] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        # In a task of its own: the block must not be entered in the test's task and left in the fixture's.
+        async with _open_server(handler, **options) as served:
+            task_status.started(served)
+            await over.wait()
 
+    async def start(handler: Any, **options: Any) -> OpenServer:
+        served: OpenServer = await nursery.start(serve, handler, options)
+        return served
+
+    async with trio.open_nursery() as nursery:
         yield start
+        over.set()
 
 
 @pytest.fixture

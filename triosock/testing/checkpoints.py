@@ -5,10 +5,10 @@ The invariant that is asserted: **wherever a cancellation strikes, nothing is le
 no thread, no in-memory stream, no entry in a roster and no slot taken; and at no moment on the way does a
 roster count what is not there, or not count what is.
 
-How: a scenario is run again and again. An instrument counts the steps that its tasks take, and in the n-th
-run the cancellation comes right after the n-th step, when the task has just gone to wait. The first run that
-ends before its turn has come was not cancelled at all, and is the last. The order in which trio runs tasks is
-random, so that two calls need not see the same orders.
+How: a scenario is run again and again, the first time without any cancellation. From then on an instrument
+counts the steps that its tasks take, and in the n-th run the cancellation comes right after the n-th step,
+when the task has just gone to wait. The first run that ends before its turn has come is the last. The order
+in which trio runs tasks is random, so that two calls need not see the same orders.
 """
 
 from __future__ import annotations
@@ -34,6 +34,9 @@ Scenario: TypeAlias = Callable[[], Awaitable[object]]
 
 #: Several times what a server and a few clients need.
 MAX_CHECKPOINTS: Final = 2_000
+#: Of one run: what takes longer waits for something that will not come.
+TIMEOUT: Final = 60.0
+_NEVER: Final = -1
 
 
 async def cancel_at_every_checkpoint(
@@ -42,6 +45,7 @@ async def cancel_at_every_checkpoint(
     whose: Literal["scenario", "handlers"] = "scenario",
     expected: tuple[type[BaseException], ...] = (trio.BrokenResourceError, PeerError),
     max_checkpoints: int = MAX_CHECKPOINTS,
+    timeout: float = TIMEOUT,
 ) -> int:
     """Run `scenario` again and again, cancelled at a later checkpoint each time, until it runs through; look
     after each run what is left.
@@ -56,6 +60,7 @@ async def cancel_at_every_checkpoint(
       expected: what clients may raise because their peer is suddenly gone. Of a run that was not cancelled
         nothing is accepted.
       max_checkpoints: how many it may have.
+      timeout: how many seconds of trio's clock one run may take.
 
     Returns: how many checkpoints there were.
 
@@ -67,9 +72,10 @@ async def cancel_at_every_checkpoint(
     if whose not in ("scenario", "handlers"):
         raise ValueError(f"whose must be 'scenario' or 'handlers', not {whose!r}")
     gc.collect()
-    for number in range(max_checkpoints + 1):
+    await _Run(scenario, _NEVER, whose).run(expected, timeout)
+    for number in range(0 if whose == "scenario" else 1, max_checkpoints + 1):
         run = _Run(scenario, number, whose)
-        await run.run(expected)
+        await run.run(expected, timeout)
         if run.struck is None:
             return run.seen
     raise AssertionError(
@@ -94,19 +100,20 @@ class _Run(trio.abc.Instrument):
         #: Where the cancellation struck.
         self.struck: str | None = None
 
-    async def run(self, expected: tuple[type[BaseException], ...]) -> None:
+    async def run(self, expected: tuple[type[BaseException], ...], timeout: float) -> None:
         try:
-            with no_leaks():
+            with no_leaks(), trio.move_on_after(timeout) as patience:
                 trio.lowlevel.add_instrument(self)
                 try:
                     async with trio.open_nursery() as nursery:
                         nursery.start_soon(self._main)
                 finally:
                     trio.lowlevel.remove_instrument(self)
-            for server in self._servers:
-                check_nothing_left(server)
+            assert not patience.cancelled_caught, f"it did not end within {timeout:g} s"
             if self._inconsistent is not None:
                 raise self._inconsistent
+            for server in self._servers:
+                check_nothing_left(server)
         except AssertionError as error:
             raise AssertionError(f"{self._situation()}: {error}") from (self._error or error)
         if self._error is not None:

@@ -7,8 +7,8 @@
 
 The rules:
 
-1. **The block ends when nothing of the server is left**: the clients that the test left open are closed, the
-   server drains, and `check_nothing_left` looks. If the block raised, the server is cancelled instead, and
+1. **The block ends when nothing of the server is left**: the server drains, the clients that the test left
+   open are closed, and `check_nothing_left` looks. If the block raised, the server is cancelled instead, and
    the error comes out as it is.
 2. **No sockets unless asked for**: the listener is one in memory, so that the clock may be virtual.
 """
@@ -145,11 +145,12 @@ async def open_server(
     recorder = Recorder()
     options["observers"] = [recorder, *options.get("observers", ())]
     failure: Exception | None = None
+    crash: Any = None
     opened: OpenServer | None = None
+    serving = _Serving(handler, where, options)
     try:
         async with trio.open_nursery() as nursery:
-            serving = _Serving(handler, where, options)
-            server = await nursery.start(serving.run)
+            server: StreamServer = await nursery.start(serving.run)
             watch(server)
             opened = OpenServer(server, recorder, where)
             try:
@@ -158,16 +159,17 @@ async def open_server(
                 failure = error
                 nursery.cancel_scope.cancel(reason="triosock: the test failed")
             finally:
+                server.drain(grace=grace)  # before the clients go, so that the report counts their handlers
                 await opened.close_clients()
-            server.drain(grace=grace)
     except BaseExceptionGroup as group:
-        if failure is None:
-            failure = _plain(group)
+        crash = _plain(group)
     finally:
         if opened is not None:
             opened.report = serving.report
     if failure is not None:
-        raise failure
+        raise failure from (crash or failure.__cause__)
+    if crash is not None:
+        raise crash
     assert opened is not None
     check_nothing_left(opened.server)
 

@@ -16,7 +16,8 @@ from typing import Any
 
 def pytest_configure(config: Any) -> None:
     """Register the fixtures if pytest-trio is there to run them."""
-    if config.pluginmanager.hasplugin("trio"):
+    # Under the first name if it was found by its entry point, under the second if by `-p`.
+    if any(config.pluginmanager.hasplugin(name) for name in ("trio", "pytest_trio.plugin")):
         from . import _fixtures
 
         config.pluginmanager.register(_fixtures, "triosock-fixtures")

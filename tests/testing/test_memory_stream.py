@@ -1,0 +1,129 @@
+"""In-memory streams: trio's own checks first, then what a socket does and those checks do not ask for."""
+
+import pytest
+import trio
+import trio.testing
+
+from triosock.testing import memory_stream_pair
+
+
+async def make_pair():
+    return memory_stream_pair()
+
+
+async def make_clogged_pair():
+    one, other = memory_stream_pair(buffer_size=4)
+    await one.send_all(b"full")
+    await other.send_all(b"full")
+    return one, other
+
+
+async def test_it_is_a_half_closeable_stream_as_trio_checks_it(autojump_clock):
+    await trio.testing.check_half_closeable_stream(make_pair, make_clogged_pair)
+
+
+async def test_a_reset_takes_what_was_not_read():
+    client, server = memory_stream_pair()
+    await client.send_all(b"never read")
+    await server.send_all(b"reply")
+    server.close()
+    with pytest.raises(trio.BrokenResourceError):
+        await client.receive_some()
+    with pytest.raises(trio.BrokenResourceError):
+        await client.send_all(b"x")
+    client.close()
+
+
+async def test_without_unread_input_a_close_is_the_end_of_the_stream_and_the_reply_survives():
+    client, server = memory_stream_pair()
+    await client.send_all(b"read")
+    assert await server.receive_some() == b"read"
+    await server.send_all(b"reply")
+    server.close()
+    assert await client.receive_some() == b"reply"
+    assert await client.receive_some() == b""
+    client.close()
+
+
+async def test_sending_to_a_closed_end_breaks_the_stream_and_costs_the_reply():
+    client, server = memory_stream_pair()
+    await server.send_all(b"reply")
+    server.close()
+    with pytest.raises(trio.BrokenResourceError):
+        await client.send_all(b"too late")
+    with pytest.raises(trio.BrokenResourceError):
+        await client.receive_some()
+    client.close()
+
+
+async def test_abort_resets_even_if_all_was_read():
+    client, server = memory_stream_pair()
+    await server.send_all(b"reply")
+    server.abort()
+    assert client.has_input()
+    with pytest.raises(trio.BrokenResourceError):
+        await client.receive_some()
+    client.close()
+
+
+async def test_has_input_tells_of_bytes_and_of_the_end():
+    client, server = memory_stream_pair()
+    assert not server.has_input()
+    await client.send_all(b"x")
+    assert server.has_input()
+    await server.receive_some()
+    assert not server.has_input()
+    await client.send_eof()
+    assert server.has_input()
+    client.close()
+    server.close()
+
+
+async def test_a_send_waits_for_room_and_a_cancelled_one_has_sent_what_fitted(autojump_clock):
+    client, server = memory_stream_pair(buffer_size=3)
+    with trio.move_on_after(1) as scope:
+        await client.send_all(b"abcdef")
+    assert scope.cancelled_caught
+    assert await server.receive_some() == b"abc"
+    client.close()
+    server.close()
+
+
+async def test_a_cancelled_receive_loses_nothing():
+    client, server = memory_stream_pair()
+    await client.send_all(b"kept")
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await server.receive_some()
+    assert await server.receive_some() == b"kept"
+    client.close()
+    server.close()
+
+
+async def test_receive_some_takes_no_more_than_asked_for():
+    client, server = memory_stream_pair()
+    await client.send_all(b"abc")
+    assert [await server.receive_some(2), await server.receive_some(2)] == [b"ab", b"c"]
+    client.close()
+    server.close()
+
+
+def test_an_end_that_nobody_closed_is_a_resource_warning():
+    client, server = memory_stream_pair()
+    client.close()
+    with pytest.warns(ResourceWarning, match="unclosed <MemoryStream server>"):
+        del server
+
+
+@pytest.mark.parametrize(("size", "error"), [(0, ValueError), (True, TypeError), (1.5, TypeError)])
+def test_a_wrong_buffer_size_is_named(size, error):
+    with pytest.raises(error, match="buffer_size must be an int from 1 on"):
+        memory_stream_pair(buffer_size=size)
+
+
+async def test_a_str_is_no_data():
+    client, server = memory_stream_pair()
+    with pytest.raises(TypeError, match="encode"):
+        await client.send_all("text")
+    client.close()
+    server.close()
