@@ -24,10 +24,18 @@ from time import monotonic as _monotonic
 from .base import BaseServer
 from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .handlers import _SocketWriter as _SocketWriter
+from .install import install as install
+from .interrupt import RequestCut as RequestCut
 from .mixins import ThreadingMixIn, ThreadingTCPServer, ThreadingUDPServer
 from .mixins import _NoThreads as _NoThreads
 from .mixins import _Threads as _Threads
+from .policy import Policy as Policy
+from .policy import drain as drain
+from .policy import run as run
+from .policy import statistics as statistics
 from .servers import TCPServer, UDPServer
+from .serving import CompatServer as CompatServer
+from .serving import serve as serve
 
 __version__ = "0.4"
 
@@ -71,6 +79,7 @@ if hasattr(socket, "AF_UNIX"):
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
-for _name in (*__all__, "_SocketWriter", "_Threads", "_NoThreads"):
+_EXTRAS = ("CompatServer", "Policy", "RequestCut", "drain", "install", "run", "serve", "statistics")
+for _name in (*__all__, *_EXTRAS, "_SocketWriter", "_Threads", "_NoThreads"):
     globals()[_name].__module__ = __name__
 del _name

@@ -20,7 +20,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import wait
+from . import records, wait
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -175,7 +175,14 @@ class BaseServer:
 
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make the handler, which does all its work in its constructor."""
-        self.RequestHandlerClass(request, client_address, self)
+        book = records.book_of(self)
+        place = book.enter(request, client_address)
+        try:
+            self.RequestHandlerClass(request, client_address, self)
+        except BaseException as error:
+            records.leave(book, place, error)
+            raise
+        records.leave(book, place, None)
 
     def shutdown_request(self, request: Any) -> None:
         """End a request: `close_request()`."""

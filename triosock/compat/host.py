@@ -142,6 +142,14 @@ def host_for(server: object) -> Host | None:
     return _chosen.get(id(server))
 
 
+def choose(server: object, host: Host | None) -> None:
+    """Have this server's waits go to `host`, until it is chosen to be None."""
+    if host is None:
+        _chosen.pop(id(server), None)
+    else:
+        _chosen[id(server)] = host
+
+
 def _start() -> _Helper:
     born: SimpleQueue[_Birth | BaseException] = SimpleQueue()
     thread = threading.Thread(target=_main, args=(born,), name=THREAD_NAME, daemon=True)

@@ -24,12 +24,15 @@ from __future__ import annotations
 import errno
 import os
 import selectors
+import socket
 import threading
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from . import host as hosts
+from .alarm import Alarm, open_child_ends
+from .records import book_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -46,6 +49,10 @@ LINGER = 0.001
 #: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
 #: (at most the interval).
 PAUSE = 0.1
+
+#: How many datagrams a drain takes from the kernel's buffer at most.
+DATAGRAMS_IN_DRAIN = 1000
+
 _PAUSE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
 #: The calls of `serve_forever()` that are running, by the id of their server, which is alive as long as they
@@ -61,7 +68,9 @@ class Waiting:
         self.server = server
         self.draining = False
         self.exhausted = False
+        self.book = book_of(server)
         self._selector = selector
+        self._left = 0
         self._thread = threading.get_ident()
         self._pid = os.getpid()
 
@@ -74,25 +83,65 @@ class Waiting:
             raise
         with _servings_lock:
             _servings.setdefault(id(self.server), []).append(self)
+        self.book.wakers.append(self.wake)
+        try:
+            self.book.hold()
+        except BaseException as error:
+            self._leave()
+            self._selector.__exit__(type(error), error, error.__traceback__)
+            raise
+        if self.book.drain is not None:
+            self.drain()  # begun while this thread was on its way here
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        if self.draining:
+            self._close_listener()
+        self._leave()
+        self.close()
+        self._selector.__exit__(kind, error, traceback)
+        if self.is_here():
+            self.book.poke()
+            self.book.release()
+
+    def _leave(self) -> None:
+        self.book.wakers.remove(self.wake)
         with _servings_lock:
             others = _servings[id(self.server)]
             others.remove(self)
             if not others:
                 del _servings[id(self.server)]
-        self.close()
-        self._selector.__exit__(kind, error, traceback)
 
     def wait(self, interval: float | None) -> bool:
         """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
+        if self.draining:
+            return self._next_in_queue()
         return bool(self._selector.select(interval))
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one. From any thread."""
+
+    def drain(self) -> None:
+        """Have the loop take what the kernel has accepted already, close the listener, and end. From any
+        thread.
+        """
+        # As many as fit in the kernel's queue (listen(2) adds one); datagrams have no such number.
+        stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
+        self._left = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
+        self.draining = True
+        self.wake()
+
+    def _next_in_queue(self) -> bool:
+        self._left -= 1
+        return self._left >= 0 and bool(self._selector.select(0))
+
+    def _close_listener(self) -> None:
+        try:
+            self.server.socket.close()
+        except (AttributeError, OSError):
+            pass  # no socket of this kind, or closed badly: server_close() is theirs
 
     def close(self) -> None:
         """Give back what the waits needed."""
@@ -111,16 +160,17 @@ class PollWait(Waiting):
 
     def __init__(self, server: BaseServer, selector: Any) -> None:
         super().__init__(server, selector)
-        self._alarm: _Alarm | None = None
+        self._alarm: Alarm | None = None
         self._woken = False
 
     def wait(self, interval: float | None) -> bool:
+        """As above; also ended by `wake()`."""
         if interval is not None and interval <= 0:
             return bool(self._selector.select(interval))
         if self.draining:
-            return self._select(0)
+            return self._next_in_queue()
         if self._alarm is None:
-            self._alarm = _Alarm(self._selector)
+            self._alarm = Alarm(self._selector)
         # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
         # one of them sees.
         if self._woken:
@@ -131,14 +181,19 @@ class PollWait(Waiting):
             self.exhausted = False
             self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
             return False
+        if self.book.is_full:
+            self._alarm.wait_alone(interval)
+            return False
         return self._select(interval)
 
     def wake(self) -> None:
+        """End the wait that is going on, or the next one."""
         self._woken = True
         if self._alarm is not None and self.is_here():
             self._alarm.ring()
 
     def close(self) -> None:
+        """Give back the alarm."""
         if self._alarm is not None:
             self._alarm.close()
 
@@ -164,7 +219,7 @@ class ForkingWait(PollWait):
             return super()._select(interval)
         if super()._select(LINGER):
             return True
-        ends = _open_child_ends(unseen)
+        ends = open_child_ends(unseen)
         try:
             for end in ends:
                 self._selector.register(end, selectors.EVENT_READ)
@@ -190,9 +245,10 @@ class HostWait(PollWait):
         self._alone = False
 
     def wait(self, interval: float | None) -> bool:
+        """As above; also ended by `wake()`."""
         if self._alone or self.draining or (interval is not None and interval <= LINGER):
             return super().wait(interval)
-        if self._lingers and not self.exhausted:
+        if self._lingers and not self.exhausted and not self.book.is_full:
             self._lingers = False
             if self._select(LINGER):
                 self._lingers = True
@@ -206,11 +262,13 @@ class HostWait(PollWait):
         return self._lingers
 
     def wake(self) -> None:
+        """End the wait that is going on, or the next one."""
         super().wake()
         if self._host is not None and self.is_here():
             self._host.soon(self._cancel)
 
     def close(self) -> None:
+        """Give back the alarm and the host."""
         super().close()
         if self._host is not None:
             hosts.give_back(self._host)
@@ -237,7 +295,7 @@ class HostWait(PollWait):
         if self.exhausted:
             self.exhausted = False
             interval = PAUSE if interval is None else min(interval, PAUSE)
-        else:
+        elif not self.book.is_full:
             fd = self._fd()
         try:
             return host.run(scope, self._readable, scope, fd, interval)
@@ -269,61 +327,6 @@ class HostWait(PollWait):
 
     def _fd(self) -> int:
         return next(int(key.fd) for key in self._selector.get_map().values() if key.fileobj is self.server)
-
-
-class _Alarm:
-    """A descriptor in a selector that any thread can make readable."""
-
-    def __init__(self, selector: Any) -> None:
-        self._selector = selector
-        try:
-            if hasattr(os, "eventfd"):
-                self._fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
-            else:
-                self._fds = list(os.pipe())
-                os.set_blocking(self._fds[0], False)
-        except OSError:
-            # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
-            self._fds = []
-        else:
-            selector.register(self._fds[0], selectors.EVENT_READ)
-
-    def ring(self) -> None:
-        if self._fds:
-            try:
-                os.write(self._fds[-1], (1).to_bytes(8, "little"))
-            except OSError:
-                pass  # the loop has just ended, or it rings already
-
-    def silence(self) -> None:
-        if self._fds:
-            try:
-                os.read(self._fds[0], 4096)
-            except BlockingIOError:
-                pass
-
-    def wait_alone(self, seconds: float) -> None:
-        with type(self._selector)() as selector:
-            if self._fds:
-                selector.register(self._fds[0], selectors.EVENT_READ)
-            selector.select(seconds)
-
-    def close(self) -> None:
-        fds, self._fds = self._fds, []
-        for fd in fds:
-            os.close(fd)
-
-
-def _open_child_ends(children: set[int]) -> dict[int, int]:
-    """Return, for each child for which there can be one, a descriptor that is readable when it has ended."""
-    ends = {}
-    if hasattr(os, "pidfd_open"):
-        for child in children:
-            try:
-                ends[os.pidfd_open(child)] = child
-            except OSError:
-                pass  # reaped already, or no descriptors left: the next interval will see
-    return ends
 
 
 def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:

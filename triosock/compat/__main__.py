@@ -1,0 +1,47 @@
+"""python -m triosock.compat SCRIPT [ARGS...] | -m MODULE [ARGS...]: run a program with triosock.compat as its
+socketserver.
+"""
+
+from __future__ import annotations
+
+import os
+import runpy
+import sys
+
+from triosock import compat
+
+USAGE = """usage: python -m triosock.compat SCRIPT [ARGS...]
+       python -m triosock.compat -m MODULE [ARGS...]
+
+Runs the program as `python SCRIPT` or `python -m MODULE` would, with triosock.compat in the place of
+socketserver.
+"""
+
+
+def main() -> None:
+    """Run the program that the command line names."""
+    arguments = sys.argv[1:]
+    if arguments[:1] in (["-h"], ["--help"]):
+        print(USAGE, end="")
+        return
+    module = arguments[:1] == ["-m"]
+    if module:
+        del arguments[0]
+    if not arguments or arguments[0].startswith("-"):
+        sys.exit(USAGE)
+    compat.install()
+    sys.argv[:] = arguments
+    # As Python does: a script's own folder comes first, or the current one for a module. It is there already
+    # for a module, as this file was run as one.
+    if module:
+        runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
+        return
+    if not os.path.exists(arguments[0]):
+        sys.exit(f"{sys.executable}: can't open file {arguments[0]!r}")
+    if not sys.flags.safe_path if hasattr(sys.flags, "safe_path") else True:
+        sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,205 @@
+"""The drain of a compat server: `triosock._core.drain.Farewell` does it, and this tells it who is still
+there.
+
+Rules of this file:
+
+1. The loops that serve are told to take what the kernel has accepted, close the listener and end; nothing of
+   theirs runs here.
+2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
+3. **A report does not wait for what cannot be ended.** Who is still there `PATIENCE` seconds after the cut is
+   stuck outside its socket, or keeps catching the exception: it is counted and described, and left behind.
+4. The caller's own request, if a handler drains its own server, is not waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING, cast
+
+import attrs
+import trio
+
+from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
+from triosock._core.drain import NEWCOMER_GRACE, Farewell
+from triosock._core.events import DrainFinished, DrainStarted
+from triosock._core.roster import Entry, Roster, Tally
+
+from . import wait
+from .alarm import open_child_ends
+
+if TYPE_CHECKING:
+    from triosock._core.address import Address
+
+    from .base import BaseServer
+    from .records import Book, Request
+
+#: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
+PATIENCE = 1.0
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class Child(Entry):
+    """A child process of a forking server. It cannot be told that it is idle, and is terminated, not cut."""
+
+    pid: int
+
+    @property
+    def peer(self) -> Address:
+        """Which process it is."""
+        return MemoryAddress(f"child process {self.pid}")
+
+    def interrupt(self, cause: Cause) -> None:
+        """Nothing: it cannot be told."""
+
+    def cut(self, cause: Cause) -> None:
+        """Terminate it."""
+        self.cause = self.cause or cause
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+
+    def stack(self) -> tuple[str, ...]:
+        """Nothing that could be seen from here."""
+        return ()
+
+
+class Ending:
+    """One drain of one server; lives in the trio thread. Stands in for the roster that a Farewell sees
+    out.
+    """
+
+    def __init__(self, server: BaseServer, book: Book, scope: DrainScope, besides: int | None = None) -> None:
+        self._server = server
+        self._book = book
+        self._scope = scope
+        self._besides = besides
+        self._children: dict[int, Child] = {}
+        self._changed = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self.farewell: Farewell | None = None
+
+    # What a Farewell asks
+
+    @property
+    def tally(self) -> Tally:
+        """What the server has counted."""
+        return self._book.roster.tally
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return who is here now, without the caller's own request."""
+        book = self._book
+        with book.lock:
+            requests = cast("tuple[Request, ...]", book.roster.entries())
+        others = (one for one in requests if one.thread != self._besides)
+        return (*others, *self._children.values())
+
+    async def wait_empty(self) -> None:
+        """Return when nobody is here, or `PATIENCE` after the cut. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while not self._is_empty():
+            self._changed = trio.Event()
+            # Anew each time, as the deadline can be tightened meanwhile.
+            with trio.CancelScope(deadline=self._scope.deadline + PATIENCE) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught:
+                return
+
+    def _is_empty(self) -> bool:
+        book = self._book
+        if wait.servings_of(self._server) or self._children:
+            return False
+        with book.lock:
+            own = book.live.get(self._besides) if self._besides is not None else None
+            expected = len(book.expected) - (own is not None and id(own.request) in book.expected)
+            return not expected and len(book.live) == (own is not None)
+
+    def poke(self) -> None:
+        """Have `wait_empty()` look again."""
+        self._changed.set()
+
+    # The drain
+
+    async def see_out(self) -> DrainReport:
+        """Drain; return how it went. The scope is draining already, and the book is supervised."""
+        book = self._book
+        now = trio.current_time()
+        entries = self.entries()
+        idle = sum(entry.is_idle for entry in entries)
+        grace = self._scope.deadline - now
+        self.farewell = Farewell(cast("Roster", self), self._scope)
+        book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
+        book.on_leave = self.poke
+        try:
+            async with trio.open_nursery() as self._nursery:
+                book.on_newcomer = self._greet
+                self._watch_children()
+                for serving in wait.servings_of(self._server):
+                    serving.drain()
+                await self.farewell.see_out()
+                self._count_stuck()
+                self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
+        finally:
+            book.on_newcomer = book.on_leave = None
+        report = self.farewell.report()
+        fields = ("finished", "failed", "cancelled", "refused", "duration")
+        book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
+        return report
+
+    async def wait_all_left(self) -> None:
+        """Return when nobody is left at all, however long that takes. A checkpoint."""
+        self._book.on_leave = self.poke
+        try:
+            await trio.lowlevel.checkpoint()
+            while not self._is_empty():
+                self._changed = trio.Event()
+                await self._changed.wait()
+        finally:
+            self._book.on_leave = None
+
+    def _greet(self, entry: Request) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._mind_newcomer, entry)
+
+    async def _mind_newcomer(self, entry: Request) -> None:
+        await trio.sleep(NEWCOMER_GRACE)
+        entry.newcomer = False
+        entry.interrupt(Cause.DRAIN)
+
+    def _count_stuck(self) -> None:
+        with self._book.lock:
+            for entry in self._book.roster.entries():
+                request = cast("Request", entry)
+                if request.thread != self._besides and not request.reported:
+                    request.reported = True
+                    self.tally.ended[request.cause or Cause.DRAIN] += 1
+
+    # Child processes
+
+    def _watch_children(self) -> None:
+        assert self._nursery is not None
+        if sys.platform == "win32":
+            return
+        pids: set[int] = set(getattr(self._server, "active_children", None) or ())
+        for end, pid in open_child_ends(pids).items():
+            self._children[pid] = Child(accepted=trio.current_time(), pid=pid)
+            self._nursery.start_soon(self._wait_child, end, pid)
+
+    async def _wait_child(self, end: int, pid: int) -> None:
+        # Only watched: reaping is collect_children()'s business, in the thread that calls server_close().
+        try:
+            await trio.lowlevel.wait_readable(end)
+        finally:
+            os.close(end)
+        child = self._children.pop(pid)
+        self.tally.ended[child.cause or Cause.FINISHED] += 1
+        self.poke()
+
+
+def scope_for(book: Book, grace: float | None = None) -> DrainScope:
+    """Return the scope of a server's drain, with the grace given, the policy's, or the default."""
+    if grace is None:
+        grace = Timeouts().grace if book.policy is None else book.policy.grace
+    return DrainScope(grace=grace)

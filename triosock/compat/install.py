@@ -1,0 +1,54 @@
+"""Running programs that import `socketserver`, unedited.
+
+Rules of this file:
+
+1. **In place before the first user of it, or an error.** A module that was imported earlier has the standard
+   library's classes as its bases, and half of a program on each of two modules is worse than none.
+2. Nothing else is touched: `sys.modules["socketserver"]` is all there is to install.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from types import ModuleType
+
+_NAME = "socketserver"
+
+
+def install() -> None:
+    """Have every `import socketserver` from now on mean `triosock.compat`. May be called again.
+
+    Raises: RuntimeError, naming them, if there are modules already that use the standard library's;
+    `http.server` and `xmlrpc.server` are such modules once they are imported.
+    """
+    compat = sys.modules[__name__.rpartition(".")[0]]
+    present = sys.modules.get(_NAME)
+    if present is compat:
+        return
+    users = [] if present is None else _users_of(present)
+    if users:
+        raise RuntimeError(
+            f"install() is too late: {', '.join(users)} already uses the standard library's socketserver. "
+            "Call it before the first import of socketserver, http.server, xmlrpc.server and what is built on "
+            "them, or run the program with: python -m triosock.compat"
+        )
+    sys.modules[_NAME] = compat
+
+
+def _users_of(present: ModuleType) -> list[str]:
+    """Return the names of the modules that hold the module, or a class that is or inherits from one of its
+    own.
+    """
+    theirs = {
+        value for value in vars(present).values() if inspect.isclass(value) and value.__module__ == _NAME
+    }
+    return sorted(
+        name
+        for name, module in list(sys.modules.items())
+        if module is not present
+        and any(
+            value is present or (isinstance(value, type) and not theirs.isdisjoint(value.__mro__))
+            for value in list(vars(module).values())
+        )
+    )

@@ -1,0 +1,75 @@
+"""The one task that looks after a server with a `Policy`: it cuts the requests whose time is over.
+
+It runs as long as the server is served or a request of it is handled, in the host's trio run, and costs the
+requests nothing: all of them have the same time, so the next deadline is that of the oldest; and one that
+begins later cannot be due before the task looks again.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from triosock import Cause
+
+from . import host as hosts
+
+if TYPE_CHECKING:
+    from .records import Book
+
+
+@attrs.define(eq=False)
+class Oversight:
+    """A book that is being looked after. `Book.hold()` and `Book.release()` make and end it."""
+
+    book: Book
+    host: hosts.Host
+    #: Whether the host was borrowed for this, or somebody else supervises the book in it.
+    own: bool
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+    def end(self) -> None:
+        """Stop looking; the host is given back."""
+        self.host.soon(self.scope.cancel)
+        if self.own:
+            self.book.unsupervise(self.host)
+            hosts.give_back(self.host)
+
+
+def begin(book: Book, request_timeout: float) -> Oversight:
+    """Look after a book, in the trio run that supervises it already, or in this process's host.
+
+    Raises: RuntimeError if there can be no host, or if this is a trio thread.
+    """
+    host = book.host
+    oversight = Oversight(book, host or hosts.borrow(), own=host is None)
+    try:
+        oversight.host.run(trio.CancelScope(), _start, oversight, request_timeout)
+    except BaseException:
+        oversight.end()
+        raise
+    return oversight
+
+
+async def _start(oversight: Oversight, request_timeout: float) -> None:
+    if oversight.own:
+        oversight.book.supervise(oversight.host)
+    if request_timeout != math.inf:
+        trio.lowlevel.spawn_system_task(_look, oversight, request_timeout, name="triosock.compat overseer")
+
+
+async def _look(oversight: Oversight, request_timeout: float) -> None:
+    with oversight.scope:
+        while True:
+            now = trio.current_time()
+            due = now + request_timeout
+            for entry in oversight.book.roster.entries():
+                end = entry.accepted + request_timeout
+                if end <= now:
+                    entry.cut(Cause.REQUEST)
+                else:
+                    due = min(due, end)
+            await trio.sleep_until(due)

@@ -1,0 +1,207 @@
+"""`await compat.serve(server)`: a server in a trio program, beside native ones.
+
+    caller's trio run ── serve() ── the loop: server.serve_forever() in a thread, whose waits come back here
+                                └── handlers, in whatever threads the server gives them
+
+Rules of this file: when `serve()` returns or raises, the loop's thread and the handlers have ended and the
+server is closed, whichever way it ended. A handler that cannot be ended from outside is waited for: see
+`docs/discussion/compat.md`.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, final
+
+import trio
+
+from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
+from triosock._core.events import Emitter, ServerClosed, ServerStarted
+
+from . import host as hosts
+from . import policy, wait
+from .ending import Ending, scope_for
+from .records import Request, address_of_listener, book_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .base import BaseServer
+
+
+async def serve(
+    server: BaseServer,
+    *,
+    poll_interval: float | None = 0.5,
+    grace: float | None = None,
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[CompatServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Run `server.serve_forever(poll_interval)` in this trio program until it is drained, shut down or
+    cancelled.
+
+    Its hooks run in a thread of their own, its waits in this trio run. It belongs to the `DrainScope` around.
+
+    Args:
+      server: bound and active, as its constructor leaves it. It is closed (`server_close()`) at the end.
+      grace: seconds that a drain gives to requests in progress; None for the policy's, or 15.
+      observers: who is told what happens, besides those of the policy.
+      name: what events and reports call it; None for its class's name.
+
+    Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
+    server.
+
+    Raises: what `serve_forever()` raises.
+
+    Cancellation: nothing more is accepted, the handlers get `RequestCut`, and are waited for. Drain: as
+    `compat.drain`.
+    """
+    return await CompatServer(server, poll_interval, grace, observers, name)._serve(task_status)
+
+
+@final
+class CompatServer:
+    """A compat server that runs in a trio program; the same methods as `triosock.StreamServer`."""
+
+    def __init__(
+        self,
+        server: BaseServer,
+        poll_interval: float | None,
+        grace: float | None,
+        observers: Iterable[Observer],
+        name: str | None,
+    ) -> None:
+        self._server = server
+        self._interval = poll_interval
+        self._book = book_of(server)
+        self._scope = scope_for(self._book, grace)
+        self._scope._on_drain = self._on_drain
+        asked = () if self._book.policy is None else self._book.policy.observers
+        if name is not None:
+            self._book.name = name
+        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
+        self._told = trio.Event()
+        self._closed = trio.Event()
+        self._loop_ended = trio.Event()
+        self._ending: Ending | None = None
+        self._error: BaseException | None = None
+        self._report = DrainReport(drained=False)
+        self._addresses = (address_of_listener(server),)
+
+    @property
+    def name(self) -> str:
+        """What events and reports call it."""
+        return self._book.name
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens."""
+        return self._addresses
+
+    @property
+    def observers(self) -> Emitter:
+        """Those who are told what happens."""
+        return self._emitter
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._scope.draining
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell the server to drain; `wait_closed()` waits. Told again, it can only tighten."""
+        self._scope.drain(grace=grace)
+
+    async def wait_closed(self) -> DrainReport:
+        """Return when nothing of the server is left, and how it ended. A checkpoint."""
+        await self._closed.wait()
+        return self._report
+
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot."""
+        return policy.statistics(self._server)
+
+    # The life
+
+    def _on_drain(self) -> None:
+        self._told.set()
+        if self._ending is not None and self._ending.farewell is not None:
+            self._ending.farewell.tighten()
+
+    async def _serve(self, task_status: trio.TaskStatus[CompatServer]) -> DrainReport:
+        host = hosts.Host(trio.lowlevel.current_trio_token())
+        book = self._book
+        if book.host is not None:
+            raise RuntimeError("this server is being served already, or drained: serve() needs it for itself")
+        before, book.emitter = book.emitter, self._emitter
+        hosts.choose(self._server, host)
+        book.supervise(host)
+        try:
+            with self._scope:
+                await self._live(task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._close()
+            book.unsupervise(host)
+            hosts.choose(self._server, None)
+            book.drain = None
+            book.emitter = before
+            self._emitter.emit(ServerClosed)
+            self._scope._record(self.name, self._report)
+            self._closed.set()
+        if self._error is not None:
+            raise self._error
+        return self._report
+
+    async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
+        async with trio.open_nursery() as nursery:
+            self._emitter.emit(ServerStarted, addresses=self._addresses)
+            nursery.start_soon(self._loop)
+            task_status.started(self)
+            try:
+                await self._told.wait()
+                if self._error is None:
+                    await self._drain()
+            finally:
+                if not self._report.drained:
+                    self._cut_all()
+
+    async def _loop(self) -> None:
+        """Have the server serve, in a thread of its own."""
+        try:
+            await trio.to_thread.run_sync(
+                self._server.serve_forever, self._interval, limiter=trio.CapacityLimiter(1)
+            )
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._error = error  # not through the nursery, which would put a group around it
+        finally:
+            self._loop_ended.set()
+            self._told.set()
+
+    async def _drain(self) -> None:
+        # shutdown() by somebody else leads here too: whoever is still busy gets the same grace.
+        self._book.drain = policy.Drain(self._scope)
+        if not self._scope.draining:
+            self._scope.drain()
+        self._ending = Ending(self._server, self._book, self._scope)
+        self._report = await self._ending.see_out()
+
+    def _cut_all(self) -> None:
+        def cut(entry: Request) -> None:
+            entry.cut(Cause.PARENT)
+
+        # In this order: who comes after the look at the entries is told by the book.
+        self._book.on_newcomer = cut
+        vars(self._server)["_BaseServer__shutdown_request"] = True
+        for serving in wait.servings_of(self._server):
+            serving.wake()
+        for entry in Ending(self._server, self._book, self._scope).entries():
+            entry.cut(Cause.PARENT)
+
+    async def _close(self) -> None:
+        """Wait for everybody who is left, then close the server: after that nothing of it is there."""
+        await Ending(self._server, self._book, self._scope).wait_all_left()
+        self._book.on_newcomer = None
+        await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))
