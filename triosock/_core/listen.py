@@ -13,17 +13,16 @@ Rules of this file:
 from __future__ import annotations
 
 import abc
-import errno
 import os
 import socket
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, final
 
 import trio
 
-from .address import Address, MemoryAddress, check_port, from_sockaddr
-from .errors import AddressUnavailable
+from .address import Address, MemoryAddress, from_sockaddr
+from .ports import open_on_one_port, set_common_options
 
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
 Accepted: TypeAlias = socket.socket | trio.abc.Stream
@@ -35,7 +34,6 @@ PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
 #: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
 DEFAULT_BACKLOG: Final = 65_535
 _FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
-_PORT_TRIES: Final = 16
 
 
 class Listener(trio.abc.Listener[trio.abc.Stream]):
@@ -177,6 +175,7 @@ class _ForeignListener(Listener):
         self._inner = inner
         self._accepted: trio.abc.Stream | None = None
         self._closed = False
+        self._wait: trio.CancelScope | None = None
         self._address = MemoryAddress(type(inner).__name__)
 
     @property
@@ -186,10 +185,16 @@ class _ForeignListener(Listener):
     async def wait_ready(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this listener is closed")
-        if self._accepted is None:
-            self._accepted = await self._inner.accept()
-        else:
+        if self._accepted is not None:
             await trio.lowlevel.checkpoint()
+            return
+        try:
+            with trio.CancelScope() as self._wait:
+                self._accepted = await self._inner.accept()
+        finally:
+            self._wait = None
+        if self._closed and self._accepted is None:
+            raise trio.ClosedResourceError("this listener was closed")
 
     def accept_nowait(self) -> tuple[trio.abc.Stream, None]:
         if self._accepted is None:
@@ -202,7 +207,10 @@ class _ForeignListener(Listener):
         return self._closed
 
     def close(self) -> None:
+        # The rest has to wait for `aclose`, for that is asynchronous in a listener that is not ours.
         self._closed = True
+        if self._wait is not None:
+            self._wait.cancel()
 
     async def aclose(self) -> None:
         self.close()
@@ -238,21 +246,12 @@ async def open_tcp_listeners(
 
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
-    check_port(port)
-    if host is not None and not isinstance(host, (str, bytes)):
-        raise TypeError(f"host must be a str, bytes or None, not {host!r}")
     length = check_backlog(backlog)
-    addresses = await _resolve(port, host)
-    # With port 0 the first socket finds a free port that may be taken in the other family, by somebody else:
-    # then another is tried, a bounded number of times. With a port that was asked for, the first failure is
-    # the answer.
-    for attempt in range(_PORT_TRIES):
-        try:
-            return _open_all(addresses, length, reuse_port)
-        except AddressUnavailable as error:
-            if port != 0 or error.errno != errno.EADDRINUSE or attempt == _PORT_TRIES - 1:
-                raise
-    raise AssertionError("unreachable")
+
+    def bind(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
+        return _bind(family, sockaddr, length, reuse_port)
+
+    return [SocketListener(sock) for sock in await open_on_one_port(port, host, socket.SOCK_STREAM, bind)]
 
 
 def check_backlog(backlog: object) -> int:
@@ -268,71 +267,19 @@ def check_backlog(backlog: object) -> int:
     return min(backlog, DEFAULT_BACKLOG)
 
 
-async def _resolve(port: int, host: str | bytes | None) -> list[tuple[int, tuple[Any, ...]]]:
-    # Each address once: getaddrinfo may name one several times ("localhost" in some hosts files).
-    found = await trio.socket.getaddrinfo(
-        host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
-    )
-    return list({(int(family), sockaddr): None for family, _, _, _, sockaddr in found})
-
-
-def _open_all(
-    addresses: Sequence[tuple[int, tuple[Any, ...]]], backlog: int, reuse_port: bool
-) -> list[SocketListener]:
-    opened: list[SocketListener] = []
-    unsupported: OSError | None = None
-    port = 0
-    try:
-        for family, sockaddr in addresses:
-            wanted = (sockaddr[0], sockaddr[1] or port, *sockaddr[2:])
-            try:
-                sock = _open_one(family, wanted, backlog, reuse_port)
-            except OSError as error:
-                # A kernel without IPv6 still resolves "::"; the other family is then all there is.
-                if error.errno not in (errno.EAFNOSUPPORT, errno.EADDRNOTAVAIL) or len(addresses) == 1:
-                    raise _explain(error, f"tcp port {wanted[1]} of {wanted[0]}") from error
-                unsupported = error
-                continue
-            opened.append(SocketListener(sock))
-            port = sock.getsockname()[1]
-        if not opened:
-            assert unsupported is not None
-            raise _explain(unsupported, "tcp") from unsupported
-    except BaseException:
-        for listener in opened:
-            listener.close()
-        raise
-    return opened
-
-
-def _open_one(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
+def _bind(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":
             # On Windows the same option would let anybody take the port over; trio's opener says the same.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if reuse_port:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
-        if family == socket.AF_INET6:
-            sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        set_common_options(sock, reuse_port=reuse_port)
         sock.bind(sockaddr)
         sock.listen(backlog)
     except BaseException:
         sock.close()
         raise
     return sock
-
-
-_ADVICE: Final = {
-    errno.EADDRINUSE: "somebody listens there already: stop them, or take another port (0 is any free one)",
-    errno.EADDRNOTAVAIL: "the address is not one of this machine",
-    errno.EACCES: "not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket handed down",
-}
-
-
-def _explain(error: OSError, where: str) -> AddressUnavailable:
-    advice = _ADVICE.get(error.errno or 0, error.strerror or str(error))
-    return AddressUnavailable(error.errno, f"cannot listen on {where}: {advice}")
 
 
 # Socket activation
