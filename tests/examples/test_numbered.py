@@ -1,0 +1,321 @@
+"""Each numbered example as a process of its own, against real clients: it does what its docstring says."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import shutil
+import signal
+import socket
+import ssl
+import stat
+import struct
+import subprocess
+
+import pytest
+import trio
+import trustme
+
+from tests.programs import PATIENCE, dial, running, tool
+
+needs_nc = pytest.mark.skipif(not shutil.which("nc"), reason="nc is not installed")
+needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
+needs_openssl = pytest.mark.skipif(not shutil.which("openssl"), reason="openssl is not installed")
+
+
+def refused(port: int) -> bool:
+    with socket.socket() as sock:
+        return sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+# 01
+
+
+def test_echo_sends_lines_back_and_a_signal_ends_it_with_its_idle_client():
+    with running("examples/01_echo.py", 0) as program, dial(program.port("echo")) as client:
+        client.say(b"hello\nagain\n")
+        assert client.line() == b"hello\n"
+        assert client.line() == b"again\n"
+        program.signal(signal.SIGINT)
+        assert client.rest() == b""
+        assert program.wait() == 0
+        assert "1 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+
+
+# 02
+
+
+@needs_nc
+def test_greeter_greets_whoever_tells_a_name():
+    with running("examples/02_greeter.py", 0, 60) as program:
+        answer = tool("nc", "localhost", program.port("greeter"), stdin=b"Ada\n")
+        assert answer == b"What is your name?\nHello, Ada!\n"
+        assert program.stop() == 0
+
+
+def test_greeter_says_goodbye_to_the_silent_and_cuts_the_slow():
+    with running("examples/02_greeter.py", 0, 0.3) as program:
+        with dial(program.port("greeter")) as silent, dial(program.port("greeter")) as slow:
+            slow.say(b"Bo")
+            assert silent.rest() == b"What is your name?\nNobody there? Goodbye.\n"
+            assert slow.rest() == b"What is your name?\n"
+        program.wait_for(r"closed after \S+ s: request,")
+        assert program.stop() == 0
+
+
+# 03
+
+
+@needs_nc
+def test_lines_is_a_store_that_all_connections_share():
+    with running("examples/03_lines.py", 0) as program, dial(program.port("store")) as other:
+        asked = b"set colour light blue\nget colour\nget size\nkeys\nnonsense\nquit\n"
+        assert tool("nc", "localhost", program.port("store"), stdin=asked).splitlines() == [
+            b"ok",
+            b"light blue",
+            b"error: no such key: size",
+            b"colour",
+            b"error: say: set KEY VALUE, get KEY, keys, or quit",
+        ]
+        other.say(b"get colour\nquit\n")
+        assert other.rest() == b"light blue\n"
+        assert program.stop() == 0
+
+
+def test_an_endless_line_costs_its_own_connection_only():
+    with running("examples/03_lines.py", 0) as program, dial(program.port("store")) as good:
+        with dial(program.port("store")) as bad:
+            bad.say(b"x" * 2000)
+            assert bad.rest() == b""
+        good.say(b"keys\nquit\n")
+        assert good.rest() == b"\n"
+        assert program.stop() == 0
+
+
+# 04
+
+
+def test_chat_brings_what_one_says_to_all():
+    with running("examples/04_chat.py", 0) as program, dial(program.port("chat")) as ada:
+        assert ada.line() == b"* 1 is here, 1 in all\n"
+        with dial(program.port("chat")) as bob:
+            assert bob.line() == ada.line() == b"* 2 is here, 2 in all\n"
+            bob.say(b"hello\n")
+            assert ada.line() == bob.line() == b"2: hello\n"
+        assert ada.line() == b"* 2 has left\n"
+        program.signal()
+        assert ada.rest() == b""
+        assert program.wait() == 0
+
+
+# 05
+
+
+def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
+    with running("examples/05_deploy.py", 0) as program:
+        port = program.port()
+        assert int(program.wait_for(r"process (\d+)")[1]) == program.process.pid
+        with dial(port) as busy, dial(port) as idle:
+            idle.say(b"?\n")
+            assert idle.line() == b"error: say: put SIZE\n"
+            busy.say(b"put 10\n12345")
+            assert busy.line() == b"go on\n"
+            program.signal()
+            assert idle.rest() == b""  # the listeners are closed before anybody is sent home
+            assert refused(port)
+            busy.say(b"67890")
+            assert busy.rest() == b"sha256 " + hashlib.sha256(b"1234567890").hexdigest().encode() + b"\n"
+        assert program.wait() == 0
+        assert "2 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+        assert "everybody could finish" in program.output
+
+
+def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_was():
+    with running("examples/05_deploy.py", 0, 0.2) as program, dial(program.port()) as stuck:
+        stuck.say(b"put 10\n12345")
+        assert stuck.line() == b"go on\n"
+        program.signal()
+        assert stuck.rest() == b""
+        assert program.wait() == 0
+        assert "0 finished, 0 failed, 1 cancelled, 0 refused" in program.output
+        assert re.search(r"tcp://\S+: reading after \S+ s, at ", program.output)
+        assert "somebody had to be cut off" in program.output
+
+
+def test_the_second_signal_ends_it_at_once():
+    with running("examples/05_deploy.py", 0) as program, dial(program.port()) as stuck:
+        stuck.say(b"put 10\n")
+        assert stuck.line() == b"go on\n"
+        program.signal()
+        program.wait_for("drains: 1 connections")
+        program.signal()
+        assert program.wait() == 128 + signal.SIGTERM
+
+
+# 06
+
+
+def test_control_socket_rules_the_server_beside_it(tmp_path):
+    path = tmp_path / "control.sock"
+    with running("examples/06_control.py", 0, path) as program:
+        port = program.port("echo")
+        program.wait_for("control: listens on")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with dial(path) as control, dial(port) as client:
+            client.say(b"hi\n")
+            assert client.line() == b"hi\n"
+            control.say(b"suspend\n")
+            assert control.line() == b"suspend: done\n"
+            with dial(port) as waiting:
+                waiting.say(b"is anybody there?\n")
+                control.say(b"status\n")
+                assert control.line() == b"1 connected, 1 so far\n"
+                control.say(b"resume\nhelp\n")
+                assert control.line() == b"resume: done\n"
+                assert control.line() == b"say: status, suspend, resume, or drain\n"
+                assert waiting.line() == b"is anybody there?\n"
+                control.say(b"drain\n")
+                assert client.rest() == waiting.rest() == b""
+                report = control.rest()
+        assert re.match(rb"drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n$", report)
+        assert program.wait() == 0
+        assert not path.exists()
+
+
+@needs_nc
+def test_control_socket_is_for_nc(tmp_path):
+    with running("examples/06_control.py", 0, "control.sock", cwd=tmp_path) as program:
+        program.wait_for("control: listens on")
+        answer = tool("nc", "-U", tmp_path / "control.sock", stdin=b"status\ndrain\n")
+        assert re.match(rb"0 connected, 0 so far\ndrained in \S+ s: 0 finished", answer)
+        assert program.wait() == 0
+        assert not list(tmp_path.iterdir())
+
+
+# 07
+
+
+@needs_openssl
+async def test_tls_with_a_certificate_made_on_the_spot():
+    with running("examples/07_tls.py", 0) as program, trio.fail_after(PATIENCE):
+        command = ["openssl", "s_client", "-quiet", "-connect", f"localhost:{program.port('tls')}"]
+        openssl = await trio.lowlevel.open_process(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        )
+        async with openssl.stdin, openssl.stdout:
+            await openssl.stdin.send_all(b"hello\n")
+            received = b""
+            while b"HELLO\n" not in received:
+                received += await openssl.stdout.receive_some()
+            assert re.match(rb"this is TLSv1\.\d with \S+\nHELLO\n$", received)
+            assert program.stop() == 0
+            await openssl.wait()
+
+
+def test_tls_with_files_and_a_client_that_speaks_no_tls(tmp_path):
+    authority = trustme.CA()
+    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
+    leaf = authority.issue_cert("localhost")
+    leaf.cert_chain_pems[0].write_to_path(certificate)
+    leaf.private_key_pem.write_to_path(key)
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with running("examples/07_tls.py", 0, certificate, key) as program, dial(program.port("tls")) as client:
+        with dial(program.port("tls")) as plain:
+            plain.say(b"GET / HTTP/1.0\r\n\r\n")
+            plain.rest()
+        with context.wrap_socket(client.sock, server_hostname="localhost") as encrypted:
+            client.sock = encrypted
+            assert client.line().startswith(b"this is TLSv1")
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+
+
+# 08
+
+
+@needs_curl
+def test_http_answers_two_requests_over_one_connection():
+    with running("examples/08_http.py", 0) as program:
+        urls = [f"http://localhost:{program.port('http')}/{name}" for name in ("one", "two")]
+        arguments = ["--silent", "--write-out", " with %{num_connects} new, code %{http_code}\n"]
+        assert tool("curl", *arguments, *urls).splitlines() == [
+            b"you asked for /one with 1 new, code 200",
+            b"you asked for /two with 0 new, code 200",
+        ]
+        assert tool("curl", *arguments, "--data", "x" * 100_000, *urls).endswith(
+            b"/two with 0 new, code 200\n"
+        )
+        assert b"200 with 1 new" not in tool("curl", *arguments, "--head", *urls)
+        assert program.stop() == 0
+
+
+def test_http_answers_pipelined_requests_and_nonsense():
+    with running("examples/08_http.py", 0) as program, dial(program.port("http")) as client:
+        client.say(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
+        answers = client.rest()
+        assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"400"]
+        assert re.findall(rb"asked for (/\w)", answers) == [b"/a", b"/b"]
+        assert program.stop() == 0
+
+
+def test_http_drains_between_requests_and_not_within_one():
+    with running("examples/08_http.py", 0) as program:
+        port = program.port("http")
+        with dial(port) as idle, dial(port) as busy:
+            for client in (idle, busy):
+                client.say(b"GET /first HTTP/1.1\r\nHost: x\r\n\r\n")
+                head = b"".join(iter(client.line, b"\r\n"))
+                assert b"Connection: close" not in head
+                assert (
+                    client.exactly(int(re.search(rb"Content-Length: (\d+)", head)[1]))
+                    == b"you asked for /first"
+                )
+            busy.say(b"POST /second HTTP/1.1\r\nHost: x\r\nContent-Length: 5\r\n\r\nab")
+            program.signal()
+            assert idle.rest() == b""
+            busy.say(b"cde")
+            answer = busy.rest()
+            assert answer.endswith(b"you asked for /second")
+            assert b"Connection: close\r\n" in answer
+        assert program.wait() == 0
+        assert "2 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+
+
+# 09
+
+
+@needs_nc
+def test_limits_send_the_fourth_away_and_cut_who_does_not_read():
+    with running("examples/09_limits.py", 0, 1) as program:
+        port = program.port("count")
+        with dial(port) as one, dial(port) as two, dial(port) as three:
+            for client in (one, two, three):
+                assert client.line() == b"000000000\n"
+            assert tool("nc", "localhost", port) == b"three are here already; come back later\n"
+            program.wait_for(r"(?s)(closed after \S+ s: send,.*?){3}")
+        sent = [int(number) for number in re.findall(r"send, 0 bytes received, (\d+) sent", program.output)]
+        assert len(sent) == 3
+        assert max(sent) < 50_000_000  # what the kernel's buffers hold, and no more
+        assert program.stop() == 0
+
+
+# 10
+
+
+def test_frames_are_found_however_they_arrive():
+    def frame(payload: bytes) -> bytes:
+        return struct.pack(">I", len(payload)) + payload
+
+    with running("examples/10_frames.py", 0) as program, dial(program.port("frames")) as client:
+        for byte in frame(b"\0abc\n"):
+            client.say(bytes([byte]))
+        assert client.exactly(9) == frame(b"\ncba\0")
+        client.say(frame(b"") + frame(b"xy"))
+        assert client.exactly(10) == frame(b"") + frame(b"yx")
+        client.say(struct.pack(">I", 1_000_001))
+        assert client.rest() == b""
+        assert program.stop() == 0

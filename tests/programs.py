@@ -1,0 +1,168 @@
+"""Programs of this project, run as processes of their own: for the tests of the examples and of the CLI.
+
+Nothing here sleeps: a test waits for a line that the program prints, for an answer, or for the end of the
+process, and each of these waits is bounded. Warnings are errors in there, too, and a program that prints a
+traceback or a warning fails its test.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pathlib
+import re
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from typing import Any
+
+ROOT = pathlib.Path(__file__).parent.parent
+#: How long a test waits for anything before it says what is missing; nothing is supposed to take so long.
+PATIENCE = 30.0
+TROUBLE = re.compile(r"Traceback|Warning:|never awaited|Exception ignored")
+
+
+class Program:
+    """One process of a Python program; its output, errors included, is `output`."""
+
+    def __init__(self, *arguments: object, cwd: pathlib.Path = ROOT, **environment: str) -> None:
+        self.output = ""
+        self.expects_trouble = False
+        script = [ROOT / name if str(name).startswith("examples/") else name for name in arguments]
+        command = [sys.executable, "-X", "dev", "-W", "error", *map(str, script)]
+        # A command line that is installed may not be this checkout's.
+        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+        self.process = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            cwd=cwd,
+            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **environment},
+        )
+        assert self.process.stdout is not None
+        self._pipe = self.process.stdout
+        os.set_blocking(self._pipe.fileno(), False)
+
+    def wait_for(self, pattern: str) -> re.Match[str]:
+        """Return the first match of `pattern` in the output, as soon as it is there."""
+        deadline = time.monotonic() + PATIENCE
+        while not (match := re.search(pattern, self.output)):
+            if not self._read_some(deadline):
+                raise AssertionError(f"{pattern!r} is not in what the program said:\n{self.output}")
+        return match
+
+    def _read_some(self, deadline: float) -> bool:
+        """Add to the output; return False at its end, or when the time is over."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._pipe, selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                return False
+        data = self._pipe.read()
+        self.output += (data or b"").decode()
+        return bool(data)
+
+    def port(self, name: str = "") -> int:
+        """Return where it listens, or its server `name` does, as its log says."""
+        return int(self.wait_for(rf"{re.escape(name)}: listens on tcp://\S+:(\d+)\s")[1])
+
+    def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a signal to this process, and to no other."""
+        self.process.send_signal(number)
+
+    def wait(self) -> int:
+        """Return the exit code of the process when it has ended; its output is then complete."""
+        deadline = time.monotonic() + PATIENCE
+        while self._read_some(deadline):
+            pass
+        return self.process.wait(max(0.1, deadline - time.monotonic()))
+
+    def stop(self) -> int:
+        """SIGTERM, and its exit code."""
+        self.signal()
+        return self.wait()
+
+    def close(self) -> None:
+        """End the process by its id, if it still runs, and free the pipe."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._pipe.close()
+
+
+@contextlib.contextmanager
+def running(*arguments: object, **options: Any) -> Iterator[Program]:
+    """`with running("examples/01_echo.py", 0) as program:` it is gone at the end, and had no trouble."""
+    program = Program(*arguments, **options)
+    try:
+        yield program
+    except BaseException:
+        print(f"--- output of {' '.join(map(str, arguments))}:\n{program.output}", file=sys.stderr)
+        raise
+    finally:
+        program.close()
+    assert program.expects_trouble or not TROUBLE.search(program.output), program.output
+
+
+class Client:
+    """A plain blocking socket, with a bound on every wait."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        self.sock = sock
+        sock.settimeout(PATIENCE)
+        self._buffer = b""
+
+    def say(self, data: bytes) -> None:
+        """Send all of it."""
+        self.sock.sendall(data)
+
+    def line(self) -> bytes:
+        """Return the next line, or what came before the end of the stream."""
+        while b"\n" not in self._buffer and (data := self.sock.recv(65_536)):
+            self._buffer += data
+        line, end, self._buffer = self._buffer.partition(b"\n")
+        return line + end
+
+    def exactly(self, size: int) -> bytes:
+        """Return so many bytes."""
+        while len(self._buffer) < size and (data := self.sock.recv(65_536)):
+            self._buffer += data
+        taken, self._buffer = self._buffer[:size], self._buffer[size:]
+        return taken
+
+    def rest(self) -> bytes:
+        """Return all to the end of the stream, and close: a server waits for that."""
+        while data := self.sock.recv(65_536):
+            self._buffer += data
+        self.sock.close()
+        rest, self._buffer = self._buffer, b""
+        return rest
+
+
+@contextlib.contextmanager
+def dial(address: int | str | os.PathLike[str]) -> Iterator[Client]:
+    """A client of a port of this machine, or of the Unix socket at a path."""
+    if isinstance(address, int):
+        sock = socket.create_connection(("localhost", address), timeout=PATIENCE)
+    else:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.settimeout(PATIENCE)
+        sock.connect(os.fspath(address))
+    with sock:
+        yield Client(sock)
+
+
+def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:
+    """Run `nc`, `curl` or `openssl` and return what it printed on its standard output."""
+    done = subprocess.run(
+        [command, *map(str, arguments)],
+        input=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        timeout=timeout,
+    )
+    return done.stdout
