@@ -114,7 +114,6 @@ class Gate:
             await self._open.wait()
 
 
-@final
 class Door:
     """One accept loop: brings what comes to `listener` to `admit`."""
 
@@ -171,7 +170,7 @@ class Door:
             except trio.WouldBlock:
                 return
             except (OSError, trio.ClosedResourceError) as error:
-                verdict = judge(error)
+                verdict = self._judge(error)
                 self._tell(error, verdict)
                 if verdict is not Verdict.GO_ON:
                     # Without descriptors nobody can be let in, and the listener is about to be closed.
@@ -179,9 +178,12 @@ class Door:
             else:
                 self._admit(accepted, peer, self._listener)
 
+    def _judge(self, error: BaseException) -> Verdict:
+        return judge(error)
+
     async def _consider(self, error: Exception) -> bool:
         """Do what the table says about an error; return whether this was the end."""
-        verdict = judge(error)
+        verdict = self._judge(error)
         match verdict:
             case Verdict.GO_ON:
                 self._tell(error, verdict)

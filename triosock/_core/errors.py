@@ -17,6 +17,7 @@ Rules of this file:
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
+    │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
     └── MachineError              abstract: the operating system refused
         └── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
@@ -79,6 +80,10 @@ class ProxyHeaderError(PeerError):
 
 class HandshakeFailed(PeerError):
     """The TLS handshake failed; `__cause__` is what the ssl module said."""
+
+
+class NoReturnAddress(PeerError):
+    """A datagram came from a Unix socket that has no name: there is nowhere to send a reply to."""
 
 
 class RequestTimedOut(PeerError, trio.TooSlowError):

@@ -210,6 +210,33 @@ class ConnectionClosed(ConnectionEvent):
 
 @final
 @attrs.frozen(kw_only=True)
+class DatagramDropped(Event):
+    """A datagram of `peer` was received and will not be handled. The reasons: `DatagramStatistics.dropped`."""
+
+    peer: Address
+    reason: str
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DatagramTruncated(Event):
+    """Of a datagram of `peer` only the first `size` bytes were received: it was longer than `max_bytes`."""
+
+    peer: Address
+    size: int
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DatagramsLost(Event):
+    """The kernel has dropped `count` datagrams to `address` since this was last told: its queue was full."""
+
+    address: Address
+    count: int
+
+
+@final
+@attrs.frozen(kw_only=True)
 class DrainStarted(Event):
     """Nothing new is taken; `active` connections are being served, `idle` of them idle, and have `grace`
     seconds.

@@ -186,7 +186,7 @@ class Roster:
             self._per_key[key] += 1
         self.tally.accepted += 1
         if slot:
-            self._grant(entry)
+            self.grant(entry)
 
     def remove(self, entry: Entry) -> None:
         """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off
@@ -268,7 +268,7 @@ class Roster:
         must wait.
         """
         if self.has_room and not self._queue:
-            self._grant(entry)
+            self.grant(entry)
             return
         turn = (entry, trio.Event())
         self._queue.append(turn)
@@ -279,7 +279,8 @@ class Roster:
                 self._queue.remove(turn)
             raise
 
-    def _grant(self, entry: Entry) -> None:
+    def grant(self, entry: Entry) -> None:
+        """Give a slot to one that is in the roster without; there must be room."""
         entry.holds_slot = True
         self._slots += 1
         if self._slots > self.tally.peak:
@@ -288,7 +289,7 @@ class Roster:
     def _hand_on(self) -> None:
         if self._queue and self.has_room:
             entry, turn = self._queue.popleft()
-            self._grant(entry)
+            self.grant(entry)
             turn.set()
         elif self._room is not None:
             self._room.set()
