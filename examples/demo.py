@@ -1,0 +1,298 @@
+"""The demo: `make demo`, or `python -m examples.demo`. Two servers, real clients, a drain under load.
+
+What to look at: the crowd that is there when the drain begins. Each kind of client (one function each,
+below) gets what it is owed, and the only one that is cut off is the one that never gets to the end.
+`play` is the story, from top to bottom.
+
+The last line says that nothing is left, and is true: tasks and sockets are counted, and the folder of the
+socket file is looked into. The exit code is 1 if anything is left, or if anybody did not get what was
+promised.
+"""
+
+from __future__ import annotations
+
+import collections
+import hashlib
+import logging
+import os
+import shutil
+import stat
+import subprocess
+import sys
+import tempfile
+import time
+from functools import partial
+
+import trio
+
+import triosock
+from triosock._core import events
+
+IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE = 8, 6, 4, 3, 2
+WORK = 0.5  # seconds that a job takes
+GRACE = 1.5  # seconds that the drain gives to the busy ones
+UPLOAD = b"x" * 50_000
+
+began = time.monotonic()
+
+
+def tell(who, text):
+    print(f"{time.monotonic() - began:6.3f} s  {who:<7} {text}", flush=True)
+
+
+# The servers
+
+
+async def shout(conn):
+    """Four requests: any text (comes back in capitals), job (takes its time), upload SIZE, and bye."""
+    async for line in conn.lines():
+        match line.split():
+            case [b"job"]:
+                await conn.send_all(b"working on it\n")
+                await trio.sleep(WORK)  # as if a database had to be asked
+                await conn.send_all(b"the job is done\n")
+            case [b"upload", size]:
+                await conn.send_all(b"go on\n")
+                data = await conn.receive_exactly(int(size))  # a part of the same request
+                await conn.send_all(checksum(data))
+            case [b"bye"]:
+                return
+            case _:
+                await conn.send_all(line.upper())
+
+
+async def report_status(server, conn):
+    """Tell how the other server is doing."""
+    async for line in conn.lines():
+        if line.strip() == b"bye":
+            return
+        now = server.statistics()
+        await conn.send_all(b"%d connected, %d so far\n" % (now.active, now.accepted))
+
+
+def checksum(data):
+    return b"sha256 " + hashlib.sha256(data).hexdigest().encode() + b"\n"
+
+
+class Teller:
+    """An observer: tells what happens to a server, but for the coming and going of single connections."""
+
+    wants = (events.ServerStarted, events.DrainStarted, events.ConnectionClosed, events.ServerClosed)
+
+    def on_event(self, event):
+        """Tell one event, if it is worth a line."""
+        match event:
+            case events.ServerStarted():
+                tell(event.server, "server listens on " + " and ".join(map(str, event.addresses)))
+            case events.DrainStarted():
+                tell(event.server, f"server drains: {event.active} connected, {event.idle} of them idle")
+            case events.ConnectionClosed(cause=triosock.Cause.DRAIN):
+                tell(event.server, f"server cuts connection {event.connection}, {event.duration:.1f} s old")
+            case events.ServerClosed():
+                tell(event.server, "server closed")
+
+
+# The clients. Each ends with one word about how it went, in `Crowd.outcomes`.
+
+
+class Crowd:
+    """Clients of one server, and what became of them."""
+
+    def __init__(self, dial):
+        self.dial = dial
+        self.size = collections.Counter()
+        self.outcomes = collections.Counter()
+        self.drain_has_begun = trio.Event()
+
+    async def gather(self, nursery, count, kind, client):
+        """Start so many clients; return when all of them are where they should be."""
+        self.size[kind] = count
+        for _ in range(count):
+            await nursery.start(self._play, kind, client)
+
+    async def _play(self, kind, client, task_status):
+        """Run one client; tell when it was the last of its kind."""
+        stream = await self.dial()
+        async with triosock.Connection(stream) as conn:  # on this side, for its way of reading
+            try:
+                outcome = await client(self, conn, task_status)
+            except trio.BrokenResourceError:
+                outcome = "reset"
+        self.outcomes[kind, outcome] += 1
+        self.size[kind] -= 1
+        if not self.size[kind]:
+            ends = [f"{n} {end}" for (its, end), n in self.outcomes.items() if its == kind]
+            tell("clients", f"who were {kind}: {', '.join(ends)}")
+
+    def count(self, outcome):
+        """Return how many ended like this."""
+        return sum(number for (_, its), number in self.outcomes.items() if its == outcome)
+
+
+async def ask(conn, request):
+    await conn.send_all(request + b"\n")
+    return await conn.receive_until(b"\n")
+
+
+async def rest(conn):
+    """Return what comes until the end of the stream."""
+    received = b""
+    while data := await conn.receive_some():
+        received += data
+    return received
+
+
+async def idle_client(crowd, conn, task_status):
+    """Has got its answer, and keeps the connection for another time."""
+    await ask(conn, b"hello")
+    task_status.started()
+    return "sent home" if await rest(conn) == b"" else "confused"
+
+
+async def busy_client(crowd, conn, task_status):
+    """Its job is being worked on."""
+    await ask(conn, b"job")
+    task_status.started()
+    return "answered" if await rest(conn) == b"the job is done\n" else "lost"
+
+
+async def uploading_client(crowd, conn, task_status):
+    """Is in the middle of its request when the drain begins."""
+    await ask(conn, b"upload %d" % len(UPLOAD))
+    await conn.send_all(UPLOAD[:1000])
+    task_status.started()
+    await crowd.drain_has_begun.wait()
+    await conn.send_all(UPLOAD[1000:])
+    return "answered" if await rest(conn) == checksum(UPLOAD) else "lost"
+
+
+async def stuck_client(crowd, conn, task_status):
+    """Began a request, and will never end it."""
+    await ask(conn, b"upload %d" % len(UPLOAD))
+    task_status.started()
+    return "cut off" if await rest(conn) == b"" else "confused"
+
+
+async def client_at_the_door(crowd, conn, task_status):
+    """Has come before the drain, but nobody has opened yet: it stands in the kernel's queue."""
+    await conn.send_all(b"may I come in?\n")
+    task_status.started()
+    return "answered" if await rest(conn) == b"MAY I COME IN?\n" else "lost"
+
+
+async def try_to_come_late(dial):
+    try:
+        stream = await dial()
+    except OSError:
+        tell("clients", "who comes now: refused, for nobody listens any more")
+        return True
+    await stream.aclose()
+    return False
+
+
+async def drive_with_nc(port, path):
+    if shutil.which("nc") is None:
+        tell("nc", "is not installed here; skipped")
+        return
+    for where in (["127.0.0.1", str(port)], ["-U", path]):
+        done = await trio.run_process(
+            ["nc", *where], stdin=b"hello\nbye\n", capture_stdout=True, stderr=subprocess.DEVNULL, check=False
+        )
+        tell("nc", f"{' '.join(where)}: says hello, hears {done.stdout.decode().strip()}")
+
+
+# The story
+
+
+async def play(path):
+    """Start the servers, drive them, drain; return the reports, and whether every promise was kept."""
+    with triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            tell("demo", "starts its servers, in one nursery")
+            options = {"observers": [Teller()]}
+            server = await nursery.start(
+                partial(triosock.serve_tcp, shout, 0, host="127.0.0.1", name="tcp", **options)
+            )
+            status = partial(report_status, server)
+            await nursery.start(
+                partial(triosock.serve_unix, status, path, mode=0o600, name="unix", **options)
+            )
+            # ---- MORE SERVERS GO HERE, in the same nursery: a compat server and a datagram server ----
+
+            port = server.addresses[0].port
+            await drive_with_nc(port, path)
+            kept_promises = await drain_under_load(scope, server, port, path)
+    return scope.reports, kept_promises
+
+
+async def drain_under_load(scope, server, port, path):
+    """Bring a crowd into position, drain, see it out; return whether all of it ended as promised."""
+    dial_tcp = partial(trio.open_tcp_stream, "127.0.0.1", port)
+    crowd, neighbours = Crowd(dial_tcp), Crowd(partial(trio.open_unix_socket, path))
+    async with trio.open_nursery() as others:
+        async with trio.open_nursery() as idle:
+            await crowd.gather(others, BUSY, "waiting for a job", busy_client)
+            await crowd.gather(others, UPLOADING, "uploading", uploading_client)
+            await crowd.gather(others, 1, "stuck", stuck_client)
+            await crowd.gather(idle, IDLE, "idle", idle_client)
+            await neighbours.gather(idle, UNIX_IDLE, "idle (unix)", idle_client)
+            server.suspend()
+            await crowd.gather(others, AT_THE_DOOR, "at the door", client_at_the_door)
+            for one in (crowd, neighbours):
+                tell("clients", ", ".join(f"{n} {kind}" for kind, n in one.size.items()))
+            tell("demo", f"drains everything; the busy have {GRACE} s")
+            scope.drain(grace=GRACE)
+        # The idle have gone, so the doors are shut: a server closes its listeners first.
+        refused = await try_to_come_late(dial_tcp)
+        crowd.drain_has_begun.set()
+    answered, reset = crowd.count("answered"), crowd.count("reset")
+    tell("clients", f"{answered} got their answer in the drain, {reset} a reset")
+    return refused and crowd.outcomes + neighbours.outcomes == {
+        ("waiting for a job", "answered"): BUSY,
+        ("uploading", "answered"): UPLOADING,
+        ("stuck", "cut off"): 1,
+        ("idle", "sent home"): IDLE,
+        ("idle (unix)", "sent home"): UNIX_IDLE,
+        ("at the door", "answered"): AT_THE_DOOR,
+    }
+
+
+# What is left
+
+
+def count_sockets():
+    number = 0
+    for name in os.listdir("/dev/fd"):
+        try:
+            number += stat.S_ISSOCK(os.fstat(int(name)).st_mode)
+        except OSError:
+            pass  # the descriptor that listdir itself had open
+    return number
+
+
+def count_tasks():
+    return trio.lowlevel.current_statistics().tasks_living
+
+
+async def main():
+    """Play the story and look at what is left of it; return the exit code."""
+    logging.getLogger("triosock").addHandler(logging.NullHandler())  # the story is told by `tell`
+    tasks, sockets = count_tasks(), count_sockets()
+    with tempfile.TemporaryDirectory() as folder:
+        path = os.path.join(folder, "demo.sock")
+        with trio.fail_after(60):  # a demo must end; this one takes two seconds
+            reports, kept_promises = await play(path)
+        for name, report in reports:
+            tell("report", f"{name}: {report}")
+        left = (count_tasks() - tasks, count_sockets() - sockets, len(os.listdir(folder)))
+    if any(left):
+        tell("demo", "FAILED: left over are {} tasks, {} sockets, {} files".format(*left))
+    elif not kept_promises:
+        tell("demo", "FAILED: somebody did not get what was promised")
+    else:
+        tell("demo", "nothing is left: no task, no socket, no file (counted)")
+    return int(any(left) or not kept_promises)
+
+
+if __name__ == "__main__":
+    sys.exit(trio.run(main))

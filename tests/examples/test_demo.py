@@ -1,0 +1,47 @@
+"""The demo's story, as it is told: who got what in the drain, and that nothing is left."""
+
+from __future__ import annotations
+
+import re
+import shutil
+
+from tests.programs import running
+
+
+def test_the_demo_keeps_every_promise_and_leaves_nothing():
+    with running("-m", "examples.demo") as program:
+        assert program.wait() == 0
+    told = program.output
+    for kind, end in {
+        "waiting for a job": "6 answered",
+        "uploading": "4 answered",
+        "at the door": "3 answered",
+        "idle": "8 sent home",
+        "idle (unix)": "2 sent home",
+        "stuck": "1 cut off",
+    }.items():
+        assert f"who were {kind}: {end}\n" in told
+    assert "13 got their answer in the drain, 0 a reset\n" in told
+    assert "who comes now: refused" in told
+    assert re.search(r"report +tcp: drained in \S+ s: 21 finished, 0 failed, 1 cancelled, 0 refused\n", told)
+    assert re.search(r"report +unix: drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n", told)
+    assert told.endswith("nothing is left: no task, no socket, no file (counted)\n")
+    if shutil.which("nc"):
+        assert told.count("says hello, hears") == 2
+        assert "hears HELLO\n" in told
+
+
+def test_the_story_is_in_order():
+    with running("-m", "examples.demo") as program:
+        assert program.wait() == 0
+    story = [
+        r"tcp +server listens on tcp://127\.0\.0\.1:\d+$",
+        r"demo +drains everything",
+        r"tcp +server drains: 19 connected, 8 of them idle$",
+        r"clients +who comes now: refused",
+        r"tcp +server cuts connection 1\d, ",
+        r"tcp +server closed$",
+        r"report +tcp: drained",
+        r"demo +nothing is left",
+    ]
+    assert re.search("(?ms)" + ".*?".join(f"^ *[0-9.]+ s  {line}" for line in story), program.output)
