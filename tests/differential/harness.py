@@ -1,0 +1,269 @@
+"""The same scenario against the standard library's module and against triosock.compat; what it observes must agree.
+
+A scenario is a function of the module and a `Log`; it returns what it observed. It makes its servers and handlers from the
+module that it is given. What may differ and is made equal before the comparison: file names, line numbers and source lines in
+tracebacks, addresses, process ids, and the numbers of threads.
+
+Time is observed as a class only: see `timing()`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import difflib
+import io
+import os
+import pprint
+import re
+import socket
+import socketserver
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+import triosock.compat
+
+MODULES = (socketserver, triosock.compat)
+PATIENCE = 20.0
+
+#: All the ready-made servers of the standard library of this Python.
+SERVERS = [name for name in socketserver.__all__ if name.endswith("Server") and name != "BaseServer"]
+STREAMS = [name for name in SERVERS if "TCP" in name or "Stream" in name]
+DATAGRAMS = [name for name in SERVERS if name not in STREAMS]
+IN_PROCESS = [name for name in SERVERS if "Forking" not in name]
+
+#: The interpreter warns of any fork beside a second thread; here the tests' own threads are that.
+forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+def compare(scenario: Callable[..., Any], *args: Any) -> Any:
+    """Run a scenario against both modules and assert that it observed the same; return that."""
+    seen = []
+    for module in MODULES:
+        with Log() as log:
+            seen.append(normal(scenario(module, log, *args)))
+    if seen[1] != seen[0]:
+        lines = [pprint.pformat(one, width=110).splitlines() for one in seen]
+        pytest.fail(
+            "\n".join(difflib.unified_diff(*lines, "stdlib", "compat", n=1, lineterm="")), pytrace=False
+        )
+    return seen[0]
+
+
+def normal(value: Any) -> Any:
+    """Make equal what may differ."""
+    if isinstance(value, str):
+        value = re.sub(r"(/[\w.+-]+)+/[\w.-]+\.py", "FILE", value)
+        value = re.sub(r"line \d+", "line N", value)
+        value = re.sub(r'(File "FILE", line N, in \w+)\n    .*(\n    [ ~^]+)?', r"\1", value)
+        value = re.sub(r"triosock\.compat(\.\w+)?|socketserver", "MODULE", value)
+        value = re.sub(r"127\.0\.0\.1', \d+", "127.0.0.1', PORT", value)
+        value = re.sub(r"Thread-\d+", "Thread-N", value)
+        value = re.sub(r"0x[0-9a-f]+", "0xN", value)
+        return re.sub(re.escape(tempfile.gettempdir()) + r"[\w/.-]+", "PATH", value)
+    if isinstance(value, dict):
+        return {normal(key): normal(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(normal, value))
+    return value
+
+
+def error_text(error: BaseException | None) -> str:
+    """Return an exception as it can be compared."""
+    return "no error" if error is None else f"{type(error).__name__}: {error}"
+
+
+class Log:
+    """What was called, by whom. Child processes write into the same file."""
+
+    def __init__(self) -> None:
+        self._file = tempfile.TemporaryFile("a+b", buffering=0)
+        self._pid = os.getpid()
+        self.server_thread: int | None = None
+
+    def __enter__(self) -> Log:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._file.close()
+
+    def role(self) -> str:
+        """Who is running: the thread that serves, a thread by its name, or a child process."""
+        if os.getpid() != self._pid:
+            return "child"
+        if threading.get_ident() == self.server_thread:
+            return "server thread"
+        if threading.current_thread() is threading.main_thread():
+            return "main"
+        return re.sub(r"\d+", "N", threading.current_thread().name)
+
+    def __call__(self, what: str) -> None:
+        self._file.write(f"{self.role()}|{what}\n".encode())
+
+    def by_role(self) -> dict[str, list[str]]:
+        """Return what each did, in order. Idle ticks vary in number and are left out."""
+        found: dict[str, list[str]] = {}
+        self._file.seek(0)
+        for line in self._file.read().decode().splitlines():
+            role, _, what = line.partition("|")
+            calls = found.setdefault(role, [])
+            if what != "service_actions" or (calls and calls[-1] != what):
+                calls.append(what)
+        return found
+
+    def count(self, what: str) -> int:
+        """Return how often it was logged."""
+        self._file.seek(0)
+        return sum(line.endswith(f"|{what}".encode()) for line in self._file.read().splitlines())
+
+
+HOOKS = (
+    "server_bind", "server_activate", "get_request", "verify_request", "process_request", "finish_request",
+    "shutdown_request", "close_request", "service_actions", "handle_timeout", "server_close", "handle_error",
+    "process_request_thread",
+)  # fmt: skip
+
+
+def logged(base: type, log: Log) -> Any:
+    """Return a subclass whose hooks are logged."""
+
+    def wrap(name: str) -> Callable[..., Any]:
+        def hook(self: Any, *args: Any) -> Any:
+            log(name)
+            return getattr(super(kind, self), name)(*args)
+
+        return hook
+
+    kind: Any = type(base.__name__, (base,), {name: wrap(name) for name in HOOKS if hasattr(base, name)})
+    return kind
+
+
+def make_address(kind: str) -> Any:
+    """Return where such a server can listen."""
+    if "Unix" in kind:
+        return os.path.join(tempfile.mkdtemp(prefix="triosock"), "socket")
+    return ("127.0.0.1", 0)
+
+
+def dial(server: Any) -> socket.socket:
+    """Return a client of a server: connected, bounded in time, and with an address of its own for replies."""
+    kind = server.socket_type
+    client = socket.socket(server.address_family, kind)
+    client.settimeout(PATIENCE)
+    if kind == socket.SOCK_DGRAM and server.address_family == socket.AF_UNIX:
+        client.bind(make_address("Unix"))
+    client.connect(server.server_address)
+    return client
+
+
+def ask(server: Any, data: bytes) -> bytes:
+    """Send a line or a datagram and return the answer: up to the end of the stream, or one datagram."""
+    with dial(server) as client:
+        client.sendall(data)
+        if server.socket_type == socket.SOCK_DGRAM:
+            return client.recv(100_000)
+        return read_all(client)
+
+
+def say(client: socket.socket, data: bytes) -> None:
+    """Send, to a server that may have hung up already."""
+    try:
+        client.sendall(data)
+    except (BrokenPipeError, ConnectionResetError):
+        pass
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read up to the end of the stream."""
+    parts = []
+    try:
+        while part := client.recv(65536):
+            parts.append(part)
+    except ConnectionResetError:
+        pass  # whether input was left unread at the close is a matter of who was first
+    return b"".join(parts)
+
+
+class Serving:
+    """`serve_forever()` in a thread, and what came out of it."""
+
+    def __init__(
+        self, server: Any, log: Log | None = None, interval: Any = 0.02, *, daemon: bool = True
+    ) -> None:
+        self.server = server
+        self.error: BaseException | None = None
+        self.value: Any = None
+        self._interval = interval
+        self._log = log
+        self.thread = threading.Thread(target=self._run, name="serving", daemon=daemon)
+        self.thread.start()
+
+    def _run(self) -> None:
+        if self._log is not None:
+            self._log.server_thread = threading.get_ident()
+        try:
+            self.value = self.server.serve_forever(self._interval)
+        except BaseException as error:
+            self.error = error
+
+    def join(self) -> str:
+        """Wait for its end; return how it ended."""
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive(), "serve_forever() did not end"
+        return error_text(self.error)
+
+    def stop(self) -> str:
+        """Shut down, and wait."""
+        self.server.shutdown()
+        return self.join()
+
+
+@contextlib.contextmanager
+def captured_stderr() -> Iterator[io.StringIO]:
+    """Put a buffer in the place of sys.stderr."""
+    before, sys.stderr = sys.stderr, io.StringIO()
+    try:
+        yield sys.stderr
+    finally:
+        sys.stderr = before
+
+
+@contextlib.contextmanager
+def thread_errors() -> Iterator[list[str]]:
+    """Collect what leaves threads."""
+    found: list[str] = []
+    before = threading.excepthook
+    threading.excepthook = lambda args: found.append(f"{args.exc_type.__name__}: {args.exc_value}")
+    try:
+        yield found
+    finally:
+        threading.excepthook = before
+
+
+def timing(seconds: float, interval: float) -> str:
+    """Return the class of a duration."""
+    if seconds < interval / 2:
+        return "at once"
+    return "within the interval" if seconds < interval * 3 else "longer"
+
+
+def timed(function: Callable[[], Any]) -> tuple[Any, float]:
+    """Return the result of a call and how long it took."""
+    began = time.monotonic()
+    return function(), time.monotonic() - began
+
+
+def eventually(condition: Callable[[], bool]) -> bool:
+    """Wait until something that another process or thread does can be seen; False after `PATIENCE`."""
+    event = threading.Event()
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        event.wait(0.005)
+    return True

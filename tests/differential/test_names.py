@@ -1,0 +1,128 @@
+"""Names, defaults, signatures and inheritance."""
+
+from __future__ import annotations
+
+import inspect
+import os
+import selectors
+import socket
+import socketserver
+import threading
+import time
+from typing import Any
+
+import pytest
+
+import triosock.compat
+from tests.differential.harness import MODULES, SERVERS, Log, compare, make_address
+
+CLASSES = [name for name in socketserver.__all__ if inspect.isclass(getattr(socketserver, name))]
+HELPERS = ["_SocketWriter", "_Threads", "_NoThreads"]
+
+
+def test_all_has_the_same_names() -> None:
+    assert sorted(triosock.compat.__all__) == sorted(socketserver.__all__)
+
+
+def test_star_import_gives_the_same_names() -> None:
+    found: list[set[str]] = []
+    for module in MODULES:
+        names: dict[str, Any] = {}
+        exec(f"from {module.__name__} import *", names)
+        found.append(set(names) - {"__builtins__"})
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_same_class_attributes(name: str) -> None:
+    def scenario(module: Any, log: Log) -> Any:
+        attributes = {
+            key: value
+            for key, value in vars(getattr(module, name)).items()
+            if not key.startswith("__") and not callable(value)
+        }
+        attributes.pop("_threads", None)
+        return {key: repr(value) for key, value in attributes.items()}
+
+    compare(scenario)
+
+
+@pytest.mark.parametrize("name", CLASSES + HELPERS)
+def test_same_public_methods_and_signatures(name: str) -> None:
+    def scenario(module: Any, log: Log) -> Any:
+        kind = getattr(module, name)
+        methods = {}
+        for key in dir(kind):
+            if key.startswith("_") and key not in (
+                "__init__",
+                "_handle_request_noblock",
+                "__enter__",
+                "__exit__",
+            ):
+                continue
+            value = getattr(kind, key)
+            if not inspect.isfunction(value):
+                continue
+            parameters = inspect.signature(value).parameters.values()
+            methods[key] = [
+                (p.name if p.name not in NAMES_IN_PASSING else "?", str(p.kind), p.default)
+                for p in parameters
+            ]
+        return methods
+
+    compare(scenario)
+
+
+#: Positional parameters that nobody can pass by name: `__exit__(*args)` there, three names here, and the like.
+NAMES_IN_PASSING = {"b", "data"}
+
+
+@pytest.mark.parametrize("name", CLASSES)
+def test_same_bases_in_the_same_order(name: str) -> None:
+    compare(lambda module, log: [kind.__name__ for kind in getattr(module, name).__mro__])
+
+
+def test_module_globals() -> None:
+    for module in MODULES:
+        assert module.__version__ == "0.4"
+        assert (module.socket, module.selectors, module.os, module.threading) == (
+            socket,
+            selectors,
+            os,
+            threading,
+        )
+        assert module.time is time.monotonic
+        assert module._ServerSelector is selectors.PollSelector
+
+
+@pytest.mark.parametrize("name", SERVERS)
+def test_an_instance_has_the_same_attributes(name: str) -> None:
+    def scenario(module: Any, log: Log) -> Any:
+        with getattr(module, name)(make_address(name), print) as server:
+            own = {key: type(value).__name__ for key, value in vars(server).items()}
+            options = (
+                server.socket.gettimeout(),
+                server.socket.get_inheritable(),
+                server.socket.getblocking(),
+            )
+        return own, options, server.socket.fileno()
+
+    compare(scenario)
+
+
+def test_the_ready_made_classes_are_empty() -> None:
+    def scenario(module: Any, log: Log) -> Any:
+        return {
+            name: sorted(vars(getattr(module, name))) for name in SERVERS if name.startswith(("Thr", "Fork"))
+        }
+
+    compare(scenario)
+
+
+def test_what_is_set_on_a_base_class_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    def scenario(module: Any, log: Log) -> Any:
+        monkeypatch.setattr(module.TCPServer, "allow_reuse_address", True)
+        with module.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
+            return server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
+
+    assert compare(scenario)
