@@ -45,11 +45,11 @@ from ._core.framing import FixedSize as FixedSize
 from ._core.framing import Framer as Framer
 from ._core.framing import LengthPrefixed as LengthPrefixed
 from ._core.framing import Netstrings as Netstrings
+from ._core.inherited import inherited_listeners as inherited_listeners
 from ._core.limits import Limits as Limits
 from ._core.limits import Timeouts as Timeouts
 from ._core.listen import Listener as Listener
 from ._core.listen import SocketListener as SocketListener
-from ._core.listen import inherited_listeners as inherited_listeners
 from ._core.listen import open_tcp_listeners as open_tcp_listeners
 from ._core.proxy import ProxyHeader as ProxyHeader
 from ._core.proxy import ProxyPolicy as ProxyPolicy

@@ -13,10 +13,8 @@ Rules of this file:
 from __future__ import annotations
 
 import abc
-import os
 import socket
 import sys
-from collections.abc import Iterable
 from typing import Any, Final, TypeAlias, final
 
 import trio
@@ -33,7 +31,6 @@ PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
 
 #: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
 DEFAULT_BACKLOG: Final = 65_535
-_FIRST_INHERITED: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 
 class Listener(trio.abc.Listener[trio.abc.Stream]):
@@ -131,7 +128,8 @@ class SocketListener(Listener):
     def close(self) -> None:
         """Close the descriptor; the kernel refuses who comes now, and resets who is still in its queue."""
         if not self.is_closed:
-            trio.lowlevel.notify_closing(self.socket)
+            if trio.lowlevel.in_trio_run():  # nobody waits before trio runs, or after
+                trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
 
@@ -188,12 +186,13 @@ class _ForeignListener(Listener):
         if self._accepted is not None:
             await trio.lowlevel.checkpoint()
             return
+        scope = self._wait = trio.CancelScope()
         try:
-            with trio.CancelScope() as self._wait:
+            with scope:
                 self._accepted = await self._inner.accept()
         finally:
             self._wait = None
-        if self._closed and self._accepted is None:
+        if scope.cancelled_caught:
             raise trio.ClosedResourceError("this listener was closed")
 
     def accept_nowait(self) -> tuple[trio.abc.Stream, None]:
@@ -280,56 +279,3 @@ def _bind(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool
         sock.close()
         raise
     return sock
-
-
-# Socket activation
-
-
-def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListener]:
-    """Return the listening stream sockets that a service manager handed down to this process
-    (sd_listen_fds(3)).
-
-    The environment variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which they are; they are removed,
-    so that no child takes them for its own.
-
-    Args: `names` chooses by FileDescriptorName, in the order given; the others are left alone. None takes
-    all.
-
-    Returns: the listeners; an empty list if nothing was meant for this process.
-
-    Raises: ValueError if one of `names` was not handed down, or a descriptor is no listening stream socket.
-    """
-    if isinstance(names, str):
-        raise TypeError(f"names must be several names, such as [{names!r}], not one str")
-    handed = _handed_down()
-    if names is None:
-        chosen = [descriptor for _, descriptor in handed]
-    else:
-        chosen = []
-        for name in names:
-            matching = [descriptor for its_name, descriptor in handed if its_name == name]
-            if not matching:
-                known = ", ".join(its_name for its_name, _ in handed) or "none"
-                raise ValueError(f"no socket named {name!r} was handed down; the names are: {known}")
-            chosen += matching
-    listeners = []
-    for descriptor in chosen:
-        os.set_inheritable(descriptor, False)
-        listeners.append(SocketListener(socket.socket(fileno=descriptor)))
-    for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
-        os.environ.pop(variable, None)
-    return listeners
-
-
-def _handed_down() -> list[tuple[str, int]]:
-    environ = os.environ
-    if environ.get("LISTEN_PID") != str(os.getpid()):
-        return []
-    try:
-        count = int(environ.get("LISTEN_FDS", ""))
-    except ValueError:
-        return []
-    names = environ.get("LISTEN_FDNAMES", "").split(":")
-    # sd_listen_fds_with_names(3): a descriptor without a name is "unknown".
-    names += ["unknown"] * (count - len(names))
-    return [(names[index] or "unknown", _FIRST_INHERITED + index) for index in range(count)]

@@ -33,9 +33,17 @@ async def open_on_one_port(
     check_port(port)
     if host is not None and not isinstance(host, (str, bytes)):
         raise TypeError(f"host must be a str, bytes or None, not {host!r}")
-    found = await trio.socket.getaddrinfo(
-        host, port, type=kind, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
-    )
+    if host is not None and ("\0" if isinstance(host, str) else b"\0") in host:  # type: ignore[operator]
+        raise ValueError(f"host must not contain a zero byte, where the resolver would stop: {host!r}")
+    try:
+        found = await trio.socket.getaddrinfo(
+            host, port, type=kind, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
+        )
+    except socket.gaierror as error:
+        message = f"host {host!r} cannot be resolved: {error.strerror}"
+        raise socket.gaierror(error.errno, message) from error
+    except ValueError as error:  # IDNA cannot encode it
+        raise ValueError(f"host {host!r} is no host name: {error}") from error
     # Each address once: getaddrinfo may name one several times ("localhost" in some hosts files).
     targets = list({(int(family), sockaddr): None for family, _, _, _, sockaddr in found})
     scheme = "udp" if kind == socket.SOCK_DGRAM else "tcp"

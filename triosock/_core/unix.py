@@ -35,13 +35,18 @@ class UnixListener(SocketListener):
         super().__init__(sock)
         self._path = path
         self._made = made
+        self._process = os.getpid()
 
     def close(self) -> None:
-        """Close, and remove the file if it is still the one that was made."""
+        """Close, and remove the file if it is still the one that was made.
+
+        A process that was forked off only closes its descriptor: whoever made the file may still be
+        listening.
+        """
         if self.is_closed:
             return
         try:
-            if self._path is not None:
+            if self._path is not None and self._process == os.getpid():
                 remove_if_ours(self._path, self._made)
         finally:
             super().close()
@@ -99,58 +104,69 @@ def open_unix_listener(
     socket is there, or the system refuses.
     """
     length = check_backlog(backlog)
-    sock, text, made = bind_unix(path, socket.SOCK_STREAM, mode)
-    try:
-        sock.listen(length)
-        return UnixListener(sock, text, made)
-    except BaseException:
-        if text is not None:
-            remove_if_ours(text, made)
-        sock.close()
-        raise
+    return UnixListener(*bind_unix(path, socket.SOCK_STREAM, mode, length))
 
 
 def bind_unix(
-    path: str | bytes | os.PathLike[str] | os.PathLike[bytes], kind: socket.SocketKind, mode: int | None
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    kind: socket.SocketKind,
+    mode: int | None,
+    backlog: int | None = None,
 ) -> tuple[socket.socket, str | None, tuple[int, int] | None]:
     """Return a bound socket of this kind, with the path and the (device, inode) of its file, if it has
-    one.
+    one. It listens if there is a `backlog`.
     """
     text = check_path(path)
     check_mode(mode)
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         if text.startswith("\0"):
-            _bind(sock, text)
+            _bind_name(sock, text, backlog)
             return sock, None, None
         # Absolute, so that a later chdir does not make us remove another file.
         absolute = os.path.abspath(text)
         with _locked_directory(absolute):
             _make_way(text, kind)
-            if mode is not None and sys.platform == "linux":
-                # Linux gives the file the mode of the socket, less the umask: a datagram socket can be
-                # written to as soon as it is bound, so even then the file must not be more open than asked
-                # for.
-                os.fchmod(sock.fileno(), mode)
-            _bind(sock, text)
-            if mode is not None:
-                os.chmod(
-                    text, mode
-                )  # what the umask took away; nobody can connect to a stream socket before listen()
-            status = os.stat(text)
+            status = _make_file(sock, text, mode, backlog)
         return sock, absolute, (status.st_dev, status.st_ino)
     except BaseException:
         sock.close()
         raise
 
 
-def _bind(sock: socket.socket, text: str) -> None:
+def _make_file(sock: socket.socket, text: str, mode: int | None, backlog: int | None) -> os.stat_result:
+    # It also begins to listen in here, within the lock: a socket that is bound and does not listen yet
+    # answers nobody, and would be taken for a stale one.
+    made = False
+    try:
+        if mode is not None and sys.platform == "linux":
+            # Linux gives the file the mode of the socket, less the umask: a datagram socket can be written to
+            # as soon as it is bound, so even then the file must not be more open than asked for.
+            os.fchmod(sock.fileno(), mode)
+        sock.bind(text)
+        made = True
+        if mode is not None:
+            os.chmod(text, mode)  # what the umask took away; nobody can connect before listen()
+        if backlog is not None:
+            sock.listen(backlog)
+        return os.stat(text)
+    except OSError as error:
+        if made:
+            os.unlink(text)
+        raise _explain(error, text) from error
+
+
+def _bind_name(sock: socket.socket, text: str, backlog: int | None) -> None:
     try:
         sock.bind(text)
+        if backlog is not None:
+            sock.listen(backlog)
     except OSError as error:
-        raise AddressUnavailable(
-            error.errno, f"cannot listen on unix path {text!r}: {error.strerror}"
-        ) from error
+        raise _explain(error, text) from error
+
+
+def _explain(error: OSError, text: str) -> AddressUnavailable:
+    return AddressUnavailable(error.errno, f"cannot listen on unix path {text!r}: {error.strerror}")
 
 
 def _make_way(text: str, kind: socket.SocketKind) -> None:
@@ -171,7 +187,10 @@ def _make_way(text: str, kind: socket.SocketKind) -> None:
             f"cannot listen on unix path {text!r}: somebody listens there already; "
             "stop them or take another path",
         )
-    os.unlink(text)
+    try:
+        os.unlink(text)
+    except OSError as error:
+        raise _explain(error, text) from error
 
 
 def _is_alive(text: str, kind: socket.SocketKind) -> bool:

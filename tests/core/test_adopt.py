@@ -1,0 +1,156 @@
+"""Whatever listener a user brings, it is asked in our two steps, and has one owner. Real sockets, and a
+listener of no kind known.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from triosock._core.address import MemoryAddress
+from triosock._core.listen import Listener, SocketListener, adopt, open_tcp_listeners
+
+LOCAL = "127.0.0.1"
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open(no_leaks: None) -> None:
+    """Every test here ends with as many descriptors as it began with."""
+
+
+@pytest.fixture
+def stdlib_socket() -> Iterator[socket.socket]:
+    with socket.create_server((LOCAL, 0)) as sock:
+        yield sock
+
+
+async def say_hello(listener: Listener, port: int) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, listener)
+        async with await trio.open_tcp_stream(LOCAL, port) as client:
+            assert await client.receive_some() == b"hello"
+
+
+async def answer(listener: Listener) -> None:
+    async with await listener.accept() as stream:
+        await stream.send_all(b"hello")
+
+
+async def test_a_listening_socket_is_adopted_and_works(stdlib_socket: socket.socket) -> None:
+    listener = adopt(stdlib_socket)
+    assert isinstance(listener, SocketListener)
+    assert listener.socket is stdlib_socket
+    await say_hello(listener, stdlib_socket.getsockname()[1])
+    listener.close()
+
+
+async def test_a_trio_listener_is_adopted_and_left_closed() -> None:
+    (theirs,) = await trio.open_tcp_listeners(0, host=LOCAL)
+    listener = adopt(theirs)
+    assert isinstance(listener, SocketListener)
+    assert theirs.socket.fileno() == -1
+    await say_hello(listener, listener.socket.getsockname()[1])
+    listener.close()
+
+
+async def test_a_listener_of_ours_is_adopted_as_it_is() -> None:
+    (listener,) = await open_tcp_listeners(0, host=LOCAL)
+    assert adopt(listener) is listener
+    listener.close()
+
+
+@pytest.mark.parametrize("bad", [None, 5, "tcp://127.0.0.1:80", SocketListener])
+def test_what_is_no_listener_is_a_type_error(bad: Any) -> None:
+    with pytest.raises(TypeError, match="listeners must be triosock or trio listeners, or listening sockets"):
+        adopt(bad)
+
+
+def test_a_socket_that_does_not_listen_or_is_no_stream_is_refused_and_left_to_its_owner() -> None:
+    with socket.socket() as sock:
+        sock.bind((LOCAL, 0))
+        with pytest.raises(ValueError, match="does not listen: call listen"):
+            adopt(sock)
+        assert sock.fileno() >= 0
+    with (
+        socket.socket(type=socket.SOCK_DGRAM) as sock,
+        pytest.raises(ValueError, match="needs a stream socket, not SOCK_DGRAM"),
+    ):
+        adopt(sock)
+    with pytest.raises(TypeError, match=r"a listener needs a socket\.socket"):
+        SocketListener(5)  # type: ignore[arg-type]
+
+
+class Foreign(trio.abc.Listener[trio.abc.Stream]):
+    """A trio listener of somebody else's making."""
+
+    def __init__(self) -> None:
+        self.send, self.receive = trio.open_memory_channel[trio.abc.Stream](10)
+        self.closed = False
+
+    async def accept(self) -> trio.abc.Stream:
+        return await self.receive.receive()
+
+    async def aclose(self) -> None:
+        self.closed = True
+        self.receive.close()
+        self.send.close()
+        await trio.lowlevel.checkpoint()
+
+
+async def test_any_other_trio_listener_keeps_what_it_accepted_until_there_is_room() -> None:
+    foreign = Foreign()
+    listener = adopt(foreign)
+    assert listener.address == MemoryAddress("Foreign")
+    ours, theirs = trio.testing.memory_stream_pair()
+    with pytest.raises(trio.WouldBlock):
+        listener.accept_nowait()
+    foreign.send.send_nowait(theirs)
+    await listener.wait_ready()
+    await listener.wait_ready()
+    assert listener.accept_nowait() == (theirs, None)
+    foreign.send.send_nowait(theirs)
+    assert await listener.accept() is theirs
+    await listener.aclose()
+    assert foreign.closed
+    await trio.aclose_forcefully(ours)
+
+
+async def test_closing_any_other_trio_listener_wakes_whoever_waits_and_aclose_closes_what_was_kept() -> None:
+    foreign = Foreign()
+    listener = adopt(foreign)
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await listener.wait_ready()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        listener.close()
+    with pytest.raises(trio.ClosedResourceError):
+        await listener.wait_ready()
+    assert listener.is_closed
+    assert not foreign.closed
+
+    kept = Foreign()
+    listener = adopt(kept)
+    _, theirs = trio.testing.memory_stream_pair()
+    kept.send.send_nowait(theirs)
+    await listener.wait_ready()
+    await listener.aclose()
+    assert kept.closed
+    with pytest.raises(trio.ClosedResourceError):
+        await theirs.send_all(b"x")
+
+
+async def test_being_cancelled_while_waiting_is_no_closing() -> None:
+    listener = adopt(Foreign())
+    with trio.move_on_after(0):
+        await listener.wait_ready()
+    assert not listener.is_closed
+    await listener.aclose()

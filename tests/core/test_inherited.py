@@ -1,0 +1,203 @@
+"""What a service manager hands down, in a process of its own: the descriptors begin with 3, and the process
+id must be right.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from triosock._core.inherited import inherited_listeners
+
+#: Stands in for the service manager: puts the descriptors from 3 on, and runs the program without another
+#: fork.
+MANAGER = """
+import os, sys
+pid, names, *descriptors = sys.argv[1:]
+held = [os.dup(int(descriptor)) for descriptor in descriptors]  # out of the way of 3, 4, ...
+held = [os.dup2(one, 100 + index) for index, one in enumerate(held)]
+for index, one in enumerate(held):
+    os.dup2(one, 3 + index)
+    os.close(one)
+os.environ.update(LISTEN_PID=pid.replace("self", str(os.getpid())), LISTEN_FDS=str(len(held)))
+if names != "-":
+    os.environ["LISTEN_FDNAMES"] = names
+os.execv(sys.executable, [sys.executable, "-X", "dev", "-W", "error", "-c", sys.stdin.read()])
+"""
+PRELUDE = """
+import os, socket
+import triosock
+from triosock import inherited_listeners
+
+def ports(listeners):
+    return [listener.address.port for listener in listeners]
+
+def refused(names, words):
+    try:
+        inherited_listeners(names)
+    except ValueError as error:
+        assert words in str(error), error
+    else:
+        raise AssertionError("accepted")
+"""
+
+
+def run(program: str, sockets: Sequence[socket.socket], names: str = "-", pid: str = "self") -> list[str]:
+    """Run `program` with these sockets handed down; return the words that it prints."""
+    descriptors = [sock.fileno() for sock in sockets]
+    done = subprocess.run(
+        [sys.executable, "-c", MANAGER, pid, names, *map(str, descriptors)],
+        input=PRELUDE + textwrap.dedent(program),
+        pass_fds=descriptors,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])},
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout.split()
+
+
+@pytest.fixture
+def two() -> Iterator[list[socket.socket]]:
+    with socket.create_server(("127.0.0.1", 0)) as first, socket.create_server(("127.0.0.1", 0)) as second:
+        yield [first, second]
+
+
+def port(sock: socket.socket) -> str:
+    return str(sock.getsockname()[1])
+
+
+def test_all_sockets_come_in_order_and_the_variables_are_gone(two: list[socket.socket]) -> None:
+    program = """
+        listeners = inherited_listeners()
+        print(*ports(listeners))
+        assert not any(name.startswith("LISTEN_") for name in os.environ)
+        assert not any(os.get_inheritable(listener.socket.fileno()) for listener in listeners)
+        assert inherited_listeners() == []
+        for listener in listeners:
+            listener.close()
+    """
+    assert run(program, two) == [port(sock) for sock in two]
+
+
+def test_names_choose_in_the_order_given_and_the_others_remain_for_later(two: list[socket.socket]) -> None:
+    program = """
+        (admin,) = inherited_listeners(["admin", "admin"])
+        refused(["admin"], "no socket named 'admin' was handed down, or it is taken; there are: http")
+        (http,) = inherited_listeners(["http"])
+        print(*ports([admin, http]))
+        refused(["http"], "there are: none")
+        admin.close()
+        http.close()
+    """
+    assert run(program, two, "http:admin") == [port(two[1]), port(two[0])]
+
+
+def test_several_sockets_may_have_one_name_and_those_without_are_unknown(two: list[socket.socket]) -> None:
+    program = """
+        refused(["http", "x"], "no socket named 'x'")
+        listeners = inherited_listeners(["{name}"])
+        print(*ports(listeners))
+        for listener in listeners:
+            listener.close()
+    """
+    ports = [port(sock) for sock in two]
+    assert run(program.format(name="http"), two, "http:http") == ports
+    assert run(program.replace('"http", ', "").format(name="unknown"), two) == ports
+
+
+def test_a_name_that_was_not_handed_down_takes_nothing(two: list[socket.socket]) -> None:
+    program = """
+        refused(["http", "htpp"], "no socket named 'htpp' was handed down")
+        listeners = inherited_listeners(["http"])
+        print(*ports(listeners))
+        listeners[0].close()
+    """
+    assert run(program, two, "http:admin") == [port(two[0])]
+
+
+@pytest.mark.parametrize("pid", ["1", "", "self0"])
+def test_what_was_meant_for_another_process_is_left_alone(two: list[socket.socket], pid: str) -> None:
+    program = """
+        assert inherited_listeners() == []
+        assert "LISTEN_FDS" in os.environ
+        refused(["http"], "there are: none")
+        print(os.fstat(3).st_ino)
+    """
+    assert run(program, two, pid=pid) == [str(os.fstat(two[0].fileno()).st_ino)]
+
+
+def test_a_number_that_is_none_is_no_socket_at_all() -> None:
+    program = """
+        os.environ["LISTEN_FDS"] = "many"
+        assert inherited_listeners() == []
+    """
+    run(program, [])
+
+
+def test_a_process_that_was_forked_off_has_inherited_nothing(two: list[socket.socket]) -> None:
+    program = """
+        child = os.fork()
+        if child == 0:
+            os._exit(len(inherited_listeners()))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        listeners = inherited_listeners()
+        child = os.fork()
+        if child == 0:
+            os._exit(len(inherited_listeners()))
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        print(*ports(listeners))
+        for listener in listeners:
+            listener.close()
+    """
+    assert run(program, two) == [port(sock) for sock in two]
+
+
+def test_a_descriptor_that_is_no_listener_is_a_value_error_and_everything_is_left_as_it_was(
+    two: list[socket.socket],
+) -> None:
+    program = """
+        for _ in range(2):
+            refused(None, "{words}")
+            assert os.fstat(3) and os.fstat(4)
+        (listener,) = inherited_listeners(["good"])
+        listener.close()
+    """
+    with socket.socket(type=socket.SOCK_DGRAM) as dgram, socket.socket() as deaf:
+        deaf.bind(("127.0.0.1", 0))
+        run(program.format(words="needs a stream socket, not SOCK_DGRAM"), [two[0], dgram], "good:bad")
+        run(program.format(words="does not listen"), [two[0], deaf], "good:bad")
+    # Not a socket at all: standard input, which the manager hands down like one.
+    run("os.dup2(0, 4)" + textwrap.dedent(program.format(words="is no socket")), two, "good:bad")
+
+
+def test_a_unix_socket_that_was_handed_down_keeps_its_file(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.fspath(path))
+        sock.listen()
+        run("(listener,) = inherited_listeners(); listener.close()", [sock])
+        assert path.is_socket()
+        with socket.socket(socket.AF_UNIX) as client:
+            client.connect(os.fspath(path))  # closing a copy has not ended the queue of its owner
+
+
+def test_one_str_is_not_several_names() -> None:
+    for bad in ("http", b"http"):
+        with pytest.raises(TypeError, match="names must be several names, such as"):
+            inherited_listeners(bad)  # type: ignore[arg-type]
+
+
+def test_a_process_that_nothing_was_handed_down_to_gets_an_empty_list() -> None:
+    assert inherited_listeners() == []
+    with pytest.raises(ValueError, match="no socket named 'http' was handed down"):
+        inherited_listeners(["http"])

@@ -1,0 +1,178 @@
+"""Who owns a path after whom: of several who want it exactly one gets it, and none removes another's file."""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triosock._core import unix
+from triosock._core.errors import AddressUnavailable
+from triosock._core.unix import open_unix_listener
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_left_open(no_leaks: None) -> None:
+    """Every test here ends with as many descriptors as it began with."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "socket"
+
+
+def connects(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(path)) == 0
+
+
+def leave_stale(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.fspath(path))
+        sock.listen()
+
+
+def test_one_that_is_still_opening_is_never_taken_for_dead(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Bound and not listening yet, it answers nobody. Whoever wants to look has to wait for the lock.
+    locked = []
+
+    class Watched(socket.socket):
+        def listen(self, *backlog: Any) -> None:
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                locked.append(True)
+            finally:
+                os.close(directory)
+            super().listen(*backlog)
+
+    monkeypatch.setattr(unix.socket, "socket", Watched)
+    open_unix_listener(path).close()
+    assert locked == [True]
+
+
+RACER = """
+import sys
+from triosock import AddressUnavailable, open_unix_listener
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    listener = open_unix_listener(sys.argv[1])
+except AddressUnavailable:
+    print("lost", flush=True)
+else:
+    print("won", flush=True)
+    sys.stdin.readline()
+    listener.close()
+"""
+
+
+def test_of_processes_that_race_for_one_stale_path_exactly_one_wins(path: Path) -> None:
+    racers = [
+        subprocess.Popen(
+            [sys.executable, "-c", RACER, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for _ in range(4)
+    ]
+    try:
+        assert [line_of(racer) for racer in racers] == ["ready"] * 4
+        leave_stale(path)
+        for racer in racers:
+            tell(racer)
+        assert sorted(line_of(racer) for racer in racers) == ["lost"] * 3 + ["won"]
+        assert connects(path)
+        for racer in racers:
+            racer.communicate("\n", timeout=60)
+        assert not path.exists()
+    finally:
+        for racer in racers:
+            racer.kill()
+            racer.communicate()
+
+
+def line_of(racer: subprocess.Popen[str]) -> str:
+    assert racer.stdout is not None
+    return racer.stdout.readline().strip()
+
+
+def tell(racer: subprocess.Popen[str]) -> None:
+    assert racer.stdin is not None
+    racer.stdin.write("\n")
+    racer.stdin.flush()
+
+
+def test_a_successor_keeps_the_file_that_took_the_place_of_ours(path: Path) -> None:
+    ours = open_unix_listener(path)
+    path.unlink()
+    theirs = open_unix_listener(path)
+    ours.close()
+    assert connects(path)
+    theirs.close()
+    assert not path.exists()
+
+
+def test_a_file_that_is_gone_already_is_no_error(path: Path, tmp_path: Path) -> None:
+    listener = open_unix_listener(path)
+    path.unlink()
+    listener.close()
+    (tmp_path / "gone").mkdir()
+    listener = open_unix_listener(tmp_path / "gone" / "socket")
+    (tmp_path / "gone" / "socket").unlink()
+    (tmp_path / "gone").rmdir()
+    listener.close()
+    assert listener.is_closed
+
+
+def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(path: Path) -> None:
+    listener = open_unix_listener(path)
+    child = os.fork()
+    if child == 0:
+        listener.close()
+        os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert connects(path)
+    listener.close()
+    assert not path.exists()
+
+
+def test_a_failure_behind_bind_leaves_neither_file_nor_socket(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: str, mode: int) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr(unix.os, "chmod", forbidden)
+    with pytest.raises(AddressUnavailable, match=os.strerror(errno.EPERM)):
+        open_unix_listener(path, mode=0o600)
+    monkeypatch.undo()
+    assert not path.exists()
+
+
+def test_a_directory_that_cannot_be_locked_is_no_hindrance(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forbidden(path: str, flags: int) -> int:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+
+    monkeypatch.setattr(unix.os, "open", forbidden)
+    listener = open_unix_listener(path)
+    assert connects(path)
+    listener.close()
+    monkeypatch.undo()
+    assert not path.exists()
