@@ -24,7 +24,7 @@ from .._core.errors import PeerError
 from .._core.events import Cause
 from .._core.roster import Entry
 from .._core.stream_server import StreamServer
-from .leaks import no_leaks, where
+from .leaks import compared, where
 from .open_server import check_nothing_left, watched_servers
 
 if sys.version_info < (3, 11):
@@ -102,7 +102,7 @@ class _Run(trio.abc.Instrument):
 
     async def run(self, expected: tuple[type[BaseException], ...], timeout: float) -> None:
         try:
-            with no_leaks(), trio.move_on_after(timeout) as patience:
+            with compared(), trio.move_on_after(timeout) as patience:
                 trio.lowlevel.add_instrument(self)
                 try:
                     async with trio.open_nursery() as nursery:
