@@ -17,6 +17,7 @@ from triosock._core.errors import (
     HandshakeFailed,
     Incomplete,
     MachineError,
+    NoReturnAddress,
     PeerError,
     ProxyHeaderError,
     RequestTimedOut,
@@ -29,6 +30,7 @@ EXAMPLES = [
     Incomplete("a line", b"abc"),
     ProxyHeaderError("no header"),
     HandshakeFailed("TLS handshake: no"),
+    NoReturnAddress("nowhere"),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
 ]
