@@ -246,7 +246,8 @@ class HostWait(PollWait):
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
-        if self._alone or self.draining or (interval is not None and interval <= LINGER):
+        # Compared with 0 first, so that what is no number gives the error that poll() would.
+        if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
         if self._lingers and not self.exhausted and not self.book.is_full:
             self._lingers = False
