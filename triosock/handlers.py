@@ -13,8 +13,10 @@ import trio
 
 from ._core.address import Address
 from ._core.connection import Connection
+from ._core.datagram import Datagram
 
 if TYPE_CHECKING:
+    from ._core.datagram_server import DatagramServer
     from ._core.stream_server import StreamServer
 
 
@@ -70,3 +72,53 @@ class StreamHandler:
         """What comes last, however `handle` ended. Does nothing here, and is no checkpoint: it may be the
         clean-up of a cancellation.
         """
+
+
+class DatagramHandler:
+    """Serves one datagram in three steps::
+
+        class Shout(triosock.DatagramHandler):
+            async def handle(self):
+                await self.datagram.reply(self.data.upper())
+
+        await triosock.serve_udp(Shout.serve, 9999)
+
+    `datagram` is the `Datagram`, `data` its bytes, `peer` who sent it, `server` the `DatagramServer`.
+    """
+
+    datagram: Datagram
+    data: bytes
+    peer: Address
+    server: DatagramServer | None
+
+    def __init__(self, datagram: Datagram) -> None:
+        self.datagram = datagram
+        self.data = datagram.data
+        self.peer = datagram.peer
+        self.server = datagram.server
+
+    @classmethod
+    async def serve(cls, datagram: Datagram) -> None:
+        """Serve one datagram: the function to give to `serve_udp` and `serve_unix_datagram`.
+
+        `finish` is run if `setup` was, however `handle` ended; an exception passes on to the server.
+
+        Cancellation: `finish` runs, and what it awaits is cancelled at once unless it is shielded.
+        """
+        self = cls(datagram)
+        await self.setup()
+        try:
+            await self.handle()
+        finally:
+            await self.finish()
+
+    async def setup(self) -> None:
+        """What comes first. Does nothing here."""
+        await trio.lowlevel.checkpoint()
+
+    async def handle(self) -> None:
+        """Handle the datagram. Does nothing here."""
+        await trio.lowlevel.checkpoint()
+
+    async def finish(self) -> None:
+        """What comes last, however `handle` ended. Does nothing here, and is no checkpoint."""

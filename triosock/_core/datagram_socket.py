@@ -1,11 +1,12 @@
-"""Where datagrams come from and go to: sockets of the kernel, and the shape that others (in memory) must have.
+"""Where datagrams come from and go to: sockets of the kernel, and the shape that others (in memory) must
+have.
 
 Rules of this file:
 
 1. **Nothing is cut in silence.** A datagram that is longer than `max_bytes` is received with `truncated` set
    (recvmsg(2): MSG_TRUNC), and what the kernel drops because its queue is full is counted in `lost`.
-2. **Nothing waits but `wait_ready` and `wait_writable`**, and neither takes or gives anything: cancelled, they
-   have lost nothing.
+2. **Nothing waits but `wait_ready` and `wait_writable`**, and neither takes or gives anything: cancelled,
+   they have lost nothing.
 3. One buffer per socket, for one task per socket receives: 64 KiB are not made anew for each datagram.
 """
 
@@ -19,22 +20,27 @@ from typing import Any, Final, NamedTuple, final
 import trio
 
 from . import packet_info
-from .address import Address, from_sockaddr
+from .address import Address, MemoryAddress, from_sockaddr
 from .listen import PeerName
 from .packet_info import ControlMessage
 from .unix import remove_if_ours
 
-#: The longest that UDP over IPv6 carries without jumbograms: 65,535 less its own header (RFC 768). Over IPv4 it is 20 less.
+#: The longest that UDP over IPv6 carries without jumbograms: 65,535 less its own header (RFC 768). Over IPv4
+#: it is 20 less.
 MAX_UDP_BYTES: Final = 65_527
 MAX_UDP4_BYTES: Final = 65_507
 #: More than Linux lets anybody send by default on a Unix datagram socket (net.core.wmem_default is 212,992).
 MAX_UNIX_BYTES: Final = 262_144
+_HAS_RECVMSG: Final = hasattr(socket.socket, "recvmsg_into")  # not on Windows
+_MSG_TRUNC: Final = getattr(socket, "MSG_TRUNC", 0)
 #: What a datagram costs at least in the kernel's queue, whatever its length (an sk_buff and its data).
 _LEAST_QUEUED: Final = 512
 
 
 class Received(NamedTuple):
-    """One datagram: its `data`, who sent it (`name`, as the socket has it), where to (`destination`), whether it was cut."""
+    """One datagram: its `data`, who sent it (`name`, as the socket has it), where to (`destination`), whether
+    it was cut.
+    """
 
     data: bytes
     name: PeerName
@@ -43,7 +49,9 @@ class Received(NamedTuple):
 
 
 class DatagramSocket(abc.ABC):
-    """A socket that a datagram server can serve. Those of the kernel are made by `open_udp_sockets` and its sisters."""
+    """A socket that a datagram server can serve. Those of the kernel are made by `open_udp_sockets` and its
+    sisters.
+    """
 
     @property
     @abc.abstractmethod
@@ -77,14 +85,18 @@ class DatagramSocket(abc.ABC):
 
     @abc.abstractmethod
     async def wait_ready(self) -> None:
-        """Return when `receive_nowait` may find something. Raises: trio.ClosedResourceError if it is closed."""
+        """Return when `receive_nowait` may find something. Raises: trio.ClosedResourceError if closed."""
 
     @abc.abstractmethod
     def receive_nowait(self) -> Received:
-        """Return the first of the queue. Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; OSError."""
+        """Return the first of the queue. Raises: trio.WouldBlock if there is none; trio.ClosedResourceError;
+        OSError.
+        """
 
     @abc.abstractmethod
-    def send_nowait(self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None) -> None:
+    def send_nowait(
+        self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None
+    ) -> None:
         """Send a datagram to `name`, from where `destination` says. Raises: trio.WouldBlock; OSError."""
 
     @abc.abstractmethod
@@ -97,7 +109,7 @@ class DatagramSocket(abc.ABC):
 
     def peer_address(self, name: PeerName) -> Address:
         """Return the name of a sender as an address."""
-        assert name is not None and not isinstance(name, (tuple, str, bytes))
+        assert isinstance(name, MemoryAddress)
         return name
 
     def local_address(self, destination: ControlMessage | None) -> Address:
@@ -106,7 +118,9 @@ class DatagramSocket(abc.ABC):
 
 
 class KernelSocket(DatagramSocket):
-    """A bound datagram socket of the standard library, which it owns and makes non-blocking. `max_bytes`: cut what is longer."""
+    """A bound datagram socket of the standard library, which it owns and makes non-blocking. `max_bytes`: cut
+    what is longer.
+    """
 
     def __init__(self, sock: socket.socket, max_bytes: int | None = None) -> None:
         _check_datagram_socket(sock)
@@ -140,7 +154,9 @@ class KernelSocket(DatagramSocket):
 
     @property
     def lost(self) -> int:
-        """What the kernel has dropped, its queue being full; 0 where it does not say. After the end: at the end."""
+        """What the kernel has dropped, its queue being full; 0 where it does not say. After the end: at the
+        end.
+        """
         if not self.is_closed:
             self._overflow = packet_info.count_overflow(self.socket) or self._overflow
         return self.seen_lost
@@ -166,7 +182,7 @@ class KernelSocket(DatagramSocket):
     def receive_nowait(self) -> Received:
         """Return the first datagram of the kernel's queue."""
         try:
-            size, control, flags, name = self.socket.recvmsg_into([self._buffer], packet_info.CONTROL_SIZE)
+            size, control, flags, name = self._receive()
         except BlockingIOError:
             raise trio.WouldBlock from None
         destination = None
@@ -176,15 +192,24 @@ class KernelSocket(DatagramSocket):
                 destination = message
             elif (overflow := packet_info.read_overflow(level, kind, data)) is not None:
                 self._overflow = overflow
-        return Received(bytes(self._buffer[:size]), name, destination, bool(flags & socket.MSG_TRUNC))
+        return Received(bytes(self._buffer[:size]), name, destination, bool(flags & _MSG_TRUNC))
 
-    def send_nowait(self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None) -> None:
+    def _receive(self) -> tuple[int, list[ControlMessage], int, Any]:
+        if _HAS_RECVMSG:
+            return self.socket.recvmsg_into([self._buffer], packet_info.CONTROL_SIZE)
+        size, name = self.socket.recvfrom_into(self._buffer)  # what is too long is an error there: EMSGSIZE
+        return size, [], 0, name
+
+    def send_nowait(
+        self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None
+    ) -> None:
         """Give a datagram to the kernel, whole."""
         try:
             if destination is None:
                 self.socket.sendto(data, name)  # type: ignore[arg-type]
             else:
-                self.socket.sendmsg([data], packet_info.answer_to(destination), 0, name)  # type: ignore[arg-type]
+                source = packet_info.answer_to(destination)
+                self.socket.sendmsg([data], source, 0, name)  # type: ignore[arg-type]
         except BlockingIOError:
             raise trio.WouldBlock from None
 
@@ -199,10 +224,13 @@ class KernelSocket(DatagramSocket):
     async def _wait_unix_peer(self, name: Any) -> bool:
         """Wait until the queue of a Unix peer has room; return False if that is not what the kernel looks at.
 
-        Of a Unix datagram socket that is connected to nobody, as ours must be, the kernel says "writable" though
-        the queue of the peer is full: waiting for that would be a busy loop. A second socket, connected to the
-        peer, is told the truth (unix(7); unix_dgram_poll). A peer that has connected itself to us refuses that
-        (EPERM); with those the kernel has no limit but our own send buffer, and our own socket tells about it.
+        Of a Unix datagram socket that is connected to nobody, as ours must be, the kernel says "writable"
+        though
+        the queue of the peer is full: waiting for that would be a busy loop. A second socket, connected to
+          the
+        peer, is told the truth (unix(7); unix_dgram_poll). A peer that has connected itself to us refuses
+        that (EPERM); with those the kernel has no limit but our own send buffer, and our own socket tells
+        about it.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gauge:
             gauge.setblocking(False)
@@ -225,7 +253,9 @@ class KernelSocket(DatagramSocket):
         return from_sockaddr(self.socket.family if name else socket.AF_UNIX, socket.SOCK_DGRAM, name)
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return to which address of ours a datagram was sent: on a socket for all addresses, the one that it named."""
+        """Return to which address of ours a datagram was sent: on a socket for all addresses, the one that it
+        named.
+        """
         if destination is None:
             return self._address
         host, interface = packet_info.read_origin(destination)
@@ -241,7 +271,11 @@ class UnixSocket(KernelSocket):
     """A Unix datagram socket that knows which file it made."""
 
     def __init__(
-        self, sock: socket.socket, path: str | None, made: tuple[int, int] | None, max_bytes: int | None = None
+        self,
+        sock: socket.socket,
+        path: str | None,
+        made: tuple[int, int] | None,
+        max_bytes: int | None = None,
     ) -> None:
         super().__init__(sock, max_bytes)
         self._path = path
@@ -263,7 +297,9 @@ def _check_datagram_socket(sock: object) -> None:
         raise TypeError(f"a datagram server needs a socket.socket, not {sock!r}")
     if sock.type != socket.SOCK_DGRAM:
         raise ValueError(f"a datagram server needs a datagram socket, not {sock.type.name}")
-    if not sock.getsockname() or (sock.family != getattr(socket, "AF_UNIX", None) and not sock.getsockname()[1]):
+    if not sock.getsockname() or (
+        sock.family != getattr(socket, "AF_UNIX", None) and not sock.getsockname()[1]
+    ):
         raise ValueError("the socket is bound to no address: call bind() first")
 
 
@@ -282,7 +318,9 @@ def adopt(sock: object, max_bytes: int | None = None) -> DatagramSocket:
         case trio.socket.SocketType():
             if sock.type != socket.SOCK_DGRAM:
                 raise ValueError(f"a datagram server needs a datagram socket, not {sock.type.name}")
-            return KernelSocket(socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()), max_bytes)
+            return KernelSocket(
+                socket.socket(sock.family, sock.type, sock.proto, fileno=sock.detach()), max_bytes
+            )
     raise TypeError(f"sockets must be triosock or trio datagram sockets, or socket.socket, not {sock!r}")
 
 

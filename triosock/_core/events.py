@@ -211,7 +211,7 @@ class ConnectionClosed(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class DatagramDropped(Event):
-    """A datagram of `peer` was received and will not be handled. The reasons: `DatagramStatistics.dropped`."""
+    """A datagram of `peer` was received and will not be handled. Reasons: `DatagramStatistics.dropped`."""
 
     peer: Address
     reason: str

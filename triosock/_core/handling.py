@@ -2,9 +2,10 @@
 
 The invariants:
 
-1. **Whatever happens in the middle, the end happens**: `_close` and `_leave` are called, and then the entry is out of the roster.
-2. **A failing handler costs its own guest.** An `Exception` is an event; what is no `Exception` (a cancellation from around,
-   Ctrl-C) is not ours to stop, and passes.
+1. **Whatever happens in the middle, the end happens**: `_close` and `_leave` are called, and then the entry
+   is out of the roster.
+2. **A failing handler costs its own guest.** An `Exception` is an event; what is no `Exception` (a
+   cancellation from around, Ctrl-C) is not ours to stop, and passes.
 3. **Every end has one cause**, the first that was decided: see `Cause`.
 """
 
@@ -30,7 +31,8 @@ if TYPE_CHECKING:
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup, ExceptionGroup
 
-#: What to do about the `Exception` of a handler; the function's second argument is what the handler was given.
+#: What to do about the `Exception` of a handler; the function's second argument is what the handler was
+#: given.
 AnyOnError: TypeAlias = Literal["log", "raise"] | Callable[[Exception, Any], Awaitable[object]]
 
 
@@ -43,7 +45,9 @@ class Guest(Protocol):
 
     @property
     def wire(self) -> Any:
-        """What carries its bytes: `received` and `sent`, whether it `is_closed`, and the `failure` that was the peer's."""
+        """What carries its bytes: `received` and `sent`, whether it `is_closed`, and the `failure` that was
+        the peer's.
+        """
 
 
 @attrs.frozen(kw_only=True)
@@ -132,7 +136,8 @@ class Turn:
         guest = self._guest
         try:
             awaitable = self._handler(guest)
-            # The usual case is told by its exact type, which is cheaper than asking whether it is any awaitable.
+            # The usual case is told by its exact type, which is cheaper than asking whether it is any
+            # awaitable.
             if type(awaitable) is not types.CoroutineType and not isinstance(awaitable, Awaitable):
                 raise NotAwaitable(self._handler, self.takes, awaitable)
             await awaitable
@@ -167,12 +172,15 @@ class NotAwaitable(TypeError):
 
     def __init__(self, handler: object, takes: str, result: object) -> None:
         super().__init__(
-            f"handler must be an async function of {takes}: {handler!r} returned {result!r}, which cannot be awaited"
+            f"handler must be an async function of {takes}: {handler!r} returned {result!r}, "
+            "which cannot be awaited"
         )
 
 
 def blame(error: BaseException, guest: Guest) -> Cause:
-    """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the handler's own)."""
+    """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
+    handler's own).
+    """
     if isinstance(error, ExceptionGroup):
         causes = {blame(one, guest) for one in error.exceptions}
         return causes.pop() if len(causes) == 1 else Cause.FAILED
@@ -184,7 +192,8 @@ def blame(error: BaseException, guest: Guest) -> Cause:
     if isinstance(error, trio.BrokenResourceError) and (
         isinstance(wire, StreamWire) or error is wire.failure
     ):
-        # Only of this guest: a handler that talks to others may fail at their end, and that is its own affair.
+        # Only of this guest: a handler that talks to others may fail at their end, and that is its own
+        # affair.
         return Cause.PEER
     if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
         return Cause.FINISHED  # by abort() or aclose(), from another task of the program

@@ -3,7 +3,8 @@
 The invariants:
 
 1. **Told is not done**: `drain`, `suspend` and `resume` return at once; the server's own task does the work.
-2. **`wait_closed` returns when nothing is left**, for `_conclude` is the last thing that a server does, and it does it once.
+2. **`wait_closed` returns when nothing is left**, for `_conclude` is the last thing that a server does, and
+   it does it once.
 """
 
 from __future__ import annotations
@@ -21,9 +22,11 @@ from .limits import Limits, Timeouts
 
 
 class Server(abc.ABC):
-    """What stream and datagram servers have in common. Not for users: they see `StreamServer` and `DatagramServer`.
+    """What stream and datagram servers have in common. Not for users: they see `StreamServer` and
+    `DatagramServer`.
 
-    All methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of these waits.
+    All methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of
+    these waits.
     """
 
     def __init__(self, common: Common) -> None:
@@ -63,7 +66,7 @@ class Server(abc.ABC):
 
     @property
     def observers(self) -> Emitter:
-        """Those who are told what happens; `observers.add(…)` and `observers.remove(…)` work while it runs."""
+        """Those who are told; `observers.add(…)` and `observers.remove(…)` work while it runs."""
         return self._emitter
 
     @property
@@ -72,7 +75,8 @@ class Server(abc.ABC):
         return self._scope.draining
 
     def drain(self, *, grace: float | None = None) -> None:
-        """Tell the server to drain: take on nobody new, end the idle, let the busy finish for `grace` seconds, cut the rest.
+        """Tell the server to drain: take on nobody new, end the idle, let the busy finish for `grace`
+        seconds, cut the rest.
 
         It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
 
@@ -81,12 +85,16 @@ class Server(abc.ABC):
         self._scope.drain(grace=grace)
 
     async def wait_closed(self) -> DrainReport:
-        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels only the wait."""
+        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels
+        only the wait.
+        """
         await self._closed.wait()
         return self._report
 
     def suspend(self) -> None:
-        """Take nothing from the kernel until `resume()`. What comes waits there; who is inside is not touched."""
+        """Take nothing from the kernel until `resume()`. What comes waits there; who is inside is not
+        touched.
+        """
         if self._gate.is_open:
             self._gate.shut()
             self._emitter.emit(ServerSuspended)

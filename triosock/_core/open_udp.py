@@ -59,12 +59,13 @@ async def open_udp_sockets(
         overhead included, and no more than net.core.rmem_max allows. None leaves it as it is.
       groups: multicast groups to join, IPv4 or IPv6, each with the interface if it matters:
         ``"239.1.2.3"``, ``"ff02::fb%eth0"``, ``"ff02::fb%2"``.
-      broadcast: allow replies to broadcast addresses (SO_BROADCAST); receiving broadcasts needs no permission.
+      broadcast: allow replies to broadcast addresses (SO_BROADCAST); receiving broadcasts needs no
+        permission.
 
     Returns: the sockets, at least one.
 
-    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved, or a group cannot be
-    joined; AddressUnavailable if an address is in use, not this machine's, or not allowed.
+    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved, or a group cannot
+    be joined; AddressUnavailable if an address is in use, not this machine's, or not allowed.
 
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
@@ -150,7 +151,9 @@ def _parse_groups(groups: object) -> list[_Group]:
 
 def _parse_group(text: object) -> _Group:
     if not isinstance(text, str):
-        raise TypeError(f"a multicast group must be a str such as '239.1.2.3' or 'ff02::fb%eth0', not {text!r}")
+        raise TypeError(
+            f"a multicast group must be a str such as '239.1.2.3' or 'ff02::fb%eth0', not {text!r}"
+        )
     host, percent, zone = text.partition("%")
     try:
         address = ipaddress.ip_address(host)
@@ -176,13 +179,16 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
     family = socket.AF_INET if four else socket.AF_INET6
     matching = [sock for sock in bound if sock.family == family]
     if not matching:
-        raise ValueError(f"no socket is IPv{group.address.version}, as the group {group.address} needs: change host")
+        raise ValueError(
+            f"no socket is IPv{group.address.version}, as the group {group.address} needs: change host"
+        )
     for sock in matching:
         if sys.platform == "linux":
             level, option = (
                 (socket.IPPROTO_IP, _IP_MULTICAST_ALL) if four else (socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL)
             )
-            # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket hears more than it asked for.
+            # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket hears more than it asked
+            # for.
             with contextlib.suppress(OSError):
                 sock.setsockopt(level, option, 0)
         packed = group.address.packed
@@ -194,7 +200,11 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
                 membership = _MREQ6.pack(packed, group.interface)
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
         except OSError as error:
-            advice = "name the interface: 'group%eth0'" if not group.interface else "does that interface do multicast?"
+            advice = (
+                "name the interface: 'group%eth0'"
+                if not group.interface
+                else "does that interface do multicast?"
+            )
             raise OSError(
                 error.errno, f"cannot join the multicast group {group.address}: {error.strerror}; {advice}"
             ) from error

@@ -1,14 +1,16 @@
-"""The control messages beside a datagram: to which of our addresses it was sent, and how many before it were lost.
+"""The control messages beside a datagram: to which of our addresses it was sent, and how many before it were
+lost.
 
 A socket that is bound to all addresses (``0.0.0.0``, ``::``) would answer from whichever address the routing
 table prefers, and a client that asked another one throws such an answer away. So the kernel is asked for the
-destination of each datagram (ip(7): IP_PKTINFO, RFC 3542, 6.1: IPV6_RECVPKTINFO), and is told to use it as the
-source of the reply. Pure functions over bytes, but for `prepare`.
+destination of each datagram (ip(7): IP_PKTINFO, RFC 3542, 6.1: IPV6_RECVPKTINFO), and is told to use it as
+the source of the reply. Pure functions over bytes, but for `prepare`.
 
 The rules:
 
 1. A reply leaves from the address that was asked, **unless that is nobody's own** (multicast, broadcast): no
-   packet may carry it as a source, so there the kernel chooses. For IPv4 it names its choice itself (ipi_spec_dst).
+   packet may carry it as a source, so there the kernel chooses. For IPv4 it names its choice itself
+   (ipi_spec_dst).
 2. The interface is left to the routing table, except for link-local addresses, which mean nothing without it.
 """
 
@@ -48,7 +50,9 @@ class Origin(NamedTuple):
 
 
 def prepare(sock: socket.socket, *, wildcard: bool) -> None:
-    """Ask the kernel for what this file reads; with `wildcard`, for destinations too. What it has not, it has not."""
+    """Ask the kernel for what this file reads; with `wildcard`, for destinations too. What it has not, it has
+    not.
+    """
     options: list[tuple[int, int | None, int]] = [(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)]
     if sock.family == socket.AF_INET:
         # What ICMP says of some earlier reply is of no use to whoever receives or sends next, and an error
@@ -96,7 +100,9 @@ def answer_to(message: ControlMessage) -> tuple[ControlMessage, ...]:
 
 
 def read_overflow(level: int, kind: int, data: bytes) -> int | None:
-    """Return how many datagrams the kernel had dropped when it queued this one (socket(7): SO_RXQ_OVFL), if it says."""
+    """Return how many datagrams the kernel had dropped when it queued this one (socket(7): SO_RXQ_OVFL), if
+    it says.
+    """
     if level == socket.SOL_SOCKET and kind == SO_RXQ_OVFL:
         count: int = _U32.unpack(data[:4])[0]
         return count
@@ -104,7 +110,9 @@ def read_overflow(level: int, kind: int, data: bytes) -> int | None:
 
 
 def count_overflow(sock: socket.socket) -> int | None:
-    """Return how many datagrams the kernel has dropped by now: also those after the last that it delivered. None if unknown."""
+    """Return how many datagrams the kernel has dropped by now: also those after the last that it delivered.
+    None if unknown.
+    """
     if _SO_MEMINFO is None:
         return None
     try:

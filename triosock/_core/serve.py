@@ -168,7 +168,7 @@ async def _serve(
     with contextlib.ExitStack() as opened:
         for listener in listeners:
             opened.callback(listener.close)
-        service.emitter.name = str(listeners[0].address) if name is None else _check_name(name)
+        service.emitter.name = str(listeners[0].address) if name is None else check_name(name)
         for observer in observers:
             service.emitter.add(observer)
         return await StreamServer(service, listeners).serve(task_status)
@@ -182,12 +182,12 @@ def _service(
     proxy: ProxyPolicy | bool,
     on_error: OnError,
 ) -> Service:
-    limits, timeouts = _value("limits", limits, Limits), _value("timeouts", timeouts, Timeouts)
+    limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
         check_async("limits.overflow", limits.overflow, "one connection")
     return Service(
         handler=check_async("handler", handler, "one connection"),
-        on_error=_check_on_error(on_error),
+        on_error=check_on_error(on_error, "an exception and a connection"),
         limits=limits,
         timeouts=timeouts,
         tls=None if tls is None else check_context(tls),
@@ -203,7 +203,10 @@ def _limiter(most: float) -> Any:
     return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
 
 
-def _value(argument: str, value: Any, kind: type[Any]) -> Any:
+def check_value(argument: str, value: Any, kind: type[Any]) -> Any:
+    """Return `value` if it is a `kind`, and a default one for None; TypeError, naming the argument,
+    otherwise.
+    """
     if value is None:
         return kind()
     if not isinstance(value, kind):
@@ -211,18 +214,20 @@ def _value(argument: str, value: Any, kind: type[Any]) -> Any:
     return value
 
 
-def _check_name(name: object) -> str:
+def check_name(name: object) -> str:
+    """Return `name` if it is a str; TypeError otherwise."""
     if not isinstance(name, str):
         raise TypeError(f"name must be a str or None, not {name!r}")
     return name
 
 
-def _check_on_error(on_error: Any) -> OnError:
+def check_on_error(on_error: Any, takes: str) -> Any:
+    """Return `on_error` if it is "log", "raise" or an async function of what `takes` says."""
     if isinstance(on_error, str):
         if on_error not in ("log", "raise"):
             raise ValueError(f"on_error must be 'log', 'raise' or an async function, not {on_error!r}")
-        return on_error  # type: ignore[return-value]
-    return check_async("on_error", on_error, "an exception and a connection")  # type: ignore[no-any-return]
+        return on_error
+    return check_async("on_error", on_error, takes)
 
 
 def check_async(argument: str, function: Any, takes: str) -> Any:

@@ -66,9 +66,11 @@ class ServerStatistics:
 
 @final
 class StreamServer(Server):
-    """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out by `started()`.
+    """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
+    by `started()`.
 
-    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of these waits.
+    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none
+    of these waits.
     """
 
     def __init__(self, service: Service, listeners: Sequence[Listener]) -> None:
