@@ -1,0 +1,95 @@
+"""Lesson 5: a failure in one of many.
+
+Question   A handler has several helpers at work on one question. One of them fails. Who hears of it?
+Predict    Write down what Ada gets, and what Bob gets on another connection, with threads and with nurseries.
+Run        python examples/tutorial/lesson5.py
+Exercise   python -m triosock.testing.check lesson5 mine.py
+"""
+
+import logging
+import queue
+import socketserver
+import threading
+
+import trio
+from stage import Client, ask, connect, picture
+
+import triosock
+
+PRICES = {b"tea": 2, b"cake": 3}  # of nothing else
+
+
+class Till(socketserver.StreamRequestHandler):
+    """Adds up prices; each is looked up by a helper, as if in another shop."""
+
+    def handle(self):
+        for line in self.rfile:
+            found = queue.Queue()
+            for item in line.split():
+                threading.Thread(target=self.look_up, args=(item, found), daemon=True).start()
+            self.wfile.write(b"%d\n" % sum(found.get() for _ in line.split()))
+
+    def look_up(self, item, found):
+        found.put(PRICES[item])
+
+
+class Server(socketserver.ThreadingTCPServer):
+    daemon_threads = True
+
+
+def with_the_stdlib():
+    threading.excepthook = lambda args: print("  a thread has died:", repr(args.exc_value))
+    with Server(("127.0.0.1", 0), Till) as server:
+        threading.Thread(target=server.serve_forever).start()
+        with Client(server.server_address) as ada, Client(server.server_address) as bob:
+            print("  Ada asks for tea and cake:", ada.ask(b"tea cake"))
+            print("  Ada asks for tea and gold:", ada.ask(b"tea gold", patience=0.5))
+            print("  Bob asks for tea:", bob.ask(b"tea"))
+        server.shutdown()
+    # Ada has left, and the server is closed. Her handler waits for a dead helper, and always will.
+    left = [one for one in threading.enumerate() if "process_request" in one.name]
+    for thread in left:
+        thread.join(0.2)
+    print("  threads left:", sum(thread.is_alive() for thread in left))
+
+
+async def look_up(item, found):
+    await trio.lowlevel.checkpoint()
+    found.append(PRICES[item])
+
+
+async def till(conn):
+    async for line in conn.lines():
+        found = []
+        async with trio.open_nursery() as helpers:
+            for item in line.split():
+                helpers.start_soon(look_up, item, found)
+        await conn.send_all(b"%d\n" % sum(found))
+
+
+async def with_triosock():
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_tcp, till, 0)
+        async with await connect(server) as ada, await connect(server) as bob:
+            print("  Ada asks for tea and cake:", await ask(ada, b"tea cake"))
+            print("  Ada asks for tea and gold:", await ask(ada, b"tea gold"))
+            print("  Bob asks for tea:", await ask(bob, b"tea"))
+            server.drain()
+    print(" ", {str(cause): count for cause, count in server.statistics().ended.items()})
+
+
+class OneLine(logging.Handler):
+    """Prints what the log says, and the error in it, without the traceback."""
+
+    def emit(self, record):
+        (error,) = record.exc_info[1].exceptions  # of the helpers' nursery
+        print(f"  {record.levelname.lower()} in the log:", repr(error))
+
+
+if __name__ == "__main__":
+    logging.getLogger("triosock").addHandler(OneLine(logging.ERROR))
+    print("helpers in threads")
+    with_the_stdlib()
+    print("helpers in a nursery")
+    with picture(__file__):
+        trio.run(with_triosock)

@@ -1,0 +1,87 @@
+"""Lesson 8: threads as guests in the tree.
+
+Question   A handler of the stdlib's kind blocks in a thread. Who can end it, and how?
+Predict    Ada has sent half a line, Bob is idle. Write down what becomes of their threads, and when.
+Run        python examples/tutorial/lesson8.py
+Exercise   python -m triosock.testing.check lesson8 mine.py
+"""
+
+import socketserver
+import threading
+from functools import partial
+
+import trio
+from stage import Client, ask, connect, hear, picture
+
+import triosock
+from triosock import compat
+
+
+def handler_of(socketserver):
+    """The same class twice: once with the stdlib's base, once with compat's."""
+
+    class Shout(socketserver.StreamRequestHandler):
+        def handle(self):
+            try:
+                for line in self.rfile:
+                    self.wfile.write(line.upper())
+            except ConnectionAbortedError as error:
+                print("  Ada's handler, in its thread, is told:", error)
+
+    return Shout
+
+
+def handler_threads():
+    return sum("process_request" in one.name for one in threading.enumerate())
+
+
+def with_the_stdlib():
+    server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), handler_of(socketserver))
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    with Client(server.server_address) as ada, Client(server.server_address) as bob:
+        ada.ask(b"hello")
+        bob.ask(b"hello")
+        ada.say(b"half a li")
+        server.shutdown()
+        closing = threading.Thread(target=server.server_close)
+        closing.start()
+        closing.join(0.5)
+        print("  half a second after the end, threads left:", handler_threads())
+    closing.join()
+    serving.join()
+
+
+async def shout(conn):
+    async for line in conn.lines():
+        await conn.send_all(line.upper())
+
+
+async def with_compat(timeline):
+    with triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            old = compat.ThreadingTCPServer(("127.0.0.1", 0), handler_of(compat))
+            guest = await nursery.start(partial(compat.serve, old, name="guest", observers=[timeline]))
+            native = await nursery.start(partial(triosock.serve_tcp, shout, 0, name="native"))
+            clients = [await connect(server) for server in (guest, guest, native)]
+            for client in clients:
+                await ask(client, b"hello")
+            ada, bob, cyd = clients
+            await ada.send_all(b"half a li")
+            print("  handlers in threads:", handler_threads(), "- and in tasks:", native.statistics().active)
+            scope.drain(grace=0.5)
+            async with bob, cyd:
+                print("  at once, Bob gets:", await hear(bob), "- and Cyd:", await hear(cyd))
+            async with ada:
+                print("  after the grace, Ada gets:", await hear(ada))
+    for name, report in sorted(scope.reports):
+        print(f"  {name}: {report.finished} finished, {report.cancelled} cut")
+    print("  threads left:", handler_threads())
+
+
+if __name__ == "__main__":
+    print("socketserver.ThreadingTCPServer")
+    with_the_stdlib()
+    print("triosock.compat.ThreadingTCPServer, beside a native server in one nursery")
+    with picture(__file__) as timeline:
+        trio.run(with_compat, timeline)

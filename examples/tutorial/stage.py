@@ -1,0 +1,99 @@
+"""What the lessons share: clients, and where the picture goes. Nothing in here is about servers."""
+
+import contextlib
+import pathlib
+import socket
+import sys
+
+import trio
+
+import triosock
+from triosock.observe import Timeline
+
+PATIENCE = 5.0  # seconds; only a broken lesson waits so long
+NOTHING, END, RESET = "no answer", "the end of the connection", "a reset"
+
+
+class Client:
+    """A blocking client, for the halves of the lessons that run in threads."""
+
+    def __init__(self, address):
+        self.sock = socket.create_connection(address[:2], timeout=PATIENCE)
+        self._buffer = b""
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        self.sock.close()
+
+    def say(self, data):
+        """Send all of it."""
+        self.sock.sendall(data)
+
+    def hear(self, patience=PATIENCE):
+        """Return the next line that comes within so many seconds; NOTHING, END or RESET if none does."""
+        self.sock.settimeout(patience)
+        try:
+            while b"\n" not in self._buffer:
+                data = self.sock.recv(65_536)
+                if not data:
+                    return END
+                self._buffer += data
+        except TimeoutError:
+            return NOTHING
+        except ConnectionResetError:
+            return RESET
+        line, _, self._buffer = self._buffer.partition(b"\n")
+        return line.decode()
+
+    def ask(self, line, patience=PATIENCE):
+        """Send a line, and return the next one that comes back."""
+        self.say(line + b"\n")
+        return self.hear(patience)
+
+
+async def connect(server):
+    """A client inside a trio program. It is a `Connection` too, for its way of reading lines."""
+    stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+    return triosock.Connection(stream)
+
+
+async def hear(client, patience=PATIENCE):
+    """As `Client.hear`."""
+    try:
+        with trio.fail_after(patience):
+            return (await client.receive_until(b"\n")).decode().strip()
+    except trio.TooSlowError:
+        return NOTHING
+    except triosock.Incomplete:
+        return END
+    except trio.BrokenResourceError:
+        return RESET
+
+
+async def ask(client, line, patience=PATIENCE):
+    """As `Client.ask`."""
+    await client.send_all(line + b"\n")
+    return await hear(client, patience)
+
+
+def refused(port):
+    """Whether nobody listens on this port any more."""
+    try:
+        socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+@contextlib.contextmanager
+def picture(script):
+    """Record every server that starts in the block, and draw it when the block ends."""
+    with Timeline() as timeline:
+        yield timeline
+    folder = pathlib.Path(sys.argv[1] if sys.argv[1:] else ".")
+    path = folder / pathlib.Path(script).with_suffix(".html").name
+    timeline.write_html(path)
+    timeline.write_svg(path.with_suffix(".svg"), width=760)
+    print("The picture of this run:", path.name)
