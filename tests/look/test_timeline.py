@@ -1,0 +1,141 @@
+"""The timeline in a browser: what one sees, points at and zooms into."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.observe.runs import record_shop
+
+pytestmark = pytest.mark.slow
+
+MIDDLE_OF = """
+  const box = document.querySelector(arguments[0]).getBoundingClientRect();
+  return [box.x + box.width / 2, box.y + box.height / 2];
+"""
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("look") / "run.html"
+    record_shop().write_html(path)
+    return path
+
+
+def shown(chromium) -> tuple[float, float]:
+    text = chromium.run("return document.getElementById('range').textContent")
+    start, end = re.findall(r"[\d.]+", text)
+    return float(start), float(end)
+
+
+def details(chromium) -> str:
+    return chromium.run("return document.getElementById('details').innerText")
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 375])
+def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, width, dark):
+    chromium.open(page, width=width, dark=dark)
+    assert chromium.run("return document.documentElement.scrollWidth") <= width
+    back = chromium.run("return getComputedStyle(document.querySelector('.paper')).fill")
+    red, green, blue = map(int, re.findall(r"\d+", back)[:3])
+    assert (red + green + blue < 150) is dark
+    sizes = chromium.run(
+        "return [...document.querySelectorAll('#picture text')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+    )
+    assert min(sizes) >= 11
+    # A text that is partly outside could not be read.
+    boxes = chromium.run(
+        "return [...document.querySelectorAll('#picture .word, #picture .title')].map(e => e.getBoundingClientRect())"
+        ".map(b => [b.left, b.right])"
+    )
+    assert all(0 <= left and right <= width for left, right in boxes)
+    chromium.picture(gallery / f"timeline-{width}-{'dark' if dark else 'light'}.png")
+
+
+def test_pointing_at_a_bar_tells_what_it_was(chromium, page, gallery):
+    chromium.open(page)
+    before = details(chromium)
+    chromium.point(*chromium.run(MIDDLE_OF, ".bar .piece.failed"))
+    after = details(chromium)
+    assert "Point at a bar" in before
+    for said in ("request 1: failed", "connection 3 of memory://shop/3", "ValueError: the <handler> & its"):
+        assert said in after
+    chromium.picture(gallery / "timeline-hover.png")
+
+
+def test_pointing_at_a_line_or_a_deadline_tells_its_cause(chromium, page):
+    chromium.open(page)
+    chromium.point(*chromium.run(MIDDLE_OF, ".flag.drain rect"))
+    assert "drain: 4 being served, 2 of them idle" in details(chromium)
+    chromium.point(*chromium.run(MIDDLE_OF, ".due.reached path"))
+    assert "Timeouts.idle" in details(chromium)
+
+
+def test_the_wheel_zooms_to_where_the_mouse_is(chromium, page, gallery):
+    chromium.open(page)
+    whole = shown(chromium)
+    x, y = chromium.run(MIDDLE_OF, ".bar .piece.failed")
+    for _ in range(3):
+        chromium.wheel(x, y, -300)
+    start, end = shown(chromium)
+    assert end - start < (whole[1] - whole[0]) / 10
+    assert start < 0.725 < end
+    # What was under the mouse still is; what is left of the window is cut off, not drawn over the names.
+    assert chromium.run(
+        "return document.elementFromPoint(arguments[0], arguments[1]).classList.contains('failed')", x, y
+    )
+    chromium.picture(gallery / "timeline-zoom.png")
+    for _ in range(4):
+        chromium.wheel(x, y, 300)
+    assert shown(chromium) == whole
+
+
+def test_dragging_and_the_sideways_wheel_move(chromium, page):
+    chromium.open(page)
+    chromium.run("document.getElementById('in').click()")
+    start, _ = shown(chromium)
+    chromium.point(800, 300, to=(700, 300))
+    dragged, _ = shown(chromium)
+    assert dragged > start
+    chromium.wheel(700, 300, 0, sideways=-100)
+    assert shown(chromium)[0] < dragged
+
+
+def test_keys_alone_are_enough(chromium, page):
+    chromium.open(page)
+    chromium.run("document.getElementById('picture').focus()")
+    whole = shown(chromium)
+    for key in ("+", "+", "right"):
+        chromium.key(key)
+    start, end = shown(chromium)
+    assert (end - start, start > whole[0]) == (pytest.approx((whole[1] - whole[0]) / 4, abs=0.02), True)
+    for _ in range(4):
+        chromium.key("down")
+    assert "connection 4 of memory://shop/4" in details(chromium)
+    focused = "return document.activeElement.getAttribute('aria-label').split('\\n')[0]"
+    assert chromium.run(focused) == "connection 4 of memory://shop/4"
+    chromium.key("up")
+    assert "connection 3" in details(chromium)
+    chromium.key("0")
+    assert shown(chromium) == whole
+    chromium.key("escape")
+    assert "Point at a bar" in details(chromium)
+
+
+def test_without_scripts_the_picture_is_there(chromium, page, gallery):
+    still = gallery / "still.html"
+    still.write_text(re.sub(r"<script>.*</script>", "", page.read_text("utf-8"), flags=re.DOTALL), "utf-8")
+    chromium.open(still)
+    assert chromium.run("return document.querySelector('.piece.failed').getBoundingClientRect().width") > 20
+
+
+def test_the_static_svg_opens_by_itself(chromium, gallery):
+    path = gallery / "run.svg"
+    record_shop().write_svg(path)
+    for dark in (False, True):
+        chromium.open(path, width=1000, dark=dark)
+        assert chromium.run("return document.documentElement.getBBox().width") <= 1000
+        chromium.picture(gallery / f"svg-{'dark' if dark else 'light'}.png")

@@ -1,0 +1,90 @@
+"""The page, parsed: one file, nothing from elsewhere, and the script finds what it looks for."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from tests.observe.runs import record_shop
+from triosock.observe.timeline import page as module
+
+VOID = {"meta", "br", "link", "img", "hr"}
+
+
+class Parser(HTMLParser):
+    def __init__(self):
+        super().__init__()
+        self.open, self.tags, self.ids, self.text = [], [], [], []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        self.ids += [value for name, value in attrs if name == "id"]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "run.html"
+    record_shop().write_html(path)
+    return path.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def page(text):
+    parser = Parser()
+    parser.feed(text)
+    parser.close()
+    assert parser.open == []
+    return parser
+
+
+def test_it_loads_nothing(text, page):
+    assert not [
+        tag
+        for tag, attrs in page.tags
+        if tag in ("link", "img", "iframe") or "src" in attrs or "href" in attrs
+    ]
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\b(fetch|XMLHttpRequest|import)\s*\(", text)
+
+
+def test_every_line_is_told_in_words(page):
+    words = "".join(page.text)
+    for said in (
+        "grace 300 ms",
+        "1 connection cut (drain deadline)",
+        "cancelled from around the server (parent)",
+    ):
+        assert said in words
+
+
+def test_the_script_finds_what_it_looks_for(text, page):
+    script = module._SCRIPT
+    for wanted in re.findall(r'getElementById\("(\w+)"\)', script):
+        assert wanted in page.ids
+    assert len(page.ids) == len(set(page.ids))
+    assert "</script" not in script
+
+
+def test_it_can_be_used_without_a_mouse(page):
+    attrs = {dict(attrs).get("id"): attrs for _, attrs in page.tags}
+    assert attrs["picture"]["tabindex"] == "0"
+    assert attrs["details"]["aria-live"] == "polite"
+    assert all("aria-label" in attrs or attrs["id"] == "all" for tag, attrs in page.tags if tag == "button")
+
+
+def test_what_was_let_go_is_told():
+    text = module.page(record_shop(max_connections=6).picture())
+    assert "Note: 4 older connections let go to bound the memory." in text

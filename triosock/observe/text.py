@@ -1,0 +1,53 @@
+"""Words for people: what the tree, the timeline and the terminal view print.
+
+The invariant: **nothing that a peer chose reaches a terminal or a page as it is.** Names of sockets, PROXY
+headers and texts of errors come from outside; a control character in them could clear a screen or end a tag.
+"""
+
+from __future__ import annotations
+
+import math
+
+
+def printable(text: object, most: int = 300) -> str:
+    """Return `str(text)` in one line of printable characters, shortened to `most`; others are written as
+    escapes.
+    """
+    line = str(text)
+    if len(line) > most:
+        line = line[: most - 1] + "…"
+    if line.isprintable():
+        return line
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode("ascii") for one in line)
+
+
+def duration(seconds: float) -> str:
+    """Return a time for people: "340 µs", "12.5 ms", "3.21 s", "4 min 10 s", "2 h 5 min"."""
+    if not math.isfinite(seconds):
+        return "no limit" if seconds > 0 else "-"
+    if seconds < 0:
+        return "-" + duration(-seconds)
+    if seconds < 0.0009995:
+        return f"{seconds * 1e6:.0f} µs" if seconds else "0 s"
+    if seconds < 0.9995:
+        return f"{seconds * 1e3:.3g} ms"
+    if seconds < 60:
+        return f"{seconds:.3g} s"
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes < 60:
+        return f"{minutes} min {rest} s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes} min"
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """Return "1 request", "2 requests", "12,000 requests"."""
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
+def error_text(error: BaseException | None) -> str | None:
+    """Return "ValueError: what it says", or None if there is no error."""
+    if error is None:
+        return None
+    says = printable(error)
+    return f"{type(error).__name__}: {says}" if says else type(error).__name__

@@ -1,0 +1,325 @@
+"""From a run to a picture: which bar in which row, what is drawn on it, and what is said about it.
+
+Pure functions of a `Run`: no clock, no files, no pixels across (a picture can be zoomed, so that where
+something is stays a time), only rows down.
+
+The rules:
+
+1. A connection has a row of its own while a lane has few; beyond `ROOMY` they share rows, each taking the
+   first row that is free, so that the height of a lane is how many were there at once.
+2. Every moment of a bar is one of: handshake, waiting, working, and "handler", which is said where no
+   request was ever marked: then nobody but the handler knows what it was doing.
+3. What ends a bar has a mark at its end, so that colour is never the only sign.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Final, Literal, TypeAlias
+
+import attrs
+
+from ..._core.events import Cause
+from ..._core.limits import Timeouts
+from ..text import count, duration
+from .model import NO_HANDSHAKE, Bar, Lane, Point, Run, Segment
+
+#: Connections that get a row each.
+ROOMY: Final = 40
+
+PieceKind: TypeAlias = Literal["handshake", "waiting", "working", "handler", "many"]
+FlagKind: TypeAlias = Literal["drain", "drained", "grace", "cancel", "closed"]
+#: What comes first of those of one moment.
+_ORDER: Final[tuple[FlagKind, ...]] = ("drain", "grace", "cancel", "drained", "closed")
+#: How a bar ended: well, still open, by the handler's failure, by its peer, cut by a deadline, or from
+#: around.
+End: TypeAlias = Literal["finished", "open", "failed", "peer", "cut", "cancelled"]
+
+_ENDS: Final[dict[Cause | None, End]] = {
+    None: "open",
+    Cause.FINISHED: "finished",
+    Cause.OVERFLOW: "finished",
+    Cause.IDLE: "finished",
+    Cause.FAILED: "failed",
+    Cause.PEER: "peer",
+    Cause.HANDSHAKE: "failed",
+    Cause.PARENT: "cancelled",
+}
+_ENDINGS: Final[dict[Cause, str]] = {
+    Cause.FINISHED: "finished: the handler returned",
+    Cause.FAILED: "failed: the handler raised",
+    Cause.PEER: "peer: it went away, or broke a rule of the protocol",
+    Cause.DRAIN: "drain deadline: still busy when the grace was over",
+    Cause.IDLE: "idle: Timeouts.idle was over",
+    Cause.REQUEST: "request: its deadline was over",
+    Cause.SEND: "send: Timeouts.send was over",
+    Cause.HANDSHAKE: "handshake: it failed, or took too long",
+    Cause.PARENT: "parent: cancelled from around the server",
+    Cause.OVERFLOW: "overflow: one too many, told so and closed",
+}
+
+
+@attrs.frozen
+class Piece:
+    """A part of a bar; `end_kind` tells how a request ended."""
+
+    kind: PieceKind
+    start: float
+    end: float
+    end_kind: End
+    text: str
+
+
+@attrs.frozen
+class Due:
+    """A deadline on a bar: `hit` if it cut something, else it would have, had the bar stayed as it was."""
+
+    time: float
+    hit: bool
+    text: str
+
+
+@attrs.frozen
+class Box:
+    """A connection in its row."""
+
+    row: int
+    number: int
+    peer: str
+    start: float
+    end: float
+    end_kind: End
+    pieces: tuple[Piece, ...]
+    dues: tuple[Due, ...]
+    text: str
+
+
+@attrs.frozen
+class Flag:
+    """A vertical line through a lane. `letter` is what the key calls it."""
+
+    letter: str
+    time: float
+    kind: FlagKind
+    word: str
+    text: str
+
+
+@attrs.frozen
+class Band:
+    """A lane. `end` is the closing bracket: every bar has ended by then; None if the server was still
+    there.
+    """
+
+    title: str
+    start: float
+    end: float | None
+    doors: tuple[tuple[float, float], ...]
+    boxes: tuple[Box, ...]
+    rows: int
+    flags: tuple[Flag, ...]
+    points: tuple[Point, ...]
+    text: str
+
+
+@attrs.frozen
+class Picture:
+    """All of it, from 0 to `end` seconds."""
+
+    end: float
+    bands: tuple[Band, ...]
+    notes: tuple[str, ...]
+    summary: str
+
+
+def lay_out(run: Run) -> Picture:
+    """Return the picture of a run."""
+    letters = _letters()
+    bands = tuple(_band(lane, run.end, letters) for lane in run.lanes)
+    connections = sum(len(band.boxes) for band in bands)
+    requests = sum(bar.requests for lane in run.lanes for bar in lane.bars.values())
+    summary = (
+        f"{count(len(bands), 'server')}, {count(connections, 'connection')}, {count(requests, 'request')} "
+        f"in {duration(run.end)}"
+    )
+    return Picture(run.end, bands, run.notes, summary)
+
+
+def _letters() -> list[str]:
+    """A, B, … Z, A1, B1, …: taken from the end."""
+    return [chr(65 + i % 26) + (str(i // 26) if i >= 26 else "") for i in range(100_000)][::-1]
+
+
+def _band(lane: Lane, end: float, letters: list[str]) -> Band:
+    bars = sorted(lane.bars.values(), key=lambda bar: (bar.start, bar.number))
+    rows = rows_of(bars, end)
+    boxes = tuple(_box(bar, row, lane, end) for bar, row in zip(bars, rows, strict=True))
+    where = ", ".join(lane.addresses)
+    title = lane.name if where in ("", lane.name) else f"{lane.name} on {where}"
+    still = sum(bar.end is None for bar in bars)
+    if lane.end is None:
+        ended = f"still running at the end of the recording, {count(still, 'connection')} open"
+    else:
+        ended = f"closed at {at(lane.end)}: every bar has ended, nothing of it is left"
+    return Band(
+        title=title,
+        start=lane.start,
+        end=lane.end,
+        doors=tuple((begin, end if shut is None else shut) for begin, shut in lane.doors),
+        boxes=boxes,
+        rows=max(rows, default=-1) + 1,
+        flags=_flags(lane, end, letters),
+        points=tuple(lane.points),
+        text=f"{title}\nstarted at {at(lane.start)}\n{ended}",
+    )
+
+
+def rows_of(bars: list[Bar], end: float) -> list[int]:
+    """Return the row of each bar; `bars` must be in the order of their starts."""
+    if len(bars) <= ROOMY:
+        return list(range(len(bars)))
+    free: list[int] = []
+    busy: list[tuple[float, int]] = []
+    rows = []
+    for bar in bars:
+        while busy and busy[0][0] <= bar.start:
+            heapq.heappush(free, heapq.heappop(busy)[1])
+        # Whoever is not in `busy` is in `free`, so that the next new row is their number together.
+        row = heapq.heappop(free) if free else len(busy)
+        heapq.heappush(busy, (math.inf if bar.end is None else bar.end, row))
+        rows.append(row)
+    return rows
+
+
+def _flags(lane: Lane, end: float, letters: list[str]) -> tuple[Flag, ...]:
+    lines: list[tuple[float, FlagKind, str, str]]
+    lines = [(line.time, line.kind, line.kind, line.text) for line in lane.lines]
+    for cause, (first, number) in lane.cuts.items():
+        who = count(number, "connection")
+        if cause is Cause.PARENT:
+            lines.append((first, "cancel", "cancelled", f"cancelled from around the server (parent): {who}"))
+        else:
+            lines.append((first, "grace", "grace over", f"the grace is over: {who} cut (drain deadline)"))
+    if lane.grace_ends is not None and lane.grace_ends <= end and Cause.DRAIN not in lane.cuts:
+        lines.append((lane.grace_ends, "grace", "grace over", "the grace is over"))
+    if lane.end is not None:
+        lines.append((lane.end, "closed", "closed", "closed: every bar has ended, nothing of it is left"))
+    lines.sort(key=lambda line: (line[0], _ORDER.index(line[1])))
+    if len(lines) > 1 and lines[-2][1] == "drained" and lines[-1][1] == "closed":
+        # The last thing that a drained server says, and the last that it does: one moment for people.
+        (_, _, _, told), (when, kind, _, left) = lines[-2:]
+        lines[-2:] = [(when, kind, "drained, closed", f"{told}; {left}")]
+    return tuple(
+        Flag(letters.pop(), when, kind, word, f"{at(when)}: {text}") for when, kind, word, text in lines
+    )
+
+
+def _box(bar: Bar, row: int, lane: Lane, end: float) -> Box:
+    until = end if bar.end is None else bar.end
+    pieces = tuple(_pieces(bar, until))
+    return Box(
+        row=row,
+        number=bar.number,
+        peer=bar.peer,
+        start=bar.start,
+        end=until,
+        end_kind=_ENDS.get(bar.cause, "cut"),
+        pieces=pieces,
+        dues=tuple(_dues(bar, lane, until, end)),
+        text=_describe(bar, pieces, until),
+    )
+
+
+def _pieces(bar: Bar, until: float) -> list[Piece]:
+    rest: PieceKind = "waiting" if bar.requests or bar.cause is Cause.IDLE else "handler"
+    pieces, reached = [], bar.start
+    ended: End = _ENDS.get(bar.cause, "cut") if rest == "handler" else "finished"
+    for number, segment in enumerate(bar.segments):
+        begin, stop = max(segment.start, reached), until if segment.end is None else segment.end
+        if begin > reached:
+            pieces.append(Piece(rest, reached, begin, "finished", ""))
+        pieces.append(_segment(bar, segment, begin, stop, number))
+        reached = stop
+    if until > reached or not pieces:
+        pieces.append(Piece(rest, reached, until, ended, ""))
+    return pieces
+
+
+def _segment(bar: Bar, segment: Segment, begin: float, stop: float, number: int) -> Piece:
+    end_kind: End = "open" if segment.end is None else _ENDS.get(segment.cause or Cause.FINISHED, "cut")
+    took = f"{duration(stop - begin)}, from {at(begin)}"
+    if segment.kind == "handshake":
+        return Piece("handshake", begin, stop, end_kind, f"handshake: {took}")
+    if segment.merged > 1:
+        busy = segment.busy / (stop - begin) if stop > begin else 1.0
+        text = f"{count(segment.merged, 'request')} drawn as one, working {busy:.0%} of {took}"
+        return Piece("many", begin, stop, end_kind, text)
+    # The last ones are kept, so they are counted from the end.
+    which = bar.requests - (len(bar.segments) - number) + 1
+    how = {"open": "still in progress", "finished": "done"}.get(end_kind, str(segment.cause))
+    return Piece("working", begin, stop, end_kind, f"request {which}: {how}, {took}")
+
+
+def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
+    """The deadlines that cut something, or else the one that the bar was under at its end, if it is in the
+    picture.
+    """
+    dues = [
+        Due(segment.end, True, f"deadline of a request, hit at {at(segment.end)} (request)")
+        for segment in bar.segments
+        if segment.end is not None and segment.cause is Cause.REQUEST
+    ]
+    in_time = bar.cause is Cause.HANDSHAKE and bar.error != NO_HANDSHAKE
+    if bar.end is not None and bar.cause in _CUT_BY and not dues and not in_time:
+        dues.append(Due(until, True, f"{_CUT_BY[bar.cause]}, hit at {at(until)}"))
+    if not dues and lane.timeouts is not None:
+        when, what = _in_force(bar, lane.timeouts)
+        if when <= end:
+            dues.append(Due(when, False, f"deadline at {at(when)}, not reached ({what})"))
+    return dues
+
+
+def _in_force(bar: Bar, timeouts: Timeouts) -> tuple[float, str]:
+    """The deadline of what the bar did last."""
+    last = bar.segments[-1] if bar.segments else None
+    if last is None:
+        return bar.start + timeouts.idle, "Timeouts.idle"
+    if last.kind == "request" and (last.end is None or last.end == bar.end):
+        return last.start + timeouts.request, "Timeouts.request"
+    return (bar.start if last.end is None else last.end) + timeouts.idle, "Timeouts.idle"
+
+
+_CUT_BY: Final[dict[Cause | None, str]] = {
+    Cause.IDLE: "idle deadline (Timeouts.idle)",
+    Cause.REQUEST: "deadline of a request (request)",
+    Cause.SEND: "send deadline (Timeouts.send)",
+    Cause.HANDSHAKE: "handshake deadline (Timeouts.handshake)",
+    Cause.DRAIN: "drain deadline (the end of the grace)",
+}
+
+
+def _describe(bar: Bar, pieces: tuple[Piece, ...], until: float) -> str:
+    spans: dict[str, float] = {}
+    for piece in pieces:
+        spans[piece.kind] = spans.get(piece.kind, 0.0) + piece.end - piece.start
+    names = {"handler": "in its handler", "many": "in requests drawn as one"}
+    did = ", ".join(f"{names.get(kind, kind)} {duration(took)}" for kind, took in spans.items())
+    lines = [
+        f"connection {bar.number} of {bar.peer}",
+        f"from {at(bar.start)} to {at(until)}: {duration(until - bar.start)}",
+        f"{count(bar.requests, 'request')}; {did}" if bar.requests else f"no request marked; {did}",
+    ]
+    if bar.cause is None:
+        lines.append("still open")
+    else:
+        lines.append(f"{bar.received:,} bytes received, {bar.sent:,} sent")
+        lines.append(_ENDINGS[bar.cause])
+    if bar.error is not None:
+        lines.append(bar.error)
+    return "\n".join(lines)
+
+
+def at(when: float) -> str:
+    """Return a moment for people: seconds with as many digits as tell events apart."""
+    return f"{when:.6f}".rstrip("0").rstrip(".") + " s" if when < 1 else f"{when:.4f} s"

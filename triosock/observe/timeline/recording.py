@@ -1,0 +1,337 @@
+"""What happened in a run, kept in bounded memory, for a picture of it.
+
+The invariants:
+
+1. **Memory is bounded whatever the run does**: at most `max_connections` bars, `max_requests` requests
+   (and one more per bar), and fixed numbers of lanes, lines and points. What must go goes in this order:
+   the oldest connections that ended well, then the oldest that did not; of a connection that is still
+   open, its oldest requests become one. Those that failed or were cut are what a picture is looked at for,
+   so they stay longer.
+2. **What was let go is counted**, and `Run.notes` says so in words.
+3. **Times are seconds from the first event.** Each trio run has a clock of its own; events of a second run
+   are placed by the wall clock of the moment in which its first one came.
+4. Servers may live in several threads: whoever touches a recording holds its lock.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from ..._core.events import (
+    AcceptFailed,
+    Cause,
+    ConnectionClosed,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    Event,
+    HandlerFailed,
+    HandshakeFinished,
+    HandshakeRefused,
+    LimitReached,
+    ListenerClosed,
+    ObserverFailed,
+    Refused,
+    RequestFinished,
+    RequestStarted,
+    ServerClosed,
+    ServerResumed,
+    ServerStarted,
+    ServerSuspended,
+)
+from ..text import count, duration, error_text, printable
+from .model import BAD, MAX_LANES, MAX_LINES, MAX_POINTS, NO_HANDSHAKE, Bar, Lane, Line, Point, Run, Segment
+
+
+@final
+class Recording:
+    """Takes events, lane by lane; `run()` returns a copy of what is kept."""
+
+    def __init__(self, max_connections: int, max_requests: int) -> None:
+        self._most_bars = max_connections
+        self._most_segments = max_requests
+        self._lock = threading.Lock()
+        self._lanes: list[Lane] = []
+        self._good: deque[tuple[Lane, Bar]] = deque()
+        self._bad: deque[tuple[Lane, Bar]] = deque()
+        self._open = 0
+        self._segments = 0
+        self._last = 0.0
+        self._born: float | None = None
+        self._clocks: dict[object, float] = {}
+        self._lost_bars = self._unseen_bars = self._merged = self._lost_lanes = self._lost_lines = 0
+        self.stopped = False
+
+    # Time
+
+    def clock_offset(self, event: Event) -> float:
+        """Return what to add to the times of events that come from where this one came from."""
+        with self._lock:
+            run = _this_run()
+            if run not in self._clocks:
+                now = time.perf_counter()
+                if self._born is None:
+                    self._born = now
+                self._clocks[run] = now - self._born - event.time
+            return self._clocks[run]
+
+    def _now(self) -> float:
+        offset = self._clocks.get(_this_run())
+        if offset is None or _this_run() is None:
+            return self._last
+        return max(self._last, trio.current_time() + offset)
+
+    # Taking
+
+    def open_lane(self, event: Event, offset: float) -> Lane | None:
+        """Begin a lane for the server of this event; None if there are too many."""
+        with self._lock:
+            if len(self._lanes) >= MAX_LANES:
+                self._lost_lanes += 1
+                return None
+            names = {lane.name for lane in self._lanes}
+            name, again = printable(event.server), 1
+            while (name if again == 1 else f"{name} ({again})") in names:
+                again += 1
+            lane = Lane(name if again == 1 else f"{name} ({again})", event.time + offset)
+            self._lanes.append(lane)
+            return lane
+
+    def take(self, lane: Lane, event: Event, offset: float) -> None:
+        """Take one event of the server of this lane."""
+        with self._lock:
+            if self.stopped:
+                return
+            when = event.time + offset
+            self._last = max(self._last, when)
+            method = _TAKE.get(type(event))
+            if method is not None:
+                method(self, lane, event, when)
+
+    def stop(self) -> None:
+        """Take no more: what is still open stays so in the picture, at this moment."""
+        with self._lock:
+            self._last = self._now()
+            self.stopped = True
+
+    def _server_started(self, lane: Lane, event: ServerStarted, when: float) -> None:
+        lane.addresses = tuple(printable(address) for address in event.addresses)
+        lane.timeouts = getattr(event, "timeouts", None)
+        lane.listening = len(event.addresses)
+        self._doors_opened(lane, event, when)
+
+    def _listener_closed(self, lane: Lane, event: ListenerClosed, when: float) -> None:
+        lane.listening -= 1
+        if lane.listening <= 0:
+            self._doors_shut(lane, event, when)
+
+    def _doors_shut(self, lane: Lane, event: Event, when: float) -> None:
+        if lane.doors and lane.doors[-1][1] is None:
+            lane.doors[-1] = (lane.doors[-1][0], when)
+
+    def _doors_opened(self, lane: Lane, event: Event, when: float) -> None:
+        if not lane.doors or lane.doors[-1][1] is not None:
+            if len(lane.doors) >= MAX_LINES:
+                del lane.doors[0]
+            lane.doors.append((when, None))
+
+    def _drain_started(self, lane: Lane, event: DrainStarted, when: float) -> None:
+        self._doors_shut(lane, event, when)
+        lane.grace_ends = when + event.grace
+        text = f"drain: {event.active} being served, {event.idle} of them idle; grace {duration(event.grace)}"
+        self._line(lane, Line(when, "drain", text))
+
+    def _drain_finished(self, lane: Lane, event: DrainFinished, when: float) -> None:
+        text = (
+            f"drained in {duration(event.duration)}: {event.finished} finished, {event.failed} failed, "
+            f"{event.cancelled} cancelled, {event.refused} refused"
+        )
+        self._line(lane, Line(when, "drained", text))
+
+    def _server_closed(self, lane: Lane, event: ServerClosed, when: float) -> None:
+        self._doors_shut(lane, event, when)
+        lane.end = when
+
+    def _line(self, lane: Lane, line: Line) -> None:
+        if len(lane.lines) < MAX_LINES:
+            lane.lines.append(line)
+        else:
+            self._lost_lines += 1
+
+    def _refused(self, lane: Lane, event: Refused, when: float) -> None:
+        self._point(lane, Point(when, "refused", f"{printable(event.peer)} refused: {event.reason}"))
+
+    def _limit_reached(self, lane: Lane, event: LimitReached, when: float) -> None:
+        self._point(lane, Point(when, "full", f"full: {count(event.active, 'connection')}"))
+
+    def _accept_failed(self, lane: Lane, event: AcceptFailed, when: float) -> None:
+        self._point(
+            lane, Point(when, "error", f"accept failed: {error_text(event.error)}; then: {event.action}")
+        )
+
+    def _observer_failed(self, lane: Lane, event: ObserverFailed, when: float) -> None:
+        self._point(
+            lane, Point(when, "error", f"an observer failed and was taken off: {error_text(event.error)}")
+        )
+
+    def _point(self, lane: Lane, point: Point) -> None:
+        if len(lane.points) == MAX_POINTS:
+            self._lost_lines += 1
+        lane.points.append(point)
+
+    # Connections
+
+    def _connection_opened(self, lane: Lane, event: ConnectionOpened, when: float) -> None:
+        while self._open + len(self._good) + len(self._bad) >= self._most_bars:
+            if not self._let_go():
+                self._unseen_bars += 1
+                return
+        self._open += 1
+        lane.bars[event.connection] = Bar(event.connection, printable(event.peer), when)
+
+    def _handshake_finished(self, lane: Lane, event: HandshakeFinished, when: float) -> None:
+        bar = lane.bars.get(event.connection)
+        if bar is not None:
+            bar.peer = printable(event.peer)
+            self._add(bar, Segment("handshake", when - event.duration, when, Cause.FINISHED))
+
+    def _handshake_refused(self, lane: Lane, event: HandshakeRefused, when: float) -> None:
+        bar = lane.bars.get(event.connection)
+        if bar is not None:
+            bar.error = error_text(event.error) or NO_HANDSHAKE
+            self._add(bar, Segment("handshake", bar.start, when, Cause.HANDSHAKE))
+
+    def _request_started(self, lane: Lane, event: RequestStarted, when: float) -> None:
+        bar = lane.bars.get(event.connection)
+        if bar is not None:
+            self._end_segment(bar, when, None)
+            bar.requests += 1
+            self._add(bar, Segment("request", when))
+
+    def _request_finished(self, lane: Lane, event: RequestFinished, when: float) -> None:
+        bar = lane.bars.get(event.connection)
+        if bar is not None:
+            self._end_segment(bar, when, event.cause)
+
+    def _handler_failed(self, lane: Lane, event: HandlerFailed, when: float) -> None:
+        bar = lane.bars.get(event.connection)
+        if bar is not None:
+            bar.error = error_text(event.error)
+
+    def _connection_closed(self, lane: Lane, event: ConnectionClosed, when: float) -> None:
+        if event.cause in (Cause.DRAIN, Cause.PARENT):
+            first, number = lane.cuts.get(event.cause, (when, 0))
+            lane.cuts[event.cause] = (first, number + 1)
+        bar = lane.bars.get(event.connection)
+        if bar is None:
+            return
+        self._end_segment(bar, when, event.cause)
+        bar.end, bar.cause = when, event.cause
+        bar.error = bar.error or error_text(event.error)
+        bar.received, bar.sent = event.received, event.sent
+        self._open -= 1
+        (self._bad if event.cause in BAD else self._good).append((lane, bar))
+
+    def _end_segment(self, bar: Bar, when: float, cause: Cause | None) -> None:
+        if bar.segments and bar.segments[-1].end is None:
+            last = bar.segments[-1]
+            last.end, last.cause, last.busy = when, cause, when - last.start
+
+    def _add(self, bar: Bar, segment: Segment) -> None:
+        bar.segments.append(segment)
+        self._segments += 1
+        while self._segments > self._most_segments and self._let_go():
+            pass
+        if self._segments > self._most_segments and len(bar.segments) > 2:
+            self._merge_oldest(bar)
+
+    def _merge_oldest(self, bar: Bar) -> None:
+        first, second = bar.segments.popleft(), bar.segments[0]
+        second.start, second.kind = first.start, "request"
+        second.busy += first.busy
+        second.merged += first.merged
+        self._merged += 1
+        self._segments -= 1
+
+    def _let_go(self) -> bool:
+        """Forget the connection that will be missed least; False if all are still open."""
+        if not self._good and not self._bad:
+            return False
+        lane, bar = (self._good or self._bad).popleft()
+        del lane.bars[bar.number]
+        self._segments -= len(bar.segments)
+        self._lost_bars += 1
+        return True
+
+    # Giving
+
+    def run(self) -> Run:
+        """Return a copy of what is known now."""
+        with self._lock:
+            end = self._last if self.stopped else self._now()
+            return Run(tuple(map(_copy_lane, self._lanes)), end, self._notes())
+
+    def _notes(self) -> tuple[str, ...]:
+        told = [
+            (self._lost_bars, f"{count(self._lost_bars, 'older connection')} let go to bound the memory"),
+            (self._unseen_bars, f"{count(self._unseen_bars, 'connection')} not recorded: too many at once"),
+            (
+                self._merged,
+                f"{count(self._merged, 'older request')} of long connections drawn as one bar each",
+            ),
+            (self._lost_lanes, f"{count(self._lost_lanes, 'server')} not recorded: too many"),
+            (self._lost_lines, f"{count(self._lost_lines, 'line or point', 'lines or points')} let go"),
+        ]
+        return tuple(text for number, text in told if number)
+
+
+def _copy_lane(lane: Lane) -> Lane:
+    copies = {
+        number: attrs.evolve(bar, segments=deque(map(attrs.evolve, bar.segments)))
+        for number, bar in lane.bars.items()
+    }
+    return attrs.evolve(
+        lane,
+        bars=copies,
+        doors=list(lane.doors),
+        lines=list(lane.lines),
+        points=deque(lane.points),
+        cuts=dict(lane.cuts),
+    )
+
+
+def _this_run() -> object:
+    """What tells one trio run from another; None outside of one."""
+    try:
+        return trio.lowlevel.current_trio_token()
+    except RuntimeError:
+        return None
+
+
+_TAKE: Final[dict[type[Event], Callable[[Recording, Lane, Any, float], None]]] = {
+    ServerStarted: Recording._server_started,
+    ServerSuspended: Recording._doors_shut,
+    ServerResumed: Recording._doors_opened,
+    ListenerClosed: Recording._listener_closed,
+    AcceptFailed: Recording._accept_failed,
+    LimitReached: Recording._limit_reached,
+    Refused: Recording._refused,
+    ConnectionOpened: Recording._connection_opened,
+    HandshakeFinished: Recording._handshake_finished,
+    HandshakeRefused: Recording._handshake_refused,
+    RequestStarted: Recording._request_started,
+    RequestFinished: Recording._request_finished,
+    HandlerFailed: Recording._handler_failed,
+    ConnectionClosed: Recording._connection_closed,
+    DrainStarted: Recording._drain_started,
+    DrainFinished: Recording._drain_finished,
+    ServerClosed: Recording._server_closed,
+    ObserverFailed: Recording._observer_failed,
+}

@@ -1,0 +1,97 @@
+"""The run in the Trace Event Format (JSON object form), which Perfetto and chrome://tracing open.
+
+A server is a process there, a row of the picture a thread, a connection and its requests are complete events
+("X") that nest, lines and points are instant events ("i"). The rules of the format that this file keeps:
+times are microseconds; complete events of one thread must nest or not overlap at all; "M" events name
+processes and threads.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, Final
+
+from .layout import Band, Box, lay_out
+from .model import Run
+
+#: Names of colours that the viewers know.
+_COLOURS: Final = {"failed": "terrible", "cut": "bad", "cancelled": "grey", "peer": "grey"}
+
+
+def chrome_trace(run: Run) -> str:
+    """Return the run as a JSON text."""
+    picture = lay_out(run)
+    events: list[dict[str, Any]] = []
+    for pid, band in enumerate(picture.bands, start=1):
+        events += _process(pid, band)
+    other = {"summary": picture.summary, "notes": list(picture.notes)}
+    return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other}, indent=1)
+
+
+def _process(pid: int, band: Band) -> list[dict[str, Any]]:
+    events = [_meta(pid, 0, "process_name", band.title), _meta(pid, 0, "thread_name", "doors")]
+    for begin, shut in band.doors:
+        events.append(_span(pid, 0, "accepting", "doors", begin, shut, {}))
+    events += [_meta(pid, row + 1, "thread_name", f"row {row + 1}") for row in range(band.rows)]
+    for box in band.boxes:
+        events += _connection(pid, box)
+    for flag in band.flags:
+        events.append(_instant(pid, 0, "p", flag.word, "life", flag.time, {"text": flag.text}))
+    for point in band.points:
+        events.append(_instant(pid, 0, "t", point.kind, "doors", point.time, {"text": point.text}))
+    return events
+
+
+def _connection(pid: int, box: Box) -> list[dict[str, Any]]:
+    tid = box.row + 1
+    args = {"peer": box.peer, "end": box.end_kind, "text": box.text}
+    name = f"connection {box.number} of {box.peer}"
+    events = [_span(pid, tid, name, "connection", box.start, box.end, args, _COLOURS.get(box.end_kind))]
+    for piece in box.pieces:
+        colour = _COLOURS.get(piece.end_kind)
+        told = {"text": piece.text, "end": piece.end_kind}
+        events.append(_span(pid, tid, piece.kind, piece.kind, piece.start, piece.end, told, colour))
+    events += [
+        _instant(pid, tid, "t", "deadline", "deadline", due.time, {"text": due.text, "hit": due.hit})
+        for due in box.dues
+    ]
+    return events
+
+
+def _meta(pid: int, tid: int, name: str, value: str) -> dict[str, Any]:
+    return {"ph": "M", "pid": pid, "tid": tid, "name": name, "args": {"name": value}}
+
+
+def _span(
+    pid: int,
+    tid: int,
+    name: str,
+    cat: str,
+    start: float,
+    end: float,
+    args: dict[str, Any],
+    colour: str | None = None,
+) -> dict[str, Any]:
+    # Both ends are rounded, never the duration: what nests before rounding nests after it.
+    begin = _us(start)
+    span = {"ph": "X", "pid": pid, "tid": tid, "name": name, "cat": cat, "ts": begin, "dur": _us(end) - begin}
+    return {**span, "args": args, **({"cname": colour} if colour else {})}
+
+
+def _instant(
+    pid: int, tid: int, scope: str, name: str, cat: str, when: float, args: dict[str, Any]
+) -> dict[str, Any]:
+    return {
+        "ph": "i",
+        "s": scope,
+        "pid": pid,
+        "tid": tid,
+        "name": name,
+        "cat": cat,
+        "ts": _us(when),
+        "args": args,
+    }
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1e6)
