@@ -43,15 +43,16 @@ def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, wid
     red, green, blue = map(int, re.findall(r"\d+", back)[:3])
     assert (red + green + blue < 150) is dark
     sizes = chromium.run(
-        "return [...document.querySelectorAll('#picture text')].map(e => parseFloat(getComputedStyle(e).fontSize))"
+        "return [...document.querySelectorAll('#picture text')]"
+        ".map(e => parseFloat(getComputedStyle(e).fontSize))"
     )
     assert min(sizes) >= 11
     # A text that is partly outside could not be read.
     boxes = chromium.run(
-        "return [...document.querySelectorAll('#picture .word, #picture .title')].map(e => e.getBoundingClientRect())"
-        ".map(b => [b.left, b.right])"
+        "return [...document.querySelectorAll('#picture .word, #picture .title')]"
+        ".map(e => e.getBoundingClientRect()).map(b => [b.left, b.right])"
     )
-    assert all(0 <= left and right <= width for left, right in boxes)
+    assert all(left >= 0 and right <= width for left, right in boxes)
     chromium.picture(gallery / f"timeline-{width}-{'dark' if dark else 'light'}.png")
 
 

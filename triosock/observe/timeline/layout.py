@@ -202,7 +202,7 @@ def _flags(lane: Lane, end: float, letters: list[str]) -> tuple[Flag, ...]:
         else:
             lines.append((first, "grace", "grace over", f"the grace is over: {who} cut (drain deadline)"))
     if lane.grace_ends is not None and lane.grace_ends <= end and Cause.DRAIN not in lane.cuts:
-        lines.append((lane.grace_ends, "grace", "grace over", "the grace is over"))
+        lines.append((lane.grace_ends, "grace", "grace over", "the grace is over: nobody was cut by it"))
     if lane.end is not None:
         lines.append((lane.end, "closed", "closed", "closed: every bar has ended, nothing of it is left"))
     lines.sort(key=lambda line: (line[0], _ORDER.index(line[1])))
@@ -226,7 +226,7 @@ def _box(bar: Bar, row: int, lane: Lane, end: float) -> Box:
         end=until,
         end_kind=_ENDS.get(bar.cause, "cut"),
         pieces=pieces,
-        dues=tuple(_dues(bar, lane, until, end)),
+        dues=tuple(_dues(bar, lane, until, end if len(lane.bars) <= ROOMY else until)),
         text=_describe(bar, pieces, until),
     )
 
@@ -262,8 +262,9 @@ def _segment(bar: Bar, segment: Segment, begin: float, stop: float, number: int)
 
 
 def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
-    """The deadlines that cut something, or else the one that the bar was under at its end, if it is in the
-    picture.
+    """The deadlines that cut something, or else the one that the bar was under at its end, if there is
+    room for
+    it: in a row that is shared, there is none beyond the bar itself.
     """
     dues = [
         Due(segment.end, True, f"deadline of a request, hit at {at(segment.end)} (request)")

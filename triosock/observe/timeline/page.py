@@ -47,8 +47,9 @@ def page(picture: Picture) -> str:
 <span id="range" aria-live="off"></span></div></header>
 <main id="picture" tabindex="0" aria-label="Timeline. Arrow keys: up and down go from bar to bar, left and
 right move, plus and minus zoom, zero shows all.">{Drawing(picture).plot()}</main>
-<div id="details" role="status" aria-live="polite"><p class="hint">Point at a bar, a mark or a line, or go from bar to bar
-with the arrow keys. Zoom: wheel, pinch, or + and &minus;. Move: drag, or &larr; and &rarr;.</p></div>
+<div id="details" role="status" aria-live="polite"><p class="hint">Point at a bar, a mark or a line,
+or go from bar to bar with &uarr; and &darr;. Zoom: wheel, pinch, or + and &minus;. Move: drag, or &larr; and
+&rarr;.</p></div>
 <section><h2>What happened</h2><ol class="flags">{flags}</ol>{notes}</section>
 <section><h2>Legend</h2><ul class="legend">{legend}</ul></section>
 <script>{_SCRIPT}</script>

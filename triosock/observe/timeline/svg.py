@@ -66,6 +66,8 @@ LEGEND: Final = (
     ("due", "deadline not reached"),
     ("door", "doors open: accepting"),
     ("point refused", "refused"),
+    ("point full", "full: a limit is reached"),
+    ("point error", "accept failed"),
     ("bracket", "closing bracket: nothing is left"),
 )
 
@@ -175,7 +177,9 @@ class Drawing:
         for point in band.points:
             told = f'<title>{escape(point.text)}</title><path d="{POINTS[point.kind]}"/>'
             self._out.append(self._mark(f"point {point.kind}", point.time, top + 7, told))
-        for box in band.boxes:
+        # In a row that is shared, the mark of a bad end must not vanish behind the next bar.
+        shared = band.rows < len(band.boxes)
+        for box in sorted(band.boxes, key=lambda box: shared and box.end_kind in _BADLY):
             self._box(box, bars_at + box.row * self._row)
         self._bracket(band, top, bottom)
         for number, flag in enumerate(band.flags):
