@@ -1,0 +1,310 @@
+"""Dependencies point one way, and files stay small enough to be read. The first half are the rules, the
+second tries the checks on made-up trees that break them.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.source_tree import (
+    Source,
+    foreign,
+    imports_of,
+    layer_of,
+    long_files,
+    long_functions,
+    lowlevel_names,
+    read,
+    wrong_layers,
+    wrong_lowlevel,
+    wrong_order,
+    wrong_targets,
+)
+
+ROOT = Path(__file__).parents[1]
+
+#: Which file of _core to read after which: one imports only from those above it, also where only a type
+#: checker looks.
+READING_ORDER = (
+    *("errors", "address", "limits", "events", "roster", "deadlines"),  # values, and who is being served
+    *("wire", "streams", "tls", "proxy_header", "proxy", "framing"),  # bytes
+    *("ports", "listen", "inherited", "unix", "accept", "drain"),  # doors
+    *("conversation", "messages", "sendfile", "connection"),
+    *("handling", "life", "serving", "stream_server", "serve"),
+    *("packet_info", "datagram_socket", "open_udp", "intake", "route", "datagram", "idle_line", "sessions"),
+    *("clientele", "datagram_server", "serve_datagram"),
+)
+#: From which layers each one may import. Nothing imports compat, testing or the command line.
+LAYERS = {
+    "_core": ["_core"],
+    "_version": [],
+    "events": ["_core"],
+    "handlers": ["_core"],
+    "signals": ["_core"],
+    "observe": ["observe", "_core"],
+    "facade": ["_core", "_version", "handlers", "signals", "observe"],
+    "testing": ["testing", "facade", "_core"],
+    "compat": ["compat", "facade", "_core"],
+    "cli": ["cli", "facade", "_core"],
+    "__main__": ["cli"],
+}
+#: What those who are told see of the library: events, and the values that events carry.
+OBSERVABLE = ["events", "address", "limits"]
+
+#: trio itself needs exceptiongroup where Python has no groups of its own.
+DEPENDENCIES = ["triosock", "trio", "attrs", "exceptiongroup"]
+EXTRAS = {
+    "triosock/testing/plugin.py": ["pytest"],
+    "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
+    "triosock/cli/": ["rich"],
+    "triosock/observe/metrics": ["prometheus_client"],
+    "triosock/compat/green": ["greenback"],
+}
+
+#: Of trio.lowlevel, what any file may use: that a call is a checkpoint, names for annotations, and a
+#: question.
+LOWLEVEL_ANYWHERE = [
+    *("checkpoint", "checkpoint_if_cancelled", "cancel_shielded_checkpoint"),
+    *("Task", "TrioToken", "in_trio_run"),
+]
+LOWLEVEL = {
+    # Waiting for descriptors: the fast path, and what is told when one of them is closed.
+    "triosock/_core/wire.py": ["wait_readable", "wait_writable", "notify_closing"],
+    "triosock/_core/tls.py": ["wait_readable", "wait_writable"],
+    "triosock/_core/listen.py": ["wait_readable", "notify_closing"],
+    "triosock/_core/datagram_socket.py": ["wait_readable", "wait_writable", "notify_closing"],
+    "triosock/compat/wait.py": ["wait_readable"],
+    "triosock/compat/ending.py": ["wait_readable"],
+    # Whose run and task this is.
+    "triosock/_core/handling.py": ["current_task"],
+    "triosock/_core/drain.py": ["RunVar"],
+    "triosock/compat/host.py": ["current_trio_token"],
+    "triosock/compat/serving.py": ["current_trio_token"],
+    "triosock/observe/timeline/recording.py": ["current_trio_token"],
+    # Tasks that no nursery of a user may hold: they live as long as the run.
+    "triosock/signals.py": ["spawn_system_task"],
+    "triosock/compat/oversee.py": ["spawn_system_task"],
+    # Tools that look at a run from outside.
+    "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
+    "triosock/testing/leaks.py": ["current_root_task"],
+    "triosock/testing/memory_listener.py": ["ParkingLot"],
+    "triosock/testing/memory_stream.py": ["ParkingLot"],
+    "triosock/testing/recorder.py": ["ParkingLot"],
+}
+
+MAX_FILE = 400
+MAX_FUNCTION = 60
+
+
+@pytest.fixture(scope="module")
+def sources() -> list[Source]:
+    return read(ROOT, "triosock")
+
+
+def passes(complaints: list[str]) -> None:
+    assert not complaints, "\n" + "\n".join(complaints)
+
+
+def test_every_layer_imports_only_those_that_it_may(sources: list[Source]) -> None:
+    passes(wrong_layers(imports_of(sources), "triosock", LAYERS))
+
+
+def test_a_file_of_the_core_imports_only_files_above_it_in_the_reading_order(sources: list[Source]) -> None:
+    passes(wrong_order(imports_of(sources), "triosock._core", READING_ORDER))
+
+
+def test_every_file_of_the_core_has_one_place_in_the_reading_order(sources: list[Source]) -> None:
+    files = {
+        source.module.removeprefix("triosock._core.")
+        for source in sources
+        if layer_of(source.module) == "_core"
+    }
+    assert files - set(READING_ORDER) == {"triosock._core"}
+    assert len(set(READING_ORDER)) == len(READING_ORDER)
+
+
+def test_observers_know_events_and_their_values_and_nothing_else(sources: list[Source]) -> None:
+    passes(wrong_targets(imports_of(sources), "triosock.observe", "triosock._core", OBSERVABLE))
+
+
+def test_at_run_time_there_is_trio_and_attrs_and_the_standard_library(sources: list[Source]) -> None:
+    passes(foreign(imports_of(sources), DEPENDENCIES, EXTRAS))
+
+
+def test_what_is_low_level_stays_in_the_files_that_are_named(sources: list[Source]) -> None:
+    passes(wrong_lowlevel(sources, LOWLEVEL_ANYWHERE, LOWLEVEL))
+
+
+def test_no_file_is_too_long_to_be_read() -> None:
+    passes(long_files(ROOT, ["triosock", "tests"], [".py", ".js", ".css"], MAX_FILE))
+
+
+def test_no_function_is_too_long_to_be_read(sources: list[Source]) -> None:
+    passes(long_functions(sources, MAX_FUNCTION))
+
+
+# The checks themselves, on made-up trees
+
+Made = Callable[[dict[str, str]], list[Source]]
+
+
+@pytest.fixture
+def made(tmp_path: Path) -> Made:
+    """Write files, by path below the package `made`, and read them."""
+
+    def make(files: dict[str, str]) -> list[Source]:
+        for name, text in files.items():
+            path = tmp_path / "made" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(textwrap.dedent(text))
+        return read(tmp_path, "made")
+
+    return make
+
+
+def arrows(sources: list[Source]) -> list[tuple[str, str, bool]]:
+    return [(one.source.module, one.target, one.typing_only) for one in imports_of(sources)]
+
+
+def test_every_way_to_write_an_import_is_an_arrow(made: Made) -> None:
+    sources = made(
+        {
+            "__init__.py": "",
+            "a.py": "import made.b\nimport os.path, made.sub.c as c",
+            "b.py": "from . import a\nfrom .sub import c, thing\nfrom made import missing",
+            "sub/__init__.py": "from .c import x\nfrom .. import a",
+            "sub/c.py": "from ..b import y as z",
+        }
+    )
+    assert sorted(arrows(sources)) == sorted(
+        [
+            ("made.a", "made.b", False),
+            ("made.a", "os.path", False),
+            ("made.a", "made.sub.c", False),
+            ("made.b", "made.a", False),
+            ("made.b", "made.sub.c", False),
+            ("made.b", "made.sub", False),
+            ("made.b", "made", False),
+            ("made.sub", "made.sub.c", False),
+            ("made.sub", "made.a", False),
+            ("made.sub.c", "made.b", False),
+        ]
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "typing_only"),
+    [
+        ("def late():\n    if True:\n        import x", False),
+        ("try:\n    import x\nexcept ImportError:\n    pass", False),
+        ("if TYPE_CHECKING:\n    import x", True),
+        ("import typing\nif typing.TYPE_CHECKING:\n    if True:\n        import x", True),
+        ("if TYPE_CHECKING:\n    pass\nelse:\n    import x", False),
+        ("class A:\n    def f(self):\n        with y:\n            import x", False),
+    ],
+)
+def test_imports_are_found_wherever_they_stand(made: Made, text: str, typing_only: bool) -> None:
+    assert ("made.a", "x", typing_only) in arrows(made({"a.py": text}))
+
+
+def test_an_arrow_between_the_wrong_layers_is_found(made: Made) -> None:
+    allowed = {"facade": ["_core"], "_core": ["_core"], "compat": ["compat", "facade", "_core"]}
+    good = {
+        "__init__.py": "from ._core.a import x",
+        "_core/a.py": "import os",
+        "_core/b.py": "from .a import x",
+        "compat/__init__.py": "import made\nfrom made import x\nfrom .._core import b\nfrom . import c",
+        "compat/c.py": "",
+    }
+    assert wrong_layers(imports_of(made(good)), "made", allowed) == []
+    bad = {
+        "_core/a.py": "if TYPE_CHECKING:\n    from ..compat.c import y",
+        "_core/b.py": "def late():\n    import made",
+        "extra.py": "from ._core import a",
+    }
+    assert wrong_layers(imports_of(made(bad)), "made", allowed) == [
+        "made/_core/a.py:2: imports made.compat.c: _core may import _core",
+        "made/_core/b.py:2: imports made: _core may import _core",
+        "made/extra.py:1: imports made._core.a: extra is in no layer",
+    ]
+
+
+def test_an_arrow_up_the_reading_order_is_found(made: Made) -> None:
+    good = {
+        "_core/a.py": "import os",
+        "_core/b.py": "from .a import x",
+        "compat.py": "from ._core.b import x",
+    }
+    assert wrong_order(imports_of(made(good)), "made._core", ["a", "b"]) == []
+    assert wrong_order(imports_of(made(good)), "made._core", ["b", "a"]) == [
+        "made/_core/b.py:1: imports made._core.a: a does not stand above b"
+    ]
+    assert wrong_order(imports_of(made(good)), "made._core", ["a"]) == [
+        "made/_core/b.py:1: imports made._core.a: not in the reading order"
+    ]
+    itself = {"_core/a.py": "if TYPE_CHECKING:\n    from .a import x", "_core/b.py": ""}
+    assert len(wrong_order(imports_of(made(itself)), "made._core", ["a", "b"])) == 1
+
+
+def test_an_observer_that_knows_too_much_is_found(made: Made) -> None:
+    tree = {
+        "_core/events.py": "",
+        "_core/roster.py": "",
+        "observe/log.py": "from .._core.events import Event\nfrom .._core import roster",
+        "observer.py": "from ._core import roster",
+    }
+    assert wrong_targets(imports_of(made(tree)), "made.observe", "made._core", ["events"]) == [
+        "made/observe/log.py:2: imports made._core.roster: of made._core only events"
+    ]
+
+
+def test_a_package_that_is_not_installed_with_us_is_found(made: Made) -> None:
+    tree = {
+        "a.py": "import os, trio.lowlevel, requests.auth\nfrom made import b",
+        "b.py": "if TYPE_CHECKING:\n    import typing_extensions",
+        "extra/c.py": "import rich",
+        "d.py": "import rich",
+    }
+    assert foreign(imports_of(made(tree)), ["made", "trio"], {"made/extra/": ["rich"]}) == [
+        "made/a.py:1: imports requests.auth: no dependency at run time",
+        "made/d.py:1: imports rich: no dependency at run time",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("import trio\ntrio.lowlevel.wait_readable(x)", {"wait_readable"}),
+        ("from trio.lowlevel import checkpoint, ParkingLot", {"checkpoint", "ParkingLot"}),
+        ("from trio import lowlevel\nlowlevel.wait_readable(x)", {"lowlevel"}),
+        ("import trio.lowlevel as low\nlow.wait_readable(x)", {"lowlevel"}),
+        ("import trio\nx: trio.lowlevel.Task", {"Task"}),
+        ("import trio\ntrio.sleep(1)", set()),
+    ],
+)
+def test_what_is_used_of_trio_lowlevel_is_found(made: Made, text: str, names: set[str]) -> None:
+    (source,) = made({"a.py": text})
+    assert lowlevel_names(source) == names
+    expected = [f"made/a.py: uses trio.lowlevel.{name}" for name in sorted(names - {"Task"})]
+    assert wrong_lowlevel([source], ["Task"], {}) == expected
+    assert wrong_lowlevel([source], ["Task"], {"made/a.py": names}) == []
+
+
+def test_a_file_with_one_line_too_many_is_found(made: Made, tmp_path: Path) -> None:
+    made({"short.py": "x\n" * 10, "long.py": "x\n" * 11, "long.txt": "x\n" * 11, "sub/long.js": "x\n" * 12})
+    assert long_files(tmp_path, ["made"], [".py", ".js"], 10) == [
+        "made/long.py: 11 lines, more than 10",
+        "made/sub/long.js: 12 lines, more than 10",
+    ]
+
+
+def test_a_function_with_one_line_too_many_is_found(made: Made) -> None:
+    tree = {
+        "a.py": "class A:\n    async def f(self):\n" + "        x\n" * 9,
+        "b.py": '@decorated\ndef f():\n    """Text."""\n' + "    x\n" * 9,
+    }
+    assert long_functions(made(tree), 10) == ["made/b.py:2: f has 11 lines, more than 10"]
