@@ -294,6 +294,10 @@ class Observer(Protocol):
 #: must not know.
 default_observers: list[Callable[[], Observer]] = []
 
+#: The same for whoever records all that happens in a part of a program: these are given to compat servers,
+#: too, which have no log. Their observers may be called from any thread.
+watchers: list[Callable[[], Observer]] = []
+
 
 @final
 class Emitter:
@@ -309,7 +313,7 @@ class Emitter:
         self._clock = clock
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
-        for observer in observers:
+        for observer in (*observers, *(make() for make in watchers)):
             self.add(observer)
 
     def add(self, observer: Observer) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, final
 
-from ..._core.events import Event, ObserverDone, ServerClosed, default_observers
+from ..._core.events import Event, ObserverDone, ServerClosed, watchers
 from .layout import Picture, lay_out
 from .model import Lane
 from .page import page
@@ -62,13 +62,13 @@ class Timeline:
         if self._entered:
             raise RuntimeError("this Timeline has been used already: make another one")
         self._entered = True
-        default_observers.append(self._tap)
+        watchers.append(self._tap)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        default_observers.remove(self._tap)
+        watchers.remove(self._tap)
         self._recording.stop()
 
     def _tap(self) -> _Tap:

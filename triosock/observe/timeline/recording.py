@@ -29,6 +29,9 @@ from ..._core.events import (
     Cause,
     ConnectionClosed,
     ConnectionOpened,
+    DatagramDropped,
+    DatagramsLost,
+    DatagramTruncated,
     DrainFinished,
     DrainStarted,
     Event,
@@ -167,6 +170,17 @@ class Recording:
 
     def _refused(self, lane: Lane, event: Refused, when: float) -> None:
         self._point(lane, Point(when, "refused", f"{printable(event.peer)} refused: {event.reason}"))
+
+    def _dropped(self, lane: Lane, event: DatagramDropped, when: float) -> None:
+        told = f"datagram of {printable(event.peer)} dropped: {event.reason}"
+        self._point(lane, Point(when, "refused", told))
+
+    def _truncated(self, lane: Lane, event: DatagramTruncated, when: float) -> None:
+        told = f"datagram of {printable(event.peer)} cut to {count(event.size, 'byte')}"
+        self._point(lane, Point(when, "error", told))
+
+    def _lost(self, lane: Lane, event: DatagramsLost, when: float) -> None:
+        self._point(lane, Point(when, "error", f"{count(event.count, 'datagram')} dropped by the kernel"))
 
     def _limit_reached(self, lane: Lane, event: LimitReached, when: float) -> None:
         self._point(lane, Point(when, "full", f"full: {count(event.active, 'connection')}"))
@@ -324,6 +338,9 @@ _TAKE: Final[dict[type[Event], Callable[[Recording, Lane, Any, float], None]]] =
     LimitReached: Recording._limit_reached,
     Refused: Recording._refused,
     ConnectionOpened: Recording._connection_opened,
+    DatagramDropped: Recording._dropped,
+    DatagramTruncated: Recording._truncated,
+    DatagramsLost: Recording._lost,
     HandshakeFinished: Recording._handshake_finished,
     HandshakeRefused: Recording._handshake_refused,
     RequestStarted: Recording._request_started,

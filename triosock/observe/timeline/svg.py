@@ -65,9 +65,9 @@ LEGEND: Final = (
     ("due reached", "deadline that cut"),
     ("due", "deadline not reached"),
     ("door", "doors open: accepting"),
-    ("point refused", "refused"),
+    ("point refused", "refused, or a datagram dropped"),
     ("point full", "full: a limit is reached"),
-    ("point error", "accept failed"),
+    ("point error", "accept failed, datagrams lost"),
     ("bracket", "closing bracket: nothing is left"),
 )
 
