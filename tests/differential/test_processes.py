@@ -1,0 +1,429 @@
+"""Signals, forks, interpreter exit: programs in processes of their own, with one module and with the other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import time
+from typing import Any
+
+import pytest
+
+from tests.differential.harness import PATIENCE, normal
+
+PRELUDE = """
+import os, signal, socket, sys, threading, time
+import {module} as socketserver
+
+class Echo(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+def ask(server, data=b"x\\n"):
+    with socket.create_connection(server.server_address, 10) as client:
+        client.sendall(data)
+        return client.recv(100)
+
+def say(*args):
+    print(*args, flush=True)
+
+def kill_soon(number, delay=0.2):
+    # From a process of its own, as a terminal would.
+    if os.fork() == 0:
+        time.sleep(delay)
+        os.kill(os.getppid(), number)
+        os._exit(0)
+"""
+
+
+# Each of these starts a dozen interpreters.
+pytestmark = pytest.mark.slow
+
+
+def run(program: str, *, send: int | None = None) -> list[Any]:
+    """Run a program with each module; assert that both went the same way, and return how.
+
+    With `send`, the signal is sent when the program prints its first line, and how long it then lives is added.
+    """
+    seen = []
+    for module in ("socketserver", "triosock.compat"):
+        code = PRELUDE.format(module=module) + textwrap.dedent(program)
+        process = subprocess.Popen(
+            [sys.executable, "-W", "ignore::DeprecationWarning", "-X", "dev", "-c", code],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        extra: list[Any] = []
+        try:
+            if send is not None:
+                assert process.stdout is not None
+                extra.append(process.stdout.readline())
+                process.send_signal(send)
+                began = time.monotonic()
+                process.wait(PATIENCE)
+                extra.append("soon" if time.monotonic() - began < 2 else "late")
+            out, err = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
+            process.communicate()
+        seen.append(normal([*extra, out, err, process.returncode]))
+    assert seen[1] == seen[0]
+    return seen[0]
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer", "ThreadingUDPServer"])
+def test_ctrl_c_comes_through_at_once_and_the_server_can_be_served_again(kind: str) -> None:
+    out = run(
+        f"""
+        server = socketserver.{kind}(("127.0.0.1", 0), Echo)
+        for turn in range(2):
+            kill_soon(signal.SIGINT)
+            began = time.monotonic()
+            try:
+                server.serve_forever(poll_interval=30)
+            except KeyboardInterrupt:
+                say("interrupted", time.monotonic() - began < 5, threading.active_count())
+            os.wait()
+        server.server_close()
+        """
+    )
+    assert out == ["interrupted True 1\ninterrupted True 1\n", "", 0]
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+def test_a_signal_handler_runs_promptly_and_may_raise_or_set_the_flag(kind: str) -> None:
+    run(
+        f"""
+        server = socketserver.{kind}(("127.0.0.1", 0), Echo)
+        def handler(number, frame):
+            say("handled in the main thread:", threading.current_thread() is threading.main_thread())
+            if number == signal.SIGUSR1:
+                return
+            sys.exit(7)
+        signal.signal(signal.SIGUSR1, handler)
+        signal.signal(signal.SIGTERM, handler)
+        kill_soon(signal.SIGUSR1, 0.1)
+        kill_soon(signal.SIGTERM, 0.4)
+        with server:
+            server.serve_forever(poll_interval=30)
+        """
+    )
+
+
+def test_the_handlers_of_the_program_are_left_alone() -> None:
+    run(
+        """
+        class Server(socketserver.ThreadingTCPServer):
+            ticks = 0
+            def service_actions(self):
+                self.ticks += 1
+                say(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.set_wakeup_fd(-1))
+                if self.ticks == 2:
+                    raise SystemExit(4)
+        Server(("127.0.0.1", 0), Echo).serve_forever(0.02)
+        """
+    )
+
+
+def test_a_signal_arrives_while_a_sync_handler_sends_in_the_main_thread() -> None:
+    run(
+        """
+        got = []
+        def handler(number, frame):
+            got.append(number)
+        signal.signal(signal.SIGUSR1, handler)
+        class Send(socketserver.BaseRequestHandler):
+            def handle(self):
+                kill_soon(signal.SIGUSR1, 0.1)
+                self.request.sendall(b"x" * 5_000_000)
+        server = socketserver.TCPServer(("127.0.0.1", 0), Send)
+        count = []
+        def read():
+            with socket.create_connection(server.server_address) as client:
+                while not got:
+                    time.sleep(0.01)
+                size = 0
+                while part := client.recv(1 << 20):
+                    size += len(part)
+                count.append(size)
+        reader = threading.Thread(target=read)
+        reader.start()
+        server.handle_request()
+        reader.join()
+        server.server_close()
+        say(got, count)
+        """
+    )
+
+
+@pytest.mark.parametrize("daemon_threads", [True, False])
+@pytest.mark.parametrize("daemon_serving", [True, False])
+def test_the_end_of_the_interpreter(daemon_serving: bool, daemon_threads: bool) -> None:
+    out = run(
+        f"""
+        import atexit
+        class Server(socketserver.ThreadingTCPServer):
+            daemon_threads = {daemon_threads}
+        server = Server(("127.0.0.1", 0), Echo)
+        serving = threading.Thread(target=server.serve_forever, daemon={daemon_serving})
+        serving.start()
+        client = socket.create_connection(server.server_address)
+        client.sendall(b"x\\n")
+        say(client.recv(10))
+        time.sleep(0.05)
+        atexit.register(say, "at exit")
+        def later():
+            time.sleep(0.2)
+            say("later")
+            client.close()
+            if not {daemon_serving}:
+                server.shutdown()
+                server.server_close()
+        if not ({daemon_serving} and {daemon_threads}):
+            threading.Thread(target=later).start()
+        """
+    )
+    assert out[-1] == 0
+    assert out[0].startswith("b'X\\n'")
+
+
+def test_a_daemon_is_ended_in_the_middle_of_its_waits_without_a_word() -> None:
+    out = run(
+        """
+        servers = []
+        for kind in (socketserver.TCPServer, socketserver.ThreadingTCPServer, socketserver.ForkingTCPServer):
+            server = kind(("127.0.0.1", 0), Echo)
+            threading.Thread(target=server.serve_forever, daemon=True).start()
+            servers.append(server)
+        time.sleep(0.1)
+        say("over")
+        for server in servers:
+            server.socket.detach()
+        """
+    )
+    assert out == ["over\n", "", 0]
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+def test_forked_after_it_was_made_and_served_in_the_child(kind: str) -> None:
+    out = run(
+        f"""
+        server = socketserver.{kind}(("127.0.0.1", 0), Echo)
+        pid = os.fork()
+        if not pid:
+            signal.signal(signal.SIGTERM, lambda *args: sys.exit(0))
+            try:
+                server.serve_forever()
+            finally:
+                server.socket.close()
+        say(ask(server))
+        os.kill(pid, signal.SIGTERM)
+        say(os.waitpid(pid, 0)[1])
+        server.server_close()
+        """
+    )
+    assert out == ["b'X\\n'\n0\n", "", 0]
+
+
+@pytest.mark.parametrize("where", ["handler thread", "main thread"])
+def test_forked_while_serving_both_processes_work(where: str) -> None:
+    out = run(
+        f"""
+        # The child begins a server of its own and uses it; the parent goes on with its first one.
+        def child():
+            with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
+                serving = threading.Thread(target=server.serve_forever)
+                serving.start()
+                time.sleep(0.05)
+                good = ask(server) == b"X\\n"
+                server.shutdown()
+                serving.join()
+            os._exit(0 if good else 1)
+
+        class Fork(socketserver.BaseRequestHandler):
+            def handle(self):
+                if os.fork() == 0:
+                    child()
+                self.request.sendall(b"forked")
+
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Fork)
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        time.sleep(0.05)
+        if {where!r} == "main thread":
+            if os.fork() == 0:
+                child()
+        else:
+            ask(server)
+        say(os.wait()[1])
+        time.sleep(0.05)
+        say(ask(server))
+        say(os.wait()[1])
+        server.shutdown()
+        serving.join()
+        server.server_close()
+        say(threading.active_count())
+        """
+    )
+    assert out == ["0\nb'forked'\n0\n1\n", "", 0]
+
+
+def test_multiprocessing_serves_what_the_parent_made() -> None:
+    out = run(
+        """
+        import multiprocessing
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+        process = multiprocessing.get_context("fork").Process(target=server.serve_forever)
+        process.start()
+        say(ask(server))
+        process.terminate()
+        process.join()
+        say(process.exitcode)
+        server.server_close()
+        """
+    )
+    assert out == ["b'X\\n'\n-15\n", "", 0]
+
+
+def test_children_are_reaped_bounded_and_waited_for() -> None:
+    run(
+        """
+        class Server(socketserver.ForkingTCPServer):
+            max_children = 2
+        class Once(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.wfile.write(self.rfile.readline().upper())
+        server = Server(("127.0.0.1", 0), Once)
+        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+        serving.start()
+        for _ in range(5):
+            say(ask(server), len(server.active_children or ()) <= 2)
+        while server.active_children:
+            time.sleep(0.01)
+        server.shutdown()
+        serving.join()
+        server.server_close()
+        try:
+            os.waitpid(-1, 0)
+        except ChildProcessError:
+            say("no children")
+        """
+    )
+
+
+@pytest.mark.parametrize("end", ["return", "raise ValueError(1)", "raise SystemExit(5)", "sys.exit()"])
+def test_the_exit_status_of_a_child(end: str) -> None:
+    run(
+        f"""
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                {end}
+        import atexit
+        atexit.register(say, "at exit")
+        with socketserver.ForkingTCPServer(("127.0.0.1", 0), Handler) as server:
+            with socket.create_connection(server.server_address) as client:
+                server.handle_request()
+                say(client.recv(1))
+            pid, = server.active_children
+            say(os.waitpid(pid, 0)[1])
+            server.collect_children()
+            say(server.active_children)
+        """
+    )
+
+
+@pytest.mark.skipif(sys.version_info < (3, 12), reason="the warning came with 3.12")
+@pytest.mark.parametrize("kind", ["TCPServer", "ForkingTCPServer", "ForkingUDPServer"])
+def test_a_process_with_one_thread_stays_one(kind: str) -> None:
+    """The interpreter itself says so: it warns of a fork beside other threads, and here that is an error."""
+    out = run(
+        f"""
+        import warnings
+        warnings.simplefilter("error")
+        class Handler(socketserver.BaseRequestHandler):
+            def handle(self):
+                pid = os.fork()
+                if not pid:
+                    os._exit(0)
+                os.waitpid(pid, 0)
+        class Server(socketserver.{kind}):
+            ticks = 0
+            def service_actions(self):
+                super().service_actions()
+                self.ticks += 1
+                if self.ticks == 3:
+                    raise SystemExit(threading.active_count())
+        server = Server(("127.0.0.1", 0), Handler)
+        client = socket.socket(type=server.socket_type)
+        client.connect(server.server_address)
+        client.send(b"x")
+        with client, server:
+            server.serve_forever(0.1)
+        """
+    )
+    assert out == ["", "", 1]
+
+
+def test_terminated_by_a_signal_without_a_handler() -> None:
+    out = run(
+        """
+        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+        say("serving")
+        server.serve_forever(30)
+        """,
+        send=signal.SIGTERM,
+    )
+    assert out == ["serving\n", "soon", "", "", -signal.SIGTERM]
+
+
+def test_asyncio_programs_may_block_their_loop_with_it() -> None:
+    run(
+        """
+        import asyncio
+        async def main():
+            server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
+            threading.Timer(0.1, server.shutdown).start()
+            server.serve_forever(0.02)
+            server.server_close()
+            say("served")
+        asyncio.run(main(), debug=False)
+        """
+    )
+
+
+def test_so_may_trio_programs() -> None:
+    run(
+        """
+        import trio
+        async def main():
+            for kind in (socketserver.TCPServer, socketserver.ThreadingTCPServer):
+                server = kind(("127.0.0.1", 0), Echo)
+                answers = []
+                def use():
+                    answers.append(ask(server))
+                    server.shutdown()
+                user = threading.Thread(target=use)
+                user.start()
+                server.serve_forever(0.02)
+                user.join()
+                server.server_close()
+                say(answers)
+        trio.run(main)
+        """
+    )
+
+
+def test_the_module_path_is_the_projects() -> None:
+    # Programs above import triosock.compat by name: it must be this checkout.
+    out = subprocess.run(
+        [sys.executable, "-c", "import triosock.compat; print(triosock.compat.__file__)"],
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    import triosock.compat
+
+    assert os.path.samefile(out.stdout.strip(), triosock.compat.__file__)
