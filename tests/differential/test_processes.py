@@ -76,7 +76,9 @@ def run(program: str, *, send: int | None = None) -> list[Any]:
     return seen[0]
 
 
-@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer", "ThreadingUDPServer"])
+@pytest.mark.parametrize(
+    "kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer", "ThreadingUDPServer"]
+)
 def test_ctrl_c_comes_through_at_once_and_the_server_can_be_served_again(kind: str) -> None:
     out = run(
         f"""
