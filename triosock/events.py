@@ -1,5 +1,6 @@
-"""What happened: the classes of events that observers are given. Their home is `_core/events.py`; this is their
-public name.
+"""What happened: the classes of events that observers are given.
+
+Their home is `_core/events.py`; this is their public name.
 
     from triosock import events
 

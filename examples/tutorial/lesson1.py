@@ -8,11 +8,14 @@ Exercise   python -m triosock.testing.check lesson1 mine.py
 
 import socketserver
 import threading
+from functools import partial
 
 import trio
 from stage import Client, ask, connect, hear, picture
 
 import triosock
+
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 1")  # not for the world to see
 
 
 class Shout(socketserver.StreamRequestHandler):
@@ -47,7 +50,7 @@ async def shout(conn):
 
 async def with_triosock():
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_tcp, shout, 0)
+        server = await nursery.start(serve, shout, 0)
         async with await connect(server) as ada, await connect(server) as bob:
             print("  Bob says hello while Ada says nothing:", await ask(bob, b"hello"))
             print("  connections being served:", server.statistics().active)

@@ -10,11 +10,14 @@ import os
 import socket
 import socketserver
 import threading
+from functools import partial
 
 import trio
 from stage import Client, ask, connect, hear, picture, refused
 
 import triosock
+
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 3")  # not for the world to see
 
 
 class Shout(socketserver.StreamRequestHandler):
@@ -52,10 +55,10 @@ async def shout(conn):
 
 async def two_servers(taken, clients):
     async with trio.open_nursery() as nursery:
-        first = await nursery.start(triosock.serve_tcp, shout, 0)
+        first = await nursery.start(serve, shout, 0)
         clients.append(await connect(first))
         print("  Ada, who comes in between, is served:", await ask(clients[0], b"hello"))
-        await nursery.start(triosock.serve_tcp, shout, taken)
+        await nursery.start(serve, shout, taken)
 
 
 async def with_triosock(taken):

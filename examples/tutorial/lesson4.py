@@ -9,11 +9,14 @@ Exercise   python -m triosock.testing.check lesson4 mine.py
 import socketserver
 import threading
 import time
+from functools import partial
 
 import trio
 from stage import NOTHING, Client, connect, hear, picture
 
 import triosock
+
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 4")  # not for the world to see
 
 LETTERS = 15  # one every tenth of a second, so that a second is over before they end
 
@@ -69,7 +72,7 @@ async def drip(client):
 
 async def with_triosock():
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_tcp, login, 0)
+        server = await nursery.start(serve, login, 0)
         async with await connect(server) as ada:
             number, answer = await drip(ada)
             print(f"  Ada, before she could send all {LETTERS} letters:", answer, "-", number < LETTERS)

@@ -10,11 +10,14 @@ import logging
 import queue
 import socketserver
 import threading
+from functools import partial
 
 import trio
 from stage import Client, ask, connect, picture
 
 import triosock
+
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 5")  # not for the world to see
 
 PRICES = {b"tea": 2, b"cake": 3}  # of nothing else
 
@@ -69,7 +72,7 @@ async def till(conn):
 
 async def with_triosock():
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_tcp, till, 0)
+        server = await nursery.start(serve, till, 0)
         async with await connect(server) as ada, await connect(server) as bob:
             print("  Ada asks for tea and cake:", await ask(ada, b"tea cake"))
             print("  Ada asks for tea and gold:", await ask(ada, b"tea gold"))

@@ -1,6 +1,6 @@
 """Lesson 6: limits and backpressure.
 
-Question   Thirty clients come at once. Another one asks for a long list and does not read it.
+Question   Twenty clients come at once. Another one asks for a long list and does not read it.
 Predict    Write down how many are served at a time, and where the list is while nobody reads it.
 Run        python examples/tutorial/lesson6.py
 Exercise   python -m triosock.testing.check lesson6 mine.py
@@ -10,6 +10,7 @@ import contextlib
 import queue
 import socketserver
 import threading
+import time
 from functools import partial
 
 import trio
@@ -19,7 +20,8 @@ import triosock
 from triosock.events import ConnectionClosed
 from triosock.testing import Recorder
 
-CROWD = 30
+CROWD = 20
+WORK = 0.1  # seconds that an answer takes
 LINE = b"%099d\n"
 LINES = 200_000  # 20 MB, more than the kernel holds for one connection
 
@@ -36,6 +38,7 @@ class Feed(socketserver.StreamRequestHandler):
     def answer(self):
         for line in self.rfile:
             if line != b"list\n":
+                time.sleep(WORK)
                 self.wfile.write(line)
                 continue
             outbox = queue.Queue()  # no bound: put() never waits
@@ -61,7 +64,9 @@ def with_the_stdlib():
         threading.Thread(target=server.serve_forever).start()
         clients = [crowd.enter_context(Client(server.server_address)) for _ in range(CROWD)]
         for client in clients:
-            client.ask(b"hello")
+            client.say(b"hello\n")
+        for client in clients:
+            client.hear()
         print(f"  threads for {CROWD} clients:", threading.active_count() - before)
         clients[0].say(b"list\n")
         outbox = Feed.outboxes.get()
@@ -73,6 +78,7 @@ def with_the_stdlib():
 async def feed(conn):
     async for line in conn.lines():
         if line != b"list\n":
+            await trio.sleep(WORK)
             await conn.send_all(line)
             continue
         for number in range(LINES):
@@ -87,7 +93,13 @@ async def client(server, answers):
 async def with_triosock():
     recorder = Recorder()
     limits, timeouts = triosock.Limits(max_connections=5), triosock.Timeouts(send=0.5)
-    options = {"limits": limits, "timeouts": timeouts, "observers": [recorder]}
+    options = {
+        "limits": limits,
+        "timeouts": timeouts,
+        "observers": [recorder],
+        "host": "127.0.0.1",
+        "name": "lesson 6",
+    }
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(triosock.serve_tcp, feed, 0, **options))
         answers = []

@@ -13,11 +13,14 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 
 import trio
 from stage import Client, ask, connect, hear, picture
 
 import triosock
+
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 7")  # not for the world to see
 
 WORK = 1.0  # seconds
 
@@ -73,7 +76,7 @@ async def work(conn):
 async def with_triosock(how):
     heard = {}
     async with trio.open_nursery() as clients, trio.open_nursery() as servers:
-        server = await servers.start(triosock.serve_tcp, work, 0)
+        server = await servers.start(partial(serve, work, 0, name=how))
         busy, idle = await connect(server), await connect(server)
         await ask(busy, b"work")
         await ask(idle, b"hello")
@@ -82,7 +85,7 @@ async def with_triosock(how):
         await late.send_all(b"hello\n")
         for name, client in {"busy": busy, "idle": idle, "late": late}.items():
             clients.start_soon(listen, client, name, heard)
-        if how == "drain":
+        if how == "drained":
             server.drain(grace=10)
         else:
             servers.cancel_scope.cancel()
@@ -109,6 +112,6 @@ if __name__ == "__main__":
     with_the_stdlib()
     with picture(__file__):
         print("triosock: cancelled")
-        trio.run(with_triosock, "cancel")
+        trio.run(with_triosock, "cancelled")
         print("triosock: drained")
-        trio.run(with_triosock, "drain")
+        trio.run(with_triosock, "drained")

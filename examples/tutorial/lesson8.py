@@ -16,6 +16,8 @@ from stage import Client, ask, connect, hear, picture
 import triosock
 from triosock import compat
 
+serve = partial(triosock.serve_tcp, host="127.0.0.1", name="native")  # not for the world to see
+
 
 def handler_of(socketserver):
     """The same class twice: once with the stdlib's base, once with compat's."""
@@ -40,9 +42,8 @@ def with_the_stdlib():
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
     with Client(server.server_address) as ada, Client(server.server_address) as bob:
-        ada.ask(b"hello")
-        bob.ask(b"hello")
         ada.say(b"half a li")
+        bob.ask(b"hello")
         server.shutdown()
         closing = threading.Thread(target=server.server_close)
         closing.start()
@@ -62,12 +63,11 @@ async def with_compat(timeline):
         async with trio.open_nursery() as nursery:
             old = compat.ThreadingTCPServer(("127.0.0.1", 0), handler_of(compat))
             guest = await nursery.start(partial(compat.serve, old, name="guest", observers=[timeline]))
-            native = await nursery.start(partial(triosock.serve_tcp, shout, 0, name="native"))
-            clients = [await connect(server) for server in (guest, guest, native)]
-            for client in clients:
-                await ask(client, b"hello")
-            ada, bob, cyd = clients
+            native = await nursery.start(serve, shout, 0)
+            ada, bob, cyd = [await connect(server) for server in (guest, guest, native)]
             await ada.send_all(b"half a li")
+            await ask(bob, b"hello")
+            await ask(cyd, b"hello")
             print("  handlers in threads:", handler_threads(), "- and in tasks:", native.statistics().active)
             scope.drain(grace=0.5)
             async with bob, cyd:
