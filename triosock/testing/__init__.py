@@ -3,6 +3,7 @@
 memory_stream    two ends of a connection in this process: bounded, half-closeable, and unkind
 memory_listener  a listener of such connections, and the clients' way in
 flaky            a listener that fails as scripted
+datagrams        a network of datagrams in this process, as unreliable as you ask for
 recorder         an observer that keeps all events, and lets a test wait for one
 open_server      a server for the length of a test, with clients, and a look at what is left
 leaks            descriptors, tasks, threads and streams: what must not be left behind
@@ -11,6 +12,8 @@ plugin           fixtures for pytest-trio
 """
 
 from .checkpoints import cancel_at_every_checkpoint as cancel_at_every_checkpoint
+from .datagrams import DatagramNetwork as DatagramNetwork
+from .datagrams import MemoryDatagramSocket as MemoryDatagramSocket
 from .flaky import FlakyListener as FlakyListener
 from .leaks import no_leaks as no_leaks
 from .memory_listener import MemoryListener as MemoryListener
@@ -23,7 +26,9 @@ from .open_server import watch as watch
 from .recorder import Recorder as Recorder
 
 __all__ = [
+    "DatagramNetwork",
     "FlakyListener",
+    "MemoryDatagramSocket",
     "MemoryListener",
     "MemoryStream",
     "OpenServer",

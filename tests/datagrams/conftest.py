@@ -1,0 +1,93 @@
+"""Datagram servers for the length of a test: in memory under virtual time, or on loopback."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock.testing import DatagramNetwork, check_nothing_left
+
+
+def check(server: triosock.DatagramServer) -> None:
+    """Assert the invariants of a server that may still run."""
+    server._intake.check()
+    server._roster.check()
+    s = server.statistics()
+    assert s.received == s.handled + sum(s.dropped.values()) + s.pending
+
+
+
+
+@contextlib.asynccontextmanager
+async def _in_memory(handler: Any, **options: Any) -> AsyncIterator[tuple[triosock.DatagramServer, DatagramNetwork]]:
+    network = options.pop("network", None) or DatagramNetwork()
+    sock = network.open("server", max_bytes=options.pop("max_bytes", None))
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: Any) -> None:
+            await triosock.serve_datagram_sockets(handler, [sock], task_status=task_status, **options)
+
+        server = await nursery.start(serve)
+        try:
+            yield server, network
+            check(server)
+        finally:
+            nursery.cancel_scope.cancel()
+    check(server)
+    check_nothing_left(server)
+
+
+@pytest.fixture
+def in_memory() -> Any:
+    """`async with in_memory(handler, **options) as (server, network):` a server in memory, cancelled at the end."""
+    return _in_memory
+
+
+@contextlib.asynccontextmanager
+async def _on_loopback(handler: Any, **options: Any) -> AsyncIterator[triosock.DatagramServer]:
+    options.setdefault("host", "127.0.0.1")
+    async with trio.open_nursery() as nursery:
+
+        async def serve(task_status: Any) -> None:
+            await triosock.serve_udp(handler, 0, task_status=task_status, **options)
+
+        server = await nursery.start(serve)
+        try:
+            yield server
+            check(server)
+        finally:
+            nursery.cancel_scope.cancel()
+    check(server)
+    check_nothing_left(server)
+
+
+@pytest.fixture
+def on_loopback() -> Any:
+    """`async with on_loopback(handler, **options) as server:` a UDP server on 127.0.0.1, cancelled at the end."""
+    return _on_loopback
+
+
+@contextlib.contextmanager
+def _udp_client(server: triosock.DatagramServer, host: str = "127.0.0.1", source: str | None = None) -> Any:
+    family = trio.socket.AF_INET6 if ":" in host else trio.socket.AF_INET
+    with trio.socket.socket(family, trio.socket.SOCK_DGRAM) as sock:
+        raw = socket.socket(fileno=socket.dup(sock.fileno()))
+        with raw:
+            raw.setblocking(False)
+            if source is not None:
+                raw.bind((source, 0))
+            raw.connect((host, server.addresses[0].port))
+        yield sock
+
+
+@pytest.fixture
+def udp_client() -> Any:
+    """`with udp_client(server, host) as sock:` a trio UDP socket that is connected to the server."""
+    return _udp_client

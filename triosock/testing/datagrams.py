@@ -1,0 +1,273 @@
+"""A network of datagrams in this process: no sockets, no kernel, and as unreliable as you ask for.
+
+    network = DatagramNetwork()
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_datagram_sockets, handler, [network.open("server")])
+        client = network.open("client")
+        await client.send(b"hello", server.addresses[0])
+        data, sender = await client.receive()
+
+The rules:
+
+1. **All time is trio's**: a delay costs nothing under a virtual clock.
+2. **Misfortune is on request**: the next datagrams (`lose_next`, `duplicate_next`, `delay_next`), or a share
+   of all of them, drawn from a generator whose `seed` you know; the same seed, the same fate.
+3. **Every datagram is counted**: ``sent + duplicated == delivered + lost + undeliverable + overflowed + under
+   way``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import math
+import random
+from typing import final
+
+import trio
+
+from .._core.address import MemoryAddress
+from .._core.datagram_socket import MAX_UDP4_BYTES, DatagramSocket, Received
+from .._core.limits import check_seconds
+from .._core.listen import PeerName
+from .._core.open_udp import check_size
+from .._core.packet_info import ControlMessage
+
+
+@final
+class DatagramNetwork:
+    """What connects the sockets that it opens.
+
+    Args: `loss`, `duplication` and `reordering` are the shares of datagrams that are lost, come twice, or
+    come `lateness` seconds later than they should, each from 0 to 1; `delay` is how long all of them take, in
+    seconds; `seed` is for the random generator.
+
+    The counters (`sent`, `lost`, `duplicated`, `delayed`, `undeliverable`, for which there was no socket,
+    `overflowed`, whose queue was full, and `delivered`, taken by a receiver) are attributes.
+    """
+
+    def __init__(
+        self,
+        *,
+        loss: float = 0.0,
+        duplication: float = 0.0,
+        reordering: float = 0.0,
+        delay: float = 0.0,
+        lateness: float = 0.01,
+        seed: int = 0,
+    ) -> None:
+        self._loss = _check_share(loss, "loss")
+        self._duplication = _check_share(duplication, "duplication")
+        self._reordering = _check_share(reordering, "reordering")
+        self._delay = check_seconds(delay, "delay", zero=True)
+        self._lateness = check_seconds(lateness, "lateness")
+        self._random = random.Random(seed)
+        self._sockets: dict[MemoryAddress, MemoryDatagramSocket] = {}
+        self._names = itertools.count(1)
+        self._to_lose = 0
+        self._to_duplicate = 0
+        self._to_delay: list[float] = []
+        self.sent = 0
+        self.lost = 0
+        self.duplicated = 0
+        self.delayed = 0
+        self.undeliverable = 0
+        self.overflowed = 0
+        self.delivered = 0
+
+    def open(
+        self, name: str | None = None, *, max_bytes: int | None = None, max_queued: int = 256
+    ) -> MemoryDatagramSocket:
+        """Return a socket of this name (None: any) that cuts at `max_bytes` and has room for `max_queued`
+        datagrams.
+
+        Raises: ValueError if the name is taken.
+        """
+        check_size(max_bytes, "max_bytes")
+        check_size(max_queued, "max_queued")
+        address = MemoryAddress(f"peer-{next(self._names)}" if name is None else name)
+        if address in self._sockets:
+            raise ValueError(f"{address} is taken: close that socket first, or take another name")
+        socket = MemoryDatagramSocket(self, address, max_bytes, max_queued)
+        self._sockets[address] = socket
+        return socket
+
+    def lose_next(self, count: int = 1) -> None:
+        """Lose the next `count` datagrams."""
+        self._to_lose += count
+
+    def duplicate_next(self, count: int = 1) -> None:
+        """Deliver the next `count` datagrams twice."""
+        self._to_duplicate += count
+
+    def delay_next(self, seconds: float, count: int = 1) -> None:
+        """Deliver the next `count` datagrams so much later: after those that are sent until then."""
+        self._to_delay += [check_seconds(seconds, "seconds")] * count
+
+    # What sockets call
+
+    def carry(self, data: bytes, sender: MemoryAddress, to: MemoryAddress) -> None:
+        """Send one on its way."""
+        self.sent += 1
+        if self._happens("_to_lose", self._loss):
+            self.lost += 1
+            return
+        copies = 1
+        if self._happens("_to_duplicate", self._duplication):
+            self.duplicated += 1
+            copies = 2
+        for _ in range(copies):
+            receiver = self._sockets.get(to)
+            if receiver is None:
+                self.undeliverable += 1
+            else:
+                receiver.arrive(trio.current_time() + self._travel_time(), data, sender)
+
+    def _happens(self, request: str, share: float) -> bool:
+        requested: int = getattr(self, request)
+        if requested:
+            setattr(self, request, requested - 1)
+            return True
+        return share > 0 and self._random.random() < share
+
+    def _travel_time(self) -> float:
+        if self._to_delay:
+            self.delayed += 1
+            return self._delay + self._to_delay.pop(0)
+        if self._reordering > 0 and self._random.random() < self._reordering:
+            self.delayed += 1
+            return self._delay + self._lateness
+        return self._delay
+
+    def forget(self, address: MemoryAddress, under_way: int) -> None:
+        """A socket was closed."""
+        self._sockets.pop(address, None)
+        self.undeliverable += under_way
+
+
+@final
+class MemoryDatagramSocket(DatagramSocket):
+    """One end of a `DatagramNetwork`: for a server, or as a client's with `send` and `receive`."""
+
+    def __init__(
+        self, network: DatagramNetwork, address: MemoryAddress, max_bytes: int | None, max_queued: int
+    ) -> None:
+        self._network = network
+        self._address = address
+        self._max_bytes = MAX_UDP4_BYTES if max_bytes is None else max_bytes
+        self._max_queued = max_queued
+        #: When each is due, a number that keeps the order, what it is and whose.
+        self._queue: list[tuple[float, int, bytes, MemoryAddress]] = []
+        self._numbers = itertools.count()
+        self._lost = 0
+        self._closed = False
+        self._change = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<MemoryDatagramSocket {self._address}{' (closed)' if self._closed else ''}>"
+
+    @property
+    def address(self) -> MemoryAddress:
+        """Its name."""
+        return self._address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed."""
+        return self._closed
+
+    @property
+    def lost(self) -> int:
+        """How many found its queue full."""
+        return self._lost
+
+    @property
+    def max_queued(self) -> int:
+        """How many its queue has room for."""
+        return self._max_queued
+
+    @property
+    def max_payload(self) -> int:
+        """As for UDP over IPv4."""
+        return MAX_UDP4_BYTES
+
+    # As a server's
+
+    async def wait_ready(self) -> None:
+        """Return when a datagram is due. Raises: trio.ClosedResourceError if it is closed."""
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._closed:
+                raise trio.ClosedResourceError(f"{self!r} is closed")
+            due = self._queue[0][0] if self._queue else math.inf
+            if due <= trio.current_time():
+                return
+            self._change = trio.Event()
+            with trio.move_on_at(due):
+                await self._change.wait()
+
+    def receive_nowait(self) -> Received:
+        """Return the first that is due. Raises: trio.WouldBlock if none is; trio.ClosedResourceError."""
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self!r} is closed")
+        if not self._queue or self._queue[0][0] > trio.current_time():
+            raise trio.WouldBlock
+        _, _, data, sender = heapq.heappop(self._queue)
+        self._network.delivered += 1
+        return Received(data[: self._max_bytes], sender, None, len(data) > self._max_bytes)
+
+    def send_nowait(
+        self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None
+    ) -> None:
+        """Send to the socket of this name. That there is none is not known when sending."""
+        assert isinstance(name, MemoryAddress)
+        self._network.carry(bytes(data), self._address, name)
+
+    async def wait_writable(self, name: PeerName) -> None:
+        """Return: there is room always. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+
+    def close(self) -> None:
+        """Close. What is under way to it gets lost."""
+        if not self._closed:
+            self._closed = True
+            self._network.forget(self._address, len(self._queue))
+            self._queue.clear()
+            self._change.set()
+
+    def arrive(self, due: float, data: bytes, sender: MemoryAddress) -> None:
+        """Take one into the queue, to be found at the time `due`."""
+        if len(self._queue) >= self._max_queued:
+            self._lost += 1
+            self._network.overflowed += 1
+            return
+        heapq.heappush(self._queue, (due, next(self._numbers), data, sender))
+        self._change.set()
+
+    # As a client's
+
+    async def send(self, data: bytes, to: PeerName) -> None:
+        """Send one datagram to an address of this network, such as `server.addresses[0]`. A checkpoint."""
+        if not isinstance(to, MemoryAddress):
+            raise TypeError(f"to must be an address of this network, not {to!r}")
+        if self._closed:
+            raise trio.ClosedResourceError(f"{self!r} is closed")
+        self.send_nowait(data, to, None)
+        await trio.lowlevel.checkpoint()
+
+    async def receive(self) -> tuple[bytes, MemoryAddress]:
+        """Wait for a datagram and return it, with its sender. A checkpoint; cancelled, nothing was taken."""
+        while True:
+            await self.wait_ready()
+            try:
+                received = self.receive_nowait()
+            except trio.WouldBlock:
+                continue
+            assert isinstance(received.name, MemoryAddress)
+            return received.data, received.name
+
+
+def _check_share(value: object, argument: str) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{argument} must be a number from 0 to 1, not {value!r}")
+    return float(value)
