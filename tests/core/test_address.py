@@ -72,6 +72,11 @@ def test_addresses_print_as_urls() -> None:
     assert str(MemoryAddress("lobby")) == "memory://lobby"
 
 
+def test_abstract_names_are_written_with_an_at_sign() -> None:
+    for text in ("unix://@a%40b@", "unix://%00a@b%40"):
+        assert parse_address(text) == UnixAddress("\0a@b@")
+
+
 def test_a_host_keeps_its_letters() -> None:
     assert parse_address("tcp://Example.ORG:80") == TcpAddress("Example.ORG", 80)
 
@@ -106,6 +111,7 @@ def test_a_host_keeps_its_letters() -> None:
         ("tcp://host:65536", "port must be from 0 to 65535"),
         ("unix://", "names no path"),
         ("unix://@", "names no path"),
+        ("unix://%00", "names no path"),
     ],
 )
 def test_what_is_no_address_is_a_value_error_that_quotes_it_and_says_why(text: str, words: str) -> None:

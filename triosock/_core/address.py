@@ -209,13 +209,12 @@ def parse_address(text: str) -> Address:
 
 
 def _parse_unix(text: str, rest: str) -> UnixAddress:
-    if rest in ("", "@"):
+    path = unquote_to_bytes(rest.replace("@", "%00", 1) if rest.startswith("@") else rest)
+    if path in (b"", b"\0"):
         raise ValueError(
             f"{text!r} names no path: write unix:///run/app.sock, or unix://@name for an abstract name"
         )
-    if rest.startswith("@"):
-        return UnixAddress(b"\0" + unquote_to_bytes(rest[1:]))
-    return UnixAddress(unquote_to_bytes(rest))
+    return UnixAddress(path)
 
 
 def _parse_ip(text: str, rest: str, make: type[TcpAddress] | type[UdpAddress]) -> TcpAddress | UdpAddress:
