@@ -68,7 +68,7 @@ class Program:
 
     def port(self, name: str = "") -> int:
         """Return where it listens, or its server `name` does, as its log says."""
-        return int(self.wait_for(rf"{re.escape(name)}: listens on tcp://\S+:(\d+)\s")[1])
+        return int(self.wait_for(rf"{re.escape(name)}: listens on tcp://[^\s,]+:(\d+)[\s,]")[1])
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to this process, and to no other."""

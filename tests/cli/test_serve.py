@@ -1,0 +1,140 @@
+"""`python -m triosock serve`: real processes, real clients."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import stat
+
+import pytest
+import trustme
+
+from tests.programs import dial, running
+
+SERVE = ("-m", "triosock", "serve")
+ECHO = ("--handler", "triosock.cli.handlers:echo")
+SHOUT = ("--handler", "triosock.cli.handlers:shout")
+
+
+def test_it_serves_tcp_until_a_signal_drains_it():
+    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT) as program:
+        with dial(program.port()) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal(signal.SIGINT)
+            assert client.rest() == b""
+        assert program.wait() == 0
+        assert "1 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+
+
+def test_it_serves_a_unix_socket_with_its_mode_and_removes_the_file(tmp_path):
+    path = tmp_path / "echo.sock"
+    with running(*SERVE, f"unix://{path}", *ECHO, "--mode", "600") as program:
+        program.wait_for("listens on unix://")
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600
+        with dial(path) as client:
+            client.say(b"no newline")
+            assert client.exactly(10) == b"no newline"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+        assert not path.exists()
+
+
+@pytest.mark.parametrize("one_file", [True, False])
+def test_it_serves_tls(tmp_path, one_file):
+    authority, certificate, key = trustme.CA(), tmp_path / "cert.pem", tmp_path / "key.pem"
+    leaf = authority.issue_cert("localhost")
+    if one_file:
+        leaf.private_key_and_cert_chain_pem.write_to_path(certificate)
+        files = ["--tls-cert", certificate]
+    else:
+        leaf.cert_chain_pems[0].write_to_path(certificate)
+        leaf.private_key_pem.write_to_path(key)
+        files = ["--tls-cert", certificate, "--tls-key", key]
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, *files) as program, dial(program.port()) as client:
+        with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+
+
+def test_all_addresses_of_the_machine():
+    with running(*SERVE, "tcp://*:0", *ECHO) as program:
+        program.wait_for(r"listens on tcp://0\.0\.0\.0:\d+")
+        with dial(program.port()) as client:
+            client.say(b"x")
+            assert client.exactly(1) == b"x"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+
+
+def test_a_handler_of_ones_own_is_found_in_the_working_directory(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import triosock\n"
+        "class Greeter(triosock.StreamHandler):\n"
+        "    async def handle(self):\n"
+        "        await self.conn.send_all(b'welcome\\n')\n"
+        "class Space:\n"
+        "    greet = Greeter.serve\n"
+    )
+    for name in ("mine:Greeter", "mine:Space.greet"):
+        with running(*SERVE, "tcp://127.0.0.1:0", "--handler", name, cwd=tmp_path) as program:
+            with dial(program.port()) as client:
+                assert client.rest() == b"welcome\n"
+            assert program.stop() == 0
+
+
+def test_the_options_reach_the_server():
+    options = ["--max-connections-per-peer", 1, "--idle-timeout", "0.2", "--log-level", "debug", "--proxy"]
+    with running(*SERVE, "tcp://127.0.0.1:0", *ECHO, *options) as program:
+        with dial(program.port()) as client:
+            client.say(b"PROXY TCP4 192.0.2.7 127.0.0.1 5000 80\r\nhello")
+            assert client.exactly(5) == b"hello"
+            with dial(program.port()) as second:
+                assert second.rest() == b""
+            assert client.rest() == b""  # idle for too long
+        program.wait_for(r"DEBUG .*127\.0\.0\.1:\d+ refused: peer")
+        program.wait_for(r"DEBUG .*connection 1 of tcp://192\.0\.2\.7:5000 closed after \S+ s: idle")
+        assert program.stop() == 0
+
+
+def test_the_grace_is_the_end_for_the_busy():
+    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--grace", "0.2") as program:
+        with dial(program.port()) as client:
+            client.say(b"first\nhalf")
+            assert client.line() == b"FIRST\n"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+        assert "0 finished, 0 failed, 1 cancelled, 0 refused" in program.output
+
+
+def test_a_second_signal_ends_it_at_once():
+    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT) as program, dial(program.port()) as client:
+        client.say(b"first\nhalf")
+        assert client.line() == b"FIRST\n"
+        program.signal()
+        program.wait_for("drains: 1 connection")
+        program.signal(signal.SIGINT)
+        assert program.wait() == 128 + signal.SIGINT
+
+
+def test_what_the_machine_refuses_is_exit_code_1_and_one_line(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with running(*SERVE, f"tcp://127.0.0.1:{port}", *ECHO) as program:
+            assert program.wait() == 1
+    assert program.output.startswith(f"triosock: tcp://127.0.0.1:{port}: cannot listen on ")
+    assert len(program.output.splitlines()) == 1
+
+    with running(*SERVE, "tcp://127.0.0.1:0", *ECHO, "--tls-cert", tmp_path / "none.pem") as program:
+        assert program.wait() == 1
+    assert program.output.startswith("triosock: cannot use the certificate and key in ")
+    assert len(program.output.splitlines()) == 1

@@ -1,0 +1,60 @@
+"""The command line: `python -m triosock COMMAND …`, or `triosock COMMAND …`.
+
+One file per sub-command. Each has two functions: `add_parser(commands)` adds its arguments, and says by
+`set_defaults` which `parser` and which function `run` belong to them; `run(arguments)` returns the exit code.
+A new one is added to `COMMANDS`.
+
+Exit codes: 0 after a drain, 1 if the machine refused (an address in use, a file that cannot be read), 2 for a
+mistake on the command line, and 128 + its number if a second signal ended the program.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from typing import Final
+
+from .. import __version__
+from . import serve
+from .arguments import MachineRefused, Mistake
+
+COMMANDS: Final = (serve,)
+
+__all__ = ["main"]
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit code.
+
+    Args: `argv`, the words after the program's name; None for those of the process.
+
+    Raises: SystemExit for `--help`, `--version`, a mistake (2), or a second signal.
+    """
+    arguments = make_parser().parse_args(argv)
+    parser: argparse.ArgumentParser = arguments.parser
+    try:
+        return int(arguments.run(arguments))
+    except Mistake as mistake:
+        parser.error(str(mistake))
+    except MachineRefused as refusal:
+        print(f"triosock: {refusal}", file=sys.stderr)
+        return 1
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser with all sub-commands."""
+    parser = argparse.ArgumentParser(
+        prog="triosock", description="Servers on trio: nothing outlives its brackets."
+    )
+    parser.add_argument("--version", action="version", version=_versions())
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+    for command in COMMANDS:
+        command.add_parser(commands)
+    return parser
+
+
+def _versions() -> str:
+    return f"triosock {__version__} (trio {version('trio')}, Python {platform.python_version()})"

@@ -1,0 +1,146 @@
+"""What sub-commands share: turning the words of a command line into values.
+
+The rule: a mistake is found before anything is opened, and is told in the words of whoever knows what was
+wanted (`Mistake`, or argparse itself: exit code 2). What the machine refuses is `MachineRefused` (exit code
+1). Everything else is a bug, of this program or of the user's module, and keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import math
+import os
+import ssl
+import sys
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+from .. import Connection, Limits, StreamHandler, TcpAddress, Timeouts, UnixAddress, parse_address
+from .._core.serve import check_async
+from .._core.unix import check_mode, check_path
+
+Value = TypeVar("Value")
+
+
+class Mistake(Exception):
+    """The command line asks for something that makes no sense."""
+
+
+class MachineRefused(Exception):
+    """The operating system did not give what was asked for."""
+
+
+def typed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
+    """Return `parse` for argparse's `type=`, so that the text of its TypeError or ValueError is shown."""
+
+    def convert(word: str) -> Value:
+        try:
+            return parse(word)
+        except (TypeError, ValueError) as error:
+            raise argparse.ArgumentTypeError(str(error)) from None
+
+    return convert
+
+
+def stream_address(word: str) -> TcpAddress | UnixAddress:
+    """Parse an address that streams can be served on. ValueError says what is wrong with it."""
+    address = parse_address(word)
+    match address:
+        case UnixAddress():
+            check_path(address.path)
+            return address
+        case TcpAddress():
+            return address
+    raise ValueError(f"{word!r}: streams are served on tcp:// and unix:// addresses")
+
+
+def limit(name: str) -> Callable[[str], float]:
+    """Return a parser of the value of one of the counts of `Limits`: an int, or inf."""
+
+    def parse(word: str) -> float:
+        number: Any = math.inf if word == "inf" else int(word)
+        value: float = getattr(Limits(**{name: number}), name)
+        return value
+
+    return typed(parse)
+
+
+def timeout(name: str) -> Callable[[str], float]:
+    """Return a parser of the value of one of the `Timeouts`: seconds, or inf."""
+
+    def parse(word: str) -> float:
+        value: float = getattr(Timeouts(**{name: float(word)}), name)
+        return value
+
+    return typed(parse)
+
+
+def permissions(word: str) -> int:
+    """Parse permission bits, written in octal as for chmod(1)."""
+    try:
+        mode = int(word, 8)
+    except ValueError:
+        raise ValueError(f"permissions are written in octal, such as 600, not {word!r}") from None
+    check_mode(mode)
+    return mode
+
+
+def load_handler(word: str) -> Callable[[Connection], Awaitable[object]]:
+    """Import ``module:function``, from the working directory first; a `StreamHandler` stands for its `serve`.
+
+    Raises: Mistake, saying which part is not there, or that it is no async function. What the module raises
+    while it is imported passes: its author needs the traceback.
+    """
+    module_name, colon, path = word.partition(":")
+    if not (module_name and colon and path):
+        raise Mistake(
+            f"--handler is written module:function, such as triosock.cli.handlers:echo, not {word!r}"
+        )
+    found: Any = _import(module_name)
+    for name in path.split("."):
+        if not hasattr(found, name):
+            raise Mistake(f"--handler: the module {module_name!r} has nothing named {path!r}")
+        found = getattr(found, name)
+    if isinstance(found, type) and issubclass(found, StreamHandler):
+        return found.serve
+    try:
+        handler: Callable[[Connection], Awaitable[object]] = check_async("--handler", found, "one connection")
+    except TypeError as error:
+        raise Mistake(str(error)) from None
+    return handler
+
+
+def _import(module_name: str) -> Any:
+    if os.getcwd() not in sys.path:
+        # As `python -m` has it already; the console script should find the same modules.
+        sys.path.insert(0, os.getcwd())
+    try:
+        return importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        missing = error.name or ""
+        if not f"{module_name}.".startswith(f"{missing}."):
+            raise  # the module is there; what it imports itself is not
+        raise Mistake(
+            f"--handler: there is no module {missing!r}, neither in the working directory nor installed"
+        ) from None
+
+
+def load_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
+    """Return a server's context with this certificate chain and key; None without them.
+
+    Args: paths of PEM files; without `key` it must be in the first file.
+
+    Raises: Mistake for a key alone; MachineRefused if the files cannot be read or do not belong together.
+    """
+    if certificate is None:
+        if key is not None:
+            raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
+        return None
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    try:
+        context.load_cert_chain(certificate, key)
+    except OSError as error:  # which ssl.SSLError is, too
+        files = certificate if key is None else f"{certificate} and {key}"
+        raise MachineRefused(f"cannot use the certificate and key in {files}: {error}") from None
+    return context
