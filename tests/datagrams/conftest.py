@@ -23,10 +23,10 @@ def check(server: triosock.DatagramServer) -> None:
     assert s.received == s.handled + sum(s.dropped.values()) + s.pending
 
 
-
-
 @contextlib.asynccontextmanager
-async def _in_memory(handler: Any, **options: Any) -> AsyncIterator[tuple[triosock.DatagramServer, DatagramNetwork]]:
+async def _in_memory(
+    handler: Any, **options: Any
+) -> AsyncIterator[tuple[triosock.DatagramServer, DatagramNetwork]]:
     network = options.pop("network", None) or DatagramNetwork()
     sock = network.open("server", max_bytes=options.pop("max_bytes", None))
     async with trio.open_nursery() as nursery:

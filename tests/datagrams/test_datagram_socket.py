@@ -108,7 +108,9 @@ async def test_trios_own_sockets_are_adopted_and_ours_stay_as_they_are():
 
 
 async def test_what_is_no_bound_datagram_socket_is_refused():
-    with pytest.raises(TypeError, match=r"sockets must be triosock or trio datagram sockets, or socket.socket, not 5"):
+    with pytest.raises(
+        TypeError, match=r"sockets must be triosock or trio datagram sockets, or socket.socket, not 5"
+    ):
         adopt(5)
     with pytest.raises(TypeError, match="needs a socket.socket"):
         KernelSocket("no")

@@ -85,7 +85,9 @@ def test_oldest_a_peer_over_its_share_pays_with_its_own(recorder):
     assert intake.is_waiting(other)
     assert [parcel.number for parcel in kept if intake.is_waiting(parcel)] == [8, 9]
     assert [parcel.withdrawn for parcel in kept] == [1] * 8 + [0] * 2
-    assert [(event.peer.name, event.reason) for event in recorder.of(events.DatagramDropped)] == [("a", "share")] * 8
+    assert [(event.peer.name, event.reason) for event in recorder.of(events.DatagramDropped)] == [
+        ("a", "share")
+    ] * 8
 
 
 def test_oldest_when_it_is_full_the_oldest_of_all_goes():

@@ -34,7 +34,9 @@ async def test_a_port_in_use_is_refused_and_nothing_is_left_open():
     sockets = await triosock.open_udp_sockets(0, host="127.0.0.1")
     try:
         port = sockets[0].address.port
-        with pytest.raises(triosock.AddressUnavailable, match=rf"cannot listen on udp port {port} of 127.0.0.1: somebody"):
+        with pytest.raises(
+            triosock.AddressUnavailable, match=rf"cannot listen on udp port {port} of 127.0.0.1: somebody"
+        ):
             await triosock.open_udp_sockets(port, host="127.0.0.1")
     finally:
         close_all(sockets)
@@ -61,8 +63,16 @@ async def test_a_port_is_shared_only_if_both_say_so():
         ({"groups": ["mdns"]}, ValueError, "'mdns' is no multicast group: write an address"),
         ({"groups": ["127.0.0.1"]}, ValueError, "is no multicast group: they begin with 224 to 239, or ff"),
         ({"groups": ["239.1.2.3%nowhere0"]}, ValueError, "there is no interface 'nowhere0'; there are: .*lo"),
-        ({"groups": ["ff02::1:2%1"], "host": "127.0.0.1"}, ValueError, "no socket is IPv6, as the group ff02::1:2 needs"),
-        ({"groups": ["239.1.2.3%99999"], "host": "127.0.0.1"}, OSError, "cannot join the multicast group 239.1.2.3: .*does"),
+        (
+            {"groups": ["ff02::1:2%1"], "host": "127.0.0.1"},
+            ValueError,
+            "no socket is IPv6, as the group ff02::1:2 needs",
+        ),
+        (
+            {"groups": ["239.1.2.3%99999"], "host": "127.0.0.1"},
+            OSError,
+            "cannot join the multicast group 239.1.2.3: .*does",
+        ),
     ],
 )
 async def test_wrong_arguments(options, error, text):
@@ -90,7 +100,9 @@ async def test_a_multicast_group_is_joined_and_heard_and_answered_from_our_own_a
     async with trio.open_nursery() as nursery:
 
         async def serve(task_status):
-            await triosock.serve_udp(handler, 0, host="0.0.0.0", groups=["239.77.1.2%lo"], task_status=task_status)
+            await triosock.serve_udp(
+                handler, 0, host="0.0.0.0", groups=["239.77.1.2%lo"], task_status=task_status
+            )
 
         server = await nursery.start(serve)
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -106,7 +118,9 @@ async def test_a_multicast_group_is_joined_and_heard_and_answered_from_our_own_a
 
 async def test_an_ipv6_group_by_the_number_of_its_interface():
     try:
-        sockets = await triosock.open_udp_sockets(0, host="::", groups=[f"ff02::77:1%{socket.if_nametoindex('lo')}"])
+        sockets = await triosock.open_udp_sockets(
+            0, host="::", groups=[f"ff02::77:1%{socket.if_nametoindex('lo')}"]
+        )
     except triosock.AddressUnavailable as error:
         pytest.skip(f"no IPv6 here: {error}")
     close_all(sockets)
@@ -132,7 +146,8 @@ class TestUnix:
         triosock.open_unix_datagram_socket(path).close()
 
     @pytest.mark.parametrize(
-        ("options", "error"), [({"mode": "rw"}, TypeError), ({"mode": 0o1000}, ValueError), ({"max_bytes": -1}, ValueError)]
+        ("options", "error"),
+        [({"mode": "rw"}, TypeError), ({"mode": 0o1000}, ValueError), ({"max_bytes": -1}, ValueError)],
     )
     async def test_wrong_arguments_create_no_file(self, tmp_path, options, error):
         with pytest.raises(error):

@@ -8,7 +8,14 @@ import struct
 import pytest
 
 from triosock._core import packet_info
-from triosock._core.packet_info import IP_PKTINFO, Origin, answer_to, is_destination, read_origin, read_overflow
+from triosock._core.packet_info import (
+    IP_PKTINFO,
+    Origin,
+    answer_to,
+    is_destination,
+    read_origin,
+    read_overflow,
+)
 
 pytestmark = pytest.mark.skipif(IP_PKTINFO is None, reason="this system has no IP_PKTINFO")
 V6 = (socket.IPPROTO_IPV6, socket.IPV6_PKTINFO)
