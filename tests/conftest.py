@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import triosock
+from tests.pairs import memory_pair, pair
 
 
 class Recorder:
@@ -72,3 +73,11 @@ def no_leaks() -> Iterator[None]:
     gc.collect()
     after = set(os.listdir("/proc/self/fd"))
     assert len(after) <= len(before), f"descriptors left open: {after - before}"
+
+
+@pytest.fixture(params=[pair, memory_pair], ids=["socket", "memory"])
+async def both(request):
+    one, other = await request.param()
+    yield one, other
+    await one.aclose()
+    await other.aclose()

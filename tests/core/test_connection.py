@@ -1,8 +1,7 @@
-"""Connections: the stream interface, reading by message, marking, sending, ending."""
+"""Connections: the stream interface, cancellation, marking, sending files, ending."""
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import socket
@@ -14,52 +13,10 @@ import trio
 import trio.testing
 
 import triosock
+from tests.pairs import clogged_pair, memory_pair, pair, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-def socket_pair() -> tuple[socket.socket, socket.socket]:
-    one, other = socket.socketpair()
-    for sock in (one, other):
-        sock.setblocking(False)
-    return one, other
-
-
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        one = socket.create_connection(listener.getsockname())
-        other, _ = listener.accept()
-    for sock in (one, other):
-        sock.setblocking(False)
-    return one, other
-
-
-async def pair() -> tuple[Connection, Connection]:
-    one, other = tcp_pair()
-    return Connection(one), Connection(other)
-
-
-async def clogged_pair() -> tuple[Connection, Connection]:
-    one, other = socket_pair()
-    for sock in (one, other):
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sock.send(b"x" * 65536)
-    return Connection(one), Connection(other)
-
-
-async def memory_pair() -> tuple[Connection, Connection]:
-    one, other = trio.testing.memory_stream_pair()
-    return Connection(one), Connection(other)
-
-
-@pytest.fixture(params=[pair, memory_pair], ids=["socket", "memory"])
-async def both(request):
-    one, other = await request.param()
-    yield one, other
-    await one.aclose()
-    await other.aclose()
 
 
 # The stream interface
@@ -104,165 +61,6 @@ async def test_what_was_reset_is_broken():
     with pytest.raises(trio.BrokenResourceError, match="the peer went away"):
         await one.receive_some()
     await one.aclose()
-
-
-# Reading
-
-
-async def test_lines_are_given_one_by_one_with_their_ends(both):
-    one, other = both
-    await other.send_all(b"a\nbb\n\nlast without end")
-    await other.send_eof()
-    assert [line async for line in one.lines()] == [b"a\n", b"bb\n", b"\n", b"last without end"]
-
-
-async def test_a_line_that_comes_in_pieces_is_put_together(both):
-    one, other = both
-    lines = one.lines()
-    for piece in (b"he", b"l", b"lo\nwor"):
-        await other.send_all(piece)
-        await trio.testing.wait_all_tasks_blocked()
-    assert await lines.__anext__() == b"hello\n"
-    await other.send_all(b"ld\n")
-    assert await lines.__anext__() == b"world\n"
-
-
-async def test_a_line_over_the_limit_is_an_error_before_the_memory_is_filled(both):
-    one, other = both
-    lines = one.lines(max_bytes=10)
-    await other.send_all(b"123456789\n")
-    assert await lines.__anext__() == b"123456789\n"
-    await other.send_all(b"1234567890")
-    with pytest.raises(triosock.FrameTooLarge, match="line of more than 10 bytes"):
-        await lines.__anext__()
-
-
-async def test_one_packet_that_is_a_line_too_long_is_an_error_too(both):
-    one, other = both
-    await other.send_all(b"1234567890\n")
-    with pytest.raises(triosock.FrameTooLarge):
-        await one.lines(max_bytes=10).__anext__()
-
-
-async def test_what_lines_did_not_take_is_left_for_the_other_methods(both):
-    one, other = both
-    await other.send_all(b"command\nbody;end")
-    async for line in one.lines():
-        assert line == b"command\n"
-        break
-    assert await one.receive_until(b";") == b"body;"
-    assert await one.receive_exactly(2) == b"en"
-    assert await one.receive_some() == b"d"
-
-
-async def test_receive_some_gives_what_is_buffered_first_and_not_more_than_asked_for(both):
-    one, other = both
-    await other.send_all(b"line\nrest")
-    assert await one.receive_until(b"\n") == b"line\n"
-    assert await one.receive_some(2) == b"re"
-    assert await one.receive_some() == b"st"
-
-
-async def test_exactly_raises_incomplete_at_the_end_and_has_the_beginning(both):
-    one, other = both
-    await other.send_all(b"abc")
-    await other.send_eof()
-    with pytest.raises(triosock.Incomplete, match="4 bytes, after 3 bytes") as caught:
-        await one.receive_exactly(4)
-    assert caught.value.partial == b"abc"
-    assert await one.receive_exactly(3) == b"abc"
-    assert await one.receive_exactly(0) == b""
-
-
-async def test_until_raises_incomplete_and_too_large(both):
-    one, other = both
-    await other.send_all(b"abcdef")
-    with pytest.raises(triosock.FrameTooLarge, match="more than 6"):
-        await one.receive_until(b";", max_bytes=6)
-    await other.send_eof()
-    with pytest.raises(triosock.Incomplete):
-        await one.receive_until(b";", max_bytes=7)
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (lambda conn: conn.receive_exactly(-1), ValueError, "size must be from 0 on"),
-        (lambda conn: conn.receive_exactly("1"), TypeError, "size must be an int"),
-        (lambda conn: conn.receive_until("x"), TypeError, "delimiter must be bytes"),
-        (lambda conn: conn.receive_until(b""), ValueError, "delimiter must have at least one byte"),
-        (lambda conn: conn.receive_until(b"x", max_bytes=0), ValueError, "max_bytes must be from 1 on"),
-        (lambda conn: conn.send_file(io.StringIO("x")), TypeError, "binary mode"),
-        (lambda conn: conn.send_file(io.BytesIO(b"x"), offset=-1), ValueError, "offset must be from 0 on"),
-        (lambda conn: conn.send_file(io.BytesIO(b"x"), count=1.5), TypeError, "count must be an int"),
-        (lambda conn: conn.start_tls("context"), TypeError, "tls must be an ssl.SSLContext"),
-    ],
-)
-async def test_a_wrong_argument_is_named(both, call, error, text):
-    with pytest.raises(error, match=text):
-        await call(both[0])
-
-
-@pytest.mark.parametrize(
-    ("call", "error", "text"),
-    [
-        (lambda conn: conn.lines(max_bytes="1"), TypeError, "max_bytes must be an int"),
-        (lambda conn: conn.frames(triosock.Netstrings), TypeError, "framer must have methods"),
-        (lambda conn: conn.frames(b"\n"), TypeError, "framer must have methods"),
-        (lambda conn: conn.request(timeout=float("nan")), ValueError, "timeout must be a number"),
-    ],
-)
-async def test_a_wrong_argument_of_a_plain_method_is_named_at_once(both, call, error, text):
-    with pytest.raises(error, match=text):
-        call(both[0])
-
-
-@pytest.mark.parametrize(
-    "framer",
-    [
-        triosock.LengthPrefixed(2),
-        triosock.LengthPrefixed(4, byteorder="little"),
-        triosock.Netstrings(),
-        triosock.Delimited(b"\r\n"),
-        triosock.FixedSize(4),
-    ],
-)
-async def test_frames_come_out_as_they_went_in(both, framer):
-    one, other = both
-    payloads = [b"abcd", b"efgh", b"ijkl"]
-    await other.send_all(b"".join(framer.join(payload) for payload in payloads))
-    await other.send_eof()
-    assert [frame async for frame in one.frames(framer)] == payloads
-
-
-async def test_a_stream_that_ends_inside_a_frame_is_incomplete(both):
-    one, other = both
-    await other.send_all(b"\0\5abc")
-    await other.send_eof()
-    with pytest.raises(triosock.Incomplete):
-        await one.frames(triosock.LengthPrefixed(2)).__anext__()
-
-
-async def test_many_buffered_lines_let_others_run_in_between(both):
-    one, other = both
-    await other.send_all(b"x\n" * 1000)
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await trio.lowlevel.checkpoint()
-
-    async with trio.open_nursery() as nursery:
-        lines = one.lines()
-        await lines.__anext__()
-        nursery.start_soon(count)
-        for _ in range(999):
-            await lines.__anext__()
-        nursery.cancel_scope.cancel()
-    # The counter may get its first and its last turn a little late.
-    assert turns >= 999 // 16 - 2
 
 
 # Cancellation

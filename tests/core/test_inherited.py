@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from triosock._core import inherited
 from triosock._core.inherited import inherited_listeners
 
 #: Stands in for the service manager: puts the descriptors from 3 on, and runs the program without another
@@ -201,3 +202,60 @@ def test_a_process_that_nothing_was_handed_down_to_gets_an_empty_list() -> None:
     assert inherited_listeners() == []
     with pytest.raises(ValueError, match="no socket named 'http' was handed down"):
         inherited_listeners(["http"])
+
+
+# The same in this process, with descriptors that are out of the way of everybody else's
+
+
+@pytest.fixture
+def handed(two: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
+    for index, sock in enumerate(two):
+        os.dup2(sock.fileno(), 200 + index)
+    monkeypatch.setattr(inherited, "_FIRST", 200)
+    monkeypatch.setattr(inherited, "_remaining", {})
+    for variable, value in (
+        ("LISTEN_PID", str(os.getpid())),
+        ("LISTEN_FDS", "2"),
+        ("LISTEN_FDNAMES", "http"),
+    ):
+        monkeypatch.setenv(variable, value)
+    yield two
+    for index in range(2):
+        os.close(200 + index)
+
+
+def test_listeners_are_borrowed_one_by_one(handed: list[socket.socket]) -> None:
+    with pytest.raises(ValueError, match="there are: http, unknown"):
+        inherited_listeners(["http", "admin"])
+    (unknown,) = inherited_listeners(["unknown"])
+    (http,) = inherited_listeners()
+    assert [unknown.socket.getsockname(), http.socket.getsockname()] == [
+        handed[1].getsockname(),
+        handed[0].getsockname(),
+    ]
+    assert inherited_listeners() == []
+    assert "LISTEN_FDS" not in os.environ
+    for listener in (unknown, http):
+        listener.socket.detach()  # the fixture closes what it opened
+
+
+def test_a_failure_gives_back_what_was_borrowed(handed: list[socket.socket]) -> None:
+    reader, writer = os.pipe()
+    os.dup2(reader, 201)
+    with pytest.raises(ValueError, match=r"descriptor 201 \(unknown\) was handed down, and is no socket"):
+        inherited_listeners()
+    with socket.socket(type=socket.SOCK_DGRAM) as dgram:
+        os.dup2(dgram.fileno(), 201)
+    with pytest.raises(ValueError, match="needs a stream socket"):
+        inherited_listeners()
+    (http,) = inherited_listeners(["http"])
+    assert http.socket.detach() == 200
+    os.close(reader)
+    os.close(writer)
+
+
+def test_a_number_of_descriptors_that_is_none_means_no_descriptors(
+    handed: list[socket.socket], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LISTEN_FDS", "many")
+    assert inherited_listeners() == []

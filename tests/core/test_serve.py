@@ -221,4 +221,5 @@ async def test_a_client_of_a_proxy_is_known_by_the_header(serving, dial):
         async with await dial(server) as client:
             await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
             assert await client.receive_some() == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().ended == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}

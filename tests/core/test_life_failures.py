@@ -1,0 +1,152 @@
+"""The life of a server, DESIGN section 4: a failing handler costs its own connection."""
+
+from __future__ import annotations
+
+import socket
+import sys
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.handlers import read_all
+from triosock import Cause
+from triosock._core import events
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+# 6. A failing handler costs its own connection
+
+
+async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorder, caplog):
+    async def handler(conn):
+        if await conn.receive_some() == b"fail":
+            raise ValueError("planned")
+        await conn.send_all(b"fine")
+
+    async with serving(handler, observers=[recorder]) as server:
+        bad, good = await dial(server), await dial(server)
+        await bad.send_all(b"fail")
+        assert await read_all(bad) == b""
+        await good.send_all(b"go")
+        assert await read_all(good) == b"fine"
+        await bad.aclose()
+        await good.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FAILED: 1, Cause.FINISHED: 1}
+    (failed,) = recorder.of(events.HandlerFailed)
+    assert isinstance(failed.error, ValueError)
+    (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "handler failed on connection 1" in record.message
+    assert record.exc_info[1] is failed.error
+
+
+async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serving, dial, recorder):
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await conn.receive_some()
+            raise ValueError("planned")
+
+    async with serving(handler, observers=[recorder]) as server:
+        client = await dial(server)
+        await client.send_all(b"x")
+        assert await read_all(client) == b""
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FAILED: 1}
+    assert isinstance(recorder.of(events.HandlerFailed)[0].error, ExceptionGroup)
+
+
+async def test_on_error_raise_gives_trios_own_rule_back(serving, dial):
+    async def handler(conn):
+        await conn.receive_some()
+        raise ValueError("planned")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with serving(handler, on_error="raise") as server:
+            client = await dial(server)
+            await client.send_all(b"x")
+            with trio.CancelScope(shield=False):
+                await trio.sleep_forever()
+    await client.aclose()
+    assert caught.group_contains(ValueError, match="planned") if hasattr(caught, "group_contains") else True
+
+
+async def test_an_error_handler_is_given_the_exception_and_the_open_connection(serving, dial):
+    async def handler(conn):
+        raise ValueError("planned")
+
+    async def apologize(error, conn):
+        await conn.send_all(f"sorry: {error}".encode())
+
+    async with serving(handler, on_error=apologize) as server:
+        client = await dial(server)
+        assert await read_all(client) == b"sorry: planned"
+        await client.aclose()
+
+
+async def test_an_error_handler_that_fails_costs_the_same_connection_only(serving, dial, recorder):
+    async def handler(conn):
+        raise ValueError("first")
+
+    async def worse(error, conn):
+        raise KeyError("second")
+
+    async with serving(handler, on_error=worse, observers=[recorder]) as server:
+        client = await dial(server)
+        assert await read_all(client) == b""
+        await client.aclose()
+    assert [type(event.error) for event in recorder.of(events.HandlerFailed)] == [ValueError, KeyError]
+
+
+async def test_a_base_exception_of_a_handler_passes(serving, dial):
+    async def handler(conn):
+        raise SystemExit(3)
+
+    with pytest.raises(BaseException) as caught:  # noqa: PT011
+        async with serving(handler) as server:
+            client = await dial(server)
+            await trio.sleep_forever()
+    await client.aclose()
+    error = caught.value
+    while not isinstance(error, SystemExit):
+        error = error.exceptions[0]
+    assert error.code == 3
+
+
+async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, recorder):
+    async def handler(conn):
+        await conn.send_all(b"x")
+        await conn.receive_exactly(10)
+
+    async with serving(handler, observers=[recorder]) as server:
+        client = await dial(server)
+        await client.receive_some()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.PEER: 1}
+    assert recorder.of(events.HandlerFailed) == []
+    assert isinstance(recorder.of(events.ConnectionClosed)[0].error, trio.BrokenResourceError)
+
+
+async def test_a_handler_that_returns_what_cannot_be_awaited_ends_the_server_loudly(dial):
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                lambda task_status: triosock.serve_tcp(lambda conn: 5, 0, task_status=task_status)
+            )
+            client = await dial(server)
+            await trio.sleep_forever()
+    await client.aclose()
+    leaf = caught.value
+    while isinstance(leaf, ExceptionGroup):
+        leaf = leaf.exceptions[0]
+    assert isinstance(leaf, TypeError)
+    assert "cannot be awaited" in str(leaf)

@@ -1,0 +1,120 @@
+"""The life of a server, DESIGN section 4: limits before accepting."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.handlers import read_all
+from triosock import Cause, Limits
+from triosock._core import events
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+# 3. Limits before accepting
+
+
+async def test_beyond_the_limit_clients_wait_in_the_kernel_in_order(serving, dial):
+    async def handler(conn):
+        await conn.send_all(b"%d" % conn.id)
+        await conn.receive_some()
+
+    async with serving(handler, limits=Limits(max_connections=1)) as server:
+        first, second, third = [await dial(server) for _ in range(3)]
+        assert await first.receive_some() == b"1"
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().accepted == 1
+        await first.aclose()
+        assert await second.receive_some() == b"2"
+        assert server.statistics().active == 1
+        await second.aclose()
+        assert await third.receive_some() == b"3"
+        await third.aclose()
+        assert server.statistics().peak == 1
+
+
+async def test_overflow_reject_closes_the_one_too_many(serving, dial, recorder):
+    async def handler(conn):
+        await conn.receive_some()
+
+    async with serving(
+        handler, limits=Limits(max_connections=1, overflow="reject"), observers=[recorder]
+    ) as server:
+        first = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        second = await dial(server)
+        assert await second.receive_some() == b""
+        assert server.statistics().refused == {"connections": 1}
+        assert [event.reason for event in recorder.of(events.Refused)] == ["connections"]
+        await first.aclose()
+        await second.aclose()
+
+
+async def test_an_overflow_handler_may_say_something_first(serving, dial, recorder):
+    async def busy(conn):
+        await conn.send_all(b"busy, come back later\n")
+
+    async def handler(conn):
+        await conn.receive_some()
+
+    async with serving(
+        handler, limits=Limits(max_connections=1, overflow=busy), observers=[recorder]
+    ) as server:
+        first = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        second = await dial(server)
+        assert await read_all(second) == b"busy, come back later\n"
+        await second.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert [event.cause for event in recorder.of(events.ConnectionClosed)] == [Cause.OVERFLOW]
+        assert server.statistics().active == 1
+        await first.aclose()
+
+
+async def test_a_peer_over_its_limit_is_refused_and_others_are_not(serving):
+    async def handler(conn):
+        await conn.send_all(b"hello")
+        await conn.receive_some()
+
+    async def dial_from(server, source):
+        sock = trio.socket.socket()
+        await sock.bind((source, 0))
+        await sock.connect(("127.0.0.1", server.addresses[0].port))
+        return trio.SocketStream(sock)
+
+    async with serving(handler, limits=Limits(max_connections_per_peer=1)) as server:
+        one = await dial_from(server, "127.0.0.1")
+        assert await one.receive_some() == b"hello"
+        two = await dial_from(server, "127.0.0.1")
+        assert await two.receive_some() == b""
+        other = await dial_from(server, "127.0.0.2")
+        assert await other.receive_some() == b"hello"
+        await one.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        again = await dial_from(server, "127.0.0.1")
+        assert await again.receive_some() == b"hello"
+        assert server.statistics().refused == {"peer": 1}
+        for stream in (two, other, again):
+            await stream.aclose()
+
+
+async def test_a_network_over_its_limit_is_refused(serving):
+    async def handler(conn):
+        await conn.send_all(b"hello")
+        await conn.receive_some()
+
+    limits = Limits(max_connections_per_network=2, network_prefix=(16, 56))
+    async with serving(handler, limits=limits) as server:
+        answers = []
+        streams = []
+        for source in ("127.0.0.1", "127.0.1.1", "127.0.2.1", "127.1.0.1"):
+            sock = trio.socket.socket()
+            await sock.bind((source, 0))
+            await sock.connect(("127.0.0.1", server.addresses[0].port))
+            streams.append(trio.SocketStream(sock))
+            answers.append(await streams[-1].receive_some())
+        assert answers == [b"hello", b"hello", b"", b"hello"]
+        for stream in streams:
+            await stream.aclose()

@@ -1,0 +1,45 @@
+"""Pairs of connections: over a Unix socket pair, over TCP, over memory, and one that takes no more."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import trio.testing
+
+from triosock import Connection
+
+
+def socket_pair() -> tuple[socket.socket, socket.socket]:
+    one, other = socket.socketpair()
+    for sock in (one, other):
+        sock.setblocking(False)
+    return one, other
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        one = socket.create_connection(listener.getsockname())
+        other, _ = listener.accept()
+    for sock in (one, other):
+        sock.setblocking(False)
+    return one, other
+
+
+async def pair() -> tuple[Connection, Connection]:
+    one, other = tcp_pair()
+    return Connection(one), Connection(other)
+
+
+async def clogged_pair() -> tuple[Connection, Connection]:
+    one, other = socket_pair()
+    for sock in (one, other):
+        with contextlib.suppress(BlockingIOError):
+            while True:
+                sock.send(b"x" * 65536)
+    return Connection(one), Connection(other)
+
+
+async def memory_pair() -> tuple[Connection, Connection]:
+    one, other = trio.testing.memory_stream_pair()
+    return Connection(one), Connection(other)
