@@ -36,7 +36,7 @@ READING_ORDER = (
     *("conversation", "messages", "sendfile", "connection"),
     *("handling", "life", "serving", "stream_server", "serve"),
     *("packet_info", "datagram_socket", "open_udp", "intake", "route", "datagram", "idle_line", "sessions"),
-    *("clientele", "datagram_server", "serve_datagram"),
+    *("clientele", "datagram_server", "serve_datagram", "snapshot"),
 )
 #: From which layers each one may import. Nothing imports compat, testing or the command line.
 LAYERS = {

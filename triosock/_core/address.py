@@ -3,8 +3,8 @@ output here.
 
 Rules of this file:
 
-1. An address is frozen, hashable and equal to every other with the same fields; ``parse_address(str(address)) ==
-   address`` for every one that can be listened on or connected to from elsewhere.
+1. An address is frozen, hashable and equal to every other with the same fields; ``parse_address(str(address))
+   == address`` for every one that can be listened on or connected to from elsewhere.
 2. Nothing is resolved: a host stays the text that it was given as, and the kernel's own answers arrive by
    `from_sockaddr`.
 3. A Unix socket without a name (a client that never bound, see unix(7)) is a value too: `UnixAddress("")`.
