@@ -213,3 +213,21 @@ async def test_an_address_in_use_is_refused_and_leaves_nothing_open(serving):
         with pytest.raises(triosock.AddressUnavailable, match="somebody listens there already") as caught:
             await triosock.serve_tcp(shout, server.addresses[0].port, host="127.0.0.1")
         assert caught.value.errno == errno.EADDRINUSE
+
+
+async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(
+    serving, dial, autojump_clock
+):
+    async def handler(conn):
+        await conn.receive_some()
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=1)
+        (straggler,) = (await server.wait_closed()).slowest
+        (only,) = straggler.stack
+        assert only.endswith("in handler")
+        assert __file__ in only
+        assert str(straggler).endswith(only)
+        await client.aclose()

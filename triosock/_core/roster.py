@@ -15,6 +15,7 @@ from __future__ import annotations
 import collections
 import ipaddress
 import math
+import os
 from collections.abc import Hashable
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -32,6 +33,11 @@ Stage: TypeAlias = Literal["queued", "handshake", "serving", "closing"]
 #: What it does at this moment: the stage, or while serving: idle (waiting for the first byte of the next
 #: request), reading (for more bytes), sending (for the peer to take some), working (anything else).
 Phase: TypeAlias = Literal["queued", "handshake", "idle", "reading", "sending", "working", "closing"]
+
+#: The folders whose calls a stack leaves out.
+_NOT_THE_HANDLERS: Final = tuple(
+    os.path.dirname(os.path.abspath(file)) + os.sep for file in (__file__, trio.__file__)
+)
 
 #: The time of something that has not begun.
 NEVER: Final = math.inf
@@ -112,13 +118,16 @@ class Entry:
         self.scope.cancel(reason=f"triosock: {cause}")
 
     def stack(self) -> tuple[str, ...]:
-        """Return where its task is: one line a call ("file:line in function"), the outermost first."""
+        """Return where its task is: one line a call ("file:line in function"), the outermost first.
+
+        What every stack has in common, our own calls around the handler's and trio's at the end, is left out,
+        unless nothing else is there.
+        """
         if self.task is None:
             return ()
-        return tuple(
-            f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
-            for frame, line in self.task.iter_await_frames()
-        )
+        calls = [(frame.f_code, line) for frame, line in self.task.iter_await_frames()]
+        told = [call for call in calls if not call[0].co_filename.startswith(_NOT_THE_HANDLERS)]
+        return tuple(f"{code.co_filename}:{line} in {code.co_name}" for code, line in told or calls)
 
 
 @attrs.define(slots=True)
