@@ -29,9 +29,9 @@ def install() -> None:
     users = [] if present is None else _users_of(present)
     if users:
         raise RuntimeError(
-            f"install() is too late: {', '.join(users)} already uses the standard library's socketserver. "
-            "Call it before the first import of socketserver, http.server, xmlrpc.server and what is built on "
-            "them, or run the program with: python -m triosock.compat"
+            f"install() comes too late: {', '.join(users)} already uses the standard library's socketserver"
+            ". Call it before the first import of socketserver, http.server, xmlrpc.server and what is built "
+            "on them, or run the program with: python -m triosock.compat"
         )
     sys.modules[_NAME] = compat
 

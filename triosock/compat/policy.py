@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from .base import BaseServer
     from .records import Book, Request
+    from .serving import CompatServer
 
 T = TypeVar("T")
 
@@ -89,6 +90,8 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
             "from another thread"
         )
     book = book_of(server)
+    if book.served is not None:
+        return _tell(book.served, book, grace)
     with book.lock:
         first = book.drain is None
         if first:
@@ -99,6 +102,9 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         running.tighten(grace)
         return running.wait()
     own = threading.get_ident() if threading.get_ident() in book.live else None
+    if not servings:
+        wait.close_listener(server)
+    book.hold()  # whoever supervises it now does so until the end
     host = book.host
     borrowed = None if host is not None else hosts.borrow()
     host = host or borrowed
@@ -113,6 +119,19 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         if borrowed is not None:
             book.unsupervise(borrowed)
             hosts.give_back(borrowed)
+        book.release()
+
+
+def _tell(served: CompatServer, book: Book, grace: float | None) -> DrainReport:
+    """Drain a server that runs in a trio program: it does so itself."""
+    host = book.host
+    if host is None or threading.get_ident() in book.live:
+        raise RuntimeError(
+            "drain() waits until nothing of the server is left, and this thread serves one of its requests: "
+            "call it from another thread, or drain() of what `nursery.start(compat.serve, ...)` returned"
+        )
+    host.soon(lambda: served.drain(grace=grace))
+    return host.run(trio.CancelScope(), served.wait_closed)
 
 
 async def _drain(

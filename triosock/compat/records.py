@@ -26,12 +26,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 import trio
 
-from triosock._core.address import MemoryAddress, from_sockaddr
 from triosock._core.events import Cause, ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed
 from triosock._core.limits import Limits
 from triosock._core.roster import Entry, Roster
 
 from . import interrupt, oversee
+from .naming import address_of, cause_of, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from .base import BaseServer
     from .host import Host
     from .policy import Drain, Policy
+    from .serving import CompatServer
 
 _SLOT = "_BaseServer__triosock"
 
@@ -142,6 +143,8 @@ class Book:
         #: What to call in the trio thread whenever somebody has left, and for who comes in a drain.
         self.on_leave: Callable[[], None] | None = None
         self.on_newcomer: Callable[[Request], None] | None = None
+        #: What serves it in a trio program.
+        self.served: CompatServer | None = None
         #: The drain that is going on.
         self.drain: Drain | None = None
         #: Ends the waits of the loops that serve, from any thread.
@@ -195,7 +198,7 @@ class Book:
                 _books.pop(thread, None)
             else:
                 self.live[thread] = before
-            cause = (entry and entry.cause) or _cause_of(error)
+            cause = (entry and entry.cause) or cause_of(error)
             if entry is None or not entry.reported:
                 self.roster.tally.ended[cause] += 1
         if entry is not None:
@@ -289,7 +292,7 @@ class Book:
             accepted=record.since + self._clock,
             scope=_NO_SCOPE,
             request=record.request,
-            address=_address_of(record.request, record.client_address),
+            address=address_of(record.request, record.client_address),
             thread=thread,
             book=self,
         )
@@ -310,7 +313,7 @@ class Book:
 
     def _tell_opened(self, entry: Request) -> None:
         if self.emitter is not None and self.emitter.takers(ConnectionOpened):
-            local = _local_of(entry.request)
+            local = local_of(entry.request)
             self.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
 
     def _tell_closed(self, entry: Request, cause: Cause, error: BaseException | None) -> None:
@@ -360,33 +363,3 @@ def book_of_thread() -> Book | None:
     """Return the book of the server whose request the calling thread handles, or None."""
     book = _books.get(threading.get_ident())
     return book if book is not None and book.pid == os.getpid() else None
-
-
-def _cause_of(error: BaseException | None) -> Cause:
-    if error is None:
-        return Cause.FINISHED
-    if isinstance(error, interrupt.RequestCut):
-        return Cause.DRAIN
-    return Cause.PEER if isinstance(error, ConnectionError) else Cause.FAILED
-
-
-def _address_of(request: Any, client_address: Any) -> Address:
-    sock = request[1] if isinstance(request, tuple) and len(request) == 2 else request
-    try:
-        return from_sockaddr(sock.family, sock.type, client_address)
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError):
-        # get_request() may return anything at all.
-        return MemoryAddress(repr(client_address))
-
-
-def address_of_listener(server: BaseServer) -> Address:
-    """Return where a server listens."""
-    return _local_of(getattr(server, "socket", None))
-
-
-def _local_of(request: Any) -> Address:
-    sock = request[1] if isinstance(request, tuple) and len(request) == 2 else request
-    try:
-        return from_sockaddr(sock.family, sock.type, sock.getsockname())
-    except (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError):
-        return MemoryAddress("unknown")

@@ -20,7 +20,8 @@ from triosock._core.events import Emitter, ServerClosed, ServerStarted
 from . import host as hosts
 from . import policy, wait
 from .ending import Ending, scope_for
-from .records import Request, address_of_listener, book_of
+from .naming import address_of_listener
+from .records import Request, book_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -134,8 +135,10 @@ class CompatServer:
         if book.host is not None:
             raise RuntimeError("this server is being served already, or drained: serve() needs it for itself")
         before, book.emitter = book.emitter, self._emitter
+        book.served = self
         hosts.choose(self._server, host)
         book.supervise(host)
+        cut_before = book.roster.tally.ended[Cause.PARENT]
         try:
             with self._scope:
                 await self._live(task_status)
@@ -144,8 +147,12 @@ class CompatServer:
                 await self._close()
             book.unsupervise(host)
             hosts.choose(self._server, None)
-            book.drain = None
+            book.drain = book.served = None
             book.emitter = before
+            if not self._report.drained:
+                self._report = DrainReport(
+                    cancelled=book.roster.tally.ended[Cause.PARENT] - cut_before, drained=False
+                )
             self._emitter.emit(ServerClosed)
             self._scope._record(self.name, self._report)
             self._closed.set()

@@ -30,8 +30,11 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from triosock._core.events import AcceptFailed
+
 from . import host as hosts
 from .alarm import Alarm, open_child_ends
+from .naming import address_of_listener
 from .records import book_of
 
 if TYPE_CHECKING:
@@ -55,10 +58,9 @@ DATAGRAMS_IN_DRAIN = 1000
 
 _PAUSE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
-#: The calls of `serve_forever()` that are running, by the id of their server, which is alive as long as they
-#: run.
-_servings: dict[int, list[Waiting]] = {}
-_servings_lock = threading.Lock()
+#: The calls of `serve_forever()` that are running. Changed by single operations only and without a lock,
+#: which a fork could leave locked for ever.
+_servings: list[Waiting] = []
 
 
 class Waiting:
@@ -81,8 +83,7 @@ class Waiting:
         except BaseException:
             self._selector.__exit__(None, None, None)
             raise
-        with _servings_lock:
-            _servings.setdefault(id(self.server), []).append(self)
+        _servings.append(self)
         self.book.wakers.append(self.wake)
         try:
             self.book.hold()
@@ -98,7 +99,7 @@ class Waiting:
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         if self.draining:
-            self._close_listener()
+            close_listener(self.server)
         self._leave()
         self.close()
         self._selector.__exit__(kind, error, traceback)
@@ -108,11 +109,7 @@ class Waiting:
 
     def _leave(self) -> None:
         self.book.wakers.remove(self.wake)
-        with _servings_lock:
-            others = _servings[id(self.server)]
-            others.remove(self)
-            if not others:
-                del _servings[id(self.server)]
+        _servings.remove(self)
 
     def wait(self, interval: float | None) -> bool:
         """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
@@ -136,12 +133,6 @@ class Waiting:
     def _next_in_queue(self) -> bool:
         self._left -= 1
         return self._left >= 0 and bool(self._selector.select(0))
-
-    def _close_listener(self) -> None:
-        try:
-            self.server.socket.close()
-        except (AttributeError, OSError):
-            pass  # no socket of this kind, or closed badly: server_close() is theirs
 
     def close(self) -> None:
         """Give back what the waits needed."""
@@ -351,12 +342,28 @@ DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelec
 
 def servings_of(server: BaseServer) -> list[Waiting]:
     """Return the calls of `serve_forever()` that run on this server in this process, oldest first."""
-    return [serving for serving in _servings.get(id(server), ()) if serving.is_here()]
+    return [serving for serving in tuple(_servings) if serving.server is server and serving.is_here()]
 
 
 def note_accept_error(server: BaseServer, error: OSError) -> None:
     """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
-    if error.errno in _PAUSE_ERRORS:
+    pauses = error.errno in _PAUSE_ERRORS
+    book = book_of(server)
+    book.roster.tally.accept_errors += 1
+    if book.emitter is not None:
+        action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
+        book.tell(AcceptFailed, address=address_of_listener(server), error=error, action=action, delay=delay)
+    if pauses:
         for serving in servings_of(server):
             if serving.mine():
                 serving.exhausted = True
+
+
+def close_listener(server: BaseServer) -> None:
+    """Close the socket that a server listens on; what else `server_close()` does is left to whoever calls
+    that.
+    """
+    try:
+        server.socket.close()
+    except (AttributeError, OSError):
+        pass  # no socket of this kind, or closed badly
