@@ -1,0 +1,88 @@
+"""What type checkers say about addresses, limits, reports, errors and events; see serving.py."""
+
+from __future__ import annotations
+
+import trio
+from typing_extensions import assert_never, assert_type
+
+import triosock
+from triosock import Cause, DrainReport, Limits, TcpAddress, Timeouts, UnixAddress, events
+
+
+def addresses(text: str) -> str:
+    address = triosock.parse_address(text)
+    assert_type(address, triosock.Address)
+    match address:
+        case TcpAddress() | triosock.UdpAddress():
+            assert_type(address.port, int)
+            return address.host
+        case UnixAddress():
+            return address.path
+        case triosock.MemoryAddress():
+            return address.name
+        case _:
+            assert_never(address)  # there is no other kind
+
+
+def limits_and_timeouts() -> None:
+    limits = Limits(max_connections=3, overflow="reject")
+    limits.max_connections = 4  # type: ignore[misc]
+    Limits(3)  # type: ignore[call-arg]
+    Limits(overflow="drop")  # type: ignore[arg-type]
+    Limits(max_conections=3)  # type: ignore[call-arg]
+    timeouts = Timeouts(grace=0, idle=1.5)
+    assert_type(timeouts.grace, float)
+    timeouts.grace = 3  # type: ignore[misc]
+    Timeouts(idle="5 s")  # type: ignore[arg-type]
+
+
+def reports(report: DrainReport) -> None:
+    assert_type(report.finished, int)
+    assert_type(report.clean, bool)
+    assert_type(report.slowest, tuple[triosock.Straggler, ...])
+    assert_type(report.causes[Cause.DRAIN], int)
+    report.finished = 0  # type: ignore[misc]
+
+
+def errors(error: Exception) -> None:
+    match error:
+        case triosock.FrameTooLarge():
+            assert_type(error.max_bytes, int)
+        case triosock.Incomplete():
+            assert_type(error.partial, bytes)
+    timed_out: trio.TooSlowError = triosock.RequestTimedOut()
+    refused: OSError = triosock.AddressUnavailable(None, "")
+    peer: triosock.PeerError = triosock.HandshakeFailed()
+    every: list[triosock.TriosockError] = [peer]
+    print(timed_out, refused, every)
+
+
+class Counting:
+    wants = (events.ConnectionClosed,)
+
+    def __init__(self) -> None:
+        self.sent = 0
+
+    def on_event(self, event: triosock.Event, /) -> None:
+        match event:
+            case events.ConnectionClosed():
+                assert_type(event.cause, Cause)
+                self.sent += event.sent
+
+
+class NoObserver:
+    def on_event(self) -> None: ...
+
+
+async def observers(conn: triosock.Connection) -> None:
+    async def handler(conn: triosock.Connection) -> None: ...
+
+    observer: triosock.Observer = Counting()
+    await triosock.serve_tcp(handler, 0, observers=[observer])
+    await triosock.serve_tcp(handler, 0, observers=[NoObserver()])  # type: ignore[list-item]
+
+
+class DerivedLimits(Limits): ...  # type: ignore[misc]  # it is final
+
+
+class DerivedReport(DrainReport): ...  # type: ignore[misc]
