@@ -19,6 +19,9 @@ from triosock import compat
 serve = partial(triosock.serve_tcp, host="127.0.0.1", name="native")  # not for the world to see
 
 
+told = []  # what handlers were told that were cut
+
+
 def handler_of(socketserver):
     """The same class twice: once with the stdlib's base, once with compat's."""
 
@@ -28,7 +31,7 @@ def handler_of(socketserver):
                 for line in self.rfile:
                     self.wfile.write(line.upper())
             except ConnectionAbortedError as error:
-                print("  Ada's handler, in its thread, is told:", error)
+                told.append(error)
 
     return Shout
 
@@ -74,6 +77,7 @@ async def with_compat(timeline):
                 print("  at once, Bob gets:", await hear(bob), "- and Cyd:", await hear(cyd))
             async with ada:
                 print("  after the grace, Ada gets:", await hear(ada))
+    print("  Ada's handler, in its thread, was told:", *told)
     for name, report in sorted(scope.reports):
         print(f"  {name}: {report.finished} finished, {report.cancelled} cut")
     print("  threads left:", handler_threads())

@@ -1,0 +1,15 @@
+import trio
+
+
+async def login(conn):
+    try:
+        with trio.fail_after(10):
+            name = await conn.receive_until(b"\n")
+        with trio.fail_after(10):
+            await conn.receive_until(b"\n")
+    except trio.TooSlowError:
+        await conn.send_all(b"too slow\n")
+        return
+    await conn.send_all(b"welcome " + name)
+    async for line in conn.lines():
+        await conn.send_all(line)

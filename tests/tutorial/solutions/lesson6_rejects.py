@@ -1,0 +1,3 @@
+import triosock
+
+OPTIONS = {"limits": triosock.Limits(max_connections=3, overflow="reject")}

@@ -1,0 +1,160 @@
+"""Each lesson runs as a program, says what its page says that it says, and leaves its picture."""
+
+from __future__ import annotations
+
+import pathlib
+import re
+import subprocess
+import sys
+import time
+import xml.etree.ElementTree
+
+import pytest
+
+from triosock.testing._exercises import EXERCISES
+
+ROOT = pathlib.Path(__file__).parents[2]
+FOLDER = ROOT / "examples" / "tutorial"
+
+#: What each lesson prints, line by line; a name in angles stands for a number or an address.
+PRINTS = {
+    "lesson1": """
+        socketserver.TCPServer
+          Bob says hello while Ada says nothing: no answer
+          shutdown() has returned: False
+          shutdown() has returned, now that Ada has left: True
+          Bob, who has waited all the time, gets: a reset
+        triosock.serve_tcp
+          Bob says hello while Ada says nothing: HELLO
+          connections being served: 2
+          and Ada, when she wants something: ME TOO
+          the server is told to end; Ada gets: the end of the connection - and Bob: the end of the connection
+          drained in <seconds> s: 2 finished, 0 failed, 0 cancelled, 0 refused
+    """,
+    "lesson2": """
+        ThreadingTCPServer, daemon_threads = True
+          server_close() has returned; threads left: 1
+          the closed server still answers Ada: ARE YOU THERE?
+        ThreadingTCPServer, daemon_threads = False
+          server_close() has returned: False
+          server_close() has returned, now that Ada has left: True
+        triosock.serve_tcp in a nursery that is cancelled
+          Ada: HELLO
+          the port is closed: True
+          connections left: 0
+          Ada gets: the end of the connection
+    """,
+    "lesson3": """
+        two servers in threads
+          the program has failed: Address already in use
+          Ada, who comes afterwards, is served: IS ANYBODY THERE?
+          threads left that serve, and will for ever: 1
+        two servers in a nursery
+          Ada, who comes in between, is served: HELLO
+          the program has failed: Address already in use
+          the first server's port is closed: True
+          Ada gets: the end of the connection
+          tasks left: 0
+    """,
+    "lesson4": """
+        socketserver, timeout = 1.0
+          Ada, after a second and a half of letters: no answer
+          Ada ends the line at last: hello aaaaaaaaaaaaaaa!
+        triosock, conn.request(timeout=1.0)
+          Ada, before she could send all 15 letters: too slow - True
+          Bob's half second, around all he does, cut him off: True
+    """,
+    "lesson5": """
+        helpers in threads
+          Ada asks for tea and cake: 5
+          a thread has died: KeyError(b'gold')
+          Ada asks for tea and gold: no answer
+          Bob asks for tea: 2
+          threads left: 1
+        helpers in a nursery
+          Ada asks for tea and cake: 5
+          error in the log: KeyError(b'gold')
+          Ada asks for tea and gold: the end of the connection
+          Bob asks for tea: 2
+          {'finished': 1, 'failed': 1}
+    """,
+    "lesson6": """
+        a thread per client, and a queue without a bound
+          threads for 20 clients: 20
+          the list is produced to its end; most of it waits in memory: True
+        Limits(max_connections=5), Timeouts(send=0.5)
+          tasks for 20 clients: 5 at a time
+          answered: 20
+          the list was produced to its end: False
+          its client was cut, because of: send
+    """,
+    "lesson7": """
+        the stdlib: shutdown(), server_close(), and the end of the process
+          who waits for an answer gets: the end of the connection
+          who is idle gets:             the end of the connection
+          who has just connected gets:  a reset
+        triosock: cancelled
+          who waits for an answer gets: the end of the connection
+          who is idle gets:             the end of the connection
+          who has just connected gets:  a reset
+          ended without a drain in <seconds> s: 0 finished, 0 failed, 2 cancelled, 0 refused
+        triosock: drained
+          who waits for an answer gets: WORK
+          who is idle gets:             the end of the connection
+          who has just connected gets:  HELLO
+          drained in <seconds> s: 3 finished, 0 failed, 0 cancelled, 0 refused
+    """,
+    "lesson8": """
+        socketserver.ThreadingTCPServer
+          half a second after the end, threads left: 2
+        triosock.compat.ThreadingTCPServer, beside a native server in one nursery
+          handlers in threads: 2 - and in tasks: 1
+          at once, Bob gets: the end of the connection - and Cyd: the end of the connection
+          after the grace, Ada gets: the end of the connection
+          Ada's handler, in its thread, was told: <reason> (drain deadline)
+          guest: 1 finished, 1 cut
+          native: 1 finished, 0 cut
+          threads left: 0
+    """,
+}
+
+
+def expected(name):
+    lines = [line[8:] for line in PRINTS[name].splitlines()[1:-1]]
+    lines.append(f"The picture of this run: {name}.html")
+    return [
+        re.sub("<[a-z]+>", ".+", re.escape(line).replace(r"\<", "<").replace(r"\>", ">")) for line in lines
+    ]
+
+
+def test_every_lesson_is_here():
+    names = {path.stem for path in FOLDER.glob("lesson*.py")}
+    assert names == set(PRINTS) == set(EXERCISES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTS)
+def test_lesson(name, tmp_path):
+    began = time.monotonic()
+    command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    printed = done.stdout.splitlines()
+    wanted = expected(name)
+    assert len(printed) == len(wanted), done.stdout
+    for line, pattern in zip(printed, wanted, strict=True):
+        assert re.fullmatch(pattern, line)
+    picture = xml.etree.ElementTree.fromstring((tmp_path / f"{name}.svg").read_text("utf-8"))
+    assert picture.tag.endswith("svg")
+    assert "<svg" in (tmp_path / f"{name}.html").read_text("utf-8")
+    print(f"{name}: {time.monotonic() - began:.1f} s")
+
+
+@pytest.mark.parametrize("name", PRINTS)
+def test_a_lesson_opens_with_its_question(name):
+    text = (FOLDER / f"{name}.py").read_text("utf-8")
+    opening = text.split('"""')[1]
+    assert opening.startswith(f"Lesson {name[-1]}: ")
+    for part in ("Question ", "Predict ", f"python examples/tutorial/{name}.py", f"check {name} mine.py"):
+        assert part in opening

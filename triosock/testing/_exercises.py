@@ -1,0 +1,326 @@
+"""The exercises of the tutorial: what to write, and what is looked at.
+
+The rule: **each check does what the lesson did**, to the solution, and compares what came with what the
+exercise asks for. The most common mistakes are named in the hints; a test has one solution with each of them.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import trio
+import trio.testing
+
+from .._core.connection import Connection
+from ._verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
+from .memory_listener import MemoryListener
+from .open_server import open_server
+
+# Lesson 1
+
+COUNT = """Lesson 1: write an async function `handle(conn)` that answers each line with its number on
+this connection and the line itself: "hello" gets "1 hello", and "again" on the same connection gets "2
+again"."""
+
+
+async def check_count(solution: Any) -> None:
+    """Two clients at the same time, one of them slow."""
+    async with open_server(solution.handle) as served:
+        ada, bob = await served.connect(), await served.connect()
+        await send(bob, b"hello\n")
+        hint = (
+            "Each line is to be answered at once: `async for line in conn.lines(): await conn.send_all(…)`."
+        )
+        await want("1 hello", bob, "Ada said nothing, Bob said 'hello'", hint, served)
+        await send(ada, b"hi\n")
+        hint = "The number belongs to the connection: make it a local variable of `handle`, not a global one."
+        await want("1 hi", ada, "Bob had said one line, then Ada said 'hi', her first", hint, served)
+        await send(bob, b"again\n")
+        hint = "Stay in the loop: when `handle` returns, the connection ends."
+        await want("2 again", bob, "Bob said a second line, 'again'", hint, served)
+
+
+# Lesson 2
+
+UNTIL = """Lesson 2: write an async function `serve_until(stop, handler, listeners)` that serves
+`handler` on the `listeners` (with triosock.serve_listeners) until the trio.Event `stop` is set. Then
+everything ends at once, whoever is connected, and the function returns when nothing is left."""
+
+
+async def check_until(solution: Any) -> None:
+    """A client in the middle of a request when `stop` is set."""
+    listener, stop, returned = MemoryListener(), trio.Event(), trio.Event()
+    before = trio.lowlevel.current_statistics().tasks_living
+
+    async def run() -> None:
+        await solution.serve_until(stop, echo, [listener])
+        returned.set()
+
+    async with trio.open_nursery() as nursery, Connection(await listener.connect()) as client:
+        nursery.start_soon(run)
+        await send(client, b"hello\n")
+        await want("hello", client, "A client said 'hello'", "Is the handler served at all?")
+        if returned.is_set():
+            raise Wrong("serve_until returned before `stop` was set", "Wait for it: `await stop.wait()`.")
+        await send(client, b"half a li")
+        stop.set()
+        with trio.move_on_after(SOON):
+            await returned.wait()
+        if not returned.is_set():
+            raise Wrong(
+                f"{SOON:g} s after `stop` was set, serve_until had not returned",
+                "A nursery ends when its tasks have ended: cancel it. A drain would wait for the busy.",
+            )
+        if not listener.is_closed:
+            raise Wrong(
+                "serve_until returned, and its listener is still open",
+                "Start the server in a nursery of your own function, so that it cannot outlive it.",
+            )
+        await want("the end of the connection", client, "After the end a client listened", "Who holds it?")
+    if trio.lowlevel.current_statistics().tasks_living > before:
+        raise Wrong("serve_until returned, and tasks of it are left", "Start them in your own nursery.")
+
+
+# Lesson 3
+
+ALL = """Lesson 3: write an async function `serve_all(handler, doors, task_status)` that starts one
+server for each list of listeners in `doors` (with triosock.serve_listeners). When all of them listen,
+it calls task_status.started(servers) with the list of the servers. If one cannot start, none is left,
+and the error comes out."""
+
+
+async def check_all(solution: Any) -> None:
+    """Once with good listeners, once with a bad one among them."""
+    doors = [[MemoryListener("first")], [MemoryListener("second")]]
+    async with trio.open_nursery() as nursery:
+        with trio.move_on_after(SOON):
+            servers = await nursery.start(solution.serve_all, echo, doors)
+            await _check_started(servers, doors)
+            nursery.cancel_scope.cancel()
+            return await _check_failing(solution)
+        raise Wrong(
+            f"task_status.started was not called in {SOON:g} s",
+            "For each: `await nursery.start(triosock.serve_listeners, handler, listeners)`; then started.",
+        )
+
+
+async def _check_started(servers: Any, doors: list[list[MemoryListener]]) -> None:
+    addresses = [getattr(one, "addresses", None) for one in servers] if isinstance(servers, list) else servers
+    if addresses != [(listener.address,) for (listener,) in doors]:
+        raise Wrong(
+            f"started was given {servers!r}", "Give it the list of servers that nursery.start returns."
+        )
+    for (listener,) in doors:
+        client = Connection(await listener.connect())
+        await send(client, b"hello\n")
+        await want("hello", client, f"A client of {listener.address} said 'hello'", "Are all of them served?")
+        await client.aclose()
+
+
+async def _check_failing(solution: Any) -> None:
+    good = MemoryListener("good")
+    with trio.CancelScope(shield=True), trio.move_on_after(SOON):
+        try:
+            async with trio.open_nursery() as nursery:
+                await nursery.start(solution.serve_all, echo, [[good], ["no listener"]])
+        except Exception as group:  # the group has what came out of the solution
+            if not all(isinstance(one, (TypeError, ValueError)) for one in causes(group)):
+                raise
+            if good.is_closed:
+                return
+            raise Wrong(
+                "one server could not start, and the other was left", "One nursery for both."
+            ) from None
+    raise Wrong(
+        "one server could not start, and its error did not come out",
+        "Do not catch it: the nursery ends the others, and passes it on.",
+    )
+
+
+# Lesson 4
+
+LOGIN = """Lesson 4: write an async function `login(conn)`. The client sends two lines, a name and a
+password, and has 10 seconds for both together. In time, it gets "welcome NAME", whatever the password,
+and from then on every line back, however long it thinks before each. If the time is over, it gets "too
+slow", and the connection ends."""
+
+
+async def check_login(solution: Any) -> None:
+    """Two lines in time, two lines that are too late together, and a long silence after the login."""
+    async with open_server(solution.login) as served:
+        ada = await served.connect()
+        await send(ada, b"ada\n")
+        await trio.sleep(4)
+        await send(ada, b"secret\n")
+        await want("welcome ada", ada, "Ada sent both lines in 4 s", "Ten seconds should be enough.", served)
+        await trio.sleep(60)
+        await send(ada, b"hello\n")
+        hint = "End the block with the deadline where the login ends, and serve the rest after it."
+        await want("hello", ada, "Ada said 'hello' a minute after her login", hint, served)
+        bob = await served.connect()
+        await trio.sleep(8)
+        await send(bob, b"ob\n")
+        hint = "A timeout for each line adds up. One scope around both lines: `with trio.move_on_after(10):`."
+        await want("too slow", bob, "Bob sent his name after 8 s and nothing more", hint, served)
+        await want(
+            "the end of the connection", bob, "Bob listened after that", "Return from `login`.", served
+        )
+
+
+# Lesson 5
+
+ANSWER = """Lesson 5: write an async function `answer(conn, left, right)`. For each line it calls the
+async functions `left(line)` and `right(line)` at the same time, and sends what they return, with a
+space between: "L R". If one of them raises, the other is cancelled, the client gets "error", and its
+next line is served like any other."""
+
+
+async def check_answer(solution: Any) -> None:
+    """Both slow, one failing, and once more."""
+    ended: list[str] = []
+
+    async def left(line: bytes) -> bytes:
+        await trio.sleep(2)
+        if b"gold" in line:
+            raise KeyError("gold")
+        return b"L"
+
+    async def right(line: bytes) -> bytes:
+        ended.clear()
+        try:
+            await trio.sleep(30 if b"gold" in line else 2)
+            return b"R"
+        except trio.Cancelled:
+            ended.append("cancelled")
+            raise
+
+    async def handle(conn: Connection) -> None:
+        await solution.answer(conn, left, right)
+
+    async with open_server(handle) as served:
+        ada = await served.connect()
+        await send(ada, b"tea\n")
+        hint = "Each takes 2 s: start both in a nursery, `async with trio.open_nursery() as nursery:`."
+        await want("L R", ada, "Ada said 'tea', and waited for 3 s", hint, served)
+        await send(ada, b"gold\n")
+        hint = "A nursery raises a group: `except Exception` around its `async with` gets it."
+        await want("error", ada, "Ada said 'gold', for which left raises", hint, served)
+        if ended != ["cancelled"]:
+            raise Wrong("left had raised, and right was not cancelled", "Start both in the same nursery.")
+        await send(ada, b"cake\n")
+        hint = "Handle the error inside of the loop, not around it."
+        await want("L R", ada, "After the error Ada said 'cake'", hint, served)
+
+
+# Lesson 6
+
+LIMIT = """Lesson 6: write a dict `OPTIONS` for serve_tcp(handler, port, **OPTIONS): at most three
+connections at a time, and whoever comes beyond that is told "busy" and sent away."""
+
+
+async def check_limit(solution: Any) -> None:
+    """Three who stay, one too many, and one who comes when there is room again."""
+    async with open_server(echo, **solution.OPTIONS) as served:
+        inside = [await served.connect() for _ in range(3)]
+        for client in inside:
+            await send(client, b"hello\n")
+            hint = "Three may be served: max_connections=3."
+            await want("hello", client, "One of the first three said 'hello'", hint, served)
+        fourth = await served.connect()
+        hint = "By default it waits. `Limits(…, overflow=…)` takes an async function of the connection."
+        await want("busy", fourth, "A fourth client connected", hint, served)
+        await want("the end of the connection", fourth, "It listened after that", "Return from it.", served)
+        await inside[0].aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        fifth = await served.connect()
+        await send(fifth, b"hello\n")
+        await want(
+            "hello", fifth, "One left, another came and said 'hello'", "Is the slot given back?", served
+        )
+
+
+# Lesson 7
+
+DRAIN = """Lesson 7: write an async function `handle(conn)` for a protocol without lines: a request is 8
+bytes, and its answer the same bytes backwards. When the server drains, who is idle goes at once, and
+whoever has sent a part of a request may send the rest, and is answered."""
+
+
+async def check_drain(solution: Any) -> None:
+    """One idle, one in the middle of a request."""
+    async with open_server(solution.handle) as served:
+        idle, busy = await served.connect(), await served.connect()
+        for client in (idle, busy):
+            await want_reversed(
+                client, b"12345678", b"", "A client sent '12345678'", "Backwards is `data[::-1]`.", served
+            )
+        await send(busy, b"1234")
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=60)
+        hint = (
+            "The server cannot know where your requests begin. Read conn.frames(triosock.FixedSize(8)), "
+            "or mark the wait for the first bytes of each: `with conn.idle():`."
+        )
+        await want("the end of the connection", idle, "The server drained, and an idle client listened", hint)
+        done = "The server drained when a client had sent '1234'; then it sent '5678'"
+        await want_reversed(
+            busy, b"5678", b"1234", done, "From its first byte on, a request is no idle wait.", served
+        )
+
+
+# Lesson 8
+
+GUEST = """Lesson 8: write, for triosock.compat, a StreamRequestHandler `Handler` that answers each line in
+capitals, and a ThreadingTCPServer `Server` that cuts each connection half a second after it began. A handler
+that is cut puts its client_address into the list `cut`, and ends."""
+
+
+async def check_guest(solution: Any) -> None:
+    """One who is quick, and one who never ends the line. In real time, as threads have no other."""
+    from triosock import compat  # the stdlib's side, which the other exercises do without
+
+    if not (isinstance(solution.Server, type) and issubclass(solution.Server, compat.ThreadingTCPServer)):
+        raise Wrong("Server is no compat.ThreadingTCPServer", "`import triosock.compat as socketserver`")
+    async with trio.open_nursery() as nursery:
+        server = solution.Server(("127.0.0.1", 0), solution.Handler)
+        serving: Any = await nursery.start(compat.serve, server)
+        streams = [await trio.open_tcp_stream("127.0.0.1", serving.addresses[0].port) for _ in range(2)]
+        slow, quick = [Connection(stream) for stream in streams]
+        async with slow, quick:
+            await send(slow, b"half a li")
+            await send(quick, b"hello\n")
+            hint = "`for line in self.rfile: self.wfile.write(line.upper())`"
+            await want("HELLO", quick, "A client said 'hello'", hint)
+            await quick.aclose()
+            hint = "`trio_policy = compat.Policy(request_timeout=0.5)` in the body of Server."
+            end = "the end of the connection"
+            await want(end, slow, "Another sent half a line, and waited", hint)
+            address = streams[0].socket.getsockname()
+        serving.drain(grace=0)
+    if solution.cut != [address]:
+        hint = (
+            "In its thread the handler gets compat.RequestCut: `except compat.RequestCut:` around the loop."
+        )
+        raise Wrong(f"after that, `cut` was {solution.cut!r}, and not {[address]!r}", hint)
+
+
+def _exercise(task: str, names: str, check: Any, praise: str, *, virtual_time: bool = True) -> Exercise:
+    return Exercise(
+        task=task, names=tuple(names.split()), check=check, praise=praise, virtual_time=virtual_time
+    )
+
+
+EXERCISES: Final = {
+    "lesson1": _exercise(COUNT, "handle", check_count, "Each connection has variables of its own."),
+    "lesson2": _exercise(UNTIL, "serve_until", check_until, "Who opens the brackets closes them."),
+    "lesson3": _exercise(ALL, "serve_all", check_all, "All of them, or none."),
+    "lesson4": _exercise(
+        LOGIN, "login", check_login, "A deadline belongs to a piece of work, not to a call."
+    ),
+    "lesson5": _exercise(ANSWER, "answer", check_answer, "A failure goes to whoever asked, and no further."),
+    "lesson6": _exercise(LIMIT, "OPTIONS", check_limit, "What cannot be served is told so, at once."),
+    "lesson7": _exercise(DRAIN, "handle", check_drain, "Idle is left at once, work is not."),
+    "lesson8": _exercise(
+        GUEST, "Handler Server cut", check_guest, "A thread that can be told is a guest.", virtual_time=False
+    ),
+}

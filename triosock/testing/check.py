@@ -1,0 +1,113 @@
+"""The checker of the tutorial's exercises: says what is wrong, not only that something is.
+
+    python -m triosock.testing.check lesson3            what to write
+    python -m triosock.testing.check lesson3 mine.py    look at it
+
+The rules:
+
+1. **A verdict is a sentence**: what was done, what was wanted, what came instead, and a hint. The exit code
+   is 0 for a right solution, 1 for a wrong one, 2 for a wrong command line.
+2. **Time is virtual** where it can be: an exercise about ten seconds is checked in none, and a solution that
+   waits for ever is found at once. A solution that blocks the thread is ended after `PATIENCE` real seconds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import faulthandler
+import importlib.util
+import logging
+import sys
+import traceback
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+import trio
+import trio.testing
+
+from ._exercises import EXERCISES
+from ._verdict import Exercise, Wrong, causes
+
+#: Real seconds after which a solution that does not come back is ended.
+PATIENCE: Final = 20.0
+
+
+def load(path: Path) -> ModuleType:
+    """Import a solution. Raises: Wrong if that is not possible, with the reason."""
+    spec = importlib.util.spec_from_file_location("solution", path)
+    if spec is None or spec.loader is None or not path.is_file():
+        raise Wrong(f"{path} is no Python file", "The name of your file should end with .py.")
+    module = importlib.util.module_from_spec(spec)
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # whatever a learner's file may raise
+        raise Wrong(
+            f"{path} cannot be imported: {_last_line(error)}", f"Try it alone: python {path}"
+        ) from error
+    return module
+
+
+def examine(exercise: Exercise, path: Path) -> None:
+    """Check a solution. Raises: Wrong."""
+    module = load(path)
+    for name in exercise.names:
+        if not hasattr(module, name):
+            raise Wrong(f"there is no `{name}` in {path}", "The exercise is:\n" + exercise.task)
+    clock = trio.testing.MockClock(autojump_threshold=0) if exercise.virtual_time else None
+    try:
+        trio.run(exercise.check, module, clock=clock)
+    except Wrong:
+        raise
+    except Exception as error:  # whatever a learner's code may raise
+        found = [one for one in causes(error) if isinstance(one, Wrong)]
+        if found:
+            raise found[0] from error
+        first = causes(error)[0]
+        raise Wrong(f"it raised {_last_line(first)}{_place(first, path)}", "Look at that line.") from error
+
+
+def _last_line(error: BaseException) -> str:
+    return traceback.format_exception_only(type(error), error)[-1].strip()
+
+
+def _place(error: BaseException, path: Path) -> str:
+    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)]
+    return f", in line {lines[-1]} of {path}" if lines else ""
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Do what the command line says; return the exit code."""
+    parser = argparse.ArgumentParser(
+        prog="python -m triosock.testing.check", description="Check an exercise of the tutorial."
+    )
+    parser.add_argument("lesson", choices=sorted(EXERCISES), metavar="lesson", help=", ".join(EXERCISES))
+    parser.add_argument("file", nargs="?", type=Path, help="your solution; without it, the exercise is shown")
+    given = parser.parse_args(arguments)
+    exercise = EXERCISES[given.lesson]
+    if given.file is None:
+        print(exercise.task)
+        return 0
+    try:
+        examine(exercise, given.file)
+    except Wrong as verdict:
+        print(f"{given.lesson}: not yet.\n  {verdict.what}.\n  {verdict.hint}")
+        return 1
+    print(f"{given.lesson}: right. {exercise.praise}")
+    return 0
+
+
+def command() -> int:
+    """What `python -m` runs: `main`, in a process that is its own."""
+    log = logging.getLogger("triosock")
+    log.addHandler(logging.NullHandler())  # the verdict says it better
+    log.propagate = False
+    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    try:
+        return main()
+    finally:
+        faulthandler.cancel_dump_traceback_later()
+
+
+if __name__ == "__main__":
+    sys.exit(command())
