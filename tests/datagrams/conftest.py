@@ -46,7 +46,7 @@ async def _in_memory(
 
 @pytest.fixture
 def in_memory() -> Any:
-    """`async with in_memory(handler, **options) as (server, network):` a server in memory, cancelled at the end."""
+    """`async with in_memory(handler, **options) as (server, network):` a server in memory, then cancelled."""
     return _in_memory
 
 
@@ -70,7 +70,7 @@ async def _on_loopback(handler: Any, **options: Any) -> AsyncIterator[triosock.D
 
 @pytest.fixture
 def on_loopback() -> Any:
-    """`async with on_loopback(handler, **options) as server:` a UDP server on 127.0.0.1, cancelled at the end."""
+    """`async with on_loopback(handler, **options) as server:` UDP on 127.0.0.1, cancelled at the end."""
     return _on_loopback
 
 

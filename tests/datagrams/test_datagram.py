@@ -115,7 +115,8 @@ async def test_oldest_the_line_keeps_what_is_fresh(in_memory):
     limits = Limits(max_connections=1, max_pending_datagrams=4, drop="oldest")
     async with in_memory(held, limits=limits) as (server, network):
         client = network.open("client")
-        await send_all(client, server, *[b"%d" % number for number in range(10)])
+        await send_all(client, server, b"0")
+        await send_all(client, server, *[b"%d" % number for number in range(1, 10)])
         s = server.statistics()
         assert (s.active, s.queued, s.pending, s.dropped) == (1, 2, 2, {"share": 7})
         held.release.set()

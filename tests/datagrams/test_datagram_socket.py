@@ -112,7 +112,7 @@ async def test_what_is_no_bound_datagram_socket_is_refused():
         TypeError, match=r"sockets must be triosock or trio datagram sockets, or socket.socket, not 5"
     ):
         adopt(5)
-    with pytest.raises(TypeError, match="needs a socket.socket"):
+    with pytest.raises(TypeError, match=r"needs a socket\.socket"):
         KernelSocket("no")
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
         with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):

@@ -60,7 +60,9 @@ async def test_the_same_seed_the_same_fate(autojump_clock):
             await b.send(b"%d" % number, a.address)
         taken = await take_all(a)
         check(network)
-        assert network.lost and network.duplicated and network.delayed
+        assert network.lost
+        assert network.duplicated
+        assert network.delayed
         assert taken != sorted(taken, key=int)
         return taken
 

@@ -1,0 +1,536 @@
+"""Datagram servers on real sockets: where replies come from, what ICMP may not do, what the kernel loses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock import Cause, Limits, Sessions, Timeouts, UnixAddress
+from triosock._core import events
+from triosock._core.datagram_socket import KernelSocket
+from triosock.testing import DatagramNetwork, check_nothing_left
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+settle = trio.testing.wait_all_tasks_blocked
+
+
+async def shout(datagram):
+    await datagram.reply(datagram.data.upper())
+
+
+async def exchange(client, data):
+    await client.send(data)
+    with trio.fail_after(10):
+        return await client.recv(70_000)
+
+
+@contextlib.asynccontextmanager
+async def serving(serve, *args, **options):
+    async with trio.open_nursery() as nursery:
+
+        async def run(task_status):
+            await serve(*args, task_status=task_status, **options)
+
+        server = await nursery.start(run)
+        yield server
+        nursery.cancel_scope.cancel()
+    server._intake.check()
+    check_nothing_left(server)
+
+
+# Addresses
+
+
+async def test_replies_leave_from_the_address_that_was_asked(on_loopback, udp_client):
+    """A connected client throws an answer from elsewhere away."""
+    hosts = []
+
+    async def handler(datagram):
+        hosts.append(datagram.local.host)
+        await shout(datagram)
+
+    async with on_loopback(handler, host=None) as server:
+        assert len(server.addresses) == 2
+        assert len({address.port for address in server.addresses}) == 1
+        for host in ("127.0.0.1", "127.0.0.5", "::1"):
+            with udp_client(server, host) as client:
+                assert await exchange(client, b"hi") == b"HI"
+        assert hosts == ["127.0.0.1", "127.0.0.5", "::1"]
+
+
+async def test_the_peer_is_who_sent_it(on_loopback, udp_client):
+    async def handler(datagram):
+        await datagram.reply(str(datagram.peer).encode())
+
+    async with on_loopback(handler) as server:
+        with udp_client(server) as client:
+            host, port = client.getsockname()
+            assert await exchange(client, b"who am I?") == f"udp://{host}:{port}".encode()
+        assert str(server.addresses[0]) in repr(server)
+
+
+async def test_the_longest_datagram_comes_and_goes_whole(on_loopback, udp_client):
+    async with on_loopback(shout) as server:
+        with udp_client(server) as client:
+            assert await exchange(client, b"x" * 65_507) == b"X" * 65_507
+            assert server.statistics().truncated == 0
+
+
+async def test_a_reply_that_is_too_long_is_a_mistake_of_the_caller(on_loopback, udp_client):
+    async def handler(datagram):
+        with pytest.raises(ValueError, match=r"data has 65,508 bytes, too many for one datagram to udp://.*: UDP carries 65,507"):
+            await datagram.reply(b"x" * 65_508)
+        with pytest.raises(TypeError, match="a str needs"):
+            await datagram.reply("text")
+        await datagram.reply(b"still here")
+
+    async with on_loopback(handler) as server:
+        with udp_client(server) as client:
+            assert await exchange(client, b"?") == b"still here"
+        await settle()
+        assert server.statistics().ended == {Cause.FINISHED: 1}
+
+
+# ICMP
+
+
+async def test_a_reply_to_a_dead_port_stops_nothing(on_loopback, udp_client):
+    go = trio.Event()
+
+    async def handler(datagram):
+        if datagram.data == b"wait":
+            await go.wait()
+        await shout(datagram)
+
+    async with on_loopback(handler) as server:
+        with udp_client(server) as gone:
+            await gone.send(b"wait")
+            await settle(0.02)
+        go.set()
+        await settle(0.02)
+        with udp_client(server) as client:
+            assert await exchange(client, b"hi") == b"HI"
+
+
+@pytest.mark.skipif(not hasattr(socket, "AF_NETLINK"), reason="IP_RECVERR is Linux's")
+async def test_a_socket_that_asked_for_icmp_errors_does_not_spin_on_them():
+    """With IP_RECVERR and nobody to read the error queue, the socket would be readable for ever."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
+        dead.bind(("127.0.0.1", 0))
+        name = dead.getsockname()
+        dead.close()
+        sock.setsockopt(socket.IPPROTO_IP, 11, 1)
+        sock.bind(("127.0.0.1", 0))
+        port = sock.getsockname()[1]
+        sock.sendto(b"x", name)
+        async with serving(triosock.serve_datagram_sockets, shout, [sock]) as server:
+            with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                await client.connect(("127.0.0.1", port))
+                assert await exchange(client, b"hi") == b"HI"
+            await settle(0.02)  # would never return if the loop span
+            assert server.statistics().received == 1
+
+
+async def test_a_connected_socket_that_is_told_of_a_dead_peer_goes_on(recorder):
+    """ECONNREFUSED from the receive call itself, by the kernel's own hand."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        name = peer.getsockname()
+        sock.bind(("127.0.0.1", 0))
+        sock.connect(name)
+        ours = sock.getsockname()
+        async with serving(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
+            sock = server._listeners[0].socket
+            peer.close()
+            sock.send(b"to nobody")
+            await settle(0.02)
+            assert server.statistics().receive_errors == 1
+            (failed,) = recorder.of(events.AcceptFailed)
+            assert (failed.error.errno, failed.action) == (errno.ECONNREFUSED, "go on")
+            with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as again:
+                await again.bind(name)
+                await again.connect(ours)
+                assert await exchange(again, b"hi") == b"HI"
+
+
+class FailingSocket(KernelSocket):
+    """Raises each of `errors` in turn before it receives."""
+
+    def __init__(self, sock, errors):
+        super().__init__(sock)
+        self.errors = errors
+
+    def receive_nowait(self):
+        if self.errors:
+            raise self.errors.pop(0)
+        return super().receive_nowait()
+
+
+@pytest.mark.parametrize(
+    "number", [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EMSGSIZE, errno.ENOMEM]
+)
+@pytest.mark.parametrize("when", ["loop", "drain"])
+async def test_errors_that_do_not_end_the_loop(number, when, recorder, autojump_clock):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        failing = FailingSocket(sock, [])
+        async with serving(triosock.serve_datagram_sockets, shout, [failing], observers=[recorder]) as server:
+            await settle()
+            failing.errors = [OSError(number, "scripted")]
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.settimeout(5)
+                client.sendto(b"hi", sock.getsockname())
+                if when == "drain":
+                    server.drain()
+                    await server.wait_closed()
+                    # Without memory to receive it, it stays with the kernel, and is seen at the second look.
+                    assert server.statistics().received == 1
+                else:
+                    assert await trio.to_thread.run_sync(client.recv, 10) == b"HI"
+            assert [event.error.errno for event in recorder.of(events.AcceptFailed)] == [number]
+
+
+async def test_an_error_in_no_row_is_seen():
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        failing = FailingSocket(sock, [OSError(errno.EDOM, "a bug")])
+        with pytest.raises(BaseException) as caught, trio.fail_after(5):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"hi", sock.getsockname())
+                await triosock.serve_datagram_sockets(shout, [failing])
+        assert "a bug" in _texts(caught.value)
+
+
+def _texts(error):
+    return str(error) + "".join(map(_texts, getattr(error, "exceptions", ())))
+
+
+# What is lost
+
+
+async def test_what_the_kernel_loses_is_counted_and_told(recorder):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        sock.bind(("127.0.0.1", 0))
+        name = sock.getsockname()
+        async with serving(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                for _ in range(300):
+                    client.sendto(b"x", name)
+                await settle(0.02)
+                client.sendto(b"the one that says so", name)
+                await settle(0.02)
+            s = server.statistics()
+            assert s.lost > 0
+            assert s.received + s.lost == 301
+            assert sum(event.count for event in recorder.of(events.DatagramsLost)) == s.lost
+    assert server.statistics().lost == s.lost, "it is still known when the socket is closed"
+
+
+async def test_sent_is_handled_or_dropped_or_lost(on_loopback):
+    """The sum of the whole, in small; the soak test has it in large."""
+    async def handler(datagram):
+        await trio.lowlevel.checkpoint()
+
+    sent = 0
+    async with on_loopback(handler, limits=Limits(max_pending_datagrams=64), receive_buffer=16_384) as server:
+        name = (server.addresses[0].host, server.addresses[0].port)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            for burst in range(20):
+                for _ in range(150):
+                    client.sendto(b"x" * burst, name)
+                    sent += 1
+                await trio.lowlevel.checkpoint()
+            server.drain()
+            await server.wait_closed()
+        s = server.statistics()
+        assert sent == s.handled + sum(s.dropped.values()) + s.lost
+        assert s.lost
+
+
+async def test_a_flood_of_real_datagrams_and_another_peer_is_served(on_loopback, udp_client):
+    held = trio.Event()
+
+    async def handler(datagram):
+        if datagram.data == b"flood":
+            await held.wait()
+        await shout(datagram)
+
+    async with on_loopback(handler, limits=Limits(max_pending_datagrams=32)) as server:
+        with udp_client(server, source="127.0.0.66") as flooder, udp_client(server) as client:
+            for _ in range(500):
+                await flooder.send(b"flood")
+            assert await exchange(client, b"hi") == b"HI"
+            s = server.statistics()
+            assert s.dropped["share"] == s.received - 1 - 17
+            held.set()
+
+
+# Unix
+
+
+async def test_unix_datagrams_and_their_replies(tmp_path):
+    path = tmp_path / "server"
+    async with serving(triosock.serve_unix_datagram, shout, path, mode=0o600) as server:
+        assert server.addresses == (UnixAddress(path),)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(os.fspath(tmp_path / "client"))
+            client.settimeout(10)
+            client.sendto(b"hi", os.fspath(path))
+            assert await trio.to_thread.run_sync(client.recvfrom, 10) == (b"HI", os.fspath(path))
+    assert not path.exists()
+
+
+async def test_a_peer_without_a_name_cannot_be_answered_and_that_is_said(tmp_path, recorder):
+    path, peers = tmp_path / "server", []
+
+    async def handler(datagram):
+        peers.append(datagram.peer)
+        await datagram.reply(b"?")
+
+    async with serving(triosock.serve_unix_datagram, handler, path, observers=[recorder]) as server:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"anonymous", os.fspath(path))
+            await settle(0.02)
+        assert peers == [UnixAddress("")]
+        assert server.statistics().ended == {Cause.PEER: 1}
+        assert not recorder.of(events.HandlerFailed), "it is the peer's doing"
+
+
+async def test_the_error_of_a_reply_to_nobody_says_what_to_do(tmp_path):
+    said = []
+
+    async def handler(datagram):
+        try:
+            await datagram.reply(b"?")
+        except triosock.NoReturnAddress as error:
+            said.append(str(error))
+
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "server"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", os.fspath(tmp_path / "server"))
+            await settle(0.02)
+    assert said == [
+        "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
+        "a client that wants one must bind() its socket first"
+    ]
+
+
+async def test_unix_peers_without_a_name_share_a_session(tmp_path):
+    got = []
+
+    async def handler(session):
+        async for data in session:
+            got.append((session.id, data))
+
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", sessions=Sessions()):
+        for data in (b"1", b"2"):
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+                client.sendto(data, os.fspath(tmp_path / "s"))
+        await settle(0.02)
+    assert got == [(1, b"1"), (1, b"2")]
+
+
+@pytest.mark.parametrize("how", ["dead", "unlinked"])
+async def test_a_unix_peer_that_has_gone_costs_its_own_reply(tmp_path, how, recorder):
+    go = trio.Event()
+
+    async def handler(datagram):
+        await go.wait()
+        await datagram.reply(b"?")
+
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", observers=[recorder]) as server:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(os.fspath(tmp_path / "client"))
+            client.sendto(b"x", os.fspath(tmp_path / "s"))
+            await settle(0.02)
+        if how == "unlinked":
+            (tmp_path / "client").unlink()
+        go.set()
+        await settle(0.02)
+        assert server.statistics().ended == {Cause.PEER: 1}
+        assert not recorder.of(events.HandlerFailed)
+
+
+async def test_a_unix_reply_that_is_too_long_for_the_system(tmp_path):
+    texts = []
+
+    async def handler(datagram):
+        with pytest.raises(ValueError, match=r"data has 8,000,000 bytes, too many for one datagram") as caught:
+            await datagram.reply(bytes(8_000_000))
+        texts.append(str(caught.value))
+
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s"):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(os.fspath(tmp_path / "client"))
+            client.sendto(b"x", os.fspath(tmp_path / "s"))
+            await settle(0.02)
+    assert len(texts) == 1
+
+
+async def test_a_unix_peer_that_takes_nothing_is_cut_by_the_send_timeout(tmp_path, autojump_clock):
+    async def handler(datagram):
+        while True:
+            await datagram.reply(b"x" * 2_000)
+
+    timeouts = Timeouts(send=5)
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts) as server:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(os.fspath(tmp_path / "client"))
+            client.sendto(b"x", os.fspath(tmp_path / "s"))
+            began = trio.current_time()
+            while not server.statistics().ended:
+                await trio.sleep(0.5)
+            assert trio.current_time() - began == pytest.approx(5, abs=1)
+            assert server.statistics().ended == {Cause.SEND: 1}
+
+
+async def test_a_task_that_is_not_the_handler_is_told_of_the_send_timeout(tmp_path, autojump_clock):
+    kept = []
+
+    async def handler(datagram):
+        kept.append(datagram)
+
+    timeouts = Timeouts(send=5)
+    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts):
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.bind(os.fspath(tmp_path / "client"))
+            client.sendto(b"x", os.fspath(tmp_path / "s"))
+            while not kept:
+                await trio.sleep(0.1)
+            with pytest.raises(trio.TooSlowError, match=r"took nothing for 5 s \(Timeouts.send\)"):
+                while True:
+                    await kept[0].reply(b"x" * 2_000)
+
+
+async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
+    kept, raised = [], []
+
+    async def handler(datagram):
+        kept.append(datagram)
+
+    async def keep_sending():
+        with pytest.raises(trio.ClosedResourceError) as caught:
+            while True:
+                await kept[0].reply(b"x" * 2_000)
+        raised.append(str(caught.value))
+
+    async with trio.open_nursery() as outer:
+        async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s") as server:
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+            client.bind(os.fspath(tmp_path / "client"))
+            client.connect(os.fspath(tmp_path / "s"))
+            client.send(b"x")
+            await settle(0.02)
+            outer.start_soon(keep_sending)
+            await settle(0.02)
+            server.drain()
+            await server.wait_closed()
+    client.close()
+    assert raised
+    assert "the server has ended" in raised[0]
+
+
+async def test_a_broadcast_without_permission_says_what_to_do():
+    async def handler(datagram):
+        with pytest.raises(trio.BrokenResourceError, match="broadcast=True"):
+            await datagram.reply(b"x")
+        told.set()
+
+    told = trio.Event()
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+
+        class FromBroadcast(KernelSocket):
+            def receive_nowait(self):
+                return super().receive_nowait()._replace(name=("255.255.255.255", 9))
+
+        async with serving(triosock.serve_datagram_sockets, handler, [FromBroadcast(sock)]):
+            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+                client.sendto(b"x", sock.getsockname())
+                with trio.fail_after(5):
+                    await told.wait()
+
+
+# Opening and serving
+
+
+async def test_several_sockets_are_one_server():
+    network = DatagramNetwork()
+    one, two, client = network.open("one"), network.open("two"), network.open("client")
+    async with serving(triosock.serve_datagram_sockets, shout, [one, two], name="both") as server:
+        assert (server.name, len(server.addresses)) == ("both", 2)
+        for address in server.addresses:
+            await client.send(b"x", address)
+            assert await client.receive() == (b"X", address)
+        one.close()
+        await client.send(b"x", two.address)
+        assert await client.receive() == (b"X", two.address)
+        assert not server.draining
+
+
+async def test_run_drains_on_a_signal_like_any_server():
+    class Shout(triosock.DatagramHandler):
+        steps = []
+
+        async def setup(self):
+            self.steps.append("setup")
+            await super().setup()
+
+        async def handle(self):
+            await super().handle()
+            await self.datagram.reply(self.data.upper() + str(self.peer).encode())
+
+        async def finish(self):
+            self.steps.append("finish")
+            await super().finish()
+
+    network = DatagramNetwork()
+    sock, client = network.open("server"), network.open("client")
+    async with serving(triosock.serve_datagram_sockets, Shout.serve, [sock]) as server:
+        await client.send(b"x", server.addresses[0])
+        assert (await client.receive())[0] == b"Xmemory://client"
+        await settle()
+        assert Shout.steps == ["setup", "finish"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        ((5, 0), {}, TypeError, "handler must be an async function of one datagram, not 5"),
+        ((5, 0), {"sessions": Sessions()}, TypeError, "handler must be an async function of one session, not 5"),
+        ((shout, 0), {"sessions": 5}, TypeError, r"sessions must be a triosock.Sessions\(…\) or None, not 5"),
+        ((shout, 0), {"limits": 5}, TypeError, r"limits must be a triosock.Limits\(…\), not 5"),
+        ((shout, 0), {"timeouts": 5}, TypeError, r"timeouts must be a triosock.Timeouts\(…\), not 5"),
+        ((shout, 0), {"on_error": "ignore"}, ValueError, "on_error must be 'log', 'raise' or an async function"),
+        ((shout, 0), {"name": 5}, TypeError, "name must be a str or None, not 5"),
+        ((shout, 0), {"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
+        ((shout, -1), {}, ValueError, "port must be from 0 to 65535"),
+    ],
+)
+async def test_wrong_arguments(arguments, options, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_udp(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("sockets", "error", "text"),
+    [("ab", TypeError, "sockets must be several"), (5, TypeError, "sockets must be several"), ([], ValueError, "at least one")],
+)
+async def test_wrong_sockets(sockets, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_datagram_sockets(shout, sockets)
+
+
+async def test_a_mistake_in_the_second_socket_leaves_the_first_one_closed():
+    sock = DatagramNetwork().open("one")
+    with pytest.raises(TypeError, match="sockets must be triosock or trio datagram sockets"):
+        await triosock.serve_datagram_sockets(shout, [sock, 5])
+    assert sock.is_closed
