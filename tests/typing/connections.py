@@ -79,10 +79,11 @@ async def fitting_in(conn: Connection, listener: triosock.Listener) -> None:
 
 
 class MyFramer:
-    def split(self, buffer: object, /) -> bytes | None: ...
-
     def split(self, buffer: object, /) -> bytes | None:
         return None
+
+    def join(self, payload: bytes, /) -> bytes:
+        return payload
 
 
 def framers(conn: Connection) -> None:
