@@ -23,6 +23,7 @@ WRONG = {
     "lesson1_raises": ("Bob said 'hello'", "Your handler raised TypeError"),
     "lesson2_drains": ("had not returned", "A drain would wait"),
     "lesson2_leaks": ("its listener is still open", "in a nursery of your own"),
+    "lesson2_leaves_a_task": ("left task trio.sleep_forever", "your own nursery"),
     "lesson2_no_cancel": ("had not returned", "cancel it"),
     "lesson3_one_after_the_other": ("was not called in 3 s", "nursery.start"),
     "lesson3_swallows": ("its error did not come out", "Do not catch it"),

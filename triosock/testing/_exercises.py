@@ -6,6 +6,7 @@ exercise asks for. The most common mistakes are named in the hints; a test has o
 
 from __future__ import annotations
 
+import sys
 from typing import Any, Final
 
 import trio
@@ -13,6 +14,7 @@ import trio.testing
 
 from .._core.connection import Connection
 from ._verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
+from .leaks import Belongings
 from .memory_listener import MemoryListener
 from .open_server import open_server
 
@@ -50,7 +52,7 @@ everything ends at once, whoever is connected, and the function returns when not
 async def check_until(solution: Any) -> None:
     """A client in the middle of a request when `stop` is set."""
     listener, stop, returned = MemoryListener(), trio.Event(), trio.Event()
-    before = trio.lowlevel.current_statistics().tasks_living
+    before = Belongings.now()
 
     async def run() -> None:
         await solution.serve_until(stop, echo, [listener])
@@ -77,8 +79,8 @@ async def check_until(solution: Any) -> None:
                 "Start the server in a nursery of your own function, so that it cannot outlive it.",
             )
         await want("the end of the connection", client, "After the end a client listened", "Who holds it?")
-    if trio.lowlevel.current_statistics().tasks_living > before:
-        raise Wrong("serve_until returned, and tasks of it are left", "Start them in your own nursery.")
+    if left := Belongings.now().beyond(before):
+        raise Wrong(f"serve_until returned, and left {', '.join(left)}", "Start it in your own nursery.")
 
 
 # Lesson 3
@@ -277,9 +279,10 @@ that is cut puts its client_address into the list `cut`, and ends."""
 
 async def check_guest(solution: Any) -> None:
     """One who is quick, and one who never ends the line. In real time, as threads have no other."""
-    from triosock import compat  # the stdlib's side, which the other exercises do without
-
-    if not (isinstance(solution.Server, type) and issubclass(solution.Server, compat.ThreadingTCPServer)):
+    compat: Any = sys.modules.get("triosock.compat")  # which this package does not import; the solution does
+    if compat is None or not (
+        isinstance(solution.Server, type) and issubclass(solution.Server, compat.ThreadingTCPServer)
+    ):
         raise Wrong("Server is no compat.ThreadingTCPServer", "`import triosock.compat as socketserver`")
     async with trio.open_nursery() as nursery:
         server = solution.Server(("127.0.0.1", 0), solution.Handler)
