@@ -67,6 +67,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
     __slots__ = ("_tls", "proxy_header", "server")
 
+    wire: SocketWire | StreamWire  # said again for type checkers, since start_tls() exchanges it
+
     def __init__(
         self,
         transport: Accepted,
@@ -84,7 +86,7 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         super().__init__(wire, entry, timeouts or _NO_TIMEOUTS, emitter, peer, local)
         self._tls: TlsInfo | None = None
         #: The server that made this connection (it comes later in the reading order); None if none did.
-        self.server = server
+        self.server: Any = server
         #: What the PROXY protocol header said, if there was one.
         self.proxy_header: ProxyHeader | None = None
 

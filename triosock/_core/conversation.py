@@ -45,11 +45,11 @@ class Conversation:
         peer: PeerName,
         local: PeerName,
     ) -> None:
-        self.wire = wire
-        self.entry = entry
-        self.timeouts = timeouts
-        self.emitter = emitter
-        self.buffer = Buffer()
+        self.wire: SocketWire | StreamWire = wire
+        self.entry: Entry = entry
+        self.timeouts: Timeouts = timeouts
+        self.emitter: Emitter | None = emitter
+        self.buffer: Buffer = Buffer()
         self._peer = peer
         self._local = local
         self._idle_block: IdleBlock | None = None
@@ -141,7 +141,7 @@ class IdleBlock:
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._scope = trio.CancelScope()
-        self.interrupted = False
+        self.interrupted: bool = False
 
     def __enter__(self) -> Self:
         conversation = self._conversation

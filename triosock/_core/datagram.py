@@ -41,12 +41,12 @@ class Datagram:
     def __init__(
         self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: DatagramServer | None
     ) -> None:
-        self.data = data
-        self.truncated = truncated
-        self.wire = wire
+        self.data: bytes = data
+        self.truncated: bool = truncated
+        self.wire: Route = wire
         self._entry = entry
         #: The server that received it.
-        self.server = server
+        self.server: DatagramServer | None = server
 
     def __repr__(self) -> str:
         return f"<triosock.Datagram {self.id} of {len(self.data)} bytes from {self.peer}>"

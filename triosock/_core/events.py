@@ -309,7 +309,7 @@ class Emitter:
     __slots__ = ("_clock", "_observers", "_takers", "name")
 
     def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
-        self.name = name
+        self.name: str = name
         self._clock = clock
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}

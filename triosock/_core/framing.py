@@ -33,9 +33,9 @@ class Buffer:
     __slots__ = ("data", "scanned", "sought")
 
     def __init__(self, data: bytes = b"") -> None:
-        self.data = bytearray(data)
-        self.scanned = 0
-        self.sought = b""
+        self.data: bytearray = bytearray(data)
+        self.scanned: int = 0
+        self.sought: bytes = b""
 
     def __len__(self) -> int:
         return len(self.data)

@@ -61,12 +61,12 @@ class Intake:
         self._keep_newest = limits.drop == "oldest"
         self._tally = tally
         self._emitter = emitter
-        self.received = 0
-        self.received_bytes = 0
-        self.handled = 0
-        self.truncated = 0
-        self.sent = 0
-        self.sent_bytes = 0
+        self.received: int = 0
+        self.received_bytes: int = 0
+        self.handled: int = 0
+        self.truncated: int = 0
+        self.sent: int = 0
+        self.sent_bytes: int = 0
         self.dropped: collections.Counter[Reason] = collections.Counter()
         #: What becomes of those who come from nobody known: None while they are welcome.
         self.refusing: Literal["late", "closed"] | None = None

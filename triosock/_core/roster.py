@@ -149,7 +149,7 @@ class Roster:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        self.tally = Tally()
+        self.tally: Tally = Tally()
         self._entries: dict[int, Entry] = {}
         self._slots = 0
         self._per_key: collections.Counter[Hashable] = collections.Counter()

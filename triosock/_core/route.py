@@ -60,10 +60,10 @@ class Route:
         intake: Intake,
         timeouts: Timeouts,
     ) -> None:
-        self.socket = socket
+        self.socket: DatagramSocket = socket
         self._name = name
         self._destination = destination
-        self.entry = entry
+        self.entry: Entry = entry
         self._intake = intake
         self._timeouts = timeouts
         self._peer: Address | None = None
@@ -71,8 +71,8 @@ class Route:
         #: What was raised because the peer cannot be reached.
         self.failure: trio.BrokenResourceError | None = None
         #: Bytes received and sent over it.
-        self.received = 0
-        self.sent = 0
+        self.received: int = 0
+        self.sent: int = 0
 
     def renewed(self, entry: Entry) -> Route:
         """Return the same way for another entry, with nothing received and nothing sent yet."""

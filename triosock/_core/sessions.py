@@ -86,9 +86,9 @@ class Parcel:
     __slots__ = ("data", "session", "truncated")
 
     def __init__(self, data: bytes, truncated: bool, session: Session) -> None:
-        self.data = data
-        self.truncated = truncated
-        self.session = session
+        self.data: bytes = data
+        self.truncated: bool = truncated
+        self.session: Session = session
 
     @property
     def host(self) -> Hashable:
@@ -143,12 +143,12 @@ class Session:
         intake: Intake,
         idle_line: IdleLine,
     ) -> None:
-        self.wire = wire
-        self.entry = entry
-        self.key = key
-        self.host = host
+        self.wire: Route = wire
+        self.entry: Entry = entry
+        self.key: Hashable = key
+        self.host: Hashable = host
         #: The server that serves it.
-        self.server = server
+        self.server: DatagramServer = server
         self._intake = intake
         self._idle_line = idle_line
         self._emitter: Emitter = server.observers
@@ -156,11 +156,11 @@ class Session:
         #: What waits for `receive` or the next turn of the loop.
         self.buffer: collections.deque[Parcel] = collections.deque()
         #: Datagrams of this peer that were dropped for want of room.
-        self.dropped = 0
+        self.dropped: int = 0
         #: How many the handler has taken.
-        self.taken = 0
+        self.taken: int = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
-        self.truncated = False
+        self.truncated: bool = False
         self._wakeup: trio.Event | None = None
         self._busy = False
         self._interrupted = False

@@ -148,10 +148,10 @@ class SocketWire:
     def __init__(self, sock: socket.socket, entry: Entry) -> None:
         self._sock = sock
         self._fd = sock.fileno()
-        self.entry = entry
-        self.received = 0
-        self.sent = 0
-        self.is_closed = False
+        self.entry: Entry = entry
+        self.received: int = 0
+        self.sent: int = 0
+        self.is_closed: bool = False
         self._receiving = False
         self._sending = False
         self._interrupted = False

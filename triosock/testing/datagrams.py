@@ -67,13 +67,13 @@ class DatagramNetwork:
         self._to_lose = 0
         self._to_duplicate = 0
         self._to_delay: list[float] = []
-        self.sent = 0
-        self.lost = 0
-        self.duplicated = 0
-        self.delayed = 0
-        self.undeliverable = 0
-        self.overflowed = 0
-        self.delivered = 0
+        self.sent: int = 0
+        self.lost: int = 0
+        self.duplicated: int = 0
+        self.delayed: int = 0
+        self.undeliverable: int = 0
+        self.overflowed: int = 0
+        self.delivered: int = 0
 
     def open(
         self, name: str | None = None, *, max_bytes: int | None = None, max_queued: int = 256
