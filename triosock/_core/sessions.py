@@ -288,6 +288,7 @@ class Session:
                 self._emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)
 
     def end_request(self, cause: Cause = Cause.FINISHED) -> None:
+        """Note that the work on one datagram is done; nothing happens if none is in progress."""
         entry = self.entry
         if entry.request_since == NEVER:
             return
