@@ -65,7 +65,7 @@ class Sessions:
         Datagrams of one session that wait for it, an int from 1 on or `math.inf`. 64; trio's DTLS has 10,
         anyio's UDP sockets
         100. What all sessions together have waiting is bounded by `Limits.max_pending_datagrams`.
-             `Limits.drop`
+        `Limits.drop`
         says which goes when there is no room: the ``"newest"`` or the ``"oldest"``.
     `when_full`
         What becomes of a datagram of somebody new when there are `max`: ``"refuse"`` drops it, ``"evict"``
