@@ -85,7 +85,10 @@ async def test_the_longest_datagram_comes_and_goes_whole(on_loopback, udp_client
 
 async def test_a_reply_that_is_too_long_is_a_mistake_of_the_caller(on_loopback, udp_client):
     async def handler(datagram):
-        with pytest.raises(ValueError, match=r"data has 65,508 bytes, too many for one datagram to udp://.*: UDP carries 65,507"):
+        with pytest.raises(
+            ValueError,
+            match=r"data has 65,508 bytes, too many for one datagram to udp://.*: UDP carries 65,507",
+        ):
             await datagram.reply(b"x" * 65_508)
         with pytest.raises(TypeError, match="a str needs"):
             await datagram.reply("text")
@@ -122,7 +125,10 @@ async def test_a_reply_to_a_dead_port_stops_nothing(on_loopback, udp_client):
 @pytest.mark.skipif(not hasattr(socket, "AF_NETLINK"), reason="IP_RECVERR is Linux's")
 async def test_a_socket_that_asked_for_icmp_errors_does_not_spin_on_them():
     """With IP_RECVERR and nobody to read the error queue, the socket would be readable for ever."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as dead,
+    ):
         dead.bind(("127.0.0.1", 0))
         name = dead.getsockname()
         dead.close()
@@ -140,7 +146,10 @@ async def test_a_socket_that_asked_for_icmp_errors_does_not_spin_on_them():
 
 async def test_a_connected_socket_that_is_told_of_a_dead_peer_goes_on(recorder):
     """ECONNREFUSED from the receive call itself, by the kernel's own hand."""
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
+    ):
         peer.bind(("127.0.0.1", 0))
         name = peer.getsockname()
         sock.bind(("127.0.0.1", 0))
@@ -174,7 +183,8 @@ class FailingSocket(KernelSocket):
 
 
 @pytest.mark.parametrize(
-    "number", [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EMSGSIZE, errno.ENOMEM]
+    "number",
+    [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EMSGSIZE, errno.ENOMEM],
 )
 @pytest.mark.parametrize("when", ["loop", "drain"])
 async def test_errors_that_do_not_end_the_loop(number, when, recorder, autojump_clock):
@@ -201,7 +211,7 @@ async def test_an_error_in_no_row_is_seen():
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         failing = FailingSocket(sock, [OSError(errno.EDOM, "a bug")])
-        with pytest.raises(BaseException) as caught, trio.fail_after(5):
+        with pytest.raises(Exception, match=r"a bug|sub-exception") as caught, trio.fail_after(5):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.sendto(b"hi", sock.getsockname())
                 await triosock.serve_datagram_sockets(shout, [failing])
@@ -236,6 +246,7 @@ async def test_what_the_kernel_loses_is_counted_and_told(recorder):
 
 async def test_sent_is_handled_or_dropped_or_lost(on_loopback):
     """The sum of the whole, in small; the soak test has it in large."""
+
     async def handler(datagram):
         await trio.lowlevel.checkpoint()
 
@@ -328,7 +339,7 @@ async def test_unix_peers_without_a_name_share_a_session(tmp_path):
 
     async def handler(session):
         async for data in session:
-            got.append((session.id, data))
+            got.append((session.id, data))  # noqa: PERF401
 
     async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", sessions=Sessions()):
         for data in (b"1", b"2"):
@@ -363,7 +374,9 @@ async def test_a_unix_reply_that_is_too_long_for_the_system(tmp_path):
     texts = []
 
     async def handler(datagram):
-        with pytest.raises(ValueError, match=r"data has 8,000,000 bytes, too many for one datagram") as caught:
+        with pytest.raises(
+            ValueError, match=r"data has 8,000,000 bytes, too many for one datagram"
+        ) as caught:
             await datagram.reply(bytes(8_000_000))
         texts.append(str(caught.value))
 
@@ -476,12 +489,12 @@ async def test_several_sockets_are_one_server():
         assert not server.draining
 
 
-async def test_run_drains_on_a_signal_like_any_server():
-    class Shout(triosock.DatagramHandler):
-        steps = []
+async def test_a_handler_class_has_three_steps():
+    steps = []
 
+    class Shout(triosock.DatagramHandler):
         async def setup(self):
-            self.steps.append("setup")
+            steps.append("setup")
             await super().setup()
 
         async def handle(self):
@@ -489,7 +502,7 @@ async def test_run_drains_on_a_signal_like_any_server():
             await self.datagram.reply(self.data.upper() + str(self.peer).encode())
 
         async def finish(self):
-            self.steps.append("finish")
+            steps.append("finish")
             await super().finish()
 
     network = DatagramNetwork()
@@ -498,18 +511,28 @@ async def test_run_drains_on_a_signal_like_any_server():
         await client.send(b"x", server.addresses[0])
         assert (await client.receive())[0] == b"Xmemory://client"
         await settle()
-        assert Shout.steps == ["setup", "finish"]
+        assert steps == ["setup", "finish"]
 
 
 @pytest.mark.parametrize(
     ("arguments", "options", "error", "text"),
     [
         ((5, 0), {}, TypeError, "handler must be an async function of one datagram, not 5"),
-        ((5, 0), {"sessions": Sessions()}, TypeError, "handler must be an async function of one session, not 5"),
+        (
+            (5, 0),
+            {"sessions": Sessions()},
+            TypeError,
+            "handler must be an async function of one session, not 5",
+        ),
         ((shout, 0), {"sessions": 5}, TypeError, r"sessions must be a triosock.Sessions\(…\) or None, not 5"),
         ((shout, 0), {"limits": 5}, TypeError, r"limits must be a triosock.Limits\(…\), not 5"),
         ((shout, 0), {"timeouts": 5}, TypeError, r"timeouts must be a triosock.Timeouts\(…\), not 5"),
-        ((shout, 0), {"on_error": "ignore"}, ValueError, "on_error must be 'log', 'raise' or an async function"),
+        (
+            (shout, 0),
+            {"on_error": "ignore"},
+            ValueError,
+            "on_error must be 'log', 'raise' or an async function",
+        ),
         ((shout, 0), {"name": 5}, TypeError, "name must be a str or None, not 5"),
         ((shout, 0), {"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
         ((shout, -1), {}, ValueError, "port must be from 0 to 65535"),
@@ -522,7 +545,11 @@ async def test_wrong_arguments(arguments, options, error, text):
 
 @pytest.mark.parametrize(
     ("sockets", "error", "text"),
-    [("ab", TypeError, "sockets must be several"), (5, TypeError, "sockets must be several"), ([], ValueError, "at least one")],
+    [
+        ("ab", TypeError, "sockets must be several"),
+        (5, TypeError, "sockets must be several"),
+        ([], ValueError, "at least one"),
+    ],
 )
 async def test_wrong_sockets(sockets, error, text):
     with pytest.raises(error, match=text):

@@ -1,0 +1,334 @@
+"""DTLS: associations with the life of connections. Real sockets, and trio's own endpoint as the client."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import triosock
+from triosock import Cause, Limits, Timeouts
+from triosock._core import events
+from triosock.testing import check_nothing_left
+
+SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
+
+from triosock.dtls import DtlsServer, serve_dtls  # noqa: E402
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+settle = trio.testing.wait_all_tasks_blocked
+
+
+AUTHORITY = trustme.CA()
+CERTIFICATE = AUTHORITY.issue_cert("localhost")
+
+
+def server_context():
+    """One for each server, and for each association of a client: none can be changed once it is used."""
+    context = SSL.Context(SSL.DTLS_METHOD)
+    CERTIFICATE.configure_cert(context)
+    return context
+
+
+def client_context():
+    context = SSL.Context(SSL.DTLS_METHOD)
+    AUTHORITY.configure_trust(context)
+    context.set_verify(SSL.VERIFY_PEER)
+    return context
+
+
+@pytest.fixture
+def serving():
+    @contextlib.asynccontextmanager
+    async def serve(handler, **options):
+        options.setdefault("host", "127.0.0.1")
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status):
+                await serve_dtls(handler, 0, context=server_context(), task_status=task_status, **options)
+
+            server = await nursery.start(run)
+            yield server
+            nursery.cancel_scope.cancel()
+        check_nothing_left(server)
+
+    return serve
+
+
+@pytest.fixture
+def dial():
+    @contextlib.contextmanager
+    def connect(server: DtlsServer, host: str = "127.0.0.1"):
+        sock = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        with trio.DTLSEndpoint(sock) as endpoint:
+            # trio's client knows its server by the name that recvfrom gives: four parts, for IPv6.
+            name = (host, server.addresses[0].port, 0, 0) if ":" in host else (host, server.addresses[0].port)
+            with endpoint.connect(name, client_context()) as channel:
+                yield channel
+
+    return connect
+
+
+async def echo(session):
+    async for data in session:
+        await session.send(data.upper())
+
+
+async def exchange(channel, data):
+    with trio.fail_after(10):
+        await channel.send(data)
+        return await channel.receive()
+
+
+async def until_ended(server, count=1):
+    with trio.fail_after(10):
+        while sum(server.statistics().ended.values()) < count:
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1"])
+async def test_each_association_has_a_task_and_answers_from_where_it_was_asked(serving, dial, recorder, host):
+    sessions = []
+
+    async def handler(session):
+        sessions.append(session)
+        await echo(session)
+
+    async with serving(handler, host=None, observers=[recorder]) as server:
+        with dial(server, host) as channel:
+            assert await exchange(channel, b"hello") == b"HELLO"
+            assert await exchange(channel, b"again") == b"AGAIN"
+        (session,) = sessions
+        assert (session.local.host, session.received, session.sent, session.id) == (host, 10, 10, 1)
+        assert str(session.peer) in repr(session)
+        assert not session.draining
+        s = server.statistics()
+        assert (s.active, s.accepted, s.received, s.sent) == (1, 1, 10, 10)
+        kinds = [events.ServerStarted, events.ConnectionOpened, events.HandshakeFinished]
+        assert [type(event) for event in recorder.events[:3]] == kinds
+
+
+async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving, dial):
+    go = trio.Event()
+
+    async def handler(session):
+        async for data in session:
+            if data == b"wait":
+                await go.wait()
+                await session.send(b"and " + await session.receive())
+
+    async with serving(handler) as server:
+        with dial(server) as idle, dial(server) as busy:
+            await idle.send(b"x")
+            await busy.send(b"wait")
+            while server.statistics().active < 2 or server.statistics().idle != 1:
+                await settle(0.01)
+            server.drain(grace=30)
+            await until_ended(server)
+            assert server.draining
+            go.set()
+            assert await exchange(busy, b"more") == b"and more"
+            report = await server.wait_closed()
+            assert (report.finished, report.cancelled, report.clean) == (2, 0, True)
+
+
+async def test_what_had_arrived_before_a_drain_is_still_given(serving, dial):
+    got, go = [], trio.Event()
+
+    async def handler(session):
+        async for data in session:
+            got.append(data)
+            await go.wait()
+
+    async with serving(handler) as server:
+        with dial(server) as channel:
+            for data in (b"1", b"2", b"3"):
+                await channel.send(data)
+            while not got:
+                await settle(0.01)
+            await settle(0.02)
+            server.drain(grace=30)
+            go.set()
+            assert (await server.wait_closed()).clean
+    assert got == [b"1", b"2", b"3"]
+
+
+async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving, dial):
+    async def handler(session):
+        await trio.sleep_forever()
+
+    async with serving(handler) as server:
+        with dial(server) as channel:
+            await channel.do_handshake()
+            while not server.statistics().active:
+                await settle(0.01)
+            server.drain(grace=0)
+            report = await server.wait_closed()
+    assert report.causes == {Cause.DRAIN: 1}
+
+
+async def test_during_a_drain_nobody_new_is_let_in(serving, dial, recorder):
+    go = trio.Event()
+
+    async def handler(session):
+        await session.receive()
+        await go.wait()
+
+    async with serving(handler, observers=[recorder]) as server:
+        with dial(server) as first, dial(server) as late:
+            await first.send(b"x")
+            while not server.statistics().received:
+                await settle(0.01)
+            server.drain(grace=30)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(late.do_handshake)
+                while not recorder.of(events.Refused):
+                    await settle(0.01)
+                nursery.cancel_scope.cancel()
+            go.set()
+            report = await server.wait_closed()
+    assert (report.finished, report.refused) == (1, 0)
+    assert {event.reason for event in recorder.of(events.Refused)} == {"drain"}
+
+
+@pytest.mark.parametrize("limits", [Limits(max_connections=1), Limits(max_connections_per_peer=1)])
+async def test_one_too_many_is_turned_away(serving, dial, recorder, limits):
+    async with serving(echo, limits=limits, observers=[recorder]) as server:
+        with dial(server) as first, dial(server) as second:
+            assert await exchange(first, b"x") == b"X"
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(second.do_handshake)
+                while not recorder.of(events.Refused):
+                    await settle(0.01)
+                nursery.cancel_scope.cancel()
+            assert await exchange(first, b"y") == b"Y"
+            assert server.statistics().active == 1
+
+
+async def test_a_handshake_that_takes_too_long_is_cut(serving, recorder):
+    """A client that answers the cookie and then says nothing."""
+    async with serving(
+        echo,
+        timeouts=Timeouts(handshake=0.3),
+        observers=[recorder],
+        limits=Limits(max_handshakes=float("inf")),
+    ) as server:
+        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            await sock.connect(("127.0.0.1", server.addresses[0].port))
+            hello = SSL.Connection(client_context())
+            hello.set_ciphertext_mtu(1400)
+            hello.set_connect_state()
+            with pytest.raises(SSL.WantReadError):
+                hello.do_handshake()
+            await sock.send(hello.bio_read(65_536))
+            hello.bio_write(await sock.recv(65_536))
+            with pytest.raises(SSL.WantReadError):
+                hello.do_handshake()
+            await sock.send(hello.bio_read(65_536))
+            await until_ended(server)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+        (refused,) = recorder.of(events.HandshakeRefused)
+        assert refused.error is None
+
+
+async def test_an_idle_association_ends(serving, dial):
+    async with serving(echo, timeouts=Timeouts(idle=0.3)) as server:
+        with dial(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+            await until_ended(server)
+            assert server.statistics().ended == {Cause.IDLE: 1}
+
+
+async def test_a_client_that_begins_anew_ends_the_old_association(serving, recorder):
+    """From the same port: RFC 6347, 4.2.8."""
+    async with serving(echo, observers=[recorder]) as server:
+        with trio.DTLSEndpoint(trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as endpoint:
+            address = ("127.0.0.1", server.addresses[0].port)
+            with endpoint.connect(address, client_context()) as first:
+                assert await exchange(first, b"1") == b"1"
+                with endpoint.connect(address, client_context()) as second:
+                    assert await exchange(second, b"2") == b"2"
+                    await until_ended(server)
+                    assert server.statistics().ended == {Cause.PEER: 1}
+                    assert not recorder.of(events.HandlerFailed)
+
+
+async def test_a_handler_that_raises_costs_its_association(serving, dial, recorder):
+    async def handler(session):
+        raise ValueError((await session.receive()).decode())
+
+    async with serving(handler, observers=[recorder]) as server:
+        with dial(server) as channel:
+            await channel.send(b"bad")
+            await until_ended(server)
+        assert [str(event.error) for event in recorder.of(events.HandlerFailed)] == ["bad"]
+
+
+async def test_sends_that_cannot_be(serving, dial):
+    kept, texts = [], []
+
+    async def handler(session):
+        kept.append(session)
+        await session.receive()
+        for data in (b"", bytes(16_385)):
+            with pytest.raises(
+                ValueError, match=r"data must have from 1 to 16,384 bytes \(one record\)"
+            ) as caught:
+                await session.send(data)
+            texts.append(str(caught.value))
+        await session.send(bytes(16_384))
+
+    async with serving(handler) as server:
+        with dial(server) as channel:
+            assert await exchange(channel, b"x") == bytes(16_384)
+            await until_ended(server)
+    assert len(texts) == 2
+    with pytest.raises(trio.ClosedResourceError, match="the server has ended"):
+        await kept[0].send(b"late")
+
+
+async def test_suspended_it_hears_nothing_until_it_resumes(serving, dial):
+    async with serving(echo) as server:
+        with dial(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+            server.suspend()
+            await channel.send(b"wakes the loop")
+            await settle(0.02)
+            assert server.statistics().suspended
+            server.resume()
+            with trio.fail_after(10):
+                assert await channel.receive() == b"WAKES THE LOOP"
+
+
+async def test_junk_is_ignored(serving, dial):
+    async with serving(echo) as server:
+        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as junk:
+            for data in (b"", b"junk", bytes(100), b"\x16\xfe\xfd" + bytes(60)):
+                await junk.sendto(data, ("127.0.0.1", server.addresses[0].port))
+        with dial(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+        assert server.statistics().accepted == 1
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "text"),
+    [
+        ({"context": 5}, TypeError, r"context must be an OpenSSL.SSL.Context \(pyOpenSSL\), not 5"),
+        ({"handler": 5}, TypeError, "handler must be an async function of one DTLS session, not 5"),
+        ({"limits": 5}, TypeError, "limits must be"),
+        ({"name": 5}, TypeError, "name must be"),
+        ({"observers": [5]}, TypeError, "observers must be"),
+    ],
+)
+async def test_wrong_arguments(options, error, text):
+    arguments = {"handler": echo, "port": 0, "context": server_context(), "host": "127.0.0.1", **options}
+    with pytest.raises(error, match=text):
+        await serve_dtls(**arguments)
+
+
+def test_the_facade_does_not_need_the_extra():
+    assert not hasattr(triosock, "serve_dtls")

@@ -1,0 +1,24 @@
+"""DTLS servers: TLS for datagrams, by `trio.DTLSEndpoint`. Needs the extra `dtls` (pyOpenSSL).
+
+    context = SSL.Context(SSL.DTLS_METHOD)      # from OpenSSL
+    context.use_certificate_chain_file("cert.pem")
+    context.use_privatekey_file("key.pem")
+    await triosock.dtls.serve_dtls(handler, 4433, context=context)
+
+trio has the protocol; what is here is the life: limits, deadlines, events, drain and report, the same as for
+streams, since a DTLS association is a connection with a handshake.
+
+The invariants:
+
+1. **An association is in the roster from its first valid ClientHello to the end of its task.** Those before
+   it (cookies) cost nothing and are counted nowhere: anybody can send them from any address.
+2. **The sockets are closed last**: when the roster is empty, or when everything is cancelled.
+3. **The system task that trio's endpoint receives with is over when `serve_dtls` returns**: see
+   `_Socket.wait_left`.
+"""
+
+from .server import DtlsServer as DtlsServer
+from .server import serve_dtls as serve_dtls
+from .session import DtlsSession as DtlsSession
+
+__all__ = ["DtlsServer", "DtlsSession", "serve_dtls"]

@@ -1,0 +1,192 @@
+"""The DTLS server: endpoints of trio, with the life of every server here."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Awaitable, Callable, Iterable
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import trio
+
+from .._core.address import Address
+from .._core.datagram_socket import KernelSocket
+from .._core.deadlines import Overseer
+from .._core.drain import DrainReport
+from .._core.events import (
+    ConnectionOpened,
+    Emitter,
+    ListenerClosed,
+    Observer,
+    Refused,
+    ServerStarted,
+    default_observers,
+)
+from .._core.handling import AnyOnError, Common
+from .._core.life import Server
+from .._core.limits import Limits, Timeouts
+from .._core.open_udp import open_udp_sockets
+from .._core.roster import Entry, Roster
+from .._core.serve import check_async, check_name, check_on_error, check_value
+from .._core.stream_server import ServerStatistics
+from .session import DtlsSession, DtlsTurn
+from .socket import EndpointSocket
+
+if TYPE_CHECKING:
+    from OpenSSL import SSL
+
+DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
+
+
+@final
+class DtlsServer(Server):
+    """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
+    servers.
+    """
+
+    def __init__(self, common: Common, sockets: Iterable[KernelSocket], context: SSL.Context) -> None:
+        super().__init__(common)
+        self._context = context
+        self._listeners = tuple(sockets)
+        self._sockets = [
+            EndpointSocket(one, one.socket.family, self._gate, self._roster, self._emitter)
+            for one in self._listeners
+        ]
+        self._overseer = Overseer(common.timeouts)
+        most = common.limits.max_handshakes
+        self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it receives, with the ports that the kernel chose."""
+        return tuple(one.address for one in self._listeners)
+
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot. `received` and `sent` are bytes of the plain text."""
+        tally, guests = self._roster.tally, [entry.guest for entry in self._roster.entries()]
+        return ServerStatistics(
+            active=self._roster.active,
+            idle=self._roster.count_idle(),
+            queued=0,
+            peak=tally.peak,
+            accepted=tally.accepted,
+            ended=dict(tally.ended),
+            refused=dict(tally.refused),
+            accept_errors=tally.accept_errors,
+            received=tally.received + sum(guest.received for guest in guests),
+            sent=tally.sent + sum(guest.sent for guest in guests),
+            suspended=not self._gate.is_open,
+            draining=self._scope.draining,
+        )
+
+    async def serve(self, task_status: trio.TaskStatus[DtlsServer]) -> DrainReport:
+        """Serve until drained or cancelled."""
+        endpoints = [trio.DTLSEndpoint(one) for one in self._sockets]
+        try:
+            with self._scope:
+                async with trio.open_nursery() as nursery:
+                    nursery.start_soon(self._overseer.run)
+                    # Each endpoint sets options of the context, and pyOpenSSL refuses that once a first
+                    # association was made from it: so none receives before all have begun.
+                    self._gate.shut()
+                    for endpoint in endpoints:
+                        await nursery.start(endpoint.serve, self._context, self._arrive)
+                    self._gate.open()
+                    self._emitter.emit(ServerStarted, addresses=self.addresses)
+                    task_status.started(self)
+                    await self._scope.wait_draining()
+                    self._gate.open()  # the busy need their peers' datagrams
+                    await self._begin_farewell().see_out()
+                    nursery.cancel_scope.cancel(reason="triosock: nobody is left to receive for")
+        finally:
+            self._gate.open()
+            for endpoint, one in zip(endpoints, self._sockets, strict=True):
+                endpoint.close()
+                self._emitter.emit(ListenerClosed, address=one.inner.address)
+                await one.wait_left()
+            self._conclude(drained=self._farewell is not None and not len(self._roster))
+        return self._report
+
+    async def _arrive(self, channel: trio.DTLSChannel) -> None:
+        """The task of one association, admitted or turned away before its first checkpoint."""
+        entry = Entry(accepted=trio.current_time())
+        sock: Any = channel.endpoint.socket
+        session = DtlsSession(channel, entry, sock, self)
+        roster = self._roster
+        keys = roster.keys_for(session.peer)
+        reason = roster.refusal(keys) if keys else None
+        if self.draining:
+            reason = "drain"
+        elif reason is None and not roster.has_room:
+            reason = "connections"
+        if reason is not None:
+            # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
+            # late.
+            roster.tally.refused["late" if reason == "drain" else reason] += 1
+            self._emitter.emit(Refused, peer=session.peer, reason=reason)
+            return
+        roster.add(entry, keys=keys)
+        self._overseer.watch(entry)
+        if self._emitter.takers(ConnectionOpened):
+            self._emitter.emit(
+                ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local
+            )
+        await DtlsTurn(self._common, session, self.handshakes).run()
+
+
+async def serve_dtls(
+    handler: DtlsHandler,
+    port: int,
+    *,
+    context: SSL.Context,
+    # Where
+    host: str | bytes | None = None,
+    reuse_port: bool = False,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What else
+    on_error: AnyOnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[DtlsServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Receive DTLS on a UDP port, and serve each association in a task of its own.
+
+    Args:
+      handler: an async function of one `DtlsSession`, called after the handshake.
+      context: an `OpenSSL.SSL.Context` made for DTLS, with certificate and key; one for each server, since
+        current versions of pyOpenSSL do not let a context be changed after its first use, and trio sets
+        options of it.
+      port, host, reuse_port: as for `open_udp_sockets`.
+      limits: `max_connections`, those per peer and network, and `max_handshakes` count associations. One too
+        many is turned away without a word: the client sees no answer.
+      timeouts: `handshake`, `idle`, `request` (from a datagram to the next turn of the loop), `send`,
+        `grace`.
+      on_error, observers, name: as for `serve_udp`.
+
+    Returns, raises, cancellation and drain: as for `serve_udp`. ImportError without pyOpenSSL. A datagram
+    that finds trio's buffer of an association full (10) is dropped, and counted in
+    `session.channel.statistics()`.
+    """
+    from OpenSSL import SSL
+
+    if not isinstance(context, SSL.Context):
+        raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
+    limits = check_value("limits", limits, Limits)
+    common = Common(
+        handler=check_async("handler", handler, "one DTLS session"),
+        on_error=check_on_error(on_error, "an exception and a DTLS session"),
+        limits=limits,
+        timeouts=check_value("timeouts", timeouts, Timeouts),
+        roster=Roster(limits),
+        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
+    )
+    sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)
+    with contextlib.ExitStack() as opened:
+        for one in sockets:
+            opened.callback(one.close)
+        common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
+        for observer in observers:
+            common.emitter.add(observer)
+        return await DtlsServer(common, sockets, context).serve(task_status)

@@ -1,0 +1,191 @@
+"""A DTLS association, and its task: handshake, then handler."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, final
+
+import trio
+
+from .._core.address import Address
+from .._core.events import Cause, HandshakeFinished, HandshakeRefused
+from .._core.handling import Common, Turn
+from .._core.roster import NEVER, Entry
+from .socket import EndpointSocket
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from .server import DtlsServer
+
+#: The plain text of one DTLS record: RFC 6347, 4.1, and RFC 5246, 6.2.1.
+MAX_BYTES: Final = 16_384
+
+
+@final
+class DtlsSession:
+    """A DTLS association, as its handler sees it: an async iterator over its datagrams, and a way back.
+
+    `channel` is trio's `DTLSChannel`, for what it can do beyond that.
+
+    Drain: ends a wait in `async for` at once, after what had arrived; nothing else until the grace is over.
+    """
+
+    def __init__(
+        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: DtlsServer
+    ) -> None:
+        self.channel = channel
+        self.entry = entry
+        self.server = server
+        self.received = 0
+        self.sent = 0
+        #: What was raised because the peer has begun anew, or was never there.
+        self.failure: BaseException | None = None
+        name, destination = channel.peer_address
+        self.peer: Address = sock.inner.peer_address(name)
+        self.local: Address = sock.inner.local_address(destination)
+        self._waiting: trio.CancelScope | None = None
+        self._interrupted = False
+        entry.guest = self
+
+    def __repr__(self) -> str:
+        return f"<triosock.dtls.DtlsSession {self.id} with {self.peer}>"
+
+    @property
+    def id(self) -> int:
+        """Its number in its server, from 1 on."""
+        return self.entry.number
+
+    @property
+    def wire(self) -> DtlsSession:
+        """What carries its bytes: itself."""
+        return self
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has ended."""
+        return self.channel.endpoint.socket.inner.is_closed  # type: ignore[attr-defined, no-any-return]
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been asked to end."""
+        return self._interrupted
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next datagram and return its bytes. Idle: ended by a drain and by `Timeouts.idle`."""
+        entry = self.entry
+        entry.request_since = entry.request_due = NEVER
+        with trio.CancelScope() as self._waiting:
+            if self._interrupted:
+                # One look at what is there: it is cancelled as soon as it waits.
+                trio.lowlevel.current_trio_token().run_sync_soon(self._waiting.cancel)
+            entry.idle_since = trio.current_time()
+            try:
+                data = await self._receive()
+            except trio.EndOfChannel:
+                raise StopAsyncIteration from None
+            finally:
+                entry.idle_since = NEVER
+                self._waiting = None
+            entry.request_since = trio.current_time()
+            entry.request_due = entry.request_since + self.server.timeouts.request
+            return data
+        raise StopAsyncIteration
+
+    async def receive(self) -> bytes:
+        """Wait for the next datagram of this exchange; not ended by a drain. Cancelled, nothing was taken. A
+        checkpoint.
+
+        Raises: trio.BrokenResourceError if the peer has begun a new association instead, or ended this one.
+        """
+        self.entry.receive_since = trio.current_time()
+        try:
+            return await self._receive()
+        except trio.EndOfChannel:
+            self.failure = trio.BrokenResourceError("the peer has ended the association")
+            raise self.failure from None
+        finally:
+            self.entry.receive_since = NEVER
+
+    async def _receive(self) -> bytes:
+        from OpenSSL import SSL
+
+        try:
+            data = await self.channel.receive()
+        except trio.BrokenResourceError as error:
+            self.failure = error
+            raise
+        except SSL.ZeroReturnError:
+            raise trio.EndOfChannel from None
+        except SSL.Error as error:
+            self.failure = trio.BrokenResourceError(f"the peer has broken the association: {error!r}")
+            raise self.failure from error
+        self.received += len(data)
+        return data
+
+    async def send(self, data: bytes) -> None:
+        """Send one datagram of 1 to 16,384 bytes, encrypted. Waits only if the kernel has no room. A
+        checkpoint.
+
+        Raises: ValueError for any other length; trio.BrokenResourceError if the peer has begun anew;
+        trio.ClosedResourceError after the end of the server.
+        """
+        if not 0 < len(data) <= MAX_BYTES:
+            raise ValueError(f"data must have from 1 to {MAX_BYTES:,} bytes (one record), not {len(data):,}")
+        if self.is_closed:
+            raise trio.ClosedResourceError(f"nothing can be sent to {self.peer}: the server has ended")
+        self.entry.send_since = trio.current_time()
+        try:
+            await self.channel.send(data)
+        except trio.BrokenResourceError as error:
+            self.failure = error
+            raise
+        finally:
+            self.entry.send_since = NEVER
+        self.sent += len(data)
+
+    def interrupt_idle(self, cause: Cause) -> None:
+        """End the iteration, after what had arrived."""
+        self._interrupted = True
+        if self._waiting is not None:
+            self._waiting.cancel(reason=f"triosock: {cause}")
+
+
+@final
+class DtlsTurn(Turn):
+    """One association's stay."""
+
+    __slots__ = ("_handshakes", "_session")
+
+    takes = "one DTLS session"
+
+    def __init__(self, common: Common, session: DtlsSession, handshakes: Any) -> None:
+        super().__init__(common, session, session.entry, common.handler)
+        self._session = session
+        self._handshakes = handshakes
+
+    async def _stay(self) -> None:
+        if await self._shake_hands():
+            await self._handle()
+
+    async def _shake_hands(self) -> bool:
+        from OpenSSL import SSL
+
+        entry = self._entry
+        entry.stage, entry.handshake_since = "handshake", entry.accepted
+        try:
+            async with self._handshakes:
+                await self._session.channel.do_handshake()
+        except (SSL.Error, trio.BrokenResourceError) as error:
+            entry.cause = entry.cause or Cause.HANDSHAKE
+            self._tell(HandshakeRefused, error=error)
+            return False
+        except trio.Cancelled:
+            if entry.cause is Cause.HANDSHAKE:
+                self._tell(HandshakeRefused, error=None)
+            raise
+        entry.stage = "serving"
+        self._tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
+        return True

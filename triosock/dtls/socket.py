@@ -1,0 +1,107 @@
+"""What trio's DTLS endpoint takes for a socket."""
+
+from __future__ import annotations
+
+import socket
+from typing import Any, final
+
+import trio
+
+from .._core.accept import Gate, Verdict, judge
+from .._core.datagram_socket import ABOUT_A_REPLY, DatagramSocket
+from .._core.events import AcceptFailed, Emitter
+from .._core.roster import Roster
+
+
+@final
+class EndpointSocket(trio.socket.SocketType):
+    """What trio's endpoint takes for a socket: one of ours, so that replies leave from where they were asked
+    for.
+
+    To the endpoint an address is whatever `recvfrom` gives: here the peer's name together with our address
+    that it sent to. Errors never reach its receive loop, which is a system task of trio and would take the
+    whole program with it.
+    """
+
+    def __init__(
+        self, inner: DatagramSocket, family: int, gate: Gate, roster: Roster, emitter: Emitter
+    ) -> None:
+        self.inner = inner
+        self._family = family
+        self._gate = gate
+        self._roster = roster
+        self._emitter = emitter
+        self._in_use = False
+        self._left = trio.Event()
+
+    @property
+    def family(self) -> Any:
+        """AF_INET or AF_INET6, for the size of packets."""
+        return self._family
+
+    @property
+    def type(self) -> Any:
+        """Always SOCK_DGRAM."""
+        return socket.SOCK_DGRAM
+
+    def getsockname(self) -> Any:
+        """Our address: it is bound."""
+        return str(self.inner.address)
+
+    async def recvfrom(self, *args: Any) -> Any:
+        """Wait for a datagram; return it, with its way back. Raises nothing but trio.ClosedResourceError."""
+        self._in_use = True
+        while True:
+            try:
+                await self._gate.wait_open()
+                await self.inner.wait_ready()
+                received = self.inner.receive_nowait()
+            except trio.WouldBlock:
+                continue
+            except trio.ClosedResourceError:
+                self._left.set()
+                raise
+            except OSError as error:
+                if not await self._go_on(error):
+                    self._left.set()
+                    raise trio.ClosedResourceError(f"receiving failed for good: {error}") from error
+            else:
+                return received.data, (received.name, received.destination)
+
+    async def _go_on(self, error: OSError) -> bool:
+        """Do what the table of accept errors says; return whether to go on."""
+        verdict = Verdict.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
+        self._roster.tally.accept_errors += 1
+        self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=verdict.value)
+        if verdict is Verdict.BACK_OFF:
+            with trio.move_on_after(0.1):
+                await self._roster.wait_departure()
+        else:
+            await trio.lowlevel.checkpoint()
+        return verdict in (Verdict.GO_ON, Verdict.BACK_OFF)
+
+    async def sendto(self, *args: Any) -> Any:
+        """Send a datagram. Raises nothing but trio.ClosedResourceError."""
+        data, (name, destination) = args[0], args[-1]
+        await trio.lowlevel.checkpoint()
+        while not self.inner.is_closed:
+            try:
+                self.inner.send_nowait(data, name, destination)
+            except trio.WouldBlock:
+                await self.inner.wait_writable(name)
+            except OSError:
+                return 0  # it will not arrive, as any datagram may; retransmission is the protocol's business
+            else:
+                return len(data)
+        raise trio.ClosedResourceError("the server has ended")
+
+    def close(self) -> None:
+        """Close the socket; the receive loop ends."""
+        self.inner.close()
+
+    async def wait_left(self) -> None:
+        """Return when the endpoint's receive loop has seen that the socket is closed: there its task ends."""
+        if self._in_use:
+            with trio.CancelScope(shield=True):
+                await self._left.wait()
+                await trio.lowlevel.checkpoint()
