@@ -11,8 +11,6 @@ import trio.testing
 import triosock
 from triosock._core.datagram_socket import KernelSocket, adopt
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
-
 
 @pytest.fixture
 def bound():

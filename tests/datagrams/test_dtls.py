@@ -19,7 +19,6 @@ SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is n
 
 from triosock.dtls import DtlsServer, serve_dtls  # noqa: E402
 
-pytestmark = pytest.mark.usefixtures("no_leaks")
 settle = trio.testing.wait_all_tasks_blocked
 
 
