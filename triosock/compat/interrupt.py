@@ -4,9 +4,10 @@ Rules of this file:
 
 1. **The request stays the genuine socket.** Nothing is looked at or put in its way until somebody wants to
    end it; only then is its class changed, to one that knows where a request ends.
-2. **Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was
-   said yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. Where it does not (Unix
-   sockets) nobody is taken for idle before they have answered and come back to read.
+2. **Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was said
+   yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix sockets: there
+   the files of a StreamRequestHandler take note (`note_order`), and who uses the bare socket is not taken for idle
+   before they have answered, after the drain began, and come back to read.
 3. An idle request is ended by shutting down the read side: its handler sees the end of the stream. Everybody
    else gets `RequestCut`, raised in their thread, and then the shutdown that wakes them; so that a blocked
    call never returns something that looks like the client's doing.
@@ -177,6 +178,35 @@ def stack_of(thread: int) -> tuple[str, ...]:
 
 #: Sockets whose handlers have sent something and not read since.
 _answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+
+
+def note_order(connection: socket.socket, *files: Any) -> None:
+    """Have the files of a connection keep what `is_idle()` needs, as the kernel does not."""
+    _answered.add(connection)
+    for file in files:
+        raw = getattr(file, "raw", None)
+        if type(raw) is socket.SocketIO:
+            raw.__class__ = _NotingFile
+
+
+def note_answer(connection: socket.socket) -> None:
+    """Note that the handler has said something."""
+    _answered.add(connection)
+
+
+class _NotingFile(socket.SocketIO):
+    """The raw file under `rfile`, and under a buffered `wfile`."""
+
+    def readinto(self, buffer: Any) -> int | None:
+        size = super().readinto(buffer)
+        if size:
+            _answered.discard(self._sock)  # type: ignore[attr-defined]
+        return size
+
+    def write(self, data: Any) -> int | None:
+        size = super().write(data)
+        _answered.add(self._sock)  # type: ignore[attr-defined]
+        return size
 
 
 class _Last(_Mixed):

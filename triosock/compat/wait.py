@@ -131,8 +131,9 @@ class Waiting:
         self.wake()
 
     def _next_in_queue(self) -> bool:
+        # The alarm may ring in the same selector: only the server's own readiness counts.
         self._left -= 1
-        return self._left >= 0 and bool(self._selector.select(0))
+        return self._left >= 0 and any(key.fileobj is self.server for key, _ in self._selector.select(0))
 
     def close(self) -> None:
         """Give back what the waits needed."""

@@ -1,0 +1,124 @@
+"""Servers of triosock.compat for tests: started, stopped, and nothing left of them."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from triosock import compat
+
+PATIENCE = 20.0
+
+
+class Gate:
+    """Where a handler stops until the test lets it go on; bounded, so that a failing test ends."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.opened = threading.Event()
+
+    def pass_through(self) -> None:
+        self.entered.set()
+        assert self.opened.wait(PATIENCE), "the test never opened the gate"
+
+
+class Running:
+    """A server that serves in a thread."""
+
+    def __init__(self, server: Any) -> None:
+        self.server = server
+        self.error: BaseException | None = None
+        self.thread = threading.Thread(target=self._run, name="serving", daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.server.serve_forever(10)
+        except BaseException as error:
+            self.error = error
+
+    def dial(self, data: bytes = b"") -> socket.socket:
+        """Return a connected client that has sent `data`."""
+        client = socket.socket(self.server.address_family, self.server.socket_type)
+        client.settimeout(PATIENCE)
+        client.connect(self.server.server_address)
+        client.sendall(data)
+        return client
+
+    def join(self) -> None:
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+
+@pytest.fixture
+def start() -> Iterator[Callable[..., Running]]:
+    """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the test ends."""
+    before = set(threading.enumerate())
+    with contextlib.ExitStack() as stack:
+
+        def start(kind: str, handler: Any, **attributes: Any) -> Running:
+            server_class = type(kind, (getattr(compat, kind),), attributes)
+            address: Any = ("127.0.0.1", 0)
+            if "Unix" in kind:
+                address = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "socket")
+            server = stack.enter_context(server_class(address, handler))
+            running = Running(server)
+            stack.callback(running.join)
+            stack.callback(lambda: running.thread.is_alive() and server.shutdown())
+            return running
+
+        yield start
+    for thread in set(threading.enumerate()) - before:
+        if not thread.name.startswith("Trio thread"):
+            thread.join(PATIENCE)
+            assert not thread.is_alive(), f"{thread} is left"
+
+
+def read_all(client: socket.socket) -> bytes:
+    """Read up to the end of the stream, and close."""
+    parts = []
+    with client:
+        while part := client.recv(65536):
+            parts.append(part)
+    return b"".join(parts)
+
+
+@pytest.fixture(name="read_all")
+def _read_all() -> Any:
+    return read_all
+
+
+@pytest.fixture
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def lines() -> Any:
+    """A handler that answers each line in capitals, as long as there are lines."""
+
+    class Lines(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(line.upper())
+
+    return Lines
+
+
+@pytest.fixture
+def raw() -> Any:
+    """The same on the bare socket."""
+
+    class Raw(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            while data := self.request.recv(1000):
+                self.request.sendall(data.upper())
+
+    return Raw

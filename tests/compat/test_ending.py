@@ -1,0 +1,275 @@
+"""drain(): who is ended how, and what the report says."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+import pytest
+import trustme
+
+import triosock
+from triosock import Cause, compat
+
+THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
+
+
+def eventually(condition: Any) -> bool:
+    """Wait for what another thread does; bounded."""
+    deadline = time.monotonic() + 20
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.005)
+    return True
+
+
+def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any, read_all: Any) -> None:
+    for handler in (lines, raw):
+        running = start("ThreadingTCPServer", handler)
+        client = running.dial(b"one\n")
+        assert client.recv(100) == b"ONE\n"
+        report = compat.drain(running.server, grace=60)
+        assert report.clean
+        assert report.finished == 1
+        assert report.duration < 30
+        assert read_all(client) == b""
+        running.join()
+
+
+def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all: Any) -> None:
+    running = start("ThreadingTCPServer", lines)
+    client = running.dial()
+    assert eventually(lambda: compat.statistics(running.server).active == 1)
+    assert compat.drain(running.server, grace=60).clean
+    assert read_all(client) == b""
+
+
+@pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
+def test_a_busy_request_finishes_and_is_not_asked_for_another(start: Any, gate: Any, kind: str, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                gate.pass_through()
+                self.wfile.write(line.upper())
+
+    running = start(kind, Handler)
+    client = running.dial(b"one\n")
+    assert gate.entered.wait(20)
+    reports: list[Any] = []
+    draining = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=60)))
+    draining.start()
+    assert eventually(lambda: compat.statistics(running.server).draining)
+    gate.opened.set()
+    # It answers what it had read, and when it comes back for more that is the end of the stream.
+    assert read_all(client) == b"ONE\n"
+    draining.join(20)
+    assert reports[0].clean
+
+
+@pytest.mark.parametrize("kind", THREADED)
+def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
+    start: Any, kind: str, read_all: Any, capsys: Any
+) -> None:
+    seen: list[Any] = []
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                seen.append(self.rfile.readline())
+                seen.append(self.rfile.read(10))
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+    running = start(kind, Handler)
+    client = running.dial(b"size 10\nhalf")
+    assert eventually(lambda: seen)
+    report = compat.drain(running.server, grace=0.05)
+    assert report.cancelled == 1
+    assert report.causes == {Cause.DRAIN: 1}
+    assert "in readinto" in report.slowest[0].stack[-1]
+    assert read_all(client) == b""
+    # An exception that says why; never an end of the stream that looks like the client's.
+    assert isinstance(seen[1], compat.RequestCut)
+    assert "drain deadline" in str(seen[1])
+    assert "RequestCut" in capsys.readouterr().err
+
+
+def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any, capsys: Any) -> None:
+    begun = threading.Event()
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"x")
+            begun.set()
+            while True:
+                self.request.sendall(b"x" * 1_000_000)
+
+    running = start("ThreadingTCPServer", Handler)
+    with running.dial(b"go"):
+        assert begun.wait(20)
+        assert compat.drain(running.server, grace=0.05).cancelled == 1
+        running.server.server_close()  # returns: its thread has ended
+
+
+def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(start: Any, gate: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(10)
+            gate.entered.set()
+            # One wait in C that no exception reaches.
+            signal.sigtimedwait([], 20) if gate.opened is None else gate.opened.wait(20)
+
+    running = start("ThreadingTCPServer", Handler)
+    with running.dial(b"x"):
+        assert gate.entered.wait(20)
+        report = compat.drain(running.server, grace=0.05)
+        assert report.cancelled == 1
+        assert any("in handle" in line for line in report.slowest[0].stack)
+        assert "in wait" in str(report)
+        gate.opened.set()
+        running.server.server_close()
+    # Counted once, though it left later.
+    assert sum(compat.statistics(running.server).ended.values()) == 1
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(
+    start: Any, kind: str, read_all: Any, gate: Any
+) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(self.rfile.readline().upper())
+
+    class Slow:
+        """Holds the loop in a hook while clients gather in the queue."""
+
+        def verify_request(self, request: Any, client_address: Any) -> bool:
+            if not gate.entered.is_set():
+                gate.pass_through()
+            return True
+
+    running = start(kind, Handler, verify_request=Slow.verify_request)
+    address = running.server.server_address
+    first = running.dial(b"first\n")
+    assert gate.entered.wait(20)
+    queued = [running.dial(b"%d\n" % number) for number in range(3)]
+    reports: list[Any] = []
+    draining = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=60)))
+    draining.start()
+    assert eventually(lambda: compat.statistics(running.server).draining)
+    gate.opened.set()
+    assert read_all(first) == b"FIRST\n"
+    assert [read_all(client) for client in queued] == [b"0\n", b"1\n", b"2\n"]
+    draining.join(20)
+    assert reports[0].clean
+    running.join()
+    assert running.error is None
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(address)
+
+
+def test_a_second_drain_tightens_the_first_and_gets_its_report(start: Any, lines: Any, capsys: Any) -> None:
+    running = start("ThreadingTCPServer", lines)
+    with running.dial(b"half"):
+        assert eventually(lambda: compat.statistics(running.server).active == 1)
+        reports: list[Any] = []
+        first = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=1000)))
+        first.start()
+        assert eventually(lambda: compat.statistics(running.server).draining)
+        reports.append(compat.drain(running.server, grace=0.05))
+        first.join(20)
+    assert reports[0] is reports[1]
+    assert reports[0].cancelled == 1
+
+
+def test_a_handler_may_drain_its_own_server(start: Any, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            report = compat.drain(self.server, grace=60)
+            self.wfile.write(str(report.clean).encode())
+
+    assert read_all(start("ThreadingTCPServer", Handler).dial()) == b"True"
+
+
+def test_the_thread_that_serves_may_not(start: Any, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            with pytest.raises(RuntimeError, match="call it from another thread"):
+                compat.drain(self.server)
+            self.wfile.write(b"told")
+
+    assert read_all(start("TCPServer", Handler).dial()) == b"told"
+
+
+def test_without_a_loop_it_closes_the_listener() -> None:
+    with compat.TCPServer(("127.0.0.1", 0), print) as server:
+        report = compat.drain(server)
+        assert report.clean
+        assert server.fileno() == -1
+        assert str(report).startswith("drained in 0.0")
+
+
+def test_bad_graces() -> None:
+    with compat.TCPServer(("127.0.0.1", 0), print) as server:
+        for grace in (-1, float("nan")):
+            with pytest.raises(ValueError, match="grace"):
+                compat.drain(server, grace=grace)
+        with pytest.raises(TypeError, match="grace"):
+            compat.drain(server, grace="soon")  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_children_are_waited_for_and_terminated_at_the_deadline(start: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(10) == b"stay":
+                signal.pause()
+            self.request.sendall(b"done")
+
+    running = start("ForkingTCPServer", Handler)
+    with running.dial(b"stay"), running.dial(b"go") as quick:
+        assert quick.recv(10) == b"done"
+        assert eventually(lambda: len(running.server.active_children or ()) == 1)
+        report = compat.drain(running.server, grace=0.05)
+    assert report.cancelled == 1
+    assert "child process" in str(report.slowest[0].peer)
+    running.server.server_close()
+    assert not running.server.active_children
+
+
+@pytest.mark.parametrize("idle", [True, False])
+def test_behind_tls(start: Any, lines: Any, idle: bool, capsys: Any) -> None:
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+
+    def activate(server: Any) -> None:
+        compat.TCPServer.server_activate(server)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+    running = start("ThreadingTCPServer", lines, server_activate=activate)
+    with running.dial() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as client:
+        client.sendall(b"one\n")
+        assert client.recv(100) == b"ONE\n"
+        if not idle:
+            # Told apart by the kernel's clock, which ticks every few milliseconds.
+            threading.Event().wait(0.05)
+            client.sendall(b"ha")
+            threading.Event().wait(0.05)
+        report = compat.drain(running.server, grace=60 if idle else 0.05)
+        assert (report.finished, report.cancelled) == ((1, 0) if idle else (0, 1))
+
+
+def test_a_report_is_the_cores_own() -> None:
+    with compat.TCPServer(("127.0.0.1", 0), print) as server:
+        assert isinstance(compat.drain(server), triosock.DrainReport)
