@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextvars
+
 import pytest
 import trio
 import trio.testing
@@ -9,6 +11,7 @@ import trio.testing
 import triosock
 from triosock import DrainReport, DrainScope
 from triosock._core import events
+from triosock.testing import MemoryListener
 
 
 async def shout(conn: triosock.Connection) -> None:
@@ -147,3 +150,28 @@ async def test_draining_after_the_end_does_nothing(serving):
         report = await server.wait_closed()
         server.drain(grace=0)
         assert await server.wait_closed() is report
+
+
+async def test_a_server_that_outlives_the_block_of_its_scope_is_still_told(autojump_clock):
+    async with trio.open_nursery() as nursery:
+        with DrainScope() as outer:
+            with DrainScope():
+                server = await nursery.start(
+                    lambda task_status: triosock.serve_listeners(
+                        shout, [MemoryListener()], task_status=task_status
+                    )
+                )
+            outer.drain(grace=1)
+            assert server.draining
+            await server.wait_closed()
+            await outer.wait_left()
+
+
+async def test_a_scope_that_was_left_and_is_empty_is_reached_again_by_whoever_enters_it(autojump_clock):
+    with DrainScope() as outer:
+        with DrainScope():
+            context = contextvars.copy_context()
+        late = DrainScope()
+        context.run(late.__enter__)
+        outer.drain()
+        assert late.draining

@@ -118,6 +118,7 @@ class DrainScope:
         self._on_drain: Callable[[], None] | None = None
         self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
         self._token: contextvars.Token[DrainScope | None] | None = None
+        self._is_left = False
         self._left: trio.Event | None = None
         self._reports: list[tuple[str, DrainReport]] = []
 
@@ -126,12 +127,7 @@ class DrainScope:
             raise RuntimeError("this DrainScope has been entered already: make another one")
         self._parent = _current.get()
         self._token = _current.set(self)
-        if self._parent is None:
-            _roots_here()[self] = None
-        else:
-            self._parent._children[self] = None
-            if self._parent.draining:
-                self._begin(self._parent._deadline if self._parent._deadline < math.inf else None)
+        self._link()
         return self
 
     def __exit__(
@@ -139,6 +135,25 @@ class DrainScope:
     ) -> None:
         assert self._token is not None
         _current.reset(self._token)
+        self._is_left = True
+        self._unlink_if_over()
+
+    # Servers may outlive the block of their scope, and tasks that inherited it may start others later:
+    # whoever is around must reach them just the same.
+
+    def _link(self) -> None:
+        parent = self._parent
+        if parent is None:
+            _roots_here()[self] = None
+            return
+        parent._link()
+        parent._children[self] = None
+        if parent.draining and not self.draining:
+            self._begin(parent._deadline if parent._deadline < math.inf else None)
+
+    def _unlink_if_over(self) -> None:
+        if not self._is_left or self._children:
+            return
         if self._parent is None:
             _roots_here().pop(self, None)
         else:
@@ -146,6 +161,7 @@ class DrainScope:
 
     def _forget(self, child: DrainScope) -> None:
         self._children.pop(child, None)
+        self._unlink_if_over()
         if not self._children and self._left is not None:
             self._left.set()
             self._left = None
