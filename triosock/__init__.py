@@ -11,6 +11,7 @@ The layers, each importing only from those above it:
     cli/          python -m triosock
 """
 
+from . import signals as _signals
 from ._core.address import Address as Address
 from ._core.address import MemoryAddress as MemoryAddress
 from ._core.address import TcpAddress as TcpAddress
@@ -76,10 +77,14 @@ from ._core.unix import open_unix_listener as open_unix_listener
 from ._version import __version__ as __version__
 from .handlers import DatagramHandler as DatagramHandler
 from .handlers import StreamHandler as StreamHandler
+from .observe import serve_control as _serve_control
+from .observe import tree as _tree
 from .observe.log import LogObserver as _LogObserver
+from .signals import Looking as _Looking
 from .signals import run as run
 
 _default_observers.append(_LogObserver)
+_signals.looking = _Looking(show=_tree, serve=_serve_control)
 
 __all__ = [
     "Address",

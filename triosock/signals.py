@@ -9,15 +9,21 @@ The rules:
    the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
    needed.
 3. **A drain is a success**: `run` returns what the program returns, and the process exits with 0.
+4. **Who looks changes nothing**: SIGUSR1 prints the living tree to stderr, and a control socket shows it, as
+   long as the program lives, so also while it drains. What draws the tree is put into `looking` by the
+   facade: this file does not know it.
 """
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
+import attrs
 import trio
 
 from ._core.drain import DrainScope
@@ -32,20 +38,37 @@ if TYPE_CHECKING:
 Result = TypeVar("Result")
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name))
+#: Its default is to end the process, so nobody who has no use for it sends it.
+LOOK: Final = getattr(signal, "SIGUSR1", None)
+
+
+@attrs.define
+class Looking:
+    """What shows the living tree: prints it, and serves it at a Unix socket."""
+
+    show: Callable[[], object]
+    serve: Callable[..., Awaitable[object]]
+
+
+#: Set by the facade.
+looking: Looking | None = None
 
 
 def run(
     async_fn: Callable[[Unpack[Args]], Awaitable[Result]],
     *args: Unpack[Args],
     grace: float | None = None,
+    control: str | os.PathLike[str] | None = None,
     **options: Any,
 ) -> Result | None:
     """Run `async_fn(*args)` with trio.run; SIGTERM or SIGINT drains its servers, a second signal cancels
-    everything.
+    everything, and SIGUSR1 prints the living tree to stderr (`triosock.observe.tree`).
 
     Args:
       grace: seconds from the first signal until what is left is cut, from 0 on; None for 15, the default of
         `Timeouts.grace`. It also tightens the grace of servers that would have more.
+      control: path of a Unix socket at which ``python -m triosock top`` can look, for the same user only; see
+        `triosock.observe.serve_control`. None for no socket.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
         ``triosock.run(triosock.serve_tcp, handler, 9999, host="::1")`` works.
 
@@ -58,7 +81,7 @@ def run(
     check_async("async_fn", async_fn, "args")
     seconds = Timeouts().grace if grace is None else check_seconds(grace, "grace", zero=True)
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
-    program = _Program(seconds)
+    program = _Program(seconds, control)
     result: Result | None = trio.run(program.main, async_fn, args, options, **ours)
     if program.killed_by is not None:
         raise SystemExit(128 + program.killed_by)
@@ -73,13 +96,26 @@ _OF_TRIO_RUN: Final = (
 )
 
 
+@attrs.define
+class _Unshown:
+    """The fields that `sys.unraisablehook` reads."""
+
+    exc_type: type[BaseException]
+    exc_value: BaseException | None
+    exc_traceback: TracebackType | None
+    err_msg: str | None
+    object: Any
+
+
 class _Program:
     """One `run()`: the user's function, and the task that waits for signals."""
 
-    def __init__(self, grace: float) -> None:
+    def __init__(self, grace: float, control: str | os.PathLike[str] | None) -> None:
         self._grace = grace
+        self._control = control
         self._everything = trio.CancelScope()
         self._scope = DrainScope()
+        self._refused: BaseException | None = None
         self.killed_by: int | None = None
 
     async def main(
@@ -92,6 +128,8 @@ class _Program:
         ready = trio.Event()
         trio.lowlevel.spawn_system_task(self._listen, listening, ready)
         await ready.wait()
+        if self._refused is not None:
+            raise self._refused
         try:
             with self._everything, self._scope:
                 result = await async_fn(*args, **options)
@@ -102,11 +140,19 @@ class _Program:
         return result
 
     async def _listen(self, listening: trio.CancelScope, ready: trio.Event) -> None:
-        with trio.open_signal_receiver(*SIGNALS) as arriving, listening:
-            ready.set()
+        signals = SIGNALS
+        # Whoever has a use for it already keeps it.
+        if LOOK is not None and signal.getsignal(LOOK) is signal.SIG_DFL:
+            signals = (*SIGNALS, LOOK)
+        with trio.open_signal_receiver(*signals) as arriving, listening:
             async with trio.open_nursery() as nursery:
+                if self._control is not None:
+                    await self._open_control(nursery, ready)
+                ready.set()
                 async for number in arriving:
-                    if self._scope.draining:
+                    if number == LOOK:
+                        self._show()
+                    elif self._scope.draining:
                         self.killed_by = number
                         self._everything.cancel(
                             reason=f"triosock: second signal, {signal.Signals(number).name}"
@@ -114,6 +160,29 @@ class _Program:
                     else:
                         self._scope.drain(grace=self._grace)
                         nursery.start_soon(self._end_at_deadline)
+
+    def _show(self) -> None:
+        assert looking is not None
+        try:
+            looking.show()
+        except Exception as error:  # whatever it is (a closed stderr, perhaps): to look must end nothing
+            sys.unraisablehook(_Unshown(type(error), error, error.__traceback__, "SIGUSR1", None))
+
+    async def _open_control(self, nursery: trio.Nursery, ready: trio.Event) -> None:
+        try:
+            await nursery.start(self._serve_control, ready)
+        except Exception as error:  # of all that can be wrong with a path: main() raises it
+            self._refused = error
+
+    async def _serve_control(self, ready: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
+        assert looking is not None
+        try:
+            await looking.serve(self._control, task_status=task_status)
+        except Exception as error:
+            if not ready.is_set():
+                raise
+            # The program goes on without a window.
+            sys.unraisablehook(_Unshown(type(error), error, error.__traceback__, "control socket", None))
 
     async def _end_at_deadline(self) -> None:
         await trio.sleep_until(self._scope.deadline)

@@ -37,6 +37,9 @@ class Server(abc.ABC):
         self._scope = DrainScope(grace=common.timeouts.grace)
         self._scope._on_drain = self._on_drain
         self._scope._owner = self
+        # For whoever draws what lives: nobody can ask later for the deadlines of the scopes around a task.
+        self._since = trio.current_time()
+        self._around = trio.current_effective_deadline()
         self._farewell: Farewell | None = None
         self._closed = trio.Event()
         self._report = DrainReport(drained=False)

@@ -18,10 +18,10 @@ from importlib.metadata import version
 from typing import Final
 
 from .. import __version__
-from . import serve
+from . import serve, top
 from .arguments import MachineRefused, Mistake
 
-COMMANDS: Final = (serve,)
+COMMANDS: Final = (serve, top)
 
 __all__ = ["main"]
 

@@ -4,11 +4,16 @@ log         events on the standard library's logging; every server has it
 stats       events, counted
 metrics     events, counted for Prometheus (the extra `metrics`; not imported here)
 timeline/   a run as a picture: HTML, SVG, Chrome trace
-tree        what lives now, as values and as text
+treeview    what lives now, as text; as values it is `snapshot()`
 control     the same, through a Unix socket: `python -m triosock top`
 """
 
+from .._core.snapshot import Node as Node
+from .._core.snapshot import snapshot as snapshot
+from .control import serve_control as serve_control
 from .log import LogObserver as LogObserver
 from .timeline import Timeline as Timeline
+from .treeview import format_tree as format_tree
+from .treeview import tree as tree
 
-__all__ = ["LogObserver", "Timeline"]
+__all__ = ["LogObserver", "Node", "Timeline", "format_tree", "serve_control", "snapshot", "tree"]

@@ -137,12 +137,15 @@ def lay_out(run: Run) -> Picture:
     """Return the picture of a run."""
     letters = _letters()
     bands = tuple(_band(lane, run.end, letters) for lane in run.lanes)
-    connections = sum(len(band.boxes) for band in bands)
-    requests = sum(bar.requests for lane in run.lanes for bar in lane.bars.values())
-    summary = (
-        f"{count(len(bands), 'server')}, {count(connections, 'connection')}, {count(requests, 'request')} "
-        f"in {duration(run.end)}"
-    )
+    bars = [bar for lane in run.lanes for bar in lane.bars.values()]
+    datagrams = sum(bar.what == "datagram" for bar in bars)
+    said = [count(len(bands), "server")]
+    if len(bars) > datagrams or not bars:
+        said.append(count(len(bars) - datagrams, "connection"))
+        said.append(count(sum(bar.requests for bar in bars) - datagrams, "request"))
+    if datagrams:
+        said.append(count(datagrams, "datagram"))
+    summary = f"{', '.join(said)} in {duration(run.end)}"
     return Picture(run.end, bands, run.notes, summary)
 
 
@@ -196,7 +199,7 @@ def _flags(lane: Lane, end: float, letters: list[str]) -> tuple[Flag, ...]:
     lines: list[tuple[float, FlagKind, str, str]]
     lines = [(line.time, line.kind, line.kind, line.text) for line in lane.lines]
     for cause, (first, number) in lane.cuts.items():
-        who = count(number, "connection")
+        who = count(number, "connection" if lane.connected else "handler")
         if cause is Cause.PARENT:
             lines.append((first, "cancel", "cancelled", f"cancelled from around the server (parent): {who}"))
         else:
@@ -257,8 +260,9 @@ def _segment(bar: Bar, segment: Segment, begin: float, stop: float, number: int)
         return Piece("many", begin, stop, end_kind, text)
     # The last ones are kept, so they are counted from the end.
     which = bar.requests - (len(bar.segments) - number) + 1
+    name = "at work" if bar.what == "datagram" else f"request {which}"
     how = {"open": "still in progress", "finished": "done"}.get(end_kind, str(segment.cause))
-    return Piece("working", begin, stop, end_kind, f"request {which}: {how}, {took}")
+    return Piece("working", begin, stop, end_kind, f"{name}: {how}, {took}")
 
 
 def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
@@ -300,6 +304,9 @@ _CUT_BY: Final[dict[Cause | None, str]] = {
 }
 
 
+_NONE: Final = "no request marked"
+
+
 def _describe(bar: Bar, pieces: tuple[Piece, ...], until: float) -> str:
     spans: dict[str, float] = {}
     for piece in pieces:
@@ -307,14 +314,17 @@ def _describe(bar: Bar, pieces: tuple[Piece, ...], until: float) -> str:
     names = {"handler": "in its handler", "many": "in requests drawn as one"}
     did = ", ".join(f"{names.get(kind, kind)} {duration(took)}" for kind, took in spans.items())
     lines = [
-        f"connection {bar.number} of {bar.peer}",
+        f"{bar.what} {bar.number} of {bar.peer}",
         f"from {at(bar.start)} to {at(until)}: {duration(until - bar.start)}",
-        f"{count(bar.requests, 'request')}; {did}" if bar.requests else f"no request marked; {did}",
+        did
+        if bar.what == "datagram"
+        else f"{count(bar.requests, 'request') if bar.requests else _NONE}; {did}",
     ]
     if bar.cause is None:
         lines.append("still open")
     else:
-        lines.append(f"{bar.received:,} bytes received, {bar.sent:,} sent")
+        if bar.what == "connection":
+            lines.append(f"{bar.received:,} bytes received, {bar.sent:,} sent")
         lines.append(_ENDINGS[bar.cause])
     if bar.error is not None:
         lines.append(bar.error)

@@ -50,7 +50,7 @@ class Bar:
     number: int
     peer: str
     start: float
-    opens_with_handshake: bool = False
+    what: Literal["connection", "datagram"] = "connection"
     end: float | None = None
     cause: Cause | None = None
     error: str | None = None
@@ -90,6 +90,7 @@ class Lane:
     timeouts: Timeouts | None = None
     end: float | None = None
     listening: int = 0
+    connected: bool = False
     doors: list[tuple[float, float | None]] = attrs.field(factory=list)
     bars: dict[int, Bar] = attrs.field(factory=dict)
     lines: list[Line] = attrs.field(factory=list)

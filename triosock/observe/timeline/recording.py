@@ -28,6 +28,7 @@ from ..._core.events import (
     AcceptFailed,
     Cause,
     ConnectionClosed,
+    ConnectionEvent,
     ConnectionOpened,
     DatagramDropped,
     DatagramsLost,
@@ -203,12 +204,17 @@ class Recording:
     # Connections
 
     def _connection_opened(self, lane: Lane, event: ConnectionOpened, when: float) -> None:
+        lane.connected = True
+        self._open_bar(lane, event, when)
+
+    def _open_bar(self, lane: Lane, event: ConnectionEvent, when: float) -> Bar | None:
         while self._open + len(self._good) + len(self._bad) >= self._most_bars:
             if not self._let_go():
                 self._unseen_bars += 1
-                return
+                return None
         self._open += 1
-        lane.bars[event.connection] = Bar(event.connection, printable(event.peer), when)
+        bar = lane.bars[event.connection] = Bar(event.connection, printable(event.peer), when)
+        return bar
 
     def _handshake_finished(self, lane: Lane, event: HandshakeFinished, when: float) -> None:
         bar = lane.bars.get(event.connection)
@@ -224,6 +230,12 @@ class Recording:
 
     def _request_started(self, lane: Lane, event: RequestStarted, when: float) -> None:
         bar = lane.bars.get(event.connection)
+        if bar is None and not lane.connected:
+            # A datagram is one request and no connection. In a lane that was begun later than its server, it
+            # may also be of a connection that was there before.
+            bar = self._open_bar(lane, event, when)
+            if bar is not None and lane.addresses:
+                bar.what = "datagram"
         if bar is not None:
             self._end_segment(bar, when, None)
             bar.requests += 1
@@ -233,6 +245,9 @@ class Recording:
         bar = lane.bars.get(event.connection)
         if bar is not None:
             self._end_segment(bar, when, event.cause)
+            if bar.what == "datagram":
+                self._count_cut(lane, when, event.cause)
+                self._end_bar(lane, bar, when, event.cause)
 
     def _handler_failed(self, lane: Lane, event: HandlerFailed, when: float) -> None:
         bar = lane.bars.get(event.connection)
@@ -240,18 +255,24 @@ class Recording:
             bar.error = error_text(event.error)
 
     def _connection_closed(self, lane: Lane, event: ConnectionClosed, when: float) -> None:
-        if event.cause in (Cause.DRAIN, Cause.PARENT):
-            first, number = lane.cuts.get(event.cause, (when, 0))
-            lane.cuts[event.cause] = (first, number + 1)
+        self._count_cut(lane, when, event.cause)
         bar = lane.bars.get(event.connection)
         if bar is None:
             return
         self._end_segment(bar, when, event.cause)
-        bar.end, bar.cause = when, event.cause
         bar.error = bar.error or error_text(event.error)
         bar.received, bar.sent = event.received, event.sent
+        self._end_bar(lane, bar, when, event.cause)
+
+    def _count_cut(self, lane: Lane, when: float, cause: Cause) -> None:
+        if cause in (Cause.DRAIN, Cause.PARENT):
+            first, number = lane.cuts.get(cause, (when, 0))
+            lane.cuts[cause] = (first, number + 1)
+
+    def _end_bar(self, lane: Lane, bar: Bar, when: float, cause: Cause) -> None:
+        bar.end, bar.cause = when, cause
         self._open -= 1
-        (self._bad if event.cause in BAD else self._good).append((lane, bar))
+        (self._bad if cause in BAD else self._good).append((lane, bar))
 
     def _end_segment(self, bar: Bar, when: float, cause: Cause | None) -> None:
         if bar.segments and bar.segments[-1].end is None:

@@ -11,9 +11,9 @@ The rules:
 from __future__ import annotations
 
 import math
+from html import escape
 from pathlib import Path
 from typing import Final
-from xml.sax.saxutils import escape
 
 from .layout import Band, Box, Flag, Picture, Piece
 

@@ -45,7 +45,7 @@ def _process(pid: int, band: Band) -> list[dict[str, Any]]:
 def _connection(pid: int, box: Box) -> list[dict[str, Any]]:
     tid = box.row + 1
     args = {"peer": box.peer, "end": box.end_kind, "text": box.text}
-    name = f"connection {box.number} of {box.peer}"
+    name = box.text.partition("\n")[0]
     events = [_span(pid, tid, name, "connection", box.start, box.end, args, _COLOURS.get(box.end_kind))]
     for piece in box.pieces:
         colour = _COLOURS.get(piece.end_kind)

@@ -1,0 +1,166 @@
+"""`python -m triosock top SOCKET`: what lives in a running program, looked at again and again.
+
+The program must have been started with ``triosock.run(…, control="SOCKET")``, or have a `serve_control` of
+its own, by the same user. With `rich` (the extra ``cli``) the view is redrawn in place and in colours;
+without it, or when the output is no terminal, each look is printed below the last.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import trio
+
+from .. import Connection
+from .._core.snapshot import Node
+from ..observe.control import LIMITS, parse_tree
+from ..observe.text import count
+from ..observe.treeview import format_tree, tree_lines
+from .arguments import MachineRefused
+
+#: A tree of the longest snapshot that is asked for fits in here.
+MAX_ANSWER: Final = 64 * 2**20
+_STYLES: Final = {
+    "idle": "dim",
+    "working": "bold blue",
+    "reading": "cyan",
+    "sending": "magenta",
+    "handshake": "green",
+    "closing": "dim",
+    "queued": "yellow",
+    "draining": "bold yellow",
+    "suspended": "yellow",
+    "closed": "dim",
+}
+Show = Callable[[Node], None]
+
+
+def add_parser(commands: Any) -> None:
+    """Add `top` and its arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "top",
+        help="look at what lives in a running program",
+        description="Show the living tree of a program that was started with "
+        "triosock.run(…, control=SOCKET): servers, connections, requests, and which deadline each is under.",
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument("socket", help="the path of its control socket")
+    parser.add_argument(
+        "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (default 1)"
+    )
+    parser.add_argument("--once", action="store_true", help="look once, print the tree, and exit")
+    parser.add_argument("--plain", action="store_true", help="no colours, nothing redrawn")
+    parser.add_argument(
+        "--limit", type=_limit, default=50, metavar="N", help="connections of each server (default 50)"
+    )
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Look until Ctrl-C, or until the program has ended; return the exit code."""
+    try:
+        with _view(arguments) as show:
+            trio.run(_look, arguments, show)
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
+def _seconds(word: str) -> float:
+    seconds = float(word)
+    if not 0.05 <= seconds < math.inf:
+        raise argparse.ArgumentTypeError("must be 0.05 s or more")
+    return seconds
+
+
+def _limit(word: str) -> int:
+    limit = int(word)
+    if not 0 <= limit <= 10_000:
+        raise argparse.ArgumentTypeError("must be from 0 to 10000")
+    return limit
+
+
+async def _look(arguments: argparse.Namespace, show: Show) -> None:
+    try:
+        stream = await trio.open_unix_socket(arguments.socket)
+    except OSError as error:
+        raise MachineRefused(f"cannot connect to {arguments.socket}: {error.strerror or error}") from None
+    async with Connection(stream) as conn:
+        request = json.dumps({"want": "tree", "limit": arguments.limit}).encode() + b"\n"
+        answers = conn.lines(max_bytes=MAX_ANSWER)
+        seen = False
+        while True:
+            node = await _ask(conn, request, answers)
+            if node is None and not seen:
+                raise MachineRefused(
+                    f"{arguments.socket} does not answer: it shows itself to its own user only, and to "
+                    f"{LIMITS.max_connections:.0f} at a time"
+                )
+            if node is None:
+                print("the program has ended", file=sys.stderr)
+                return
+            show(node)
+            seen = True
+            if arguments.once:
+                return
+            await trio.sleep(arguments.interval)
+
+
+async def _ask(conn: Connection, request: bytes, answers: Any) -> Node | None:
+    """Return one snapshot; None if the program has gone."""
+    try:
+        await conn.send_all(request)
+        async for answer in answers:
+            return parse_tree(answer)
+    except trio.BrokenResourceError:
+        pass
+    return None
+
+
+# Showing
+
+
+@contextmanager
+def _view(arguments: argparse.Namespace) -> Iterator[Show]:
+    rich = not arguments.plain and not arguments.once and sys.stdout.isatty()
+    if rich:
+        try:
+            from rich.live import Live
+        except ImportError:
+            rich = False
+    if not rich:
+        yield lambda node: print(_title(node), format_tree(node), sep="\n", end="\n\n", flush=True)
+        return
+    with Live(screen=True, auto_refresh=False) as live:
+        yield lambda node: live.update(_drawn(node, live.console.height), refresh=True)
+
+
+def _title(node: Node) -> str:
+    servers = [one for one in node.walk() if one.kind == "server"]
+    active = sum(number for one in servers for what, number in one.counts if what == "active")
+    return f"{datetime.now():%H:%M:%S}  {count(len(servers), 'server')}, {active:,} active"
+
+
+def _drawn(node: Node, height: int) -> Any:
+    """The tree for a terminal of `height` lines: what does not fit is counted."""
+    from rich.text import Text
+
+    lines = [(start, one, text) for start, one, text in tree_lines(node)]
+    room = max(height - 2, 1)
+    drawn = Text(no_wrap=True, overflow="ellipsis")
+    drawn.append(f"triosock top  {_title(node)}  Ctrl-C ends\n", "bold reverse")
+    for start, one, text in lines[: room if len(lines) <= room else room - 1]:
+        drawn.append(start, "dim")
+        style = "" if one is None else _STYLES.get(one.state, "bold" if one.kind == "server" else "")
+        drawn.append(text + "\n", "red" if one is not None and one.due is not None and one.due < 0 else style)
+    if len(lines) > room:
+        drawn.append(
+            f"… and {count(len(lines) - room + 1, 'more line')} (a higher terminal shows them)", "dim"
+        )
+    return drawn

@@ -1,0 +1,89 @@
+"""A window into a running program: its tree, through a Unix socket. For `python -m triosock top`.
+
+The protocol is lines of JSON: a request ``{"want": "tree", "limit": 200}`` is answered by one line, the
+snapshot, or by ``{"error": "…"}``. Who asks is told, and nothing can be changed from there.
+
+The rules:
+
+1. **Off unless asked for**: nothing here runs before `serve_control()`.
+2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and who connects must have
+   the user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
+3. It is a server like any other, with limits and timeouts, and is in the tree itself.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from typing import Any, Final
+
+import attrs
+import trio
+
+from .._core.connection import Connection
+from .._core.drain import DrainReport
+from .._core.limits import Limits, Timeouts
+from .._core.serve import serve_unix
+from .._core.snapshot import LIMIT, Node, snapshot
+from .._core.stream_server import StreamServer
+
+NAME: Final = "triosock control"
+#: A few people look at a time; whoever stops asking or taking is not waited for.
+LIMITS: Final = Limits(max_connections=8, overflow="reject")
+TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
+#: The longest request.
+MAX_REQUEST: Final = 1_000
+
+
+async def serve_control(
+    path: str | os.PathLike[str], *, task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED
+) -> DrainReport:
+    """Show the tree of this trio run to the user whose process this is, at a Unix socket.
+
+    Args: `path`, of the socket file. Its mode is 0600; it is gone when this returns.
+
+    Returns: the DrainReport, when it has been drained. Use it with `nursery.start`, as `serve_unix`.
+
+    Raises: as `serve_unix`. Cancellation: ends at once. Drain: likewise, as it has no grace; to look at a
+    drain, start it outside of the `DrainScope`, as ``triosock.run(…, control=path)`` does.
+    """
+    return await serve_unix(
+        _answer, path, mode=0o600, limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
+    )
+
+
+async def _answer(conn: Connection) -> None:
+    if conn.credentials().uid != os.geteuid():
+        return
+    async for line in conn.lines(max_bytes=MAX_REQUEST):
+        await conn.send_all(json.dumps(_reply(line)).encode() + b"\n")
+
+
+def _reply(line: bytes) -> dict[str, Any]:
+    try:
+        request = json.loads(line)
+    except ValueError:
+        return {"error": "a request is a JSON object in one line"}
+    if not isinstance(request, dict) or request.get("want") != "tree":
+        return {"error": 'the only request is {"want": "tree", "limit": N}'}
+    limit = request.get("limit", LIMIT)
+    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:
+        return {"error": "limit must be an int from 0 to 10000"}
+    return {"tree": attrs.asdict(snapshot(limit=limit))}
+
+
+def parse_tree(line: bytes | str) -> Node:
+    """Return the snapshot that a line of the protocol carries. Raises: ValueError."""
+    try:
+        message = json.loads(line)
+        if "error" in message:
+            raise ValueError(message["error"])
+        return _node(message["tree"])
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError(f"this is no tree: {error!r}") from None
+
+
+def _node(fields: dict[str, Any]) -> Node:
+    children = tuple(map(_node, fields.pop("children")))
+    counts = tuple((str(name), int(number)) for name, number in fields.pop("counts"))
+    return Node(**fields, counts=counts, children=children)
