@@ -1,0 +1,6 @@
+# run
+make .venv/.ready
+.venv/bin/python examples/tutorial/lesson1.py
+# check
+.venv/bin/python -m triosock.testing.check lesson1
+.venv/bin/python -m triosock.testing.check lesson1 mine.py
