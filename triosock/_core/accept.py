@@ -131,6 +131,8 @@ class Door:
         self._gate = gate
         self._emitter = emitter
         self._delay = FIRST_DELAY
+        #: The listener was closed by somebody else.
+        self._ended = False
 
     async def run(self) -> None:
         """Accept until cancelled, or until the listener is closed."""
@@ -164,7 +166,7 @@ class Door:
         """Admit all who are in the queue now, room or no room, without waiting: a drain owes them an
         answer.
         """
-        while True:
+        while not self._ended:
             try:
                 accepted, peer = self._listener.accept_nowait()
             except trio.WouldBlock:
@@ -191,6 +193,9 @@ class Door:
             case Verdict.BACK_OFF:
                 self._tell(error, verdict, self._delay)
                 await self._back_off()
+            case Verdict.END:
+                self._tell(error, verdict)
+                self._ended = True
             case Verdict.CRASH:
                 self._tell(error, verdict)
                 raise error

@@ -3,12 +3,13 @@
 Such a stream cannot be looked into or woken up from outside, so here an idle wait is a cancel scope: dearer
 than on a socket, and with the same behaviour, with one exception that a foreign stream may repair. Whether a
 request had arrived *before* the drain can only be known of a stream that has a method `has_input() -> bool`,
-as those of `triosock.testing` have.
+as those of `triosock.testing` have. And the progress of a send is seen by the piece, not by the byte: the
+timeout for it counts from the last `PIECE` that the stream took.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -18,6 +19,10 @@ from .wire import BytesLike, Interrupted, check_receive_size, check_sendable
 if TYPE_CHECKING:
     from .roster import Entry
 
+#: How much a stream is given to send at once: one record of TLS (RFC 8446, 5.1), into which SSLStream would
+#: cut it anyhow.
+PIECE: Final = 16_384
+
 
 class StreamWire:
     """Carries the bytes of a connection over `stream`; the rules are those of `Wire`."""
@@ -25,6 +30,7 @@ class StreamWire:
     __slots__ = (
         "_idle_scope",
         "_interrupted",
+        "_receiving",
         "_send_broken",
         "_stream",
         "can_half_close",
@@ -36,13 +42,14 @@ class StreamWire:
 
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
-        self.can_half_close = isinstance(stream, trio.abc.HalfCloseableStream)
-        self.entry = entry
-        self.received = 0
-        self.sent = 0
-        self.is_closed = False
+        self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
+        self.entry: Entry = entry
+        self.received: int = 0
+        self.sent: int = 0
+        self.is_closed: bool = False
         self._send_broken: str | None = None
         self._interrupted = False
+        self._receiving = False
         self._idle_scope: trio.CancelScope | None = None
 
     @property
@@ -55,7 +62,14 @@ class StreamWire:
         ends the wait.
         """
         check_receive_size(max_bytes)
-        data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
+        # Before the notes that the overseer reads are touched, which are the first task's.
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        self._receiving = True
+        try:
+            data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
+        finally:
+            self._receiving = False
         self.received += len(data)
         return bytes(data)
 
@@ -103,20 +117,28 @@ class StreamWire:
         if self._send_broken is not None and not self.is_closed:
             raise trio.BrokenResourceError(self._send_broken)
         entry = self.entry
-        entry.send_since = trio.current_time()
+        if entry.send_since != NEVER:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        view = memoryview(data).cast("B")
         try:
-            await self._stream.send_all(data)
+            # Also once for no data at all: the stream may be closed, and it is a checkpoint.
+            for start in range(0, len(view) or 1, PIECE):
+                piece = view[start : start + PIECE]
+                entry.send_since = trio.current_time()
+                await self._stream.send_all(piece)
+                self.sent += len(piece)
         except trio.Cancelled:
             # How much of it went out is known to nobody here.
             self._send_broken = "an earlier send_all was cancelled"
             raise
         finally:
             entry.send_since = NEVER
-        self.sent += len(data)
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the stream may take more."""
         entry = self.entry
+        if entry.send_since != NEVER:
+            raise trio.BusyResourceError("another task is sending on this connection")
         entry.send_since = trio.current_time()
         try:
             await self._stream.wait_send_all_might_not_block()
