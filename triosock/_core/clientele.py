@@ -14,7 +14,7 @@ The invariants, beside those of the intake:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import trio
 
@@ -27,18 +27,16 @@ from .roster import Entry
 from .route import Route, host_of
 from .sessions import Parcel, Session, Sessions
 
-if TYPE_CHECKING:
-    from .datagram_server import DatagramServer
-
 
 @final
 class Clientele:
     """Brings each datagram to the session of its peer."""
 
-    def __init__(self, common: Common, intake: Intake, server: DatagramServer, sessions: Sessions) -> None:
+    def __init__(self, common: Common, intake: Intake, server: Any, sessions: Sessions) -> None:
         self._common = common
         self._intake = intake
         self._roster = common.roster
+        #: Comes later in the reading order: a DatagramServer.
         self._server = server
         self._sessions = sessions
         self._present: dict[Hashable, Session] = {}

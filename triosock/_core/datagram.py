@@ -11,7 +11,7 @@ The invariants, beside those of the intake:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import attrs
 import trio
@@ -25,9 +25,6 @@ from .roster import Entry
 from .route import Route, host_of
 from .wire import BytesLike
 
-if TYPE_CHECKING:
-    from .datagram_server import DatagramServer
-
 
 @final
 class Datagram:
@@ -38,15 +35,13 @@ class Datagram:
 
     __slots__ = ("_entry", "data", "server", "truncated", "wire")
 
-    def __init__(
-        self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: DatagramServer | None
-    ) -> None:
+    def __init__(self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: Any) -> None:
         self.data: bytes = data
         self.truncated: bool = truncated
         self.wire: Route = wire
         self._entry = entry
-        #: The server that received it.
-        self.server: DatagramServer | None = server
+        #: The server that received it (it comes later in the reading order).
+        self.server: Any = server
 
     def __repr__(self) -> str:
         return f"<triosock.Datagram {self.id} of {len(self.data)} bytes from {self.peer}>"
@@ -111,7 +106,7 @@ class DatagramEntry(Entry):
 class Singly:
     """Brings each datagram to a handler in a task of its own."""
 
-    def __init__(self, common: Common, intake: Intake, server: DatagramServer) -> None:
+    def __init__(self, common: Common, intake: Intake, server: Any) -> None:
         self._common = common
         self._intake = intake
         self._roster = common.roster

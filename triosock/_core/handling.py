@@ -42,6 +42,7 @@ class Guest(Protocol):
     @property
     def peer(self) -> Address:
         """The other side."""
+        raise NotImplementedError
 
     @property
     def wire(self) -> Any:

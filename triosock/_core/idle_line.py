@@ -12,14 +12,21 @@ send one datagram each.
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, final
+from typing import Protocol, final
 
 import trio
 
 from .events import Cause
+from .roster import Entry
 
-if TYPE_CHECKING:
-    from .sessions import Session
+
+class Waiter(Protocol):
+    """One that waits: its entry says for what."""
+
+    @property
+    def entry(self) -> Entry:
+        """What it is in the roster."""
+        raise NotImplementedError
 
 
 @final
@@ -28,22 +35,22 @@ class IdleLine:
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._since: dict[Session, float] = {}
+        self._since: dict[Waiter, float] = {}
         self._joined = trio.Event()
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def join(self, session: Session) -> None:
+    def join(self, session: Waiter) -> None:
         """Begin a wait."""
         self._since[session] = trio.current_time()
         self._joined.set()
 
-    def leave(self, session: Session) -> None:
+    def leave(self, session: Waiter) -> None:
         """End it; nothing happens if it does not wait."""
         self._since.pop(session, None)
 
-    def longest(self) -> Session | None:
+    def longest(self) -> Waiter | None:
         """Return who has been idle for longest and could be asked to go; None if nobody is idle."""
         for session in self._since:
             if session.entry.is_idle:

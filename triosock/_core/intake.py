@@ -39,6 +39,7 @@ class Sender(Protocol):
     @property
     def peer(self) -> Address:
         """The address."""
+        raise NotImplementedError
 
 
 class Parcel(Sender, Protocol):

@@ -17,7 +17,7 @@ import os
 import ssl
 from collections.abc import Iterable
 from types import FunctionType, MethodType
-from typing import Any
+from typing import Any, TypeVar
 
 import trio
 
@@ -31,6 +31,8 @@ from .serving import Handler, OnError, Service
 from .stream_server import StreamServer
 from .tls import check_context
 from .unix import open_unix_listener
+
+T = TypeVar("T")
 
 
 async def serve_tcp(
@@ -203,7 +205,7 @@ def _limiter(most: float) -> Any:
     return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
 
 
-def check_value(argument: str, value: Any, kind: type[Any]) -> Any:
+def check_value(argument: str, value: object, kind: type[T]) -> T:
     """Return `value` if it is a `kind`, and a default one for None; TypeError, naming the argument,
     otherwise.
     """

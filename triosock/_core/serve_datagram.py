@@ -68,10 +68,8 @@ async def serve_udp(
         `send` a reply that the kernel has no room for, `grace` the drain; `idle` is `Sessions.idle` here, and
         the others have no meaning.
       on_error: what a handler's `Exception` does besides ending it: "log" tells the observers, an async
-        function of the exception and the datagram (or session) is told too, and "raise" lets it end the
-        server.
-      observers: who is told what happens, besides the log.
-      name: what events and logs call the server; None for its first address.
+        function of it and the datagram (or session) is told too, and "raise" lets it end the server.
+      observers, name: as for `serve_tcp`.
 
     Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `DatagramServer` as soon
     as it receives.

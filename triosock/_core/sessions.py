@@ -32,8 +32,6 @@ from .wire import BytesLike
 if TYPE_CHECKING:
     from typing_extensions import Self
 
-    from .datagram_server import DatagramServer
-
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_seconds(value, attribute.name)
@@ -139,7 +137,7 @@ class Session:
         entry: Entry,
         key: Hashable,
         host: Hashable,
-        server: DatagramServer,
+        server: Any,
         intake: Intake,
         idle_line: IdleLine,
     ) -> None:
@@ -147,8 +145,8 @@ class Session:
         self.entry: Entry = entry
         self.key: Hashable = key
         self.host: Hashable = host
-        #: The server that serves it.
-        self.server: DatagramServer = server
+        #: The server that serves it (it comes later in the reading order).
+        self.server: Any = server
         self._intake = intake
         self._idle_line = idle_line
         self._emitter: Emitter = server.observers

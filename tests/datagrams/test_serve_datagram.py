@@ -1,0 +1,131 @@
+"""Opening and serving: arguments, several sockets, handler classes."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock import Sessions
+from triosock.testing import DatagramNetwork, check_nothing_left
+
+if sys.version_info < (3, 11):
+    pass
+
+settle = trio.testing.wait_all_tasks_blocked
+
+
+async def shout(datagram):
+    await datagram.reply(datagram.data.upper())
+
+
+async def exchange(client, data):
+    await client.send(data)
+    with trio.fail_after(10):
+        return await client.recv(70_000)
+
+
+@contextlib.asynccontextmanager
+async def serving(serve, *args, **options):
+    async with trio.open_nursery() as nursery:
+
+        async def run(task_status):
+            await serve(*args, task_status=task_status, **options)
+
+        server = await nursery.start(run)
+        yield server
+        nursery.cancel_scope.cancel()
+    server._intake.check()
+    check_nothing_left(server)
+
+
+async def test_several_sockets_are_one_server():
+    network = DatagramNetwork()
+    one, two, client = network.open("one"), network.open("two"), network.open("client")
+    async with serving(triosock.serve_datagram_sockets, shout, [one, two], name="both") as server:
+        assert (server.name, len(server.addresses)) == ("both", 2)
+        for address in server.addresses:
+            await client.send(b"x", address)
+            assert await client.receive() == (b"X", address)
+        one.close()
+        await client.send(b"x", two.address)
+        assert await client.receive() == (b"X", two.address)
+        assert not server.draining
+
+
+async def test_a_handler_class_has_three_steps():
+    steps = []
+
+    class Shout(triosock.DatagramHandler):
+        async def setup(self):
+            steps.append("setup")
+            await super().setup()
+
+        async def handle(self):
+            await super().handle()
+            await self.datagram.reply(self.data.upper() + str(self.peer).encode())
+
+        async def finish(self):
+            steps.append("finish")
+            await super().finish()
+
+    network = DatagramNetwork()
+    sock, client = network.open("server"), network.open("client")
+    async with serving(triosock.serve_datagram_sockets, Shout.serve, [sock]) as server:
+        await client.send(b"x", server.addresses[0])
+        assert (await client.receive())[0] == b"Xmemory://client"
+        await settle()
+        assert steps == ["setup", "finish"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "error", "text"),
+    [
+        ((5, 0), {}, TypeError, "handler must be an async function of one datagram, not 5"),
+        (
+            (5, 0),
+            {"sessions": Sessions()},
+            TypeError,
+            "handler must be an async function of one session, not 5",
+        ),
+        ((shout, 0), {"sessions": 5}, TypeError, r"sessions must be a triosock.Sessions\(…\) or None, not 5"),
+        ((shout, 0), {"limits": 5}, TypeError, r"limits must be a triosock.Limits\(…\), not 5"),
+        ((shout, 0), {"timeouts": 5}, TypeError, r"timeouts must be a triosock.Timeouts\(…\), not 5"),
+        (
+            (shout, 0),
+            {"on_error": "ignore"},
+            ValueError,
+            "on_error must be 'log', 'raise' or an async function",
+        ),
+        ((shout, 0), {"name": 5}, TypeError, "name must be a str or None, not 5"),
+        ((shout, 0), {"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
+        ((shout, -1), {}, ValueError, "port must be from 0 to 65535"),
+    ],
+)
+async def test_wrong_arguments(arguments, options, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_udp(*arguments, **options)
+
+
+@pytest.mark.parametrize(
+    ("sockets", "error", "text"),
+    [
+        ("ab", TypeError, "sockets must be several"),
+        (5, TypeError, "sockets must be several"),
+        ([], ValueError, "at least one"),
+    ],
+)
+async def test_wrong_sockets(sockets, error, text):
+    with pytest.raises(error, match=text):
+        await triosock.serve_datagram_sockets(shout, sockets)
+
+
+async def test_a_mistake_in_the_second_socket_leaves_the_first_one_closed():
+    sock = DatagramNetwork().open("one")
+    with pytest.raises(TypeError, match="sockets must be triosock or trio datagram sockets"):
+        await triosock.serve_datagram_sockets(shout, [sock, 5])
+    assert sock.is_closed
