@@ -26,7 +26,7 @@ from functools import partial
 import trio
 
 import triosock
-from triosock._core import events
+from triosock import events
 
 IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE = 8, 6, 4, 3, 2
 WORK = 0.5  # seconds that a job takes

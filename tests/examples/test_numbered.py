@@ -138,7 +138,9 @@ def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_
         assert stuck.rest() == b""
         assert program.wait() == 0
         assert "0 finished, 0 failed, 1 cancelled, 0 refused" in program.output
-        assert re.search(r"tcp://\S+: reading after \S+ s, at ", program.output)
+        assert re.search(
+            r"tcp://\S+: reading after \S+ s, at \S+05_deploy\.py:\d+ in take_uploads", program.output
+        )
         assert "somebody had to be cut off" in program.output
 
 
