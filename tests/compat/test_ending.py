@@ -51,7 +51,9 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
 
 
 @pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
-def test_a_busy_request_finishes_and_is_not_asked_for_another(start: Any, gate: Any, kind: str, read_all: Any) -> None:
+def test_a_busy_request_finishes_and_is_not_asked_for_another(
+    start: Any, gate: Any, kind: str, read_all: Any
+) -> None:
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
             for line in self.rfile:

@@ -77,6 +77,7 @@ class Ending:
         self._scope = scope
         self._besides = besides
         self._children: dict[int, Child] = {}
+        self._watched: set[int] = set()
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
         self.farewell: Farewell | None = None
@@ -109,7 +110,11 @@ class Ending:
 
     def _is_empty(self) -> bool:
         book = self._book
-        if wait.servings_of(self._server) or self._children:
+        if wait.servings_of(self._server):
+            return False
+        # The loop may have forked more until its end.
+        self._watch_children()
+        if self._children:
             return False
         with book.lock:
             own = book.live.get(self._besides) if self._besides is not None else None
@@ -148,6 +153,13 @@ class Ending:
         book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
 
+    def cut_all(self, cause: Cause) -> None:
+        """Cut everybody, now."""
+        for entry in self.entries():
+            entry.cut(cause)
+        for pid in tuple(getattr(self._server, "active_children", None) or ()):
+            Child(accepted=trio.current_time(), pid=pid).cut(cause)
+
     async def wait_all_left(self) -> None:
         """Return when nobody is left at all, however long that takes. A checkpoint."""
         self._book.on_leave = self.poke
@@ -179,10 +191,10 @@ class Ending:
     # Child processes
 
     def _watch_children(self) -> None:
-        assert self._nursery is not None
-        if sys.platform == "win32":
+        if sys.platform == "win32" or self._nursery is None:
             return
-        pids: set[int] = set(getattr(self._server, "active_children", None) or ())
+        pids: set[int] = set(getattr(self._server, "active_children", None) or ()) - self._watched
+        self._watched |= pids
         for end, pid in open_child_ends(pids).items():
             self._children[pid] = Child(accepted=trio.current_time(), pid=pid)
             self._nursery.start_soon(self._wait_child, end, pid)

@@ -31,11 +31,13 @@ from typing import TYPE_CHECKING, Any
 from triosock import TriosockError
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
-# then, behind the first 104 bytes, bytes_acked, bytes_received; data_segs_in, data_segs_out.
+# then data_segs_in and data_segs_out; state, bytes_received, bytes_sent and bytes_retrans (the last two since 4.19).
 _LAST_DATA = struct.Struct("=44xI4xI")
-_BYTES = struct.Struct("=120xQQ")
 _SEGMENTS = struct.Struct("=152xII")
-_INFO_SIZE = 160
+_BYTES = struct.Struct("=B127xQ64xQQ")
+_INFO_SIZE = 216
+#: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
+_ENDED_BY_PEER = (8, 9)
 
 # What `RequestCut` will say in a thread.
 _reasons: dict[int, str] = {}
@@ -104,9 +106,8 @@ def count_bytes(request: Any) -> tuple[int, int]:
     info = _tcp_info(request) if isinstance(request, socket.socket) else None
     if info is None:
         return (0, 0)
-    acknowledged, received = _BYTES.unpack_from(info)
-    # The handshake's SYN counts as one that was acknowledged.
-    return (received, max(0, acknowledged - 1))
+    state, received, sent, again = _BYTES.unpack_from(info)
+    return (received - (state in _ENDED_BY_PEER), sent - again)
 
 
 def _tcp_info(request: socket.socket) -> bytes | None:

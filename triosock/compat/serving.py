@@ -204,8 +204,7 @@ class CompatServer:
         vars(self._server)["_BaseServer__shutdown_request"] = True
         for serving in wait.servings_of(self._server):
             serving.wake()
-        for entry in Ending(self._server, self._book, self._scope).entries():
-            entry.cut(Cause.PARENT)
+        Ending(self._server, self._book, self._scope).cut_all(Cause.PARENT)
 
     async def _close(self) -> None:
         """Wait for everybody who is left, then close the server: after that nothing of it is there."""

@@ -1,0 +1,241 @@
+"""Policy, statistics() and run()."""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import Any
+
+import pytest
+import trio
+
+import triosock
+from triosock import Cause, compat
+from triosock._core.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    HandlerFailed,
+)
+
+
+def test_a_request_beyond_its_time_is_cut_with_the_cause(
+    start: Any, raw: Any, read_all: Any, capsys: Any
+) -> None:
+    running = start("ThreadingTCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
+    client = running.dial(b"one")
+    assert client.recv(10) == b"ONE"
+    assert read_all(client) == b""
+    running.server.shutdown()
+    running.server.server_close()
+    assert compat.statistics(running.server).ended == {Cause.REQUEST: 1}
+    assert "its time is over (request, Policy.request_timeout)" in capsys.readouterr().err
+
+
+def test_without_threads_too(start: Any, raw: Any, read_all: Any, capsys: Any) -> None:
+    running = start("TCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
+    assert read_all(running.dial(b"one")) == b"ONE"
+    # And the server goes on.
+    assert read_all(running.dial(b"two")) == b"TWO"
+
+
+def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all: Any, capsys: Any) -> None:
+    class Server(compat.TCPServer):
+        trio_policy = compat.Policy(request_timeout=0.1)
+
+    before = threading.active_count()
+    with Server(("127.0.0.1", 0), raw) as server:
+        import socket
+
+        client = socket.create_connection(server.server_address, 20)
+        client.sendall(b"one")
+        server.handle_request()
+        assert read_all(client) == b"ONE"
+    assert threading.active_count() == before
+
+
+def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any, read_all: Any) -> None:
+    served = []
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            line = self.rfile.readline()
+            served.append(line)
+            if line == b"one\n":
+                gate.pass_through()
+            self.wfile.write(line)
+
+    running = start("ThreadingTCPServer", Handler, trio_policy=compat.Policy(max_requests=1))
+    first = running.dial(b"one\n")
+    assert gate.entered.wait(20)
+    second = running.dial(b"two\n")
+    assert compat.statistics(running.server).active == 1
+    assert served == [b"one\n"]
+    gate.opened.set()
+    assert read_all(first) == b"one\n"
+    assert read_all(second) == b"two\n"
+    assert compat.statistics(running.server).peak == 1
+
+
+def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
+    running = start("ThreadingUnixStreamServer", raw, trio_policy=compat.Policy(grace=0))
+    with running.dial(b"one") as client:
+        assert client.recv(10) == b"ONE"
+        assert compat.drain(running.server).cancelled == 1
+
+
+def test_observers_are_told_in_the_trio_thread(
+    start: Any, lines: Any, recorder: Any, read_all: Any, capsys: Any
+) -> None:
+    class Handler(lines):  # type: ignore[misc]
+        def finish(self) -> None:
+            super().finish()
+            if self.client_address[1] == failing:
+                raise ValueError("on purpose")
+
+    failing = -1
+    running = start("ThreadingTCPServer", Handler, trio_policy=compat.Policy(observers=[recorder]))
+    client = running.dial(b"one\n")
+    failing = client.getsockname()[1]
+    assert client.recv(10) == b"ONE\n"
+    client.shutdown(1)
+    assert read_all(client) == b""
+    compat.drain(running.server)
+    running.join()
+    opened, closed = recorder.of(ConnectionOpened, ConnectionClosed)
+    assert isinstance(opened.peer, triosock.TcpAddress)
+    assert str(opened.local) == f"tcp://127.0.0.1:{running.server.server_address[1]}"
+    assert (closed.received, closed.sent, closed.cause) == (4, 4, Cause.FAILED)
+    assert closed.connection == opened.connection == 1
+    assert 0 <= closed.duration < 20
+    assert isinstance(recorder.of(HandlerFailed)[0].error, ValueError)
+    assert [type(event) for event in recorder.of(DrainStarted, DrainFinished)] == [
+        DrainStarted,
+        DrainFinished,
+    ]
+
+
+def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read_all: Any) -> None:
+    failures = [ConnectionAbortedError("gone"), OSError(24, "too many")]
+
+    def get_request(self: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return compat.TCPServer.get_request(self)
+
+    policy = compat.Policy(observers=[recorder])
+    running = start("ThreadingTCPServer", lines, trio_policy=policy, get_request=get_request)
+    client = running.dial(b"one\n")
+    assert client.recv(10) == b"ONE\n"
+    client.close()
+    running.server.shutdown()
+    running.join()
+    from triosock._core.events import AcceptFailed
+
+    assert [event.action for event in recorder.of(AcceptFailed)] == ["back off", "go on"]
+    assert compat.statistics(running.server).accept_errors == 2
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"request_timeout": 0}, ValueError),
+        ({"request_timeout": "1"}, TypeError),
+        ({"max_requests": 0}, ValueError),
+        ({"max_requests": 1.5}, TypeError),
+        ({"grace": -1}, ValueError),
+    ],
+)
+def test_wrong_policies_are_told_which_option_is_wrong(options: Any, error: Any) -> None:
+    with pytest.raises(error, match=next(iter(options))):
+        compat.Policy(**options)
+
+
+def test_a_policy_without_options_changes_nothing() -> None:
+    policy = compat.Policy()
+    assert (policy.request_timeout, policy.max_requests, policy.grace) == (math.inf, math.inf, 15.0)
+    assert not policy.needs_oversight
+
+
+# statistics()
+
+
+def test_statistics_of_a_plain_server(start: Any, lines: Any, read_all: Any) -> None:
+    running = start("ThreadingTCPServer", lines)
+    client = running.dial(b"one\n")
+    assert client.recv(10) == b"ONE\n"
+    now = compat.statistics(running.server)
+    assert isinstance(now, triosock.ServerStatistics)
+    assert (now.active, now.idle, now.accepted, now.peak, now.draining) == (1, 1, 1, 1, False)
+    client.shutdown(1)
+    assert read_all(client) == b""
+    compat.drain(running.server)
+    assert compat.statistics(running.server).ended == {Cause.FINISHED: 1}
+
+
+# run()
+
+
+async def double(number: int) -> int:
+    await trio.sleep(0)
+    return 2 * number
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_async_code_from_a_sync_handler(start: Any, kind: str, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            self.wfile.write(b"%d" % compat.run(double, 21))
+
+    assert read_all(start(kind, Handler).dial()) == b"42"
+
+
+def test_its_exceptions_come_back_and_the_host_survives_them(start: Any, read_all: Any) -> None:
+    async def fail(error: BaseException) -> None:
+        raise error
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+                with pytest.raises(type(error)):
+                    compat.run(fail, error)
+            self.wfile.write(b"%d" % compat.run(double, 1))
+
+    running = start("ThreadingTCPServer", Handler)
+    assert read_all(running.dial()) == b"2"
+    assert read_all(running.dial()) == b"2"
+
+
+def test_it_is_cancelled_with_its_request(start: Any, read_all: Any) -> None:
+    ended: list[Any] = []
+
+    async def wait() -> None:
+        try:
+            await trio.sleep_forever()
+        finally:
+            ended.append("cancelled")
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            try:
+                compat.run(wait)
+            except compat.RequestCut as error:
+                ended.append(str(error))
+
+    running = start("ThreadingTCPServer", Handler, trio_policy=compat.Policy(request_timeout=0.1))
+    assert read_all(running.dial()) == b""
+    assert ended[0] == "cancelled"
+    assert "request_timeout" in ended[1]
+
+
+def test_outside_of_a_request_it_runs_without_a_deadline() -> None:
+    before = threading.active_count()
+    assert compat.run(double, 4) == 8
+    assert threading.active_count() == before
+
+
+async def test_not_in_a_trio_thread() -> None:
+    with pytest.raises(RuntimeError, match="call it from a thread"):
+        compat.run(double, 4)

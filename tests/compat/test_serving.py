@@ -1,0 +1,165 @@
+"""serve(): compat servers in a trio program."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+import trio
+
+import triosock
+from triosock import Cause, compat
+from triosock._core.events import ServerClosed, ServerStarted
+
+
+def request_threads() -> list[threading.Thread]:
+    """The threads of requests and of loops; trio's idle workers are its own."""
+    return [
+        thread
+        for thread in threading.enumerate()
+        if "process_request" in thread.name or "host" in thread.name
+    ]
+
+
+async def ask(server: Any, data: bytes) -> trio.SocketStream:
+    stream = await trio.open_tcp_stream(*server.server_address[:2])
+    await stream.send_all(data)
+    assert await stream.receive_some() == data.upper()
+    return stream
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
+async def test_a_drain_ends_it_with_a_report(kind: str, lines: Any, recorder: Any) -> None:
+    server = getattr(compat, kind)(("127.0.0.1", 0), lines)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(
+            lambda task_status: compat.serve(
+                server, observers=[recorder], name="mine", task_status=task_status
+            )
+        )
+        assert isinstance(running, compat.CompatServer)
+        assert running.addresses == (triosock.TcpAddress(*server.server_address),)
+        stream = await ask(server, b"one\n")
+        assert running.statistics().active == 1
+        running.drain(grace=60)
+        assert running.draining
+        assert await stream.receive_some() == b""
+        report = await running.wait_closed()
+        await stream.aclose()
+    assert report.clean
+    assert report.finished == 1
+    assert server.fileno() == -1
+    assert not request_threads()
+    assert {event.server for event in recorder.events} == {"mine"}
+    assert [type(event) for event in recorder.of(ServerStarted, ServerClosed)] == [
+        ServerStarted,
+        ServerClosed,
+    ]
+
+
+async def test_cancelling_it_cancels_its_handlers(raw: Any, capsys: Any) -> None:
+    seen: list[BaseException] = []
+
+    class Handler(raw):  # type: ignore[misc]
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except BaseException as error:
+                seen.append(error)
+                raise
+
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(compat.serve, server)
+        stream = await ask(server, b"one")
+        nursery.cancel_scope.cancel()
+    assert isinstance(seen[0], compat.RequestCut)
+    assert "parent" in str(seen[0])
+    assert not request_threads()
+    assert running.statistics().ended == {Cause.PARENT: 1}
+    assert server.fileno() == -1
+    await stream.aclose()
+    report = await running.wait_closed()
+    assert (report.drained, report.cancelled) == (False, 1)
+
+
+async def test_it_belongs_to_the_drain_scope_around_beside_native_servers(lines: Any) -> None:
+    async def native(conn: triosock.Connection) -> None:
+        async for line in conn.lines():
+            await conn.send_all(line + b"\n")
+
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), lines)
+    with triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            await nursery.start(compat.serve, server)
+            await nursery.start(triosock.serve_tcp, native, 0)
+            stream = await ask(server, b"one\n")
+            scope.drain(grace=60)
+    assert sorted(name for name, _ in scope.reports)[0] == "ThreadingTCPServer"
+    assert all(report.clean for _, report in scope.reports)
+    await stream.aclose()
+
+
+async def test_shutdown_by_somebody_else_ends_it_too(lines: Any) -> None:
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), lines)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(compat.serve, server)
+        await trio.to_thread.run_sync(server.shutdown)
+        assert (await running.wait_closed()).clean
+
+
+async def test_what_leaves_serve_forever_leaves_serve_bare(lines: Any) -> None:
+    class Server(compat.ThreadingTCPServer):
+        def service_actions(self) -> None:
+            raise ZeroDivisionError
+
+    server = Server(("127.0.0.1", 0), lines)
+    with pytest.raises(ZeroDivisionError):
+        await compat.serve(server, poll_interval=0.01)
+    assert server.fileno() == -1
+
+
+async def test_drain_from_a_thread_of_the_program(lines: Any) -> None:
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), lines)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(compat.serve, server)
+        report = await trio.to_thread.run_sync(lambda: compat.drain(server, grace=60))
+        assert report.clean
+
+
+async def test_async_code_of_its_handlers_runs_in_the_callers_trio_run() -> None:
+    token = trio.lowlevel.current_trio_token()
+    seen: list[bool] = []
+
+    async def where() -> None:
+        seen.append(trio.lowlevel.current_trio_token() is token)
+
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), lambda *args: compat.run(where))
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(compat.serve, server)
+        stream = await trio.open_tcp_stream(*server.server_address)
+        assert await stream.receive_some() == b""
+        running.drain()
+        await stream.aclose()
+    assert seen == [True]
+
+
+async def test_one_server_is_served_once(lines: Any) -> None:
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), lines)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(compat.serve, server)
+        with pytest.raises(RuntimeError, match="served already"):
+            await compat.serve(server)
+        running.drain()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+async def test_cancelled_with_child_processes(raw: Any) -> None:
+    server = compat.ForkingTCPServer(("127.0.0.1", 0), raw)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(compat.serve, server)
+        stream = await ask(server, b"one")
+        nursery.cancel_scope.cancel()
+    assert not server.active_children
+    await stream.aclose()
