@@ -49,6 +49,7 @@ LAYERS = {
     "facade": ["_core", "_version", "handlers", "signals", "observe"],
     "testing": ["testing", "facade", "_core"],
     "compat": ["compat", "facade", "_core"],
+    "dtls": ["dtls", "_core"],
     "cli": ["cli", "facade", "_core", "observe"],
     "__main__": ["cli"],
 }
@@ -69,6 +70,7 @@ EXTRAS = {
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/compat/green": ["greenback"],
+    "triosock/dtls/": ["OpenSSL"],
 }
 
 #: Of trio.lowlevel, what any file may use: that a call is a checkpoint, names for annotations, and a
@@ -89,6 +91,7 @@ LOWLEVEL = {
     "triosock/_core/handling.py": ["current_task"],
     "triosock/_core/drain.py": ["RunVar"],
     "triosock/compat/host.py": ["current_trio_token"],
+    "triosock/dtls/session.py": ["current_trio_token"],
     "triosock/compat/serving.py": ["current_trio_token"],
     "triosock/observe/timeline/recording.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
