@@ -22,7 +22,8 @@ from hypothesis import strategies as st
 import triosock
 from triosock import Limits, Timeouts
 from triosock._core.events import Cause, ConnectionClosed
-from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left, no_leaks
+from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left
+from triosock.testing.leaks import compared
 
 TIMEOUTS = Timeouts(idle=50, request=20, send=10, close=2, grace=5)
 
@@ -237,7 +238,7 @@ class World:
 @given(steps=steps)
 def test_nothing_is_lost_and_nothing_is_left(most, overflow, steps):
     async def main():
-        with no_leaks():
+        with compared():
             await World(Limits(max_connections=most, overflow=overflow)).run(steps)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

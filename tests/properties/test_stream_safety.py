@@ -17,7 +17,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from triosock import Connection, Incomplete
-from triosock.testing import memory_stream_pair, no_leaks
+from triosock.testing import memory_stream_pair
+from triosock.testing.leaks import compared
 
 WIRES = ["socket", "stream", "tls", "tls over a stream"]
 
@@ -88,7 +89,7 @@ async def call(cancel_at, async_fn, *args):
 
 def run(async_fn, *args):
     async def main():
-        with no_leaks():
+        with compared():
             await async_fn(*args)
 
     trio.run(main)
