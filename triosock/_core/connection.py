@@ -292,7 +292,7 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         RuntimeError if TLS is on already. The connection can then only be closed. `Timeouts.handshake` bounds
         it. Cancellation: likewise only to be closed.
         """
-        check_context(context)
+        check_context(context, server_side=server_side)
         if self._tls is not None:
             raise RuntimeError("TLS is on already")
         if self.buffer:

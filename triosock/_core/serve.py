@@ -192,7 +192,7 @@ def _service(
         on_error=check_on_error(on_error, "an exception and a connection"),
         limits=limits,
         timeouts=timeouts,
-        tls=None if tls is None else check_context(tls),
+        tls=None if tls is None else check_context(tls, server_side=True),
         proxy=check_proxy(proxy),
         roster=Roster(limits),
         emitter=Emitter("", trio.current_time, [make() for make in default_observers]),

@@ -75,7 +75,12 @@ class Visit(Turn):
             entry.stage = "closing"
             entry.closing_since = trio.current_time()
             entry.cause = entry.cause or Cause.FINISHED
-            await wire.say_goodbye()
+            try:
+                await wire.say_goodbye()
+            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+                # Somebody else has closed it, has taken the socket out of it, or still reads from it: there
+                # is nobody to say goodbye to, and that is no other connection's affair.
+                pass
 
     # Handshake
 
@@ -90,7 +95,7 @@ class Visit(Turn):
                     await connection.read_proxy_header(service.proxy)
                 if service.tls is not None:
                     await connection.start_tls(service.tls)
-        except (PeerError, trio.BrokenResourceError) as error:
+        except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self._error = error
             self._tell(HandshakeRefused, error=error)

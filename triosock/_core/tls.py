@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import socket
 import ssl
+import traceback
 from typing import Any, final
 
 import attrs
@@ -46,12 +47,19 @@ class TlsInfo:
     peer_certificate_der: bytes | None
 
 
-def check_context(context: object) -> ssl.SSLContext:
-    """Return `context` if it is an ssl.SSLContext; TypeError, saying how to make one, otherwise."""
+def check_context(context: object, *, server_side: bool) -> ssl.SSLContext:
+    """Return `context` if it is an ssl.SSLContext; TypeError, saying how to make one, or ValueError if it is
+    for the other side.
+    """
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
             "tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) "
             f"with its certificate loaded, not {context!r}"
+        )
+    if context.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        side, purpose = ("servers", "CLIENT_AUTH") if server_side else ("clients", "SERVER_AUTH")
+        raise ValueError(
+            f"tls must be a context for {side}, as ssl.create_default_context(ssl.Purpose.{purpose}) makes it"
         )
     return context
 
@@ -193,7 +201,12 @@ def encrypt(
                 do_handshake_on_connect=False,
                 suppress_ragged_eofs=False,
             )
-        except OSError as error:
+        except (OSError, ValueError) as error:
+            if transport.fileno() < 0:
+                _close_what_was_begun(error)
+                wire.is_closed = True
+            if isinstance(error, ValueError) and not isinstance(error, OSError):
+                raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
         encrypted = TlsWire(sock, wire.entry)
     else:
@@ -204,3 +217,12 @@ def encrypt(
         encrypted.interrupt()
     wire.is_closed = True
     return encrypted
+
+
+def _close_what_was_begun(error: BaseException) -> None:
+    # If the peer has reset the connection, the module gives up after it has taken the descriptor over, and
+    # not every version closes it. Nobody but the calls that failed knows the object.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        begun = frame.f_locals.get("self")
+        if isinstance(begun, ssl.SSLSocket):
+            begun.close()

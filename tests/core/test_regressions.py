@@ -1,0 +1,93 @@
+"""Bugs that were found by reading: one connection's end must never be another's, or the server's."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.core.test_tls import server_context
+from tests.handlers import read_all, shout
+from triosock import Cause
+from triosock._core import events
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def reset(sock: socket.socket) -> None:
+    """Close with a reset."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    sock.close()
+
+
+# The end of a connection
+
+
+async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(serving, recorder):
+    # ssl closes the descriptor of a socket whose peer has gone before it began.
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        for _ in range(3):
+            client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
+            reset(client)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 3}
+        assert server.statistics().active == 0
+    assert len(recorder.of(events.HandshakeRefused)) == 3
+
+
+async def test_a_connection_may_be_aborted_while_it_waits_for_its_peers_goodbye(serving, dial):
+    seen = []
+
+    async def handler(conn):
+        seen.append(conn)
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert seen[0].entry.stage == "closing"
+        seen[0].abort()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FINISHED: 1}
+        await client.aclose()
+
+
+async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_connection(serving, dial):
+    async with trio.open_nursery() as others:
+
+        async def handler(conn):
+            others.start_soon(read, conn)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+        async def read(conn):
+            with pytest.raises(trio.ClosedResourceError):
+                await conn.receive_some()
+
+        async with serving(handler) as server:
+            client = await dial(server)
+            assert await read_all(client) == b""
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert server.statistics().ended == {Cause.FINISHED: 1}
+            await client.aclose()
+
+
+@pytest.mark.parametrize("take", [socket.socket.close, lambda sock: socket.close(sock.detach())])
+async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(serving, dial, take):
+    async def handler(conn):
+        take(conn.transport)
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        assert await read_all(client) == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FINISHED: 1}
+        await client.aclose()
+
+
+async def test_a_context_for_clients_is_refused_before_anything_is_opened():
+    with pytest.raises(ValueError, match="tls must be a context for servers"):
+        await triosock.serve_tcp(shout, 0, tls=ssl.create_default_context())
