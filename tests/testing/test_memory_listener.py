@@ -27,6 +27,24 @@ async def test_a_server_serves_it_without_a_socket(autojump_clock):
     assert listener.is_closed
 
 
+async def test_a_handler_sees_both_addresses_and_may_abort(autojump_clock):
+    seen = []
+
+    async def handler(conn):
+        seen.extend((conn.peer, conn.local))
+        conn.abort()
+
+    listener = MemoryListener("shop")
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_listeners, handler, [listener])
+        client = await listener.connect()
+        with pytest.raises(trio.BrokenResourceError):
+            await client.receive_some()
+        client.close()
+        server.drain()
+    assert seen == [MemoryAddress("shop/1"), MemoryAddress("shop")]
+
+
 async def test_a_client_is_connected_before_it_is_accepted():
     listener = MemoryListener()
     client = await listener.connect()

@@ -174,6 +174,8 @@ class StreamServer(Server):
             connection = Connection(
                 accepted,
                 peer=peer,
+                # A socket knows by itself which of the listener's addresses was dialled.
+                local=None if isinstance(accepted, socket.socket) else listener.address,
                 timeouts=self._service.timeouts,
                 entry=entry,
                 emitter=self._emitter,

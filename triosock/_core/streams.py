@@ -164,9 +164,11 @@ class StreamWire:
             pass  # the peer, or the handler itself, was faster
 
     def close_now(self, *, reset: bool = False) -> None:
-        """Close without a word, if the stream has a synchronous way to. Raises: TypeError if it has none."""
+        """Close without a word, if the stream has a synchronous way to; with a reset, if it has a method
+        `abort()` for that. Raises: TypeError if it cannot be closed synchronously.
+        """
         if not self.is_closed:
-            _close_at_once(self._stream)
+            _close_at_once(self._stream, reset)
             self.is_closed = True
 
     async def aclose_now(self) -> None:
@@ -178,18 +180,18 @@ class StreamWire:
                 await trio.aclose_forcefully(self._stream)
 
 
-def _close_at_once(stream: object) -> None:
+def _close_at_once(stream: object, reset: bool) -> None:
     """Close what has a plain `close()`, looking through trio's own wrappers."""
     match stream:
         case trio.SSLStream(transport_stream=inner):
-            _close_at_once(inner)
+            _close_at_once(inner, reset)
         case trio.StapledStream(send_stream=one, receive_stream=other):
-            _close_at_once(one)
-            _close_at_once(other)
+            _close_at_once(one, reset)
+            _close_at_once(other, reset)
         case trio.SocketStream(socket=sock):
             sock.close()
         case _:
-            close = getattr(stream, "close", None)
+            close = (getattr(stream, "abort", None) if reset else None) or getattr(stream, "close", None)
             if close is None:
                 raise TypeError(
                     f"a {type(stream).__name__} cannot be closed at once: it has no method close()"
