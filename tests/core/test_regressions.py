@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import ssl
 import struct
+import sys
 
 import pytest
 import trio
@@ -15,6 +16,10 @@ from tests.core.test_tls import server_context
 from tests.handlers import read_all, shout
 from triosock import Cause
 from triosock._core import events
+from triosock._core.handling import blame
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -91,3 +96,106 @@ async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(ser
 async def test_a_context_for_clients_is_refused_before_anything_is_opened():
     with pytest.raises(ValueError, match="tls must be a context for servers"):
         await triosock.serve_tcp(shout, 0, tls=ssl.create_default_context())
+
+
+# Whose fault it was
+
+
+async def fail_when_cancelled() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError("planned")
+
+
+async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_connection(
+    serving, dial, recorder
+):
+    # The nursery raises the cancellation and the failure in one group, which is no Exception.
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await conn.receive_some()
+
+    async with serving(handler, observers=[recorder]) as server:
+        client = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=0)
+        report = await server.wait_closed()
+        assert (report.drained, report.cancelled) == (True, 1)
+        await client.aclose()
+    (failed,) = recorder.of(events.HandlerFailed)
+    assert [type(error) for error in failed.error.exceptions] == [ValueError]
+    (closed,) = recorder.of(events.ConnectionClosed)
+    assert (closed.cause, closed.error) == (Cause.DRAIN, failed.error)
+
+
+async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_same_connection(
+    serving, dial, recorder
+):
+    async def handler(conn):
+        raise KeyError("planned")
+
+    async def on_error(error, conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await trio.sleep_forever()
+
+    async with serving(handler, on_error=on_error, observers=[recorder]) as server:
+        client = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=0)
+        assert (await server.wait_closed()).drained
+        await client.aclose()
+    assert len(recorder.of(events.HandlerFailed)) == 2
+
+
+async def test_on_error_raise_gives_the_whole_group(serving, dial):
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await conn.receive_some()
+
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+        async with serving(handler, on_error="raise") as server, await dial(server):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            server.drain(grace=0)
+            await trio.sleep_forever()
+
+
+async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(serving, recorder):
+    async def handler(conn):
+        async def read():
+            try:
+                await conn.receive_some()
+            finally:
+                with pytest.raises(trio.BrokenResourceError):
+                    await conn.send_all(b"more")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+
+    async with serving(handler, observers=[recorder]) as server:
+        client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        reset(client)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().ended == {Cause.PEER: 1}
+    assert not recorder.of(events.HandlerFailed)
+
+
+def test_the_gravest_of_several_causes_counts():
+    class Guest:
+        class wire:
+            is_closed = True
+            failure = None
+
+    ours, peers = ValueError(), triosock.Incomplete("a line", b"")
+    closed, late = trio.ClosedResourceError(), triosock.RequestTimedOut()
+    for errors, cause in [
+        ([ours, peers, closed], Cause.FAILED),
+        ([late, peers], Cause.REQUEST),
+        ([peers, closed], Cause.PEER),
+        ([closed, ExceptionGroup("", [closed])], Cause.FINISHED),
+    ]:
+        assert blame(ExceptionGroup("", errors), Guest()) is cause

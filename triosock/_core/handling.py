@@ -146,6 +146,14 @@ class Turn:
             raise  # no peer can cause it or cure it: the program is wrong, and must hear so
         except Exception as error:  # a failing handler costs its own guest: rule 2
             await self._consider(error)
+        except BaseExceptionGroup as group:
+            # Cancelled, and a task of the handler's failed at that: the one passes, the other is its own.
+            failed, passing = group.split(Exception)
+            if failed is None or self._common.on_error == "raise":
+                raise
+            await self._consider(failed)
+            assert passing is not None
+            raise passing from None
 
     async def _consider(self, error: Exception) -> None:
         """Decide whose fault it was, and do what `on_error` says if it was the handler's."""
@@ -163,6 +171,12 @@ class Turn:
                 await on_error(error, self._guest)
             except Exception as second:  # an error handler that fails costs the same guest, and no more
                 self._tell(HandlerFailed, error=second)
+            except BaseExceptionGroup as group:
+                failed, passing = group.split(Exception)
+                if failed is not None:
+                    self._tell(HandlerFailed, error=failed)
+                assert passing is not None
+                raise passing from None
 
     def _tell(self, kind: type[Any], **fields: Any) -> None:
         self._common.emitter.emit(kind, connection=self._entry.number, peer=self._guest.peer, **fields)
@@ -178,20 +192,25 @@ class NotAwaitable(TypeError):
         )
 
 
+_GRAVEST_FIRST = (Cause.FAILED, Cause.REQUEST, Cause.PEER, Cause.FINISHED)
+
+
 def blame(error: BaseException, guest: Guest) -> Cause:
     """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
     handler's own).
     """
     if isinstance(error, ExceptionGroup):
         causes = {blame(one, guest) for one in error.exceptions}
-        return causes.pop() if len(causes) == 1 else Cause.FAILED
+        # If one of several tasks went wrong by itself, the others' peers do not excuse it.
+        return next(cause for cause in _GRAVEST_FIRST if cause in causes)
     if isinstance(error, RequestTimedOut):
         return Cause.REQUEST
     if isinstance(error, PeerError):
         return Cause.PEER
     wire = guest.wire
     if isinstance(error, trio.BrokenResourceError) and (
-        isinstance(wire, StreamWire) or error is wire.failure
+        isinstance(wire, StreamWire)
+        or (wire.failure is not None and wire.failure in (error, error.__cause__))
     ):
         # Only of this guest: a handler that talks to others may fail at their end, and that is its own
         # affair.

@@ -157,7 +157,7 @@ class SocketWire:
         self._interrupted = False
         self._send_broken: str | None = None
         self._ended = False
-        #: What was raised because the peer is gone.
+        #: What was raised first because the peer is gone; the cause of all that was raised later.
         self.failure: trio.BrokenResourceError | None = None
         #: The last read got less than it asked for: the next one has to wait.
         self._emptied = False
@@ -404,5 +404,8 @@ class SocketWire:
         """The one place where the system's errors become trio's."""
         if self.is_closed or error.errno == errno.EBADF:
             raise trio.ClosedResourceError("this connection is closed") from None
-        self.failure = trio.BrokenResourceError(f"the peer went away: {error}")
-        raise self.failure from error
+        failure = trio.BrokenResourceError(f"the peer went away: {error}")
+        if self.failure is not None:
+            raise failure from self.failure  # the other direction has noticed it first
+        self.failure = failure
+        raise failure from error
