@@ -1,0 +1,151 @@
+"""install() and python -m triosock.compat: programs unedited."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+ROOT = Path(__file__).parents[2]
+
+
+def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(
+        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, env=environment, check=False, **options
+    )  # fmt: skip
+
+
+def program(text: str) -> subprocess.CompletedProcess[str]:
+    return python("-X", "dev", "-c", textwrap.dedent(text))
+
+
+def test_everything_that_is_imported_afterwards_is_built_on_it() -> None:
+    done = program(
+        """
+        from triosock import compat
+        compat.install()
+        compat.install()
+        import http.server, socketserver, xmlrpc.server, wsgiref.simple_server, logging.config
+        assert socketserver is compat
+        assert issubclass(http.server.ThreadingHTTPServer, compat.ThreadingMixIn)
+        assert issubclass(xmlrpc.server.SimpleXMLRPCServer, compat.TCPServer)
+        assert issubclass(wsgiref.simple_server.WSGIServer, compat.BaseServer)
+        assert issubclass(http.server.BaseHTTPRequestHandler, compat.StreamRequestHandler)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize(
+    "module", ["http.server", "xmlrpc.server", "wsgiref.simple_server", "logging.config"]
+)
+def test_too_late_it_says_so(module: str) -> None:
+    done = program(f"import {module}\nfrom triosock import compat\ncompat.install()")
+    assert done.returncode == 1
+    assert re.search(rf"RuntimeError: install\(\) comes too late: .*\b{module}\b.* already use", done.stderr)
+    assert "python -m triosock.compat" in done.stderr
+
+
+def test_imported_but_not_used_yet_is_early_enough() -> None:
+    done = program(
+        """
+        import sys
+        __import__("socketserver")
+        from triosock import compat
+        compat.install()
+        import http.server
+        assert issubclass(http.server.HTTPServer, compat.TCPServer)
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_importing_compat_leaves_the_standard_librarys_alone_and_starts_no_thread() -> None:
+    done = program(
+        """
+        import sys, threading
+        from triosock import compat
+        assert "socketserver" not in sys.modules
+        servers = [kind(("127.0.0.1", 0), print) for kind in (compat.TCPServer, compat.ThreadingTCPServer)]
+        assert threading.active_count() == 1
+        for server in servers:
+            server.server_close()
+        """
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+# python -m triosock.compat
+
+SCRIPT = """
+import socketserver, sys, os
+import neighbour
+print(__name__, sys.argv[1:], socketserver.__name__, os.path.basename(sys.argv[0]), neighbour.value)
+sys.exit(5)
+"""
+
+
+def test_a_script_runs_as_by_python_itself(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "neighbour.py").write_text("value = 'found'")
+    done = python("-m", "triosock.compat", str(tmp_path / "script.py"), "-x", "one")
+    assert done.stdout == "__main__ ['-x', 'one'] triosock.compat script.py found\n"
+    assert (done.returncode, done.stderr) == (5, "")
+
+
+def test_a_module_runs_as_by_python_itself(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT)
+    (tmp_path / "neighbour.py").write_text("value = 'found'")
+    done = python("-m", "triosock.compat", "-m", "script", "one", cwd=tmp_path)
+    assert done.stdout == "__main__ ['one'] triosock.compat script.py found\n"
+    assert (done.returncode, done.stderr) == (5, "")
+
+
+@pytest.mark.parametrize("arguments", [[], ["-m"], ["-x"]])
+def test_a_wrong_command_line(arguments: list[str]) -> None:
+    done = python("-m", "triosock.compat", *arguments)
+    assert done.returncode == 1
+    assert "usage: python -m triosock.compat" in done.stderr
+
+
+def test_help_and_a_missing_script() -> None:
+    assert python("-m", "triosock.compat", "--help").stdout.startswith("usage:")
+    done = python("-m", "triosock.compat", "missing.py")
+    assert done.returncode == 1
+    assert "can't open file 'missing.py'" in done.stderr
+
+
+def test_http_server_fetched_by_curl(tmp_path: Path) -> None:
+    (tmp_path / "page.txt").write_text("hello")
+    server = subprocess.Popen(
+        [sys.executable, "-u", "-m", "triosock.compat", "-m", "http.server", "--bind", "127.0.0.1", "0"],
+        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    try:
+        assert server.stdout is not None
+        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
+        assert found
+        got = subprocess.run(
+            ["curl", "-sS", "--max-time", "20", found[0] + "page.txt", found[0] + "page.txt"],
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert got.stdout == "hellohello"
+        server.send_signal(signal.SIGINT)
+        out, err = server.communicate(timeout=20)
+    finally:
+        server.kill()
+        server.communicate()
+    assert "Keyboard interrupt received, exiting." in out
+    assert "Traceback" not in err
+    assert server.returncode == 0
