@@ -9,6 +9,7 @@ import trio.testing
 import triosock
 from triosock import Cause, Limits, Sessions
 from triosock._core import events
+from triosock._core.datagram_socket import Received
 from triosock._core.idle_line import IdleLine
 from triosock.testing import DatagramNetwork
 
@@ -102,6 +103,26 @@ async def test_a_full_house_ends_the_one_that_has_been_idle_for_longest(in_memor
         assert log.got["c"] == [b"1"]
         assert server.statistics().active == 2
         assert [event.cause for event in recorder.of(events.ConnectionClosed)] == [Cause.OVERFLOW]
+
+
+async def test_a_place_that_becomes_free_goes_to_who_has_waited_for_it(in_memory):
+    """Not to somebody whose datagram comes between the end of the one and the first step of the other."""
+    async with in_memory(echo, sessions=Sessions(max=1, when_full="evict")) as (server, network):
+
+        class Intruder:
+            wants = (events.ConnectionClosed,)
+            arrivals = iter(range(1_000))
+
+            def on_event(self, event):
+                arrived = Received(b"x", network.open().address, None, False)
+                if next(self.arrivals) % 2 == 0:
+                    server._dispatch.deliver(arrived, server._listeners[0])
+
+        server.observers.add(Intruder())
+        for _ in range(30):
+            await send_all(network.open(), server, b"x")
+            s = server.statistics()
+            assert (s.active, s.queued, s.idle) == (1, 0, 1)
 
 
 async def test_a_full_house_of_busy_ones_refuses_and_the_evicted_are_waited_for(in_memory):

@@ -104,24 +104,33 @@ class Clientele:
         route.entry.guest = session
         return session
 
+    @property
+    def _has_place(self) -> bool:
+        """Whether somebody new can begin at once. A place that has just become free is that of the first who
+        waits, even if their task has not run yet: taken by anybody else, they would wait for one more to go,
+        whom nobody has asked.
+        """
+        return self._roster.has_room and not self._roster.unslotted
+
     def _no_place(self, keys: tuple[Hashable, ...]) -> Reason | None:
         """Why somebody new cannot be served, or None."""
         if self._intake.refusing is not None:
             return self._intake.refusing
         if keys and (limit := self._roster.refusal(keys)) is not None:
             return "peer" if limit == "peer" else "network"
-        if self._roster.has_room:
+        if self._has_place:
             return None
         can_evict = self._sessions.when_full == "evict" and self._idle_line.longest() is not None
         return None if can_evict else "sessions"
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
         roster, entry, emitter = self._roster, session.entry, self._common.emitter
-        if not roster.has_room:
+        begins = self._has_place
+        if not begins:
             entry.stage = "queued"
             self._evict()
         self._present[session.key] = session
-        roster.add(entry, slot=roster.has_room, keys=keys)
+        roster.add(entry, slot=begins, keys=keys)
         if emitter.takers(ConnectionOpened):
             emitter.emit(ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local)
         assert self.nursery is not None
