@@ -66,5 +66,17 @@ bench: $(BENCH)/.ready
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
 
+# In a folder of its own. Runs the lessons, whose outputs and pictures are on the pages.
+DOCS := .venv-docs
+$(DOCS)/.ready: pyproject.toml
+	$(PYTHON) -m venv $(DOCS)
+	$(DOCS)/bin/python -m pip install -q --upgrade "pip>=25.1"
+	$(DOCS)/bin/python -m pip install -q --editable ".[dtls,metrics,cli]" --group docs
+	@touch $@
+
+docs: $(DOCS)/.ready
+	$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
+	$(DOCS)/bin/python docs/check_links.py docs/_build/html
+
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build

@@ -13,7 +13,15 @@ author = "the authors of triosock"
 project_copyright = author
 version = release = triosock.__version__
 
-extensions = ["sphinx.ext.autodoc", "sphinxcontrib_trio", "myst_parser", "docstrings", "tables", "commands", "lessons"]
+extensions = [
+    "sphinx.ext.autodoc",
+    "sphinxcontrib_trio",
+    "myst_parser",
+    "docstrings",
+    "tables",
+    "commands",
+    "lessons",
+]
 exclude_patterns = ["_build", "code", "_ext"]
 nitpicky = True
 default_role = "code"

@@ -1,6 +1,6 @@
 """What a command says about itself, asked when the site is built.
 
-    .. command-help:: triosock serve
+.. command-help:: triosock serve
 """
 
 import subprocess
@@ -19,7 +19,9 @@ class CommandHelp(SphinxDirective):
     def run(self):
         """Ask, and show the answer as it is."""
         command = [sys.executable, "-m", *self.arguments[0].split(), "--help"]
-        done = subprocess.run(command, capture_output=True, text=True, check=True, env={"COLUMNS": "80", "PYTHON_COLORS": "0"})
+        done = subprocess.run(
+            command, capture_output=True, text=True, check=True, env={"COLUMNS": "80", "PYTHON_COLORS": "0"}
+        )
         block = nodes.literal_block(done.stdout, done.stdout)
         block["language"] = "text"
         return [block]

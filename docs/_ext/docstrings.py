@@ -1,8 +1,8 @@
 """Docstrings as the code has them, made into what docutils reads; and links for the names in them.
 
-The docstrings of triosock are written to be read in an editor: "Args:", "Returns:", "Drain:" begin a line or a
-sentence, names are in single backticks. Here the sections become paragraphs of their own, and a name that is
-documented becomes a link. A public name is linked by its public place, wherever the code has it.
+The docstrings of triosock are written to be read in an editor: "Args:", "Returns:", "Drain:" begin a line or
+a sentence, and names are in single backticks. Here the sections become paragraphs, and a name that is documented
+becomes a link. A public name is linked by its public place, wherever the code has it.
 """
 
 import re
@@ -128,8 +128,9 @@ def resolve(app, env, node, contnode):
     if place is not None:
         domain = env.domains["py"]
         return domain.resolve_xref(env, node["refdoc"], app.builder, "obj", place, node, contnode)
-    if "refexplicit" not in node:
-        return contnode  # of a signature, where Sphinx makes a link of whatever a type is called
+    if "refexplicit" not in node or target.partition(".")[0] != "triosock":
+        # Of a signature, where Sphinx makes a link of whatever a type is called; or somebody else's name.
+        return contnode
     return None
 
 

@@ -1,11 +1,11 @@
 """The lessons are run when the site is built: what a page shows is what that run printed, and its picture.
 
-    ```{lesson-output} lesson1
-    ```
-    ```{lesson-picture} lesson1
-    ```
-    ```{exercise} lesson1
-    ```
+```{lesson-output} lesson1
+```
+```{lesson-picture} lesson1
+```
+```{exercise} lesson1
+```
 """
 
 import pathlib
@@ -65,10 +65,11 @@ class Picture(SphinxDirective):
     def run(self):
         """Show the SVG; link the HTML."""
         name = self.arguments[0]
+        up = "../" * self.env.docname.count("/")
         html = (
-            f'<figure class="run"><img src="../_static/lessons/{name}.svg" alt="The timeline of {name}">'
-            f'<figcaption><a href="../_static/lessons/{name}.html">Look closer</a>: zoom, and point at things.'
-            "</figcaption></figure>"
+            f'<figure class="run"><img src="{up}_static/lessons/{name}.svg" alt="The timeline of {name}">'
+            f'<figcaption><a href="{up}_static/lessons/{name}.html">Look closer</a>: zoom, and point at '
+            "things.</figcaption></figure>"
         )
         return [nodes.raw("", html, format="html")]
 

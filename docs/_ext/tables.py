@@ -1,9 +1,9 @@
-"""Tables that are made from the code, so that they cannot say anything else.
+"""Tables that are made from the code, so that they cannot say anything else. In Markdown, within `eval-rst`.
 
-    .. defaults:: triosock.Limits       every field of an attrs class, with its default
-    .. events::                         every event, its fields, and the level of its line in the log
-    .. causes::                         every `Cause`
-    .. stdlib-names::                   every name of socketserver, in compat and natively
+.. defaults:: triosock.Limits       every field of an attrs class, with its default
+.. events::                         every event, its fields, and the level of its line in the log
+.. causes::                         every `Cause`
+.. stdlib-names::                   every name of socketserver, in compat and natively
 """
 
 import importlib
@@ -52,9 +52,7 @@ class Defaults(Table):
         module, _, name = self.arguments[0].rpartition(".")
         kind = getattr(importlib.import_module(module), name)
         texts = field_texts(kind)
-        rows = [
-            (f"`{one.name}`", shown(one.default), texts.get(one.name, "")) for one in attrs.fields(kind)
-        ]
+        rows = [(f"`{one.name}`", shown(one.default), texts.get(one.name, "")) for one in attrs.fields(kind)]
         return self.build(("Field", "Default", "What it is, and where the number is from"), rows, "22 16 62")
 
 
@@ -100,7 +98,12 @@ class Events(Table):
         kinds.sort(key=lambda kind: order.index(kind.__name__))
         lines = []
         for kind in kinds:
-            lines += [f".. autoclass:: triosock.events.{kind.__name__}", "", f"   In the log: {level_of(kind)}.", ""]
+            lines += [
+                f".. autoclass:: triosock.events.{kind.__name__}",
+                "",
+                f"   In the log: {level_of(kind)}.",
+                "",
+            ]
         return self.parse_text_to_nodes("\n".join(lines))
 
 
@@ -122,8 +125,8 @@ NATIVE = {
     "UnixStreamServer": "`serve_unix`",
     "UnixDatagramServer": "`serve_unix_datagram`",
     "BaseRequestHandler": "an async function of one `Connection` or `Datagram`",
-    "StreamRequestHandler": "the same, or `StreamHandler`",
-    "DatagramRequestHandler": "the same, or `DatagramHandler`",
+    "StreamRequestHandler": "an async function of one `Connection`, or `StreamHandler`",
+    "DatagramRequestHandler": "an async function of one `Datagram`, or `DatagramHandler`",
     "ThreadingMixIn": "nothing: each connection is a task of its own",
     "ForkingMixIn": "nothing; for work that needs a process, ``trio.run_process`` in the handler",
 }
@@ -151,6 +154,11 @@ def ready_made(name):
 
 def setup(app):
     """Register the directives."""
-    for name, kind in {"defaults": Defaults, "events": Events, "causes": Causes, "stdlib-names": StdlibNames}.items():
+    for name, kind in {
+        "defaults": Defaults,
+        "events": Events,
+        "causes": Causes,
+        "stdlib-names": StdlibNames,
+    }.items():
         app.add_directive(name, kind)
     return {"parallel_read_safe": True}

@@ -1,0 +1,2 @@
+kill -TERM 4242
+kubectl rollout restart deployment/shout

@@ -1,0 +1,18 @@
+"""Who may come, and how many; and what the rest is told."""
+
+import triosock
+
+
+async def say_busy(conn):
+    await conn.send_all(b"busy, come back later\n")
+
+
+OPTIONS = {
+    "limits": triosock.Limits(
+        max_connections=1000,
+        max_connections_per_peer=20,
+        max_connections_per_network=200,
+        overflow=say_busy,
+    ),
+    "timeouts": triosock.Timeouts(idle=300, request=30, send=20, grace=10),
+}
