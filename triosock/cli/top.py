@@ -128,17 +128,22 @@ async def _ask(conn: Connection, request: bytes, answers: Any) -> Node | None:
 
 @contextmanager
 def _view(arguments: argparse.Namespace) -> Iterator[Show]:
-    rich = not arguments.plain and not arguments.once and sys.stdout.isatty()
-    if rich:
-        try:
-            from rich.live import Live
-        except ImportError:
-            rich = False
-    if not rich:
+    redrawn = not arguments.plain and not arguments.once and sys.stdout.isatty()
+    live_class = _live() if redrawn else None
+    if live_class is None:
         yield lambda node: print(_title(node), format_tree(node), sep="\n", end="\n\n", flush=True)
         return
-    with Live(screen=True, auto_refresh=False) as live:
+    with live_class(screen=True, auto_refresh=False) as live:
         yield lambda node: live.update(_drawn(node, live.console.height), refresh=True)
+
+
+def _live() -> Any:
+    """What redraws a terminal, if rich is installed."""
+    try:
+        from rich.live import Live
+    except ImportError:
+        return None
+    return Live
 
 
 def _title(node: Node) -> str:

@@ -12,8 +12,20 @@ from .._core.snapshot import Node as Node
 from .._core.snapshot import snapshot as snapshot
 from .control import serve_control as serve_control
 from .log import LogObserver as LogObserver
+from .stats import Durations as Durations
+from .stats import StatisticsObserver as StatisticsObserver
 from .timeline import Timeline as Timeline
 from .treeview import format_tree as format_tree
 from .treeview import tree as tree
 
-__all__ = ["LogObserver", "Node", "Timeline", "format_tree", "serve_control", "snapshot", "tree"]
+__all__ = [
+    "Durations",
+    "LogObserver",
+    "Node",
+    "StatisticsObserver",
+    "Timeline",
+    "format_tree",
+    "serve_control",
+    "snapshot",
+    "tree",
+]

@@ -1,0 +1,99 @@
+"""`python -m triosock top`: in a terminal, into a pipe, and when there is nothing to look at."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+import textwrap
+import threading
+
+import pytest
+
+from tests.programs import running
+from triosock.cli import main, top
+from triosock.observe import Node
+
+SERVER = textwrap.dedent(
+    """
+    import sys, triosock
+    from triosock.cli.handlers import echo
+    triosock.run(triosock.serve_unix, echo, sys.argv[1], control=sys.argv[2])
+    """
+)
+
+
+@pytest.fixture
+def program(tmp_path):
+    control = tmp_path / "control"
+    with running("-c", SERVER, tmp_path / "s", control) as program:
+        while not control.exists():
+            assert program.process.poll() is None
+        yield program, control
+        program.stop()
+
+
+def test_into_a_pipe_it_prints_one_tree_after_the_other_until_the_program_ends(program):
+    server, control = program
+    with running("-m", "triosock", "top", control, "--interval", "0.05") as watcher:
+        watcher.wait_for(r"(?s)2 servers, 1 active.*2 servers, 1 active")
+        server.stop()
+        assert watcher.wait() == 0
+    assert "the program has ended" in watcher.output
+    assert "\x1b" not in watcher.output
+
+
+def test_ctrl_c_ends_it_quietly(program):
+    with running("-m", "triosock", "top", program[1]) as watcher:
+        watcher.wait_for("active")
+        watcher.signal(signal.SIGINT)
+        assert watcher.wait() == 0
+    assert "KeyboardInterrupt" not in watcher.output
+
+
+def test_with_nobody_there_it_says_so(tmp_path, capsys):
+    assert main(["top", str(tmp_path / "none")]) == 1
+    assert "cannot connect to" in capsys.readouterr().err
+
+
+def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
+    path = tmp_path / "s"
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(path))
+        listener.listen()
+        closer = threading.Thread(target=lambda: listener.accept()[0].close())
+        closer.start()
+        assert main(["top", str(path)]) == 1
+        closer.join()
+    assert "shows itself to its own user only" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--interval", "0"], ["--interval", "inf"], ["--limit", "-1"], ["--limit", "x"]]
+)
+def test_mistakes_are_told(wrong, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["top", "socket", *wrong])
+    assert ended.value.code == 2
+    assert wrong[0] in capsys.readouterr().err
+
+
+def test_without_rich_it_is_plain(monkeypatch):
+    assert top._live() is not None
+    monkeypatch.setitem(sys.modules, "rich.live", None)
+    assert top._live() is None
+
+
+def test_what_does_not_fit_on_the_screen_is_counted():
+    node = Node(
+        kind="run", children=tuple(Node(kind="listener", name=str(n), state="open") for n in range(30))
+    )
+    drawn = top._drawn(node, 10).plain.splitlines()
+    assert len(drawn) == 9
+    assert drawn[-1].startswith("… and 24 more lines")
+    assert len(top._drawn(node, 50).plain.splitlines()) == 32
+
+
+def test_names_from_outside_are_no_markup_and_no_escapes():
+    node = Node(kind="connection", name="1", peer="[bold red]\x1b[2Jx[/]")
+    assert "[bold red]\\x1b[2Jx[/]" in top._drawn(node, 10).plain

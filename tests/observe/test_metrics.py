@@ -1,0 +1,44 @@
+"""Metrics for Prometheus."""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.importorskip("prometheus_client")
+
+from prometheus_client import CollectorRegistry, generate_latest
+
+from tests.observe.runs import shop
+from triosock._core import events
+from triosock.observe.metrics import _TAKE, PrometheusObserver
+
+
+async def test_the_numbers_are_those_of_the_run(autojump_clock):
+    registry = CollectorRegistry()
+    await shop(observers=(PrometheusObserver(registry),))
+
+    def value(name, **labels):
+        return registry.get_sample_value(f"triosock_{name}", {"server": "shop", **labels})
+
+    assert value("connections_opened_total") == 8
+    assert value("connections_active") == 0
+    assert value("connections_ended_total", cause="drain deadline") == 1
+    assert value("connections_ended_total", cause="failed") == 1
+    assert value("requests_total", cause="finished") == 6
+    assert value("bytes_total", direction="received") == 49
+    assert value("connection_seconds_count") == 8
+    assert value("draining") == 0
+    assert b'server="shop"' in generate_latest(registry)
+
+
+async def test_two_in_one_registry_are_refused():
+    registry = CollectorRegistry()
+    PrometheusObserver(registry)
+    with pytest.raises(ValueError, match="uplicate"):
+        PrometheusObserver(registry)
+
+
+def test_what_it_wants_is_what_it_can_count():
+    wants = PrometheusObserver(CollectorRegistry()).wants
+    assert set(wants) == set(_TAKE)
+    assert events.RequestStarted not in wants

@@ -1,0 +1,112 @@
+"""Events, counted for Prometheus: the extra ``metrics`` (prometheus-client).
+
+    from triosock.observe.metrics import PrometheusObserver
+
+    prometheus = PrometheusObserver()                 # once in a process
+    await triosock.serve_tcp(handler, 80, observers=[prometheus])
+
+Every metric has the label `server`: give servers a name, since the default holds the port. Peers are no
+labels, for there is no end of them. How to serve the numbers is prometheus-client's own affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from .._core.events import (
+    AcceptFailed,
+    ConnectionClosed,
+    ConnectionOpened,
+    DatagramDropped,
+    DrainFinished,
+    DrainStarted,
+    Event,
+    Refused,
+    RequestFinished,
+    ServerClosed,
+)
+
+
+@final
+class PrometheusObserver:
+    """Keeps Prometheus metrics of all servers that it is given to.
+
+    ``triosock_connections_opened_total``, ``triosock_connections_ended_total{cause}``,
+    ``triosock_connections_active``, ``triosock_connection_seconds``, ``triosock_requests_total{cause}``,
+    ``triosock_request_seconds``, ``triosock_bytes_total{direction}`` (counted when a connection ends),
+    ``triosock_refused_total{reason}``, ``triosock_datagrams_dropped_total{reason}``,
+    ``triosock_accept_errors_total{action}``, ``triosock_draining``; each with the label ``server``.
+
+    Args: `registry`, None for prometheus-client's own; each can have one observer of this kind.
+
+    Raises: ValueError if the registry has these metrics already.
+    """
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        where: dict[str, Any] = {"registry": REGISTRY if registry is None else registry}
+
+        def metric(kind: Any, name: str, says: str, *labels: str) -> Any:
+            return kind(f"triosock_{name}", says, ("server", *labels), **where)
+
+        self._opened = metric(Counter, "connections_opened", "Connections accepted and served")
+        self._ended = metric(Counter, "connections_ended", "Connections that have ended, by cause", "cause")
+        self._active = metric(Gauge, "connections_active", "Connections that are being served")
+        self._seconds = metric(Histogram, "connection_seconds", "How long connections lasted")
+        self._requests = metric(Counter, "requests", "Requests that have ended, by cause", "cause")
+        self._request_seconds = metric(Histogram, "request_seconds", "How long requests took")
+        self._bytes = metric(Counter, "bytes", "Bytes of connections that have ended", "direction")
+        self._refused = metric(Counter, "refused", "Connections turned away, by reason", "reason")
+        self._dropped = metric(Counter, "datagrams_dropped", "Datagrams not handled, by reason", "reason")
+        self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
+        self._draining = metric(Gauge, "draining", "1 during a drain")
+        self.wants: tuple[type[Event], ...] = tuple(_TAKE)
+
+    def on_event(self, event: Event, /) -> None:
+        """Count one event."""
+        _TAKE[type(event)](self, event)
+
+    def _on_opened(self, event: ConnectionOpened) -> None:
+        self._opened.labels(event.server).inc()
+        self._active.labels(event.server).inc()
+
+    def _on_closed(self, event: ConnectionClosed) -> None:
+        self._active.labels(event.server).dec()
+        self._ended.labels(event.server, event.cause).inc()
+        self._seconds.labels(event.server).observe(event.duration)
+        self._bytes.labels(event.server, "received").inc(event.received)
+        self._bytes.labels(event.server, "sent").inc(event.sent)
+
+    def _on_request(self, event: RequestFinished) -> None:
+        self._requests.labels(event.server, event.cause).inc()
+        self._request_seconds.labels(event.server).observe(event.duration)
+
+    def _on_refused(self, event: Refused) -> None:
+        self._refused.labels(event.server, event.reason).inc()
+
+    def _on_dropped(self, event: DatagramDropped) -> None:
+        self._dropped.labels(event.server, event.reason).inc()
+
+    def _on_accept_failed(self, event: AcceptFailed) -> None:
+        self._accept_errors.labels(event.server, event.action).inc()
+
+    def _on_drain(self, event: DrainStarted) -> None:
+        self._draining.labels(event.server).set(1)
+
+    def _on_end(self, event: DrainFinished | ServerClosed) -> None:
+        self._draining.labels(event.server).set(0)
+
+
+_TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
+    ConnectionOpened: PrometheusObserver._on_opened,
+    ConnectionClosed: PrometheusObserver._on_closed,
+    RequestFinished: PrometheusObserver._on_request,
+    Refused: PrometheusObserver._on_refused,
+    DatagramDropped: PrometheusObserver._on_dropped,
+    AcceptFailed: PrometheusObserver._on_accept_failed,
+    DrainStarted: PrometheusObserver._on_drain,
+    DrainFinished: PrometheusObserver._on_end,
+    ServerClosed: PrometheusObserver._on_end,
+}
