@@ -14,7 +14,7 @@ import triosock
 
 PROGRAM = textwrap.dedent(
     """
-    import sys, trio, triosock
+    import functools, sys, trio, triosock
 
     async def handle(conn):
         async for line in conn.lines():
@@ -25,7 +25,9 @@ PROGRAM = textwrap.dedent(
 
     async def main():
         async with trio.open_nursery() as nursery:
-            server = await nursery.start(triosock.serve_tcp, handle, 0)
+            timeouts = triosock.Timeouts(grace={own})
+            serve = functools.partial(triosock.serve_tcp, handle, 0, timeouts=timeouts)
+            server = await nursery.start(serve)
             print(server.addresses[0].port, flush=True)
             {background}
 
@@ -36,8 +38,8 @@ PROGRAM = textwrap.dedent(
 
 
 class Program:
-    def __init__(self, *, grace: float = 30, background: str = "") -> None:
-        source = PROGRAM.format(grace=grace, background=background)
+    def __init__(self, *, grace: float | None = 30, own: float = 15, background: str = "") -> None:
+        source = PROGRAM.format(grace=grace, own=own, background=background)
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-c", source],
             stdout=subprocess.PIPE,
@@ -95,8 +97,9 @@ async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, sec
     await client.aclose()
 
 
-async def test_what_is_left_at_the_end_of_the_grace_is_cancelled_and_reported():
-    program = Program(grace=0.2)
+@pytest.mark.parametrize(("grace", "own"), [(0.2, 15), (None, 0.2)])
+async def test_what_is_left_at_the_end_of_the_grace_is_cancelled_and_reported(grace, own):
+    program = Program(grace=grace, own=own)
     client = program.dial()
     await client.send_all(b"hang\n")
     assert await client.receive_until(b"\n") == b"hanging\n"

@@ -20,7 +20,6 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import attrs
@@ -65,8 +64,9 @@ def run(
     everything, and SIGUSR1 prints the living tree to stderr (`triosock.observe.tree`).
 
     Args:
-      grace: seconds from the first signal until what is left is cut, from 0 on; None for 15, the default of
-        `Timeouts.grace`. It also tightens the grace of servers that would have more.
+      grace: seconds from the first signal until what is left is cut, from 0 on, for every server, whatever
+        its own `Timeouts.grace` is. None leaves each server its own; the rest of the program then has until
+        the last server has ended, and 15 seconds at least.
       control: path of a Unix socket at which ``python -m triosock top`` can look, for the same user only; see
         `triosock.observe.serve_control`. None for no socket.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
@@ -79,7 +79,7 @@ def run(
     thread do signals arrive: RuntimeError elsewhere.
     """
     check_async("async_fn", async_fn, "args")
-    seconds = Timeouts().grace if grace is None else check_seconds(grace, "grace", zero=True)
+    seconds = None if grace is None else check_seconds(grace, "grace", zero=True)
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
     program = _Program(seconds, control)
     result: Result | None = trio.run(program.main, async_fn, args, options, **ours)
@@ -96,21 +96,10 @@ _OF_TRIO_RUN: Final = (
 )
 
 
-@attrs.define
-class _Unshown:
-    """The fields that `sys.unraisablehook` reads."""
-
-    exc_type: type[BaseException]
-    exc_value: BaseException | None
-    exc_traceback: TracebackType | None
-    err_msg: str | None
-    object: Any
-
-
 class _Program:
     """One `run()`: the user's function, and the task that waits for signals."""
 
-    def __init__(self, grace: float, control: str | os.PathLike[str] | None) -> None:
+    def __init__(self, grace: float | None, control: str | os.PathLike[str] | None) -> None:
         self._grace = grace
         self._control = control
         self._everything = trio.CancelScope()
@@ -166,7 +155,7 @@ class _Program:
         try:
             looking.show()
         except Exception as error:  # whatever it is (a closed stderr, perhaps): to look must end nothing
-            sys.unraisablehook(_Unshown(type(error), error, error.__traceback__, "SIGUSR1", None))
+            sys.excepthook(type(error), error, error.__traceback__)
 
     async def _open_control(self, nursery: trio.Nursery, ready: trio.Event) -> None:
         try:
@@ -182,9 +171,9 @@ class _Program:
             if not ready.is_set():
                 raise
             # The program goes on without a window.
-            sys.unraisablehook(_Unshown(type(error), error, error.__traceback__, "control socket", None))
+            sys.excepthook(type(error), error, error.__traceback__)
 
     async def _end_at_deadline(self) -> None:
-        await trio.sleep_until(self._scope.deadline)
+        await trio.sleep(Timeouts().grace if self._grace is None else self._grace)
         await self._scope.wait_left()
         self._everything.cancel(reason="triosock: the grace is over")
