@@ -16,6 +16,9 @@ from triosock import Limits, Timeouts
 from triosock._core.events import Cause, ConnectionClosed, ConnectionOpened, HandlerFailed, HandshakeRefused
 from triosock.testing import cancel_at_every_checkpoint, no_leaks, open_server
 
+#: More than any timeout below; on a virtual clock it costs nothing to wait for it.
+PATIENCE = 50
+
 
 async def shout(conn):
     async for line in conn.lines(max_bytes=1_000):
@@ -31,11 +34,12 @@ async def assert_serves(served):
 
 async def ended(served, number=1):
     """Return how the connection with this number ended."""
-    while True:
-        for event in served.recorder.of(ConnectionClosed):
-            if event.connection == number:
-                return event
-        await served.recorder.wait_for(ConnectionClosed, len(served.recorder.of(ConnectionClosed)) + 1)
+    closed = served.recorder.of(ConnectionClosed)
+    with trio.fail_after(PATIENCE):
+        while not [event for event in closed if event.connection == number]:
+            await served.recorder.wait_for(ConnectionClosed, len(closed) + 1)
+            closed = served.recorder.of(ConnectionClosed)
+    return next(event for event in closed if event.connection == number)
 
 
 # Slow, endless, deaf
@@ -46,7 +50,7 @@ async def test_a_slow_loris_is_cut_by_the_request_deadline(autojump_clock, pause
     async with open_server(shout, timeouts=Timeouts(idle=5, request=10)) as served:
         client = await served.connect()
         began = trio.current_time()
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
             while True:
                 await client.send_all(b"x")
                 await trio.sleep(pause)
@@ -81,7 +85,7 @@ async def test_a_slow_proxy_header_is_cut_by_the_handshake_timeout(autojump_cloc
 async def test_an_endless_line_costs_no_more_than_its_limit(autojump_clock, size):
     async with open_server(shout) as served:
         client = await served.connect()
-        with pytest.raises(trio.BrokenResourceError):
+        with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
             while True:
                 await client.send_all(b"x" * size)
                 await trio.sleep(0.001)  # without it no time would pass on a virtual clock
