@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import struct
@@ -14,9 +15,12 @@ import trio.testing
 import triosock
 from tests.core.test_tls import server_context
 from tests.handlers import read_all, shout
-from triosock import Cause
+from triosock import Cause, Timeouts
 from triosock._core import events
 from triosock._core.handling import blame
+from triosock._core.roster import Entry
+from triosock._core.wire import SocketWire
+from triosock.testing import open_server
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -199,3 +203,83 @@ def test_the_gravest_of_several_causes_counts():
         ([closed, ExceptionGroup("", [closed])], Cause.FINISHED),
     ]:
         assert blame(ExceptionGroup("", errors), Guest()) is cause
+
+
+# Times and marks
+
+
+async def test_proxy_header_and_tls_share_one_handshake_timeout(autojump_clock):
+    options = {"proxy": True, "tls": server_context(), "timeouts": Timeouts(handshake=10)}
+    async with open_server(shout, **options) as served:
+        client = await served.connect()
+        await trio.sleep(8)
+        await client.send_all(b"PROXY UNKNOWN\r\n")
+        await trio.sleep(3)
+    (closed,) = served.recorder.of(events.ConnectionClosed)
+    assert (closed.cause, closed.duration) == (Cause.HANDSHAKE, pytest.approx(10))
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_a_request_that_is_cut_is_told_to_be_over(autojump_clock, in_block):
+    async def handler(conn):
+        async for _ in conn.lines():
+            async with conn.request() if in_block else contextlib.nullcontext():
+                await trio.sleep_forever()
+
+    async with open_server(handler) as served:
+        client = await served.connect()
+        await client.send_all(b"a\n")
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=1)
+        await served.server.wait_closed()
+    assert len(served.recorder.of(events.RequestStarted)) == 1
+    (finished,) = served.recorder.of(events.RequestFinished)
+    assert (finished.cause, finished.duration) == (Cause.DRAIN, 1)
+
+
+async def test_a_peer_that_never_stops_sending_does_not_keep_others_from_their_turn():
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        other.setblocking(False)
+        wire = SocketWire(one, Entry(accepted=trio.current_time()))
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.send(b"x" * 50_000)
+        other.shutdown(socket.SHUT_WR)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await wire.say_goodbye()
+            assert turns >= 1
+            nursery.cancel_scope.cancel()
+        wire.close_now()
+
+
+async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(serving, dial):
+    async def handler(conn):
+        async def also_read() -> None:
+            with pytest.raises(trio.BusyResourceError):
+                await conn.receive_some()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(also_read)
+            async for _ in conn.lines():
+                pass
+
+    async with serving(handler) as server:
+        # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.
+        clients = [await dial(server) for _ in range(10)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=60)
+        with trio.fail_after(10):
+            assert (await server.wait_closed()).finished == len(clients)
+        for client in clients:
+            await client.aclose()

@@ -300,7 +300,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
                 f"the peer sent {len(self.buffer)} bytes in the clear after which TLS should begin"
             )
         entry = self.entry
-        stage, entry.stage, entry.handshake_since = entry.stage, "handshake", trio.current_time()
+        stage, entry.stage = entry.stage, "handshake"
+        if stage != "handshake":  # the server's own one has begun with the accept
+            entry.handshake_since = trio.current_time()
         try:
             self.wire = encrypted = encrypt(
                 self.wire, context, server_side=server_side, server_hostname=server_hostname

@@ -219,5 +219,5 @@ class RequestBlock:
             raise RequestTimedOut(
                 f"a request of {conversation.peer} was not done in {self._seconds:g} s"
             ) from None
-        conversation.end_request(Cause.FINISHED if kind is None else Cause.FAILED)
+        conversation.end_request(Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED)
         return swallowed

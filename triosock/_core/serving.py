@@ -59,6 +59,8 @@ class Visit(Turn):
         self._connection = connection
 
     async def _close(self) -> None:
+        # Of one that was cancelled in the middle of it.
+        self._connection.end_request(self._entry.cause or Cause.FINISHED)
         await self._connection.wire.aclose_now()
 
     async def _stay(self) -> None:

@@ -202,6 +202,8 @@ class SocketWire:
         if idle and self._interrupted:
             await checkpoint_if_cancelled()
             raise Interrupted
+        if self._receiving:  # two began in one and the same moment
+            raise trio.BusyResourceError("another task is receiving from this connection")
         entry = self.entry
         self._receiving = True
         now = trio.current_time()
@@ -375,6 +377,7 @@ class SocketWire:
             try:
                 if not socket.socket.recv(self._sock, RECEIVE_SIZE):
                     return
+                await checkpoint()  # a peer that never stops must not keep the others from their turn
             except BlockingIOError:
                 await self._wait_input(False)
             except OSError:
