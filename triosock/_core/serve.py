@@ -248,6 +248,15 @@ def check_async(argument: str, function: Any, takes: str) -> Any:
     inner = function
     while isinstance(inner, (functools.partial, MethodType)):
         inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
+    if isinstance(inner, type):
+        hint = (
+            f"pass {inner.__name__}.serve"
+            if hasattr(inner, "serve")
+            else "pass a function that makes and uses one"
+        )
+        raise TypeError(f"{wanted}, and {inner.__name__} is a class: {hint}")
+    if inspect.isbuiltin(inner):
+        raise TypeError(f"{wanted}, and {inner.__name__} is built in, and so a plain one")
     if inspect.isasyncgenfunction(inner):
         raise TypeError(f"{wanted}, and {_describe(inner)} is an async generator: it must not yield")
     if isinstance(inner, FunctionType) and not inspect.iscoroutinefunction(inner) and _is_plain(inner):

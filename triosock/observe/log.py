@@ -90,7 +90,7 @@ def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
 def _drain_started(event: DrainStarted) -> tuple[int, str]:
     return (
         logging.INFO,
-        f"drains: {event.active} connections, {event.idle} of them idle, {event.grace:g} s of grace",
+        f"drains: {event.active} connections, {event.idle} of them idle, {event.grace:.3g} s of grace",
     )
 
 
@@ -116,7 +116,10 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ConnectionClosed: _closed,
     DatagramDropped: lambda event: (logging.DEBUG, f"datagram of {event.peer} dropped: {event.reason}"),
     DatagramTruncated: lambda event: (logging.DEBUG, f"datagram of {event.peer} cut at {event.size} bytes"),
-    DatagramsLost: lambda event: (logging.DEBUG, f"{event.count} datagrams to {event.address} lost in the kernel"),
+    DatagramsLost: lambda event: (
+        logging.DEBUG,
+        f"{event.count} datagrams to {event.address} lost in the kernel",
+    ),
     DrainStarted: _drain_started,
     DrainFinished: _drain_finished,
     ServerClosed: lambda event: (logging.DEBUG, "closed"),
