@@ -21,7 +21,7 @@ from .datagram_socket import DatagramSocket, Received
 from .events import Cause, RequestFinished, RequestStarted
 from .handling import Common, Turn
 from .intake import Intake, Reason
-from .roster import Entry
+from .roster import NEVER, Entry
 from .route import Route, host_of
 from .wire import BytesLike
 
@@ -206,7 +206,8 @@ class _DatagramTurn(Turn):
         self._intake.begin(entry)
         now = trio.current_time()
         entry.request_since = now
-        entry.scope.deadline = now + self._common.timeouts.request
+        if self._common.timeouts.request < NEVER:  # setting it is not free, and most have none
+            entry.scope.deadline = now + self._common.timeouts.request
         if self._common.emitter.takers(RequestStarted):
             self._tell(RequestStarted)
         await self._handle()

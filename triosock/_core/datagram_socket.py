@@ -127,6 +127,9 @@ class KernelSocket(DatagramSocket):
         sock.setblocking(False)
         self.socket = sock
         self._is_unix = sock.family == getattr(socket, "AF_UNIX", None)
+        self._max_payload = (
+            None if self._is_unix else MAX_UDP4_BYTES if sock.family == socket.AF_INET else MAX_UDP_BYTES
+        )
         default = MAX_UNIX_BYTES if self._is_unix else MAX_UDP_BYTES
         self._buffer = memoryview(bytearray(default if max_bytes is None else max_bytes))
         self._address = from_sockaddr(sock.family, socket.SOCK_DGRAM, sock.getsockname())
@@ -169,9 +172,7 @@ class KernelSocket(DatagramSocket):
     @property
     def max_payload(self) -> int | None:
         """How long a reply may be: what IP allows; None for Unix sockets, where only the system knows."""
-        if self._is_unix:
-            return None
-        return MAX_UDP4_BYTES if self.socket.family == socket.AF_INET else MAX_UDP_BYTES
+        return self._max_payload
 
     async def wait_ready(self) -> None:
         """Return when the kernel's queue is not empty. Raises: trio.ClosedResourceError if it is closed."""
