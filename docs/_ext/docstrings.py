@@ -1,8 +1,8 @@
 """Docstrings as the code has them, made into what docutils reads; and links for the names in them.
 
 The docstrings of triosock are written to be read in an editor: "Args:", "Returns:", "Drain:" begin a line or
-a sentence, and names are in single backticks. Here the sections become paragraphs, and a name that is documented
-becomes a link. A public name is linked by its public place, wherever the code has it.
+a sentence, and names are in single backticks. Here the sections become paragraphs, and a name that is
+documented becomes a link. A public name is linked by its public place, wherever the code has it.
 """
 
 import re
@@ -13,6 +13,7 @@ from sphinx.transforms import SphinxTransform
 
 import triosock
 import triosock.compat
+import triosock.dtls
 import triosock.events
 import triosock.observe
 import triosock.testing
@@ -23,7 +24,7 @@ INSIDE = re.compile(rf"(?<=[.;)`] )({SECTIONS}):(?= |$)")
 ITEM = re.compile(r"^  (\*{0,2}\w[\w, ]*): (.*)$")
 
 #: The modules whose names are public, the nearest first.
-PUBLIC = (triosock, triosock.observe, triosock.testing, triosock.events)
+PUBLIC = (triosock, triosock.observe, triosock.testing, triosock.events, triosock.dtls)
 
 
 def public_names():

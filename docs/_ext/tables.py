@@ -52,8 +52,10 @@ class Defaults(Table):
         module, _, name = self.arguments[0].rpartition(".")
         kind = getattr(importlib.import_module(module), name)
         texts = field_texts(kind)
-        rows = [(f"`{one.name}`", shown(one.default), texts.get(one.name, "")) for one in attrs.fields(kind)]
-        return self.build(("Field", "Default", "What it is, and where the number is from"), rows, "22 16 62")
+        lines = []
+        for one in attrs.fields(kind):
+            lines += [f"`{one.name}` = {shown(one.default)}", f"    {texts.get(one.name, '')}", ""]
+        return self.parse_text_to_nodes("\n".join(lines))
 
 
 def field_texts(kind):

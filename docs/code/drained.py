@@ -7,7 +7,7 @@ import triosock
 
 async def tick(conn):
     """Never waits for its peer, so it must look for itself whether it is time to go."""
-    while not conn.draining:
+    while not triosock.draining():
         await conn.send_all(b"tick\n")
         with trio.move_on_after(1):
             await triosock.wait_draining()

@@ -29,7 +29,7 @@ async def test_half_an_hour_of_silence_is_enough(autojump_clock):
     async with open_server(shout) as served:
         await served.connect()
         closed = await served.recorder.wait_for(ConnectionClosed)
-        assert closed.cause is triosock.Cause.FINISHED  # the loop ended, and the handler returned
+        assert closed.cause is triosock.Cause.IDLE
         assert 1800 <= trio.current_time() <= 1803
 
 

@@ -1,0 +1,353 @@
+"""The files that the pages include are run: a page cannot show what does not work."""
+
+from __future__ import annotations
+
+import asyncio
+import configparser
+import contextlib
+import importlib.util
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+
+import pytest
+import trio
+
+import triosock
+from tests.programs import dial, running
+from triosock.testing import open_server
+
+DOCS = pathlib.Path(__file__).parents[2] / "docs"
+CODE = DOCS / "code"
+
+
+@pytest.fixture
+def load(monkeypatch):
+    """`load("limits")`: the module of a file in docs/code."""
+    monkeypatch.syspath_prepend(str(CODE))
+    loaded = []
+
+    def load_one(name):
+        loaded.append(name)
+        return importlib.import_module(name)
+
+    yield load_one
+    for path in CODE.glob("*.py"):
+        sys.modules.pop(path.stem, None)
+
+
+async def talk(handler, said=b"hello\n", answer=b"HELLO\n", **options):
+    async with open_server(handler, **options) as served:
+        client = await served.connect()
+        await client.send_all(said)
+        assert await client.receive_exactly(len(answer)) == answer
+
+
+def ask(address, said=b"hello\n"):
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(said)
+        return client.makefile("rb").readline()
+
+
+def test_every_file_is_included_somewhere():
+    pages = "".join(path.read_text("utf-8") for path in DOCS.rglob("*.md"))
+    for path in CODE.rglob("*.*"):
+        if path.suffix in (".py", ".sh", ".service", ".socket", ".yaml"):
+            assert f"code/{path.relative_to(CODE)}" in pages, f"{path.name} is on no page"
+
+
+# Deploy
+
+
+def test_activated_opens_its_own_port_or_takes_what_it_is_given(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        number = listener.fileno()
+        # Descriptor 3 and LISTEN_PID must be those of the process itself, as systemd does it.
+        start = (
+            f"import os, sys; os.dup2({number}, 3, inheritable=True); "
+            "os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS='1', LISTEN_FDNAMES='shout'); "
+            "os.execv(sys.executable, [sys.executable, *sys.argv[1:]])"
+        )
+        command = [sys.executable, "-c", start, "-X", "dev", "-W", "error", str(CODE / "activated.py")]
+        process = subprocess.Popen(
+            command,
+            pass_fds=[number],
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            env={"PYTHONPATH": str(DOCS.parent)},
+        )
+        with process:
+            assert ask(listener.getsockname()) == b"HELLO\n"
+            process.send_signal(signal.SIGTERM)
+            output, _ = process.communicate(timeout=30)
+    assert process.returncode == 0, output
+    assert re.search(r"^drained in \S+ s: \d finished, 0 failed, 0 cancelled, 0 refused$", output, re.M)
+
+
+def seconds(text, key):
+    return float(re.search(rf"^ *{key}[=:] *(\d+)$", text, re.M)[1])
+
+
+def test_managers_are_more_patient_than_the_program():
+    unit = (CODE / "deploy" / "shout.service").read_text()
+    grace = float(re.search(r"grace=(\d+)", (CODE / "activated.py").read_text())[1])
+    assert seconds(unit, "TimeoutStopSec") > grace
+    pod = (CODE / "deploy" / "shout.yaml").read_text()
+    grace, wait = (float(re.search(found, pod)[1]) for found in (r'"--grace", "(\d+)"', r'"sleep", "(\d+)"'))
+    assert seconds(pod, "terminationGracePeriodSeconds") > grace + wait
+
+
+def test_the_units_are_units():
+    parser = configparser.ConfigParser()
+    for name in ("shout.service", "shout.socket"):
+        parser.read_string((CODE / "deploy" / name).read_text())
+    assert parser["Service"]["ExecStart"].endswith("activated.py")
+    assert parser["Socket"]["FileDescriptorName"] == "shout"
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd is not installed")
+def test_systemd_understands_the_socket(tmp_path):
+    for name in ("shout.service", "shout.socket"):
+        unit = (CODE / "deploy" / name).read_text()
+        (tmp_path / name).write_text(re.sub(r"^ExecStart=.*$", "ExecStart=/bin/true", unit, flags=re.M))
+    command = ["systemd-analyze", "verify", "--man=no", tmp_path / "shout.socket", tmp_path / "shout.service"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert "shout." not in done.stderr, done.stderr
+
+
+def test_the_command_of_the_pod_runs():
+    pod = (CODE / "deploy" / "shout.yaml").read_text()
+    words = re.findall(r'"([^"]*)"', re.search(r"command: \[(\"python\".*)\]", pod)[1])
+    assert words[0] == "python"
+    words[words.index("tcp://*:9999")] = "tcp://127.0.0.1:0"
+    with running(*words[1:], PYTHONPATH=f"{DOCS.parent}:{CODE}") as program:
+        with dial(program.port()) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+        assert program.stop() == 0
+
+
+async def test_a_handler_that_is_never_idle_looks_for_itself(load, autojump_clock):
+    async with open_server(load("drained").tick) as served:
+        client = await served.connect()
+        assert await client.receive_until(b"\n") == b"tick\n"
+        assert await client.receive_until(b"\n") == b"tick\n"
+        assert trio.current_time() == 1
+        served.server.drain()
+        assert await client.receive_until(b"\n") == b"goodbye\n"
+        assert trio.current_time() == 1
+
+
+async def test_draining_for_a_reason_of_ones_own(load):
+    module, event = load("drained"), trio.Event()
+    event.set()
+    report = await module.serve_until(event, load("shout").shout, [triosock.testing.MemoryListener()])
+    assert report.drained
+    assert report.clean
+
+
+# TLS, limits, tests, observers
+
+
+async def test_starttls(load):
+    ssl, trustme = pytest.importorskip("ssl"), pytest.importorskip("trustme")
+    authority = trustme.CA()
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert("example.org").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    async with open_server(load("starttls").make_handler(context)) as served:
+        client = await served.connect()
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"say STARTTLS first\n"
+        await client.send_all(b"STARTTLS\n")
+        assert await client.receive_until(b"\n") == b"go on\n"
+        await client.start_tls(trusting, server_side=False, server_hostname="example.org")
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"HELLO\n"
+
+
+async def test_limits(load):
+    module = load("limits")
+    await talk(load("shout").shout, **module.OPTIONS)
+    await talk(module.say_busy, answer=b"busy, come back later\n")
+
+
+async def test_a_limit_of_ones_own(load, autojump_clock):
+    async def ask_database(line):
+        await trio.sleep(1)
+        return line.upper()
+
+    handler = load("two_limits").make_handler(ask_database, most=2)
+    async with open_server(handler) as served:
+        clients = [await served.connect() for _ in range(4)]
+        for client in clients:
+            await client.send_all(b"hello\n")
+        for client in clients:
+            assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert trio.current_time() == 2
+
+
+async def test_an_observer(load):
+    observer = load("observer").Ends()
+    await talk(load("shout").shout, observers=[observer])
+    assert observer.causes == {"finished": 1}
+
+
+def test_the_test_that_the_page_shows(tmp_path):
+    options = [
+        "-q",
+        "-c",
+        str(DOCS.parent / "pyproject.toml"),
+        "--rootdir",
+        str(tmp_path),
+        "-p",
+        "no:cacheprovider",
+    ]
+    command = [sys.executable, "-m", "pytest", *options, CODE / "test_shout.py"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=DOCS.parent)
+    assert done.returncode == 0, done.stdout
+    assert "5 passed" in done.stdout
+
+
+# Porting
+
+
+@pytest.mark.parametrize("name", ["port_stdlib", "port_compat"])
+def test_a_server_of_the_stdlibs_kind(load, name):
+    module = load(name)
+    with module.Server(("127.0.0.1", 0), module.Shout) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            assert ask(server.server_address) == b"HELLO\n"
+        finally:
+            server.shutdown()
+            serving.join()
+
+
+async def test_a_class_and_a_function(load):
+    await talk(load("port_class").Shout.serve)
+    await talk(load("shout").shout)
+
+
+async def test_the_handler_for_trio_runs_here_as_it_is(load):
+    await talk(load("port_trio_before").shout, b"hello\nyou\n", b"HELLO\nYOU\n")
+
+
+async def test_the_handler_for_trio_runs_there(load):
+    async with trio.open_nursery() as nursery:
+        listeners = await nursery.start(trio.serve_tcp, load("port_trio_before").shout, 0)
+        async with await trio.testing.open_stream_to_socket_listener(listeners[0]) as client:
+            await client.send_all(b"hello\n")
+            assert await client.receive_some() == b"HELLO\n"
+        nursery.cancel_scope.cancel()
+
+
+def test_the_handler_for_asyncio_runs_there(load):
+    async def main():
+        server = await asyncio.start_server(load("port_asyncio_before").shout, "127.0.0.1", 0)
+        async with server:
+            reader, writer = await asyncio.open_connection(*server.sockets[0].getsockname())
+            writer.write(b"hello\n")
+            assert await reader.readline() == b"HELLO\n"
+            writer.close()
+            await writer.wait_closed()
+
+    asyncio.run(main())
+
+
+async def test_old_and_new_beside_each_other(load):
+    with triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load("port_beside").main, 0, 0)
+            while len(scope._children) < 2:
+                await trio.testing.wait_all_tasks_blocked()
+            scope.drain(grace=1)
+    assert [name for name, report in scope.reports if report.clean] in (["old", "new"], ["new", "old"])
+
+
+def test_compat_runs_programs_as_they_are():
+    lines = (CODE / "port.sh").read_text().splitlines()
+    assert all(line.startswith("python -m triosock.compat ") for line in lines)
+    with running("-m", "triosock.compat", "-m", "http.server", 0, "--bind", "127.0.0.1") as program:
+        port = int(program.wait_for(r"Serving HTTP on 127.0.0.1 port (\d+)")[1])
+        with dial(port) as client:
+            client.say(b"GET / HTTP/1.0\r\n\r\n")
+            assert client.line() == b"HTTP/1.0 200 OK\r\n"
+        program.signal(signal.SIGINT)
+        assert program.wait() == 0
+
+
+# The discussion
+
+
+@pytest.mark.parametrize("listens_at_the_end", [False, True])
+def test_the_server_of_threads_works(load, listens_at_the_end):
+    def shout(sock):
+        while data := sock.recv(100):
+            sock.sendall(data.upper())
+
+    server = load("without_nurseries").Server(shout)
+    serving = threading.Thread(target=server.serve)
+    serving.start()
+    address = server.listener.getsockname()
+    assert ask(address) == b"HELLO\n"
+    with contextlib.ExitStack() as stack:
+        if listens_at_the_end:
+            client = stack.enter_context(socket.create_connection(address, timeout=30))
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"HELLO\n"
+        server.end(grace=0.1)
+    serving.join()
+    assert not server.connections
+
+
+async def test_the_server_with_nurseries_works(load):
+    listener = triosock.testing.MemoryListener()
+    with triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(load("with_nurseries").serve, load("shout").shout, [listener], 1)
+            async with triosock.Connection(await listener.connect()) as client:
+                await client.send_all(b"hello\n")
+                assert await client.receive_until(b"\n") == b"HELLO\n"
+            scope.drain()
+    assert scope.reports[0][1].clean
+
+
+async def test_a_bounded_outbox(load):
+    module, room = load("backpressure"), set()
+
+    async def handle(conn):
+        await module.subscribe(conn, room)
+
+    async with open_server(handle) as served:
+        client = await served.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        module.tell_all(room, b"news\n")
+        assert await client.receive_until(b"\n") == b"news\n"
+        for _ in range(102):  # faster than anybody can read: one is under way, 100 wait, one is too many
+            module.tell_all(room, b"more\n")
+        assert not room
+        for _ in range(101):
+            assert await client.receive_until(b"\n") == b"more\n"
+        assert await client.receive_some() == b""
+
+
+async def test_blocking_work_in_a_thread(load):
+    await talk(load("threads").make_handler(bytes.upper))
+
+
+def test_shell_lines_name_what_exists():
+    for path in CODE.glob("*.sh"):
+        for line in path.read_text().splitlines():
+            for word in re.findall(r"\S+\.py\b", line):
+                assert word in ("mine.py", "yourserver.py") or (DOCS.parent / word).is_file(), line
+            for target in re.findall(r"^make (\S+)", line):
+                assert target == ".venv/.ready" or f"\n{target}:" in (DOCS.parent / "Makefile").read_text()
