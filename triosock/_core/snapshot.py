@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import math
 import os
+import sysconfig
 import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, Final, final
@@ -50,6 +51,8 @@ _FOREIGN: Final = tuple(
     os.path.dirname(os.path.dirname(os.path.abspath(file))) + os.sep + package + os.sep
     for file, package in ((trio.__file__, "trio"), (os.path.dirname(__file__), "triosock"))
 )
+#: Where the standard library is; what is installed beside it (site-packages) may be in there, too.
+_STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
 
 
 @final
@@ -189,6 +192,8 @@ class _View:
         self._now = now
         self._around = (due, origin)
         self._timeouts: Timeouts | None = getattr(owner, "timeouts", None)
+        #: Of a compat server, where a connection is one request.
+        self._each: float = getattr(owner, "_request_timeout", math.inf)
         self._kind = "connection"
         self._origins = _ORIGINS
         if isinstance(owner, DatagramServer) and self._timeouts is not None:
@@ -225,6 +230,8 @@ class _View:
             entry.scope.deadline,
             "Timeouts.request" if self._kind != "connection" else "the connection's scope",
         )
+        if self._each < math.inf:
+            yield entry.accepted + self._each, "Policy.request_timeout"
         block = getattr(entry.guest, "request_scope", None)
         if block is not None:
             yield block.deadline, "conn.request()"
@@ -251,8 +258,9 @@ def _left(due: float, now: float) -> float | None:
 
 
 def _where(entry: Entry) -> str:
-    """The innermost place that is neither trio's nor ours: of the handler, or what it calls."""
+    """The innermost place that is neither of the standard library, nor trio's, nor ours: of the handler."""
     for line in reversed(entry.stack()):
-        if not line.startswith(_FOREIGN):
+        own = "-packages" + os.sep in line or not line.startswith(_STDLIB)
+        if own and not line.startswith(_FOREIGN):
             return os.path.basename(line)
     return ""

@@ -6,7 +6,11 @@ metrics     events, counted for Prometheus (the extra `metrics`; not imported he
 timeline/   a run as a picture: HTML, SVG, Chrome trace
 treeview    what lives now, as text; as values it is `snapshot()`
 control     the same, through a Unix socket: `python -m triosock top`
+
+The timeline is loaded when it is first asked for: most programs never draw.
 """
+
+from typing import TYPE_CHECKING, Any
 
 from .._core.snapshot import Node as Node
 from .._core.snapshot import snapshot as snapshot
@@ -14,9 +18,11 @@ from .control import serve_control as serve_control
 from .log import LogObserver as LogObserver
 from .stats import Durations as Durations
 from .stats import StatisticsObserver as StatisticsObserver
-from .timeline import Timeline as Timeline
 from .treeview import format_tree as format_tree
 from .treeview import tree as tree
+
+if TYPE_CHECKING:
+    from .timeline import Timeline as Timeline
 
 __all__ = [
     "Durations",
@@ -29,3 +35,12 @@ __all__ = [
     "snapshot",
     "tree",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    if name != "Timeline":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .timeline import Timeline
+
+    globals()[name] = Timeline
+    return Timeline

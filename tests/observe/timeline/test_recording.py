@@ -171,3 +171,66 @@ def test_what_is_open_stays_open_until_the_end_of_the_recording():
     (band,) = timeline.picture().bands
     assert (band.end, timeline.picture().end) == (None, 2.0)
     assert (band.boxes[0].end_kind, band.boxes[0].end) == ("open", 2.0)
+
+
+async def test_a_datagram_is_a_bar_as_long_as_its_handler():
+    async def handle(datagram):
+        if datagram.data == b"boom":
+            raise ValueError("planned")
+        await datagram.reply(datagram.data)
+
+    with triosock.observe.Timeline() as timeline:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(
+                lambda task_status: triosock.serve_udp(handle, 0, host="127.0.0.1", task_status=task_status)
+            )
+            with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
+                address = ("127.0.0.1", server.addresses[0].port)
+                await client.sendto(b"boom", address)
+                await client.sendto(b"hello", address)
+                assert await client.recv(100) == b"hello"
+            server.drain()
+    picture = timeline.picture()
+    assert picture.summary.startswith("1 server, 2 datagrams in ")
+    # Both had arrived: which task runs first is trio's choice.
+    boxes = sorted(picture.bands[0].boxes, key=lambda box: box.number)
+    assert [(box.end_kind, [piece.kind for piece in box.pieces]) for box in boxes] == [
+        ("failed", ["working"]),
+        ("finished", ["working"]),
+    ]
+    assert boxes[0].text.startswith("datagram 1 of udp://127.0.0.1:")
+    assert "ValueError: planned" in boxes[0].text
+
+
+async def test_a_connection_that_was_there_before_is_a_bar_from_its_next_request_on(autojump_clock):
+    async def echo(conn):
+        async for line in conn.lines():
+            await conn.send_all(line)
+
+    async with triosock.testing.open_server(echo, name="s") as server:
+        client = await server.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        timeline = triosock.observe.Timeline()
+        server.server.observers.add(timeline)
+        await client.send_all(b"hello\n")
+        await client.receive_some()
+        await client.aclose()
+    (band,) = timeline.picture().bands
+    assert [(box.number, box.end_kind) for box in band.boxes] == [(1, "finished")]
+    assert "connection 1 of" in band.boxes[0].text
+
+
+def test_what_happens_to_datagrams_at_the_door_are_points():
+    feeder = Feeder()
+    feeder.tell(events.DatagramDropped, peer=PEER, reason="full")
+    feeder.tell(events.DatagramTruncated, peer=PEER, size=5)
+    feeder.tell(events.DatagramsLost, address=PEER, count=3)
+    feeder.tell(events.LimitReached, active=3)
+    feeder.tell(events.AcceptFailed, address=PEER, error=OSError("no"), action="back off", delay=1.0)
+    assert [(point.kind, point.text) for point in feeder.recording.run().lanes[0].points] == [
+        ("refused", "datagram of memory://peer dropped: full"),
+        ("error", "datagram of memory://peer cut to 5 bytes"),
+        ("error", "3 datagrams dropped by the kernel"),
+        ("full", "full: 3 connections"),
+        ("error", "accept failed: OSError: no; then: back off"),
+    ]

@@ -1,0 +1,84 @@
+"""Compat servers in the pictures: their requests are bars, their threads guests in the tree."""
+
+from __future__ import annotations
+
+import socket
+import threading
+
+import pytest
+import trio
+
+from triosock import compat
+from triosock.observe import Timeline, snapshot
+
+
+class Handler(compat.StreamRequestHandler):
+    def handle(self):
+        line = self.rfile.readline()
+        if line == b"boom\n":
+            raise ValueError("planned")
+        self.wfile.write(line)
+        self.rfile.readline()
+
+
+class Server(compat.ThreadingTCPServer):
+    def handle_error(self, request, client_address):
+        pass
+
+
+def talk(address, line):
+    with socket.create_connection(address, timeout=30) as client:
+        client.sendall(line)
+        return client.recv(100)
+
+
+def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it():
+    with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            assert talk(server.server_address, b"hello\n") == b"hello\n"
+            assert talk(server.server_address, b"boom\n") == b""
+        finally:
+            server.shutdown()
+            serving.join()
+            server.server_close()
+    (band,) = timeline.picture().bands
+    assert band.title == "Server"
+    assert [box.end_kind for box in band.boxes] == ["finished", "failed"]
+    assert [piece.kind for box in band.boxes for piece in box.pieces] == ["handler", "handler"]
+    assert "ValueError: planned" in band.boxes[1].text
+
+
+def test_without_a_timeline_it_has_no_more_threads_than_it_would():
+    with Server(("127.0.0.1", 0), Handler) as server:
+        assert not compat.records.book_of(server).is_overseen
+
+
+@pytest.mark.parametrize("timeout", [None, 60])
+async def test_a_compat_server_in_a_trio_program_is_in_the_tree_with_its_threads(timeout):
+    class Patient(Server):
+        if timeout is not None:
+            trio_policy = compat.policy.Policy(request_timeout=timeout)
+
+    server = Patient(("127.0.0.1", 0), Handler)
+    with Timeline() as timeline:
+        async with trio.open_nursery() as nursery:
+            running = await nursery.start(lambda task_status: compat.serve(server, task_status=task_status))
+            with trio.socket.socket() as client:
+                await client.connect(server.server_address)
+                await client.send(b"hello\n")
+                assert await client.recv(100) == b"hello\n"
+                (node,) = [one for one in snapshot().walk() if one.kind == "server"]
+                assert (node.name, node.state) == ("Patient", "serving")
+                (connection,) = [one for one in node.children if one.kind == "connection"]
+                assert connection.peer.startswith("tcp://127.0.0.1:")
+                assert connection.due_to == ("" if timeout is None else "Policy.request_timeout")
+                (thread,) = connection.children
+                assert (thread.kind, thread.name.startswith("Thread-")) == ("thread", True)
+                assert thread.where.startswith("test_compat.py:")
+                assert thread.where.endswith("in handle")
+            running.drain()
+    (band,) = timeline.picture().bands
+    assert band.end is not None
+    assert [box.end_kind for box in band.boxes] == ["finished"]
