@@ -267,6 +267,8 @@ class Farewell:
         self._began = trio.current_time()
         self._before = Counter(roster.tally.ended)
         self._refused_before = roster.tally.refused["drain"]
+        #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
+        self.turned_away = 0
         self._grace = trio.CancelScope()
         self._slowest: tuple[Straggler, ...] = ()
 
@@ -307,7 +309,7 @@ class Farewell:
             finished=finished,
             failed=failed,
             cancelled=causes.total() - finished - failed,
-            refused=self._roster.tally.refused["drain"] - self._refused_before,
+            refused=self._roster.tally.refused["drain"] - self._refused_before + self.turned_away,
             duration=trio.current_time() - self._began,
             drained=drained,
             slowest=self._slowest,

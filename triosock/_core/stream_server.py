@@ -19,6 +19,7 @@ gap.)
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
 from collections.abc import Hashable, Mapping, Sequence
@@ -110,18 +111,21 @@ class StreamServer(Server):
 
     async def serve(self, task_status: trio.TaskStatus[StreamServer]) -> DrainReport:
         """Serve until drained or cancelled; see the picture at the top of this file."""
-        try:
-            with self._scope:
+        drained = False
+        with self._scope:
+            try:
                 async with trio.open_nursery() as self._connections:
                     overseeing = trio.CancelScope()
                     self._connections.start_soon(self._oversee, overseeing)
                     await self._keep_doors(task_status)
                     await self._see_out()
                     overseeing.cancel(reason="triosock: nobody is left to look after")
-        finally:
-            await self._close_listeners()
-            if not self._closed.is_set():
-                self._conclude(drained=False)
+                drained = True
+            finally:
+                try:
+                    await self._close_listeners()
+                finally:
+                    self._conclude(drained=drained)
         return self._report
 
     async def _oversee(self, scope: trio.CancelScope) -> None:
@@ -145,12 +149,13 @@ class StreamServer(Server):
 
     async def _see_out(self) -> None:
         farewell = self._begin_farewell()
+        for entry in self._roster.entries():
+            # No request of theirs can be here yet: as with those who are still in the queue.
+            entry.newcomer = entry.task is None or entry.stage == "handshake"
         for door in self._doors:
             door.sweep()
-        for listener in self._listeners:
-            self._close(listener)
+        await self._close_listeners()
         await farewell.see_out()
-        self._conclude(drained=True)
 
     def _close(self, listener: Listener) -> None:
         if not listener.is_closed:
@@ -161,10 +166,12 @@ class StreamServer(Server):
         for listener in self._listeners:
             self._close(listener)
         # What is no listener of ours may have more to do, though never more than a moment: it is told not to
-        # wait. Shielded, since it must be done just the same when everything around is cancelled.
+        # wait. Shielded, since it must be done just the same when everything around is cancelled; and each
+        # one is closed, even if another cannot be.
         with trio.CancelScope(shield=True):
-            for listener in self._listeners:
-                await trio.aclose_forcefully(listener)
+            async with contextlib.AsyncExitStack() as closing:
+                for listener in self._listeners:
+                    closing.push_async_callback(trio.aclose_forcefully, listener)
 
     # Letting in. Synchronous from here on: see the invariants of roster.py and accept.py.
 
@@ -226,7 +233,10 @@ class StreamServer(Server):
             entry.due = entry.accepted + self._service.timeouts.handshake
             roster.add(entry, slot=False)
             self._start(connection, limits.overflow)
-        elif isinstance(connection.wire, SocketWire):
+            return
+        if self._farewell is not None:
+            self._farewell.turned_away += 1
+        if isinstance(connection.wire, SocketWire):
             connection.wire.close_now()
         else:
             assert self._connections is not None
