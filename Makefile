@@ -77,6 +77,7 @@ $(DOCS)/.ready: pyproject.toml
 docs: $(DOCS)/.ready
 	$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	$(DOCS)/bin/python docs/check_links.py docs/_build/html
+	@if command -v chromium >/dev/null; then $(DOCS)/bin/python docs/look.py docs/_build/html; fi
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build

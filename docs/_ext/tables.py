@@ -54,7 +54,11 @@ class Defaults(Table):
         texts = field_texts(kind)
         lines = []
         for one in attrs.fields(kind):
-            lines += [f"`{one.name}` = {shown(one.default)}", f"    {texts.get(one.name, '')}", ""]
+            elsewhere = next(
+                (f"See `{name}`." for name, text in texts.items() if f"`{one.name}`" in text), ""
+            )
+            text = texts.get(one.name) or elsewhere
+            lines += [f"`{one.name}` = {shown(one.default)}", f"    {text}", ""]
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -1,5 +1,6 @@
 """What a server of threads needs in order to end properly: the contrast of the discussion, and it works."""
 
+import contextlib
 import selectors
 import socket
 import threading
@@ -14,6 +15,7 @@ class Server:
         self.connections = {}  # 2: who is there, for whoever ends them
         self.empty = threading.Condition(self.lock)
         self.ending = False
+        self.stopped = threading.Event()
 
     def serve(self):
         with self.listener, selectors.DefaultSelector() as selector:
@@ -24,6 +26,7 @@ class Server:
                     if key.fileobj is self.listener:
                         self.admit(self.listener.accept()[0])
         # 5: the listener is closed here, and whoever is in its queue is reset
+        self.stopped.set()
 
     def admit(self, sock):
         thread = threading.Thread(target=self.run, args=(sock,))
@@ -45,10 +48,12 @@ class Server:
     def end(self, grace):
         self.ending = True
         self.waker.send(b"x")
+        self.stopped.wait()  # or somebody is let in after the last look
         with self.lock:
             self.empty.wait_for(lambda: not self.connections, timeout=grace)
             for sock in self.connections:  # 6: idle or busy? nobody knows
-                sock.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
             self.empty.wait_for(lambda: not self.connections)  # 7: hangs if a thread is not in its socket
         self.wake.close()
         self.waker.close()
