@@ -1,8 +1,10 @@
-"""The demo: `make demo`, or `python -m examples.demo`. Two servers, real clients, a drain under load.
+"""The demo: `make demo`, or `python -m examples.demo`. Four servers, real clients, a drain under load.
 
 What to look at: the crowd that is there when the drain begins. Each kind of client (one function each,
 below) gets what it is owed, and the only one that is cut off is the one that never gets to the end.
 `play` is the story, from top to bottom.
+
+A picture of the run is left in `demo-timeline.html`: open it in a browser.
 
 The last line says that nothing is left, and is true: tasks and sockets are counted, and the folder of the
 socket file is looked into. The exit code is 1 if anything is left, or if anybody did not get what was
@@ -26,9 +28,11 @@ from functools import partial
 import trio
 
 import triosock
-from triosock import events
+from triosock import compat, events
+from triosock.observe import Timeline
 
-IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE = 8, 6, 4, 3, 2
+IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE, COMPAT_IDLE = 8, 6, 4, 3, 2, 2
+PICTURE = "demo-timeline.html"
 WORK = 0.5  # seconds that a job takes
 GRACE = 1.5  # seconds that the drain gives to the busy ones
 UPLOAD = b"x" * 50_000
@@ -68,6 +72,20 @@ async def report_status(server, conn):
             return
         now = server.statistics()
         await conn.send_all(b"%d connected, %d so far\n" % (now.active, now.accepted))
+
+
+class OldShout(compat.StreamRequestHandler):
+    """A handler as one writes it for the standard library's socketserver: no async, a thread for each."""
+
+    def handle(self):
+        """Send each line back in capitals."""
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+async def pong(datagram):
+    """Answer one datagram."""
+    await datagram.reply(b"pong to " + datagram.data)
 
 
 def checksum(data):
@@ -201,6 +219,16 @@ async def drive_with_nc(port, path):
         tell("nc", f"{' '.join(where)}: says hello, hears {done.stdout.decode().strip()}")
 
 
+async def drive_the_others(compat_port, udp_port):
+    async with await trio.open_tcp_stream("127.0.0.1", compat_port) as stream:
+        await stream.send_all(b"hello\n")
+        tell("compat", f"a thread answers {(await stream.receive_some()).decode().strip()}")
+    with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock:
+        await sock.connect(("127.0.0.1", udp_port))
+        await sock.send(b"ping")
+        tell("udp", f"a task answers {(await sock.recv(100)).decode()}")
+
+
 # The story
 
 
@@ -217,18 +245,24 @@ async def play(path):
             await nursery.start(
                 partial(triosock.serve_unix, status, path, mode=0o600, name="unix", **options)
             )
-            # ---- MORE SERVERS GO HERE, in the same nursery: a compat server and a datagram server ----
+            old = compat.ThreadingTCPServer(("127.0.0.1", 0), OldShout)
+            await nursery.start(partial(compat.serve, old, name="compat", **options))
+            udp = await nursery.start(
+                partial(triosock.serve_udp, pong, 0, host="127.0.0.1", name="udp", **options)
+            )
 
-            port = server.addresses[0].port
+            port, compat_port = server.addresses[0].port, old.server_address[1]
             await drive_with_nc(port, path)
-            kept_promises = await drain_under_load(scope, server, port, path)
+            await drive_the_others(compat_port, udp.addresses[0].port)
+            kept_promises = await drain_under_load(scope, server, port, path, compat_port)
     return scope.reports, kept_promises
 
 
-async def drain_under_load(scope, server, port, path):
+async def drain_under_load(scope, server, port, path, compat_port):
     """Bring a crowd into position, drain, see it out; return whether all of it ended as promised."""
     dial_tcp = partial(trio.open_tcp_stream, "127.0.0.1", port)
     crowd, neighbours = Crowd(dial_tcp), Crowd(partial(trio.open_unix_socket, path))
+    others_still = Crowd(partial(trio.open_tcp_stream, "127.0.0.1", compat_port))
     async with trio.open_nursery() as others:
         async with trio.open_nursery() as idle:
             await crowd.gather(others, BUSY, "waiting for a job", busy_client)
@@ -236,9 +270,10 @@ async def drain_under_load(scope, server, port, path):
             await crowd.gather(others, 1, "stuck", stuck_client)
             await crowd.gather(idle, IDLE, "idle", idle_client)
             await neighbours.gather(idle, UNIX_IDLE, "idle (unix)", idle_client)
+            await others_still.gather(idle, COMPAT_IDLE, "idle (compat)", idle_client)
             server.suspend()
             await crowd.gather(others, AT_THE_DOOR, "at the door", client_at_the_door)
-            for one in (crowd, neighbours):
+            for one in (crowd, neighbours, others_still):
                 tell("clients", ", ".join(f"{n} {kind}" for kind, n in one.size.items()))
             tell("demo", f"drains everything; the busy have {GRACE} s")
             scope.drain(grace=GRACE)
@@ -247,12 +282,13 @@ async def drain_under_load(scope, server, port, path):
         crowd.drain_has_begun.set()
     answered, reset = crowd.count("answered"), crowd.count("reset")
     tell("clients", f"{answered} got their answer in the drain, {reset} a reset")
-    return refused and crowd.outcomes + neighbours.outcomes == {
+    return refused and crowd.outcomes + neighbours.outcomes + others_still.outcomes == {
         ("waiting for a job", "answered"): BUSY,
         ("uploading", "answered"): UPLOADING,
         ("stuck", "cut off"): 1,
         ("idle", "sent home"): IDLE,
         ("idle (unix)", "sent home"): UNIX_IDLE,
+        ("idle (compat)", "sent home"): COMPAT_IDLE,
         ("at the door", "answered"): AT_THE_DOOR,
     }
 
@@ -281,9 +317,12 @@ async def main():
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "demo.sock")
         with trio.fail_after(60):  # a demo must end; this one takes two seconds
-            reports, kept_promises = await play(path)
+            with Timeline() as timeline:
+                reports, kept_promises = await play(path)
         for name, report in reports:
             tell("report", f"{name}: {report}")
+        timeline.write_html(PICTURE)
+        tell("demo", f"the picture of this run is {os.path.abspath(PICTURE)}")
         left = (count_tasks() - tasks, count_sockets() - sockets, len(os.listdir(folder)))
     if any(left):
         tell("demo", "FAILED: left over are {} tasks, {} sockets, {} files".format(*left))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import shutil
+from pathlib import Path
 
 from tests.programs import running
 
@@ -18,6 +19,7 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
         "at the door": "3 answered",
         "idle": "8 sent home",
         "idle (unix)": "2 sent home",
+        "idle (compat)": "2 sent home",
         "stuck": "1 cut off",
     }.items():
         assert f"who were {kind}: {end}\n" in told
@@ -26,6 +28,14 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
     assert re.search(r"report +tcp: drained in \S+ s: 21 finished, 0 failed, 1 cancelled, 0 refused\n", told)
     assert re.search(r"report +unix: drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n", told)
     assert told.endswith("nothing is left: no task, no socket, no file (counted)\n")
+    assert re.search(
+        r"report +compat: drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n", told
+    )
+    assert "a thread answers HELLO\n" in told
+    assert "a task answers pong to ping\n" in told
+    picture = re.search(r"the picture of this run is (\S+)\n", told)
+    assert picture is not None
+    assert "<svg" in Path(picture[1]).read_text(encoding="utf-8")
     if shutil.which("nc"):
         assert told.count("says hello, hears") == 2
         assert "hears HELLO\n" in told
