@@ -32,7 +32,7 @@ from triosock import compat, events
 from triosock.observe import Timeline
 
 IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE, COMPAT_IDLE = 8, 6, 4, 3, 2, 2
-PICTURE = "demo-timeline.html"
+PICTURE = os.path.abspath("demo-timeline.html")
 WORK = 0.5  # seconds that a job takes
 GRACE = 1.5  # seconds that the drain gives to the busy ones
 UPLOAD = b"x" * 50_000
@@ -322,7 +322,7 @@ async def main():
         for name, report in reports:
             tell("report", f"{name}: {report}")
         timeline.write_html(PICTURE)
-        tell("demo", f"the picture of this run is {os.path.abspath(PICTURE)}")
+        tell("demo", f"the picture of this run is {PICTURE}")
         left = (count_tasks() - tasks, count_sockets() - sockets, len(os.listdir(folder)))
     if any(left):
         tell("demo", "FAILED: left over are {} tasks, {} sockets, {} files".format(*left))
