@@ -112,6 +112,17 @@ async def test_cancelled_everything_ends_and_is_counted(in_memory):
     assert (report.drained, report.cancelled) == (False, 1)
 
 
+async def test_cancelled_even_what_it_had_not_received_is_counted(in_memory):
+    held = Held()
+    async with in_memory(held) as (server, network):
+        await settle()
+        server.suspend()
+        client = network.open("client")
+        await send_all(client, server, b"wakes the loop, which then finds itself shut", b"waits")
+        assert server.statistics().received == 0
+    assert server.statistics().dropped == {"closed": 2}
+
+
 async def test_a_reply_after_the_end_says_so(in_memory):
     kept = []
 

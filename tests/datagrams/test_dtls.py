@@ -331,3 +331,53 @@ async def test_wrong_arguments(options, error, text):
 
 def test_the_facade_does_not_need_the_extra():
     assert not hasattr(triosock, "serve_dtls")
+
+
+def names_of_tasks():
+    root = trio.lowlevel.current_root_task()
+    names, nurseries = [], list(root.child_nurseries)
+    while nurseries:
+        for task in nurseries.pop().child_tasks:
+            names.append(task.name)
+            nurseries += task.child_nurseries
+    return names
+
+
+async def test_the_system_tasks_of_the_endpoints_are_over_when_it_returns():
+    async def serve(task_status):
+        await serve_dtls(echo, 0, context=server_context(), host="127.0.0.1", task_status=task_status)
+        tasks.extend(names_of_tasks())
+
+    tasks = []
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve)
+        assert [name for name in names_of_tasks() if "dtls_receive_loop" in name]
+        server.drain()
+    assert tasks
+    assert not [name for name in tasks if "dtls_receive_loop" in name]
+
+
+async def test_a_client_that_comes_while_the_second_socket_opens_is_served(serving, monkeypatch):
+    """From its first association on, a context refuses the options that the second endpoint sets."""
+    original = trio.DTLSEndpoint.serve
+    ports = []
+
+    async with trio.open_nursery() as nursery:
+        endpoint = trio.DTLSEndpoint(trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+
+        async def serve(self, *args, **options):
+            if ports:
+                channel = endpoint.connect(("127.0.0.1", ports[0]), client_context())
+                nursery.start_soon(channel.do_handshake)
+                await settle(0.05)
+            ports.append(self.socket.inner.address.port)
+            await original(self, *args, **options)
+
+        monkeypatch.setattr(trio.DTLSEndpoint, "serve", serve)
+        with endpoint:
+            async with serving(echo, host=None) as server:
+                with trio.fail_after(10):
+                    while not server.statistics().active:
+                        await settle(0.01)
+                while len(nursery.child_tasks):
+                    await settle(0.01)
