@@ -79,12 +79,14 @@ def test_mistakes_are_told(wrong, capsys):
 
 
 def test_without_rich_it_is_plain(monkeypatch):
+    pytest.importorskip("rich")
     assert top._live() is not None
     monkeypatch.setitem(sys.modules, "rich.live", None)
     assert top._live() is None
 
 
 def test_what_does_not_fit_on_the_screen_is_counted():
+    pytest.importorskip("rich")
     node = Node(
         kind="run", children=tuple(Node(kind="listener", name=str(n), state="open") for n in range(30))
     )
@@ -95,5 +97,6 @@ def test_what_does_not_fit_on_the_screen_is_counted():
 
 
 def test_names_from_outside_are_no_markup_and_no_escapes():
+    pytest.importorskip("rich")
     node = Node(kind="connection", name="1", peer="[bold red]\x1b[2Jx[/]")
     assert "[bold red]\\x1b[2Jx[/]" in top._drawn(node, 10).plain
