@@ -1,9 +1,10 @@
 """Tables that are made from the code, so that they cannot say anything else. In Markdown, within `eval-rst`.
 
-.. defaults:: triosock.Limits       every field of an attrs class, with its default
-.. events::                         every event, its fields, and the level of its line in the log
-.. causes::                         every `Cause`
-.. stdlib-names::                   every name of socketserver, in compat and natively
+    .. defaults:: triosock.Limits       every field of an attrs class, with its default
+    .. events::                         every event, its fields, and the level of its line in the log
+    .. causes::                         every `Cause`
+    .. stdlib-names::                   every name of socketserver, in compat and natively
+    .. ready-made::                     the classes of compat that are mixin and server
 """
 
 import importlib
@@ -150,6 +151,18 @@ class StdlibNames(Table):
         return self.build(("socketserver", "triosock.compat", "Native"), rows, "30 35 35")
 
 
+class ReadyMade(Table):
+    """The ready-made classes of compat."""
+
+    def run(self):
+        """List those that have no docstring: mixin and server."""
+        lines = []
+        for name in triosock.compat.__all__:
+            if "__doc__" not in vars(kind := getattr(triosock.compat, name)) or kind.__doc__ is None:
+                lines += [f".. autoclass:: triosock.compat.{name}", "   :show-inheritance:", ""]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
 def ready_made(name):
     """Return what stands for ``ThreadingTCPServer`` and the like."""
     for kind in ("UnixStreamServer", "UnixDatagramServer", "TCPServer", "UDPServer"):
@@ -165,6 +178,7 @@ def setup(app):
         "events": Events,
         "causes": Causes,
         "stdlib-names": StdlibNames,
+        "ready-made": ReadyMade,
     }.items():
         app.add_directive(name, kind)
     return {"parallel_read_safe": True}

@@ -1,5 +1,5 @@
 # run
-make .venv/.ready
+make demo
 .venv/bin/python examples/tutorial/lesson1.py
 # check
 .venv/bin/python -m triosock.testing.check lesson1

@@ -37,6 +37,9 @@ def described():
     text = "".join(path.read_text("utf-8") for path in (DOCS / "reference").glob("*.rst"))
     names = re.findall(r"^\.\. (?:auto\w+|py:class|py:data):: ([\w.]+)", text, re.M)
     assert ".. events::" in text
+    assert ".. ready-made::" in text
+    kinds = {name: getattr(triosock.compat, name) for name in triosock.compat.__all__}
+    names += [f"triosock.compat.{name}" for name, kind in kinds.items() if kind.__doc__ is None]
     for name in triosock.events.__all__:
         kind = getattr(triosock.events, name)
         if isinstance(kind, type) and issubclass(kind, triosock.Event) and not kind.__subclasses__():
