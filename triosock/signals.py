@@ -19,6 +19,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+import threading
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -79,6 +80,10 @@ def run(
     thread do signals arrive: RuntimeError elsewhere.
     """
     check_async("async_fn", async_fn, "args")
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "run() must be called in the main thread, where signals arrive: take trio.run here"
+        )
     seconds = None if grace is None else check_seconds(grace, "grace", zero=True)
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
     program = _Program(seconds, control)

@@ -366,8 +366,8 @@ def peer_credentials(transport: object) -> PeerCredentials:
     """
     if (
         not isinstance(transport, socket.socket)
+        or not hasattr(socket, "SO_PEERCRED")  # first: where it is missing, AF_UNIX may be, too
         or transport.family != socket.AF_UNIX
-        or not hasattr(socket, "SO_PEERCRED")
     ):
         raise TypeError("only Unix sockets know their peer's credentials, and only on Linux")
     size = struct.calcsize("3i")

@@ -9,9 +9,11 @@ there before the drain is work too, though nobody had looked at it.
 
 from __future__ import annotations
 
+import contextlib
 import socket
+from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import trio
 
@@ -63,6 +65,8 @@ class Conversation:
     def peer(self) -> Address:
         """The address of the other side; the one that a PROXY header names, if there was one."""
         if not isinstance(self._peer, _VALUES):
+            if self._peer is None:
+                self._peer = self._ask(socket.socket.getpeername)
             self._peer = self._as_address(self._peer)
         return self._peer
 
@@ -70,22 +74,24 @@ class Conversation:
     def local(self) -> Address:
         """The address that the peer connected to."""
         if not isinstance(self._local, _VALUES):
-            transport = self.wire.transport
-            if self._local is None and isinstance(transport, socket.socket):
-                try:
-                    self._local = transport.getsockname()
-                except OSError:
-                    pass  # closed: it is too late to ask
+            if self._local is None:
+                self._local = self._ask(socket.socket.getsockname)
             self._local = self._as_address(self._local)
         return self._local
+
+    def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
+        transport = self.wire.transport
+        if isinstance(transport, socket.socket):
+            with contextlib.suppress(OSError):  # closed, or the peer has gone: it is too late to ask
+                return question(transport)
+        return None
 
     def _as_address(self, name: PeerName) -> Address:
         transport = self.wire.transport
         if isinstance(transport, socket.socket):
-            # A socket that is closed, or was adopted with its peer gone, has no name to give: AF_UNIX's empty
-            # one says so.
-            family = transport.family if name else socket.AF_UNIX
-            return from_sockaddr(family, socket.SOCK_STREAM, name)
+            # A socket that is closed, or was adopted with its peer gone, has no name to give: the empty one
+            # says so.
+            return from_sockaddr(transport.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
         return MemoryAddress(type(transport).__name__)
 
     # What goes on

@@ -5,16 +5,17 @@ write (when it began), and one task, the overseer, reads them.
 
 The invariant: **every entry stands in the heap once, under a time that is not after its next deadline.** When
 that time comes the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real
-deadline, or under now + the shortest timeout of the server, whichever is first. Since a wait that begins
-later ends at least the shortest timeout later, no deadline can fall before the entry is looked at: the cut is
-exact, though each entry is touched only once per shortest timeout.
+deadline, or under now + the shortest timeout of the server (10 seconds at most, for the heap keeps those who
+are gone until then), whichever is first. Since a wait that begins later ends at least the shortest timeout
+later, no deadline can fall before the entry is looked at: the cut is exact, though each entry is touched only
+once per shortest timeout.
 """
 
 from __future__ import annotations
 
 import heapq
 import math
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 
@@ -23,6 +24,11 @@ from .events import Cause
 if TYPE_CHECKING:
     from .limits import Timeouts
     from .roster import Entry
+
+
+#: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
+#: seconds.
+LONGEST_LOOK: Final = 10.0
 
 
 def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
@@ -56,6 +62,8 @@ class Overseer:
         waits = [t.handshake, t.idle, t.request, t.send, t.close]
         # `close=0` never waits, so it is no shortest timeout.
         self._shortest = min(wait for wait in waits if wait > 0)
+        if self._shortest < math.inf:
+            self._shortest = min(self._shortest, LONGEST_LOOK)
         self._heap: list[tuple[float, int, Entry]] = []
         self._work: trio.Event | None = None
 

@@ -31,7 +31,10 @@ async def send_file(
     if descriptor is None or isinstance(wire, (StreamWire, TlsWire)) or not hasattr(os, "sendfile"):
         return await _send_pieces(wire, file, offset, count)
     position = file.tell() if offset is None else offset
-    left = os.fstat(descriptor).st_size - position
+    size = os.fstat(descriptor).st_size
+    if not size:
+        return await _send_pieces(wire, file, offset, count)  # a device or a file of /proc: nobody knows
+    left = size - position
     left = max(0, left if count is None else min(left, count))
     sent = await wire.send_from(descriptor, position, left, _PIECE)
     if offset is None:
@@ -55,6 +58,9 @@ def _check(argument: str, value: object) -> None:
 
 def _descriptor(file: IO[bytes]) -> int | None:
     """The descriptor, if there is one and it can be read from any position."""
+    # What reads a file in its own way (gzip) has the descriptor of something else than its contents.
+    if not isinstance(getattr(file, "raw", file), io.FileIO):
+        return None
     try:
         descriptor = file.fileno()
         if file.seekable():
@@ -67,6 +73,7 @@ def _descriptor(file: IO[bytes]) -> int | None:
 async def _send_pieces(
     wire: SocketWire | StreamWire, file: IO[bytes], offset: int | None, count: int | None
 ) -> int:
+    await trio.lowlevel.checkpoint()  # also if there is nothing to send
     if offset is not None:
         await trio.to_thread.run_sync(file.seek, offset)
     sent = 0
