@@ -1,10 +1,10 @@
 """Tables that are made from the code, so that they cannot say anything else. In Markdown, within `eval-rst`.
 
-    .. defaults:: triosock.Limits       every field of an attrs class, with its default
-    .. events::                         every event, its fields, and the level of its line in the log
-    .. causes::                         every `Cause`
-    .. stdlib-names::                   every name of socketserver, in compat and natively
-    .. ready-made::                     the classes of compat that are mixin and server
+.. defaults:: triosock.Limits       every field of an attrs class, with its default
+.. events::                         every event, its fields, and the level of its line in the log
+.. causes::                         every `Cause`
+.. stdlib-names::                   every name of socketserver, in compat and natively
+.. ready-made::                     the classes of compat that are mixin and server
 """
 
 import importlib
