@@ -91,3 +91,40 @@ def _udp_client(server: triosock.DatagramServer, host: str = "127.0.0.1", source
 def udp_client() -> Any:
     """`with udp_client(server, host) as sock:` a trio UDP socket that is connected to the server."""
     return _udp_client
+
+
+@pytest.fixture
+def serving_dtls():
+    from tests.datagrams.associations import server_context
+    from triosock.dtls import serve_dtls
+
+    @contextlib.asynccontextmanager
+    async def serve(handler, **options):
+        options.setdefault("host", "127.0.0.1")
+        async with trio.open_nursery() as nursery:
+
+            async def run(task_status):
+                await serve_dtls(handler, 0, context=server_context(), task_status=task_status, **options)
+
+            server = await nursery.start(run)
+            yield server
+            nursery.cancel_scope.cancel()
+        check_nothing_left(server)
+
+    return serve
+
+
+@pytest.fixture
+def dial_dtls():
+    from tests.datagrams.associations import client_context
+
+    @contextlib.contextmanager
+    def connect(server: Any, host: str = "127.0.0.1"):
+        sock = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
+        with trio.DTLSEndpoint(sock) as endpoint:
+            # trio's client knows its server by the name that recvfrom gives: four parts, for IPv6.
+            name = (host, server.addresses[0].port, 0, 0) if ":" in host else (host, server.addresses[0].port)
+            with endpoint.connect(name, client_context()) as channel:
+                yield channel
+
+    return connect

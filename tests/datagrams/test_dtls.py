@@ -2,103 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
 import socket
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import triosock
 from triosock import Cause, Limits, Timeouts
 from triosock._core import events
-from triosock.testing import check_nothing_left
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
-from triosock.dtls import DtlsServer, serve_dtls  # noqa: E402
+from tests.datagrams.associations import client_context, echo, exchange, server_context, until_ended  # noqa: E402
+from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked
 
 
-AUTHORITY = trustme.CA()
-CERTIFICATE = AUTHORITY.issue_cert("localhost")
-
-
-def server_context():
-    """One for each server, and for each association of a client: none can be changed once it is used."""
-    context = SSL.Context(SSL.DTLS_METHOD)
-    CERTIFICATE.configure_cert(context)
-    return context
-
-
-def client_context():
-    context = SSL.Context(SSL.DTLS_METHOD)
-    AUTHORITY.configure_trust(context)
-    context.set_verify(SSL.VERIFY_PEER)
-    return context
-
-
-@pytest.fixture
-def serving():
-    @contextlib.asynccontextmanager
-    async def serve(handler, **options):
-        options.setdefault("host", "127.0.0.1")
-        async with trio.open_nursery() as nursery:
-
-            async def run(task_status):
-                await serve_dtls(handler, 0, context=server_context(), task_status=task_status, **options)
-
-            server = await nursery.start(run)
-            yield server
-            nursery.cancel_scope.cancel()
-        check_nothing_left(server)
-
-    return serve
-
-
-@pytest.fixture
-def dial():
-    @contextlib.contextmanager
-    def connect(server: DtlsServer, host: str = "127.0.0.1"):
-        sock = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_DGRAM)
-        with trio.DTLSEndpoint(sock) as endpoint:
-            # trio's client knows its server by the name that recvfrom gives: four parts, for IPv6.
-            name = (host, server.addresses[0].port, 0, 0) if ":" in host else (host, server.addresses[0].port)
-            with endpoint.connect(name, client_context()) as channel:
-                yield channel
-
-    return connect
-
-
-async def echo(session):
-    async for data in session:
-        await session.send(data.upper())
-
-
-async def exchange(channel, data):
-    with trio.fail_after(10):
-        await channel.send(data)
-        return await channel.receive()
-
-
-async def until_ended(server, count=1):
-    with trio.fail_after(10):
-        while sum(server.statistics().ended.values()) < count:
-            await trio.testing.wait_all_tasks_blocked(0.01)
-
-
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.5", "::1"])
-async def test_each_association_has_a_task_and_answers_from_where_it_was_asked(serving, dial, recorder, host):
+async def test_each_association_has_a_task_and_answers_from_where_it_was_asked(
+    serving_dtls, dial_dtls, recorder, host
+):
     sessions = []
 
     async def handler(session):
         sessions.append(session)
         await echo(session)
 
-    async with serving(handler, host=None, observers=[recorder]) as server:
-        with dial(server, host) as channel:
+    async with serving_dtls(handler, host=None, observers=[recorder]) as server:
+        with dial_dtls(server, host) as channel:
             assert await exchange(channel, b"hello") == b"HELLO"
             assert await exchange(channel, b"again") == b"AGAIN"
         (session,) = sessions
@@ -111,7 +44,7 @@ async def test_each_association_has_a_task_and_answers_from_where_it_was_asked(s
         assert [type(event) for event in recorder.events[:3]] == kinds
 
 
-async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving, dial):
+async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving_dtls, dial_dtls):
     go = trio.Event()
 
     async def handler(session):
@@ -120,8 +53,8 @@ async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving, dial):
                 await go.wait()
                 await session.send(b"and " + await session.receive())
 
-    async with serving(handler) as server:
-        with dial(server) as idle, dial(server) as busy:
+    async with serving_dtls(handler) as server:
+        with dial_dtls(server) as idle, dial_dtls(server) as busy:
             await idle.send(b"x")
             await busy.send(b"wait")
             while server.statistics().active < 2 or server.statistics().idle != 1:
@@ -135,7 +68,7 @@ async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving, dial):
             assert (report.finished, report.cancelled, report.clean) == (2, 0, True)
 
 
-async def test_what_had_arrived_before_a_drain_is_still_given(serving, dial):
+async def test_what_had_arrived_before_a_drain_is_still_given(serving_dtls, dial_dtls):
     got, go = [], trio.Event()
 
     async def handler(session):
@@ -143,8 +76,8 @@ async def test_what_had_arrived_before_a_drain_is_still_given(serving, dial):
             got.append(data)
             await go.wait()
 
-    async with serving(handler) as server:
-        with dial(server) as channel:
+    async with serving_dtls(handler) as server:
+        with dial_dtls(server) as channel:
             for data in (b"1", b"2", b"3"):
                 await channel.send(data)
             while not got:
@@ -156,12 +89,12 @@ async def test_what_had_arrived_before_a_drain_is_still_given(serving, dial):
     assert got == [b"1", b"2", b"3"]
 
 
-async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving, dial):
+async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving_dtls, dial_dtls):
     async def handler(session):
         await trio.sleep_forever()
 
-    async with serving(handler) as server:
-        with dial(server) as channel:
+    async with serving_dtls(handler) as server:
+        with dial_dtls(server) as channel:
             await channel.do_handshake()
             while not server.statistics().active:
                 await settle(0.01)
@@ -170,15 +103,15 @@ async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving, dial):
     assert report.causes == {Cause.DRAIN: 1}
 
 
-async def test_during_a_drain_nobody_new_is_let_in(serving, dial, recorder):
+async def test_during_a_drain_nobody_new_is_let_in(serving_dtls, dial_dtls, recorder):
     go = trio.Event()
 
     async def handler(session):
         await session.receive()
         await go.wait()
 
-    async with serving(handler, observers=[recorder]) as server:
-        with dial(server) as first, dial(server) as late:
+    async with serving_dtls(handler, observers=[recorder]) as server:
+        with dial_dtls(server) as first, dial_dtls(server) as late:
             await first.send(b"x")
             while not server.statistics().received:
                 await settle(0.01)
@@ -195,9 +128,9 @@ async def test_during_a_drain_nobody_new_is_let_in(serving, dial, recorder):
 
 
 @pytest.mark.parametrize("limits", [Limits(max_connections=1), Limits(max_connections_per_peer=1)])
-async def test_one_too_many_is_turned_away(serving, dial, recorder, limits):
-    async with serving(echo, limits=limits, observers=[recorder]) as server:
-        with dial(server) as first, dial(server) as second:
+async def test_one_too_many_is_turned_away(serving_dtls, dial_dtls, recorder, limits):
+    async with serving_dtls(echo, limits=limits, observers=[recorder]) as server:
+        with dial_dtls(server) as first, dial_dtls(server) as second:
             assert await exchange(first, b"x") == b"X"
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(second.do_handshake)
@@ -208,9 +141,9 @@ async def test_one_too_many_is_turned_away(serving, dial, recorder, limits):
             assert server.statistics().active == 1
 
 
-async def test_a_handshake_that_takes_too_long_is_cut(serving, recorder):
+async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder):
     """A client that answers the cookie and then says nothing."""
-    async with serving(
+    async with serving_dtls(
         echo,
         timeouts=Timeouts(handshake=0.3),
         observers=[recorder],
@@ -234,17 +167,17 @@ async def test_a_handshake_that_takes_too_long_is_cut(serving, recorder):
         assert refused.error is None
 
 
-async def test_an_idle_association_ends(serving, dial):
-    async with serving(echo, timeouts=Timeouts(idle=0.3)) as server:
-        with dial(server) as channel:
+async def test_an_idle_association_ends(serving_dtls, dial_dtls):
+    async with serving_dtls(echo, timeouts=Timeouts(idle=0.3)) as server:
+        with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == b"X"
             await until_ended(server)
             assert server.statistics().ended == {Cause.IDLE: 1}
 
 
-async def test_a_client_that_begins_anew_ends_the_old_association(serving, recorder):
+async def test_a_client_that_begins_anew_ends_the_old_association(serving_dtls, recorder):
     """From the same port: RFC 6347, 4.2.8."""
-    async with serving(echo, observers=[recorder]) as server:
+    async with serving_dtls(echo, observers=[recorder]) as server:
         with trio.DTLSEndpoint(trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)) as endpoint:
             address = ("127.0.0.1", server.addresses[0].port)
             with endpoint.connect(address, client_context()) as first:
@@ -256,18 +189,18 @@ async def test_a_client_that_begins_anew_ends_the_old_association(serving, recor
                     assert not recorder.of(events.HandlerFailed)
 
 
-async def test_a_handler_that_raises_costs_its_association(serving, dial, recorder):
+async def test_a_handler_that_raises_costs_its_association(serving_dtls, dial_dtls, recorder):
     async def handler(session):
         raise ValueError((await session.receive()).decode())
 
-    async with serving(handler, observers=[recorder]) as server:
-        with dial(server) as channel:
+    async with serving_dtls(handler, observers=[recorder]) as server:
+        with dial_dtls(server) as channel:
             await channel.send(b"bad")
             await until_ended(server)
         assert [str(event.error) for event in recorder.of(events.HandlerFailed)] == ["bad"]
 
 
-async def test_sends_that_cannot_be(serving, dial):
+async def test_sends_that_cannot_be(serving_dtls, dial_dtls):
     kept, texts = [], []
 
     async def handler(session):
@@ -281,8 +214,8 @@ async def test_sends_that_cannot_be(serving, dial):
             texts.append(str(caught.value))
         await session.send(bytes(16_384))
 
-    async with serving(handler) as server:
-        with dial(server) as channel:
+    async with serving_dtls(handler) as server:
+        with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == bytes(16_384)
             await until_ended(server)
     assert len(texts) == 2
@@ -290,9 +223,9 @@ async def test_sends_that_cannot_be(serving, dial):
         await kept[0].send(b"late")
 
 
-async def test_suspended_it_hears_nothing_until_it_resumes(serving, dial):
-    async with serving(echo) as server:
-        with dial(server) as channel:
+async def test_suspended_it_hears_nothing_until_it_resumes(serving_dtls, dial_dtls):
+    async with serving_dtls(echo) as server:
+        with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == b"X"
             server.suspend()
             await channel.send(b"wakes the loop")
@@ -303,12 +236,12 @@ async def test_suspended_it_hears_nothing_until_it_resumes(serving, dial):
                 assert await channel.receive() == b"WAKES THE LOOP"
 
 
-async def test_junk_is_ignored(serving, dial):
-    async with serving(echo) as server:
+async def test_junk_is_ignored(serving_dtls, dial_dtls):
+    async with serving_dtls(echo) as server:
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as junk:
             for data in (b"", b"junk", bytes(100), b"\x16\xfe\xfd" + bytes(60)):
                 await junk.sendto(data, ("127.0.0.1", server.addresses[0].port))
-        with dial(server) as channel:
+        with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == b"X"
         assert server.statistics().accepted == 1
 
@@ -331,53 +264,3 @@ async def test_wrong_arguments(options, error, text):
 
 def test_the_facade_does_not_need_the_extra():
     assert not hasattr(triosock, "serve_dtls")
-
-
-def names_of_tasks():
-    root = trio.lowlevel.current_root_task()
-    names, nurseries = [], list(root.child_nurseries)
-    while nurseries:
-        for task in nurseries.pop().child_tasks:
-            names.append(task.name)
-            nurseries += task.child_nurseries
-    return names
-
-
-async def test_the_system_tasks_of_the_endpoints_are_over_when_it_returns():
-    async def serve(task_status):
-        await serve_dtls(echo, 0, context=server_context(), host="127.0.0.1", task_status=task_status)
-        tasks.extend(names_of_tasks())
-
-    tasks = []
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(serve)
-        assert [name for name in names_of_tasks() if "dtls_receive_loop" in name]
-        server.drain()
-    assert tasks
-    assert not [name for name in tasks if "dtls_receive_loop" in name]
-
-
-async def test_a_client_that_comes_while_the_second_socket_opens_is_served(serving, monkeypatch):
-    """From its first association on, a context refuses the options that the second endpoint sets."""
-    original = trio.DTLSEndpoint.serve
-    ports = []
-
-    async with trio.open_nursery() as nursery:
-        endpoint = trio.DTLSEndpoint(trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
-
-        async def serve(self, *args, **options):
-            if ports:
-                channel = endpoint.connect(("127.0.0.1", ports[0]), client_context())
-                nursery.start_soon(channel.do_handshake)
-                await settle(0.05)
-            ports.append(self.socket.inner.address.port)
-            await original(self, *args, **options)
-
-        monkeypatch.setattr(trio.DTLSEndpoint, "serve", serve)
-        with endpoint:
-            async with serving(echo, host=None) as server:
-                with trio.fail_after(10):
-                    while not server.statistics().active:
-                        await settle(0.01)
-                while len(nursery.child_tasks):
-                    await settle(0.01)

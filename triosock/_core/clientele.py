@@ -167,12 +167,6 @@ class Clientele:
             following.put(parcel)
         self._open(following, keys)
 
-    def abandon(self) -> None:
-        """Drop all that waits: the server has ended. (The tasks have dropped theirs.)"""
-        for session in tuple(self._present.values()):
-            while session.buffer:
-                self._intake.discard(session.buffer[0], "closed")
-
 
 @final
 class _SessionTurn(Turn):

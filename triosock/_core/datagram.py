@@ -175,15 +175,6 @@ class Singly:
         self._intake.discard(entry, reason)
         return True
 
-    def abandon(self) -> None:
-        """Drop all who wait: the server has ended."""
-        for entry in tuple(self._line):
-            # Off the line first: a slot that becomes free must not go to those who are next to be dropped.
-            self._line.pop(entry, None)
-        for one in self._roster.entries():
-            if isinstance(one, DatagramEntry):
-                self.drop_if_waiting(one, "closed")
-
 
 @final
 class _DatagramTurn(Turn):

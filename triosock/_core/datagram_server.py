@@ -254,7 +254,6 @@ class DatagramServer(Server):
     def _end(self, refusing: Any) -> None:
         """Count what is left, and close."""
         self._intake.refusing = refusing
-        self._dispatch.abandon()
         for receiver in self._receivers:
             receiver.sweep()
             receiver.tell_all_lost()

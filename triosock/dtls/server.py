@@ -49,10 +49,12 @@ class DtlsServer(Server):
         self._context = context
         self._listeners = tuple(sockets)
         self._sockets = [
-            EndpointSocket(one, one.socket.family, self._gate, self._roster, self._emitter)
+            EndpointSocket(one, one.socket.family, self._gate, self._roster, self._emitter, self._on_end)
             for one in self._listeners
         ]
         self._overseer = Overseer(common.timeouts)
+        self._crash: OSError | None = None
+        self._everything = trio.CancelScope()
         most = common.limits.max_handshakes
         self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
 
@@ -79,11 +81,20 @@ class DtlsServer(Server):
             draining=self._scope.draining,
         )
 
+    def _on_end(self, error: OSError | None) -> None:
+        """A socket receives nothing any more: closed by somebody else, or with an error that must be seen."""
+        if error is not None:
+            self._crash = error
+            self._everything.cancel(reason=f"triosock: receiving failed: {error}")
+        elif all(one.is_closed for one in self._listeners):
+            self.drain()
+
     async def serve(self, task_status: trio.TaskStatus[DtlsServer]) -> DrainReport:
         """Serve until drained or cancelled."""
         endpoints = [trio.DTLSEndpoint(one) for one in self._sockets]
+        drained = False
         try:
-            with self._scope:
+            with self._scope, self._everything:
                 async with trio.open_nursery() as nursery:
                     nursery.start_soon(self._overseer.run)
                     # Each endpoint sets options of the context, and pyOpenSSL refuses that once a first
@@ -97,6 +108,7 @@ class DtlsServer(Server):
                     await self._scope.wait_draining()
                     self._gate.open()  # the busy need their peers' datagrams
                     await self._begin_farewell().see_out()
+                    drained = True
                     nursery.cancel_scope.cancel(reason="triosock: nobody is left to receive for")
         finally:
             self._gate.open()
@@ -104,7 +116,9 @@ class DtlsServer(Server):
                 endpoint.close()
                 self._emitter.emit(ListenerClosed, address=one.inner.address)
                 await one.wait_left()
-            self._conclude(drained=self._farewell is not None and not len(self._roster))
+            self._conclude(drained=drained)
+        if self._crash is not None:
+            raise self._crash
         return self._report
 
     async def _arrive(self, channel: trio.DTLSChannel) -> None:

@@ -36,8 +36,8 @@ class DtlsSession:
         self.channel = channel
         self.entry = entry
         self.server = server
-        self.received = 0
-        self.sent = 0
+        self.received: int = 0
+        self.sent: int = 0
         #: What was raised because the peer has begun anew, or was never there.
         self.failure: BaseException | None = None
         name, destination = channel.peer_address

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Callable
 from typing import Any, final
 
 import trio
@@ -24,9 +25,16 @@ class EndpointSocket(trio.socket.SocketType):
     """
 
     def __init__(
-        self, inner: DatagramSocket, family: int, gate: Gate, roster: Roster, emitter: Emitter
+        self,
+        inner: DatagramSocket,
+        family: int,
+        gate: Gate,
+        roster: Roster,
+        emitter: Emitter,
+        on_end: Callable[[OSError | None], None],
     ) -> None:
         self.inner = inner
+        self._on_end = on_end
         self._family = family
         self._gate = gate
         self._roster = roster
@@ -60,16 +68,19 @@ class EndpointSocket(trio.socket.SocketType):
                 continue
             except trio.ClosedResourceError:
                 self._left.set()
+                self._on_end(None)
                 raise
             except OSError as error:
-                if not await self._go_on(error):
+                verdict = await self._consider(error)
+                if verdict in (Verdict.END, Verdict.CRASH):
                     self._left.set()
+                    self._on_end(error if verdict is Verdict.CRASH else None)
                     raise trio.ClosedResourceError(f"receiving failed for good: {error}") from error
             else:
                 return received.data, (received.name, received.destination)
 
-    async def _go_on(self, error: OSError) -> bool:
-        """Do what the table of accept errors says; return whether to go on."""
+    async def _consider(self, error: OSError) -> Verdict:
+        """Return what the table of accept errors says, after the wait that it wants."""
         verdict = Verdict.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
         self._roster.tally.accept_errors += 1
         self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=verdict.value)
@@ -78,7 +89,7 @@ class EndpointSocket(trio.socket.SocketType):
                 await self._roster.wait_departure()
         else:
             await trio.lowlevel.checkpoint()
-        return verdict in (Verdict.GO_ON, Verdict.BACK_OFF)
+        return verdict
 
     async def sendto(self, *args: Any) -> Any:
         """Send a datagram. Raises nothing but trio.ClosedResourceError."""
@@ -93,6 +104,8 @@ class EndpointSocket(trio.socket.SocketType):
                 return 0  # it will not arrive, as any datagram may; retransmission is the protocol's business
             else:
                 return len(data)
+        # At this point no handler is left: who still sends is the receive loop, and this ends it as well.
+        self._left.set()
         raise trio.ClosedResourceError("the server has ended")
 
     def close(self) -> None:

@@ -1,0 +1,157 @@
+"""DTLS: what may go wrong below trio's endpoint, and its system tasks."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from triosock._core import events
+from triosock._core.datagram_socket import KernelSocket
+
+SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
+
+from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
+from triosock.dtls import serve_dtls  # noqa: E402
+
+settle = trio.testing.wait_all_tasks_blocked
+
+
+@pytest.fixture
+def failing(monkeypatch):
+    """A list of errors that receiving from a socket raises, one after the other."""
+    errors, original = [], KernelSocket.receive_nowait
+
+    def receive(self):
+        if errors:
+            raise errors.pop()
+        return original(self)
+
+    monkeypatch.setattr(KernelSocket, "receive_nowait", receive)
+    return errors
+
+
+@pytest.mark.parametrize(("number", "action"), [(errno.ECONNREFUSED, "go on"), (errno.ENOMEM, "back off")])
+async def test_errors_of_the_socket_that_end_nothing(
+    serving_dtls, dial_dtls, failing, recorder, number, action
+):
+    async with serving_dtls(echo, observers=[recorder]) as server:
+        failing.append(OSError(number, "scripted"))
+        with dial_dtls(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+        assert [event.action for event in recorder.of(events.AcceptFailed)] == [action]
+        assert server.statistics().accept_errors == 1
+
+
+async def test_an_error_in_no_row_ends_the_server_and_not_the_program(failing):
+    async def send(task_status=trio.TASK_STATUS_IGNORED):
+        server = await nursery.start(serve)
+        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            await client.sendto(b"x", ("127.0.0.1", server.addresses[0].port))
+
+    async def serve(task_status):
+        with pytest.raises(OSError, match="a bug"):
+            await serve_dtls(echo, 0, context=server_context(), host="127.0.0.1", task_status=task_status)
+        raised.append(True)
+
+    raised = []
+    failing.append(OSError(errno.EDOM, "a bug"))
+    with trio.fail_after(10):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send)
+    assert raised
+
+
+async def test_when_its_socket_is_closed_behind_its_back_it_drains(serving_dtls):
+    async with serving_dtls(echo) as server:
+        server._listeners[0].close()
+        with trio.fail_after(10):
+            assert (await server.wait_closed()).drained
+
+
+async def test_cancelled_in_a_drain_it_was_not_drained(serving_dtls, dial_dtls):
+    async def handler(session):
+        await trio.sleep_forever()
+
+    async with serving_dtls(handler) as server:
+        with dial_dtls(server) as channel:
+            await channel.do_handshake()
+            while not server.statistics().active:
+                await settle(0.01)
+            server.drain(grace=60)
+            await settle(0.01)
+    assert not (await server.wait_closed()).drained
+
+
+async def test_what_the_kernel_refuses_to_send_is_lost_like_any_datagram(
+    serving_dtls, dial_dtls, monkeypatch
+):
+    refusing, original = [], KernelSocket.send_nowait
+
+    def send(self, *args):
+        if refusing:
+            raise refusing.pop()
+        return original(self, *args)
+
+    monkeypatch.setattr(KernelSocket, "send_nowait", send)
+    async with serving_dtls(echo) as server:
+        with dial_dtls(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+            refusing[:] = [OSError(errno.EPERM, "a firewall")]
+            await channel.send(b"lost")
+            await settle(0.02)
+            refusing[:] = [trio.WouldBlock()]
+            assert await exchange(channel, b"waits for room") == b"WAITS FOR ROOM"
+
+
+def names_of_tasks():
+    root = trio.lowlevel.current_root_task()
+    names, nurseries = [], list(root.child_nurseries)
+    while nurseries:
+        for task in nurseries.pop().child_tasks:
+            names.append(task.name)
+            nurseries += task.child_nurseries
+    return names
+
+
+async def test_the_system_tasks_of_the_endpoints_are_over_when_it_returns():
+    async def serve(task_status):
+        await serve_dtls(echo, 0, context=server_context(), host="127.0.0.1", task_status=task_status)
+        tasks.extend(names_of_tasks())
+
+    tasks = []
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(serve)
+        assert [name for name in names_of_tasks() if "dtls_receive_loop" in name]
+        server.drain()
+    assert tasks
+    assert not [name for name in tasks if "dtls_receive_loop" in name]
+
+
+async def test_a_client_that_comes_while_the_second_socket_opens_is_served(serving_dtls, monkeypatch):
+    """From its first association on, a context refuses the options that the second endpoint sets."""
+    original = trio.DTLSEndpoint.serve
+    ports = []
+
+    async with trio.open_nursery() as nursery:
+        endpoint = trio.DTLSEndpoint(trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+
+        async def serve(self, *args, **options):
+            if ports:
+                channel = endpoint.connect(("127.0.0.1", ports[0]), client_context())
+                nursery.start_soon(channel.do_handshake)
+                await settle(0.05)
+            ports.append(self.socket.inner.address.port)
+            await original(self, *args, **options)
+
+        monkeypatch.setattr(trio.DTLSEndpoint, "serve", serve)
+        with endpoint:
+            async with serving_dtls(echo, host=None) as server:
+                with trio.fail_after(10):
+                    while not server.statistics().active:
+                        await settle(0.01)
+                while len(nursery.child_tasks):
+                    await settle(0.01)
