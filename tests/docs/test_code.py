@@ -86,6 +86,8 @@ def test_activated_opens_its_own_port_or_takes_what_it_is_given(tmp_path):
             assert ask(listener.getsockname()) == b"HELLO\n"
             process.send_signal(signal.SIGTERM)
             output, _ = process.communicate(timeout=30)
+        # The port is the manager's, and stays open: who connects now waits for the next process.
+        socket.create_connection(listener.getsockname(), timeout=30).close()
     assert process.returncode == 0, output
     assert re.search(r"^drained in \S+ s: \d finished, 0 failed, 0 cancelled, 0 refused$", output, re.M)
 
