@@ -324,6 +324,9 @@ class SocketWire:
         done = 0
         try:
             while done < count:
+                if self.is_closed:
+                    # A closed socket says so itself, but this is a number, and may be another's by now.
+                    raise trio.ClosedResourceError("another task closed this connection")
                 try:
                     taken = os.sendfile(self._fd, descriptor, offset + done, min(piece, count - done))
                 except BlockingIOError:
@@ -335,7 +338,11 @@ class SocketWire:
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
-                await checkpoint()  # a peer that takes everything must not keep the others from their turn
+                self._sending = True  # what another task sends now would stand in the middle of the file
+                try:
+                    await checkpoint()  # a peer that takes everything must not keep others from their turn
+                finally:
+                    self._sending = False
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"
