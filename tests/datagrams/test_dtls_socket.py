@@ -9,12 +9,13 @@ import pytest
 import trio
 import trio.testing
 
+from triosock import Cause
 from triosock._core import events
 from triosock._core.datagram_socket import KernelSocket
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
-from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
+from tests.datagrams.associations import client_context, echo, exchange, server_context, until_ended  # noqa: E402
 from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -155,3 +156,59 @@ async def test_a_client_that_comes_while_the_second_socket_opens_is_served(servi
                         await settle(0.01)
                 while len(nursery.child_tasks):
                     await settle(0.01)
+
+
+async def say_goodbye(channel):
+    """Send a close_notify, as other DTLS clients do at their end; trio's sends none."""
+    channel._ssl.shutdown()
+    await channel.endpoint.socket.sendto(channel._ssl.bio_read(65_536), channel.peer_address)
+
+
+async def test_a_peer_that_says_goodbye_ends_the_iteration(serving_dtls, dial_dtls):
+    async with serving_dtls(echo) as server:
+        with dial_dtls(server) as channel:
+            assert await exchange(channel, b"x") == b"X"
+            await say_goodbye(channel)
+            await until_ended(server)
+            assert server.statistics().ended == {Cause.FINISHED: 1}
+
+
+async def test_a_peer_that_says_goodbye_in_the_middle_is_its_own_fault(serving_dtls, dial_dtls, recorder):
+    async def handler(session):
+        await session.receive()
+        await session.receive()
+
+    async with serving_dtls(handler, observers=[recorder]) as server:
+        with dial_dtls(server) as channel:
+            await channel.send(b"x")
+            await say_goodbye(channel)
+            await until_ended(server)
+            assert server.statistics().ended == {Cause.PEER: 1}
+            assert not recorder.of(events.HandlerFailed)
+
+
+async def test_sending_to_a_peer_that_has_begun_anew_is_its_own_fault(serving_dtls, recorder):
+    begun = []
+
+    async def handler(session):
+        await session.receive()
+        begun.append(session)
+        if len(begun) == 1:
+            await again.wait()
+        await session.send(b"hello")
+
+    again = trio.Event()
+    async with serving_dtls(handler, observers=[recorder]) as server:
+        sock = trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with trio.DTLSEndpoint(sock) as endpoint:
+            name = ("127.0.0.1", server.addresses[0].port)
+            with endpoint.connect(name, client_context()) as first:
+                await first.send(b"1")
+                while not begun:
+                    await settle(0.01)
+                with endpoint.connect(name, client_context()) as second:
+                    assert await exchange(second, b"2") == b"hello"
+                    again.set()
+                    await until_ended(server, 2)
+        assert server.statistics().ended == {Cause.PEER: 1, Cause.FINISHED: 1}
+        assert not recorder.of(events.HandlerFailed)
