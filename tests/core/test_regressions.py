@@ -373,3 +373,14 @@ def test_run_outside_of_the_main_thread_says_so():
     thread.start()
     thread.join()
     assert "main thread" in errors[0]
+
+
+@pytest.mark.parametrize("wrong", [{"name": 5}, {"observers": [5]}, {"observers": 5}])
+async def test_a_wrong_name_or_observer_is_named_before_anything_is_opened(tmp_path, wrong):
+    gone = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(gone))
+    inode = gone.stat().st_ino
+    with pytest.raises(TypeError):
+        await triosock.serve_unix(shout, gone, **wrong)
+    assert gone.stat().st_ino == inode  # not even what is stale was replaced

@@ -79,9 +79,9 @@ async def serve_tcp(
     Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
     around.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
-    return await _serve(service, listeners, observers, name, task_status)
+    return await _serve(service, listeners, task_status)
 
 
 async def serve_unix(
@@ -109,9 +109,9 @@ async def serve_unix(
     and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
     if it was still ours.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
     listener = open_unix_listener(path, mode=mode, backlog=backlog)
-    return await _serve(service, [listener], observers, name, task_status)
+    return await _serve(service, [listener], task_status)
 
 
 async def serve_listeners(
@@ -140,10 +140,10 @@ async def serve_listeners(
     A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
     may have accepted one connection that waits here for its slot.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error)
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
         raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
-    return await _serve(service, _adopt_all(listeners), observers, name, task_status)
+    return await _serve(service, _adopt_all(listeners), task_status)
 
 
 def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
@@ -162,17 +162,13 @@ def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
 async def _serve(
     service: Service,
     listeners: Iterable[Listener],
-    observers: Iterable[Observer],
-    name: str | None,
     task_status: trio.TaskStatus[StreamServer],
 ) -> DrainReport:
     listeners = list(listeners)
     with contextlib.ExitStack() as opened:
         for listener in listeners:
             opened.callback(listener.close)
-        service.emitter.name = str(listeners[0].address) if name is None else check_name(name)
-        for observer in observers:
-            service.emitter.add(observer)
+        service.emitter.name = service.emitter.name or str(listeners[0].address)
         return await StreamServer(service, listeners).serve(task_status)
 
 
@@ -183,6 +179,8 @@ def _service(
     tls: ssl.SSLContext | None,
     proxy: ProxyPolicy | bool,
     on_error: OnError,
+    observers: Iterable[Observer],
+    name: str | None,
 ) -> Service:
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
@@ -195,7 +193,11 @@ def _service(
         tls=None if tls is None else check_context(tls, server_side=True),
         proxy=check_proxy(proxy),
         roster=Roster(limits),
-        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
+        emitter=Emitter(
+            "" if name is None else check_name(name),  # until there is an address to name it by
+            trio.current_time,
+            [*(make() for make in default_observers), *observers],
+        ),
         handshakes=_limiter(limits.max_handshakes),
     )
 
