@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 BENCH := .venv-bench
 
-.PHONY: demo test test-quick test-pythons soak coverage lint format types architecture docs bench bench-check check clean
+.PHONY: demo test test-quick test-pythons soak coverage lint format types architecture legacy-typing docs bench bench-check check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -50,6 +50,10 @@ types: $(READY)
 
 architecture: $(READY)
 	$(BIN)/python -m pytest -q tests/test_architecture.py
+
+# Type-checks a project that still has trio-typing installed, in a folder of its own.
+legacy-typing:
+	.ci/legacy-typing
 
 check: lint types architecture
 
