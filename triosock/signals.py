@@ -129,8 +129,8 @@ class _Program:
                 result = await async_fn(*args, **options)
         finally:
             listening.cancel(reason="triosock: the program has ended")
-        for name, report in self._scope.reports:
-            print(f"{name}: {report}", file=sys.stderr)
+            for name, report in self._scope.reports:
+                print(f"{name}: {report}", file=sys.stderr)
         return result
 
     async def _listen(self, listening: trio.CancelScope, ready: trio.Event) -> None:

@@ -2,9 +2,11 @@
 class.
 
     ERROR    a handler failed; an accept loop crashed; an observer failed
-    WARNING  out of descriptors or memory; a connection was cut by a timeout or at the end of a grace; one was
-    refused INFO     a server started, drains, is drained, was suspended or resumed DEBUG    connections come
-    and go; handshakes; peers who broke a rule or went away
+    WARNING  out of descriptors or memory; a connection was cut by the timeout of a request or of sending, or
+             at the end of a grace
+    INFO     a server started, drains, is drained, was suspended or resumed
+    DEBUG    connections come and go, are refused, or were idle for too long; handshakes, and those that took
+             too long; peers who broke a rule or went away
 
 What a peer alone can cause is never above WARNING, and what it can cause at will without being cut is DEBUG:
 a log is not to be filled from outside. Every record has the event as its attribute `triosock`, for handlers
