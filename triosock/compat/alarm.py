@@ -1,4 +1,4 @@
-"""Descriptors that wake a selector: an alarm that any thread rings, and the ends of child processes.
+"""Descriptors that wake a `poll`: an alarm that any thread rings, and the ends of child processes.
 
 An eventfd, or a pipe where there is none; never a socket, for tests put objects of their own in the place of
 `socket.socket` while a server waits.
@@ -6,16 +6,15 @@ An eventfd, or a pipe where there is none; never a socket, for tests put objects
 
 from __future__ import annotations
 
+import math
 import os
-import selectors
-from typing import Any
+import select
 
 
 class Alarm:
-    """A descriptor in a selector that any thread can make readable."""
+    """A descriptor in a `poll` object that any thread can make readable."""
 
-    def __init__(self, selector: Any) -> None:
-        self._selector = selector
+    def __init__(self, poll: select.poll) -> None:
         try:
             if hasattr(os, "eventfd"):
                 self._fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
@@ -26,10 +25,10 @@ class Alarm:
             # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
             self._fds = []
         else:
-            selector.register(self._fds[0], selectors.EVENT_READ)
+            poll.register(self._fds[0], select.POLLIN)
 
     def ring(self) -> None:
-        """Wake whoever waits on the selector, now or later."""
+        """Wake whoever polls, now or later."""
         if self._fds:
             try:
                 os.write(self._fds[-1], (1).to_bytes(8, "little"))
@@ -46,10 +45,10 @@ class Alarm:
 
     def wait_alone(self, seconds: float | None) -> None:
         """Wait for a ring, for so many seconds (None: as long as it takes), and for nothing else."""
-        with type(self._selector)() as selector:
-            if self._fds:
-                selector.register(self._fds[0], selectors.EVENT_READ)
-            selector.select(seconds)
+        poll = select.poll()
+        if self._fds:
+            poll.register(self._fds[0], select.POLLIN)
+        poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
 
     def close(self) -> None:
         """Give the descriptors back."""

@@ -175,13 +175,13 @@ class BaseServer:
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make the handler, which does all its work in its constructor."""
         book = records.book_of(self)
-        place = book.enter(request, client_address)
+        record = book.enter(request, client_address)
         try:
             self.RequestHandlerClass(request, client_address, self)
         except BaseException as error:
-            records.leave(book, place, error)
+            records.leave(book, record, error)
             raise
-        records.leave(book, place, None)
+        records.leave(book, record)
 
     def shutdown_request(self, request: Any) -> None:
         """End a request: `close_request()`."""

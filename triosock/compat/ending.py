@@ -28,12 +28,14 @@ from triosock._core.roster import Entry, Roster, Tally
 
 from . import wait
 from .alarm import open_child_ends
+from .records import REQUEST
 
 if TYPE_CHECKING:
     from triosock._core.address import Address
 
     from .base import BaseServer
-    from .records import Book, Request
+    from .entries import Request
+    from .records import Book
 
 #: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
 PATIENCE = 1.0
@@ -87,7 +89,7 @@ class Ending:
     @property
     def tally(self) -> Tally:
         """What the server has counted."""
-        return self._book.roster.tally
+        return self._book.tally()
 
     def entries(self) -> tuple[Entry, ...]:
         """Return who is here now, without the caller's own request."""
@@ -118,7 +120,7 @@ class Ending:
             return False
         with book.lock:
             own = book.live.get(self._besides) if self._besides is not None else None
-            expected = len(book.expected) - (own is not None and id(own.request) in book.expected)
+            expected = len(book.expected) - (own is not None and id(own[REQUEST]) in book.expected)
             return not expected and len(book.live) == (own is not None)
 
     def poke(self) -> None:
@@ -181,12 +183,13 @@ class Ending:
         entry.interrupt(Cause.DRAIN)
 
     def _count_stuck(self) -> None:
+        tally = self.tally
         with self._book.lock:
             for entry in self._book.roster.entries():
                 request = cast("Request", entry)
                 if request.thread != self._besides and not request.reported:
                     request.reported = True
-                    self.tally.ended[request.cause or Cause.DRAIN] += 1
+                    tally.ended[request.cause or Cause.DRAIN] += 1
 
     # Child processes
 

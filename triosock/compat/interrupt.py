@@ -4,10 +4,10 @@ Rules of this file:
 
 1. **The request stays the genuine socket.** Nothing is looked at or put in its way until somebody wants to
    end it; only then is its class changed, to one that knows where a request ends.
-2. **Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was said
-   yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix sockets: there
-   the files of a StreamRequestHandler take note (`note_order`), and who uses the bare socket is not taken for idle
-   before they have answered, after the drain began, and come back to read.
+2. **Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was
+   said yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix
+   sockets: there the files of a StreamRequestHandler take note (`note_order`), and who uses the bare socket
+   is not taken for idle before they have answered, after the drain began, and come back to read.
 3. An idle request is ended by shutting down the read side: its handler sees the end of the stream. Everybody
    else gets `RequestCut`, raised in their thread, and then the shutdown that wakes them; so that a blocked
    call never returns something that looks like the client's doing.
@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any
 from triosock import TriosockError
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
-# then data_segs_in and data_segs_out; state, bytes_received, bytes_sent and bytes_retrans (the last two since 4.19).
+# then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).
 _LAST_DATA = struct.Struct("=44xI4xI")
 _SEGMENTS = struct.Struct("=152xII")
 _BYTES = struct.Struct("=B127xQ64xQQ")

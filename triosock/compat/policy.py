@@ -20,7 +20,7 @@ from . import host as hosts
 from . import wait
 from .ending import Ending, scope_for
 from .interrupt import RequestCut, is_idle
-from .records import book_of, book_of_thread
+from .records import ENTRY, REQUEST, book_of, book_of_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from triosock import DrainScope
 
     from .base import BaseServer
-    from .records import Book, Request
+    from .entries import Request
+    from .records import Book
     from .serving import CompatServer
 
 T = TypeVar("T")
@@ -196,16 +197,17 @@ def statistics(server: BaseServer) -> ServerStatistics:
     `received` and `sent` are bytes of TCP connections that have ended, and are counted only for observers.
     """
     book = book_of(server)
+    tally = book.tally()
     with book.lock:
-        tally = book.roster.tally
-        requests = [record.request for record in book.live.values()]
+        live = tuple(book.live.values())
         ended, refused = dict(tally.ended), dict(tally.refused)
+    requests = [record[REQUEST] for record in live]
     return ServerStatistics(
         active=len(requests),
         idle=sum(map(is_idle, requests)),
         queued=0,
         peak=tally.peak,
-        accepted=tally.accepted,
+        accepted=tally.accepted + sum(record[ENTRY] is None for record in live),
         ended=ended,
         refused=refused,
         accept_errors=tally.accept_errors,

@@ -20,24 +20,23 @@ from __future__ import annotations
 import math
 import os
 import threading
-import time
-from typing import TYPE_CHECKING, Any
+from collections import Counter
+from threading import get_ident
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, TypeAlias
 
-import attrs
 import trio
 
-from triosock._core.events import Cause, ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed
+from triosock._core.events import Cause, ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed, watchers
 from triosock._core.limits import Limits
-from triosock._core.roster import Entry, Roster
+from triosock._core.roster import Roster, Tally
 
 from . import interrupt, oversee
+from .entries import Request
 from .naming import address_of, cause_of, local_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from triosock._core.address import Address
-    from triosock._core.roster import Phase
 
     from .base import BaseServer
     from .host import Host
@@ -50,77 +49,11 @@ _SLOT = "_BaseServer__triosock"
 _NO_SCOPE = trio.CancelScope()
 
 
-@attrs.define(eq=False, slots=False)
-class Plain:
-    """A request that nobody has asked about: who it is, and since when (in `time.perf_counter()`)."""
-
-    request: Any
-    client_address: Any
-    since: float
-
-
-@attrs.define(eq=False, slots=True, kw_only=True)
-class Request(Entry):
-    """A request of a compat server in the core's roster."""
-
-    request: Any
-    address: Address
-    thread: int
-    book: Book
-    sealed: bool = False
-    was_cut: bool = False
-    #: Stuck beyond the end of a drain, and counted in its report already.
-    reported: bool = False
-    #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
-    call: Callable[[], None] | None = None
-
-    @property
-    def peer(self) -> Address:
-        """Where it comes from."""
-        return self.address
-
-    @property
-    def is_idle(self) -> bool:
-        """Whether its peer owes nothing."""
-        return interrupt.is_idle(self.request)
-
-    @property
-    def phase(self) -> Phase:
-        """As much as can be seen from outside: idle or working."""
-        return "idle" if self.is_idle else "working"
-
-    def interrupt(self, cause: Cause) -> None:
-        """End its idle wait, or the next one."""
-        with self.book.lock:
-            if not self.sealed:
-                interrupt.end_idle(self.request)
-
-    def cut(self, cause: Cause) -> None:
-        """Raise `RequestCut` in its thread, or cancel the async call that it is in."""
-        with self.book.lock:
-            if self.sealed or self.was_cut:
-                return
-            self.cause = self.cause or cause
-            self.was_cut = True
-            if self.call is not None:
-                self.call()
-            else:
-                interrupt.cut(self.request, self.thread, self.reason())
-
-    def reason(self) -> str:
-        """What `RequestCut` says."""
-        return f"the request of {self.peer} was cut off: {_WHY.get(self.cause, self.cause)}"
-
-    def stack(self) -> tuple[str, ...]:
-        """Return where its thread is."""
-        return interrupt.stack_of(self.thread)
-
-
-_WHY: dict[Cause | None, str] = {
-    Cause.DRAIN: "the server drains, and the grace for requests in progress is over (drain deadline)",
-    Cause.REQUEST: "its time is over (request, Policy.request_timeout)",
-    Cause.PARENT: "the trio program that serves it was cancelled (parent)",
-}
+#: A record is a list, which is made in a fraction of the time of an object: the request, the client's
+#: address, since when (in `time.perf_counter()`), its entry once somebody asked, and the record of the
+#: request that the same thread handles around this one.
+Record: TypeAlias = "list[Any]"
+REQUEST, ADDRESS, SINCE, ENTRY, AROUND = range(5)
 
 
 #: Whose request a thread handles, by thread.
@@ -130,13 +63,18 @@ _books: dict[int, Book] = {}
 class Book:
     """The records of one server in one process."""
 
-    def __init__(self, name: str, policy: Policy | None) -> None:
+    def __init__(self, name: str, policy: Policy | None, *, watched: bool = False) -> None:
         self.pid = os.getpid()
         self.lock = threading.Lock()
         self.name = name
         self.policy = policy
         self.roster = Roster(Limits())
-        self.live: dict[int, Plain | Request] = {}
+        self.live: dict[int, Record] = {}
+        #: Not yet in the roster's tally: how many have left, why the failed ones did, and how many were here
+        #: at once.
+        self.left = 0
+        self.failed: Counter[Cause] = Counter()
+        self.peak = 0
         self.expected: dict[int, None] = {}
         self.host: Host | None = None
         self.emitter: Emitter | None = None
@@ -155,67 +93,90 @@ class Book:
         self._holding = threading.Lock()
         self._holds = 0
         self._oversight: oversee.Oversight | None = None
-        if policy is not None and policy.observers:
-            self.emitter = Emitter(name, trio.current_time, policy.observers)
+        asked = () if policy is None else policy.observers
+        self._needs_oversight = policy is not None and policy.needs_oversight
+        #: Whether somebody looks after the requests while they run, for the policy or for a timeline.
+        self.is_overseen = self._needs_oversight or watched
+        if asked or watched:
+            self.emitter = Emitter(name, trio.current_time, asked)
 
     # In the threads that serve
 
-    def enter(self, request: Any, client_address: Any) -> tuple[int, Plain | Request | None]:
+    def enter(self, request: Any, client_address: Any) -> Record:
         """Note that the calling thread begins to handle this request; the result goes to `leave()`."""
-        if self.policy is not None:
+        thread, live = get_ident(), self.live
+        record = [request, client_address, perf_counter(), None, live.get(thread)]
+        if self.is_overseen:
             self.hold()
-        thread = threading.get_ident()
-        plain = Plain(request, client_address, time.perf_counter())
-        record: Plain | Request = plain
-        with self.lock:
-            before = self.live.get(thread)
-            if self.host is not None:
-                record = self._promote(thread, plain)
-            else:
-                tally = self.roster.tally
-                tally.accepted += 1
-                if len(self.live) >= tally.peak:
-                    tally.peak = len(self.live) + 1
-            self.live[thread] = record
+        # Set before the host is looked at; who supervises sets the host before looking here: one of them
+        # sees.
+        live[thread] = record
         _books[thread] = self
-        if isinstance(record, Request):
-            self._tell_opened(record)
-        return thread, before
+        if len(live) > self.peak:
+            self.peak = len(live)
+        if self.host is not None:
+            with self.lock:
+                self._promote(thread, record)
+            self._tell_opened(record[ENTRY])
+        return record
 
-    def leave(self, place: tuple[int, Plain | Request | None], error: BaseException | None = None) -> None:
-        """Note that the handler which this thread entered with `place` has ended, by `error` if it raised."""
-        thread, before = place
-        with self.lock:
-            record = self.live.get(thread)
-            entry = record if isinstance(record, Request) else None
-            if entry is not None:
-                entry.sealed = True
-                if entry.was_cut:
-                    interrupt.uncut(thread)
-                self.roster.remove(entry)
-            if before is None:
-                self.live.pop(thread, None)
+    def leave(self, record: Record, error: BaseException | None = None) -> None:
+        """Note that the handler which the calling thread entered with `record` has ended, by `error` if it
+        raised.
+        """
+        thread, live = get_ident(), self.live
+        if live.get(thread) is record:
+            if record[AROUND] is None:
+                del live[thread]
                 _books.pop(thread, None)
             else:
-                self.live[thread] = before
-            cause = (entry and entry.cause) or cause_of(error)
-            if entry is None or not entry.reported:
-                self.roster.tally.ended[cause] += 1
+                live[thread] = record[AROUND]
+        with self.lock:
+            entry: Request | None = record[ENTRY]
+            if entry is None:
+                self.left += 1
+                if error is not None:
+                    self.failed[cause_of(error)] += 1
         if entry is not None:
-            self._tell_closed(entry, cause, error)
-        self.poke()
-        if self.policy is not None:
+            self._leave_entry(entry, thread, error)
+        if self.on_leave is not None or self.policy is not None:
+            self.poke()
+        if self.is_overseen:
             self.release()
+
+    def _leave_entry(self, entry: Request, thread: int, error: BaseException | None) -> None:
+        with self.lock:
+            entry.sealed = True
+            if entry.was_cut:
+                interrupt.uncut(thread)
+            self.roster.remove(entry)
+            cause = entry.cause or cause_of(error)
+            if not entry.reported:
+                entry.reported = True
+                self.roster.tally.ended[cause] += 1
+        self._tell_closed(entry, cause, error)
 
     def own_entry(self) -> Request | None:
         """Return the entry of the request that the calling thread handles."""
-        thread = threading.get_ident()
+        thread = get_ident()
+        record = self.live.get(thread)
+        if record is None:
+            return None
         with self.lock:
-            record = self.live.get(thread)
-            if isinstance(record, Plain):
-                self.roster.tally.accepted -= 1
-                record = self.live[thread] = self._promote(thread, record)
-            return record
+            return self._promote(thread, record)
+
+    def tally(self) -> Tally:
+        """Return what was counted up to now."""
+        with self.lock:
+            tally = self.roster.tally
+            tally.ended.update(self.failed)
+            if finished := self.left - self.failed.total():
+                tally.ended[Cause.FINISHED] += finished
+            tally.accepted += self.left
+            tally.peak = max(tally.peak, self.peak)
+            self.left = 0
+            self.failed.clear()
+            return tally
 
     def expect(self, request: Any) -> None:
         """Note that a thread is about to be started for this request."""
@@ -237,23 +198,29 @@ class Book:
 
     def hold(self) -> None:
         """Have the policy's deadlines and observers minded until `release()`. Raises RuntimeError if nobody
-        can.
+        can; a timeline that happens to be around is no reason for that.
         """
-        if self.policy is None or not self.policy.needs_oversight:
+        if not self.is_overseen:
             return
         with self._holding:
             if not self._holds:
-                self._oversight = oversee.begin(self, self.policy.request_timeout)
+                timeout = math.inf if self.policy is None else self.policy.request_timeout
+                try:
+                    self._oversight = oversee.begin(self, timeout)
+                except RuntimeError:
+                    if self._needs_oversight:
+                        raise
             self._holds += 1
 
     def release(self) -> None:
         """Take back one `hold()`."""
-        if self.policy is None or not self.policy.needs_oversight:
+        if not self.is_overseen:
             return
         with self._holding:
             self._holds -= 1
             if not self._holds and self._oversight is not None:
-                self._oversight.end()
+                oversight, self._oversight = self._oversight, None
+                oversight.end()
 
     @property
     def is_full(self) -> bool:
@@ -270,16 +237,15 @@ class Book:
 
     def supervise(self, host: Host) -> None:
         """Make entries of the records, in the time of the calling trio run, and of all that come later."""
+        self.tally()
         with self.lock:
-            clock = trio.current_time() - time.perf_counter()
+            clock = trio.current_time() - perf_counter()
             for entry in self.roster.entries():
                 entry.accepted += clock - self._clock
             self._clock = clock
             self.host = host
-            for thread, record in self.live.items():
-                if isinstance(record, Plain):
-                    self.roster.tally.accepted -= 1
-                    self.live[thread] = self._promote(thread, record)
+            for thread, record in tuple(self.live.items()):
+                self._promote(thread, record)
 
     def unsupervise(self, host: Host) -> None:
         """End `supervise()` in this host; entries stay what they are."""
@@ -287,20 +253,30 @@ class Book:
             if self.host is host:
                 self.host = None
 
-    def _promote(self, thread: int, record: Plain) -> Request:
+    def _promote(self, thread: int, record: Record) -> Request:
+        """Make the entry of a record, or return the one that it has. Under the lock."""
+        entry: Request | None = record[ENTRY]
+        if entry is not None:
+            return entry
         entry = Request(
-            accepted=record.since + self._clock,
+            accepted=record[SINCE] + self._clock,
             scope=_NO_SCOPE,
-            request=record.request,
-            address=address_of(record.request, record.client_address),
+            request=record[REQUEST],
+            address=address_of(record[REQUEST], record[ADDRESS]),
             thread=thread,
             book=self,
         )
-        self.roster.add(entry)
         on_newcomer, host = self.on_newcomer, self.host
         if on_newcomer is not None and host is not None:
             entry.newcomer = True
             host.soon(on_newcomer, entry)
+        self.roster.add(entry)
+        record[ENTRY] = entry
+        if self.live.get(thread) is not record:
+            # Its thread left without the lock, before the entry was there to be seen.
+            entry.sealed = True
+            self.roster.remove(entry)
+            self.roster.tally.accepted -= 1
         return entry
 
     # Events
@@ -327,7 +303,7 @@ class Book:
             with self.lock:
                 self.roster.tally.received += received
                 self.roster.tally.sent += sent
-            duration = time.perf_counter() + self._clock - entry.accepted
+            duration = perf_counter() + self._clock - entry.accepted
             self.tell(
                 ConnectionClosed,
                 cause=cause, received=received, sent=sent, duration=duration, error=error, **who,
@@ -339,7 +315,10 @@ def book_of(server: BaseServer) -> Book:
     attributes = vars(server)
     book: Book | None = attributes.get(_SLOT)
     if book is None or book.pid != os.getpid():
-        fresh = Book(type(server).__name__, getattr(server, "trio_policy", None))
+        # Not where it forks: a recording is not worth a thread beside a fork, and children could not add to
+        # it.
+        watched = bool(watchers) and not hasattr(server, "active_children")
+        fresh = Book(type(server).__name__, getattr(server, "trio_policy", None), watched=watched)
         if book is None:
             # Two threads may be here at once; they must agree.
             return attributes.setdefault(_SLOT, fresh)  # type: ignore[no-any-return]
@@ -348,14 +327,14 @@ def book_of(server: BaseServer) -> Book:
     return book
 
 
-def leave(book: Book, place: tuple[int, Plain | Request | None], error: BaseException | None) -> None:
+def leave(book: Book, record: Record, error: BaseException | None = None) -> None:
     """Do `book.leave()` whatever happens."""
     try:
-        book.leave(place, error)
+        book.leave(record, error)
     except interrupt.RequestCut:
         # The cut came before the seal. There is only one in the life of a request, so this time it goes
         # through.
-        book.leave(place, error)
+        book.leave(record, error)
         raise
 
 

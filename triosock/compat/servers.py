@@ -11,6 +11,7 @@ Rules of this file:
 from __future__ import annotations
 
 import socket
+import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -79,7 +80,9 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: (its socket, the client's address)."""
-        return handshake.accept(self)
+        if type(self.socket) is ssl.SSLSocket:
+            return handshake.accept(self)
+        return self.socket.accept()  # type: ignore[no-any-return]
 
     def shutdown_request(self, request: Any) -> None:
         """Tell the client that no more will come, then `close_request()`."""

@@ -10,6 +10,7 @@ server is closed, whichever way it ended. A handler that cannot be ended from ou
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, final
 
 import trio
@@ -20,8 +21,9 @@ from triosock._core.events import Emitter, ServerClosed, ServerStarted
 from . import host as hosts
 from . import policy, wait
 from .ending import Ending, scope_for
+from .entries import Request
 from .naming import address_of_listener
-from .records import Request, book_of
+from .records import book_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -77,6 +79,13 @@ class CompatServer:
         self._book = book_of(server)
         self._scope = scope_for(self._book, grace)
         self._scope._on_drain = self._on_drain
+        # What a tree of all that lives shows of it.
+        self._scope._owner = self
+        self._roster = self._book.roster
+        self._since = trio.current_time()
+        self._around = trio.current_effective_deadline()
+        policy_ = self._book.policy
+        self._request_timeout = math.inf if policy_ is None else policy_.request_timeout
         asked = () if self._book.policy is None else self._book.policy.observers
         if name is not None:
             self._book.name = name
@@ -138,7 +147,7 @@ class CompatServer:
         book.served = self
         hosts.choose(self._server, host)
         book.supervise(host)
-        cut_before = book.roster.tally.ended[Cause.PARENT]
+        cut_before = book.tally().ended[Cause.PARENT]
         try:
             with self._scope:
                 await self._live(task_status)
@@ -151,7 +160,7 @@ class CompatServer:
             book.emitter = before
             if not self._report.drained:
                 self._report = DrainReport(
-                    cancelled=book.roster.tally.ended[Cause.PARENT] - cut_before, drained=False
+                    cancelled=book.tally().ended[Cause.PARENT] - cut_before, drained=False
                 )
             self._emitter.emit(ServerClosed)
             self._scope._record(self.name, self._report)

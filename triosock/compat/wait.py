@@ -22,7 +22,9 @@ Rules of this file:
 from __future__ import annotations
 
 import errno
+import math
 import os
+import select
 import selectors
 import socket
 import threading
@@ -69,7 +71,6 @@ class Waiting:
     def __init__(self, server: BaseServer, selector: Any) -> None:
         self.server = server
         self.draining = False
-        self.exhausted = False
         self.book = book_of(server)
         self._selector = selector
         self._left = 0
@@ -120,6 +121,9 @@ class Waiting:
     def wake(self) -> None:
         """End the wait that is going on, or the next one. From any thread."""
 
+    def pause_once(self) -> None:
+        """Leave the listener alone for a moment, before the next wait: not with somebody else's selector."""
+
     def drain(self) -> None:
         """Have the loop take what the kernel has accepted already, close the listener, and end. From any
         thread.
@@ -131,9 +135,8 @@ class Waiting:
         self.wake()
 
     def _next_in_queue(self) -> bool:
-        # The alarm may ring in the same selector: only the server's own readiness counts.
         self._left -= 1
-        return self._left >= 0 and any(key.fileobj is self.server for key, _ in self._selector.select(0))
+        return self._left >= 0 and bool(self._selector.select(0))
 
     def close(self) -> None:
         """Give back what the waits needed."""
@@ -148,39 +151,62 @@ class Waiting:
 
 
 class PollWait(Waiting):
-    """Waits on the selector, with a descriptor in it that `wake()` makes readable. No thread takes part."""
+    """Waits on a `poll` object, with a descriptor in it that `wake()` makes readable. No thread takes part.
+
+    The object is its own and not the selector, whose layer of Python costs more than the system call.
+    """
 
     def __init__(self, server: BaseServer, selector: Any) -> None:
         super().__init__(server, selector)
+        self._poll = select.poll()
+        self._fd = -1
         self._alarm: Alarm | None = None
         self._woken = False
+        self._exhausted = False
+        #: Whether there is nothing to be looked at before the next wait.
+        self._calm = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._fd = next(int(key.fd) for key in self._selector.get_map().values())
+        self._poll.register(self._fd, select.POLLIN)
+        return self
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
-        if interval is not None and interval <= 0:
-            return bool(self._selector.select(interval))
+        if self._calm:
+            return self._is_ready(interval)
         if self.draining:
             return self._next_in_queue()
         if self._alarm is None:
-            self._alarm = Alarm(self._selector)
+            self._alarm = Alarm(self._poll)
         # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
         # one of them sees.
         if self._woken:
             self._woken = False
             self._alarm.silence()
             return False
-        if self.exhausted:
-            self.exhausted = False
+        if self._exhausted and (interval is None or interval > 0):
+            self._exhausted = False
             self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
             return False
         if self.book.is_full:
             self._alarm.wait_alone(interval)
             return False
-        return self._select(interval)
+        self._calm = self.book.max_requests == math.inf and not self._exhausted
+        if self._woken:
+            self._calm = False  # type: ignore[unreachable]  # another thread sets it
+        return self._is_ready(interval)
+
+    def pause_once(self) -> None:
+        """Leave the listener alone for a moment, before the next wait. In the thread that serves."""
+        self._exhausted = True
+        self._calm = False
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one."""
         self._woken = True
+        self._calm = False
         if self._alarm is not None and self.is_here():
             self._alarm.ring()
 
@@ -189,8 +215,19 @@ class PollWait(Waiting):
         if self._alarm is not None:
             self._alarm.close()
 
-    def _select(self, interval: float | None) -> bool:
-        return any(key.fileobj is self.server for key, _ in self._selector.select(interval))
+    def _is_ready(self, interval: float | None) -> bool:
+        # Rounded up to milliseconds, as selectors do; compared with 0 first, so that what is no number gives
+        # the same error.
+        if interval is None:
+            ready = self._poll.poll()
+        else:
+            ready = self._poll.poll(0 if interval <= 0 else math.ceil(interval * 1000))
+        # The alarm may be ringing: only the server's own readiness counts.
+        return bool(ready) and (ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready))
+
+    def _next_in_queue(self) -> bool:
+        self._left -= 1
+        return self._left >= 0 and self._is_ready(0)
 
 
 class ForkingWait(PollWait):
@@ -200,30 +237,27 @@ class ForkingWait(PollWait):
         super().__init__(server, selector)
         self._told: set[int] = set()
 
-    def _select(self, interval: float | None) -> bool:
+    def _is_ready(self, interval: float | None) -> bool:
         children: set[int] = getattr(self.server, "active_children", None) or set()
-        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
-        self._told &= children
-        unseen = children - self._told
+        if not children or (interval is not None and (interval <= 0 or interval <= LINGER)):
+            return super()._is_ready(interval)
         # Under load the children are reaped between requests anyway: their descriptors are opened for a
         # longer wait only.
-        if not unseen or (interval is not None and interval <= LINGER):
-            return super()._select(interval)
-        if super()._select(LINGER):
+        if super()._is_ready(LINGER):
             return True
-        ends = open_child_ends(unseen)
+        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
+        self._told &= children
+        ends = open_child_ends(children - self._told)
+        for end in ends:
+            self._poll.register(end, select.POLLIN)
         try:
-            for end in ends:
-                self._selector.register(end, selectors.EVENT_READ)
-            ready = self._selector.select(None if interval is None else interval - LINGER)
+            ready = self._poll.poll(None if interval is None else math.ceil((interval - LINGER) * 1000))
         finally:
             for end in ends:
-                self._selector.unregister(end)
+                self._poll.unregister(end)
                 os.close(end)
-        for key, _ in ready:
-            if key.fileobj in ends:
-                self._told.add(ends[key.fileobj])
-        return any(key.fileobj is self.server for key, _ in ready)
+        self._told.update(ends[fd] for fd, _ in ready if fd in ends)
+        return any(fd == self._fd for fd, _ in ready)
 
 
 class HostWait(PollWait):
@@ -241,11 +275,10 @@ class HostWait(PollWait):
         # Compared with 0 first, so that what is no number gives the error that poll() would.
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
-        if self._lingers and not self.exhausted and not self.book.is_full:
-            self._lingers = False
-            if self._select(LINGER):
-                self._lingers = True
+        if self._lingers and not self._exhausted and not self.book.is_full:
+            if self._poll.poll(LINGER * 1000):
                 return True
+            self._lingers = False
             if interval is not None:
                 interval -= LINGER
         host = self._find_host()
@@ -285,11 +318,11 @@ class HostWait(PollWait):
     def _wait_in(self, host: hosts.Host, interval: float | None) -> bool:
         self._scope = scope = trio.CancelScope()
         fd = None
-        if self.exhausted:
-            self.exhausted = False
+        if self._exhausted:
+            self._exhausted = False
             interval = PAUSE if interval is None else min(interval, PAUSE)
         elif not self.book.is_full:
-            fd = self._fd()
+            fd = self._fd
         try:
             return host.run(scope, self._readable, scope, fd, interval)
         except hosts.Ended:
@@ -318,13 +351,10 @@ class HostWait(PollWait):
             pass  # closed by another thread: get_request() finds out, as it does after a poll
         return True
 
-    def _fd(self) -> int:
-        return next(int(key.fd) for key in self._selector.get_map().values() if key.fileobj is self.server)
-
 
 def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
     """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
-    if type(selector) is not DEFAULT_SELECTOR:
+    if type(selector) is not DEFAULT_SELECTOR or not hasattr(select, "poll"):
         return Waiting(server, selector)
     if hasattr(public, "ForkingMixIn") and isinstance(server, public.ForkingMixIn):
         return ForkingWait(server, selector)
@@ -357,7 +387,7 @@ def note_accept_error(server: BaseServer, error: OSError) -> None:
     if pauses:
         for serving in servings_of(server):
             if serving.mine():
-                serving.exhausted = True
+                serving.pause_once()
 
 
 def close_listener(server: BaseServer) -> None:

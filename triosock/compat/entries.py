@@ -1,0 +1,89 @@
+"""A request of a compat server as an entry of the core's roster: what a drain, a deadline or a cancellation
+acts on.
+
+All that acts on it takes the lock of its book, and does nothing once the request is sealed: then its thread
+has left the handler, and is none of our business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from triosock import Cause
+from triosock._core.roster import Entry
+
+from . import interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triosock import Address
+    from triosock._core.roster import Phase
+
+    from .records import Book
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class Request(Entry):
+    """A request of a compat server in the core's roster."""
+
+    request: Any
+    address: Address
+    thread: int
+    book: Book
+    sealed: bool = False
+    was_cut: bool = False
+    #: Stuck beyond the end of a drain, and counted in its report already.
+    reported: bool = False
+    #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
+    call: Callable[[], None] | None = None
+
+    @property
+    def peer(self) -> Address:
+        """Where it comes from."""
+        return self.address
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its peer owes nothing."""
+        return interrupt.is_idle(self.request)
+
+    @property
+    def phase(self) -> Phase:
+        """As much as can be seen from outside: idle or working."""
+        return "idle" if self.is_idle else "working"
+
+    def interrupt(self, cause: Cause) -> None:
+        """End its idle wait, or the next one."""
+        with self.book.lock:
+            if not self.sealed:
+                interrupt.end_idle(self.request)
+
+    def cut(self, cause: Cause) -> None:
+        """Raise `RequestCut` in its thread, or cancel the async call that it is in."""
+        with self.book.lock:
+            if self.sealed or self.was_cut:
+                return
+            self.cause = self.cause or cause
+            self.was_cut = True
+            if self.call is not None:
+                self.call()
+            else:
+                interrupt.cut(self.request, self.thread, self.reason())
+
+    def reason(self) -> str:
+        """What `RequestCut` says."""
+        return f"the request of {self.peer} was cut off: {_WHY.get(self.cause, self.cause)}"
+
+    def stack(self) -> tuple[str, ...]:
+        """Return where its thread is."""
+        return interrupt.stack_of(self.thread)
+
+
+_WHY: dict[Cause | None, str] = {
+    Cause.DRAIN: "the server drains, and the grace for requests in progress is over (drain deadline)",
+    Cause.REQUEST: "its time is over (request, Policy.request_timeout)",
+    Cause.PARENT: "the trio program that serves it was cancelled (parent)",
+}
