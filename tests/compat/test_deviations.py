@@ -1,0 +1,202 @@
+"""docs/reference/compat-deviations.md, row by row: each test is named after its row, and shows both sides where it can."""
+
+from __future__ import annotations
+
+import os
+import re
+import selectors
+import socket
+import socketserver
+import ssl
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from triosock import compat
+from triosock.compat import host, wait
+
+TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
+
+
+def eventually(condition: Any) -> bool:
+    deadline = time.monotonic() + 20
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.005)
+    return True
+
+
+def host_threads() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == host.THREAD_NAME]
+
+
+def test_every_row_has_its_test_and_every_test_its_row() -> None:
+    rows = {int(number) for number in re.findall(r"^\| (\d+) \|", TABLE.read_text(), re.MULTILINE)}
+    tests = {int(found[1]) for name in globals() if (found := re.match(r"test_row_(\d+)_", name))}
+    assert rows == tests == set(range(1, len(rows) + 1))
+
+
+def test_row_1_shutdown_in_the_thread_that_serves(start: Any, read_all: Any) -> None:
+    def handle(request: Any, address: Any, server: Any) -> None:
+        try:
+            server.shutdown()
+        except RuntimeError as error:
+            request.sendall(str(error).encode())
+
+    assert b"Call it from another thread" in read_all(start("TCPServer", handle).dial())
+
+
+def test_row_2_shutdown_is_at_once(start: Any) -> None:
+    running = start("ThreadingTCPServer", print)
+    assert eventually(host_threads)
+    began = time.monotonic()
+    running.server.shutdown()
+    # The interval is ten seconds: with the standard library this takes as long.
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("module", [socketserver, compat])
+def test_row_3_no_busy_loop(module: Any) -> None:
+    ticks = [0]
+
+    class Server(module.ThreadingTCPServer):  # type: ignore[misc]
+        def service_actions(self) -> None:
+            ticks[0] += 1
+
+    server = Server(("127.0.0.1", 0), print)
+    serving = threading.Thread(target=server.serve_forever)
+    serving.start()
+    with socket.create_connection(server.server_address):
+        assert eventually(lambda: ticks[0] > 0)
+    server.server_close()
+    before, used = ticks[0], time.process_time()
+    assert eventually(lambda: ticks[0] > before + 1)
+    deadline = threading.Event()
+    deadline.wait(0.3)
+    busy = ticks[0] - before > 100
+    assert busy is (module is socketserver)
+    assert used <= time.process_time()
+    server.shutdown()
+    serving.join(20)
+    assert not serving.is_alive()
+
+
+def test_row_4_one_thread_of_the_modules_own(start: Any) -> None:
+    assert not host_threads()
+    first, second = start("ThreadingTCPServer", print), start("TCPServer", print)
+    forking = start("ForkingTCPServer", print)
+    assert eventually(host_threads)
+    assert [thread.daemon for thread in host_threads()] == [True]
+    for running in (first, second, forking):
+        running.server.shutdown()
+    assert not host_threads()
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_row_5_a_tick_when_a_child_ends(start: Any) -> None:
+    ticks: list[int] = []
+
+    def service_actions(self: Any) -> None:
+        compat.ForkingMixIn.service_actions(self)
+        ticks.append(len(self.active_children or ()))
+
+    running = start("ForkingTCPServer", lambda *args: None, service_actions=service_actions)
+    with running.dial() as client:
+        assert client.recv(1) == b""
+    # Long before the interval of ten seconds.
+    assert eventually(lambda: ticks[-1:] == [0])
+
+
+def test_row_6_the_handshake_comes_after_verify_request(start: Any) -> None:
+    import trustme
+
+    authority = trustme.CA()
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    seen: list[Any] = []
+
+    def activate(server: Any) -> None:
+        compat.TCPServer.server_activate(server)
+        server.socket = context.wrap_socket(server.socket, server_side=True)
+
+    def verify(self: Any, request: Any, address: Any) -> bool:
+        seen.append(request.version())
+        return True
+
+    def handle(request: Any, *args: Any) -> None:
+        seen.append(request.version())
+
+    running = start("ThreadingTCPServer", handle, server_activate=activate, verify_request=verify)
+    with running.dial() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as client:
+        client.recv(1)
+    assert seen[0] is None
+    assert seen[1].startswith("TLS")
+
+
+def test_row_7_module_names() -> None:
+    for name in compat.__all__:
+        assert getattr(compat, name).__module__ == "triosock.compat"
+
+
+def test_row_8_one_name_more(start: Any, lines: Any) -> None:
+    running = start("TCPServer", lines)
+    assert eventually(lambda: wait.servings_of(running.server))
+    with socketserver.TCPServer(("127.0.0.1", 0), print) as other:
+        assert set(vars(running.server)) - set(vars(other)) == {"_BaseServer__triosock"}
+
+
+def test_row_9_descriptors() -> None:
+    with compat.ForkingTCPServer(("127.0.0.1", 0), print) as server:
+        before = len(os.listdir("/proc/self/fd"))
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        assert eventually(lambda: len(os.listdir("/proc/self/fd")) > before)
+        server.shutdown()
+        serving.join(20)
+        assert len(os.listdir("/proc/self/fd")) == before
+
+
+def test_row_10_long_intervals() -> None:
+    with socketserver.TCPServer(("127.0.0.1", 0), print) as theirs, pytest.raises(OverflowError):
+        theirs.serve_forever(1e10)
+    with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(1e10,))
+        serving.start()
+        assert eventually(host_threads)
+        server.shutdown()
+        serving.join(20)
+        assert not serving.is_alive()
+
+
+def test_row_11_files_on_unix_sockets() -> None:
+    ours, theirs = socket.socketpair()
+    seen: list[Any] = []
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            seen.extend([type(self.rfile.raw), type(self.wfile), self.rfile.raw._sock is self.wfile._sock])
+
+    with ours, theirs:
+        Handler(ours, "", None)
+    assert issubclass(seen[0], socket.SocketIO)
+    assert seen[0] is not socket.SocketIO
+    assert issubclass(seen[1], compat._SocketWriter)
+    assert seen[1].__name__ == "_SocketWriter"
+    assert seen[2]
+
+
+def test_what_is_no_deviation_somebody_elses_selector() -> None:
+    class Mine(selectors.PollSelector):
+        pass
+
+    with compat.TCPServer(("127.0.0.1", 0), print) as server:
+        waiting = wait.serving(server, Mine(), compat)
+        assert type(waiting) is wait.Waiting
+        waiting._selector.close()
