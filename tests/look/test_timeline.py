@@ -140,3 +140,24 @@ def test_the_static_svg_opens_by_itself(chromium, gallery):
         chromium.open(path, width=1000, dark=dark)
         assert chromium.run("return document.documentElement.getBBox().width") <= 1000
         chromium.picture(gallery / f"svg-{'dark' if dark else 'light'}.png")
+
+
+@pytest.mark.parametrize("deficiency", ["deuteranopia", "protanopia", "tritanopia", "achromatopsia"])
+def test_how_a_colour_blind_reader_sees_it_is_among_the_pictures(chromium, page, gallery, deficiency):
+    chromium.open(page, width=1000, height=600)
+    chromium.cdp("Emulation.setEmulatedVisionDeficiency", type=deficiency)
+    try:
+        chromium.picture(gallery / f"timeline-{deficiency}.png", full=False)
+    finally:
+        chromium.cdp("Emulation.setEmulatedVisionDeficiency", type="none")
+    # What does not rest on colour: each bad end has a mark of its own shape, and waiting is thin.
+    shapes = chromium.run(
+        "return ['failed', 'cut', 'cancelled', 'peer'].map(kind =>"
+        " document.querySelector(`#picture .end-${kind} path`).getAttribute('d'))"
+    )
+    assert len(set(shapes)) == 4
+    heights = chromium.run(
+        "return ['waiting', 'working'].map(kind =>"
+        " document.querySelector(`#picture .piece.${kind}`).getBoundingClientRect().height)"
+    )
+    assert heights[0] * 2 < heights[1]

@@ -313,7 +313,7 @@ class Emitter:
         self._clock = clock
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
-        for observer in (*observers, *(make() for make in watchers)):
+        for observer in (*(make() for make in watchers), *observers):
             self.add(observer)
 
     def add(self, observer: Observer) -> None:
