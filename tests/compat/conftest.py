@@ -59,7 +59,9 @@ class Running:
 
 @pytest.fixture
 def start() -> Iterator[Callable[..., Running]]:
-    """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the test ends."""
+    """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the
+    test ends.
+    """
     before = set(threading.enumerate())
     with contextlib.ExitStack() as stack:
 

@@ -1,6 +1,7 @@
 """Runs modules of CPython's own test suite in this process and prints what became of each test, as JSON.
 
-Arguments: "stdlib" or "compat"; then modules of the package `test`, or (with a slash) module/test id, to run only that.
+Arguments: "stdlib" or "compat"; then modules of the package `test`, or (with a slash) module/test id, to run
+only that.
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""CPython's own tests, with triosock.compat in the place of socketserver: they pass where they pass with the stdlib's."""
+"""CPython's own tests, with triosock.compat in the place of socketserver: they pass where they pass with the
+stdlib's.
+"""
 
 from __future__ import annotations
 

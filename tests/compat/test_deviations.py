@@ -1,4 +1,6 @@
-"""docs/reference/compat-deviations.md, row by row: each test is named after its row, and shows both sides where it can."""
+"""docs/reference/compat-deviations.md, row by row: each test is named after its row, and shows both sides
+where it can.
+"""
 
 from __future__ import annotations
 

@@ -37,7 +37,8 @@ def start_tls(start: Any, contexts: Any) -> Any:
 def test_a_client_that_says_nothing_stops_nobody(
     start_tls: Any, contexts: Any, kind: str, capsys: Any, monkeypatch: Any
 ) -> None:
-    # Long enough for the talkative one; a child process has a copy of the silent client, too, so that only this ends it.
+    # Long enough for the talkative one; a child process has a copy of the silent client, too, so that only
+    # this ends it.
     monkeypatch.setattr(handshake, "TIMEOUT", 2)
 
     def answer(request: Any, *args: Any) -> None:

@@ -21,7 +21,8 @@ ROOT = Path(__file__).parents[2]
 def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        [sys.executable, *arguments], capture_output=True, text=True, timeout=60, env=environment, check=False, **options
+        [sys.executable, *arguments],
+        capture_output=True, text=True, timeout=60, env=environment, check=False, **options,
     )  # fmt: skip
 
 

@@ -83,7 +83,8 @@ def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
     for _ in range(3):
         with running.dial() as client:
             assert client.recv(10) == b"x"
-    # A turn for each request, and at most one for each end (two that end together share it); then the interval.
+    # A turn for each request, and at most one for each end (two that end together share it); then the
+    # interval.
     assert eventually(lambda: len(ticks) >= 4)
     running.server.shutdown()
     assert len(ticks) <= 7
@@ -180,7 +181,7 @@ def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
             serving = threading.Thread(target=server.serve_forever)
             serving.start()
             if number % 2:
-                eventually(lambda: hosts() or kind is compat.ForkingTCPServer)
+                eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
             server.shutdown()
             serving.join(20)
     assert threading.active_count() == before

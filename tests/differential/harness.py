@@ -1,8 +1,9 @@
-"""The same scenario against the standard library's module and against triosock.compat; what it observes must agree.
+"""The same scenario against the standard library's module and against triosock.compat; what it observes must
+agree.
 
-A scenario is a function of the module and a `Log`; it returns what it observed. It makes its servers and handlers from the
-module that it is given. What may differ and is made equal before the comparison: file names, line numbers and source lines in
-tracebacks, addresses, process ids, and the numbers of threads.
+A scenario is a function of the module and a `Log`; it returns what it observed. It makes its servers and
+handlers from the module that it is given. What may differ and is made equal before the comparison: file
+names, line numbers and source lines in tracebacks, addresses, process ids, and the numbers of threads.
 
 Time is observed as a class only: see `timing()`.
 """
@@ -82,7 +83,7 @@ class Log:
     """What was called, by whom. Child processes write into the same file."""
 
     def __init__(self) -> None:
-        self._file = tempfile.TemporaryFile("a+b", buffering=0)
+        self._file = tempfile.TemporaryFile("a+b", buffering=0)  # noqa: SIM115 - closed by __exit__
         self._pid = os.getpid()
         self.server_thread: int | None = None
 

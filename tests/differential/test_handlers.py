@@ -13,7 +13,18 @@ from typing import Any
 import pytest
 
 from tests.differential.harness import (
-    DATAGRAMS, STREAMS, Log, Serving, ask, captured_stderr, compare, dial, error_text, eventually, forks_are_fine, make_address,
+    DATAGRAMS,
+    STREAMS,
+    Log,
+    Serving,
+    ask,
+    captured_stderr,
+    compare,
+    dial,
+    error_text,
+    eventually,
+    forks_are_fine,
+    make_address,
     read_all,
 )  # fmt: skip
 

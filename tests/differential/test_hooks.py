@@ -1,4 +1,6 @@
-"""Which hook is called when, in which thread, and where its exception goes; for all twelve to fourteen kinds of server."""
+"""Which hook is called when, in which thread, and where its exception goes; for all twelve to fourteen kinds
+of server.
+"""
 
 from __future__ import annotations
 
@@ -7,8 +9,23 @@ from typing import Any
 import pytest
 
 from tests.differential.harness import (
-    IN_PROCESS, SERVERS, STREAMS, Log, Serving, ask, captured_stderr, compare, dial, error_text, eventually, forks_are_fine,
-    logged, make_address, read_all, say, thread_errors,
+    IN_PROCESS,
+    SERVERS,
+    STREAMS,
+    Log,
+    Serving,
+    ask,
+    captured_stderr,
+    compare,
+    dial,
+    error_text,
+    eventually,
+    forks_are_fine,
+    logged,
+    make_address,
+    read_all,
+    say,
+    thread_errors,
 )  # fmt: skip
 
 pytestmark = forks_are_fine

@@ -16,8 +16,23 @@ from typing import Any
 import pytest
 
 from tests.differential.harness import (
-    PATIENCE, SERVERS, STREAMS, Log, Serving, ask, captured_stderr, compare, dial, error_text, eventually, forks_are_fine, logged,
-    make_address, read_all, say, timed, timing,
+    PATIENCE,
+    SERVERS,
+    STREAMS,
+    Log,
+    Serving,
+    ask,
+    captured_stderr,
+    compare,
+    dial,
+    error_text,
+    eventually,
+    forks_are_fine,
+    logged,
+    make_address,
+    read_all,
+    timed,
+    timing,
 )  # fmt: skip
 
 pytestmark = forks_are_fine

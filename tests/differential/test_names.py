@@ -73,7 +73,8 @@ def test_same_public_methods_and_signatures(name: str) -> None:
     compare(scenario)
 
 
-#: Positional parameters that nobody can pass by name: `__exit__(*args)` there, three names here, and the like.
+#: Positional parameters that nobody can pass by name: `__exit__(*args)` there, three names here, and the
+#: like.
 NAMES_IN_PASSING = {"b", "data"}
 
 

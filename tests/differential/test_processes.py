@@ -1,4 +1,6 @@
-"""Signals, forks, interpreter exit: programs in processes of their own, with one module and with the other."""
+"""Signals, forks, interpreter exit: programs in processes of their own, with one module and with the
+other.
+"""
 
 from __future__ import annotations
 
@@ -47,7 +49,8 @@ pytestmark = pytest.mark.slow
 def run(program: str, *, send: int | None = None) -> list[Any]:
     """Run a program with each module; assert that both went the same way, and return how.
 
-    With `send`, the signal is sent when the program prints its first line, and how long it then lives is added.
+    With `send`, the signal is sent when the program prints its first line, and how long it then lives is
+    added.
     """
     seen = []
     for module in ("socketserver", "triosock.compat"):

@@ -1,11 +1,14 @@
-"""Whatever is called on a server, in whatever order, from several threads: both modules end up in the same states.
+"""Whatever is called on a server, in whatever order, from several threads: both modules end up in the same
+states.
 
-The invariant: after each step, once everything that can still move has moved, the same can be seen from outside.
+The invariant: after each step, once everything that can still move has moved, the same can be seen from
+outside.
 """
 
 from __future__ import annotations
 
 import contextlib
+import itertools
 import socket
 import threading
 from typing import Any
@@ -59,7 +62,8 @@ class Player:
         self.settle()
         server = self.server
         return (
-            step, saw, len(self.loops), sum(thread.is_alive() for thread in self.blocked), server.fileno() == -1,
+            step, saw, len(self.loops), sum(thread.is_alive() for thread in self.blocked),
+            server.fileno() == -1,
             server._BaseServer__is_shut_down.is_set(), server._BaseServer__shutdown_request,
         )  # fmt: skip
 
@@ -175,7 +179,7 @@ def test_the_same_bytes_get_the_same_answers(kind: str, lines: list[bytes], cuts
         with module.__dict__[kind](("127.0.0.1", 0), Handler) as server:
             serving = Serving(server)
             with socket.create_connection(server.server_address, PATIENCE) as client:
-                for start, end in zip(edges, edges[1:], strict=False):
+                for start, end in itertools.pairwise(edges):
                     client.sendall(data[start:end])
                 client.shutdown(socket.SHUT_WR)
                 parts = []
