@@ -91,6 +91,16 @@ def test_the_oldest_requests_of_a_long_connection_become_one():
     assert "older requests of long connections drawn as one bar each" in feeder.recording.run().notes[0]
 
 
+def test_too_many_requests_let_go_of_whole_connections_that_have_ended_first():
+    feeder = Feeder(max_requests=4)
+    for number in (1, 2):
+        feeder.open(number)
+        for _ in range(3):
+            feeder.request(number)
+        feeder.close(number)
+    assert [(number, len(bar.segments)) for number, bar in feeder.bars().items()] == [(2, 3)]
+
+
 def test_points_and_lines_are_bounded_and_the_lost_are_counted():
     feeder = Feeder()
     for _ in range(600):
