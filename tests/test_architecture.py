@@ -31,7 +31,7 @@ ROOT = Path(__file__).parents[1]
 #: checker looks.
 READING_ORDER = (
     *("errors", "address", "limits", "events", "roster", "deadlines"),  # values, and who is being served
-    *("wire", "streams", "tls", "proxy_header", "proxy", "framing"),  # bytes
+    *("traps", "pump", "wire", "socket_wire", "streams", "tls", "proxy_header", "proxy", "framing"),  # bytes
     *("ports", "listen", "inherited", "unix", "accept", "drain"),  # doors
     *("conversation", "messages", "sendfile", "connection"),
     *("handling", "life", "serving", "stream_server", "serve"),

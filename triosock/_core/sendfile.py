@@ -14,7 +14,7 @@ import trio
 
 from .streams import StreamWire
 from .tls import TlsWire
-from .wire import SocketWire
+from .socket_wire import SocketWire
 
 #: As much as one call of sendfile(2) is asked for: the disk may make it wait, and nobody else runs meanwhile.
 _PIECE: Final = 262_144

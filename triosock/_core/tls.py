@@ -23,8 +23,9 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from .errors import HandshakeFailed
+from .socket_wire import SocketWire
 from .streams import StreamWire
-from .wire import BytesLike, SocketWire, check_receive_size
+from .wire import BytesLike, check_receive_size
 
 
 @final
@@ -78,6 +79,14 @@ class TlsWire(SocketWire):
         closed.
         """
         await checkpoint()
+        # Whoever closes the connection meanwhile must tell trio.
+        self._sending = True
+        try:
+            await self._shake_hands()
+        finally:
+            self._sending = False
+
+    async def _shake_hands(self) -> None:
         while True:
             try:
                 return self._sock.do_handshake()
@@ -209,6 +218,8 @@ def encrypt(
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
         encrypted = TlsWire(sock, wire.entry)
+        assert isinstance(wire, SocketWire)
+        encrypted.succeed(wire)
     else:
         stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
         encrypted = TlsStreamWire(stream, wire.entry)
