@@ -14,8 +14,9 @@ The invariants:
 2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
 3. **No event reaches a stranger.** A descriptor leaves the epoll before it is closed, and events are handed out
    with no await after they were taken from the kernel: a number cannot have got a new owner in between.
-4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, and told to stop when all of
-   them are gone. It gives its descriptor back itself.
+4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are cancelled
+   may still wait in a shield of theirs, and ends when the last of them has left. It gives its descriptor back
+   itself.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ class Pump:
         self._epoll = select.epoll()
         self._scope = trio.CancelScope(shield=True)
         self._readers: dict[int, Reader] = {}
+        self._users = 0
+        self._retired = False
         self._interest = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._ended = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 
@@ -63,7 +66,7 @@ class Pump:
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
-        """Hand out events until `stop()`, even if everything around is cancelled."""
+        """Hand out events until retired, even if everything around is cancelled."""
         epoll, readers, ended = self._epoll, self._readers, self._ended
         try:
             with self._scope:
@@ -76,9 +79,21 @@ class Pump:
         finally:
             epoll.close()
 
-    def stop(self) -> None:
-        """End `run()`. Nobody may wait for input any more."""
-        self._scope.cancel(reason="triosock: nobody is left to wait for input")
+    def enter(self) -> None:
+        """Count one more who may wait for input."""
+        self._users += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._users -= 1
+        if self._retired:
+            self.retire()
+
+    def retire(self) -> None:
+        """End `run()` as soon as all who entered have left."""
+        self._retired = True
+        if not self._users:
+            self._scope.cancel(reason="triosock: nobody is left to wait for input")
 
 
 #: Whether this system has what a pump needs.

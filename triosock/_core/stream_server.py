@@ -126,7 +126,8 @@ class StreamServer(Server):
                         await self._keep_doors(task_status)
                         await self._see_out()
                     finally:
-                        await self._stop_pump()
+                        if self._pump is not None:
+                            self._pump.retire()
                     overseeing.cancel(reason="triosock: nobody is left to look after")
                 drained = True
             finally:
@@ -150,18 +151,6 @@ class StreamServer(Server):
                 task_status.started(self)
         if not self._scope.draining:
             self._scope.drain()
-
-    async def _stop_pump(self) -> None:
-        """End the pump as soon as nobody can wait for it. Those who are cancelled may wait once more, shielded,
-        to say goodbye.
-        """
-        if self._pump is None:
-            return
-        try:
-            with trio.CancelScope(shield=True):
-                await self._roster.wait_empty()
-        finally:
-            self._pump.stop()
 
     def _on_drain(self) -> None:
         self._doors_scope.cancel(reason="triosock: drain")
@@ -271,7 +260,9 @@ class StreamServer(Server):
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
             )
-        self._connections.start_soon(Visit(self._service, connection, handler).run)
+        self._connections.start_soon(Visit(self._service, connection, handler, self._pump).run)
+        if self._pump is not None:
+            self._pump.enter()  # the visit leaves it
 
     def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
         limits = self._service.limits
