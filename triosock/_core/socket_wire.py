@@ -55,6 +55,7 @@ class SocketWire:
         "_at_end",
         "_ended",
         "_fd",
+        "_heard_all",
         "_interrupted",
         "_pump",
         "_quiet",
@@ -88,6 +89,8 @@ class SocketWire:
         self.failure: trio.BrokenResourceError | None = None
         #: The last read emptied the socket, and nothing has come since: the next one has to wait.
         self._quiet = False
+        #: The peer's end of stream has been read.
+        self._heard_all = False
         #: The pump has seen the end of the stream, or an error.
         self._at_end = False
         #: Whether the pump knows of this socket, and who sleeps until it tells of input.
@@ -125,6 +128,7 @@ class SocketWire:
             else:
                 # The end that has been told of is told only once: there is more to read then, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
+                self._heard_all = not data
                 self.received += len(data)
                 return data
 
@@ -337,6 +341,8 @@ class SocketWire:
 
     async def say_goodbye(self) -> None:
         """Half-close, then read and forget until the peer has closed too. The caller bounds the time."""
+        if self._heard_all:
+            return  # the close itself says goodbye, and destroys no reply: nothing can be unread
         self._say_last_word()
         while not self.is_closed:
             try:
