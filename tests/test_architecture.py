@@ -81,7 +81,9 @@ LOWLEVEL_ANYWHERE = [
 ]
 LOWLEVEL = {
     # Waiting for descriptors: the fast path, and what is told when one of them is closed.
-    "triosock/_core/wire.py": ["wait_readable", "wait_writable", "notify_closing"],
+    "triosock/_core/socket_wire.py": ["wait_readable", "wait_writable", "notify_closing", "current_task"],
+    "triosock/_core/traps.py": ["Abort", "reschedule", "wait_task_rescheduled"],
+    "triosock/_core/pump.py": ["wait_readable", "enable_ki_protection"],
     "triosock/_core/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listen.py": ["wait_readable", "notify_closing"],
     "triosock/_core/datagram_socket.py": ["wait_readable", "wait_writable", "notify_closing"],

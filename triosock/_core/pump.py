@@ -55,14 +55,13 @@ class Pump:
         self._epoll.register(fd, self._interest)
         self._readers[fd] = reader
 
-    def hand_over(self, fd: int, reader: Reader) -> None:
-        """Tell another one from now on. It must take it that there is input."""
-        self._readers[fd] = reader
-
     def remove(self, fd: int) -> None:
         """Tell nobody any more. To be called before the descriptor is closed."""
-        if self._readers.pop(fd, None) is not None:
+        del self._readers[fd]
+        try:
             self._epoll.unregister(fd)
+        except OSError:
+            pass  # closed behind our back: then the kernel has taken it out itself
 
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:

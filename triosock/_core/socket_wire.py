@@ -134,6 +134,10 @@ class SocketWire:
 
     async def _wait_input(self, idle: bool) -> None:
         """Sleep until something has come since the socket was last found empty."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        if self._sock.fileno() != self._fd:
+            raise trio.ClosedResourceError("somebody has closed this connection's socket")
         if idle and self._interrupted:
             await checkpoint_if_cancelled()
             raise Interrupted
@@ -184,11 +188,15 @@ class SocketWire:
                     raise Interrupted from None
                 # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
 
-    def succeed(self, former: SocketWire) -> None:
-        """Take the place of another wire of the same descriptor."""
-        self._pump, self._watched, self._at_end = former._pump, former._watched, former._at_end
-        if self._pump is not None and self._watched:
-            self._pump.hand_over(self._fd, self)
+    def release(self) -> Pump | None:
+        """Give the descriptor up, for another wire to take it over; return the pump."""
+        self._forget()
+        return self._pump
+
+    def _forget(self) -> None:
+        if self._watched and self._pump is not None:
+            self._watched = False
+            self._pump.remove(self._fd)
 
     def _rouse(self) -> None:
         """Wake who waits for input, though none may have come."""
@@ -367,8 +375,7 @@ class SocketWire:
             self._rouse()
         if self._sending:
             notify_closing(self._fd)
-        if self._watched and self._pump is not None:
-            self._pump.remove(self._fd)
+        self._forget()
         if reset:
             # l_onoff=1, l_linger=0: socket(7)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

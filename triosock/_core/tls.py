@@ -201,6 +201,8 @@ def encrypt(
     transport = wire.transport
     encrypted: TlsWire | TlsStreamWire
     if isinstance(transport, socket.socket):
+        assert isinstance(wire, SocketWire)
+        pump = wire.release()
         try:
             # Moves the descriptor into the new object: no moment with two owners, or with none.
             sock = context.wrap_socket(
@@ -217,9 +219,7 @@ def encrypt(
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
-        encrypted = TlsWire(sock, wire.entry)
-        assert isinstance(wire, SocketWire)
-        encrypted.succeed(wire)
+        encrypted = TlsWire(sock, wire.entry, pump)
     else:
         stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
         encrypted = TlsStreamWire(stream, wire.entry)
