@@ -55,8 +55,10 @@ class Pump:
         self._epoll.register(fd, self._interest)
         self._readers[fd] = reader
 
-    def remove(self, fd: int) -> None:
-        """Tell nobody any more. To be called before the descriptor is closed."""
+    def remove(self, fd: int, reader: Reader) -> None:
+        """Tell it nothing any more. To be called before the descriptor is closed."""
+        if self._readers.get(fd) is not reader:
+            return  # closed behind our back, and the number has a new owner
         del self._readers[fd]
         try:
             self._epoll.unregister(fd)

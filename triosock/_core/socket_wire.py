@@ -196,7 +196,7 @@ class SocketWire:
     def _forget(self) -> None:
         if self._watched and self._pump is not None:
             self._watched = False
-            self._pump.remove(self._fd)
+            self._pump.remove(self._fd, self)
 
     def _rouse(self) -> None:
         """Wake who waits for input, though none may have come."""
