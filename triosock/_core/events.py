@@ -359,8 +359,8 @@ class Emitter:
             return found
 
     def wants_end(self, cause: Cause) -> bool:
-        """Whether anybody wants to know of the end of a connection for this cause. An observer's `wants_ends`, a
-        set of causes, narrows it.
+        """Whether anybody wants to know of the end of a connection for this cause. An observer's
+        `wants_ends`, a set of causes, narrows it.
         """
         return any(cause in getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
 

@@ -1,9 +1,9 @@
 """Who has input: one edge-triggered epoll for all connections of a server, on Linux.
 
-trio's `wait_readable` tells the kernel for each wait that it begins (a system call), and five calls deep. Here
-a socket is registered once, when it is accepted, and the kernel tells whenever something has *come*. One task
+trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
+socket is registered once, for its first wait, and the kernel tells whenever something has *come*. One task
 waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no epoll
-there is no pump, and wires use `wait_readable`.
+there is no pump, and wires use `wait_readable`; so they do where there are few of them.
 
 The invariants:
 
@@ -12,11 +12,11 @@ The invariants:
    event again. Between that read and the note's withdrawal no other task runs, and so no event is taken from
    the kernel.
 2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
-3. **No event reaches a stranger.** A descriptor leaves the epoll before it is closed, and events are handed out
-   with no await after they were taken from the kernel: a number cannot have got a new owner in between.
-4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are cancelled
-   may still wait in a shield of theirs, and ends when the last of them has left. It gives its descriptor back
-   itself.
+3. **No event reaches a stranger.** A descriptor leaves the epoll before it is closed, and events are handed
+   out with no await after they were taken from the kernel: a number cannot have got a new owner in between.
+4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are
+   cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
+   descriptor back itself.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from typing import Final, Protocol, final
 
 import trio
 
+#: For fewer, the pump's own wake-up costs more than the waits that it saves.
+_CROWD: Final = 4
 #: Events taken from the kernel at once; more wait for the next pass of trio's loop.
 _BATCH: Final = 512
 
@@ -49,6 +51,11 @@ class Pump:
         self._retired = False
         self._interest = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._ended = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether there are so many that waiting here is cheaper than `wait_readable`."""
+        return self._users >= _CROWD
 
     def add(self, fd: int, reader: Reader) -> None:
         """Tell `reader` of the input of a descriptor until `remove`. What is there already is told, too."""

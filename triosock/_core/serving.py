@@ -54,9 +54,7 @@ class Visit(Turn):
 
     takes = "one connection"
 
-    def __init__(
-        self, service: Service, connection: Connection, handler: Handler, pump: Pump | None
-    ) -> None:
+    def __init__(self, service: Service, connection: Connection, handler: Handler, pump: Pump | None) -> None:
         super().__init__(service, connection, connection.entry, handler)
         self._pump = pump
         self._service = service

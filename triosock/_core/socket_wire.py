@@ -6,13 +6,13 @@ the kernel says that it must: in the server's pump (Linux), or in trio's `wait_r
 Rules of this file, beside those of `wire.py`:
 
 1. **One checkpoint for each call, and only one.** A read that has to wait gives others their turn by that; a
-   read that found fewer bytes than it asked for has emptied the socket, so the next one goes to sleep straight
-   away, without a system call that fails.
+   read that found fewer bytes than it asked for has emptied the socket, so the next one goes to sleep
+   straight away, without a system call that fails.
 2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
    its bytes.
-3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and taken
-   back by the pump: see the invariants there. Once the stream's end has been told (`_ended_in`), it is never
-   set again.
+3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
+   taken back by the pump: see the invariants there. Once the stream's end has been told (`_at_end`), it is
+   never set again.
 4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
    finds out why.
 """
@@ -126,7 +126,7 @@ class SocketWire:
             except OSError as error:
                 self._fail(error)
             else:
-                # The end that has been told of is told only once: there is more to read then, if only nothing.
+                # An end is told only once. After that there is always something to read, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
                 self._heard_all = not data
                 self.received += len(data)
@@ -148,9 +148,9 @@ class SocketWire:
         else:
             entry.receive_since = trio.current_time()
         try:
-            if pump is None:
-                return await self._wait_without_pump(idle)
             if not self._watched:
+                if pump is None or not pump.is_worth_it:
+                    return await self._wait_without_pump(idle)
                 pump.add(self._fd, self)  # tells of what is there, too
                 self._watched = True
             self._quiet = not self._at_end

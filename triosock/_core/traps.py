@@ -1,13 +1,13 @@
 """The two ways in which a task gives the processor away, at the price of one generator each.
 
-trio's own `wait_task_rescheduled` and `cancel_shielded_checkpoint` are two coroutines deep, and make and unpack
-one or two objects for each call. For a server whose every operation is a checkpoint that is about a tenth of
-its processor time. What they *do* is to yield a message to trio's run loop; so this file asks them once, at
-import, for their message, and yields the same one from then on.
+trio's own `wait_task_rescheduled` and `cancel_shielded_checkpoint` are two coroutines deep, and make and
+unpack one or two objects for each call. For a server whose every operation is a checkpoint that is about a
+tenth of its processor time. What they *do* is to yield a message to trio's run loop; so this file asks them
+once, at import, for their message, and yields the same one from then on.
 
 The invariant: **these functions are trio's own, as far as anybody but a stopwatch can tell.** It rests on the
-messages having no state, which is looked at here, not assumed: two calls must give equal messages. Should they
-not, in some later trio, then trio's own functions are used.
+messages having no state, which is looked at here, not assumed: two calls must give equal messages. Should
+they not, in some later trio, then trio's own functions are used.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ _WOKEN: Final[Any] = _Woken()
 
 
 def _abort(_: object) -> Abort:
-    # Nothing to undo: trio clears the sleep data when it reschedules the task for its cancellation, and by that
-    # `wake` knows that it comes too late.
+    # Nothing to undo: trio clears the sleep data when it reschedules the task for its cancellation, and by
+    # that `wake` knows that it comes too late.
     return Abort.SUCCEEDED
 
 
@@ -49,8 +49,8 @@ def _message(trap: Callable[[], Coroutine[Any, Any, object]]) -> Any:
         asked.close()
 
 
-def _sleep_by_trio() -> Coroutine[Any, Any, object]:
-    return wait_task_rescheduled(_abort)
+async def _sleep_by_trio() -> None:
+    await wait_task_rescheduled(_abort)
 
 
 _SLEEP: Final = _message(_sleep_by_trio)
@@ -69,7 +69,8 @@ def _give_turn_cheaply() -> Generator[Any, Any, None]:
 
 _has_no_state = _message(_sleep_by_trio) == _SLEEP and _message(cancel_shielded_checkpoint) == _TURN
 
-#: Sleep until `wake` or a cancellation. A task must set its `custom_sleep_data` to what it gives `wake` before.
+#: Sleep until `wake` or a cancellation. Before it, a task must set its `custom_sleep_data` to what `wake` is
+#: to be given.
 sleep: Callable[[], Any] = _sleep_cheaply if _has_no_state else _sleep_by_trio
 
 #: Let others run: trio's `cancel_shielded_checkpoint`, half of a checkpoint.

@@ -1,7 +1,7 @@
 """Bytes in, bytes out: what a connection needs of whatever carries its bytes.
 
-Three files have wires: `socket_wire.py` (the fast path), `streams.py` (any `trio.abc.Stream`) and `tls.py`. Rules
-for all of them:
+Three files have wires: `socket_wire.py` (the fast path), `streams.py` (any `trio.abc.Stream`) and `tls.py`.
+Rules for all of them:
 
 1. **Every call is a checkpoint.**
 2. **A cancelled read has taken nothing.**

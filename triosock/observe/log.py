@@ -43,8 +43,8 @@ from .._core.events import (
     ServerSuspended,
 )
 
-#: Ends that the server decided on, against the connection, and that are not its daily work: an idle connection
-#: that is ended is the timeout doing its work, and so is a client that never shook hands.
+#: Ends that the server decided on, against the connection, and that are not its daily work: an idle one that
+#: is ended is the timeout doing its work, and so is a client that never shook hands.
 _LOUD: Final = frozenset({Cause.DRAIN, Cause.REQUEST, Cause.SEND})
 
 
