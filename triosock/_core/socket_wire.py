@@ -356,6 +356,7 @@ class SocketWire:
             try:
                 if not socket.socket.recv(self._sock, RECEIVE_SIZE):
                     return
+                await checkpoint()  # a peer that never stops must not keep the others from their turn
             except BlockingIOError:
                 await self._wait_input(False)
             except OSError:

@@ -157,7 +157,7 @@ class LogObserver:
         quiet = () if self.logger.isEnabledFor(logging.DEBUG) else _ONLY_DEBUG
         self.wants = tuple(kind for kind in _LINES if kind not in quiet)
         # The end of a connection is a warning or of no interest: no event is made of the usual ones.
-        self.wants_ends: Container[Cause] = _LOUD if quiet else Cause
+        self.wants_ends: Container[Cause] = _LOUD if quiet else frozenset(Cause)
 
     def on_event(self, event: Event, /) -> None:
         """Write one event, with the traceback of its error if it is the program's own."""
