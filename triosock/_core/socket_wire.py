@@ -52,25 +52,10 @@ class SocketWire:
     can_half_close = True
 
     __slots__ = (
-        "_at_end",
-        "_ended",
-        "_fd",
-        "_heard_all",
-        "_interrupted",
-        "_pump",
-        "_quiet",
-        "_receiver",
-        "_receiving",
-        "_send_broken",
-        "_sending",
-        "_sock",
-        "_watched",
-        "entry",
-        "failure",
-        "is_closed",
-        "received",
-        "sent",
-    )
+        "_at_end", "_ended", "_fd", "_heard_all", "_interrupted", "_pump", "_quiet",
+        "_receiver", "_receiving", "_send_broken", "_sending", "_sock", "_watched",
+        "entry", "failure", "is_closed", "received", "sent",
+    )  # fmt: skip
 
     def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None = None) -> None:
         self._sock = sock
@@ -301,6 +286,9 @@ class SocketWire:
         done = 0
         try:
             while done < count:
+                if self.is_closed:
+                    # A closed socket says so itself, but this is a number, and may be another's by now.
+                    raise trio.ClosedResourceError("another task closed this connection")
                 try:
                     taken = os.sendfile(self._fd, descriptor, offset + done, min(piece, count - done))
                 except BlockingIOError:
@@ -312,7 +300,11 @@ class SocketWire:
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
-                await checkpoint()  # a peer that takes everything must not keep the others from their turn
+                self._sending = True  # what another task sends now would stand in the middle of the file
+                try:
+                    await checkpoint()  # a peer that takes everything must not keep others from their turn
+                finally:
+                    self._sending = False
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"
