@@ -19,7 +19,7 @@ from triosock import Cause, Timeouts
 from triosock._core import events
 from triosock._core.handling import blame
 from triosock._core.roster import Entry
-from triosock._core.wire import SocketWire
+from triosock._core.socket_wire import SocketWire
 from triosock.testing import open_server
 
 if sys.version_info < (3, 11):

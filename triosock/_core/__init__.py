@@ -11,7 +11,8 @@ Values: what can be said at all?
 
 Bytes: what goes over the wire?
 
-    wire             When does a task sleep, and what wakes it?
+    traps, pump      When does a task sleep, and what wakes it?
+    wire, socket_wire    What must whatever carries bytes be able to do, and how does a socket do it fast?
     streams          What if it is no socket?
     tls              Who waits for a handshake? (Nobody else.)
     proxy_header, proxy    Who is the client, if a proxy stands in between?

@@ -27,11 +27,13 @@ from .limits import Timeouts
 from .listen import Accepted, PeerName
 from .messages import Frames, Lines
 from .proxy import ProxyHeader, ProxyPolicy
+from .pump import Pump
 from .roster import Entry
 from .sendfile import send_file
+from .socket_wire import SocketWire
 from .streams import StreamWire
 from .tls import TlsInfo, check_context, encrypt
-from .wire import BytesLike, SocketWire, check_receive_size
+from .wire import BytesLike, check_receive_size
 
 
 @final
@@ -79,10 +81,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         entry: Entry | None = None,
         emitter: Emitter | None = None,
         server: Any = None,
+        pump: Pump | None = None,
     ) -> None:
         if entry is None:
             entry = Entry(accepted=trio.current_time())
-        wire = make_wire(transport, entry)
+        wire = make_wire(transport, entry, pump)
         super().__init__(wire, entry, timeouts or _NO_TIMEOUTS, emitter, peer, local)
         self._tls: TlsInfo | None = None
         #: The server that made this connection (it comes later in the reading order); None if none did.
@@ -346,15 +349,15 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 _NO_TIMEOUTS = Timeouts()
 
 
-def make_wire(transport: Accepted, entry: Entry) -> SocketWire | StreamWire:
-    """Return the wire for a connected non-blocking socket or a trio stream; TypeError or ValueError for
-    anything else.
+def make_wire(transport: Accepted, entry: Entry, pump: Pump | None = None) -> SocketWire | StreamWire:
+    """Return the wire for a connected non-blocking socket (which waits in `pump`, if there is one) or a trio
+    stream; TypeError or ValueError for anything else.
     """
     match transport:
         case socket.socket():
             if transport.gettimeout() != 0:
                 raise ValueError("the socket must be non-blocking: call setblocking(False) first")
-            return SocketWire(transport, entry)
+            return SocketWire(transport, entry, pump)
         case trio.abc.Stream():
             return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")

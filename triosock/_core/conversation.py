@@ -24,8 +24,8 @@ from .framing import Buffer
 from .limits import Timeouts, check_seconds
 from .listen import PeerName
 from .roster import NEVER, Entry
+from .socket_wire import SocketWire
 from .streams import StreamWire
-from .wire import SocketWire
 
 if TYPE_CHECKING:
     from typing_extensions import Self

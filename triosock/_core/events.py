@@ -358,6 +358,12 @@ class Emitter:
             self._takers[kind] = found
             return found
 
+    def wants_end(self, cause: Cause) -> bool:
+        """Whether anybody wants to know of the end of a connection for this cause. An observer's
+        `wants_ends`, a set of causes, narrows it.
+        """
+        return any(cause in getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
+
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Make an event of the class `kind` with these fields and hand it on, if anybody wants it."""
         takers = self.takers(kind)

@@ -122,8 +122,8 @@ class Turn:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
         roster.remove(entry)
-        entry.task = None
-        if emitter.takers(ConnectionClosed):
+        entry.task = entry.guest = None  # no cycles: what is over is freed at once
+        if emitter.wants_end(entry.cause or Cause.DRAIN):
             self._tell(
                 ConnectionClosed,
                 cause=entry.cause or Cause.DRAIN,

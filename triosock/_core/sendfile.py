@@ -12,9 +12,9 @@ from typing import IO, Final
 
 import trio
 
+from .socket_wire import SocketWire
 from .streams import StreamWire
 from .tls import TlsWire
-from .wire import SocketWire
 
 #: As much as one call of sendfile(2) is asked for: the disk may make it wait, and nobody else runs meanwhile.
 _PIECE: Final = 262_144

@@ -25,6 +25,7 @@ from .errors import PeerError
 from .events import Cause, HandshakeFinished, HandshakeRefused
 from .handling import Common, Turn
 from .proxy import ProxyPolicy
+from .pump import Pump
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
@@ -49,19 +50,24 @@ class Service(Common):
 class Visit(Turn):
     """One connection's stay. `run()` is its task."""
 
-    __slots__ = ("_connection", "_service")
+    __slots__ = ("_connection", "_pump", "_service")
 
     takes = "one connection"
 
-    def __init__(self, service: Service, connection: Connection, handler: Handler) -> None:
+    def __init__(self, service: Service, connection: Connection, handler: Handler, pump: Pump | None) -> None:
         super().__init__(service, connection, connection.entry, handler)
+        self._pump = pump
         self._service = service
         self._connection = connection
 
     async def _close(self) -> None:
-        # Of one that was cancelled in the middle of it.
-        self._connection.end_request(self._entry.cause or Cause.FINISHED)
-        await self._connection.wire.aclose_now()
+        try:
+            # Of one that was cancelled in the middle of it.
+            self._connection.end_request(self._entry.cause or Cause.FINISHED)
+            await self._connection.wire.aclose_now()
+        finally:
+            if self._pump is not None:
+                self._pump.leave()
 
     async def _stay(self) -> None:
         entry, service = self._entry, self._service

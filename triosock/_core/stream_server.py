@@ -2,7 +2,7 @@
 
     connections ┬─ doors ┬─ accept loop of the first listener
                 │        └─ accept loop of the second …
-                ├─ overseer
+                ├─ overseer, pump
                 ├─ connection 1
                 └─ connection 2 …
 
@@ -36,9 +36,10 @@ from .drain import DrainReport
 from .events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from .life import Server
 from .listen import Accepted, Listener, PeerName
+from .pump import HAS_PUMP, Pump
 from .roster import Entry
 from .serving import Handler, Service, Visit
-from .wire import SocketWire
+from .socket_wire import SocketWire
 
 
 @final
@@ -82,6 +83,7 @@ class StreamServer(Server):
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
+        self._pump: Pump | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -117,8 +119,15 @@ class StreamServer(Server):
                 async with trio.open_nursery() as self._connections:
                     overseeing = trio.CancelScope()
                     self._connections.start_soon(self._oversee, overseeing)
-                    await self._keep_doors(task_status)
-                    await self._see_out()
+                    try:
+                        if HAS_PUMP:
+                            self._pump = Pump()
+                            self._connections.start_soon(self._pump.run)
+                        await self._keep_doors(task_status)
+                        await self._see_out()
+                    finally:
+                        if self._pump is not None:
+                            self._pump.retire()
                     overseeing.cancel(reason="triosock: nobody is left to look after")
                 drained = True
             finally:
@@ -187,6 +196,7 @@ class StreamServer(Server):
                 entry=entry,
                 emitter=self._emitter,
                 server=self,
+                pump=self._pump,
             )
             keys = self._keys(connection)
             reason = self._refusal(keys)
@@ -250,7 +260,9 @@ class StreamServer(Server):
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
             )
-        self._connections.start_soon(Visit(self._service, connection, handler).run)
+        self._connections.start_soon(Visit(self._service, connection, handler, self._pump).run)
+        if self._pump is not None:
+            self._pump.enter()  # the visit leaves it
 
     def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
         limits = self._service.limits

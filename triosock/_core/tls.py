@@ -23,8 +23,9 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from .errors import HandshakeFailed
+from .socket_wire import SocketWire
 from .streams import StreamWire
-from .wire import BytesLike, SocketWire, check_receive_size
+from .wire import BytesLike, check_receive_size
 
 
 @final
@@ -78,6 +79,14 @@ class TlsWire(SocketWire):
         closed.
         """
         await checkpoint()
+        # Whoever closes the connection meanwhile must tell trio.
+        self._sending = True
+        try:
+            await self._shake_hands()
+        finally:
+            self._sending = False
+
+    async def _shake_hands(self) -> None:
         while True:
             try:
                 return self._sock.do_handshake()
@@ -192,6 +201,8 @@ def encrypt(
     transport = wire.transport
     encrypted: TlsWire | TlsStreamWire
     if isinstance(transport, socket.socket):
+        assert isinstance(wire, SocketWire)
+        pump = wire.release()
         try:
             # Moves the descriptor into the new object: no moment with two owners, or with none.
             sock = context.wrap_socket(
@@ -208,7 +219,7 @@ def encrypt(
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
-        encrypted = TlsWire(sock, wire.entry)
+        encrypted = TlsWire(sock, wire.entry, pump)
     else:
         stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
         encrypted = TlsStreamWire(stream, wire.entry)

@@ -16,7 +16,7 @@ that want the fields.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Final, final
 
 from .._core.events import (
@@ -43,8 +43,9 @@ from .._core.events import (
     ServerSuspended,
 )
 
-#: Ends that the server decided on, against the connection.
-_CUT: Final = frozenset({Cause.DRAIN, Cause.IDLE, Cause.REQUEST, Cause.SEND, Cause.HANDSHAKE})
+#: Ends that the server decided on, against the connection, and that are not its daily work: an idle one that
+#: is ended is the timeout doing its work, and so is a client that never shook hands.
+_LOUD: Final = frozenset({Cause.DRAIN, Cause.REQUEST, Cause.SEND})
 
 
 def _opened(event: ConnectionOpened) -> tuple[int, str]:
@@ -58,10 +59,7 @@ def _closed(event: ConnectionClosed) -> tuple[int, str]:
     )
     if event.error is not None and event.cause is not Cause.FAILED:
         text += f" ({event.error})"
-    # An idle connection that is ended is the timeout doing its work, and so is a client that never shook
-    # hands.
-    quiet = event.cause not in _CUT or event.cause in (Cause.IDLE, Cause.HANDSHAKE)
-    return logging.DEBUG if quiet else logging.WARNING, text
+    return logging.WARNING if event.cause in _LOUD else logging.DEBUG, text
 
 
 def _handler_failed(event: HandlerFailed) -> tuple[int, str]:
@@ -158,6 +156,8 @@ class LogObserver:
         self.logger = logging.getLogger("triosock") if logger is None else logger
         quiet = () if self.logger.isEnabledFor(logging.DEBUG) else _ONLY_DEBUG
         self.wants = tuple(kind for kind in _LINES if kind not in quiet)
+        # The end of a connection is a warning or of no interest: no event is made of the usual ones.
+        self.wants_ends: Container[Cause] = _LOUD if quiet else frozenset(Cause)
 
     def on_event(self, event: Event, /) -> None:
         """Write one event, with the traceback of its error if it is the program's own."""

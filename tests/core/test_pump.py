@@ -1,0 +1,339 @@
+"""The pump: no input is missed, no event reaches a stranger, and it outlives whoever may wait for it. And the
+traps underneath.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from tests.pairs import socket_pair, tcp_pair
+from triosock import Connection, Timeouts
+from triosock._core import pump as pumps
+from triosock._core import traps
+from triosock._core.pump import HAS_PUMP, Pump
+
+pytestmark = [
+    pytest.mark.usefixtures("no_leaks"),
+    pytest.mark.skipif(not HAS_PUMP, reason="no epoll here"),
+]
+
+
+@pytest.fixture
+def crowded(monkeypatch):
+    """Servers use the pump for their first connection, too."""
+    monkeypatch.setattr(pumps, "_CROWD", 1)
+
+
+@contextlib.asynccontextmanager
+async def running():
+    async with trio.open_nursery() as nursery:
+        pump = Pump()
+        nursery.start_soon(pump.run)
+        for _ in range(4):
+            pump.enter()
+        try:
+            yield pump
+        finally:
+            for _ in range(4):
+                pump.leave()
+            pump.retire()
+
+
+@contextlib.asynccontextmanager
+async def pair(sockets=tcp_pair):
+    async with running() as pump:
+        one, other = sockets()
+        conn = Connection(one, pump=pump)
+        yield conn, other
+        await conn.aclose()
+        other.close()
+
+
+async def blocked():
+    await trio.testing.wait_all_tasks_blocked(0.01)
+
+
+async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_checks():
+    async with running() as pump:
+
+        async def make():
+            return tuple(Connection(sock, pump=pump) for sock in tcp_pair())
+
+        async def make_clogged():
+            sockets = socket_pair()
+            for sock in sockets:
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        sock.send(b"x" * 65536)
+            return tuple(Connection(sock, pump=pump) for sock in sockets)
+
+        await trio.testing.check_half_closeable_stream(make, make_clogged)
+
+
+@pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])
+async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_found(sockets):
+    async with pair(sockets) as (conn, other), trio.open_nursery() as nursery:
+        seen = []
+
+        async def read():
+            seen.append(await conn.receive_some())
+
+        nursery.start_soon(read)
+        await blocked()
+        other.send(b"first")
+        await blocked()
+        other.send(b"second")
+        await blocked()  # the pump has been told, and nobody waits
+        await read()
+        assert seen == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])
+async def test_an_end_that_comes_with_the_last_bytes_is_not_missed(sockets):
+    async with pair(sockets) as (conn, other), trio.open_nursery() as nursery:
+
+        async def talk():
+            await blocked()
+            other.send(b"last")
+            other.shutdown(socket.SHUT_WR)
+
+        nursery.start_soon(talk)
+        with trio.fail_after(5):
+            assert await conn.receive_some() == b"last"
+            assert await conn.receive_some() == b""
+            assert await conn.receive_some() == b""
+
+
+async def test_a_reset_wakes_whoever_waits():
+    async with pair() as (conn, other), trio.open_nursery() as nursery:
+
+        async def reset():
+            await blocked()
+            Connection(other).abort()
+
+        nursery.start_soon(reset)
+        with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
+            await conn.receive_some()
+
+
+async def test_input_and_cancellation_at_once_lose_nothing():
+    async with pair() as (conn, other), trio.open_nursery() as nursery:
+        with trio.CancelScope() as scope:
+
+            async def both():
+                await blocked()
+                other.send(b"kept")
+                scope.cancel()
+
+            nursery.start_soon(both)
+            await conn.receive_some()
+        assert scope.cancelled_caught
+        with trio.fail_after(5):
+            assert await conn.receive_some() == b"kept"
+
+
+async def test_a_second_reader_is_refused_and_a_close_wakes_the_first():
+    async with pair() as (conn, _), trio.open_nursery() as nursery:
+
+        async def read():
+            with pytest.raises(trio.ClosedResourceError):
+                await conn.receive_some()
+
+        nursery.start_soon(read)
+        await blocked()
+        with pytest.raises(trio.BusyResourceError):
+            await conn.receive_some()
+        await conn.aclose()
+
+
+async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
+    async with running() as pump:
+        async with trio.open_nursery() as nursery:
+            former_end, far = tcp_pair()
+            former = Connection(former_end, pump=pump)
+            nursery.start_soon(former.receive_some)
+            await blocked()
+            nursery.cancel_scope.cancel()
+        number = former_end.detach()
+        os.close(number)  # behind its back
+        one, other = tcp_pair()
+        assert number in (one.fileno(), other.fileno())
+        if one.fileno() != number:
+            one, other = other, one
+        conn = Connection(one, pump=pump)
+        async with trio.open_nursery() as nursery:
+
+            async def talk():
+                await blocked()
+                await former.aclose()  # must not take the new one out
+                other.send(b"for the new one")
+
+            nursery.start_soon(talk)
+            with trio.fail_after(5):
+                assert await conn.receive_some() == b"for the new one"
+        await conn.aclose()
+        other.close()
+        far.close()
+
+
+# In a server
+
+
+async def echo(conn):
+    while data := await conn.receive_some():
+        await conn.send_all(data)
+
+
+async def test_more_connections_than_it_takes_are_all_served(serving, dial):
+    async with serving(echo) as server:
+        clients = [await dial(server) for _ in range(20)]
+        for number in range(3):
+            for client in clients:
+                await client.send_all(b"%d" % number)
+            for client in clients:
+                with trio.fail_after(5):
+                    assert await client.receive_some() == b"%d" % number
+        for client in clients:
+            await client.aclose()
+
+
+async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dial):
+    heard = []
+
+    async def handler(conn):
+        try:
+            await conn.receive_some()
+        finally:
+            with trio.move_on_after(5, shield=True):
+                await conn.send_all(b"last word?")
+                heard.append(await conn.receive_some())
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        await blocked()
+        async with trio.open_nursery() as nursery:
+
+            async def answer():
+                assert await client.receive_some() == b"last word?"
+                await blocked()
+                await client.send_all(b"yes")
+
+            nursery.start_soon(answer)
+            server._connections.cancel_scope.cancel()
+            await server.wait_closed()
+    assert heard == [b"yes"]
+    await client.aclose()
+
+
+async def test_a_drain_ends_idle_waits_in_the_pump(crowded, serving, dial):
+    async def handler(conn):
+        async for line in conn.lines():
+            await conn.send_all(line)
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        await blocked()
+        server.drain()
+        with trio.fail_after(5):
+            assert await client.receive_some() == b""
+            await client.aclose()
+            assert (await server.wait_closed()).clean
+
+
+async def test_an_idle_timeout_ends_a_wait_in_the_pump(crowded, serving, dial, autojump_clock):
+    async with serving(echo, timeouts=Timeouts(idle=3)) as server:
+        client = await dial(server)
+        assert await client.receive_some() == b""
+        assert trio.current_time() >= 3
+        await client.aclose()
+
+
+#: How often a connection that always has input may read before one that has just got some: once for each task
+#: that runs before the loop looks for input, and once while the pump hands it on. At 64 KiB a time that is
+#: below a millisecond.
+TURNS = 4
+
+
+async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(crowded, serving, dial):
+    reads = 0
+
+    async def handler(conn):
+        nonlocal reads
+        if await conn.receive_exactly(1) == b"g":
+            while await conn.receive_some(100):
+                reads += 1
+        else:
+            while await conn.receive_some():
+                waits.append(reads - sent_at)
+
+    waits, sent_at = [], 0
+    async with serving(handler) as server:
+        polite = await dial(server)
+        await polite.send_all(b"p")
+        await blocked()
+        greedy = await dial(server)
+        await greedy.send_all(b"g" + b"x" * 200_000)
+        for _ in range(20):
+            sent_at = reads
+            await polite.send_all(b"please")
+            with trio.fail_after(5):
+                while len(waits) < 1:
+                    await trio.lowlevel.checkpoint()
+            assert 0 < reads < 2_000, "it must be greedy all the time"
+            assert waits.pop() <= TURNS
+        await polite.aclose()
+        await greedy.aclose()
+
+
+# The traps
+
+
+async def test_this_trio_has_messages_without_state():
+    assert traps.sleep is not traps._sleep_by_trio
+    assert traps.give_turn is not trio.lowlevel.cancel_shielded_checkpoint
+
+
+async def test_a_checkpoint_is_one_and_can_be_cancelled():
+    with trio.testing.assert_checkpoints():
+        await traps.checkpoint()
+    with trio.CancelScope() as scope:
+        scope.cancel()
+        await traps.checkpoint()
+    assert scope.cancelled_caught
+
+
+@pytest.mark.parametrize("sleep", [traps.sleep, traps._sleep_by_trio])
+async def test_a_sleep_ends_by_wake_or_by_cancellation_and_once(sleep):
+    reason = object()
+    ended = []
+
+    async def sleeper():
+        trio.lowlevel.current_task().custom_sleep_data = reason
+        tasks.append(trio.lowlevel.current_task())
+        with trio.CancelScope() as scope:
+            scopes.append(scope)
+            await sleep()
+        ended.append(scope.cancelled_caught)
+
+    tasks, scopes = [], []
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(sleeper)
+        await blocked()
+        traps.wake(tasks[0], object())  # asleep, but for another reason
+        await blocked()
+        assert ended == []
+        traps.wake(tasks[0], reason)
+        traps.wake(tasks[0], reason)
+        await blocked()
+        nursery.start_soon(sleeper)
+        await blocked()
+        scopes[1].cancel()
+        traps.wake(tasks[1], reason)
+        await blocked()
+    assert ended == [False, True]

@@ -1,0 +1,108 @@
+"""Who has input: one edge-triggered epoll for all connections of a server, on Linux.
+
+trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
+socket is registered once, for its first wait, and the kernel tells whenever something has *come*. One task
+waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no epoll
+there is no pump, and wires use `wait_readable`; so they do where there are few of them.
+
+The invariants:
+
+1. **No input is missed.** An event is noted on its wire (`note_input`), whether or not somebody waits there,
+   and the note is withdrawn only by a read that has emptied the socket. Everything that comes later is an
+   event again. Between that read and the note's withdrawal no other task runs, and so no event is taken from
+   the kernel.
+2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
+3. **No event reaches a stranger.** A descriptor leaves the epoll before it is closed, and events are handed
+   out with no await after they were taken from the kernel: a number cannot have got a new owner in between.
+4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are
+   cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
+   descriptor back itself.
+"""
+
+from __future__ import annotations
+
+import select
+from typing import Final, Protocol, final
+
+import trio
+
+#: For fewer, the pump's own wake-up costs more than the waits that it saves.
+_CROWD: Final = 4
+#: Events taken from the kernel at once; more wait for the next pass of trio's loop.
+_BATCH: Final = 512
+
+
+class Reader(Protocol):
+    """Who is told."""
+
+    def note_input(self, ended: bool) -> None:
+        """Something has come. `ended`: the end of the stream, or an error, is among it, or stands before."""
+
+
+@final
+class Pump:
+    """The epoll of one server, and the task `run()`. Without that task it must not be made."""
+
+    def __init__(self) -> None:
+        self._epoll = select.epoll()
+        self._scope = trio.CancelScope(shield=True)
+        self._readers: dict[int, Reader] = {}
+        self._users = 0
+        self._retired = False
+        self._interest = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
+        self._ended = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
+
+    @property
+    def is_worth_it(self) -> bool:
+        """Whether there are so many that waiting here is cheaper than `wait_readable`."""
+        return self._users >= _CROWD
+
+    def add(self, fd: int, reader: Reader) -> None:
+        """Tell `reader` of the input of a descriptor until `remove`. What is there already is told, too."""
+        self._epoll.register(fd, self._interest)
+        self._readers[fd] = reader
+
+    def remove(self, fd: int, reader: Reader) -> None:
+        """Tell it nothing any more. To be called before the descriptor is closed."""
+        if self._readers.get(fd) is not reader:
+            return  # closed behind our back, and the number has a new owner
+        del self._readers[fd]
+        try:
+            self._epoll.unregister(fd)
+        except OSError:
+            pass  # closed behind our back: then the kernel has taken it out itself
+
+    @trio.lowlevel.enable_ki_protection
+    async def run(self) -> None:
+        """Hand out events until retired, even if everything around is cancelled."""
+        epoll, readers, ended = self._epoll, self._readers, self._ended
+        try:
+            with self._scope:
+                while True:
+                    await trio.lowlevel.wait_readable(epoll.fileno())
+                    for fd, flags in epoll.poll(0, _BATCH):
+                        reader = readers.get(fd)
+                        if reader is not None:
+                            reader.note_input(flags & ended != 0)
+        finally:
+            epoll.close()
+
+    def enter(self) -> None:
+        """Count one more who may wait for input."""
+        self._users += 1
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._users -= 1
+        if self._retired:
+            self.retire()
+
+    def retire(self) -> None:
+        """End `run()` as soon as all who entered have left."""
+        self._retired = True
+        if not self._users:
+            self._scope.cancel(reason="triosock: nobody is left to wait for input")
+
+
+#: Whether this system has what a pump needs.
+HAS_PUMP: Final = hasattr(select, "epoll")

@@ -1,0 +1,90 @@
+"""The two ways in which a task gives the processor away, at the price of one generator each.
+
+trio's own `wait_task_rescheduled` and `cancel_shielded_checkpoint` are two coroutines deep, and make and
+unpack one or two objects for each call. For a server whose every operation is a checkpoint that is about a
+tenth of its processor time. What they *do* is to yield a message to trio's run loop; so this file asks them
+once, at import, for their message, and yields the same one from then on.
+
+The invariant: **these functions are trio's own, as far as anybody but a stopwatch can tell.** It rests on the
+messages having no state, which is looked at here, not assumed: two calls must give equal messages. Should
+they not, in some later trio, then trio's own functions are used.
+"""
+
+from __future__ import annotations
+
+import types
+from collections.abc import Callable, Coroutine, Generator
+from typing import Any, Final
+
+import trio
+from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, reschedule, wait_task_rescheduled
+
+
+class _Woken:
+    """The outcome of a sleep that was ended by `wake`: nothing, and as often as one likes. (One of outcome's
+    own can be unwrapped only once, so each would have to be made anew.)
+    """
+
+    __slots__ = ()
+
+    def unwrap(self) -> None:
+        """Return nothing."""
+
+
+_WOKEN: Final[Any] = _Woken()
+
+
+def _abort(_: object) -> Abort:
+    # Nothing to undo: trio clears the sleep data when it reschedules the task for its cancellation, and by
+    # that `wake` knows that it comes too late.
+    return Abort.SUCCEEDED
+
+
+def _message(trap: Callable[[], Coroutine[Any, Any, object]]) -> Any:
+    """Return what the trap yields to trio's run loop."""
+    asked = trap()
+    try:
+        return asked.send(None)
+    finally:
+        asked.close()
+
+
+async def _sleep_by_trio() -> None:
+    await wait_task_rescheduled(_abort)
+
+
+_SLEEP: Final = _message(_sleep_by_trio)
+_TURN: Final = _message(cancel_shielded_checkpoint)
+
+
+@types.coroutine
+def _sleep_cheaply() -> Generator[Any, Any, None]:
+    (yield _SLEEP).unwrap()
+
+
+@types.coroutine
+def _give_turn_cheaply() -> Generator[Any, Any, None]:
+    yield _TURN  # its outcome is always nothing
+
+
+_has_no_state = _message(_sleep_by_trio) == _SLEEP and _message(cancel_shielded_checkpoint) == _TURN
+
+#: Sleep until `wake` or a cancellation. Before it, a task must set its `custom_sleep_data` to what `wake` is
+#: to be given.
+sleep: Callable[[], Any] = _sleep_cheaply if _has_no_state else _sleep_by_trio
+
+#: Let others run: trio's `cancel_shielded_checkpoint`, half of a checkpoint.
+give_turn: Callable[[], Any] = _give_turn_cheaply if _has_no_state else cancel_shielded_checkpoint
+
+
+async def checkpoint() -> None:
+    """The whole of a checkpoint, as `trio.lowlevel.checkpoint` is."""
+    await give_turn()
+    await trio.lowlevel.checkpoint_if_cancelled()
+
+
+def wake(task: Task, asleep_for: object) -> None:
+    """End the sleep of a task, if it is in one for this reason: not if it was woken or cancelled before."""
+    # trio sets this to None whenever it reschedules a task, for whatever reason.
+    if task.custom_sleep_data is asleep_for:
+        reschedule(task, _WOKEN)
