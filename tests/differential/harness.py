@@ -270,3 +270,22 @@ def eventually(condition: Callable[[], bool]) -> bool:
             return False
         event.wait(0.005)
     return True
+
+
+def call(function: Any, *args: Any) -> Any:
+    """Return what a call returns, or the text of its error."""
+    try:
+        return function(*args)
+    except BaseException as error:
+        return error_text(error)
+
+
+def echo(module: Any) -> Any:
+    class Handler(module.BaseRequestHandler):
+        def handle(self) -> None:
+            if isinstance(self.request, tuple):
+                self.request[1].sendto(self.request[0].upper(), self.client_address)
+            else:
+                self.request.sendall(self.request.recv(100).upper())
+
+    return Handler

@@ -113,9 +113,9 @@ def test_an_instance_has_the_same_attributes(name: str) -> None:
 
 def test_the_ready_made_classes_are_empty() -> None:
     def scenario(module: Any, log: Log) -> Any:
-        return {
-            name: sorted(vars(getattr(module, name))) for name in SERVERS if name.startswith(("Thr", "Fork"))
-        }
+        kinds = [name for name in SERVERS if name.startswith(("Thr", "Fork"))]
+        # 3.13 drops the line number of a class that is given another __module__.
+        return {name: sorted(set(vars(getattr(module, name))) - {"__firstlineno__"}) for name in kinds}
 
     compare(scenario)
 

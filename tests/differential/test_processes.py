@@ -1,169 +1,17 @@
-"""Signals, forks, interpreter exit: programs in processes of their own, with one module and with the
-other.
-"""
+"""Forks, interpreter exit, other event loops: in programs of their own."""
 
 from __future__ import annotations
 
 import os
-import signal
 import subprocess
 import sys
-import textwrap
-import time
-from typing import Any
 
 import pytest
 
-from tests.differential.harness import PATIENCE, normal
+from tests.differential.programs import run
 
-PRELUDE = """
-import os, signal, socket, sys, threading, time
-import {module} as socketserver
-
-class Echo(socketserver.StreamRequestHandler):
-    def handle(self):
-        for line in self.rfile:
-            self.wfile.write(line.upper())
-
-def ask(server, data=b"x\\n"):
-    with socket.create_connection(server.server_address, 10) as client:
-        client.sendall(data)
-        return client.recv(100)
-
-def say(*args):
-    print(*args, flush=True)
-
-def kill_soon(number, delay=0.2):
-    # From a process of its own, as a terminal would.
-    if os.fork() == 0:
-        time.sleep(delay)
-        os.kill(os.getppid(), number)
-        os._exit(0)
-"""
-
-
-# Each of these starts a dozen interpreters.
+# Each of these starts several interpreters.
 pytestmark = pytest.mark.slow
-
-
-def run(program: str, *, send: int | None = None) -> list[Any]:
-    """Run a program with each module; assert that both went the same way, and return how.
-
-    With `send`, the signal is sent when the program prints its first line, and how long it then lives is
-    added.
-    """
-    seen = []
-    for module in ("socketserver", "triosock.compat"):
-        code = PRELUDE.format(module=module) + textwrap.dedent(program)
-        process = subprocess.Popen(
-            [sys.executable, "-W", "ignore::DeprecationWarning", "-X", "dev", "-c", code],
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        extra: list[Any] = []
-        try:
-            if send is not None:
-                assert process.stdout is not None
-                extra.append(process.stdout.readline())
-                process.send_signal(send)
-                began = time.monotonic()
-                process.wait(PATIENCE)
-                extra.append("soon" if time.monotonic() - began < 2 else "late")
-            out, err = process.communicate(timeout=PATIENCE)
-        finally:
-            process.kill()
-            process.communicate()
-        seen.append(normal([*extra, out, err, process.returncode]))
-    assert seen[1] == seen[0]
-    return seen[0]
-
-
-@pytest.mark.parametrize(
-    "kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer", "ThreadingUDPServer"]
-)
-def test_ctrl_c_comes_through_at_once_and_the_server_can_be_served_again(kind: str) -> None:
-    out = run(
-        f"""
-        server = socketserver.{kind}(("127.0.0.1", 0), Echo)
-        for turn in range(2):
-            kill_soon(signal.SIGINT)
-            began = time.monotonic()
-            try:
-                server.serve_forever(poll_interval=30)
-            except KeyboardInterrupt:
-                say("interrupted", time.monotonic() - began < 5, threading.active_count())
-            os.wait()
-        server.server_close()
-        """
-    )
-    assert out == ["interrupted True 1\ninterrupted True 1\n", "", 0]
-
-
-@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
-def test_a_signal_handler_runs_promptly_and_may_raise_or_set_the_flag(kind: str) -> None:
-    run(
-        f"""
-        server = socketserver.{kind}(("127.0.0.1", 0), Echo)
-        def handler(number, frame):
-            say("handled in the main thread:", threading.current_thread() is threading.main_thread())
-            if number == signal.SIGUSR1:
-                return
-            sys.exit(7)
-        signal.signal(signal.SIGUSR1, handler)
-        signal.signal(signal.SIGTERM, handler)
-        kill_soon(signal.SIGUSR1, 0.1)
-        kill_soon(signal.SIGTERM, 0.4)
-        with server:
-            server.serve_forever(poll_interval=30)
-        """
-    )
-
-
-def test_the_handlers_of_the_program_are_left_alone() -> None:
-    run(
-        """
-        class Server(socketserver.ThreadingTCPServer):
-            ticks = 0
-            def service_actions(self):
-                self.ticks += 1
-                say(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.set_wakeup_fd(-1))
-                if self.ticks == 2:
-                    raise SystemExit(4)
-        Server(("127.0.0.1", 0), Echo).serve_forever(0.02)
-        """
-    )
-
-
-def test_a_signal_arrives_while_a_sync_handler_sends_in_the_main_thread() -> None:
-    run(
-        """
-        got = []
-        def handler(number, frame):
-            got.append(number)
-        signal.signal(signal.SIGUSR1, handler)
-        class Send(socketserver.BaseRequestHandler):
-            def handle(self):
-                kill_soon(signal.SIGUSR1, 0.1)
-                self.request.sendall(b"x" * 5_000_000)
-        server = socketserver.TCPServer(("127.0.0.1", 0), Send)
-        count = []
-        def read():
-            with socket.create_connection(server.server_address) as client:
-                while not got:
-                    time.sleep(0.01)
-                size = 0
-                while part := client.recv(1 << 20):
-                    size += len(part)
-                count.append(size)
-        reader = threading.Thread(target=read)
-        reader.start()
-        server.handle_request()
-        reader.join()
-        server.server_close()
-        say(got, count)
-        """
-    )
 
 
 @pytest.mark.parametrize("daemon_threads", [True, False])
@@ -372,18 +220,6 @@ def test_a_process_with_one_thread_stays_one(kind: str) -> None:
         """
     )
     assert out == ["", "", 1]
-
-
-def test_terminated_by_a_signal_without_a_handler() -> None:
-    out = run(
-        """
-        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo)
-        say("serving")
-        server.serve_forever(30)
-        """,
-        send=signal.SIGTERM,
-    )
-    assert out == ["serving\n", "soon", "", "", -signal.SIGTERM]
 
 
 def test_asyncio_programs_may_block_their_loop_with_it() -> None:

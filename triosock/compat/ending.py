@@ -46,6 +46,7 @@ class Child(Entry):
     """A child process of a forking server. It cannot be told that it is idle, and is terminated, not cut."""
 
     pid: int
+    cause: Cause | None = None
 
     @property
     def peer(self) -> Address:
@@ -57,7 +58,8 @@ class Child(Entry):
 
     def cut(self, cause: Cause) -> None:
         """Terminate it."""
-        self.cause = self.cause or cause
+        if self.cause is None:
+            self.cause = cause
         try:
             os.kill(self.pid, signal.SIGTERM)
         except ProcessLookupError:

@@ -33,6 +33,7 @@ class Request(Entry):
     address: Address
     thread: int
     book: Book
+    cause: Cause | None = None
     sealed: bool = False
     was_cut: bool = False
     #: Stuck beyond the end of a drain, and counted in its report already.
@@ -66,7 +67,8 @@ class Request(Entry):
         with self.book.lock:
             if self.sealed or self.was_cut:
                 return
-            self.cause = self.cause or cause
+            if self.cause is None:
+                self.cause = cause
             self.was_cut = True
             if self.call is not None:
                 self.call()

@@ -55,6 +55,7 @@ class StreamRequestHandler(BaseRequestHandler):
     timeout: float | None = None
     disable_nagle_algorithm = False
 
+    connection: Any
     rfile: Any
     wfile: Any
 
@@ -118,6 +119,11 @@ _NotingWriter.__name__ = _NotingWriter.__qualname__ = "_SocketWriter"
 
 class DatagramRequestHandler(BaseRequestHandler):
     """`self.rfile` has the datagram; what is written to `self.wfile` is sent back, always, even if empty."""
+
+    packet: Any
+    socket: Any
+    rfile: BytesIO
+    wfile: BytesIO
 
     def setup(self) -> None:
         """Make the two files."""

@@ -58,9 +58,9 @@ class RequestCut(TriosockError, ConnectionAbortedError):
         # Without an argument it comes from the interpreter, which takes only the class from `cut()`.
         reason = reason or _reasons.get(threading.get_ident(), "the request was cut off")
         super().__init__(reason)
-        self.args = (reason,)
-        self.errno = errno.ECONNABORTED
-        self.reason = reason
+        self.args: tuple[Any, ...] = (reason,)
+        self.errno: int | None = errno.ECONNABORTED
+        self.reason: str = reason
 
     def __str__(self) -> str:
         return self.reason

@@ -106,7 +106,7 @@ class ThreadingMixIn(_Mixed):
 
 
 #: As it is here, whatever people put in its place.
-STOCK_THREAD = ThreadingMixIn.process_request_thread
+STOCK_THREAD: Any = ThreadingMixIn.process_request_thread
 
 
 if hasattr(os, "fork"):
@@ -118,7 +118,7 @@ if hasattr(os, "fork"):
         `max_children` bounds them.
         """
 
-        timeout = 300
+        timeout: float | None = 300
         active_children: set[int] | None = None
         max_children = 40
         block_on_close = True

@@ -64,17 +64,17 @@ class Book:
     """The records of one server in one process."""
 
     def __init__(self, name: str, policy: Policy | None, *, watched: bool = False) -> None:
-        self.pid = os.getpid()
-        self.lock = threading.Lock()
+        self.pid: int = os.getpid()
+        self.lock: threading.Lock = threading.Lock()
         self.name = name
         self.policy = policy
-        self.roster = Roster(Limits())
+        self.roster: Roster = Roster(Limits())
         self.live: dict[int, Record] = {}
         #: Not yet in the roster's tally: how many have left, why the failed ones did, and how many were here
         #: at once.
-        self.left = 0
+        self.left: int = 0
         self.failed: Counter[Cause] = Counter()
-        self.peak = 0
+        self.peak: int = 0
         self.expected: dict[int, None] = {}
         self.host: Host | None = None
         self.emitter: Emitter | None = None
@@ -87,7 +87,7 @@ class Book:
         self.drain: Drain | None = None
         #: Ends the waits of the loops that serve, from any thread.
         self.wakers: list[Callable[[], None]] = []
-        self.max_requests = math.inf if policy is None else policy.max_requests
+        self.max_requests: float = math.inf if policy is None else policy.max_requests
         #: What `time.perf_counter()` is behind the supervisor's clock.
         self._clock = 0.0
         self._holding = threading.Lock()
@@ -96,7 +96,7 @@ class Book:
         asked = () if policy is None else policy.observers
         self._needs_oversight = policy is not None and policy.needs_oversight
         #: Whether somebody looks after the requests while they run, for the policy or for a timeline.
-        self.is_overseen = self._needs_oversight or watched
+        self.is_overseen: bool = self._needs_oversight or watched
         if asked or watched:
             self.emitter = Emitter(name, trio.current_time, asked)
 

@@ -47,7 +47,7 @@ class TCPServer(BaseServer):
         bind_and_activate: bool = True,
     ) -> None:
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        self.socket = socket.socket(self.address_family, self.socket_type)
+        self.socket: Any = socket.socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -64,7 +64,7 @@ class TCPServer(BaseServer):
             if not _REUSEPORT_IS_FOR_IP_ONLY or self.address_family in (socket.AF_INET, socket.AF_INET6):
                 self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
-        self.server_address = self.socket.getsockname()
+        self.server_address: Any = self.socket.getsockname()
 
     def server_activate(self) -> None:
         """Listen, with room for `request_queue_size` connections that nobody has accepted yet."""

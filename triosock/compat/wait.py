@@ -37,7 +37,7 @@ from triosock._core.events import AcceptFailed
 from . import host as hosts
 from .alarm import Alarm, open_child_ends
 from .naming import address_of_listener
-from .records import book_of
+from .records import Book, book_of
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -70,8 +70,8 @@ class Waiting:
 
     def __init__(self, server: BaseServer, selector: Any) -> None:
         self.server = server
-        self.draining = False
-        self.book = book_of(server)
+        self.draining: bool = False
+        self.book: Book = book_of(server)
         self._selector = selector
         self._left = 0
         self._thread = threading.get_ident()
