@@ -1,7 +1,8 @@
 """A crowd of clients in a process of its own: `python -m tests.crowd PORT COUNT`. Plain epoll, no framework.
 
-Each connects, says hello, hears HELLO. Every second one then asks for something that takes long. When all have, "ready" is printed;
-then each waits until the server ends the stream. What became of them is printed as JSON.
+Each connects, says hello, hears HELLO. Every second one then asks for something that takes long. When all
+have, "ready" is printed; then each waits until the server ends the stream. What became of them is printed as
+JSON.
 """
 
 from __future__ import annotations

@@ -31,7 +31,7 @@ class Deliberate(Exception):
 
 def test_a_server_and_the_children_that_it_forked_are_gone_after_the_block(ends):
     with contextlib.ExitStack() as stack:
-        with pytest.raises(Deliberate), started(*SERVER, processors()[0]) as server:  # noqa: PT012
+        with pytest.raises(Deliberate), started(*SERVER, processors()[0]) as server:
             sock, child = forked_child(server)
             stack.enter_context(sock)
             all_ended = stack.enter_context(ends(server.pid, child))

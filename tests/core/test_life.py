@@ -215,9 +215,7 @@ async def test_an_address_in_use_is_refused_and_leaves_nothing_open(serving):
         assert caught.value.errno == errno.EADDRINUSE
 
 
-async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(
-    serving, dial, autojump_clock
-):
+async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(serving, dial, autojump_clock):
     async def handler(conn):
         await conn.receive_some()
 

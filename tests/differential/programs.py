@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 import sys
 import textwrap
@@ -50,6 +53,7 @@ def run(program: str, *, send: int | None = None) -> list[Any]:
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
+            start_new_session=True,
         )
         extra: list[Any] = []
         try:
@@ -62,7 +66,9 @@ def run(program: str, *, send: int | None = None) -> list[Any]:
                 extra.append("soon" if time.monotonic() - began < 2 else "late")
             out, err = process.communicate(timeout=PATIENCE)
         finally:
-            process.kill()
+            # With its children, which would keep the pipes open.
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
             process.communicate()
         seen.append(normal([*extra, out, err, process.returncode]))
     assert seen[1] == seen[0]

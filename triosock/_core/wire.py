@@ -39,43 +39,54 @@ class Wire(Protocol):
     @property
     def transport(self) -> socket.socket | trio.abc.Stream:
         """What carries the bytes."""
+        ...
 
     async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
         """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
         ends the wait.
         """
+        ...
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of it."""
+        ...
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the peer may take more."""
+        ...
 
     async def send_eof(self) -> None:
         """End the stream in this direction."""
+        ...
 
     def interrupt(self) -> None:
         """End the idle wait that goes on now, and at once each that begins later without input at hand."""
+        ...
 
     @property
     def is_interrupted(self) -> bool:
         """Whether `interrupt()` was called."""
+        ...
 
     def has_input(self) -> bool:
         """Whether a receive would find something without waiting."""
+        ...
 
     async def say_goodbye(self) -> None:
         """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends
         is thrown away.
         """
+        ...
 
     def close_now(self, *, reset: bool = False) -> None:
         """Close without a word, or (`reset`) with a reset, so that the peer knows that it was no proper
         end.
         """
+        ...
 
     async def aclose_now(self) -> None:
         """Close without a word and without waiting, cancelled or not. Not a checkpoint."""
+        ...
 
 
 def check_receive_size(max_bytes: object) -> int:

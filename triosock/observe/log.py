@@ -153,9 +153,9 @@ class LogObserver:
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
-        self.logger = logging.getLogger("triosock") if logger is None else logger
+        self.logger: logging.Logger = logging.getLogger("triosock") if logger is None else logger
         quiet = () if self.logger.isEnabledFor(logging.DEBUG) else _ONLY_DEBUG
-        self.wants = tuple(kind for kind in _LINES if kind not in quiet)
+        self.wants: tuple[type[Event], ...] = tuple(kind for kind in _LINES if kind not in quiet)
         # The end of a connection is a warning or of no interest: no event is made of the usual ones.
         self.wants_ends: Container[Cause] = _LOUD if quiet else frozenset(Cause)
 

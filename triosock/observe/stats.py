@@ -48,8 +48,8 @@ class StatisticsObserver:
     def __init__(self) -> None:
         self.events: collections.Counter[str] = collections.Counter()
         self.ended: collections.Counter[Cause] = collections.Counter()
-        self.requests = Durations()
-        self.connections = Durations()
+        self.requests: Durations = Durations()
+        self.connections: Durations = Durations()
 
     def on_event(self, event: Event, /) -> None:
         """Count one event."""

@@ -71,7 +71,7 @@ class Recording:
         self._born: float | None = None
         self._clocks: dict[object, float] = {}
         self._lost_bars = self._unseen_bars = self._merged = self._lost_lanes = self._lost_lines = 0
-        self.stopped = False
+        self.stopped: bool = False
 
     # Time
 
