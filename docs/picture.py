@@ -2,7 +2,8 @@
 
     python docs/picture.py
 
-Some clients come and go, some stay, one never ends its request, one's handler fails; after a while the server drains.
+Some clients come and go, some stay, one never ends its request, one's handler fails; after a while the server
+drains.
 """
 
 from __future__ import annotations

@@ -1,0 +1,66 @@
+"""What the README promises: its server runs as printed, and its links lead somewhere."""
+
+from __future__ import annotations
+
+import re
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def test_the_server_of_the_readme_serves_and_drains_as_it_says():
+    (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert len(program.splitlines()) <= 12
+    port = free_port()
+    # A line before it says when it listens, as nothing else does: the README's program is quiet.
+    listening = "import logging\nlogging.basicConfig(level=logging.INFO)\n"
+    process = subprocess.Popen(
+        [sys.executable, "-X", "dev", "-W", "error", "-c", listening + program.replace("9999", str(port))],
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stderr is not None
+    try:
+        while "listens on" not in process.stderr.readline():
+            assert process.poll() is None
+        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"HELLO\n"
+            process.send_signal(signal.SIGINT)
+            assert client.recv(100) == b""
+        _, told = process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode == 0
+    promised = re.search(r"^    (tcp://0\.0\.0\.0:9999: drained in .*)$", README, re.MULTILINE)
+    assert promised is not None
+    pattern = re.sub(r"\d+\\?\.\d+ s|\d+", r"[0-9.]+( s)?", re.escape(promised[1]))
+    assert re.search(pattern, told), told
+
+
+@pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))
+def test_a_link_of_the_readme_leads_somewhere(target):
+    assert (ROOT / target).exists()
+
+
+def test_every_make_target_of_the_readme_and_of_contributing_exists():
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    contributing = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    targets = set(re.findall(r"make ([a-z-]+)", README + contributing))
+    assert "demo" in targets
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
