@@ -118,7 +118,9 @@ def soak(seconds: float, folder: str) -> int:
     answered, seed, end = 0, 1, time.monotonic() + seconds
     while time.monotonic() < end or seed <= len(KINDS):
         answered += one_round(KINDS[seed % len(KINDS)], seed, folder)
-        assert what_is_there() == before, f"left behind by round {seed}: {KINDS[seed % len(KINDS)]}"
+        # Fewer is as good: what tests before this one had left to end by itself has ended.
+        more = [now for now, then in zip(what_is_there(), before, strict=True) if now > then]
+        assert not more, f"left behind by round {seed}: {KINDS[seed % len(KINDS)]}"
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
         seed += 1
