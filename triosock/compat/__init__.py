@@ -82,4 +82,4 @@ if hasattr(socket, "AF_UNIX"):
 _EXTRAS = ("CompatServer", "Policy", "RequestCut", "drain", "install", "run", "serve", "statistics")
 for _name in (*__all__, *_EXTRAS, "_SocketWriter", "_Threads", "_NoThreads"):
     globals()[_name].__module__ = __name__
-del _name
+del _name  # pyright: ignore[reportPossiblyUnboundVariable]

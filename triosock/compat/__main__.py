@@ -38,7 +38,7 @@ def main() -> None:
         return
     if not os.path.exists(arguments[0]):
         sys.exit(f"{sys.executable}: can't open file {arguments[0]!r}")
-    if not sys.flags.safe_path if hasattr(sys.flags, "safe_path") else True:
+    if not getattr(sys.flags, "safe_path", False):  # from 3.11 on
         sys.path[0] = os.path.dirname(os.path.abspath(arguments[0]))
     runpy.run_path(arguments[0], run_name="__main__")
 

@@ -15,6 +15,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 import selectors
 import sys
 import threading
@@ -123,8 +124,7 @@ class BaseServer:
         elif self.timeout is not None:
             timeout = min(timeout, self.timeout)
         clock = _public.time
-        if timeout is not None:
-            deadline = clock() + timeout
+        deadline = math.inf if timeout is None else clock() + timeout
         with _public._ServerSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             while not selector.select(timeout):

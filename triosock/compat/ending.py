@@ -198,7 +198,8 @@ class Ending:
     def _watch_children(self) -> None:
         if sys.platform == "win32" or self._nursery is None:
             return
-        pids: set[int] = set(getattr(self._server, "active_children", None) or ()) - self._watched
+        children: set[int] = getattr(self._server, "active_children", None) or set()
+        pids = children - self._watched
         self._watched |= pids
         for end, pid in open_child_ends(pids).items():
             self._children[pid] = Child(accepted=trio.current_time(), pid=pid)

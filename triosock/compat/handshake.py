@@ -39,7 +39,7 @@ def accept(server: TCPServer) -> tuple[Any, Any]:
             plain,
             server_side=True,
             do_handshake_on_connect=False,
-            suppress_ragged_eofs=listener.suppress_ragged_eofs,
+            suppress_ragged_eofs=getattr(listener, "suppress_ragged_eofs", True),
         )
     except BaseException:
         plain.close()

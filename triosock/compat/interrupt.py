@@ -198,13 +198,13 @@ def note_answer(connection: socket.socket) -> None:
 class _NotingFile(socket.SocketIO):
     """The raw file under `rfile`, and under a buffered `wfile`."""
 
-    def readinto(self, buffer: Any) -> int | None:
+    def readinto(self, buffer: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         size = super().readinto(buffer)
         if size:
             _answered.discard(self._sock)  # type: ignore[attr-defined]
         return size
 
-    def write(self, data: Any) -> int | None:
+    def write(self, data: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
         size = super().write(data)
         _answered.add(self._sock)  # type: ignore[attr-defined]
         return size
@@ -243,7 +243,7 @@ class _LastSocket(_Last, socket.socket):
     __slots__ = ()
 
 
-class _LastSSLSocket(_Last, ssl.SSLSocket):
+class _LastSSLSocket(_Last, ssl.SSLSocket):  # pyright: ignore[reportIncompatibleMethodOverride]
     pass
 
 

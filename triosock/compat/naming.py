@@ -31,7 +31,7 @@ def cause_of(error: BaseException | None) -> Cause:
 
 def address_of(request: Any, client_address: Any) -> Address:
     """Return where a request comes from."""
-    sock = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
     try:
         return from_sockaddr(sock.family, sock.type, client_address)
     except _NO_ADDRESS:
@@ -46,7 +46,7 @@ def address_of_listener(server: BaseServer) -> Address:
 
 def local_of(request: Any) -> Address:
     """Return the address that a request came to."""
-    sock = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
     try:
         return from_sockaddr(sock.family, sock.type, sock.getsockname())
     except _NO_ADDRESS:
