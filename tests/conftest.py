@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import os
+import signal
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -13,6 +14,12 @@ import trio
 
 import triosock
 from tests.pairs import memory_pair, pair
+
+
+# A shell starts what runs in the background with SIGINT ignored, and all its children inherit that: then no
+# Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so children begin as at a terminal.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 class Recorder:
