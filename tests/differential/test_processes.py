@@ -70,9 +70,13 @@ def test_forked_after_it_was_made_and_served_in_the_child(kind: str) -> None:
         pid = os.fork()
         if not pid:
             # A handler that raised could be ignored by the interpreter: between a fork and its end run
-            callbacks # (logging has some) whose exceptions go nowhere. signal.signal(signal.SIGTERM, lambda
-            *args: setattr(server, "_BaseServer__shutdown_request", True)) server.serve_forever(0.05)
-            server.socket.close() sys.exit(0)
+            # callbacks (logging has some) whose exceptions go nowhere.
+            def stop(number, frame):
+                server._BaseServer__shutdown_request = True
+            signal.signal(signal.SIGTERM, stop)
+            server.serve_forever(0.05)
+            server.socket.close()
+            sys.exit(0)
         say(ask(server))
         os.kill(pid, signal.SIGTERM)
         say(os.waitpid(pid, 0)[1])
