@@ -15,9 +15,8 @@ import trio
 import triosock
 from tests.pairs import memory_pair, pair
 
-
 # A shell starts what runs in the background with SIGINT ignored, and all its children inherit that: then no
-# Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so children begin as at a terminal.
+# Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so they begin as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
