@@ -9,6 +9,7 @@ takes, 600 by default.
 from __future__ import annotations
 
 import contextlib
+import faulthandler
 import os
 import random
 import socket
@@ -132,6 +133,7 @@ def soak(seconds: float, folder: str) -> int:
 @pytest.mark.soak
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_ten_minutes(tmp_path: Any, capfd: Any) -> None:
+    faulthandler.cancel_dump_traceback_later()  # longer than pytest lets a test be silent
     assert soak(float(os.environ.get("TRIOSOCK_SOAK_SECONDS", "600")), str(tmp_path)) > 0
 
 
