@@ -44,10 +44,43 @@ def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it():
             serving.join()
             server.server_close()
     (band,) = timeline.picture().bands
-    assert band.title == "Server"
+    assert band.title == f"Server on tcp://127.0.0.1:{server.server_address[1]}"
+    ((opened, shut),) = band.doors
+    assert opened < band.boxes[0].start
+    assert [flag.kind for flag in band.flags] == ["closed"]
+    assert max(shut, *(box.end for box in band.boxes)) <= band.end
     assert [box.end_kind for box in band.boxes] == ["finished", "failed"]
     assert [piece.kind for box in band.boxes for piece in box.pieces] == ["handler", "handler"]
     assert "ValueError: planned" in band.boxes[1].text
+
+
+def test_a_drained_one_has_all_the_lines_of_a_native_one():
+    with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        assert talk(server.server_address, b"hello\n") == b"hello\n"
+        compat.drain(server)
+        serving.join()
+    (band,) = timeline.picture().bands
+    assert [flag.word for flag in band.flags] == ["drain", "drained, closed"]
+    assert band.doors[0][1] < band.end
+
+
+def test_time_goes_on_though_each_request_may_have_a_trio_run_of_its_own():
+    with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
+        for _ in range(3):
+            with socket.create_connection(server.server_address, timeout=30) as client:
+                server.handle_request()
+                client.sendall(b"hello\n")
+                assert client.recv(100) == b"hello\n"
+                (handling,) = [one for one in threading.enumerate() if "process_request" in one.name]
+            handling.join()
+    (band,) = timeline.picture().bands
+    assert len(band.boxes) == 3
+    starts, ends = [box.start for box in band.boxes], [box.end for box in band.boxes]
+    assert all(start <= end for start, end in zip(starts, ends, strict=True))
+    assert all(end <= start for end, start in zip(ends, starts[1:], strict=False))
+    assert timeline.picture().end == ends[-1] < 30
 
 
 def test_without_a_timeline_it_has_no_more_threads_than_it_would():

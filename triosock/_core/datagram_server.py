@@ -169,6 +169,7 @@ class DatagramServer(Server):
             self._dispatch = Singly(common, self._intake, self)
         else:
             self._dispatch = Clientele(common, self._intake, self, sessions)
+        self._session_idle = None if sessions is None else sessions.idle
         self._receivers = [
             _Receiver(socket, self._dispatch, self._roster, self._gate, self._emitter) for socket in sockets
         ]
@@ -219,7 +220,12 @@ class DatagramServer(Server):
                     self._dispatch.nursery = handlers
                     receiving = trio.CancelScope()
                     handlers.start_soon(self._receive, receiving)
-                    self._emitter.emit(ServerStarted, addresses=self.addresses)
+                    self._emitter.emit(
+                        ServerStarted,
+                        addresses=self.addresses,
+                        timeouts=self.timeouts,
+                        session_idle=self._session_idle,
+                    )
                     task_status.started(self)
                     await self._scope.wait_draining()
                     await self._see_out()

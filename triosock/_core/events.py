@@ -78,12 +78,15 @@ class ConnectionEvent(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerStarted(Event):
-    """The server is listening on `addresses`; `started()` is about to be called. `timeouts` are those that
-    its connections are under, if it has any.
+    """The server is listening on `addresses`. Those it serves are under `timeouts` (None: a compat server),
+    with `session_idle` (`Sessions.idle`) for `Timeouts.idle`; they have `lifetime` seconds in all
+    (`Policy.request_timeout`).
     """
 
     addresses: tuple[Address, ...]
     timeouts: Timeouts | None = None
+    session_idle: float | None = None
+    lifetime: float | None = None
 
 
 @final
@@ -280,9 +283,7 @@ class ObserverDone(Exception):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Whoever wants to know: one method. A class attribute `wants`, a tuple of event classes, narrows what it
-    is given.
-    """
+    """Whoever wants to know: one method. An attribute `wants`, a tuple of event classes, narrows it."""
 
     def on_event(self, event: Event, /) -> None:
         """Take one event. Called in the middle of things: must be quick, must not block, and must not raise,

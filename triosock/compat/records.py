@@ -34,6 +34,7 @@ from triosock._core.roster import Roster, Tally
 from . import interrupt, oversee
 from .entries import Request
 from .naming import address_of, cause_of, local_of
+from .telling import Life
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +100,7 @@ class Book:
         self.is_overseen: bool = self._needs_oversight or watched
         if asked or watched:
             self.emitter = Emitter(name, trio.current_time, asked)
+        self.life: Life = Life(self)
 
     # In the threads that serve
 
@@ -186,6 +188,8 @@ class Book:
         """Take back `expect()`: the request is over."""
         if self.expected.pop(id(request), self) is None:
             self.poke()
+            if self.is_overseen:
+                self.life.look()
 
     def poke(self) -> None:
         """Have whoever waits for an end look again."""
@@ -217,10 +221,18 @@ class Book:
         if not self.is_overseen:
             return
         with self._holding:
+            if self._holds == 1:
+                self.life.look_held()
             self._holds -= 1
             if not self._holds and self._oversight is not None:
                 oversight, self._oversight = self._oversight, None
                 oversight.end()
+
+    @property
+    def lifetime(self) -> float | None:
+        """Seconds from the accept of a request to its end, by the policy; None for no end."""
+        timeout = math.inf if self.policy is None else self.policy.request_timeout
+        return None if timeout == math.inf else timeout
 
     @property
     def is_full(self) -> bool:
@@ -325,6 +337,13 @@ def book_of(server: BaseServer) -> Book:
         attributes[_SLOT] = fresh
         return fresh
     return book
+
+
+def closes(server: BaseServer) -> None:
+    """Have the observers of a server told that its listener is closed, if it has any in this process."""
+    book: Book | None = vars(server).get(_SLOT)
+    if book is not None and book.is_overseen and book.pid == os.getpid():
+        book.life.closes()
 
 
 def leave(book: Book, record: Record, error: BaseException | None = None) -> None:

@@ -15,7 +15,7 @@ import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import handshake
+from . import handshake, records
 from .base import BaseServer
 
 if TYPE_CHECKING:
@@ -73,6 +73,7 @@ class TCPServer(BaseServer):
     def server_close(self) -> None:
         """Close the listening socket. May be called any number of times."""
         self.socket.close()
+        records.closes(self)
 
     def fileno(self) -> int:
         """The listening socket's file descriptor: what the loop waits for."""

@@ -170,8 +170,9 @@ class CompatServer:
         return self._report
 
     async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
+        book = self._book
         async with trio.open_nursery() as nursery:
-            self._emitter.emit(ServerStarted, addresses=self._addresses)
+            self._emitter.emit(ServerStarted, addresses=self._addresses, lifetime=book.lifetime)
             nursery.start_soon(self._loop)
             task_status.started(self)
             try:

@@ -92,6 +92,7 @@ class Waiting:
             self._leave()
             self._selector.__exit__(type(error), error, error.__traceback__)
             raise
+        self.book.life.loop_begins(self.server)
         if self.book.drain is not None:
             self.drain()  # begun while this thread was on its way here
         return self
@@ -105,6 +106,7 @@ class Waiting:
         self.close()
         self._selector.__exit__(kind, error, traceback)
         if self.is_here():
+            self.book.life.loop_ends(self.server)
             self.book.poke()
             self.book.release()
 

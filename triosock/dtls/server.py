@@ -103,7 +103,7 @@ class DtlsServer(Server):
                     for endpoint in endpoints:
                         await nursery.start(endpoint.serve, self._context, self._arrive)
                     self._gate.open()
-                    self._emitter.emit(ServerStarted, addresses=self.addresses)
+                    self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                     task_status.started(self)
                     await self._scope.wait_draining()
                     self._gate.open()  # the busy need their peers' datagrams

@@ -66,7 +66,7 @@ def test_where_no_request_was_marked_nothing_is_claimed(picture):
     ("number", "end", "when", "says"),
     [
         (1, "finished", 4.0, "finished: the handler returned"),
-        (2, "finished", 3.2, "idle: Timeouts.idle was over"),
+        (2, "finished", 3.2, "idle: it waited for longer than it may"),
         (3, "failed", 0.85, "ValueError: the <handler> & its \\x1b[31m error"),
         (4, "cut", 1.5, "request: its deadline was over"),
         (5, "peer", 2.0, "peer: it went away"),

@@ -21,12 +21,14 @@ from typing import Final, Literal, TypeAlias
 import attrs
 
 from ..._core.events import Cause
-from ..._core.limits import Timeouts
 from ..text import count, duration
 from .model import NO_HANDSHAKE, Bar, Lane, Point, Run, Segment
 
 #: Connections that get a row each.
 ROOMY: Final = 40
+
+#: Where the deadline of a compat server's request comes from.
+LIFETIME: Final = "Policy.request_timeout"
 
 PieceKind: TypeAlias = Literal["handshake", "waiting", "working", "handler", "many"]
 FlagKind: TypeAlias = Literal["drain", "drained", "grace", "cancel", "closed"]
@@ -51,7 +53,7 @@ _ENDINGS: Final[dict[Cause, str]] = {
     Cause.FAILED: "failed: the handler raised",
     Cause.PEER: "peer: it went away, or broke a rule of the protocol",
     Cause.DRAIN: "drain deadline: still busy when the grace was over",
-    Cause.IDLE: "idle: Timeouts.idle was over",
+    Cause.IDLE: "idle: it waited for longer than it may",
     Cause.REQUEST: "request: its deadline was over",
     Cause.SEND: "send: Timeouts.send was over",
     Cause.HANDSHAKE: "handshake: it failed, or took too long",
@@ -267,8 +269,7 @@ def _segment(bar: Bar, segment: Segment, begin: float, stop: float, number: int)
 
 def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
     """The deadlines that cut something, or else the one that the bar was under at its end, if there is
-    room for
-    it: in a row that is shared, there is none beyond the bar itself.
+    room for it: in a row that is shared, there is none beyond the bar itself.
     """
     dues = [
         Due(segment.end, True, f"deadline of a request, hit at {at(segment.end)} (request)")
@@ -277,30 +278,49 @@ def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
     ]
     in_time = bar.cause is Cause.HANDSHAKE and bar.error != NO_HANDSHAKE
     if bar.end is not None and bar.cause in _CUT_BY and not dues and not in_time:
-        dues.append(Due(until, True, f"{_CUT_BY[bar.cause]}, hit at {at(until)}"))
-    if not dues and lane.timeouts is not None:
-        when, what = _in_force(bar, lane.timeouts)
-        if when <= end:
-            dues.append(Due(when, False, f"deadline at {at(when)}, not reached ({what})"))
+        what, origin = _CUT_BY[bar.cause]
+        if bar.cause is Cause.IDLE:
+            origin = _idle(lane)[1]
+        elif lane.lifetime is not None and bar.cause is Cause.REQUEST:
+            origin = LIFETIME
+        dues.append(Due(until, True, f"{what}, hit at {at(until)} ({origin})"))
+    if not dues:
+        when, origin = _in_force(bar, lane)
+        # Before the end it cannot be: reads that nobody marked have moved it.
+        if until <= when <= end:
+            dues.append(Due(when, False, f"deadline at {at(when)}, not reached ({origin})"))
     return dues
 
 
-def _in_force(bar: Bar, timeouts: Timeouts) -> tuple[float, str]:
+def _in_force(bar: Bar, lane: Lane) -> tuple[float, str]:
     """The deadline of what the bar did last."""
+    if lane.lifetime is not None:
+        return bar.start + lane.lifetime, LIFETIME
     last = bar.segments[-1] if bar.segments else None
-    if last is None:
-        return bar.start + timeouts.idle, "Timeouts.idle"
-    if last.kind == "request" and (last.end is None or last.end == bar.end):
-        return last.start + timeouts.request, "Timeouts.request"
-    return (bar.start if last.end is None else last.end) + timeouts.idle, "Timeouts.idle"
+    if (
+        lane.timeouts is not None
+        and last is not None
+        and last.kind == "request"
+        and last.end in (None, bar.end)
+    ):
+        return last.start + lane.timeouts.request, "Timeouts.request"
+    seconds, origin = _idle(lane)
+    return (bar.start if last is None or last.end is None else last.end) + seconds, origin
 
 
-_CUT_BY: Final[dict[Cause | None, str]] = {
-    Cause.IDLE: "idle deadline (Timeouts.idle)",
-    Cause.REQUEST: "deadline of a request (request)",
-    Cause.SEND: "send deadline (Timeouts.send)",
-    Cause.HANDSHAKE: "handshake deadline (Timeouts.handshake)",
-    Cause.DRAIN: "drain deadline (the end of the grace)",
+def _idle(lane: Lane) -> tuple[float, str]:
+    if lane.session_idle is not None:
+        return lane.session_idle, "Sessions.idle"
+    return (math.inf if lane.timeouts is None else lane.timeouts.idle), "Timeouts.idle"
+
+
+#: What a deadline is called that cut a bar, and where it comes from, unless the server knows better.
+_CUT_BY: Final = {
+    Cause.IDLE: ("idle deadline", "Timeouts.idle"),
+    Cause.REQUEST: ("deadline of a request", "request"),
+    Cause.SEND: ("send deadline", "Timeouts.send"),
+    Cause.HANDSHAKE: ("handshake deadline", "Timeouts.handshake"),
+    Cause.DRAIN: ("drain deadline", "the end of the grace"),
 }
 
 

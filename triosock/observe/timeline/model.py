@@ -18,6 +18,8 @@ from ..._core.events import Cause
 from ..._core.limits import Timeouts
 
 MAX_LANES: Final = 64
+#: Trio runs whose clocks are known at once.
+MAX_CLOCKS: Final = 64
 MAX_LINES: Final = 200
 MAX_POINTS: Final = 500
 #: The "error" of a handshake that took too long.
@@ -82,12 +84,15 @@ class Point:
 class Lane:
     """A server. `doors` are the times in which it accepted, `to` None while it does; `listening` is the
     number of its listeners; `cuts` has when the first connection was cut for a cause, and how many were.
+    `timeouts`, `session_idle` and `lifetime` are as in `ServerStarted`.
     """
 
     name: str
     start: float
     addresses: tuple[str, ...] = ()
     timeouts: Timeouts | None = None
+    session_idle: float | None = None
+    lifetime: float | None = None
     end: float | None = None
     listening: int = 0
     connected: bool = False

@@ -18,7 +18,7 @@ from ..._core.events import Event, ObserverDone, ServerClosed, watchers
 from .layout import Picture, lay_out
 from .model import Lane
 from .page import page
-from .recording import Recording
+from .recording import Recording, this_run
 from .svg import WIDTH, Drawing
 from .trace import chrome_trace
 
@@ -117,13 +117,16 @@ class _Tap:
         self._recording = recording
         self._names = names
         self._lane: Lane | None = None
-        self._offset: float | None = None
+        self._run: object = self
+        self._offset = 0.0
 
     def on_event(self, event: Event, /) -> None:
         if self._recording.stopped:
             raise ObserverDone
-        if self._offset is None:
-            self._offset = self._recording.clock_offset(event)
+        begins, run = self._run is self, this_run()
+        if run is not self._run:
+            self._run, self._offset = run, self._recording.clock_offset(event)
+        if begins:
             self._lane = self._recording.open_lane(event, self._offset)
             if self._names is not None and self._lane is not None:
                 self._names.add(event.server)

@@ -9,7 +9,8 @@ The invariants:
    so they stay longer.
 2. **What was let go is counted**, and `Run.notes` says so in words.
 3. **Times are seconds from the first event.** Each trio run has a clock of its own; events of a second run
-   are placed by the wall clock of the moment in which its first one came.
+   are placed by the wall clock of the moment in which its first one came. A plain compat server may have one
+   run after another.
 4. Servers may live in several threads: whoever touches a recording holds its lock.
 """
 
@@ -51,7 +52,20 @@ from ..._core.events import (
     ServerSuspended,
 )
 from ..text import count, duration, error_text, printable
-from .model import BAD, MAX_LANES, MAX_LINES, MAX_POINTS, NO_HANDSHAKE, Bar, Lane, Line, Point, Run, Segment
+from .model import (
+    BAD,
+    MAX_CLOCKS,
+    MAX_LANES,
+    MAX_LINES,
+    MAX_POINTS,
+    NO_HANDSHAKE,
+    Bar,
+    Lane,
+    Line,
+    Point,
+    Run,
+    Segment,
+)
 
 
 @final
@@ -78,17 +92,19 @@ class Recording:
     def clock_offset(self, event: Event) -> float:
         """Return what to add to the times of events that come from where this one came from."""
         with self._lock:
-            run = _this_run()
+            run = this_run()
             if run not in self._clocks:
                 now = time.perf_counter()
                 if self._born is None:
                     self._born = now
+                if len(self._clocks) == MAX_CLOCKS:
+                    del self._clocks[next(iter(self._clocks))]
                 self._clocks[run] = now - self._born - event.time
             return self._clocks[run]
 
     def _now(self) -> float:
-        offset = self._clocks.get(_this_run())
-        if offset is None or _this_run() is None:
+        offset = self._clocks.get(this_run())
+        if offset is None or this_run() is None:
             return self._last
         return max(self._last, trio.current_time() + offset)
 
@@ -127,8 +143,8 @@ class Recording:
 
     def _server_started(self, lane: Lane, event: ServerStarted, when: float) -> None:
         lane.addresses = tuple(printable(address) for address in event.addresses)
-        lane.timeouts = getattr(event, "timeouts", None)
-        lane.listening = len(event.addresses)
+        lane.timeouts, lane.session_idle, lane.lifetime = event.timeouts, event.session_idle, event.lifetime
+        lane.listening, lane.end = len(event.addresses), None
         self._doors_opened(lane, event, when)
 
     def _listener_closed(self, lane: Lane, event: ListenerClosed, when: float) -> None:
@@ -342,8 +358,8 @@ def _copy_lane(lane: Lane) -> Lane:
     )
 
 
-def _this_run() -> object:
-    """What tells one trio run from another; None outside of one."""
+def this_run() -> object:
+    """Return what tells one trio run from another; None outside of one."""
     try:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:

@@ -1,0 +1,171 @@
+"""The life of a plain compat server, as its observers are told it: the last word is ServerClosed."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+import trio
+
+import triosock
+from triosock import compat
+from triosock._core.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    ListenerClosed,
+    ServerClosed,
+    ServerResumed,
+    ServerStarted,
+    ServerSuspended,
+)
+
+
+@pytest.fixture
+def policy(recorder: Any) -> compat.Policy:
+    return compat.Policy(observers=[recorder])
+
+
+def kinds(recorder: Any) -> list[type]:
+    return [type(event) for event in recorder.events]
+
+
+ONE = [ConnectionOpened, ConnectionClosed]
+
+
+def test_doors_open_and_shut_and_in_the_end_nothing_is_left(
+    start: Any, lines: Any, recorder: Any, policy: Any, read_all: Any
+) -> None:
+    running = start("ThreadingTCPServer", lines, trio_policy=policy)
+    with running.dial(b"one\n") as client:
+        assert client.recv(10) == b"ONE\n"
+        client.shutdown(1)
+        assert read_all(client) == b""
+    running.server.shutdown()
+    running.join()
+    running.server.server_close()
+    assert kinds(recorder)[:2] == [ServerStarted, ConnectionOpened]
+    # When the thread of the request gets to its end is its own affair.
+    assert sorted(kinds(recorder)[2:4], key=str) == sorted([ConnectionClosed, ServerSuspended], key=str)
+    assert kinds(recorder)[4:] == [ListenerClosed, ServerClosed]
+    where = (triosock.TcpAddress(*running.server.server_address),)
+    assert recorder.of(ServerStarted)[0].addresses == where
+    assert recorder.of(ServerStarted)[0].lifetime is None
+    assert recorder.of(ListenerClosed)[0].address == where[0]
+    running.server.server_close()
+    assert len(recorder.of(ServerClosed)) == 1
+
+
+def test_served_again_it_resumes(lines: Any, recorder: Any, policy: Any) -> None:
+    class Server(compat.TCPServer):
+        trio_policy = policy
+
+        def service_actions(self) -> None:
+            threading.Thread(target=self.shutdown).start()
+
+    with Server(("127.0.0.1", 0), lines) as server:
+        for _ in range(2):
+            server.serve_forever(0.01)
+    assert kinds(recorder) == [
+        ServerStarted,
+        ServerSuspended,
+        ServerResumed,
+        ServerSuspended,
+        ListenerClosed,
+        ServerClosed,
+    ]
+
+
+def test_a_second_loop_is_the_same_server(start: Any, lines: Any, recorder: Any, policy: Any) -> None:
+    running = start("ThreadingTCPServer", lines, trio_policy=policy)
+    with running.dial(b"x\n") as client:
+        client.recv(10)
+    second = threading.Thread(target=running.server.serve_forever)
+    second.start()
+    for _ in range(2):
+        running.server.shutdown()
+    running.join()
+    second.join()
+    running.server.server_close()
+    assert len(recorder.of(ServerStarted)) == len(recorder.of(ServerSuspended)) == 1
+    assert kinds(recorder)[-1] is ServerClosed
+
+
+@pytest.mark.parametrize("stock", [True, False])
+def test_the_end_is_told_after_the_last_request_which_nobody_waits_for(
+    start: Any, gate: Any, recorder: Any, policy: Any, stock: bool
+) -> None:
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            gate.pass_through()
+
+    def process_request_thread(self: Any, request: Any, client_address: Any) -> None:
+        compat.ThreadingMixIn.process_request_thread(self, request, client_address)
+
+    own = {} if stock else {"process_request_thread": process_request_thread}
+    running = start("ThreadingTCPServer", Handler, trio_policy=policy, block_on_close=False, **own)
+    before = set(threading.enumerate())
+    with running.dial():
+        assert gate.entered.wait(20)
+        (handling,) = [one for one in set(threading.enumerate()) - before if "process_request" in one.name]
+        running.server.shutdown()
+        running.join()
+        running.server.server_close()
+        gate.opened.set()
+        handling.join(20)
+    assert kinds(recorder) == [
+        ServerStarted,
+        ConnectionOpened,
+        ServerSuspended,
+        ListenerClosed,
+        ConnectionClosed,
+        ServerClosed,
+    ]
+
+
+def test_a_drain_closes_it(start: Any, lines: Any, recorder: Any, policy: Any) -> None:
+    running = start("ThreadingTCPServer", lines, trio_policy=policy)
+    with running.dial(b"x\n") as client:
+        client.recv(10)
+        compat.drain(running.server)
+    running.join()
+    told = [kind for kind in kinds(recorder) if kind not in ONE]
+    assert told == [ServerStarted, DrainStarted, ListenerClosed, DrainFinished, ServerClosed]
+
+
+def test_single_requests_have_no_doors(lines: Any, recorder: Any, policy: Any) -> None:
+    class Server(compat.TCPServer):
+        trio_policy = policy
+
+    with Server(("127.0.0.1", 0), lines) as server:
+        for _ in range(2):
+            with socket.create_connection(server.server_address) as client:
+                client.shutdown(1)
+                server.handle_request()
+    assert kinds(recorder) == ONE * 2
+
+
+async def test_closed_in_a_trio_thread_it_says_nothing_and_does_not_fail(
+    start: Any, lines: Any, recorder: Any, policy: Any
+) -> None:
+    running = start("ThreadingTCPServer", lines, trio_policy=policy)
+    await trio.to_thread.run_sync(running.server.shutdown)
+    await trio.to_thread.run_sync(running.join)
+    running.server.server_close()
+    assert kinds(recorder) == [ServerStarted, ServerSuspended]
+
+
+def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: Any, policy: Any) -> None:
+    class Server(compat.ThreadingTCPServer):
+        trio_policy = policy
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
+            running.drain()
+
+    trio.run(main)
+    assert kinds(recorder) == [ServerStarted, DrainStarted, DrainFinished, ServerClosed]
