@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import host, wait
+from triosock.compat import forkwait, host, wait
 
 
 def hosts() -> list[threading.Thread]:
@@ -53,7 +53,7 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     running = start(kind, lines)
     assert eventually(lambda: wait.servings_of(running.server))
     serving = wait.servings_of(running.server)[0]
-    assert isinstance(serving, wait.ForkingWait)
+    assert isinstance(serving, forkwait.ForkingWait)
     assert eventually(lambda: serving._alarm is not None)
     assert not hosts()
     began = time.monotonic()

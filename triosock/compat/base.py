@@ -84,7 +84,7 @@ class BaseServer:
                         break  # type: ignore[unreachable]  # another thread or a hook sets it
                     if ready:
                         self._handle_request_noblock()
-                    elif waiting.draining:
+                    elif waiting.swept:
                         break
                     self.service_actions()
         finally:
@@ -103,8 +103,9 @@ class BaseServer:
         if servings and all(serving.mine() for serving in servings):
             raise RuntimeError(SELF_SHUTDOWN)
         self.__shutdown_request = True
-        # One flag stops one loop; so does one wake-up, when two threads serve the same server.
-        for serving in servings[:1]:
+        # Asked again after the flag is set, as a loop looks at the flag after it can be found here: one of
+        # them sees the other. One flag stops one loop; so does one wake-up, when two threads serve.
+        for serving in wait.servings_of(self)[:1]:
             serving.wake()
         self.__is_shut_down.wait()
 

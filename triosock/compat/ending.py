@@ -164,6 +164,26 @@ class Ending:
         for pid in tuple(getattr(self._server, "active_children", None) or ()):
             Child(accepted=trio.current_time(), pid=pid).cut(cause)
 
+    async def end_children(self, cause: Cause) -> None:
+        """End the child processes that are left: terminate them, and kill who does not heed that within
+        `PATIENCE`. For when no loop runs that could fork more.
+        """
+        children = frozenset(getattr(self._server, "active_children", None) or ())
+        for pid in children:
+            Child(accepted=trio.current_time(), pid=pid).cut(cause)
+        ends = open_child_ends(children)
+        try:
+            with trio.move_on_after(PATIENCE) as patience:
+                for end in ends:
+                    await trio.lowlevel.wait_readable(end)
+            if patience.cancelled_caught and sys.platform != "win32":
+                # It handles or ignores SIGTERM, perhaps with what its parent had set up for itself.
+                for pid in ends.values():
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            for end in ends:
+                os.close(end)
+
     async def wait_all_left(self) -> None:
         """Return when nobody is left at all, however long that takes. A checkpoint."""
         self._book.on_leave = self.poke

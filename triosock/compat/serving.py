@@ -218,6 +218,10 @@ class CompatServer:
 
     async def _close(self) -> None:
         """Wait for everybody who is left, then close the server: after that nothing of it is there."""
-        await Ending(self._server, self._book, self._scope).wait_all_left()
+        ending = Ending(self._server, self._book, self._scope)
+        await ending.wait_all_left()
         self._book.on_newcomer = None
+        # Not sooner: the loop may have been in the middle of a fork when the others were told.
+        if not self._report.drained or trio.current_time() >= self._scope.deadline:
+            await ending.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
         await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))

@@ -8,8 +8,8 @@ Rules of this file:
    of `_ServerSelector` gets it used as the standard library uses it, with nothing of ours registered in it
    (`Waiting`).
 2. **The core waits for an idle server** (`HostWait`): the thread that serves asks the host's trio run to tell
-   it. A busy server does not pay for that: after a request it lingers on a `poll` of its own, for a
-   millisecond, and only then hands the wait over.
+   it. A busy server does not pay for that: after a request it lingers on a `poll` of its own for a moment,
+   and only then hands the wait over.
 3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
    forking server, and a server without threads in a process that has none, wait on their own selector, with a
    descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
@@ -35,7 +35,7 @@ import trio
 from triosock._core.events import AcceptFailed
 
 from . import host as hosts
-from .alarm import Alarm, open_child_ends
+from .alarm import Alarm
 from .naming import address_of_listener
 from .records import Book, book_of
 
@@ -48,8 +48,10 @@ if TYPE_CHECKING:
 
 #: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
 #: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
-#: without this.
-LINGER = 0.001
+#: without this. One millisecond is enough on a machine with nothing else to do; as `wake()` ends this wait
+#: like the others, it costs nobody anything to allow for one on which a client may lose its processor for a
+#: while.
+LINGER = 0.005
 
 #: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
 #: (at most the interval).
@@ -71,6 +73,8 @@ class Waiting:
     def __init__(self, server: BaseServer, selector: Any) -> None:
         self.server = server
         self.draining: bool = False
+        #: Whether a drain has found the kernel's queue empty.
+        self.swept: bool = False
         self.book: Book = book_of(server)
         self._selector = selector
         self._left = 0
@@ -138,7 +142,8 @@ class Waiting:
 
     def _next_in_queue(self) -> bool:
         self._left -= 1
-        return self._left >= 0 and bool(self._selector.select(0))
+        self.swept = self._left < 0 or not self._selector.select(0)
+        return not self.swept
 
     def close(self) -> None:
         """Give back what the waits needed."""
@@ -224,42 +229,19 @@ class PollWait(Waiting):
             ready = self._poll.poll()
         else:
             ready = self._poll.poll(0 if interval <= 0 else math.ceil(interval * 1000))
-        # The alarm may be ringing: only the server's own readiness counts.
-        return bool(ready) and (ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready))
+        if not ready:
+            return False
+        if ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready):
+            return True
+        if self._alarm is not None:
+            # Also one that rang after its flag was seen, which would cut short every wait from now on.
+            self._alarm.silence()
+        return False
 
     def _next_in_queue(self) -> bool:
         self._left -= 1
-        return self._left >= 0 and self._is_ready(0)
-
-
-class ForkingWait(PollWait):
-    """A `PollWait` that also ends when a child of the server has ended, so that it is reaped then."""
-
-    def __init__(self, server: BaseServer, selector: Any) -> None:
-        super().__init__(server, selector)
-        self._told: set[int] = set()
-
-    def _is_ready(self, interval: float | None) -> bool:
-        children: set[int] = getattr(self.server, "active_children", None) or set()
-        if not children or (interval is not None and (interval <= 0 or interval <= LINGER)):
-            return super()._is_ready(interval)
-        # Under load the children are reaped between requests anyway: their descriptors are opened for a
-        # longer wait only.
-        if super()._is_ready(LINGER):
-            return True
-        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
-        self._told &= children
-        ends = open_child_ends(children - self._told)
-        for end in ends:
-            self._poll.register(end, select.POLLIN)
-        try:
-            ready = self._poll.poll(None if interval is None else math.ceil((interval - LINGER) * 1000))
-        finally:
-            for end in ends:
-                self._poll.unregister(end)
-                os.close(end)
-        self._told.update(ends[fd] for fd, _ in ready if fd in ends)
-        return any(fd == self._fd for fd, _ in ready)
+        self.swept = self._left < 0 or not self._is_ready(0)
+        return not self.swept
 
 
 class HostWait(PollWait):
@@ -277,16 +259,23 @@ class HostWait(PollWait):
         # Compared with 0 first, so that what is no number gives the error that poll() would.
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
+        if self._alarm is None:
+            self._alarm = Alarm(self._poll)
         if self._lingers and not self._exhausted and not self.book.is_full:
-            if self._poll.poll(LINGER * 1000):
+            if self._is_ready(LINGER):
                 return True
             self._lingers = False
             if interval is not None:
                 interval -= LINGER
-        host = self._find_host()
-        if host is None:
-            return super().wait(interval)
-        self._lingers = self._wait_in(host, interval)
+        if not self._woken:
+            host = self._find_host()
+            if host is None:
+                return super().wait(interval)
+            self._lingers = self._wait_in(host, interval)
+        if self._woken:
+            self._woken = False
+            self._alarm.silence()
+            return False
         return self._lingers
 
     def wake(self) -> None:
@@ -341,7 +330,6 @@ class HostWait(PollWait):
         # Runs in the trio thread, as _cancel() does. The scope is there before the flag is read: one of them
         # sees the wake-up.
         if self._woken:
-            self._woken = False
             return False
         if interval is not None:
             scope.deadline = trio.current_time() + interval
@@ -359,6 +347,8 @@ def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
     if type(selector) is not DEFAULT_SELECTOR or not hasattr(select, "poll"):
         return Waiting(server, selector)
     if hasattr(public, "ForkingMixIn") and isinstance(server, public.ForkingMixIn):
+        from .forkwait import ForkingWait  # which is a wait of this file
+
         return ForkingWait(server, selector)
     host = hosts.host_for(server)
     if host is not None:

@@ -1,0 +1,239 @@
+"""Two threads, or two processes, at the same moment: nothing hangs and nothing is lost.
+
+Each test holds one side where the race would be lost, by a function put in its way, and lets the other pass.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import selectors
+import signal
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+import trio
+
+from triosock import compat
+from triosock.compat import alarm, forkwait, wait
+from triosock.compat.ending import Ending
+
+PATIENCE = 20.0
+
+forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+
+
+class Serving(threading.Thread):
+    """`serve_forever()` in a thread, with an interval that no test waits for."""
+
+    def __init__(self, server: Any) -> None:
+        super().__init__(daemon=True)
+        self.server = server
+
+    def run(self) -> None:
+        self.server.serve_forever(60)
+
+    def ends(self) -> bool:
+        self.join(PATIENCE)
+        return not self.is_alive()
+
+
+@forks_are_fine
+async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> None:
+    # The child answers before its parent knows its number; it has to be ended all the same.
+    told = threading.Event()
+    fork, cut_all = os.fork, Ending.cut_all
+
+    def fork_slowly() -> int:
+        pid = fork()
+        if pid:
+            assert told.wait(PATIENCE)
+        return pid
+
+    def cut_all_and_tell(self: Ending, cause: Any) -> None:
+        cut_all(self, cause)
+        told.set()
+
+    monkeypatch.setattr(os, "fork", fork_slowly)
+    monkeypatch.setattr(Ending, "cut_all", cut_all_and_tell)
+    server = compat.ForkingTCPServer(("127.0.0.1", 0), raw)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(compat.serve, server)
+        stream = await trio.open_tcp_stream(*server.server_address)
+        await stream.send_all(b"one")
+        assert await stream.receive_some() == b"ONE"
+        nursery.cancel_scope.cancel()
+    assert not server.active_children
+    await stream.aclose()
+
+
+@forks_are_fine
+@pytest.mark.parametrize("how", ["cancel", "drain"])
+async def test_a_child_that_ignores_its_end_is_killed(how: str) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        request.sendall(b"ignoring")
+        while True:
+            signal.pause()
+
+    server = compat.ForkingTCPServer(("127.0.0.1", 0), handle)
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(compat.serve, server)
+        stream = await trio.open_tcp_stream(*server.server_address)
+        assert await stream.receive_some() == b"ignoring"
+        if how == "cancel":
+            nursery.cancel_scope.cancel()
+        else:
+            running.drain(grace=0)
+    assert not server.active_children
+    await stream.aclose()
+
+
+def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
+    # shutdown() has looked for loops and found none; now one begins, and looks at the flag, which is not set
+    # yet.
+    server = compat.ThreadingTCPServer(("127.0.0.1", 0), print)
+    serving = Serving(server)
+    look, waits = wait.servings_of, wait.PollWait._is_ready
+    begun = threading.Event()
+
+    def is_ready(self: Any, interval: Any) -> bool:
+        begun.set()
+        return waits(self, interval)
+
+    def look_and_begin(server: Any) -> Any:
+        found = look(server)
+        if not begun.is_set():
+            serving.start()
+            assert begun.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(wait.PollWait, "_is_ready", is_ready)
+    monkeypatch.setattr(wait, "servings_of", look_and_begin)
+    with server:
+        server.shutdown()
+        assert serving.ends()
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> None:
+    lingers = wait.PollWait._is_ready
+
+    def woken(self: Any, interval: Any) -> bool:
+        if interval == wait.LINGER:
+            self.wake()
+        return lingers(self, interval)
+
+    with getattr(compat, kind)(("127.0.0.1", 0), print) as server:
+        server.active_children = {os.getpid()}  # one that does not end
+        with wait.serving(server, selectors.PollSelector(), compat) as waiting:
+            assert isinstance(waiting, wait.PollWait)
+            if kind == "ForkingTCPServer":
+                assert isinstance(waiting, forkwait.ForkingWait)
+            monkeypatch.setattr(wait.PollWait, "_is_ready", woken)
+            if kind == "TCPServer":
+                waiting.wake()  # a server without threads has no linger
+            began = time.monotonic()
+            assert waiting.wait(60) is False
+            assert time.monotonic() - began < PATIENCE
+            assert waiting._alarm is not None
+            # And it is silent again: the next wait takes its time.
+            monkeypatch.undo()
+            if waiting.wait(0.001) or waiting.wait(0.001):
+                pytest.fail("there is no request")
+            assert waiting._poll.poll(0) == []
+
+
+def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
+    start: Any, lines: Any, read_all: Any, monkeypatch: Any
+) -> None:
+    # The wait was over before the client came; the loop must not take its "nothing" for an empty queue.
+    def drain_late(self: Any, interval: Any) -> bool:
+        monkeypatch.undo()
+        clients.append(socket.create_connection(server.server_address, PATIENCE))
+        clients[0].sendall(b"one\n")
+        clients[0].shutdown(socket.SHUT_WR)
+        self.drain()
+        return False
+
+    clients: list[socket.socket] = []
+    with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
+        monkeypatch.setattr(wait.HostWait, "wait", drain_late)
+        serving = Serving(server)
+        serving.start()
+        assert serving.ends()
+        assert read_all(clients[0]) == b"ONE\n"
+
+
+def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
+    # The loop ends while somebody rings: the number may be another file's by the time of the write.
+    import select
+
+    inside, go = threading.Event(), threading.Event()
+    write = os.write
+    written: list[bool] = []
+
+    def write_slowly(fd: int, data: bytes) -> int:
+        inside.set()
+        assert go.wait(PATIENCE)
+        written.append(fd in bell._fds)
+        return write(fd, data)
+
+    bell = alarm.Alarm(select.poll())
+    monkeypatch.setattr(os, "write", write_slowly)
+    ringing = threading.Thread(target=bell.ring)
+    closing = threading.Thread(target=bell.close)
+    ringing.start()
+    assert inside.wait(PATIENCE)
+    closing.start()
+    closing.join(0.05)  # time to do what it must not
+    go.set()
+    ringing.join(PATIENCE)
+    closing.join(PATIENCE)
+    assert written == [True]
+    bell.ring()  # nobody is there
+    assert bell._fds == []
+
+
+@forks_are_fine
+def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
+    # A handler that forks and returns leaves two processes in the same loop, with the same alarm.
+    told, tell = os.pipe()
+
+    def handle(request: Any, *args: Any) -> None:
+        if os.fork() == 0:
+            os.write(tell, b"c")
+        request.sendall(b"x")
+
+    class Server(compat.TCPServer):
+        def service_actions(self) -> None:
+            if os.getpid() != parent and os.read(told, 1):
+                waiting = next(one for one in wait._servings if one.server is self)
+                assert isinstance(waiting, wait.PollWait)
+                alarms.append(waiting._alarm)
+                bell = waiting._alarm
+                assert bell is not None
+                number = bell._fds[0]
+                bell.silence()
+                try:
+                    os.fstat(number)
+                except OSError as error:
+                    os._exit(0 if error.errno == errno.EBADF and not bell._fds else 1)
+                os._exit(2)
+
+    parent = os.getpid()
+    alarms: list[Any] = []
+    with Server(("127.0.0.1", 0), handle) as server:
+        serving = Serving(server)
+        serving.start()
+        with socket.create_connection(server.server_address, PATIENCE) as client:
+            assert client.recv(1) == b"x"
+        _, status = os.wait()
+        assert status == 0
+        server.shutdown()
+        assert serving.ends()
+    os.close(told)
+    os.close(tell)
