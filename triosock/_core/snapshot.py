@@ -21,7 +21,7 @@ import math
 import os
 import sysconfig
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Final, final
 
 import attrs
@@ -35,6 +35,10 @@ from .events import Cause
 from .life import Server
 from .limits import Timeouts
 from .roster import NEVER, Entry, Roster
+
+#: Those who know of servers that are in no trio run: given the server to look for (None for all) and the
+#: limit, they yield nodes. May be called from any thread.
+elsewhere: list[Callable[[object, int], Iterable[Node]]] = []
 
 #: Connections of one server that a snapshot describes; more of them are counted.
 LIMIT: Final = 200
@@ -60,8 +64,8 @@ _STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
 class Node:
     """Something that lives, and what lives in it.
 
-    `kind` is "run", "scope", "server", "listener", "connection", "session", "datagram", "request" or
-    "thread". `age` and `due` are in seconds: since it began, and until its effective deadline (below 0 if
+    `kind` is "run", "scope", "server", "listener", "connection", "session", "datagram", "request", "thread"
+    or "process". `age` and `due` are in seconds: since it began, and until its effective deadline (below 0 if
     that is over; None if there is none), which comes from `due_to`. `state` of a connection: queued,
     handshake, idle, reading, sending, working or closing. `where` is the place in the program in which its
     handler is. `more` counts the connections of a server that are not among the `children`.
@@ -89,17 +93,24 @@ class Node:
 def snapshot(what: DrainScope | Server | Any = None, *, limit: int = LIMIT) -> Node:
     """Return what lives now.
 
-    Args: `what`, a server or a `DrainScope`; None for everything in this trio run. `limit`, how many
-    connections of each server to describe, the oldest first.
+    Args: `what`, a server or a `DrainScope`; None for everything in this trio run, and the compat servers
+    that threads of this process serve. `limit`, how many connections of each server to describe, the oldest
+    first.
 
-    Raises: TypeError; RuntimeError outside of a trio run. Synchronous; costs a look at each connection.
+    Raises: TypeError; RuntimeError outside of a trio run, unless there are compat servers to be shown.
+    Synchronous; costs a look at each connection.
     """
+    others = tuple(node for look in elsewhere for node in look(what, limit))
+    if others and what is not None:
+        return others[0]
+    if others and not trio.lowlevel.in_trio_run():
+        return Node(kind="run", name=f"process {os.getpid()}", children=others)
     now = trio.current_time()
     if what is None:
         # Scopes of the user first; what stands alone, as a window into the program does, comes last.
         roots = sorted(_all_roots(), key=lambda scope: scope._owner is not None)
         inside = tuple(_scope(scope, now, limit) for scope in roots)
-        return Node(kind="run", name=f"process {os.getpid()}", children=inside)
+        return Node(kind="run", name=f"process {os.getpid()}", children=(*inside, *others))
     scope = what if isinstance(what, DrainScope) else getattr(what, "_scope", None)
     if not isinstance(scope, DrainScope):
         raise TypeError(
@@ -217,7 +228,7 @@ class _View:
             age=now - entry.accepted,
             due=_left(due, now),
             due_to=origin if due < math.inf else "",
-            where=_where(entry),
+            where=innermost(entry.stack()),
             children=tuple(self._inside(entry, dues)),
         )
 
@@ -250,16 +261,16 @@ class _View:
         if thread is not None:
             # Of a compat server: its handler runs in a thread, which is a guest in the tree.
             names = {one.ident: one.name for one in threading.enumerate()}
-            yield Node(kind="thread", name=names.get(thread, str(thread)), where=_where(entry))
+            yield Node(kind="thread", name=names.get(thread, str(thread)), where=innermost(entry.stack()))
 
 
 def _left(due: float, now: float) -> float | None:
     return None if due == math.inf else due - now
 
 
-def _where(entry: Entry) -> str:
-    """The innermost place that is neither of the standard library, nor trio's, nor ours: of the handler."""
-    for line in reversed(entry.stack()):
+def innermost(stack: Sequence[str]) -> str:
+    """Return the innermost place that is neither the standard library's, nor trio's, nor ours."""
+    for line in reversed(stack):
         own = "-packages" + os.sep in line or not line.startswith(_STDLIB)
         if own and not line.startswith(_FOREIGN):
             return os.path.basename(line)

@@ -21,6 +21,7 @@ import threading as threading
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 
+from . import looking as looking
 from .base import BaseServer
 from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .handlers import _SocketWriter as _SocketWriter

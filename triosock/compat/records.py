@@ -229,6 +229,11 @@ class Book:
                 oversight.end()
 
     @property
+    def clock(self) -> float:
+        """What `time.perf_counter()` is behind the clock of the trio run that supervises, or did last."""
+        return self._clock
+
+    @property
     def lifetime(self) -> float | None:
         """Seconds from the accept of a request to its end, by the policy; None for no end."""
         timeout = math.inf if self.policy is None else self.policy.request_timeout

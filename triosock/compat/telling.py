@@ -17,6 +17,7 @@ Rules of this file:
 from __future__ import annotations
 
 import threading
+from time import perf_counter
 from typing import TYPE_CHECKING
 
 from triosock._core.events import ListenerClosed, ServerClosed, ServerResumed, ServerStarted, ServerSuspended
@@ -37,6 +38,8 @@ class Life:
         self._book = book
         self._lock = threading.Lock()
         self._loops = 0
+        #: When the first of the loops that run began, in `time.perf_counter()`.
+        self.since: float = 0.0
         self._begun = False
         self._address: Address | None = None
         self._listening = False
@@ -49,11 +52,12 @@ class Life:
     def loop_begins(self, server: BaseServer) -> None:
         """In the thread that serves, which holds the book."""
         book = self._book
-        if book.emitter is None or book.served is not None:
-            return
         with self._lock:
             self._loops += 1
             if self._loops > 1:
+                return
+            self.since = perf_counter()
+            if book.emitter is None or book.served is not None:
                 return
             if self._begun and self._listening:
                 book.tell(ServerResumed)
@@ -65,8 +69,6 @@ class Life:
     def loop_ends(self, server: BaseServer) -> None:
         """In the thread that serves, which still holds the book."""
         with self._lock:
-            if not self._loops:
-                return
             self._loops -= 1
             if self._loops or not self._listening:
                 return

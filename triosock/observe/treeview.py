@@ -24,11 +24,12 @@ def tree(what: Any = None, *, limit: int = LIMIT, file: TextIO | None = None) ->
     """Print what lives now: scopes, servers, listeners, connections, requests, and threads of compat
     handlers.
 
-    Args: `what`, a server or a `DrainScope`; None for everything in this trio run. `limit`, how many
-    connections of each server to show, the oldest first. `file`, None for stderr.
+    Args: `what`, a server or a `DrainScope`; None for everything in this trio run, and the compat servers
+    that threads of this process serve. `limit`, how many connections of each server to show, the oldest
+    first. `file`, None for stderr.
 
-    Raises: TypeError; RuntimeError outside of a trio run. Synchronous, and changes nothing: may be called in
-    any handler, and from a debugger.
+    Raises: TypeError; RuntimeError outside of a trio run, unless there are compat servers to be shown.
+    Synchronous, and changes nothing: may be called in any handler, and from a debugger.
     """
     print(format_tree(snapshot(what, limit=limit)), file=sys.stderr if file is None else file)
 
