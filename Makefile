@@ -12,7 +12,7 @@ BENCH := .venv-bench
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable . --group test --group check
+	$(BIN)/python -m pip install -q --editable . --group test --group check --group look
 	@touch $@
 
 demo: $(READY)

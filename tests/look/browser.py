@@ -48,6 +48,11 @@ class Browser:
         return self._in("POST", "/goog/cdp/execute", {"cmd": command, "params": params})
 
     def open(self, page: Path, *, width: int = 1200, height: int = 800, dark: bool = False) -> None:
+        """Open a file."""
+        self.go(page.resolve().as_uri(), width=width, height=height, dark=dark)
+
+    def go(self, address: str, *, width: int = 1200, height: int = 800, dark: bool = False) -> None:
+        """Open an address."""
         self.cdp(
             "Emulation.setDeviceMetricsOverride",
             width=width,
@@ -57,7 +62,7 @@ class Browser:
         )
         scheme = [{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}]
         self.cdp("Emulation.setEmulatedMedia", features=scheme)
-        self._in("POST", "/url", {"url": page.resolve().as_uri()})
+        self._in("POST", "/url", {"url": address})
 
     def run(self, script: str, *args: Any) -> Any:
         return self._in("POST", "/execute/sync", {"script": script, "args": list(args)})

@@ -51,6 +51,16 @@ def test_spans_of_a_thread_nest_or_do_not_touch(trace):
             around.append((start, end))
 
 
+def test_threads_have_numbers_of_their_own(trace):
+    """Perfetto knows a thread by its number alone, and takes 0 and the process's for its main thread."""
+    events = trace["traceEvents"]
+    processes = {event["pid"] for event in events}
+    threads = {(event["pid"], event["tid"]) for event in events}
+    numbers = {tid for _, tid in threads}
+    assert len(numbers) == len(threads)
+    assert not numbers & {0, *processes}
+
+
 def test_it_says_what_the_picture_says(trace):
     events = trace["traceEvents"]
     names = [e["args"]["name"] for e in events if e["name"] == "process_name"]

@@ -2,7 +2,7 @@
 
 recording     events, kept in bounded memory       model      what is kept
 layout        which bar in which row; pure         svg        the picture
-page          one HTML file to zoom and point at   trace      for Perfetto and chrome://tracing
+page          one HTML file to zoom and point at   trace      for Perfetto
 """
 
 from .recorder import Timeline as Timeline

@@ -103,9 +103,7 @@ class Timeline:
         Path(path).write_text(page(self.picture()), "utf-8")
 
     def write_chrome_trace(self, path: StrPath) -> None:
-        """Write the run in the Trace Event Format, which ui.perfetto.dev and chrome://tracing open. Raises:
-        OSError.
-        """
+        """Write the run in the Trace Event Format, which ui.perfetto.dev opens. Raises: OSError."""
         Path(path).write_text(chrome_trace(self._recording.run()), "utf-8")
 
 

@@ -1,9 +1,11 @@
-"""The run in the Trace Event Format (JSON object form), which Perfetto and chrome://tracing open.
+"""The run in the Trace Event Format (JSON object form), which Perfetto opens.
 
 A server is a process there, a row of the picture a thread, a connection and its requests are complete events
 ("X") that nest, lines and points are instant events ("i"). The rules of the format that this file keeps:
 times are microseconds; complete events of one thread must nest or not overlap at all; "M" events name
-processes and threads.
+processes and threads. And of Perfetto: threads are told apart by their number alone, whatever their process;
+numbers 0 and that of the process are its main thread. So every row of all servers has a number of its own,
+above those of the servers.
 """
 
 from __future__ import annotations
@@ -12,8 +14,9 @@ import json
 from typing import Any, Final
 
 from .layout import Band, Box, lay_out
-from .model import Run
+from .model import MAX_LANES, Run
 
+_FIRST_TID: Final = MAX_LANES + 1
 #: Names of colours that the viewers know.
 _COLOURS: Final = {"failed": "terrible", "cut": "bad", "cancelled": "grey", "peer": "grey"}
 
@@ -22,28 +25,30 @@ def chrome_trace(run: Run) -> str:
     """Return the run as a JSON text."""
     picture = lay_out(run)
     events: list[dict[str, Any]] = []
+    tid = _FIRST_TID
     for pid, band in enumerate(picture.bands, start=1):
-        events += _process(pid, band)
+        events += _process(pid, tid, band)
+        tid += 1 + band.rows
     other = {"summary": picture.summary, "notes": list(picture.notes)}
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other}, indent=1)
 
 
-def _process(pid: int, band: Band) -> list[dict[str, Any]]:
-    events = [_meta(pid, 0, "process_name", band.title), _meta(pid, 0, "thread_name", "doors")]
+def _process(pid: int, doors: int, band: Band) -> list[dict[str, Any]]:
+    """The events of a server; the rows come after its `doors`."""
+    events = [_meta(pid, doors, "process_name", band.title), _meta(pid, doors, "thread_name", "doors")]
     for begin, shut in band.doors:
-        events.append(_span(pid, 0, "accepting", "doors", begin, shut, {}))
-    events += [_meta(pid, row + 1, "thread_name", f"row {row + 1}") for row in range(band.rows)]
+        events.append(_span(pid, doors, "accepting", "doors", begin, shut, {}))
+    events += [_meta(pid, doors + row, "thread_name", f"row {row}") for row in range(1, band.rows + 1)]
     for box in band.boxes:
-        events += _connection(pid, box)
+        events += _connection(pid, doors + 1 + box.row, box)
     for flag in band.flags:
-        events.append(_instant(pid, 0, "p", flag.word, "life", flag.time, {"text": flag.text}))
+        events.append(_instant(pid, doors, "p", flag.word, "life", flag.time, {"text": flag.text}))
     for point in band.points:
-        events.append(_instant(pid, 0, "t", point.kind, "doors", point.time, {"text": point.text}))
+        events.append(_instant(pid, doors, "t", point.kind, "doors", point.time, {"text": point.text}))
     return events
 
 
-def _connection(pid: int, box: Box) -> list[dict[str, Any]]:
-    tid = box.row + 1
+def _connection(pid: int, tid: int, box: Box) -> list[dict[str, Any]]:
     args = {"peer": box.peer, "end": box.end_kind, "text": box.text}
     name = box.text.partition("\n")[0]
     events = [_span(pid, tid, name, "connection", box.start, box.end, args, _COLOURS.get(box.end_kind))]
