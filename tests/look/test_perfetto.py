@@ -1,4 +1,4 @@
-"""The Chrome trace in Perfetto's own viewer: what its trace processor has understood, and that it draws it."""
+"""The Chrome trace in Perfetto's own viewer: what its trace processor understood, and how it is drawn."""
 
 from __future__ import annotations
 
