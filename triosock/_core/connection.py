@@ -148,7 +148,7 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
         Drain: is not ended by it, unless inside `with conn.idle():`. Cancellation: loses nothing.
         """
-        if self.buffer:
+        if self.buffer.data:
             return self._receive_buffered(max_bytes)
         return self.wire.receive_some(max_bytes)
 
@@ -256,6 +256,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     ) -> Coroutine[Any, Any, None]:
         """Send all of `data` (bytes, bytearray or memoryview). Drain: not ended by it.
 
+        Always a cancel point. Others get their turn unless something was received before and no more than
+        64 KiB was sent since (each send counted as 4 KiB at least): an answer needs no turn of its own.
+
         Cancellation: if some of it was sent, and some not, the next send raises trio.BrokenResourceError.
         `Timeouts.send` cuts the connection off if the peer takes nothing for so long.
         """
@@ -358,13 +361,12 @@ def make_wire(transport: Accepted, entry: Entry, pump: Pump | None = None) -> So
     """Return the wire for a connected non-blocking socket (which waits in `pump`, if there is one) or a trio
     stream; TypeError or ValueError for anything else.
     """
-    match transport:
-        case socket.socket():
-            if transport.gettimeout() != 0:
-                raise ValueError("the socket must be non-blocking: call setblocking(False) first")
-            return SocketWire(transport, entry, pump)
-        case trio.abc.Stream():
-            return StreamWire(transport, entry)
+    if isinstance(transport, socket.socket):
+        if transport.gettimeout() != 0:
+            raise ValueError("the socket must be non-blocking: call setblocking(False) first")
+        return SocketWire(transport, entry, pump)
+    if isinstance(transport, trio.abc.Stream):
+        return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")
 
 

@@ -99,7 +99,7 @@ class Conversation:
     def begin_request(self) -> None:
         """Note that the peer wants something: its first byte is here."""
         entry = self.entry
-        now = trio.current_time()
+        now = entry.now()
         entry.request_since = now
         entry.request_due = now + self.timeouts.request
         if entry.newcomer:
@@ -107,7 +107,7 @@ class Conversation:
             entry.newcomer = False
             self.wire.interrupt()
         emitter = self.emitter
-        if emitter is not None and emitter.takers(RequestStarted):
+        if emitter is not None and emitter.wants_requests:
             emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)
 
     def end_request(self, cause: Cause = Cause.FINISHED) -> None:
@@ -116,8 +116,8 @@ class Conversation:
         if entry.request_since == NEVER:
             return
         emitter = self.emitter
-        if emitter is not None and emitter.takers(RequestFinished):
-            duration = trio.current_time() - entry.request_since
+        if emitter is not None and emitter.wants_requests:
+            duration = entry.now() - entry.request_since
             emitter.emit(
                 RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
             )

@@ -3,16 +3,21 @@
 The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute
 write (when it began), and one task, the overseer, reads them.
 
-The invariant: **every entry stands in the heap once, under a time that is not after its next deadline.** When
+The invariant: **every entry stands in one list, under a time that is not after its next deadline.** When
 that time comes the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real
 deadline, or under now + the shortest timeout of the server (10 seconds at most, for the heap keeps those who
 are gone until then), whichever is first. Since a wait that begins later ends at least the shortest timeout
 later, no deadline can fall before the entry is looked at: the cut is exact, though each entry is touched only
 once per shortest timeout.
+
+There are two lists: a heap of those who have been looked at, and in front of it the newcomers, who stand in
+the order in which they came, and so need no heap. Most connections are gone before their first look; they
+cost one entry in a dict.
 """
 
 from __future__ import annotations
 
+import collections
 import heapq
 import math
 from typing import TYPE_CHECKING, Final, final
@@ -64,6 +69,7 @@ class Overseer:
         self._shortest = min(wait for wait in waits if wait > 0)
         if self._shortest < math.inf:
             self._shortest = min(self._shortest, LONGEST_LOOK)
+        self._newcomers: collections.OrderedDict[Entry, float] = collections.OrderedDict()
         self._heap: list[tuple[float, int, Entry]] = []
         self._work: trio.Event | None = None
 
@@ -72,32 +78,46 @@ class Overseer:
         if self._shortest == math.inf:
             return
         # Its stage may change at once; no wait that begins from now on can be overdue before this time.
-        heapq.heappush(self._heap, (trio.current_time() + self._shortest, entry.number, entry))
+        self._newcomers[entry] = entry.accepted + self._shortest
         if self._work is not None:
             self._work.set()
             self._work = None
 
+    def forget(self, entry: Entry) -> None:
+        """Do not keep one that is gone any longer than need be."""
+        self._newcomers.pop(entry, None)
+
     async def run(self) -> None:
         """Cut what is overdue, when it is, until cancelled."""
         while True:
-            while not self._heap:
+            while (when := self._next()) == math.inf:
                 self._work = trio.Event()
                 await self._work.wait()
-            # Nothing that is added later can be due before the first of the heap: see the invariant.
-            await trio.sleep_until(self._heap[0][0])
+            # Nothing that is added later can be due before that: see the invariant.
+            await trio.sleep_until(when)
             self._look(trio.current_time())
 
+    def _next(self) -> float:
+        when = self._heap[0][0] if self._heap else math.inf
+        if self._newcomers:
+            when = min(when, next(iter(self._newcomers.values())))
+        return when
+
     def _look(self, now: float) -> None:
-        heap = self._heap
-        while heap and heap[0][0] <= now:
-            _, number, entry = heapq.heappop(heap)
-            if entry.gone:
-                continue
-            when, cause = next_deadline(entry, self._timeouts)
-            if when <= now and cause is not None:
-                self._act(entry, cause)
-                when = math.inf
-            heapq.heappush(heap, (min(when, now + self._shortest), number, entry))
+        while self._newcomers and next(iter(self._newcomers.values())) <= now:
+            entry, _ = self._newcomers.popitem(last=False)
+            self._look_at(entry, now)
+        while self._heap and self._heap[0][0] <= now:
+            self._look_at(heapq.heappop(self._heap)[2], now)
+
+    def _look_at(self, entry: Entry, now: float) -> None:
+        if entry.gone:
+            return
+        when, cause = next_deadline(entry, self._timeouts)
+        if when <= now and cause is not None:
+            self._act(entry, cause)
+            when = math.inf
+        heapq.heappush(self._heap, (min(when, now + self._shortest), entry.number, entry))
 
     def _act(self, entry: Entry, cause: Cause) -> None:
         if cause is Cause.IDLE and entry.is_idle:

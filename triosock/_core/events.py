@@ -307,13 +307,16 @@ class Emitter:
     Args: the server's name, the `clock` that dates the events, and the first observers.
     """
 
-    __slots__ = ("_clock", "_observers", "_takers", "name")
+    __slots__ = ("_clock", "_end_wanted", "_observers", "_takers", "name", "wants_requests")
 
     def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
         self.name: str = name
         self._clock = clock
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
+        self._end_wanted: dict[Cause, bool] = {}
+        #: Whether anybody wants to know of requests; what is asked for each of them should cost nothing.
+        self.wants_requests: bool = False
         for observer in (*(make() for make in watchers), *observers):
             self.add(observer)
 
@@ -333,13 +336,18 @@ class Emitter:
             wants = getattr(observer, "wants", None)
             raise TypeError(f"wants of an observer must be a tuple of event classes, not {wants!r}") from None
         self._observers.append(observer)
-        self._takers.clear()
+        self._ask_again()
 
     def remove(self, observer: Observer) -> None:
         """Detach an observer; nothing happens if it is not attached."""
         # By identity: two observers may be equal, and only one of them has failed.
         self._observers = [one for one in self._observers if one is not observer]
+        self._ask_again()
+
+    def _ask_again(self) -> None:
         self._takers.clear()
+        self._end_wanted.clear()
+        self.wants_requests = bool(self.takers(RequestStarted) or self.takers(RequestFinished))
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(tuple(self._observers))
@@ -363,7 +371,12 @@ class Emitter:
         """Whether anybody wants to know of the end of a connection for this cause. An observer's
         `wants_ends`, a set of causes, narrows it.
         """
-        return any(cause in getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
+        try:
+            return self._end_wanted[cause]
+        except KeyError:
+            wanted = any(cause in getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
+            self._end_wanted[cause] = wanted
+            return wanted
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Make an event of the class `kind` with these fields and hand it on, if anybody wants it."""

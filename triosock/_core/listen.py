@@ -95,6 +95,9 @@ class SocketListener(Listener):
             # connection.
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.socket = sock
+        # What socket.accept() does, without asking the listener each time of which kind it is.
+        self._accept: Any = sock._accept  # type: ignore[attr-defined]
+        self._kind = (int(sock.family), int(sock.type), sock.proto)
         self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
 
     def __repr__(self) -> str:
@@ -119,9 +122,10 @@ class SocketListener(Listener):
     def accept_nowait(self) -> tuple[socket.socket, PeerName]:
         """Return the first socket of the kernel's queue, non-blocking, and its name as accept(2) gave it."""
         try:
-            sock, name = self.socket.accept()
+            descriptor, name = self._accept()
         except BlockingIOError:
             raise trio.WouldBlock from None
+        sock = socket.socket(*self._kind, fileno=descriptor)
         sock.setblocking(False)
         return sock, name
 

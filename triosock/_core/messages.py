@@ -19,6 +19,7 @@ import trio
 from .conversation import Conversation
 from .errors import FrameTooLarge, Incomplete
 from .framing import Buffer, Framer
+from .roster import NEVER
 from .wire import Interrupted
 
 if TYPE_CHECKING:
@@ -42,8 +43,9 @@ class _Messages(AsyncIterator[bytes]):
 
     async def __anext__(self) -> bytes:
         conversation = self._conversation
-        conversation.end_request()
-        if conversation.buffer:
+        if conversation.entry.request_since != NEVER:
+            conversation.end_request()
+        if conversation.buffer.data:
             if self._credit <= 0:
                 await trio.lowlevel.checkpoint()
                 self._credit = IN_A_ROW
@@ -58,10 +60,10 @@ class _Messages(AsyncIterator[bytes]):
     async def _receive(self) -> bytes:
         conversation = self._conversation
         buffer = conversation.buffer
-        if buffer:
+        if buffer.data:
             conversation.begin_request()  # its beginning is here
         while True:
-            idle = not buffer
+            idle = not buffer.data
             try:
                 data = await conversation.wire.receive_some(idle=idle)
             except Interrupted:
@@ -102,7 +104,7 @@ class Lines(_Messages):
 
     def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
         # One packet, one line: what most line protocols do most of the time needs no buffer.
-        if not buffer and data.find(b"\n") == len(data) - 1 and len(data) <= self._max_bytes:
+        if not buffer.data and data.find(b"\n") == len(data) - 1 and len(data) <= self._max_bytes:
             return data
         return super()._first(buffer, data)
 

@@ -16,7 +16,7 @@ import collections
 import ipaddress
 import math
 import os
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Literal, TypeAlias, final
 
 import attrs
@@ -52,6 +52,8 @@ class Entry:
     """
 
     accepted: float
+    #: The clock of its trio run: that of `trio.current_time`, without the question whose run it is.
+    now: Callable[[], float] = trio.current_time
     #: From 1 on, in the order of arrival; 0 outside a roster.
     number: int = 0
     stage: Stage = "serving"

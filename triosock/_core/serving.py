@@ -21,11 +21,13 @@ import attrs
 import trio
 
 from .connection import Connection
+from .deadlines import Overseer
 from .errors import PeerError
 from .events import Cause, HandshakeFinished, HandshakeRefused
 from .handling import Common, Turn
 from .proxy import ProxyPolicy
 from .pump import Pump
+from .socket_wire import SocketWire
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
@@ -50,13 +52,21 @@ class Service(Common):
 class Visit(Turn):
     """One connection's stay. `run()` is its task."""
 
-    __slots__ = ("_connection", "_pump", "_service")
+    __slots__ = ("_connection", "_overseer", "_pump", "_service")
 
     takes = "one connection"
 
-    def __init__(self, service: Service, connection: Connection, handler: Handler, pump: Pump | None) -> None:
+    def __init__(
+        self,
+        service: Service,
+        connection: Connection,
+        handler: Handler,
+        pump: Pump | None,
+        overseer: Overseer,
+    ) -> None:
         super().__init__(service, connection, connection.entry, handler)
         self._pump = pump
+        self._overseer = overseer
         self._service = service
         self._connection = connection
 
@@ -64,13 +74,21 @@ class Visit(Turn):
         try:
             # Of one that was cancelled in the middle of it.
             self._connection.end_request(self._entry.cause or Cause.FINISHED)
-            await self._connection.wire.aclose_now()
+            wire = self._connection.wire
+            if isinstance(wire, SocketWire):
+                wire.close_now()
+            else:
+                await wire.aclose_now()
         finally:
+            self._overseer.forget(self._entry)
             if self._pump is not None:
                 self._pump.leave()
 
     async def _stay(self) -> None:
         entry, service = self._entry, self._service
+        wire = self._connection.wire
+        if isinstance(wire, SocketWire):
+            wire.just_begun = True
         if entry.stage == "queued":
             await service.roster.wait_slot(entry)
             entry.stage = "serving"
@@ -79,9 +97,9 @@ class Visit(Turn):
         self._connection.end_request(entry.cause or Cause.FINISHED)
         # Also after a handshake that failed: the alert that says why is a reply like any other.
         wire = self._connection.wire
-        if service.timeouts.close > 0 and not wire.is_closed:
+        if service.timeouts.close > 0 and not (wire.is_closed or wire.heard_all):
             entry.stage = "closing"
-            entry.closing_since = trio.current_time()
+            entry.closing_since = entry.now()
             entry.cause = entry.cause or Cause.FINISHED
             try:
                 await wire.say_goodbye()

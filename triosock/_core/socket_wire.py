@@ -5,9 +5,11 @@ the kernel says that it must: in the server's pump (Linux), or in trio's `wait_r
 
 Rules of this file, beside those of `wire.py`:
 
-1. **One checkpoint for each call, and only one.** A read that has to wait gives others their turn by that; a
-   read that found fewer bytes than it asked for has emptied the socket, so the next one goes to sleep
-   straight away, without a system call that fails.
+1. **One checkpoint for each exchange, and only one.** A read that has to wait gives others their turn by
+   that; a read that found fewer bytes than it asked for has emptied the socket, so the next one goes to sleep
+   straight away, without a system call that fails. A read has given others their turn, and earns `_credit`,
+   in bytes: sends that the kernel takes as a whole are a cancel point only as long as it lasts. As nobody
+   earns any without a turn, no task does more between two turns than RECEIVE_SIZE bytes each way.
 2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
    its bytes.
 3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
@@ -37,7 +39,7 @@ from trio.lowlevel import (
 
 from .roster import NEVER
 from .traps import checkpoint, give_turn, sleep, wake
-from .wire import RECEIVE_SIZE, BytesLike, Interrupted, check_receive_size, check_sendable
+from .wire import RECEIVE_SIZE, SMALL, BytesLike, Interrupted, check_receive_size, check_sendable
 
 if TYPE_CHECKING:
     from .pump import Pump
@@ -52,9 +54,9 @@ class SocketWire:
     can_half_close = True
 
     __slots__ = (
-        "_at_end", "_ended", "_fd", "_heard_all", "_interrupted", "_pump", "_quiet",
+        "_at_end", "_credit", "_ended", "_fd", "_interrupted", "_pump", "_quiet",
         "_receiver", "_receiving", "_send_broken", "_sending", "_sock", "_watched",
-        "entry", "failure", "is_closed", "received", "sent",
+        "entry", "failure", "heard_all", "is_closed", "just_begun", "received", "sent",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None = None) -> None:
@@ -65,6 +67,8 @@ class SocketWire:
         self.received: int = 0
         self.sent: int = 0
         self.is_closed: bool = False
+        #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+        self.just_begun: bool = False
         self._receiving = False
         self._sending = False
         self._interrupted = False
@@ -74,8 +78,10 @@ class SocketWire:
         self.failure: trio.BrokenResourceError | None = None
         #: The last read emptied the socket, and nothing has come since: the next one has to wait.
         self._quiet = False
+        #: How many bytes may be sent before others must have had their turn: see rule 1.
+        self._credit = 0
         #: The peer's end of stream has been read.
-        self._heard_all = False
+        self.heard_all: bool = False
         #: The pump has seen the end of the stream, or an error.
         self._at_end = False
         #: Whether the pump knows of this socket, and who sleeps until it tells of input.
@@ -99,6 +105,9 @@ class SocketWire:
             raise trio.ClosedResourceError("this connection is closed")
         if self._quiet and not (idle and self._interrupted):
             await self._wait_input(idle)
+        elif self.just_begun:
+            self.just_begun = False
+            await checkpoint_if_cancelled()
         else:
             await checkpoint()
         while True:
@@ -113,8 +122,9 @@ class SocketWire:
             else:
                 # An end is told only once. After that there is always something to read, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
-                self._heard_all = not data
+                self.heard_all = not data
                 self.received += len(data)
+                self._credit = RECEIVE_SIZE
                 return data
 
     async def _wait_input(self, idle: bool) -> None:
@@ -129,9 +139,9 @@ class SocketWire:
         entry, pump = self.entry, self._pump
         self._receiving = True
         if idle:
-            entry.idle_since = trio.current_time()
+            entry.idle_since = entry.now()
         else:
-            entry.receive_since = trio.current_time()
+            entry.receive_since = entry.now()
         try:
             if not self._watched:
                 if pump is None or not pump.is_worth_it:
@@ -218,16 +228,20 @@ class SocketWire:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
         broken.
         """
-        check_sendable(data)
-        self._check_send()
+        if type(data) is not bytes:
+            check_sendable(data)
+        if self._sending or self.is_closed or self._ended or self._send_broken is not None:
+            self._check_send()
         await checkpoint_if_cancelled()
         size = data.nbytes if isinstance(data, memoryview) else len(data)
         done = self._send(data) if size else 0
         self.sent += done
-        if done == size:
-            await give_turn()
-        else:
+        if done != size:
             await self._send_rest(memoryview(data).cast("B"), done)
+        elif size <= self._credit and self._credit >= SMALL:
+            self._credit -= size if size > SMALL else SMALL
+        else:
+            await give_turn()
 
     def _check_send(self) -> None:
         if self._sending:
@@ -264,7 +278,7 @@ class SocketWire:
     async def _wait_output(self) -> None:
         self._sending = True
         # Begins anew with each piece that the kernel took: the timeout is for a peer that takes nothing.
-        self.entry.send_since = trio.current_time()
+        self.entry.send_since = self.entry.now()
         try:
             while True:
                 try:
@@ -341,7 +355,7 @@ class SocketWire:
 
     async def say_goodbye(self) -> None:
         """Half-close, then read and forget until the peer has closed too. The caller bounds the time."""
-        if self._heard_all:
+        if self.heard_all:
             return  # the close itself says goodbye, and destroys no reply: nothing can be unread
         self._say_last_word()
         while not self.is_closed:

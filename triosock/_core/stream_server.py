@@ -23,7 +23,7 @@ import contextlib
 import math
 import socket
 from collections.abc import Hashable, Mapping, Sequence
-from typing import final
+from typing import Final, final
 
 import attrs
 import trio
@@ -66,6 +66,10 @@ class ServerStatistics:
     draining: bool
 
 
+#: Said once: trio would make a name for each task out of the names of the function.
+_TASK_NAME: Final = "triosock connection"
+
+
 @final
 class StreamServer(Server):
     """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
@@ -83,6 +87,7 @@ class StreamServer(Server):
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
+        self._clock = trio.lowlevel.current_clock().current_time
         self._pump: Pump | None = None
 
     @property
@@ -185,7 +190,7 @@ class StreamServer(Server):
     # Letting in. Synchronous from here on: see the invariants of roster.py and accept.py.
 
     def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
-        entry = Entry(accepted=trio.current_time())
+        entry = Entry(self._clock(), self._clock)
         try:
             connection = Connection(
                 accepted,
@@ -260,7 +265,9 @@ class StreamServer(Server):
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
             )
-        self._connections.start_soon(Visit(self._service, connection, handler, self._pump).run)
+        self._connections.start_soon(
+            Visit(self._service, connection, handler, self._pump, self._overseer).run, name=_TASK_NAME
+        )
         if self._pump is not None:
             self._pump.enter()  # the visit leaves it
 

@@ -35,6 +35,7 @@ class StreamWire:
         "_stream",
         "can_half_close",
         "entry",
+        "heard_all",
         "is_closed",
         "received",
         "sent",
@@ -42,6 +43,7 @@ class StreamWire:
 
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
+        self.heard_all: bool = False  # nobody asks a stream twice
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
         self.entry: Entry = entry
         self.received: int = 0

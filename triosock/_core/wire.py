@@ -3,7 +3,9 @@
 Three files have wires: `socket_wire.py` (the fast path), `streams.py` (any `trio.abc.Stream`) and `tls.py`.
 Rules for all of them:
 
-1. **Every call is a checkpoint.**
+1. **Every call is a checkpoint**, with one exception: a send that follows a receive on the same connection
+   may be a cancel point only. The receive has given the others their turn, and a turn is good for one thing
+   received and as much sent.
 2. **A cancelled read has taken nothing.**
 3. **A cancelled send is remembered**: the next send raises, rather than to continue the stream in the wrong
    place.
@@ -22,6 +24,10 @@ BytesLike: TypeAlias = bytes | bytearray | memoryview
 #: As much as one `recv` asks for when the caller does not say: the default of trio's SocketStream.
 RECEIVE_SIZE: Final = 65_536
 
+#: What may be sent after a receive before others must have had their turn again: RECEIVE_SIZE bytes, as much
+#: as the receive may have brought, each send counted as this many at least. So 16 in a row are the most.
+SMALL: Final = 4096
+
 
 class Interrupted(Exception):
     """An idle wait was ended by `interrupt()`. Never leaves the core."""
@@ -32,6 +38,8 @@ class Wire(Protocol):
 
     #: Whether the stream can end in one direction (TCP and Unix sockets can, TLS cannot).
     can_half_close: bool
+    #: Whether the peer's end of stream has been read: then closing is all that is left to say.
+    heard_all: bool
     received: int
     sent: int
     is_closed: bool
