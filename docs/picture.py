@@ -1,4 +1,5 @@
-"""Makes docs/_static/run.svg, the picture at the top of the README: a real run of about two seconds.
+"""Makes docs/_static/run.svg and run.phone.svg, the picture at the top of the README: a real run of about two
+seconds.
 
     python docs/picture.py
 
@@ -60,6 +61,7 @@ async def main() -> None:
             await trio.sleep(1.2)
             server.drain(grace=0.8)
     timeline.write_svg(TARGET)
+    timeline.write_svg(TARGET.with_suffix(".phone.svg"), width=360)
 
 
 if __name__ == "__main__":

@@ -66,10 +66,13 @@ class Picture(SphinxDirective):
         """Show the SVG; link the HTML."""
         name = self.arguments[0]
         up = "../" * self.env.docname.count("/")
+        lessons = f"{up}_static/lessons/{name}"
         html = (
-            f'<figure class="run"><img src="{up}_static/lessons/{name}.svg" alt="The timeline of {name}">'
-            f'<figcaption><a href="{up}_static/lessons/{name}.html">Look closer</a>: zoom, and point at '
-            "things.</figcaption></figure>"
+            '<figure class="run"><picture>'
+            f'<source media="(max-width: 46em)" srcset="{lessons}.phone.svg">'
+            f'<img src="{lessons}.svg" alt="The timeline of {name}"></picture>'
+            f'<figcaption><a href="{lessons}.html">Look closer</a>: zoom, and point at things.</figcaption>'
+            "</figure>"
         )
         return [nodes.raw("", html, format="html")]
 

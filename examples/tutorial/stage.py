@@ -96,4 +96,5 @@ def picture(script):
     path = folder / pathlib.Path(script).with_suffix(".html").name
     timeline.write_html(path)
     timeline.write_svg(path.with_suffix(".svg"), width=760)
+    timeline.write_svg(path.with_suffix(".phone.svg"), width=360)
     print("The picture of this run:", path.name)

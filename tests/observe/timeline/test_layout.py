@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
+import attrs
 import hypothesis
 import hypothesis.strategies as st
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from tests.observe.runs import record_shop
 from triosock import Cause
 from triosock.observe.timeline.layout import ROOMY, lay_out, rows_of
-from triosock.observe.timeline.model import Bar, Lane, Run, Segment
+from triosock.observe.timeline.model import Bar, Lane, Line, Run, Segment
 
 
 @pytest.fixture(scope="module")
@@ -139,6 +140,17 @@ def test_a_handshake_that_failed_is_no_deadline_but_a_late_one_is():
     assert first.dues == ()
     assert [due.hit for due in second.dues] == [True]
     assert first.pieces[0].end_kind == second.pieces[0].end_kind == "failed"
+
+
+def test_a_grace_that_nobody_needed_to_the_end_is_no_line():
+    lane = Lane(
+        "s", 0.0, end=1.0, grace_ends=2.0, lines=[Line(0.5, "drain", "drain"), Line(1.0, "drained", "")]
+    )
+    (band,) = lay_out(Run((lane,), 3.0)).bands
+    assert [flag.word for flag in band.flags] == ["drain", "drained, closed"]
+    stuck = attrs.evolve(lane, end=None, lines=lane.lines[:1])
+    (band,) = lay_out(Run((stuck,), 3.0)).bands
+    assert [flag.word for flag in band.flags] == ["drain", "grace over"]
 
 
 def test_an_empty_run_is_a_picture_too():

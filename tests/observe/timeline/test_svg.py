@@ -154,6 +154,17 @@ def test_ticks_are_round_numbers(span, most, step):
     assert tick_step(span, most) == pytest.approx(step)
 
 
+@pytest.mark.parametrize("width", [360, 1000])
+def test_the_key_says_all_whatever_the_width(timeline, width):
+    root = ET.fromstring(timeline.svg(width=width))
+    lines = ["".join(e.itertext()) for e in root.iter(f"{NS}text") if e.get("class") == "key"]
+    said = " ".join(lines)
+    for band in timeline.picture().bands:
+        for flag in band.flags:
+            assert f"{flag.letter} {flag.text} ({band.title})" in " ".join(said.split())
+    assert max(map(len, lines)) * 7 <= width
+
+
 def test_a_narrow_one_is_as_wide_as_asked_for(timeline):
     root = ET.fromstring(timeline.svg(width=375))
     assert root.get("width") == "375"

@@ -11,6 +11,7 @@ The rules:
 from __future__ import annotations
 
 import math
+import textwrap
 from html import escape
 from pathlib import Path
 from typing import Final
@@ -259,10 +260,11 @@ class Drawing:
         return len(self._picture.bands) > 1
 
     def _say(self, text: str) -> None:
-        self._y += 17
-        most = int((self._width - 12) / 6.2)
-        shown = text if len(text) <= most else text[: most - 1] + "…"
-        self._out.append(f'<text class="key" x="6" y="{self._y:g}">{escape(shown)}</text>')
+        # Wide enough for most fonts; an SVG cannot wrap by itself.
+        for number, line in enumerate(textwrap.wrap(text, int((self._width - 24) / 7))):
+            self._y += 15 if number else 18
+            x = 24 if number else 6
+            self._out.append(f'<text class="key" x="{x}" y="{self._y:g}">{escape(line)}</text>')
 
     def _legend(self) -> None:
         columns = max(1, self._width // 280)
