@@ -170,3 +170,8 @@ def test_a_narrow_one_is_as_wide_as_asked_for(timeline):
     assert root.get("width") == "375"
     right = max(float(e.get("x")) + float(e.get("width")) for e in root.iter(f"{NS}rect") if e.get("data-s"))
     assert right <= 375
+    # There is no room for peers beside the bars; pointed at, they still say it.
+    assert [e for e in root.iter(f"{NS}tspan") if e.get("class") == "peer"] == []
+    heads = [e.text for e in root.iter(f"{NS}text") if e.get("class") == "head"]
+    assert " ".join(heads) == timeline.picture().summary
+    assert max(map(len, heads)) * 9 <= 375

@@ -80,7 +80,7 @@ class Drawing:
         self._picture = picture
         self._width = width
         #: Peers are named beside the bars where there is room for that.
-        self._gutter = GUTTER if width >= 600 else 40
+        self._gutter = GUTTER if width >= 600 else 46
         self._span = picture.end * 1.04 if picture.end > 0 else 1.0
         most = max((band.rows for band in picture.bands), default=0)
         self._row = 24 if most <= 60 else 14 if most <= 200 else 6
@@ -94,8 +94,9 @@ class Drawing:
 
     def whole(self) -> str:
         """Return the `<svg>` element with the lanes, the key and the legend."""
-        self._out.append(f'<text class="head" x="6" y="20">{escape(self._picture.summary)}</text>')
-        self._y = 28.0
+        for number, line in enumerate(textwrap.wrap(self._picture.summary, int((self._width - 12) / 9))):
+            self._out.append(f'<text class="head" x="6" y="{20 + 20 * number}">{escape(line)}</text>')
+            self._y = 28.0 + 20 * number
         self._lanes()
         self._key()
         self._legend()
@@ -196,9 +197,9 @@ class Drawing:
             return
         for box in band.boxes:
             y = bars_at + (box.row + 0.5) * self._row + 4
+            peer = f'<tspan class="peer" dx="6">{escape(_short(box.peer))}</tspan>'
             self._out.append(
-                f'<text class="who" x="6" y="{y:g}">{box.number}'
-                f'<tspan class="peer" dx="6">{escape(_short(box.peer))}</tspan></text>'
+                f'<text class="who" x="6" y="{y:g}">{box.number}{peer if self._gutter == GUTTER else ""}</text>'
             )
 
     def _box(self, box: Box, y: float) -> None:
@@ -293,7 +294,7 @@ def swatch(kind: str) -> str:
         rect = f'<rect class="piece {piece or "waiting"}" y="-5" width="16" height="10"/>'
         return f'{rect}<g class="end end-{which}" transform="translate(16 0)"><path d="{ENDS[which]}"/></g>'
     if what == "due":
-        return f'<g class="{kind}" transform="translate(14 2)"><path d="{DUE}"/></g>'
+        return f'<g class="{kind}" transform="translate(14 1) scale(.8)"><path d="{DUE}"/></g>'
     if what == "door":
         return '<rect class="door" y="-3" width="28" height="6"/>'
     if what == "point":
