@@ -10,7 +10,7 @@ import attrs
 import trio
 
 from .._core.connection import Connection
-from .._core.errors import Incomplete
+from .._core.errors import FrameTooLarge, Incomplete
 from .._core.events import HandlerFailed
 from .open_server import OpenServer
 
@@ -19,6 +19,10 @@ if sys.version_info < (3, 11):
 
 #: How long an answer may take, in seconds; no exercise asks for so much.
 SOON: Final = 3.0
+
+
+#: What is heard from a handler that does not stop sending.
+ENDLESS: Final = "more than 65,536 bytes without a line's end"
 
 
 class Wrong(Exception):
@@ -56,6 +60,8 @@ async def hear(client: Connection, seconds: float = SOON) -> str:
             return (await client.receive_until(b"\n")).decode().rstrip("\n")
         except Incomplete as error:
             return f"{error.partial!r} without a line's end" if error.partial else "the end of the connection"
+        except FrameTooLarge:
+            return ENDLESS
         except trio.BrokenResourceError:
             return "a reset"
     return f"nothing in {seconds:g} s"
@@ -68,6 +74,8 @@ async def want(
     heard = await hear(client)
     if heard == wanted:
         return
+    if heard == "":
+        hint = "An empty line came: what lines() and receive_until() return ends with its newline already."
     failed = served.recorder.of(HandlerFailed) if served is not None else []
     if failed:
         error = causes(failed[-1].error)[0]

@@ -17,8 +17,10 @@ import argparse
 import faulthandler
 import importlib.util
 import logging
+import re
 import sys
 import traceback
+import warnings
 from pathlib import Path
 from types import ModuleType
 from typing import Final
@@ -56,15 +58,27 @@ def examine(exercise: Exercise, path: Path) -> None:
             raise Wrong(f"there is no `{name}` in {path}", "The exercise is:\n" + exercise.task)
     clock = trio.testing.MockClock(autojump_threshold=0) if exercise.virtual_time else None
     try:
-        trio.run(exercise.check, module, clock=clock)
-    except Wrong:
-        raise
+        with warnings.catch_warnings(record=True) as warned:
+            warnings.simplefilter("always")
+            trio.run(exercise.check, module, clock=clock)
+    except Wrong as wrong:
+        raise Wrong(wrong.what, _without_await(warned) or wrong.hint) from wrong
     except Exception as error:  # whatever a learner's code may raise
         found = [one for one in causes(error) if isinstance(one, Wrong)]
         if found:
-            raise found[0] from error
+            raise Wrong(found[0].what, _without_await(warned) or found[0].hint) from error
         first = causes(error)[0]
         raise Wrong(f"it raised {_last_line(first)}{_place(first, path)}", "Look at that line.") from error
+
+
+def _without_await(warned: list[warnings.WarningMessage]) -> str | None:
+    """The hint for the mistake that everybody makes: Python only warns of it."""
+    for one in warned:
+        found = re.match(r"coroutine '(?:.*\.)?(\w+)' was never awaited", str(one.message))
+        if found:
+            where = f"`{found[1]}(…)` was called without `await`, in line {one.lineno}"
+            return f"{where}: nothing happens without it."
+    return None
 
 
 def _last_line(error: BaseException) -> str:
