@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import configparser
 import contextlib
+import functools
 import importlib.util
 import pathlib
 import re
@@ -144,6 +145,22 @@ async def test_a_handler_that_is_never_idle_looks_for_itself(load, autojump_cloc
         served.server.drain()
         assert await client.receive_until(b"\n") == b"goodbye\n"
         assert trio.current_time() == 1
+
+
+async def test_under_load_a_drain_hurts_nobody(load, capsys):
+    recorder = triosock.testing.Recorder(triosock.events.ConnectionOpened)
+    options = {"host": "127.0.0.1", "observers": [recorder]}
+    async with trio.open_nursery() as nursery:
+        serve = functools.partial(triosock.serve_tcp, load("shout").shout, 0, **options)
+        server = await nursery.start(serve)
+        nursery.start_soon(load("under_load").main, server.addresses[0].port)
+        await recorder.wait_for(triosock.events.ConnectionOpened, 50)
+        server.drain()
+        report = await server.wait_closed()
+    assert (report.finished, report.cancelled, report.failed) == (50, 0, 0)
+    heard = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
+    assert heard.keys() <= {"answers", "sent home"}
+    assert heard["sent home"] == "50"
 
 
 async def test_draining_for_a_reason_of_ones_own(load):
@@ -350,6 +367,7 @@ def test_shell_lines_name_what_exists():
     for path in CODE.glob("*.sh"):
         for line in path.read_text().splitlines():
             for word in re.findall(r"\S+\.py\b", line):
-                assert word in ("mine.py", "yourserver.py") or (DOCS.parent / word).is_file(), line
+                known = word in ("mine.py", "yourserver.py") or (CODE / word).is_file()
+                assert known or (DOCS.parent / word).is_file(), line
             for target in re.findall(r"^make (\S+)", line):
                 assert f"\n{target}:" in (DOCS.parent / "Makefile").read_text()
