@@ -5,10 +5,13 @@ from __future__ import annotations
 import copy
 import errno
 import pickle
+import traceback
+from typing import get_type_hints
 
 import pytest
 import trio
 
+import triosock
 from triosock._core import errors
 from triosock._core.errors import (
     AddressUnavailable,
@@ -48,6 +51,16 @@ def test_every_leaf_says_by_its_parent_who_must_act() -> None:
     assert isinstance(AddressUnavailable(1, ""), OSError)
     assert isinstance(RequestTimedOut(), trio.TooSlowError)
     assert not isinstance(RequestTimedOut(), OSError)
+
+
+@pytest.mark.parametrize("error", EXAMPLES, ids=lambda error: type(error).__name__)
+def test_a_traceback_names_the_place_to_import_it_from(error: TriosockError) -> None:
+    (line,) = traceback.format_exception_only(type(error), error)
+    name = line.partition(":")[0]
+    assert name == f"triosock.{type(error).__name__}"
+    assert getattr(triosock, type(error).__name__) is type(error)
+    assert get_type_hints(type(error)) is not None
+    assert get_type_hints(type(error).__init__) is not None
 
 
 def test_every_class_of_the_module_is_in_its_tree_and_in_this_test() -> None:
