@@ -101,8 +101,9 @@ class AddressUnavailable(MachineError, OSError):
 
 _ABSTRACT = frozenset({TriosockError, PeerError, MachineError})
 
-# A traceback shows where an error can be imported from. Other classes keep the module in which tools find their
-# source and resolve their annotations.
+# A traceback shows where an error can be imported from. Other classes keep the module in which tools find
+# their source and resolve their annotations.
 for _error in tuple(globals().values()):
     if isinstance(_error, type) and issubclass(_error, TriosockError):
         _error.__module__ = "triosock"
+del _error
