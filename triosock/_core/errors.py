@@ -101,9 +101,14 @@ class AddressUnavailable(MachineError, OSError):
 
 _ABSTRACT = frozenset({TriosockError, PeerError, MachineError})
 
-# A traceback shows where an error can be imported from. Other classes keep the module in which tools find
-# their source and resolve their annotations.
-for _error in tuple(globals().values()):
-    if isinstance(_error, type) and issubclass(_error, TriosockError):
-        _error.__module__ = "triosock"
-del _error
+
+def _name_the_public_place() -> None:
+    """Have a traceback show where an error can be imported from. Other classes keep the module in which
+    tools find their source and resolve their annotations.
+    """
+    for one in globals().values():
+        if isinstance(one, type) and issubclass(one, TriosockError):
+            one.__module__ = "triosock"
+
+
+_name_the_public_place()
