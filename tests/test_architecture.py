@@ -36,7 +36,7 @@ READING_ORDER = (
     *("conversation", "messages", "sendfile", "connection"),
     *("handling", "life", "serving", "stream_server", "serve"),
     *("packet_info", "datagram_socket", "open_udp", "intake", "route", "datagram", "idle_line", "sessions"),
-    *("clientele", "datagram_server", "serve_datagram", "snapshot"),
+    *("clientele", "datagram_server", "serve_datagram", "elsewhere", "snapshot"),
 )
 #: From which layers each one may import. Nothing imports compat, testing or the command line.
 LAYERS = {
@@ -46,7 +46,8 @@ LAYERS = {
     "handlers": ["_core"],
     "signals": ["_core"],
     "observe": ["observe", "_core"],
-    "facade": ["_core", "_version", "handlers", "signals", "observe"],
+    "facade": ["_facade"],
+    "_facade": ["_core", "_version", "handlers", "signals", "observe"],
     "testing": ["testing", "facade", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "_core"],
@@ -87,7 +88,7 @@ LOWLEVEL = {
     "triosock/_core/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listen.py": ["wait_readable", "notify_closing"],
     "triosock/_core/datagram_socket.py": ["wait_readable", "wait_writable", "notify_closing"],
-    "triosock/compat/wait.py": ["wait_readable"],
+    "triosock/compat/hostwait.py": ["wait_readable"],
     "triosock/compat/ending.py": ["wait_readable"],
     # Whose run and task this is.
     "triosock/_core/handling.py": ["current_task"],

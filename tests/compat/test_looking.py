@@ -8,8 +8,14 @@ from typing import Any
 import pytest
 import trio
 
+from tests.differential.harness import eventually
 from triosock import compat
+from triosock.compat import host
 from triosock.observe import Node, format_tree, snapshot, tree
+
+
+def has_host() -> bool:
+    return any(thread.name == host.THREAD_NAME for thread in threading.enumerate())
 
 
 class Handler(compat.StreamRequestHandler):
@@ -31,6 +37,7 @@ def test_a_sync_program_sees_what_its_threads_serve(start: Any, gate: Any) -> No
     with running.dial(b"work\n") as client:
         assert gate.entered.wait(20)
         assert set(threading.enumerate()) - before, "looking starts no thread; the request has one"
+        assert eventually(has_host), "and the loop, once it is idle"
         here = set(threading.enumerate())
         server = only(snapshot(), "server")
         assert set(threading.enumerate()) == here

@@ -18,8 +18,9 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import alarm, forkwait, wait
+from triosock.compat import alarm, forkwait, hostwait, wait
 from triosock.compat.ending import Ending
+from triosock.compat.records import Book, book_of
 
 PATIENCE = 20.0
 
@@ -161,7 +162,7 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
 
     clients: list[socket.socket] = []
     with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
-        monkeypatch.setattr(wait.HostWait, "wait", drain_late)
+        monkeypatch.setattr(hostwait.HostWait, "wait", drain_late)
         serving = Serving(server)
         serving.start()
         assert serving.ends()
@@ -237,3 +238,38 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
         assert serving.ends()
     os.close(told)
     os.close(tell)
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
+@pytest.mark.parametrize("where", ["attend", "leave"])
+def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
+    start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
+) -> None:
+    # The exception is raised in the thread wherever it happens to be: here just before the handler begins,
+    # and just before its end is noted.
+    meant = getattr(Book, where)
+    cuts = [compat.RequestCut("in between")]
+
+    def cut(self: Book, *args: Any) -> None:
+        if where == "attend":
+            meant(self, *args)
+        if cuts:
+            raise cuts.pop()
+        if where == "leave":
+            meant(self, *args)
+
+    running = start(kind, compat.BaseRequestHandler, trio_policy=compat.Policy(grace=60))
+    monkeypatch.setattr(Book, where, cut)
+    assert read_all(running.dial()) == b""
+    report = compat.drain(running.server)
+    running.join()
+    assert report.clean
+    assert not cuts
+    book = book_of(running.server)
+    assert (book.live, book.expected) == ({}, {})
+    assert sum(compat.statistics(running.server).ended.values()) == 1
+
+
+def test_a_signal_handler_may_ask_while_its_own_thread_counts() -> None:
+    with compat.TCPServer(("127.0.0.1", 0), print) as server, book_of(server).lock:
+        assert compat.statistics(server).accepted == 0

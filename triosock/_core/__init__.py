@@ -47,7 +47,7 @@ Servers of datagrams: the same life, without connections.
     idle_line, sessions, clientele    How can each peer have a task of its own, in bounded memory?
     datagram_server, serve_datagram    How does all of that begin and end?
 
-    snapshot         What lives at this moment?
+    elsewhere, snapshot    What lives at this moment?
 
 Structured concurrency, in the order in which it comes up: a task belongs to a nursery (stream_server), what a
 task holds it gives back in `finally` (serving), a timeout is a scope (drain, conversation), being cancelled

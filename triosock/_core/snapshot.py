@@ -21,7 +21,7 @@ import math
 import os
 import sysconfig
 import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final, final
 
 import attrs
@@ -31,14 +31,11 @@ from .clientele import Clientele
 from .datagram_server import DatagramServer
 from .deadlines import next_deadline
 from .drain import DrainScope, _current, _roots_here
+from .elsewhere import elsewhere
 from .events import Cause
 from .life import Server
 from .limits import Timeouts
 from .roster import NEVER, Entry, Roster
-
-#: Those who know of servers that are in no trio run: given the server to look for (None for all) and the
-#: limit, they yield nodes. May be called from any thread.
-elsewhere: list[Callable[[object, int], Iterable[Node]]] = []
 
 #: Connections of one server that a snapshot describes; more of them are counted.
 LIMIT: Final = 200
@@ -100,7 +97,7 @@ def snapshot(what: DrainScope | Server | Any = None, *, limit: int = LIMIT) -> N
     Raises: TypeError; RuntimeError outside of a trio run, unless there are compat servers to be shown.
     Synchronous; costs a look at each connection.
     """
-    others = tuple(node for look in elsewhere for node in look(what, limit))
+    others: tuple[Node, ...] = tuple(node for look in elsewhere for node in look(what, limit))
     if others and what is not None:
         return others[0]
     if others and not trio.lowlevel.in_trio_run():

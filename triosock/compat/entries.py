@@ -35,6 +35,8 @@ class Request(Entry):
     book: Book
     cause: Cause | None = None
     sealed: bool = False
+    #: Out of the roster.
+    gone: bool = False
     was_cut: bool = False
     #: Stuck beyond the end of a drain, and counted in its report already.
     reported: bool = False

@@ -10,7 +10,6 @@ import socket
 from io import BufferedIOBase, BytesIO
 from typing import Any
 
-from . import interrupt
 from .base import _public
 
 _UNIX = getattr(socket, "AF_UNIX", object())
@@ -72,9 +71,9 @@ class StreamRequestHandler(BaseRequestHandler):
         else:
             self.wfile = self.connection.makefile("wb", self.wbufsize)
         if getattr(self.connection, "family", None) == _UNIX and isinstance(self.connection, socket.socket):
-            interrupt.note_order(self.connection, self.rfile, self.wfile)
-            if type(self.wfile) is _SocketWriter:
-                self.wfile.__class__ = _NotingWriter
+            from .order import note_order  # most servers never need it
+
+            self.wfile = note_order(self.connection, self.rfile, self.wfile)
 
     def finish(self) -> None:
         """Flush and close the files. May be called more than once."""
@@ -103,18 +102,6 @@ class _SocketWriter(BufferedIOBase):
 
     def fileno(self) -> int:
         return int(self._sock.fileno())
-
-
-class _NotingWriter(_SocketWriter):
-    """The writer on a Unix socket: see `interrupt.note_order()`."""
-
-    def write(self, data: Any) -> int:
-        size = super().write(data)
-        interrupt.note_answer(self._sock)
-        return size
-
-
-_NotingWriter.__name__ = _NotingWriter.__qualname__ = "_SocketWriter"
 
 
 class DatagramRequestHandler(BaseRequestHandler):

@@ -9,12 +9,14 @@ What can be observed stays: `verify_request()` and `process_request()` get an SS
 with its handshake done; a client with which it cannot be done is dropped without a word, as a failed
 `accept()` is. A server that handles requests in the accepting thread does handshakes there too: its handlers
 block it in the same way.
+
+The module `ssl` is not imported for it: who has an SSLSocket has done that.
 """
 
 from __future__ import annotations
 
 import socket
-import ssl
+import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -26,11 +28,16 @@ TIMEOUT = 10.0
 _DUE = "_triosock_handshake_due"
 
 
+def is_tls(sock: Any) -> bool:
+    """Whether this is an SSLSocket, and none of somebody's own."""
+    ssl = sys.modules.get("ssl")
+    return ssl is not None and type(sock) is ssl.SSLSocket
+
+
 def accept(server: TCPServer) -> tuple[Any, Any]:
     """Do `server.socket.accept()`, with the handshake left for later if the request's thread will do it."""
     listener: Any = server.socket
-    is_tls = type(listener) is ssl.SSLSocket
-    if not is_tls or not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
+    if not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
         accepted: tuple[Any, Any] = listener.accept()
         return accepted
     plain, address = socket.socket.accept(listener)
@@ -50,7 +57,7 @@ def accept(server: TCPServer) -> tuple[Any, Any]:
 
 def complete(request: Any) -> bool:
     """Do the handshake that `accept()` left, if it did; return whether there is somebody to talk to now."""
-    if type(request) is not ssl.SSLSocket or not vars(request).pop(_DUE, False):
+    if not is_tls(request) or not vars(request).pop(_DUE, False):
         return True
     tls: Any = request
     timeout = request.gettimeout()

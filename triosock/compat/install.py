@@ -9,7 +9,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import inspect
 import sys
 from types import ModuleType
 
@@ -41,7 +40,7 @@ def _users_of(present: ModuleType) -> list[str]:
     own.
     """
     theirs = {
-        value for value in vars(present).values() if inspect.isclass(value) and value.__module__ == _NAME
+        value for value in vars(present).values() if isinstance(value, type) and value.__module__ == _NAME
     }
     return sorted(
         name

@@ -6,7 +6,7 @@ Rules of this file:
    end it; only then is its class changed, to one that knows where a request ends.
 2. **Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was
    said yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix
-   sockets: there the files of a StreamRequestHandler take note (`note_order`), and who uses the bare socket
+   sockets: there the files of a StreamRequestHandler take note (`order.py`), and who uses the bare socket
    is not taken for idle before they have answered, after the drain began, and come back to read.
 3. An idle request is ended by shutting down the read side: its handler sees the end of the stream. Everybody
    else gets `RequestCut`, raised in their thread, and then the shutdown that wakes them; so that a blocked
@@ -25,10 +25,11 @@ import struct
 import sys
 import threading
 import traceback
-import weakref
 from typing import TYPE_CHECKING, Any
 
 from triosock import TriosockError
+
+from .order import answered
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
 # then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).
@@ -74,7 +75,7 @@ def is_idle(request: Any) -> bool:
         return False
     info = _tcp_info(request)
     if info is None:
-        return request in _answered
+        return request in answered
     came, went = _SEGMENTS.unpack_from(info)
     if not came:
         return True
@@ -177,39 +178,6 @@ def stack_of(thread: int) -> tuple[str, ...]:
     return tuple(f"{one.filename}:{one.lineno} in {one.name}" for one in reversed(found))
 
 
-#: Sockets whose handlers have sent something and not read since.
-_answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()
-
-
-def note_order(connection: socket.socket, *files: Any) -> None:
-    """Have the files of a connection keep what `is_idle()` needs, as the kernel does not."""
-    _answered.add(connection)
-    for file in files:
-        raw = getattr(file, "raw", None)
-        if type(raw) is socket.SocketIO:
-            raw.__class__ = _NotingFile
-
-
-def note_answer(connection: socket.socket) -> None:
-    """Note that the handler has said something."""
-    _answered.add(connection)
-
-
-class _NotingFile(socket.SocketIO):
-    """The raw file under `rfile`, and under a buffered `wfile`."""
-
-    def readinto(self, buffer: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        size = super().readinto(buffer)
-        if size:
-            _answered.discard(self._sock)  # type: ignore[attr-defined]
-        return size
-
-    def write(self, data: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        size = super().write(data)
-        _answered.add(self._sock)  # type: ignore[attr-defined]
-        return size
-
-
 class _Last(_Mixed):
     """What a socket becomes whose server drains: the wait for another request is the end of the stream."""
 
@@ -228,14 +196,14 @@ class _Last(_Mixed):
         self._wrote(super().sendall(*args))
 
     def _is_over(self) -> bool:
-        return self in _answered and not has_unread(self)
+        return self in answered and not has_unread(self)
 
     def _read(self, result: Any) -> Any:
-        _answered.discard(self)
+        answered.discard(self)
         return result
 
     def _wrote(self, result: Any) -> Any:
-        _answered.add(self)
+        answered.add(self)
         return result
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from triosock._core import snapshot
 from triosock._core.snapshot import Node
 
-from . import interrupt, records, wait
+from . import interrupt, wait, whose
 from .base import BaseServer
 from .naming import address_of, address_of_listener
 from .records import ADDRESS, ENTRY, REQUEST, SINCE, book_of
@@ -42,7 +42,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
         found: dict[Book, BaseServer | None] = {
             one.book: one.server for one in tuple(wait._servings) if one.is_here()
         }
-        for book in tuple(records._books.values()):
+        for book in whose.busy_books():
             found.setdefault(book)
         for book, server in found.items():
             if book.served is None:
@@ -62,7 +62,7 @@ class _Look:
         drain = book.drain
         if drain is not None and drain.scope.deadline < math.inf:
             # Of the trio run that supervises, whose clock is so far before ours.
-            self._grace = drain.scope.deadline - book.clock - self._now
+            self._grace = drain.scope.deadline - book.supervision.clock - self._now
 
     def server(self) -> Node:
         book = self._book
@@ -71,7 +71,7 @@ class _Look:
             live = sorted(book.live.items(), key=lambda item: item[1][SINCE])
             accepted = tally.accepted + sum(record[ENTRY] is None for _, record in live)
             refused = sum(tally.refused.values())
-        since = book.life.since if book.life.loops else None
+        since = min(self._loops(), default=None)
         idle = sum(interrupt.is_idle(record[REQUEST]) for _, record in live)
         return Node(
             kind="server",
@@ -92,7 +92,10 @@ class _Look:
     def _state(self) -> str:
         if self._book.drain is not None:
             return "draining"
-        return "serving" if self._book.life.loops else "not accepting"
+        return "serving" if self._loops() else "not accepting"
+
+    def _loops(self) -> list[float]:
+        return [one.since for one in tuple(wait._servings) if one.book is self._book and one.is_here()]
 
     def _drain(self) -> str:
         return f"grace: drain of server {self._book.name}"
@@ -126,6 +129,3 @@ class _Look:
     def _children(self) -> Iterator[Node]:
         for pid in sorted(getattr(self._server, "active_children", None) or ()):
             yield Node(kind="process", name=str(pid))
-
-
-snapshot.elsewhere.append(look)

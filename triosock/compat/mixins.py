@@ -18,7 +18,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import handshake
 from .base import _public
 from .records import book_of
 from .servers import TCPServer, UDPServer
@@ -27,6 +26,16 @@ if TYPE_CHECKING:
     from .base import BaseServer as _Mixed
 else:
     _Mixed = object
+
+
+#: What most requests are: nothing is to be completed there.
+_Socket = socket.socket
+
+
+def _complete(request: Any) -> bool:
+    from .handshake import complete  # most servers never need it
+
+    return complete(request)
 
 
 class _Threads(list[threading.Thread]):
@@ -70,7 +79,7 @@ class ThreadingMixIn(_Mixed):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
         try:
-            if handshake.complete(request):
+            if type(request) is _Socket or _complete(request):
                 self.finish_request(request, client_address)
         except Exception:
             self.handle_error(request, client_address)
@@ -92,7 +101,7 @@ class ThreadingMixIn(_Mixed):
             return
         # Counted before its thread starts; the stock method is known to take the count back.
         book = book_of(self)
-        book.expect(request)
+        book.expected[id(request)] = None
         try:
             thread.start()
         except BaseException:
@@ -167,7 +176,7 @@ if hasattr(os, "fork"):
                 return
             status = 1
             try:
-                if handshake.complete(request):
+                if type(request) is _Socket or _complete(request):
                     self.finish_request(request, client_address)
                 status = 0
             except Exception:

@@ -35,7 +35,7 @@ class Oversight:
         """Stop looking; the host is given back."""
         self.host.soon(self.scope.cancel)
         if self.own:
-            self.book.unsupervise(self.host)
+            self.book.supervision.end(self.host)
             hosts.give_back(self.host)
 
 
@@ -56,7 +56,7 @@ def begin(book: Book, request_timeout: float) -> Oversight:
 
 async def _start(oversight: Oversight, request_timeout: float) -> None:
     if oversight.own:
-        oversight.book.supervise(oversight.host)
+        oversight.book.supervision.begin(oversight.host)
     if request_timeout != math.inf:
         trio.lowlevel.spawn_system_task(_look, oversight, request_timeout, name="triosock.compat overseer")
 

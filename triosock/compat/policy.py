@@ -20,7 +20,8 @@ from . import host as hosts
 from . import wait
 from .ending import Ending, scope_for
 from .interrupt import RequestCut, is_idle
-from .records import ENTRY, REQUEST, book_of, book_of_thread
+from .records import ENTRY, REQUEST, book_of
+from .whose import book_of_thread
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -118,7 +119,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     finally:
         book.drain = None
         if borrowed is not None:
-            book.unsupervise(borrowed)
+            book.supervision.end(borrowed)
             hosts.give_back(borrowed)
         book.release()
 
@@ -139,7 +140,7 @@ async def _drain(
     server: BaseServer, book: Book, running: Drain, host: hosts.Host, own: int | None
 ) -> DrainReport:
     if book.host is not host:
-        book.supervise(host)
+        book.supervision.begin(host)
     ending = Ending(server, book, running.scope, own)
     with running.scope:
         running.begin(host, ending)
@@ -228,7 +229,7 @@ def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
     Raises: what `async_fn` raises; RuntimeError in a trio thread.
     """
     book = book_of_thread()
-    entry = book.own_entry() if book is not None else None
+    entry = book.supervision.own_entry() if book is not None else None
     host = book.host if book is not None else None
     borrowed = None
     if host is None:

@@ -11,11 +11,10 @@ Rules of this file:
 from __future__ import annotations
 
 import socket
-import ssl
 import sys
 from typing import TYPE_CHECKING, Any
 
-from . import handshake, records
+from . import records
 from .base import BaseServer
 
 if TYPE_CHECKING:
@@ -24,6 +23,9 @@ if TYPE_CHECKING:
 # SO_REUSEPORT on a Unix socket is an error since Linux 6.12.9, so the interpreters from these versions on
 # leave it out there.
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
+
+
+_Socket = socket.socket
 
 
 class TCPServer(BaseServer):
@@ -81,9 +83,13 @@ class TCPServer(BaseServer):
 
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: (its socket, the client's address)."""
-        if type(self.socket) is ssl.SSLSocket:
-            return handshake.accept(self)
-        return self.socket.accept()  # type: ignore[no-any-return]
+        listener = self.socket
+        if type(listener) is not _Socket:
+            from . import handshake  # most servers never need it
+
+            if handshake.is_tls(listener):
+                return handshake.accept(self)
+        return listener.accept()  # type: ignore[no-any-return]
 
     def shutdown_request(self, request: Any) -> None:
         """Tell the client that no more will come, then `close_request()`."""

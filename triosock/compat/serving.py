@@ -146,7 +146,7 @@ class CompatServer:
         before, book.emitter = book.emitter, self._emitter
         book.served = self
         hosts.choose(self._server, host)
-        book.supervise(host)
+        book.supervision.begin(host)
         cut_before = book.tally().ended[Cause.PARENT]
         try:
             with self._scope:
@@ -154,7 +154,7 @@ class CompatServer:
         finally:
             with trio.CancelScope(shield=True):
                 await self._close()
-            book.unsupervise(host)
+            book.supervision.end(host)
             hosts.choose(self._server, None)
             book.drain = book.served = None
             book.emitter = before

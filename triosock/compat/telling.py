@@ -10,19 +10,15 @@ Rules of this file:
 3. Loops and requests hold the book until they have told their own end, so that the last `release()` comes
    after everything that there was to tell. A thread that `server_close()` waits for is expected until it is
    over.
-4. A server that runs in a trio program (`compat.serve`) says all this itself. One that is only asked for
+4. A server without observers has nobody to tell, and imports nothing for it (see `records.py`).
+5. A server that runs in a trio program (`compat.serve`) says all this itself. One that is only asked for
    single requests (`handle_request()`) has no doors to speak of, and none of it is told.
 """
 
 from __future__ import annotations
 
 import threading
-from time import perf_counter
 from typing import TYPE_CHECKING
-
-from triosock._core.events import ListenerClosed, ServerClosed, ServerResumed, ServerStarted, ServerSuspended
-
-from .naming import address_of_listener
 
 if TYPE_CHECKING:
     from triosock import Address
@@ -38,16 +34,9 @@ class Life:
         self._book = book
         self._lock = threading.Lock()
         self._loops = 0
-        #: When the first of the loops that run began, in `time.perf_counter()`.
-        self.since: float = 0.0
         self._begun = False
         self._address: Address | None = None
         self._listening = False
-
-    @property
-    def loops(self) -> int:
-        """How many calls of `serve_forever()` run."""
-        return self._loops
 
     def loop_begins(self, server: BaseServer) -> None:
         """In the thread that serves, which holds the book."""
@@ -56,9 +45,12 @@ class Life:
             self._loops += 1
             if self._loops > 1:
                 return
-            self.since = perf_counter()
             if book.emitter is None or book.served is not None:
                 return
+            from triosock._core.events import ServerResumed, ServerStarted  # where trio is
+
+            from .naming import address_of_listener
+
             if self._begun and self._listening:
                 book.tell(ServerResumed)
                 return
@@ -75,6 +67,8 @@ class Life:
             if is_closed(server):
                 self._shut()
             else:
+                from triosock._core.events import ServerSuspended
+
                 self._book.tell(ServerSuspended)
 
     def closes(self) -> None:
@@ -91,6 +85,8 @@ class Life:
         """The same for the last who holds it."""
         with self._lock:
             if self._is_over():
+                from triosock._core.events import ServerClosed
+
                 self._begun = False
                 self._book.tell(ServerClosed)
 
@@ -107,6 +103,8 @@ class Life:
             self._book.release()
 
     def _shut(self) -> None:
+        from triosock._core.events import ListenerClosed
+
         self._listening = False
         self._book.tell(ListenerClosed, address=self._address)
 

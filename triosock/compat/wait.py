@@ -13,7 +13,8 @@ Rules of this file:
 3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
    forking server, and a server without threads in a process that has none, wait on their own selector, with a
    descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
-   thread, or when no thread can be started.
+   thread, or when no thread can be started. A forking server does not even import trio: it pays for each
+   page of its process with every fork, and with trio it would have nearly twice as many.
 4. A listener that was closed by another thread, or that cannot be accepted from as descriptors have run out,
    is asked again a little later and not in a busy loop. The loop goes on, as the standard library's does,
    until `shutdown()`.
@@ -27,16 +28,12 @@ import os
 import select
 import selectors
 import socket
+import sys
 import threading
+from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
-import trio
-
-from triosock._core.events import AcceptFailed
-
-from . import host as hosts
 from .alarm import Alarm
-from .naming import address_of_listener
 from .records import Book, book_of
 
 if TYPE_CHECKING:
@@ -78,6 +75,8 @@ class Waiting:
         self.book: Book = book_of(server)
         self._selector = selector
         self._left = 0
+        #: When it began, in `time.perf_counter()`.
+        self.since: float = perf_counter()
         self._thread = threading.get_ident()
         self._pid = os.getpid()
 
@@ -96,7 +95,8 @@ class Waiting:
             self._leave()
             self._selector.__exit__(type(error), error, error.__traceback__)
             raise
-        self.book.life.loop_begins(self.server)
+        if self.book.is_overseen:
+            self.book.life.loop_begins(self.server)
         if self.book.drain is not None:
             self.drain()  # begun while this thread was on its way here
         return self
@@ -110,7 +110,8 @@ class Waiting:
         self.close()
         self._selector.__exit__(kind, error, traceback)
         if self.is_here():
-            self.book.life.loop_ends(self.server)
+            if self.book.is_overseen:
+                self.book.life.loop_ends(self.server)
             self.book.poke()
             self.book.release()
 
@@ -122,7 +123,7 @@ class Waiting:
         """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
         if self.draining:
             return self._next_in_queue()
-        return bool(self._selector.select(interval))
+        return self._is_ready(interval)
 
     def wake(self) -> None:
         """End the wait that is going on, or the next one. From any thread."""
@@ -142,8 +143,11 @@ class Waiting:
 
     def _next_in_queue(self) -> bool:
         self._left -= 1
-        self.swept = self._left < 0 or not self._selector.select(0)
+        self.swept = self._left < 0 or not self._is_ready(0)
         return not self.swept
+
+    def _is_ready(self, interval: float | None) -> bool:
+        return bool(self._selector.select(interval))
 
     def close(self) -> None:
         """Give back what the waits needed."""
@@ -238,108 +242,14 @@ class PollWait(Waiting):
             self._alarm.silence()
         return False
 
-    def _next_in_queue(self) -> bool:
-        self._left -= 1
-        self.swept = self._left < 0 or not self._is_ready(0)
-        return not self.swept
 
+def prepare() -> None:
+    """Import what a server may need that does not fork for its requests.
 
-class HostWait(PollWait):
-    """Hands a wait longer than the linger to the host's trio run; where that cannot be, waits by itself."""
-
-    def __init__(self, server: BaseServer, selector: Any, host: hosts.Host | None = None) -> None:
-        super().__init__(server, selector)
-        self._host = host
-        self._scope: trio.CancelScope | None = None
-        self._lingers = True
-        self._alone = False
-
-    def wait(self, interval: float | None) -> bool:
-        """As above; also ended by `wake()`."""
-        # Compared with 0 first, so that what is no number gives the error that poll() would.
-        if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
-            return super().wait(interval)
-        if self._alarm is None:
-            self._alarm = Alarm(self._poll)
-        if self._lingers and not self._exhausted and not self.book.is_full:
-            if self._is_ready(LINGER):
-                return True
-            self._lingers = False
-            if interval is not None:
-                interval -= LINGER
-        if not self._woken:
-            host = self._find_host()
-            if host is None:
-                return super().wait(interval)
-            self._lingers = self._wait_in(host, interval)
-        if self._woken:
-            self._woken = False
-            self._alarm.silence()
-            return False
-        return self._lingers
-
-    def wake(self) -> None:
-        """End the wait that is going on, or the next one."""
-        super().wake()
-        if self._host is not None and self.is_here():
-            self._host.soon(self._cancel)
-
-    def close(self) -> None:
-        """Give back the alarm and the host."""
-        super().close()
-        if self._host is not None:
-            hosts.give_back(self._host)
-
-    def _cancel(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel(reason="triosock: shutdown")
-
-    def _find_host(self) -> hosts.Host | None:
-        if self._host is None:
-            try:
-                self._host = hosts.borrow()
-            except RuntimeError:
-                self._alone = True
-        elif not self.is_here():
-            # A handler forked, and it is the child that came back to the loop: the parent's host is not in
-            # this process.
-            self._alone = True
-        return None if self._alone else self._host
-
-    def _wait_in(self, host: hosts.Host, interval: float | None) -> bool:
-        self._scope = scope = trio.CancelScope()
-        fd = None
-        if self._exhausted:
-            self._exhausted = False
-            interval = PAUSE if interval is None else min(interval, PAUSE)
-        elif not self.book.is_full:
-            fd = self._fd
-        try:
-            return host.run(scope, self._readable, scope, fd, interval)
-        except hosts.Ended:
-            return False
-        except trio.BusyResourceError:
-            # Two threads serve one server, or its number is that of a closed listener which another server
-            # still waits for.
-            self._alone = True
-            return False
-        finally:
-            self._scope = None
-
-    async def _readable(self, scope: trio.CancelScope, fd: int | None, interval: float | None) -> bool:
-        # Runs in the trio thread, as _cancel() does. The scope is there before the flag is read: one of them
-        # sees the wake-up.
-        if self._woken:
-            return False
-        if interval is not None:
-            scope.deadline = trio.current_time() + interval
-        if fd is None:
-            await trio.sleep_forever()
-        try:
-            await trio.lowlevel.wait_readable(fd)
-        except OSError:
-            pass  # closed by another thread: get_request() finds out, as it does after a poll
-        return True
+    When it is made, and not when it is served: that is often in another thread, and a fork in the middle of
+    an import would leave the child with a module that is locked for ever.
+    """
+    from . import handshake, hostwait, order  # noqa: F401
 
 
 def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
@@ -350,13 +260,14 @@ def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
         from .forkwait import ForkingWait  # which is a wait of this file
 
         return ForkingWait(server, selector)
-    host = hosts.host_for(server)
-    if host is not None:
-        return HostWait(server, selector, host)
-    threaded = isinstance(server, public.ThreadingMixIn) or threading.active_count() > 1
-    if threaded and not trio.lowlevel.in_trio_run():
-        return HostWait(server, selector)
-    return PollWait(server, selector)
+    # A host can have been chosen if there is a trio program that did so.
+    hosts = sys.modules.get(f"{__package__}.host")
+    chosen = None if hosts is None else hosts.host_for(server)
+    if chosen is None and not isinstance(server, public.ThreadingMixIn) and threading.active_count() == 1:
+        return PollWait(server, selector)
+    from .hostwait import HostWait, may_block  # where trio is
+
+    return HostWait(server, selector, chosen) if may_block() else PollWait(server, selector)
 
 
 #: What `_ServerSelector` is unless somebody replaced it.
@@ -372,8 +283,12 @@ def note_accept_error(server: BaseServer, error: OSError) -> None:
     """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
     pauses = error.errno in _PAUSE_ERRORS
     book = book_of(server)
-    book.roster.tally.accept_errors += 1
+    book.accept_errors += 1
     if book.emitter is not None:
+        from triosock._core.events import AcceptFailed  # where trio is
+
+        from .naming import address_of_listener
+
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
         book.tell(AcceptFailed, address=address_of_listener(server), error=error, action=action, delay=delay)
     if pauses:
