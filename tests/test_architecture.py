@@ -31,7 +31,8 @@ ROOT = Path(__file__).parents[1]
 #: checker looks.
 READING_ORDER = (
     *("errors", "address", "limits", "events", "roster", "deadlines"),  # values, and who is being served
-    *("traps", "pump", "wire", "socket_wire", "streams", "tls", "proxy_header", "proxy", "framing"),  # bytes
+    *("traps", "pump", "wire", "socket_input", "postman", "socket_output", "socket_wire"),  # bytes
+    *("streams", "tls", "proxy_header", "proxy", "framing"),
     *("ports", "listen", "inherited", "unix", "accept", "drain"),  # doors
     *("conversation", "messages", "sendfile", "connection"),
     *("handling", "life", "serving", "stream_server", "serve"),
@@ -82,7 +83,10 @@ LOWLEVEL_ANYWHERE = [
 ]
 LOWLEVEL = {
     # Waiting for descriptors: the fast path, and what is told when one of them is closed.
-    "triosock/_core/socket_wire.py": ["wait_readable", "wait_writable", "notify_closing", "current_task"],
+    "triosock/_core/socket_input.py": ["wait_readable", "notify_closing", "current_task"],
+    "triosock/_core/socket_output.py": ["wait_writable"],
+    "triosock/_core/socket_wire.py": ["notify_closing"],
+    "triosock/_core/stream_server.py": ["current_clock"],
     "triosock/_core/traps.py": ["Abort", "reschedule", "wait_task_rescheduled"],
     "triosock/_core/pump.py": ["wait_readable", "enable_ki_protection"],
     "triosock/_core/tls.py": ["wait_readable", "wait_writable"],

@@ -1,4 +1,4 @@
-"""Who gives others their turn, and when: an exchange is one checkpoint, and no task runs for long without one."""
+"""Who gives others their turn: an exchange is one checkpoint, and no task runs for long without one."""
 
 from __future__ import annotations
 

@@ -26,6 +26,7 @@ from .framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, c
 from .limits import Timeouts
 from .listen import Accepted, PeerName
 from .messages import Frames, Lines
+from .postman import Postman
 from .proxy import ProxyHeader, ProxyPolicy
 from .pump import Pump
 from .roster import Entry
@@ -82,10 +83,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         emitter: Emitter | None = None,
         server: Any = None,
         pump: Pump | None = None,
+        postman: Postman | None = None,
     ) -> None:
         if entry is None:
             entry = Entry(accepted=trio.current_time())
-        wire = make_wire(transport, entry, pump)
+        wire = make_wire(transport, entry, pump, postman)
         super().__init__(wire, entry, timeouts or _NO_TIMEOUTS, emitter, peer, local)
         self._tls: TlsInfo | None = None
         #: The server that made this connection (it comes later in the reading order); None if none did.
@@ -128,6 +130,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         """The socket (non-blocking, of the standard library) or stream underneath, for its options. Reading
         from it is at your risk.
         """
+        if isinstance(self.wire, SocketWire):
+            self.wire.flush_nowait()  # whoever writes to it writes behind what was sent before
         return self.wire.transport
 
     def credentials(self) -> PeerCredentials:
@@ -257,7 +261,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         """Send all of `data` (bytes, bytearray or memoryview). Drain: not ended by it.
 
         Always a cancel point. Others get their turn unless something was received before and no more than
-        64 KiB was sent since (each send counted as 4 KiB at least): an answer needs no turn of its own.
+        64 KiB was sent since (each send counted as 4 KiB at least): an answer needs no turn of its own. In a
+        loop over `lines()` whose next line is here already, small answers leave together, with the last of
+        them or when the task next waits for anything, whichever is first; 16 at most.
 
         Cancellation: if some of it was sent, and some not, the next send raises trio.BrokenResourceError.
         `Timeouts.send` cuts the connection off if the peer takes nothing for so long.
@@ -310,6 +316,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
             raise HandshakeFailed(
                 f"the peer sent {len(self.buffer)} bytes in the clear after which TLS should begin"
             )
+        if isinstance(self.wire, SocketWire):
+            await self.wire.settle()
         entry = self.entry
         stage, entry.stage = entry.stage, "handshake"
         if stage != "handshake":  # the server's own one has begun with the accept
@@ -338,13 +346,17 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     # Ending
 
     async def aclose(self) -> None:
-        """Close at once, as trio's streams do. A handler need not: when it returns, the server sees to a
-        proper end.
+        """Close, as trio's streams do: what was sent is sent, what the peer still says is not heard. A handler
+        need not: when it returns, the server sees to a proper end.
 
         Cancellation: closed even so. Tasks that wait for this connection get trio.ClosedResourceError. A
         checkpoint.
         """
-        await self.wire.aclose_now()
+        try:
+            if isinstance(self.wire, SocketWire):
+                await self.wire.settle()
+        finally:
+            await self.wire.aclose_now()
         await trio.lowlevel.checkpoint()
 
     def abort(self) -> None:
@@ -357,14 +369,16 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 _NO_TIMEOUTS = Timeouts()
 
 
-def make_wire(transport: Accepted, entry: Entry, pump: Pump | None = None) -> SocketWire | StreamWire:
-    """Return the wire for a connected non-blocking socket (which waits in `pump`, if there is one) or a trio
-    stream; TypeError or ValueError for anything else.
+def make_wire(
+    transport: Accepted, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
+) -> SocketWire | StreamWire:
+    """Return the wire for a connected non-blocking socket (with `pump` and `postman`, if there are any) or a
+    trio stream; TypeError or ValueError for anything else.
     """
     if isinstance(transport, socket.socket):
         if transport.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking: call setblocking(False) first")
-        return SocketWire(transport, entry, pump)
+        return SocketWire(transport, entry, pump, postman)
     if isinstance(transport, trio.abc.Stream):
         return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")

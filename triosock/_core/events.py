@@ -15,16 +15,13 @@ from __future__ import annotations
 import enum
 import inspect
 import sys
-from collections.abc import Callable, Iterable
-from typing import TYPE_CHECKING, Any, Protocol, final, runtime_checkable
+from collections.abc import Callable, Iterable, Iterator
+from typing import Any, Protocol, final, runtime_checkable
 
 import attrs
 
 from .address import Address
 from .limits import Timeouts
-
-if TYPE_CHECKING:
-    from collections.abc import Iterator
 
 
 class Cause(str, enum.Enum):
@@ -291,31 +288,27 @@ class Observer(Protocol):
         """
 
 
-#: Makes the observers that every server has besides its own. The facade puts the log here, which this package
-#: must not know.
+#: Makes the observers that every server has besides its own: the log, which this package must not know.
 default_observers: list[Callable[[], Observer]] = []
 
-#: The same for whoever records all that happens in a part of a program: these are given to compat servers,
-#: too, which have no log. Their observers may be called from any thread.
+#: The same for whoever records what happens in a part of a program: compat servers, which have no log, have
+#: them, too. Their observers may be called from any thread.
 watchers: list[Callable[[], Observer]] = []
 
 
 @final
 class Emitter:
-    """Brings events to the observers of one server.
+    """Brings events to the observers of one server, called `name`; `clock` dates the events."""
 
-    Args: the server's name, the `clock` that dates the events, and the first observers.
-    """
-
-    __slots__ = ("_clock", "_end_wanted", "_observers", "_takers", "name", "wants_requests")
+    __slots__ = ("_clock", "_ends", "_observers", "_takers", "name", "wants_requests")
 
     def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
         self.name: str = name
         self._clock = clock
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
-        self._end_wanted: dict[Cause, bool] = {}
-        #: Whether anybody wants to know of requests; what is asked for each of them should cost nothing.
+        self._ends: frozenset[Cause] = frozenset()
+        #: Whether anybody wants to know of requests: what is asked for each of them must cost nothing.
         self.wants_requests: bool = False
         for observer in (*(make() for make in watchers), *observers):
             self.add(observer)
@@ -346,8 +339,9 @@ class Emitter:
 
     def _ask_again(self) -> None:
         self._takers.clear()
-        self._end_wanted.clear()
         self.wants_requests = bool(self.takers(RequestStarted) or self.takers(RequestFinished))
+        ends = (getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
+        self._ends = frozenset().union(*ends)
 
     def __iter__(self) -> Iterator[Observer]:
         return iter(tuple(self._observers))
@@ -360,23 +354,16 @@ class Emitter:
 
     def takers(self, kind: type[Event]) -> tuple[Observer, ...]:
         """Return those who want events of this class: falsy, and cheap to ask, if nobody does."""
-        try:
-            return self._takers[kind]
-        except KeyError:
-            found = tuple(one for one in self._observers if _wants(one, kind))
-            self._takers[kind] = found
-            return found
+        found = self._takers.get(kind)
+        if found is None:
+            found = self._takers[kind] = tuple(one for one in self._observers if _wants(one, kind))
+        return found
 
     def wants_end(self, cause: Cause) -> bool:
         """Whether anybody wants to know of the end of a connection for this cause. An observer's
         `wants_ends`, a set of causes, narrows it.
         """
-        try:
-            return self._end_wanted[cause]
-        except KeyError:
-            wanted = any(cause in getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
-            self._end_wanted[cause] = wanted
-            return wanted
+        return cause in self._ends
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Make an event of the class `kind` with these fields and hand it on, if anybody wants it."""
@@ -399,8 +386,8 @@ class Emitter:
         if self.takers(ObserverFailed):
             self.emit(ObserverFailed, observer=observer, error=error)
         else:
-            # Nobody is left to tell: the interpreter's hook for what no caller can be given. The one for
-            # unraisable exceptions would fit better, but takes arguments that only the interpreter can make.
+            # Nobody is left to tell. The hook for unraisable exceptions would fit better, but takes arguments
+            # that only the interpreter can make.
             told = RuntimeError(
                 f"the observer {observer!r} of server {self.name!r} raised, and was taken off"
             )

@@ -52,6 +52,15 @@ class Buffer:
         self.scanned = 0
         return taken
 
+    def holds(self, delimiter: bytes) -> bool:
+        """Whether `take_through` would find this delimiter. What was found is not searched for again."""
+        if delimiter != self.sought:
+            self.sought = delimiter
+            self.scanned = 0
+        index = self.data.find(delimiter, self.scanned)
+        self.scanned = index if index >= 0 else max(0, len(self.data) - len(delimiter) + 1)
+        return index >= 0
+
     def take_through(self, delimiter: bytes, max_bytes: int, what: str) -> bytes | None:
         """Remove and return everything up to and including `delimiter`; None if it is not there yet.
 

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, final
 
-import trio
-
 from .conversation import Conversation
 from .errors import FrameTooLarge, Incomplete
 from .framing import Buffer, Framer
@@ -47,14 +45,15 @@ class _Messages(AsyncIterator[bytes]):
             conversation.end_request()
         if conversation.buffer.data:
             if self._credit <= 0:
-                await trio.lowlevel.checkpoint()
+                await conversation.wire.take_turn()
                 self._credit = IN_A_ROW
             message = self._split(conversation.buffer)
             if message is not None:
                 self._credit -= 1
                 conversation.begin_request()
+                conversation.wire.gathering = self._has_next(conversation.buffer)
                 return message
-        self._credit = IN_A_ROW
+        self._credit = IN_A_ROW - 1
         return await self._receive()
 
     async def _receive(self) -> bytes:
@@ -74,10 +73,15 @@ class _Messages(AsyncIterator[bytes]):
                 conversation.begin_request()
             message = self._first(buffer, data)
             if message is not None:
+                conversation.wire.gathering = self._has_next(buffer)
                 return message
 
     def _split(self, buffer: Buffer) -> bytes | None:
         raise NotImplementedError
+
+    def _has_next(self, buffer: Buffer) -> bool:
+        """Whether another message is certain to be here already; False if it is not known."""
+        return False
 
     def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
         """Take in what was received; return the first message if it is complete."""
@@ -101,6 +105,9 @@ class Lines(_Messages):
 
     def _split(self, buffer: Buffer) -> bytes | None:
         return buffer.take_through(b"\n", self._max_bytes, "line")
+
+    def _has_next(self, buffer: Buffer) -> bool:
+        return bool(buffer.data) and buffer.holds(b"\n")
 
     def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
         # One packet, one line: what most line protocols do most of the time needs no buffer.

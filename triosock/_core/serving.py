@@ -95,8 +95,10 @@ class Visit(Turn):
         if not service.opens_with_handshake or await self._shake_hands():
             await self._handle()
         self._connection.end_request(entry.cause or Cause.FINISHED)
-        # Also after a handshake that failed: the alert that says why is a reply like any other.
         wire = self._connection.wire
+        if isinstance(wire, SocketWire) and not wire.is_settled:
+            await wire.settle()
+        # Also after a handshake that failed: the alert that says why is a reply like any other.
         if service.timeouts.close > 0 and not (wire.is_closed or wire.heard_all):
             entry.stage = "closing"
             entry.closing_since = entry.now()

@@ -36,6 +36,7 @@ from .drain import DrainReport
 from .events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from .life import Server
 from .listen import Accepted, Listener, PeerName
+from .postman import Postman
 from .pump import HAS_PUMP, Pump
 from .roster import Entry
 from .serving import Handler, Service, Visit
@@ -89,6 +90,7 @@ class StreamServer(Server):
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._pump: Pump | None = None
+        self._postman: Postman | None = None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -122,6 +124,7 @@ class StreamServer(Server):
         with self._scope:
             try:
                 async with trio.open_nursery() as self._connections:
+                    self._postman = Postman(self._connections)
                     overseeing = trio.CancelScope()
                     self._connections.start_soon(self._oversee, overseeing)
                     try:
@@ -202,6 +205,7 @@ class StreamServer(Server):
                 emitter=self._emitter,
                 server=self,
                 pump=self._pump,
+                postman=self._postman,
             )
             keys = self._keys(connection)
             reason = self._refusal(keys)

@@ -35,6 +35,7 @@ class StreamWire:
         "_stream",
         "can_half_close",
         "entry",
+        "gathering",
         "heard_all",
         "is_closed",
         "received",
@@ -44,6 +45,7 @@ class StreamWire:
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
         self.heard_all: bool = False  # nobody asks a stream twice
+        self.gathering: bool = False  # makes no difference here
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
         self.entry: Entry = entry
         self.received: int = 0
@@ -53,6 +55,10 @@ class StreamWire:
         self._interrupted = False
         self._receiving = False
         self._idle_scope: trio.CancelScope | None = None
+
+    async def take_turn(self) -> None:
+        """Let others run: a checkpoint."""
+        await trio.lowlevel.checkpoint()
 
     @property
     def transport(self) -> trio.abc.Stream:

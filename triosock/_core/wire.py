@@ -40,6 +40,9 @@ class Wire(Protocol):
     can_half_close: bool
     #: Whether the peer's end of stream has been read: then closing is all that is left to say.
     heard_all: bool
+    #: Set by who reads the peer's requests: whether the next one is here already. Answers to the others may
+    #: then wait for each other.
+    gathering: bool
     received: int
     sent: int
     is_closed: bool
@@ -53,6 +56,10 @@ class Wire(Protocol):
         """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
         ends the wait.
         """
+        ...
+
+    async def take_turn(self) -> None:
+        """Let others run, as a receive does."""
         ...
 
     async def send_all(self, data: BytesLike) -> None:
