@@ -41,7 +41,7 @@ def public_names():
 
 PLACES = public_names()
 SHORT = {place.rpartition(".")[2]: place for place in PLACES.values()}
-SHORT |= {f"compat.{name}": f"triosock.compat.{name}" for name in triosock.compat._EXTRAS}
+SHORT |= {f"compat.{name}": f"triosock.compat.{name}" for name in (*triosock.compat._NEW, "install")}
 
 
 def rewrite(app, what, name, obj, options, lines):

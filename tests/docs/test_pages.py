@@ -54,7 +54,7 @@ def public():
             elsewhere = module is triosock.events and name in triosock.__all__
             if not isinstance(thing, types.ModuleType) and not elsewhere:
                 yield f"{module.__name__}.{name}"
-    for name in (*triosock.compat.__all__, *triosock.compat._EXTRAS):
+    for name in (*triosock.compat.__all__, *triosock.compat._NEW, "install"):
         yield f"triosock.compat.{name}"
 
 
