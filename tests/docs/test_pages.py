@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import importlib
+import inspect
 import pathlib
 import re
 import shlex
@@ -71,6 +72,36 @@ def test_the_reference_describes_nothing_else():
     for name in described():
         module, _, last = name.rpartition(".")
         assert name in here or not hasattr(importlib.import_module(module), last), name
+
+
+def waiting():
+    """Yield the public names that wait, as the page of endings calls them."""
+    dtls = importlib.import_module("triosock.dtls") if importlib.util.find_spec("OpenSSL") else None
+    modules = {"": triosock, "observe.": triosock.observe, "compat.": triosock.compat, "dtls.": dtls}
+    for prefix, module in modules.items():
+        names = ("CompatServer", "serve") if module is triosock.compat else getattr(module, "__all__", ())
+        for name in names:
+            thing = getattr(module, name)
+            if inspect.iscoroutinefunction(thing):
+                yield prefix + name
+            for inner, method in inspect.getmembers(thing) if isinstance(thing, type) else ():
+                own = inner == "__anext__" or not inner.startswith("_")
+                if own and inspect.iscoroutinefunction(method):
+                    yield f"{name}.{inner}"
+
+
+def test_what_ends_a_wait_is_told_of_everything_that_waits():
+    text = (DOCS / "reference" / "endings.md").read_text("utf-8")
+    rows = [line.strip("|").split(" | ") for line in text.splitlines() if line.startswith("| `")]
+    told = [name for row in rows for name in re.findall(r"`([\w.]+)`", row[0])]
+    assert sorted(told) == sorted(set(told))
+    assert sorted(set(waiting()) - set(told)) == []
+    # Those that wait but are no coroutine functions: iterators, blocks, and what returns an awaitable.
+    others = {"lines", "frames", "idle", "request", "receive_some", "send_all"}
+    extras = {f"Connection.{name}" for name in others}
+    unknown = set(told) - set(waiting()) - extras
+    assert all("tls" in name.lower() for name in unknown), unknown
+    assert all(row[1:] and all(cell.strip() for cell in row) for row in rows)
 
 
 def blocks():
