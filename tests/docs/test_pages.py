@@ -78,6 +78,7 @@ def waiting():
     """Yield the public names that wait, as the page of endings calls them."""
     dtls = importlib.import_module("triosock.dtls") if importlib.util.find_spec("OpenSSL") else None
     modules = {"": triosock, "observe.": triosock.observe, "compat.": triosock.compat, "dtls.": dtls}
+    public = [one for one in vars(triosock).values() if isinstance(one, type)]
     for prefix, module in modules.items():
         names = ("CompatServer", "serve") if module is triosock.compat else getattr(module, "__all__", ())
         for name in names:
@@ -86,6 +87,7 @@ def waiting():
                 yield prefix + name
             for inner, method in inspect.getmembers(thing) if isinstance(thing, type) else ():
                 own = inner == "__anext__" or not inner.startswith("_")
+                own = own and not any(hasattr(base, inner) for base in thing.__mro__[1:] if base in public)
                 if own and inspect.iscoroutinefunction(method):
                     yield f"{name}.{inner}"
 
