@@ -98,12 +98,12 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
     # yet.
     server = compat.ThreadingTCPServer(("127.0.0.1", 0), print)
     serving = Serving(server)
-    look, waits = wait.servings_of, wait.PollWait._is_ready
+    look, waits = wait.servings_of, hostwait.HostWait._wait_in
     begun = threading.Event()
 
-    def is_ready(self: Any, interval: Any) -> bool:
+    def wait_in(self: Any, host: Any, interval: Any) -> bool:
         begun.set()
-        return waits(self, interval)
+        return waits(self, host, interval)
 
     def look_and_begin(server: Any) -> Any:
         found = look(server)
@@ -112,7 +112,7 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
             assert begun.wait(PATIENCE)
         return found
 
-    monkeypatch.setattr(wait.PollWait, "_is_ready", is_ready)
+    monkeypatch.setattr(hostwait.HostWait, "_wait_in", wait_in)
     monkeypatch.setattr(wait, "servings_of", look_and_begin)
     with server:
         server.shutdown()
@@ -135,8 +135,10 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
             if kind == "ForkingTCPServer":
                 assert isinstance(waiting, forkwait.ForkingWait)
             monkeypatch.setattr(wait.PollWait, "_is_ready", woken)
-            if kind == "TCPServer":
-                waiting.wake()  # a server without threads has no linger
+            if isinstance(waiting, hostwait.HostWait):
+                waiting._lingers = True  # as after a request
+            elif kind == "TCPServer":
+                waiting.wake()  # alone, and without children: there is no linger
             began = time.monotonic()
             assert waiting.wait(60) is False
             assert time.monotonic() - began < PATIENCE

@@ -173,6 +173,25 @@ def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, n
         assert not serving.is_alive()
 
 
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks: None, kind: str) -> None:
+    before = threading.active_count()
+    servers = [getattr(compat, kind)(("127.0.0.1", 0), lines) for _ in range(100)]
+    serving = [threading.Thread(target=server.serve_forever, args=(60,)) for server in servers]
+    for thread in serving:
+        thread.start()
+    assert eventually(lambda: all(wait.servings_of(server) for server in servers))
+    began = time.monotonic()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    # A hundred intervals would be more than an hour and a half.
+    assert time.monotonic() - began < 20
+    for thread in serving:
+        thread.join(20)
+    assert threading.active_count() <= before
+
+
 def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
     before = threading.active_count()
     for number in range(60):

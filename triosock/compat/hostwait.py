@@ -29,7 +29,8 @@ class HostWait(PollWait):
         super().__init__(server, selector)
         self._host = host
         self._scope: trio.CancelScope | None = None
-        self._lingers = True
+        # Not before the first request: a server that nobody uses has no alarm, and so no descriptor of ours.
+        self._lingers = False
         self._alone = False
 
     def wait(self, interval: float | None) -> bool:
@@ -37,9 +38,10 @@ class HostWait(PollWait):
         # Compared with 0 first, so that what is no number gives the error that poll() would.
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
-        if self._alarm is None:
-            self._alarm = Alarm(self._poll)
         if self._lingers and not self._exhausted and not self.book.is_full:
+            # There before the flag is read, below; wake() sets the flag and then looks for it.
+            if self._alarm is None:
+                self._alarm = Alarm(self._poll)
             if self._is_ready(LINGER):
                 return True
             self._lingers = False
@@ -52,7 +54,8 @@ class HostWait(PollWait):
             self._lingers = self._wait_in(host, interval)
         if self._woken:
             self._woken = False
-            self._alarm.silence()
+            if self._alarm is not None:
+                self._alarm.silence()
             return False
         return self._lingers
 
