@@ -121,12 +121,12 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> None:
-    lingers = wait.PollWait._is_ready
+    lingers = wait.PollWait._look
 
-    def woken(self: Any, interval: Any) -> bool:
-        if interval == wait.LINGER:
+    def woken(self: Any, milliseconds: Any) -> bool:
+        if milliseconds == wait.LINGER_MS:
             self.wake()
-        return lingers(self, interval)
+        return lingers(self, milliseconds)
 
     with getattr(compat, kind)(("127.0.0.1", 0), print) as server:
         server.active_children = {os.getpid()}  # one that does not end
@@ -134,7 +134,7 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
             assert isinstance(waiting, wait.PollWait)
             if kind == "ForkingTCPServer":
                 assert isinstance(waiting, forkwait.ForkingWait)
-            monkeypatch.setattr(wait.PollWait, "_is_ready", woken)
+            monkeypatch.setattr(wait.PollWait, "_look", woken)
             if isinstance(waiting, hostwait.HostWait):
                 waiting._lingers = True  # as after a request
             elif kind == "TCPServer":

@@ -25,7 +25,7 @@ from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from . import records, wait
-from .records import SLOT
+from .records import ENTRY, LEFT, SLOT, STATE
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -183,12 +183,12 @@ class BaseServer:
         """Make the handler, which does all its work in its constructor."""
         # Written out, as a call in a cold cache costs a percent of a short connection.
         book: records.Book | None = self.__dict__.get(SLOT)
-        if book is None or book.is_minded:
+        if book is None or book.is_special:
+            if book is not None and book.forks and not book.is_minded and book.pid != getpid():
+                # The child of a forking server: nobody can look, and each page that it writes to is copied.
+                self.RequestHandlerClass(request, client_address, self)
+                return
             book = records.book_of(self)  # of this process
-        elif book.forks and book.pid != getpid():
-            # The child of a forking server: nobody can look, and each page that it writes to is copied.
-            self.RequestHandlerClass(request, client_address, self)
-            return
         live, thread = book.live, get_ident()
         around = live.get(thread)
         record = live[thread] = [request, client_address, perf_counter(), None, None]
@@ -196,13 +196,19 @@ class BaseServer:
             try:
                 if len(live) > book.peak:
                     book.peak = len(live)
-                if book.is_minded or book.host is not None:
+                if book.is_special or book.host is not None:
                     book.attend(record)
                 self.RequestHandlerClass(request, client_address, self)
             except BaseException as error:
                 book.leave(record, around, error)
                 raise
-            book.leave(record, around)
+            if around is None:
+                del live[thread]  # before its entry is looked for: see `records.py`, 3
+            if record[ENTRY] is not None or around is not None or book.is_special or book.host is not None:
+                book.leave(record, around)
+            else:
+                record[STATE] = LEFT
+                next(book.leaves)
         except BaseException as error:
             # A cut may come at any moment before the seal, also right in front of leave(). There is only one
             # in the life of a request, so this time it goes through; else it was done.

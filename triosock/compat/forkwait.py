@@ -12,7 +12,7 @@ import select
 from typing import TYPE_CHECKING, Any
 
 from .alarm import open_child_ends
-from .wait import LINGER, PollWait
+from .wait import LINGER, LINGER_MS, PollWait
 
 if TYPE_CHECKING:
     from .base import BaseServer
@@ -31,7 +31,7 @@ class ForkingWait(PollWait):
             return super()._is_ready(interval)
         # Under load the children are reaped between requests anyway: their descriptors are opened for a
         # longer wait only.
-        if super()._is_ready(LINGER):
+        if self._look(LINGER_MS):
             return True
         if self._woken:
             return False  # what has rung is silent again

@@ -5,13 +5,14 @@ It is a file of its own as this is where trio comes in: a server that waits alon
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Any
 
 import trio
 
 from . import host as hosts
 from .alarm import Alarm
-from .wait import LINGER, PAUSE, PollWait
+from .wait import LINGER, LINGER_MS, PAUSE, PollWait
 
 if TYPE_CHECKING:
     from .base import BaseServer
@@ -32,17 +33,18 @@ class HostWait(PollWait):
         # Not before the first request: a server that nobody uses has no alarm, and so no descriptor of ours.
         self._lingers = False
         self._alone = False
+        self._is_bounded = self.book.max_requests != math.inf
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
         # Compared with 0 first, so that what is no number gives the error that poll() would.
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
-        if self._lingers and not self._exhausted and not self.book.is_full:
+        if self._lingers and not self._exhausted and not (self._is_bounded and self.book.is_full):
             # There before the flag is read, below; wake() sets the flag and then looks for it.
             if self._alarm is None:
                 self._alarm = Alarm(self._poll)
-            if self._is_ready(LINGER):
+            if self._look(LINGER_MS):
                 return True
             self._lingers = False
             if interval is not None:

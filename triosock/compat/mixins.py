@@ -19,17 +19,18 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from .base import _public
-from .records import book_of
+from .records import SLOT, book_of
 from .servers import TCPServer, UDPServer
 
 if TYPE_CHECKING:
     from .base import BaseServer as _Mixed
+    from .records import Book
 else:
     _Mixed = object
 
 
 #: What most requests are: nothing is to be completed there.
-_Socket = socket.socket
+_PLAIN = frozenset({socket.socket, tuple})
 
 
 def _complete(request: Any) -> bool:
@@ -79,7 +80,7 @@ class ThreadingMixIn(_Mixed):
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
         try:
-            if type(request) is _Socket or _complete(request):
+            if type(request) in _PLAIN or _complete(request):
                 self.finish_request(request, client_address)
         except Exception:
             self.handle_error(request, client_address)
@@ -87,7 +88,11 @@ class ThreadingMixIn(_Mixed):
             try:
                 self.shutdown_request(request)
             finally:
-                book_of(self).arrived(request)
+                book: Book | None = self.__dict__.get(SLOT)
+                if book is not None:
+                    book.expected.pop(id(request), None)
+                    if book.is_special or book.host is not None:
+                        book.arrived()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """Start a thread for the request."""
@@ -100,12 +105,13 @@ class ThreadingMixIn(_Mixed):
             thread.start()
             return
         # Counted before its thread starts; the stock method is known to take the count back.
-        book = book_of(self)
+        book: Book = self.__dict__.get(SLOT) or book_of(self)
         book.expected[id(request)] = None
         try:
             thread.start()
         except BaseException:
-            book.arrived(request)
+            book.expected.pop(id(request), None)
+            book.arrived()
             raise
 
     def server_close(self) -> None:
@@ -176,7 +182,7 @@ if hasattr(os, "fork"):
                 return
             status = 1
             try:
-                if type(request) is _Socket or _complete(request):
+                if type(request) in _PLAIN or _complete(request):
                     self.finish_request(request, client_address)
                 status = 0
             except Exception:

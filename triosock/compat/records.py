@@ -104,6 +104,7 @@ class Book:
             self.emitter = supervision.make_emitter(self, watched)
         #: Whether requests are handled in child processes.
         self.forks: bool = forks
+        self.is_special: bool = forks or self.is_minded
         self._life: Life | None = None
 
     # In the threads that serve
@@ -153,11 +154,9 @@ class Book:
                 self.lost += isinstance(error, ConnectionError)
         next(self.leaves)
 
-    def arrived(self, request: Any) -> None:
-        """Take a request out of `expected`: its thread is over, or could not start."""
-        if self.expected.pop(id(request), self) is not None:
-            return
-        if (self.host is not None or self.is_minded) and self.pid == os.getpid():
+    def arrived(self) -> None:
+        """A request was taken out of `expected`: its thread is over, or could not start."""
+        if self.pid == os.getpid():
             self.poke()
             if self.is_overseen:
                 self.life.look()

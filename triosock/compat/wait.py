@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 #: like the others, it costs nobody anything to allow for one on which a client may lose its processor for a
 #: while.
 LINGER = 0.005
+LINGER_MS = 5
 
 #: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
 #: (at most the interval).
@@ -230,9 +231,11 @@ class PollWait(Waiting):
         # Rounded up to milliseconds, as selectors do; compared with 0 first, so that what is no number gives
         # the same error.
         if interval is None:
-            ready = self._poll.poll()
-        else:
-            ready = self._poll.poll(0 if interval <= 0 else math.ceil(interval * 1000))
+            return self._look(None)
+        return self._look(0 if interval <= 0 else math.ceil(interval * 1000))
+
+    def _look(self, milliseconds: int | None) -> bool:
+        ready = self._poll.poll(milliseconds)
         if not ready:
             return False
         if ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready):
