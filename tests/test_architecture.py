@@ -51,7 +51,7 @@ LAYERS = {
     "_facade": ["_core", "_version", "handlers", "signals", "observe"],
     "testing": ["testing", "facade", "_core"],
     "compat": ["compat", "facade", "_core"],
-    "dtls": ["dtls", "_core"],
+    "dtls": ["dtls", "facade", "_core"],
     "cli": ["cli", "facade", "_core", "observe"],
     "__main__": ["cli"],
 }

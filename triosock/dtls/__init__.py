@@ -17,6 +17,9 @@ The invariants:
    `_Socket.wait_left`.
 """
 
+# With the facade come the observers that are there by default.
+from triosock import __version__ as _version  # noqa: F401
+
 from .server import DtlsServer as DtlsServer
 from .server import serve_dtls as serve_dtls
 from .session import DtlsSession as DtlsSession

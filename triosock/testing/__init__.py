@@ -11,6 +11,9 @@ checkpoints      a scenario, cancelled at each of its checkpoints in turn
 plugin           fixtures for pytest-trio
 """
 
+# With the facade come the observers that are there by default.
+from triosock import __version__ as _version  # noqa: F401
+
 from .checkpoints import cancel_at_every_checkpoint as cancel_at_every_checkpoint
 from .datagrams import DatagramNetwork as DatagramNetwork
 from .datagrams import MemoryDatagramSocket as MemoryDatagramSocket
