@@ -14,7 +14,8 @@ Bytes: what goes over the wire?
     traps, pump      When does a task sleep, and what wakes it?
     wire             What must whatever carries bytes be able to do?
     socket_input     How does a socket receive without asking the kernel twice?
-    postman, socket_output, socket_wire    How does it send, when many answers leave at once, and how does it end?
+    postman, socket_output    How does it send, and how do many answers leave at once?
+    socket_wire      How does it end?
     streams          What if it is no socket?
     tls              Who waits for a handshake? (Nobody else.)
     proxy_header, proxy    Who is the client, if a proxy stands in between?

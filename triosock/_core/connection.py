@@ -346,8 +346,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     # Ending
 
     async def aclose(self) -> None:
-        """Close, as trio's streams do: what was sent is sent, what the peer still says is not heard. A handler
-        need not: when it returns, the server sees to a proper end.
+        """Close, as trio's streams do: what was sent is sent, what the peer still says is not heard. A
+        handler need not: when it returns, the server sees to a proper end.
 
         Cancellation: closed even so. Tasks that wait for this connection get trio.ClosedResourceError. A
         checkpoint.

@@ -12,8 +12,10 @@ The invariants:
    event again. Between that read and the note's withdrawal no other task runs, and so no event is taken from
    the kernel.
 2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
-3. **No event reaches a stranger.** A descriptor leaves the epoll before it is closed, and events are handed
-   out with no await after they were taken from the kernel: a number cannot have got a new owner in between.
+3. **No event reaches a stranger, or it does no harm.** A descriptor leaves the epoll with its close, and
+   events are handed out with no await after they were taken from the kernel: a number cannot have got a new
+   owner in between. Should a copy of a closed descriptor live on in a child process, its events are still
+   told, perhaps to the number's next owner, who wakes, finds nothing, and sleeps again.
 4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are
    cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
    descriptor back itself.
@@ -62,10 +64,18 @@ class Pump:
         self._epoll.register(fd, self._interest)
         self._readers[fd] = reader
 
+    def forget(self, fd: int, reader: Reader) -> None:
+        """Tell it nothing any more. For a descriptor that is about to be closed: that takes it out of the
+        epoll (epoll(7)), so it need not cost a system call of its own.
+        """
+        if self._readers.get(fd) is reader:
+            del self._readers[fd]
+        # Otherwise it was closed behind our back, and the number has a new owner.
+
     def remove(self, fd: int, reader: Reader) -> None:
-        """Tell it nothing any more. To be called before the descriptor is closed."""
+        """Tell it nothing any more. For a descriptor that somebody else goes on with."""
         if self._readers.get(fd) is not reader:
-            return  # closed behind our back, and the number has a new owner
+            return
         del self._readers[fd]
         try:
             self._epoll.unregister(fd)

@@ -15,6 +15,9 @@ Rules of this file, beside those of `wire.py`:
    never set again.
 4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
    finds out why.
+5. **The first wait is a turn.** Many connections are one exchange, and over as soon as the others have had
+   their turn: to make them known to the pump would cost more than to look once more. It is done with the
+   second wait, once in a connection's life.
 """
 
 from __future__ import annotations
@@ -39,8 +42,9 @@ class SocketInput:
     """What a `SocketWire` receives, and how it waits for it."""
 
     __slots__ = (
-        "_at_end", "_credit", "_fd", "_interrupted", "_lost", "_pump", "_quiet", "_receiver", "_receiving",
-        "_sock", "_watched", "entry", "failure", "heard_all", "is_closed", "just_begun", "received",
+        "_at_end", "_credit", "_fd", "_interrupted", "_is_settled_in", "_lost", "_pump", "_quiet", "_receiver",
+        "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed", "just_begun",
+        "received",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None) -> None:
@@ -69,6 +73,8 @@ class SocketInput:
         #: Whether the pump knows of this socket, and who sleeps until it tells of input.
         self._watched = False
         self._receiver: Task | None = None
+        #: Whether it has waited before.
+        self._is_settled_in = False
 
     async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
         """Return what is there, up to `max_bytes`; wait if there is nothing; b"" at the end of the stream."""
@@ -123,6 +129,9 @@ class SocketInput:
             if not self._watched:
                 if pump is None or not pump.is_worth_it:
                     return await self._wait_without_pump(idle)
+                if not self._is_settled_in:
+                    self._is_settled_in = True
+                    return await checkpoint()  # and the caller looks again: see rule 5
                 pump.add(self._fd, self)  # tells of what is there, too
                 self._watched = True
             self._quiet = not self._at_end
@@ -162,13 +171,19 @@ class SocketInput:
 
     def release(self) -> Pump | None:
         """Give the descriptor up, for another wire to take it over; return the pump."""
-        self._forget()
-        return self._pump
-
-    def _forget(self) -> None:
         if self._watched and self._pump is not None:
             self._watched = False
             self._pump.remove(self._fd, self)
+        return self._pump
+
+    def _leave_pump(self) -> None:
+        """The descriptor is about to be closed."""
+        if self._watched and self._pump is not None:
+            self._watched = False
+            if self._sock.fileno() == self._fd:
+                self._pump.forget(self._fd, self)
+            else:
+                self._pump.remove(self._fd, self)  # somebody has taken it out of its socket
 
     def _rouse(self) -> None:
         """Wake who waits for input, though none may have come."""

@@ -43,7 +43,9 @@ class SocketOutput(SocketInput):
         "_ended", "_gathered", "_postman", "_pushing", "_send_broken", "_sending", "gathering", "sent",
     )  # fmt: skip
 
-    def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None, postman: Postman | None) -> None:
+    def __init__(
+        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
+    ) -> None:
         super().__init__(sock, entry, pump)
         self._postman = postman
         #: Whether the peer has sent the next request already, and so will not miss the answers to come before

@@ -8,18 +8,12 @@ from __future__ import annotations
 
 import socket
 import struct
-from typing import TYPE_CHECKING
 
 from trio.lowlevel import notify_closing
 
 from .socket_output import SocketOutput
 from .traps import checkpoint
 from .wire import RECEIVE_SIZE
-
-if TYPE_CHECKING:
-    from .postman import Postman
-    from .pump import Pump
-    from .roster import Entry
 
 
 class SocketWire(SocketOutput):
@@ -32,11 +26,6 @@ class SocketWire(SocketOutput):
     can_half_close = True
 
     __slots__ = ()
-
-    def __init__(
-        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
-    ) -> None:
-        super().__init__(sock, entry, pump, postman)
 
     @property
     def transport(self) -> socket.socket:
@@ -74,7 +63,7 @@ class SocketWire(SocketOutput):
             self._rouse()
         if self._sending:
             notify_closing(self._fd)
-        self._forget()
+        self._leave_pump()
         if reset:
             # l_onoff=1, l_linger=0: socket(7)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -88,6 +88,10 @@ class StreamServer(Server):
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
+        limits = service.limits
+        self._counts_peers = (
+            min(limits.max_connections_per_peer, limits.max_connections_per_network) < math.inf
+        )
         self._clock = trio.lowlevel.current_clock().current_time
         self._pump: Pump | None = None
         self._postman: Postman | None = None
@@ -207,7 +211,7 @@ class StreamServer(Server):
                 pump=self._pump,
                 postman=self._postman,
             )
-            keys = self._keys(connection)
+            keys = self._keys(connection) if self._counts_peers else ()
             reason = self._refusal(keys)
             if reason is None:
                 self._let_in(connection, keys)
@@ -276,9 +280,6 @@ class StreamServer(Server):
             self._pump.enter()  # the visit leaves it
 
     def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
-        limits = self._service.limits
-        if limits.max_connections_per_peer == math.inf and limits.max_connections_per_network == math.inf:
-            return ()
         try:
             user = peer_credentials(connection.transport).uid
         except (TypeError, OSError):
