@@ -57,9 +57,9 @@ legacy-typing:
 
 check: lint types architecture
 
-# Side by side with peers, in a folder of their own; PYTHON must be 3.11 or later.
+# Side by side with peers, in a folder of their own, on the newest Python that stands ready.
 $(BENCH)/.ready: benchmarks/requirements.txt pyproject.toml
-	$(PYTHON) -m venv $(BENCH)
+	$$(.ci/newest-python) -m venv $(BENCH)
 	$(BENCH)/bin/python -m pip install -q --upgrade pip
 	$(BENCH)/bin/python -m pip install -q --editable . -r benchmarks/requirements.txt
 	@touch $@

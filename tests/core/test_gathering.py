@@ -54,8 +54,8 @@ async def exactly(client, size):
 
 @contextlib.asynccontextmanager
 async def full_connection():
-    """A connection with a postman, whose peer has sent two lines and takes nothing; and the peer, and what it has
-    to read before it takes anything.
+    """A connection with a postman, whose peer has sent two lines and takes nothing; and the peer, and what it
+    has to read before it takes anything.
     """
     one, other = socket.socketpair()
     one.setblocking(False)

@@ -42,9 +42,9 @@ class SocketInput:
     """What a `SocketWire` receives, and how it waits for it."""
 
     __slots__ = (
-        "_at_end", "_credit", "_fd", "_interrupted", "_is_settled_in", "_lost", "_pump", "_quiet", "_receiver",
-        "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed", "just_begun",
-        "received",
+        "_at_end", "_credit", "_fd", "_interrupted", "_is_settled_in", "_lost", "_pump", "_quiet",
+        "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed",
+        "just_begun", "received",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None) -> None:
