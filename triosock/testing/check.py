@@ -57,6 +57,7 @@ def examine(exercise: Exercise, path: Path) -> None:
         if not hasattr(module, name):
             raise Wrong(f"there is no `{name}` in {path}", "The exercise is:\n" + exercise.task)
     clock = trio.testing.MockClock(autojump_threshold=0) if exercise.virtual_time else None
+    warned: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")

@@ -316,7 +316,7 @@ def _idle(lane: Lane) -> tuple[float, str]:
 
 
 #: What a deadline is called that cut a bar, and where it comes from, unless the server knows better.
-_CUT_BY: Final = {
+_CUT_BY: Final[dict[Cause | None, tuple[str, str]]] = {
     Cause.IDLE: ("idle deadline", "Timeouts.idle"),
     Cause.REQUEST: ("deadline of a request", "request"),
     Cause.SEND: ("send deadline", "Timeouts.send"),

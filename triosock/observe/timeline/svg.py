@@ -197,9 +197,10 @@ class Drawing:
             return
         for box in band.boxes:
             y = bars_at + (box.row + 0.5) * self._row + 4
+            has_room = self._gutter == GUTTER
             peer = f'<tspan class="peer" dx="6">{escape(_short(box.peer))}</tspan>'
             self._out.append(
-                f'<text class="who" x="6" y="{y:g}">{box.number}{peer if self._gutter == GUTTER else ""}</text>'
+                f'<text class="who" x="6" y="{y:g}">{box.number}{peer if has_room else ""}</text>'
             )
 
     def _box(self, box: Box, y: float) -> None:
