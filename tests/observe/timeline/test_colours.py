@@ -2,7 +2,8 @@
 
 The matrices are those of Machado, Oliveira and Fernandes (2009, "A Physiologically-based Model for
 Simulation of Color Vision Deficiency", table 1, severity 1.0), which are applied to linear RGB. The distance
-is CIE 1976, in which 2.3 is just noticeable; the bound is three times that, for patches that are not side by side.
+is CIE 1976, in which 2.3 is just noticeable; the bound is three times that, for patches that are not side by
+side.
 """
 
 from __future__ import annotations
