@@ -29,7 +29,7 @@ from typing import Final, Protocol, final
 import trio
 
 #: For fewer, the pump's own wake-up costs more than the waits that it saves.
-_CROWD: Final = 4
+_CROWD: Final = 5
 #: Events taken from the kernel at once; more wait for the next pass of trio's loop.
 _BATCH: Final = 512
 
