@@ -107,12 +107,13 @@ class Waiting:
     ) -> None:
         if self.draining:
             close_listener(self.server)
+        if self.is_here() and self.book.is_overseen:
+            # Before a drain can find it gone, and tell that it has finished.
+            self.book.life.loop_ends(self.server)
         self._leave()
         self.close()
         self._selector.__exit__(kind, error, traceback)
         if self.is_here():
-            if self.book.is_overseen:
-                self.book.life.loop_ends(self.server)
             self.book.poke()
             self.book.release()
 
