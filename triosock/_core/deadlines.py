@@ -17,8 +17,8 @@ cost one entry in a dict.
 
 from __future__ import annotations
 
-import collections
 import heapq
+import itertools
 import math
 from typing import TYPE_CHECKING, Final, final
 
@@ -69,7 +69,7 @@ class Overseer:
         self._shortest = min(wait for wait in waits if wait > 0)
         if self._shortest < math.inf:
             self._shortest = min(self._shortest, LONGEST_LOOK)
-        self._newcomers: collections.OrderedDict[Entry, float] = collections.OrderedDict()
+        self._newcomers: dict[Entry, float] = {}
         self._heap: list[tuple[float, int, Entry]] = []
         self._work: trio.Event | None = None
 
@@ -104,8 +104,8 @@ class Overseer:
         return when
 
     def _look(self, now: float) -> None:
-        while self._newcomers and next(iter(self._newcomers.values())) <= now:
-            entry, _ = self._newcomers.popitem(last=False)
+        for entry in [*itertools.takewhile(lambda one: self._newcomers[one] <= now, self._newcomers)]:
+            del self._newcomers[entry]
             self._look_at(entry, now)
         while self._heap and self._heap[0][0] <= now:
             self._look_at(heapq.heappop(self._heap)[2], now)

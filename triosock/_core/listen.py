@@ -97,7 +97,7 @@ class SocketListener(Listener):
         self.socket = sock
         # What socket.accept() does, without asking the listener each time of which kind it is.
         self._accept: Any = sock._accept  # type: ignore[attr-defined]
-        self._kind = (int(sock.family), int(sock.type), sock.proto)
+        self._family, self._type, self._proto = int(sock.family), int(sock.type), sock.proto
         self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
 
     def __repr__(self) -> str:
@@ -125,7 +125,7 @@ class SocketListener(Listener):
             descriptor, name = self._accept()
         except BlockingIOError:
             raise trio.WouldBlock from None
-        sock = socket.socket(*self._kind, fileno=descriptor)
+        sock = socket.socket(self._family, self._type, self._proto, descriptor)
         sock.setblocking(False)
         return sock, name
 

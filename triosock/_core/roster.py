@@ -214,7 +214,8 @@ class Roster:
         if entry.holds_slot:
             entry.holds_slot = False
             self._slots -= 1
-            self._hand_on()
+            if self._queue or self._room is not None:
+                self._hand_on()
         if self._departure is not None:
             self._departure.set()
             self._departure = None

@@ -212,7 +212,7 @@ class StreamServer(Server):
                 postman=self._postman,
             )
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = self._refusal(keys)
+            reason = None if not keys and self._roster.has_room else self._refusal(keys)
             if reason is None:
                 self._let_in(connection, keys)
             else:
@@ -233,11 +233,12 @@ class StreamServer(Server):
 
     def _let_in(self, connection: Connection, keys: tuple[Hashable, ...]) -> None:
         entry, roster = connection.entry, self._roster
+        has_room = roster.has_room
         if self._scope.draining:
             entry.newcomer = True
-            if not roster.has_room:
+            if not has_room:
                 entry.stage = "queued"
-        roster.add(entry, slot=roster.has_room, keys=keys)
+        roster.add(entry, slot=has_room, keys=keys)
         self._start(connection, self._service.handler)
         if not roster.has_room:
             self._emitter.emit(LimitReached, active=roster.active)
