@@ -23,7 +23,7 @@ from typing import Any
 
 from .load.job import STALLED_AFTER
 from .peers import Peer
-from .process import RunFailed, certificate, processors, run_load, started, wait_ready
+from .process import RunFailed, certificate, compile_all, processors, run_load, started, wait_ready
 from .works import Work
 
 Sample = dict[str, Any]
@@ -95,6 +95,7 @@ def measure(
     turns = [(work, peer) for work, peers in plan for peer in peers if peer.name not in absent]
     for work, peer in turns:
         result.samples.setdefault(work.name, {})[peer.name] = []
+    compile_all()
     with ExitStack() as stack:
         tls = any(work.kind == "tls-echo" for work, _ in turns)
         pem = stack.enter_context(certificate()) if tls else ""
