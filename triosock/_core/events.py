@@ -48,8 +48,8 @@ class Cause(str, enum.Enum):
     #: One too many for `Limits`: served by the overflow handler, if there is one, and closed.
     OVERFLOW = "overflow"
 
-    def __str__(self) -> str:
-        return self.value
+    __hash__ = str.__hash__  # an Enum's own is a Python function, and one is counted for each connection
+    __str__ = str.__str__
 
 
 @attrs.frozen(kw_only=True)
@@ -288,11 +288,10 @@ class Observer(Protocol):
         """
 
 
-#: Makes the observers that every server has besides its own: the log, which this package must not know.
+#: Makes the observers that every server has besides its own: the log, which this package may not know.
 default_observers: list[Callable[[], Observer]] = []
 
-#: The same for whoever records what happens in a part of a program: compat servers, which have no log, have
-#: them, too. Their observers may be called from any thread.
+#: The same for recorders: compat servers, which have no log, have these too. Called from any thread.
 watchers: list[Callable[[], Observer]] = []
 
 

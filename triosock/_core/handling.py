@@ -93,7 +93,9 @@ class Turn:
             raise
         finally:
             try:
-                await self._close()
+                rest = self._close()
+                if rest is not None:
+                    await rest
             finally:
                 self._leave()
 
@@ -101,8 +103,9 @@ class Turn:
         """What happens between coming and going."""
         await self._handle()
 
-    async def _close(self) -> None:
-        """Close what is the guest's own. Not a checkpoint, and cannot be cancelled."""
+    def _close(self) -> Awaitable[None] | None:
+        """Close what is the guest's own, or return what does: no checkpoint, and not to be cancelled."""
+        return None
 
     def _leave(self) -> None:
         """Count and tell. Synchronous: an entry leaves the roster in the moment in which it is closed."""

@@ -27,6 +27,7 @@ from .events import Cause, HandshakeFinished, HandshakeRefused
 from .handling import Common, Turn
 from .proxy import ProxyPolicy
 from .pump import Pump
+from .roster import NEVER
 from .socket_wire import SocketWire
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
@@ -70,15 +71,15 @@ class Visit(Turn):
         self._service = service
         self._connection = connection
 
-    async def _close(self) -> None:
+    def _close(self) -> Awaitable[None] | None:
         try:
-            # Of one that was cancelled in the middle of it.
-            self._connection.end_request(self._entry.cause or Cause.FINISHED)
+            if self._entry.request_since != NEVER:  # it was cancelled in the middle of it
+                self._connection.end_request(self._entry.cause or Cause.FINISHED)
             wire = self._connection.wire
-            if isinstance(wire, SocketWire):
-                wire.close_now()
-            else:
-                await wire.aclose_now()
+            if not isinstance(wire, SocketWire):
+                return wire.aclose_now()
+            wire.close_now()
+            return None
         finally:
             self._overseer.forget(self._entry)
             if self._pump is not None:
@@ -94,7 +95,8 @@ class Visit(Turn):
             entry.stage = "serving"
         if not service.opens_with_handshake or await self._shake_hands():
             await self._handle()
-        self._connection.end_request(entry.cause or Cause.FINISHED)
+        if entry.request_since != NEVER:
+            self._connection.end_request(entry.cause or Cause.FINISHED)
         wire = self._connection.wire
         if isinstance(wire, SocketWire) and not wire.is_settled:
             await wire.settle()

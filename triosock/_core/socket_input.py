@@ -30,7 +30,7 @@ import trio
 from trio.lowlevel import Task, checkpoint_if_cancelled, current_task, notify_closing, wait_readable
 
 from .roster import NEVER
-from .traps import checkpoint, sleep, wake
+from .traps import checkpoint, give_turn, sleep, wake
 from .wire import RECEIVE_SIZE, Interrupted, check_receive_size
 
 if TYPE_CHECKING:
@@ -131,7 +131,8 @@ class SocketInput:
                     return await self._wait_without_pump(idle)
                 if not self._is_settled_in:
                     self._is_settled_in = True
-                    return await checkpoint()  # and the caller looks again: see rule 5
+                    await give_turn()
+                    return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
                 pump.add(self._fd, self)  # tells of what is there, too
                 self._watched = True
             self._quiet = not self._at_end

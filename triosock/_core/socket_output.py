@@ -63,12 +63,10 @@ class SocketOutput(SocketInput):
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
         broken.
         """
-        if type(data) is not bytes:
-            check_sendable(data)
+        size = len(data) if type(data) is bytes else check_sendable(data)
         if self._sending or self.is_closed or self._ended or self._send_broken is not None:
             await self._check_send()
         await checkpoint_if_cancelled()
-        size = data.nbytes if isinstance(data, memoryview) else len(data)
         affordable = SMALL <= self._credit >= size
         if affordable:
             self._credit -= size if size > SMALL else SMALL

@@ -117,8 +117,11 @@ def check_receive_size(max_bytes: object) -> int:
     return max_bytes
 
 
-def check_sendable(data: object) -> None:
-    """TypeError, with a hint for a str, unless `data` is bytes, a bytearray or a memoryview."""
+def check_sendable(data: object) -> int:
+    """Return how many bytes `data` has, if it is bytes, a bytearray or a memoryview; TypeError, with a hint
+    for a str, otherwise.
+    """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         hint = "; a str needs .encode()" if isinstance(data, str) else ""
         raise TypeError(f"data must be bytes, a bytearray or a memoryview, not {type(data).__name__}{hint}")
+    return data.nbytes if isinstance(data, memoryview) else len(data)
