@@ -24,9 +24,11 @@ class Sender(Protocol):
 
     def flush_nowait(self) -> bool:
         """Give the kernel what it takes; return whether that was all."""
+        ...
 
     async def push(self) -> None:
         """Wait until the kernel has taken the rest."""
+        ...
 
 
 @final
