@@ -272,6 +272,27 @@ async def test_a_cancelled_send_loses_nothing_of_those_before_it():
         assert await exactly(client, 5) == b"last\n"
 
 
+async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_meanwhile():
+    """Its number may have a new owner, whose own wait would fail."""
+    async with full_connection() as (conn, client, filled):
+        await anext(conn.lines())
+        await conn.send_all(b"gathered\n")
+        assert not conn.wire.flush_nowait()  # as the postman does, who then starts push()
+        conn.wire.close_now()
+        one, other = socket.socketpair()
+        one.setblocking(False)
+        with one, other:
+            assert one.fileno() == conn.wire._fd
+            with contextlib.suppress(BlockingIOError):
+                while True:
+                    one.send(b"x" * 65536)
+            with trio.fail_after(5):
+                await conn.wire.push()
+        assert conn.wire.is_settled
+        await client.aclose()
+        del filled
+
+
 ACTIONS = st.lists(
     st.one_of(
         st.tuples(st.just("send"), st.integers(0, 9000)),

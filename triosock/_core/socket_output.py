@@ -125,7 +125,7 @@ class SocketOutput(SocketInput):
                 self.sent += taken
                 done += taken
         except BaseException:
-            if done < owed and self._postman is not None:
+            if done < owed and self._postman is not None and not self.is_closed and self.failure is None:
                 # Nothing of this call was sent: let the postman have the rest of the others again.
                 self._gather(data[done:owed], self._postman)
             elif owed < done < size:
@@ -188,8 +188,8 @@ class SocketOutput(SocketInput):
         """Wait until the kernel has taken all of what was gathered, or never will. Raises nothing but
         cancellation.
         """
-        if self._gathered is None:
-            return
+        if self._gathered is None or self.is_closed:
+            return  # its descriptor may be another's by now
         data, self._gathered = self._gathered, None
         self._pushing = done = trio.Event()
         try:

@@ -58,6 +58,7 @@ class SocketWire(SocketOutput):
             return
         if not reset:
             self.flush_nowait()
+        self._gathered = None  # what the kernel does not take now, nobody will ever send
         self.is_closed = True
         if self._receiving:
             self._rouse()
