@@ -139,7 +139,7 @@ class Door:
         must_wait = self._roster.limits.overflow == "wait"
         while True:
             await self._gate.wait_open()
-            if must_wait:
+            if must_wait and not self._roster.has_room:
                 await self._roster.wait_room()
             try:
                 await self._listener.wait_ready()
@@ -152,15 +152,16 @@ class Door:
         """Admit all who are there; stop early when there is no more room, or when it is time to let others
         run.
         """
+        gate, roster, listener, admit = self._gate, self._roster, self._listener, self._admit
         for _ in range(BATCH):
-            if not self._gate.is_open or (must_wait and not self._roster.has_room):
+            if not gate.is_open or (must_wait and not roster.has_room):
                 return
             try:
-                accepted, peer = self._listener.accept_nowait()
+                accepted, peer = listener.accept_nowait()
             except trio.WouldBlock:
                 return
             self._delay = FIRST_DELAY
-            self._admit(accepted, peer, self._listener)
+            admit(accepted, peer, listener)
 
     def sweep(self) -> None:
         """Admit all who are in the queue now, room or no room, without waiting: a drain owes them an
