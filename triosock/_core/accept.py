@@ -139,7 +139,7 @@ class Door:
         must_wait = self._roster.limits.overflow == "wait"
         while True:
             await self._gate.wait_open()
-            if must_wait and not self._roster.has_room:
+            if must_wait and not self._roster.has_room:  # if there is, wait_ready() is checkpoint enough
                 await self._roster.wait_room()
             try:
                 await self._listener.wait_ready()

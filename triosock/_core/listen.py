@@ -46,8 +46,9 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 
     @abc.abstractmethod
     async def wait_ready(self) -> None:
-        """Return when `accept_nowait` may find something. Raises: trio.ClosedResourceError if it is
-        closed.
+        """Return when `accept_nowait` may find something. A checkpoint even if that is so at once.
+
+        Raises: trio.ClosedResourceError if it is closed.
         """
 
     @abc.abstractmethod
