@@ -28,7 +28,6 @@ nobody sees.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Any, cast, final
 
@@ -173,10 +172,6 @@ class DatagramServer(Server):
         self._receivers = [
             _Receiver(socket, self._dispatch, self._roster, self._gate, self._emitter) for socket in sockets
         ]
-        limits = common.limits
-        self._counts_peers = (
-            limits.max_connections_per_peer < math.inf or limits.max_connections_per_network < math.inf
-        )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -208,7 +203,7 @@ class DatagramServer(Server):
 
     def keys_for(self, route: Route) -> tuple[Hashable, ...]:
         """Return under which names the limits count a peer; () if no limit asks."""
-        return self._roster.keys_for(route.peer) if self._counts_peers else ()
+        return self._roster.keys_for(route.peer) if self._roster.counts_peers else ()
 
     # The life
 

@@ -151,6 +151,10 @@ class Roster:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
+        #: Whether any limit asks whose the connections are. If not, nobody need find out.
+        self.counts_peers: bool = (
+            min(limits.max_connections_per_peer, limits.max_connections_per_network) < math.inf
+        )
         self.tally: Tally = Tally()
         self._entries: dict[int, Entry] = {}
         self._slots = 0
@@ -240,9 +244,9 @@ class Roster:
         """Return under which names the limits count this peer: its host or user id, and its network; () if no
         limit asks.
         """
-        limits = self.limits
-        if limits.max_connections_per_peer == math.inf and limits.max_connections_per_network == math.inf:
+        if not self.counts_peers:
             return ()
+        limits = self.limits
         if not isinstance(peer, (TcpAddress, UdpAddress)):
             return (("peer", user if user is not None else str(peer)),)
         host = ipaddress.ip_address(peer.host)

@@ -171,7 +171,7 @@ class SocketOutput(SocketInput):
         try:
             done = self._send(data)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._lose("answers that were gathered could not be sent: the peer had gone")
+            self._lose()
             return True
         self.sent += done
         if done == len(data):
@@ -180,9 +180,9 @@ class SocketOutput(SocketInput):
         self._gathered = data
         return False
 
-    def _lose(self, what: str) -> None:
+    def _lose(self) -> None:
         self._lost = True
-        self._send_broken = what
+        self._send_broken = "answers that were gathered could not be sent: the peer had gone"
 
     async def push(self) -> None:
         """Wait until the kernel has taken all of what was gathered, or never will. Raises nothing but
@@ -195,7 +195,7 @@ class SocketOutput(SocketInput):
         try:
             await self._send_rest(memoryview(data), 0)
         except (trio.BrokenResourceError, trio.ClosedResourceError):
-            self._lose("answers that were gathered could not be sent: the peer had gone")
+            self._lose()
         except BaseException:
             self._send_broken = "an earlier send_all was cancelled"
             raise

@@ -20,7 +20,6 @@ gap.)
 from __future__ import annotations
 
 import contextlib
-import math
 import socket
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, final
@@ -88,10 +87,6 @@ class StreamServer(Server):
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
-        limits = service.limits
-        self._counts_peers = (
-            min(limits.max_connections_per_peer, limits.max_connections_per_network) < math.inf
-        )
         self._clock = trio.lowlevel.current_clock().current_time
         self._pump: Pump | None = None
         self._postman: Postman | None = None
@@ -211,7 +206,7 @@ class StreamServer(Server):
                 pump=self._pump,
                 postman=self._postman,
             )
-            keys = self._keys(connection) if self._counts_peers else ()
+            keys = self._keys(connection) if self._roster.counts_peers else ()
             reason = None if not keys and self._roster.has_room else self._refusal(keys)
             if reason is None:
                 self._let_in(connection, keys)
