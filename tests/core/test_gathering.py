@@ -95,6 +95,26 @@ async def test_no_more_than_sixteen_are_gathered(serving, dial, sends):
         await client.aclose()
 
 
+async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
+    """Whatever trio runs first in that turn, the postman or the handler again."""
+
+    class Late:
+        def call(self, sender):
+            pass
+
+    one, other = socket.socketpair()
+    one.setblocking(False)
+    with other:
+        other.send(b"one\ntwo\n")
+        conn = Connection(one, postman=Late())
+        await anext(conn.lines())
+        await conn.send_all(b"one\n")
+        assert sends == []
+        await conn.wire.take_turn()
+        assert sends == [4]
+        await conn.aclose()
+
+
 async def test_an_answer_is_on_its_way_though_the_handler_waits_for_something_else(serving, dial):
     asked = trio.Event()
 
