@@ -47,9 +47,8 @@ class Terminal:
         self._call("new-session", "-d", "-x", "100", "-y", "16", "-c", str(ROOT), "sh", "-c", script)
 
     def _call(self, *words: str) -> str:
-        # Written out, for libreadline, where it is loaded, puts the size of its own terminal into what is
-        # inherited.
-        environment = {**os.environ}
+        # libreadline, where it is loaded, puts the size of its own terminal into what is inherited.
+        environment = {name: text for name, text in os.environ.items() if name not in ("LINES", "COLUMNS")}
         done = subprocess.run(
             [*self._tmux, *words], check=True, capture_output=True, text=True, env=environment
         )
