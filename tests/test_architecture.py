@@ -34,7 +34,7 @@ READING_ORDER = (
     *("traps", "pump", "wire", "socket_input", "postman", "socket_output", "socket_wire"),  # bytes
     *("streams", "tls", "proxy_header", "proxy", "framing"),
     *("ports", "listen", "inherited", "unix", "accept", "drain"),  # doors
-    *("conversation", "messages", "sendfile", "connection"),
+    *("conversation", "messages", "sendfile", "credentials", "connection"),
     *("handling", "life", "serving", "stream_server", "serve"),
     *("packet_info", "datagram_socket", "open_udp", "intake", "route", "datagram", "idle_line", "sessions"),
     *("clientele", "datagram_server", "serve_datagram", "elsewhere", "snapshot"),

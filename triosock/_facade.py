@@ -8,9 +8,9 @@ from ._core.address import UdpAddress as UdpAddress
 from ._core.address import UnixAddress as UnixAddress
 from ._core.address import parse_address as parse_address
 from ._core.connection import Connection as Connection
-from ._core.connection import PeerCredentials as PeerCredentials
 from ._core.conversation import IdleBlock as IdleBlock
 from ._core.conversation import RequestBlock as RequestBlock
+from ._core.credentials import PeerCredentials as PeerCredentials
 from ._core.datagram import Datagram as Datagram
 from ._core.datagram_server import DatagramServer as DatagramServer
 from ._core.datagram_server import DatagramStatistics as DatagramStatistics

@@ -175,7 +175,7 @@ def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, n
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks: None, kind: str) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     servers = [getattr(compat, kind)(("127.0.0.1", 0), lines) for _ in range(100)]
     serving = [threading.Thread(target=server.serve_forever, args=(60,)) for server in servers]
     for thread in serving:
@@ -189,11 +189,11 @@ def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks
     assert time.monotonic() - began < 20
     for thread in serving:
         thread.join(20)
-    assert threading.active_count() <= before
+    assert not set(threading.enumerate()) - before
 
 
 def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
-    before = threading.active_count()
+    before = set(threading.enumerate())
     for number in range(60):
         kind = (compat.TCPServer, compat.ThreadingTCPServer, compat.ForkingTCPServer)[number % 3]
         with kind(("127.0.0.1", 0), lines) as server:
@@ -203,7 +203,7 @@ def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
                 eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
             server.shutdown()
             serving.join(20)
-    assert threading.active_count() == before
+    assert not set(threading.enumerate()) - before
 
 
 async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:

@@ -146,9 +146,9 @@ def test_a_base_server_without_a_socket_of_its_own() -> None:
 def test_nothing_is_printed_by_a_server_that_was_never_served(no_leaks: None) -> None:
     def scenario(module: Any, log: Log) -> Any:
         with captured_stderr() as printed:
-            before = threading.active_count()
+            before = set(threading.enumerate())
             for kind in SERVERS:
                 getattr(module, kind)(make_address(kind), print).server_close()
-            return printed.getvalue(), threading.active_count() - before
+            return printed.getvalue(), set(threading.enumerate()) - before
 
     compare(scenario)

@@ -32,7 +32,7 @@ One conversation:
     conversation     Does the peer wait for us, or we for the peer?
     messages         How is a conversation read message by message, and left at any point?
     sendfile         How does a file get out?
-    connection       What is a handler given?
+    credentials, connection    What is a handler given?
 
 Servers of streams: read these five if you read nothing else.
 

@@ -91,27 +91,25 @@ class Gate:
     """Open, or shut by `suspend()`."""
 
     def __init__(self) -> None:
-        self._open = trio.Event()
-        self._open.set()
-
-    @property
-    def is_open(self) -> bool:
-        """Whether anything may be accepted."""
-        return self._open.is_set()
+        #: Whether anything may be accepted.
+        self.is_open: bool = True
+        self._opened = trio.Event()
 
     def shut(self) -> None:
         """Let nobody through until `open()`."""
-        if self._open.is_set():
-            self._open = trio.Event()
+        if self.is_open:
+            self.is_open = False
+            self._opened = trio.Event()
 
     def open(self) -> None:
         """Let everybody through."""
-        self._open.set()
+        self.is_open = True
+        self._opened.set()
 
     async def wait_open(self) -> None:
         """Return when it is open. A checkpoint only if it must wait."""
-        if not self._open.is_set():
-            await self._open.wait()
+        if not self.is_open:
+            await self._opened.wait()
 
 
 class Door:

@@ -131,7 +131,7 @@ class Clientele:
             self._evict()
         self._present[session.key] = session
         roster.add(entry, slot=begins, keys=keys)
-        if emitter.takers(ConnectionOpened):
+        if emitter.wants_openings:
             emitter.emit(ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local)
         assert self.nursery is not None
         self.nursery.start_soon(_SessionTurn(self._common, session, self).run)

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import socket
 import ssl
-import struct
 from collections.abc import AsyncIterator, Coroutine
 from typing import IO, Any, final
 
-import attrs
 import trio
 
 from .address import Address
 from .conversation import Conversation, IdleBlock, RequestBlock
+from .credentials import PeerCredentials, peer_credentials
 from .errors import HandshakeFailed, Incomplete
 from .events import Emitter
 from .framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
@@ -35,18 +34,6 @@ from .socket_wire import SocketWire
 from .streams import StreamWire
 from .tls import TlsInfo, check_context, encrypt
 from .wire import BytesLike, check_receive_size
-
-
-@final
-@attrs.frozen
-class PeerCredentials:
-    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and
-    group id (unix(7)).
-    """
-
-    pid: int
-    uid: int
-    gid: int
 
 
 @final
@@ -152,9 +139,15 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
         Drain: is not ended by it, unless inside `with conn.idle():`. Cancellation: loses nothing.
         """
-        if self.buffer.data:
+        if self._buffer is not None and self._buffer.data:
             return self._receive_buffered(max_bytes)
         return self.wire.receive_some(max_bytes)
+
+    async def __anext__(self) -> bytes:
+        data = await (self.receive_some() if self._buffer is not None else self.wire.receive_some())
+        if not data:
+            raise StopAsyncIteration
+        return data
 
     async def _receive_buffered(self, max_bytes: int | None) -> bytes:
         size = check_receive_size(max_bytes)
@@ -312,9 +305,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         check_context(context, server_side=server_side)
         if self._tls is not None:
             raise RuntimeError("TLS is on already")
-        if self.buffer:
+        if self._buffer:
             raise HandshakeFailed(
-                f"the peer sent {len(self.buffer)} bytes in the clear after which TLS should begin"
+                f"the peer sent {len(self._buffer)} bytes in the clear after which TLS should begin"
             )
         if isinstance(self.wire, SocketWire):
             await self.wire.settle()
@@ -382,19 +375,3 @@ def make_wire(
     if isinstance(transport, trio.abc.Stream):
         return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")
-
-
-def peer_credentials(transport: object) -> PeerCredentials:
-    """Return who is at the other end of a Unix socket. Raises: OSError; TypeError if it is not a Unix socket
-    of Linux.
-    """
-    if (
-        not isinstance(transport, socket.socket)
-        or not hasattr(socket, "SO_PEERCRED")  # first: where it is missing, AF_UNIX may be, too
-        or transport.family != socket.AF_UNIX
-    ):
-        raise TypeError("only Unix sockets know their peer's credentials, and only on Linux")
-    size = struct.calcsize("3i")
-    return PeerCredentials(
-        *struct.unpack("3i", transport.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
-    )

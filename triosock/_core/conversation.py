@@ -35,7 +35,7 @@ class Conversation:
     """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
 
     __slots__ = (
-        "_idle_block", "_local", "_peer", "buffer", "emitter", "entry", "request_scope", "timeouts", "wire"
+        "_buffer", "_idle_block", "_local", "_peer", "emitter", "entry", "request_scope", "timeouts", "wire"
     )  # fmt: skip
 
     def __init__(
@@ -51,7 +51,8 @@ class Conversation:
         self.entry: Entry = entry
         self.timeouts: Timeouts = timeouts
         self.emitter: Emitter | None = emitter
-        self.buffer: Buffer = Buffer()
+        #: Made when something is to be kept: who only passes bytes on needs none.
+        self._buffer: Buffer | None = None
         self._peer = peer
         self._local = local
         self._idle_block: IdleBlock | None = None
@@ -95,6 +96,13 @@ class Conversation:
         return MemoryAddress(type(transport).__name__)
 
     # What goes on
+
+    @property
+    def buffer(self) -> Buffer:
+        """What was received, and is yet to be taken."""
+        if self._buffer is None:
+            self._buffer = Buffer()
+        return self._buffer
 
     def begin_request(self) -> None:
         """Note that the peer wants something: its first byte is here."""
@@ -179,7 +187,7 @@ class IdleBlock:
             self._scope.cancel(reason=f"triosock: {cause}")
 
     def _has_input(self) -> bool:
-        return bool(self._conversation.buffer) or self._conversation.wire.has_input()
+        return bool(self._conversation._buffer) or self._conversation.wire.has_input()
 
 
 @final

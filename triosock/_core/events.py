@@ -5,8 +5,7 @@ Rules of this file:
 1. Nothing is logged or measured here; consumers live in `triosock.observe` and see only what stands in this
    file.
 2. An event that nobody wants is not even made: `emit` is given the class and the fields, and looks first.
-3. An observer cannot hurt a server: one that raises is taken off, and the others are told by
-   `ObserverFailed`.
+3. An observer cannot hurt a server: one that raises is taken off, and `ObserverFailed` says so.
 4. The words of `Cause` are the same in closing events, counters, reports and in trio's own cancel reasons.
 """
 
@@ -299,7 +298,7 @@ watchers: list[Callable[[], Observer]] = []
 class Emitter:
     """Brings events to the observers of one server, called `name`; `clock` dates the events."""
 
-    __slots__ = ("_clock", "_ends", "_observers", "_takers", "name", "wants_requests")
+    __slots__ = ("_clock", "_ends", "_observers", "_takers", "name", "wants_openings", "wants_requests")
 
     def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
         self.name: str = name
@@ -307,7 +306,8 @@ class Emitter:
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
         self._ends: frozenset[Cause] = frozenset()
-        #: Whether anybody wants to know of requests: what is asked for each of them must cost nothing.
+        #: Whether anybody wants to know of these: what is asked for each of them must cost nothing.
+        self.wants_openings: bool = False
         self.wants_requests: bool = False
         for observer in (*(make() for make in watchers), *observers):
             self.add(observer)
@@ -338,6 +338,7 @@ class Emitter:
 
     def _ask_again(self) -> None:
         self._takers.clear()
+        self.wants_openings = bool(self.takers(ConnectionOpened))
         self.wants_requests = bool(self.takers(RequestStarted) or self.takers(RequestFinished))
         ends = (getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
         self._ends = frozenset().union(*ends)

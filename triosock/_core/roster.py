@@ -158,6 +158,8 @@ class Roster:
         self.tally: Tally = Tally()
         self._entries: dict[int, Entry] = {}
         self._slots = 0
+        #: Whether one more may be served. Kept, not worked out, since it is asked for at every turn.
+        self.has_room: bool = True
         self._per_key: collections.Counter[Hashable] = collections.Counter()
         self._queue: collections.deque[tuple[Entry, trio.Event]] = collections.deque()
         self._next_number = 1
@@ -172,11 +174,6 @@ class Roster:
     def active(self) -> int:
         """How many are being served, each holding a slot."""
         return self._slots
-
-    @property
-    def has_room(self) -> bool:
-        """Whether one more may be served."""
-        return self._slots < self.limits.max_connections
 
     def entries(self) -> tuple[Entry, ...]:
         """Return those who are here now, in the order in which they came."""
@@ -218,6 +215,7 @@ class Roster:
         if entry.holds_slot:
             entry.holds_slot = False
             self._slots -= 1
+            self.has_room = True
             if self._queue or self._room is not None:
                 self._hand_on()
         if self._departure is not None:
@@ -299,6 +297,7 @@ class Roster:
         """Give a slot to one that is in the roster without; there must be room."""
         entry.holds_slot = True
         self._slots += 1
+        self.has_room = self._slots < self.limits.max_connections
         if self._slots > self.tally.peak:
             self.tally.peak = self._slots
 
@@ -318,5 +317,6 @@ class Roster:
         assert self._slots <= self.limits.max_connections, (
             f"{self._slots} slots of {self.limits.max_connections}"
         )
+        assert self.has_room == (self._slots < self.limits.max_connections), "has_room does not say so"
         keys = collections.Counter(key for entry in self._entries.values() for key in entry.keys)
         assert keys == self._per_key, f"keys {keys} are counted as {self._per_key}"

@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 import trio
 
+from .deadlines import Overseer
 from .drain import DrainReport
 from .events import Emitter, Observer, default_observers
 from .limits import Limits, Timeouts
@@ -199,6 +200,7 @@ def _service(
             [*(make() for make in default_observers), *observers],
         ),
         handshakes=_limiter(limits.max_handshakes),
+        overseer=Overseer(timeouts),
     )
 
 

@@ -42,10 +42,14 @@ class Service(Common):
     tls: ssl.SSLContext | None
     proxy: ProxyPolicy | None
     handshakes: trio.abc.AsyncResource | Any = None
+    overseer: Overseer
+    #: There is one as soon as there is a task for it.
+    pump: Pump | None = None
+    #: Whether there is anything to do between the accept and the handler.
+    opens_with_handshake: bool = attrs.field(init=False)
 
-    @property
-    def opens_with_handshake(self) -> bool:
-        """Whether there is anything to do between the accept and the handler."""
+    @opens_with_handshake.default
+    def _opens_with_handshake(self) -> bool:
         return self.tls is not None or self.proxy is not None
 
 
@@ -53,55 +57,43 @@ class Service(Common):
 class Visit(Turn):
     """One connection's stay. `run()` is its task."""
 
-    __slots__ = ("_connection", "_overseer", "_pump", "_service")
+    __slots__ = ()
 
     takes = "one connection"
 
-    def __init__(
-        self,
-        service: Service,
-        connection: Connection,
-        handler: Handler,
-        pump: Pump | None,
-        overseer: Overseer,
-    ) -> None:
-        super().__init__(service, connection, connection.entry, handler)
-        self._pump = pump
-        self._overseer = overseer
-        self._service = service
-        self._connection = connection
+    _common: Service  # said again for type checkers, as the next one
+    _guest: Connection
 
     def _close(self) -> Awaitable[None] | None:
+        entry, service = self._entry, self._common
         try:
-            if self._entry.request_since != NEVER:  # it was cancelled in the middle of it
-                self._connection.end_request(self._entry.cause or Cause.FINISHED)
-            wire = self._connection.wire
+            if entry.request_since != NEVER:  # it was cancelled in the middle of it
+                self._guest.end_request(entry.cause or Cause.FINISHED)
+            wire = self._guest.wire
             if not isinstance(wire, SocketWire):
                 return wire.aclose_now()
             wire.close_now()
             return None
         finally:
-            self._overseer.forget(self._entry)
-            if self._pump is not None:
-                self._pump.leave()
+            service.overseer.forget(entry)
+            if service.pump is not None:
+                service.pump.leave()
 
     async def _stay(self) -> None:
-        entry, service = self._entry, self._service
-        wire = self._connection.wire
-        if isinstance(wire, SocketWire):
-            wire.just_begun = True
+        entry, service = self._entry, self._common
+        self._guest.wire.just_begun = True
         if entry.stage == "queued":
             await service.roster.wait_slot(entry)
             entry.stage = "serving"
         if not service.opens_with_handshake or await self._shake_hands():
             await self._handle()
         if entry.request_since != NEVER:
-            self._connection.end_request(entry.cause or Cause.FINISHED)
-        wire = self._connection.wire
+            self._guest.end_request(entry.cause or Cause.FINISHED)
+        wire = self._guest.wire
         if isinstance(wire, SocketWire) and not wire.is_settled:
             await wire.settle()
         # Also after a handshake that failed: the alert that says why is a reply like any other.
-        if service.timeouts.close > 0 and not (wire.is_closed or wire.heard_all):
+        if not (wire.heard_all or wire.is_closed) and service.timeouts.close > 0:
             entry.stage = "closing"
             entry.closing_since = entry.now()
             entry.cause = entry.cause or Cause.FINISHED
@@ -116,7 +108,7 @@ class Visit(Turn):
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
-        entry, connection, service = self._entry, self._connection, self._service
+        entry, connection, service = self._entry, self._guest, self._common
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
         try:

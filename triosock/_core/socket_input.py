@@ -179,7 +179,7 @@ class SocketInput:
 
     def _leave_pump(self) -> None:
         """The descriptor is about to be closed."""
-        if self._watched and self._pump is not None:
+        if self._pump is not None:
             self._watched = False
             if self._sock.fileno() == self._fd:
                 self._pump.forget(self._fd, self)

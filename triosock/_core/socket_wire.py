@@ -56,15 +56,17 @@ class SocketWire(SocketOutput):
         """
         if self.is_closed:
             return
-        if not reset:
-            self.flush_nowait()
-        self._gathered = None  # what the kernel does not take now, nobody will ever send
+        if self._gathered is not None:
+            if not reset:
+                self.flush_nowait()
+            self._gathered = None  # what the kernel does not take now, nobody will ever send
         self.is_closed = True
         if self._receiving:
             self._rouse()
         if self._sending:
             notify_closing(self._fd)
-        self._leave_pump()
+        if self._watched:
+            self._leave_pump()
         if reset:
             # l_onoff=1, l_linger=0: socket(7)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

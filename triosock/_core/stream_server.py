@@ -29,8 +29,8 @@ import trio
 
 from .accept import Door
 from .address import Address
-from .connection import Connection, peer_credentials
-from .deadlines import Overseer
+from .connection import Connection
+from .credentials import peer_credentials
 from .drain import DrainReport
 from .events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from .life import Server
@@ -83,7 +83,6 @@ class StreamServer(Server):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        self._overseer = Overseer(service.timeouts)
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
         self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
@@ -129,6 +128,7 @@ class StreamServer(Server):
                     try:
                         if HAS_PUMP:
                             self._pump = Pump()
+                            self._service = attrs.evolve(self._service, pump=self._pump)
                             self._connections.start_soon(self._pump.run)
                         await self._keep_doors(task_status)
                         await self._see_out()
@@ -146,7 +146,7 @@ class StreamServer(Server):
 
     async def _oversee(self, scope: trio.CancelScope) -> None:
         with scope:
-            await self._overseer.run()
+            await self._service.overseer.run()
 
     async def _keep_doors(self, task_status: trio.TaskStatus[StreamServer]) -> None:
         """Accept until drained, or until every listener has been closed by somebody else."""
@@ -263,15 +263,13 @@ class StreamServer(Server):
 
     def _start(self, connection: Connection, handler: Handler) -> None:
         assert self._connections is not None
-        entry = connection.entry
-        self._overseer.watch(entry)
-        if self._emitter.takers(ConnectionOpened):
+        entry, service = connection.entry, self._service
+        service.overseer.watch(entry)
+        if self._emitter.wants_openings:
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
             )
-        self._connections.start_soon(
-            Visit(self._service, connection, handler, self._pump, self._overseer).run, name=_TASK_NAME
-        )
+        self._connections.start_soon(Visit(service, connection, entry, handler).run, name=_TASK_NAME)
         if self._pump is not None:
             self._pump.enter()  # the visit leaves it
 

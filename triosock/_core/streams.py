@@ -38,6 +38,7 @@ class StreamWire:
         "gathering",
         "heard_all",
         "is_closed",
+        "just_begun",
         "received",
         "sent",
     )
@@ -45,7 +46,8 @@ class StreamWire:
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
         self.heard_all: bool = False  # nobody asks a stream twice
-        self.gathering: bool = False  # makes no difference here
+        self.gathering: bool = False  # makes no difference here, nor does the next
+        self.just_begun: bool = False
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
         self.entry: Entry = entry
         self.received: int = 0

@@ -43,6 +43,8 @@ class Wire(Protocol):
     #: Set by who reads the peer's requests: whether the next one is here already. Answers to the others may
     #: then wait for each other.
     gathering: bool
+    #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+    just_begun: bool
     received: int
     sent: int
     is_closed: bool

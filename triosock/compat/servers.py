@@ -24,8 +24,24 @@ if TYPE_CHECKING:
 # leave it out there.
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
-
 _Socket = socket.socket
+_ACCEPT = socket.socket.accept
+_family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
+_type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
+
+
+def _accept(listener: Any) -> tuple[Any, Any]:
+    """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
+    connection: they cost more than all that a compat server does besides the standard library's calls.
+    """
+    if type(listener) is not _Socket or _Socket.accept is not _ACCEPT:
+        return listener.accept()  # type: ignore[no-any-return]  # somebody's own
+    descriptor, address = listener._accept()  # type: ignore[attr-defined]
+    sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
+    if listener.gettimeout() and socket.getdefaulttimeout() is None:
+        # Some systems hand down that the listener is non-blocking underneath.
+        sock.setblocking(True)
+    return sock, address
 
 
 class TCPServer(BaseServer):
@@ -89,7 +105,7 @@ class TCPServer(BaseServer):
 
             if handshake.is_tls(listener):
                 return handshake.accept(self)
-        return listener.accept()  # type: ignore[no-any-return]
+        return _accept(listener)
 
     def shutdown_request(self, request: Any) -> None:
         """Tell the client that no more will come, then `close_request()`."""

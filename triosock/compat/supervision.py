@@ -169,7 +169,7 @@ class Supervision:
 
     def _tell_opened(self, entry: Request) -> None:
         emitter = self._book.emitter
-        if emitter is not None and emitter.takers(ConnectionOpened):
+        if emitter is not None and emitter.wants_openings:
             local = local_of(entry.request)
             self._book.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
 

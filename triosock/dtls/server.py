@@ -141,7 +141,7 @@ class DtlsServer(Server):
             return
         roster.add(entry, keys=keys)
         self._overseer.watch(entry)
-        if self._emitter.takers(ConnectionOpened):
+        if self._emitter.wants_openings:
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local
             )

@@ -1,0 +1,37 @@
+"""Who is at the other end of a Unix socket, as the kernel vouches for it."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from typing import final
+
+import attrs
+
+
+@final
+@attrs.frozen
+class PeerCredentials:
+    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and
+    group id (unix(7)).
+    """
+
+    pid: int
+    uid: int
+    gid: int
+
+
+def peer_credentials(transport: object) -> PeerCredentials:
+    """Return who is at the other end of a Unix socket. Raises: OSError; TypeError if it is not a Unix socket
+    of Linux.
+    """
+    if (
+        not isinstance(transport, socket.socket)
+        or not hasattr(socket, "SO_PEERCRED")  # first: where it is missing, AF_UNIX may be, too
+        or transport.family != socket.AF_UNIX
+    ):
+        raise TypeError("only Unix sockets know their peer's credentials, and only on Linux")
+    size = struct.calcsize("3i")
+    return PeerCredentials(
+        *struct.unpack("3i", transport.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
+    )
