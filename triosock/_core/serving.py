@@ -48,9 +48,9 @@ class Service(Common):
     #: Whether there is anything to do between the accept and the handler.
     opens_with_handshake: bool = attrs.field(init=False)
 
-    @opens_with_handshake.default
-    def _opens_with_handshake(self) -> bool:
-        return self.tls is not None or self.proxy is not None
+    def __attrs_post_init__(self) -> None:
+        # The class is frozen, and this is a part of its making.
+        object.__setattr__(self, "opens_with_handshake", self.tls is not None or self.proxy is not None)
 
 
 @final
