@@ -29,7 +29,7 @@ import trio
 
 from .accept import Door
 from .address import Address
-from .connection import Connection
+from .connection import Connection, admitted, make_wire
 from .credentials import peer_credentials
 from .drain import DrainReport
 from .events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
@@ -194,18 +194,10 @@ class StreamServer(Server):
     def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
         entry = Entry(self._clock(), self._clock)
         try:
-            connection = Connection(
-                accepted,
-                peer=peer,
-                # A socket knows by itself which of the listener's addresses was dialled.
-                local=None if isinstance(accepted, socket.socket) else listener.address,
-                timeouts=self._service.timeouts,
-                entry=entry,
-                emitter=self._emitter,
-                server=self,
-                pump=self._pump,
-                postman=self._postman,
-            )
+            wire = make_wire(accepted, entry, self._pump, self._postman)
+            # A socket knows by itself which of the listener's addresses was dialled.
+            local = None if isinstance(accepted, socket.socket) else listener.address
+            connection = admitted(wire, entry, self.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._roster.counts_peers else ()
             reason = None if not keys and self._roster.has_room else self._refusal(keys)
             if reason is None:
