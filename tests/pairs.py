@@ -5,9 +5,21 @@ from __future__ import annotations
 import contextlib
 import socket
 
+import trio
 import trio.testing
 
-from triosock import Connection
+from triosock import Connection, Timeouts
+from triosock._core.connection import admitted, make_wire
+from triosock._core.postman import Postman
+from triosock._core.pump import Pump
+from triosock._core.roster import Entry
+
+
+def served(sock: socket.socket, *, pump: Pump | None = None, postman: Postman | None = None) -> Connection:
+    """A connection as a server makes it, with what its server would give it."""
+    entry = Entry(accepted=trio.current_time())
+    wire = make_wire(sock, entry, pump, postman)
+    return admitted(wire, entry, Timeouts(), None, None, None, None)
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:

@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import triosock
+from tests.pairs import served
 from triosock import Connection
 from triosock._core.postman import Postman
 from triosock._core.socket_wire import SocketWire
@@ -66,7 +67,7 @@ async def full_connection():
         while True:
             filled += one.send(b"x" * 4096)
     async with trio.open_nursery() as nursery:
-        conn = Connection(one, postman=Postman(nursery))
+        conn = served(one, postman=Postman(nursery))
         yield conn, client, b"x" * filled
         conn.wire.close_now()
         await client.aclose()
@@ -106,7 +107,7 @@ async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
     one.setblocking(False)
     with other:
         other.send(b"one\ntwo\n")
-        conn = Connection(one, postman=Late())
+        conn = served(one, postman=Late())
         await anext(conn.lines())
         await conn.send_all(b"one\n")
         assert sends == []
@@ -380,7 +381,7 @@ def test_in_whatever_way_it_is_sent_all_arrives_in_order(actions, ending, tmp_pa
         one.setblocking(False)
         client = trio.SocketStream(trio.socket.from_stdlib_socket(other))
         async with trio.open_nursery() as nursery:
-            conn = Connection(one, postman=Postman(nursery))
+            conn = served(one, postman=Postman(nursery))
             await client.send_all(b"line\n" * len(actions))
             await client.send_eof()
             nursery.start_soon(write, conn)

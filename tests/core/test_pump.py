@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.pairs import socket_pair, tcp_pair
+from tests.pairs import served, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
 from triosock._core import pump as pumps
 from triosock._core import traps
@@ -49,7 +49,7 @@ async def running():
 async def pair(sockets=tcp_pair):
     async with running() as pump:
         one, other = sockets()
-        conn = Connection(one, pump=pump)
+        conn = served(one, pump=pump)
         yield conn, other
         await conn.aclose()
         other.close()
@@ -63,7 +63,7 @@ async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_ch
     async with running() as pump:
 
         async def make():
-            return tuple(Connection(sock, pump=pump) for sock in tcp_pair())
+            return tuple(served(sock, pump=pump) for sock in tcp_pair())
 
         async def make_clogged():
             sockets = socket_pair()
@@ -71,7 +71,7 @@ async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_ch
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         sock.send(b"x" * 65536)
-            return tuple(Connection(sock, pump=pump) for sock in sockets)
+            return tuple(served(sock, pump=pump) for sock in sockets)
 
         await trio.testing.check_half_closeable_stream(make, make_clogged)
 
@@ -156,7 +156,7 @@ async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
     async with running() as pump:
         async with trio.open_nursery() as nursery:
             former_end, far = tcp_pair()
-            former = Connection(former_end, pump=pump)
+            former = served(former_end, pump=pump)
             nursery.start_soon(former.receive_some)
             await blocked()
             nursery.cancel_scope.cancel()
@@ -166,7 +166,7 @@ async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
         assert number in (one.fileno(), other.fileno())
         if one.fileno() != number:
             one, other = other, one
-        conn = Connection(one, pump=pump)
+        conn = served(one, pump=pump)
         async with trio.open_nursery() as nursery:
 
             async def talk():

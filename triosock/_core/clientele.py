@@ -13,7 +13,7 @@ The invariants, beside those of the intake:
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Awaitable, Hashable
 from typing import Any, final
 
 import trio
@@ -181,12 +181,13 @@ class _SessionTurn(Turn):
         self._session = session
         self._clientele = clientele
 
-    async def _stay(self) -> None:
-        entry = self._entry
-        if entry.stage == "queued":
-            await self._common.roster.wait_slot(entry)
-            entry.stage = "serving"
-        await self._handle()
+    def _open(self) -> Awaitable[bool] | None:
+        return self._wait_slot() if self._entry.stage == "queued" else None
+
+    async def _wait_slot(self) -> bool:
+        await self._common.roster.wait_slot(self._entry)
+        self._entry.stage = "serving"
+        return True
 
     def _leave(self) -> None:
         entry: Any = self._entry

@@ -148,11 +148,12 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
             return self._receive_buffered(max_bytes)
         return self.wire.receive_some(max_bytes)
 
-    async def __anext__(self) -> bytes:
-        data = await (self.receive_some() if self._buffer is not None else self.wire.receive_some())
-        if not data:
-            raise StopAsyncIteration
-        return data
+    def __anext__(  # pyright: ignore[reportIncompatibleMethodOverride]
+        self,
+    ) -> Coroutine[Any, Any, bytes]:  # as above, so the end of the iteration is the wire's to tell
+        if self._buffer is not None and self._buffer.data:
+            return self._receive_buffered(None)
+        return self.wire.receive_some(iterating=True)
 
     async def _receive_buffered(self, max_bytes: int | None) -> bytes:
         size = check_receive_size(max_bytes)

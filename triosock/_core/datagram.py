@@ -189,11 +189,11 @@ class _DatagramTurn(Turn):
         self._intake = intake
         self._dispatch = dispatch
 
-    async def _stay(self) -> None:
+    async def _open(self) -> bool:
         entry = self._datagram_entry
         await trio.lowlevel.checkpoint_if_cancelled()
         if entry.gone:
-            return  # dropped between the start of this task and now
+            return False  # dropped between the start of this task and now
         self._intake.begin(entry)
         now = trio.current_time()
         entry.request_since = now
@@ -201,7 +201,7 @@ class _DatagramTurn(Turn):
             entry.scope.deadline = now + self._common.timeouts.request
         if self._common.emitter.takers(RequestStarted):
             self._tell(RequestStarted)
-        await self._handle()
+        return True
 
     @property
     def _datagram_entry(self) -> DatagramEntry:

@@ -29,6 +29,7 @@ from .proxy import ProxyPolicy
 from .pump import Pump
 from .roster import NEVER
 from .socket_wire import SocketWire
+from .streams import StreamWire
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
@@ -79,30 +80,43 @@ class Visit(Turn):
             if service.pump is not None:
                 service.pump.leave()
 
-    async def _stay(self) -> None:
-        entry, service = self._entry, self._common
+    def _open(self) -> Awaitable[bool] | None:
         self._guest.wire.just_begun = True
+        if self._entry.stage == "queued" or self._common.opens_with_handshake:
+            return self._come_in()
+        return None
+
+    async def _come_in(self) -> bool:
+        entry, service = self._entry, self._common
         if entry.stage == "queued":
             await service.roster.wait_slot(entry)
             entry.stage = "serving"
-        if not service.opens_with_handshake or await self._shake_hands():
-            await self._handle()
+        return not service.opens_with_handshake or await self._shake_hands()
+
+    def _part(self) -> Awaitable[None] | None:
+        entry, wire = self._entry, self._guest.wire
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
-        wire = self._guest.wire
-        if isinstance(wire, SocketWire) and not wire.is_settled:
+        if wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled:
+            return None  # the usual end: everything is said on both sides
+        return self._say_goodbye(wire)
+
+    async def _say_goodbye(self, wire: SocketWire | StreamWire) -> None:
+        if isinstance(wire, SocketWire):
             await wire.settle()
         # Also after a handshake that failed: the alert that says why is a reply like any other.
-        if not (wire.heard_all or wire.is_closed) and service.timeouts.close > 0:
-            entry.stage = "closing"
-            entry.closing_since = entry.now()
-            entry.cause = entry.cause or Cause.FINISHED
-            try:
-                await wire.say_goodbye()
-            except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-                # Somebody else has closed it, has taken the socket out of it, or still reads from it: there
-                # is nobody to say goodbye to, and that is no other connection's affair.
-                pass
+        if wire.heard_all or wire.is_closed or self._common.timeouts.close <= 0:
+            return
+        entry = self._entry
+        entry.stage = "closing"
+        entry.closing_since = entry.now()
+        entry.cause = entry.cause or Cause.FINISHED
+        try:
+            await wire.say_goodbye()
+        except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            # Somebody else has closed it, has taken the socket out of it, or still reads from it: there is
+            # nobody to say goodbye to, and that is no other connection's affair.
+            pass
 
     # Handshake
 

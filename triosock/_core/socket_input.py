@@ -76,8 +76,12 @@ class SocketInput:
         #: Whether it has waited before.
         self._is_settled_in = False
 
-    async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
-        """Return what is there, up to `max_bytes`; wait if there is nothing; b"" at the end of the stream."""
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return what is there, up to `max_bytes`; wait if there is nothing; b"", or StopAsyncIteration, at
+        the end of the stream.
+        """
         size = RECEIVE_SIZE if max_bytes is None else check_receive_size(max_bytes)
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this connection")
@@ -101,11 +105,14 @@ class SocketInput:
             except OSError as error:
                 self._fail(error)
             else:
-                if self._lost and not data:
-                    raise trio.BrokenResourceError("the peer went away") from self.failure
+                if not data:
+                    if self._lost:
+                        raise trio.BrokenResourceError("the peer went away") from self.failure
+                    self.heard_all = True
+                    if iterating:
+                        raise StopAsyncIteration
                 # An end is told only once. After that there is always something to read, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
-                self.heard_all = not data
                 self.received += len(data)
                 self._credit = RECEIVE_SIZE
                 return data

@@ -67,9 +67,11 @@ class StreamWire:
         """The stream."""
         return self._stream
 
-    async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
         """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
-        ends the wait.
+        ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
         """
         check_receive_size(max_bytes)
         # Before the notes that the overseer reads are touched, which are the first task's.
@@ -80,6 +82,8 @@ class StreamWire:
             data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
         finally:
             self._receiving = False
+        if iterating and not data:
+            raise StopAsyncIteration
         self.received += len(data)
         return bytes(data)
 

@@ -99,9 +99,11 @@ class TlsWire(SocketWire):
                 # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
 
-    async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
-        """Return what is there, up to `max_bytes`; wait if there is nothing; b"" after the peer's
-        close_notify.
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return what is there, up to `max_bytes`; wait if there is nothing; b"", or StopAsyncIteration,
+        after the peer's close_notify.
         """
         size = check_receive_size(max_bytes)
         if self._receiving:
@@ -120,6 +122,8 @@ class TlsWire(SocketWire):
             except OSError as error:
                 self._fail(error)
             else:
+                if iterating and not data:
+                    raise StopAsyncIteration
                 self.received += len(data)
                 return data
 

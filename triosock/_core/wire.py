@@ -54,9 +54,11 @@ class Wire(Protocol):
         """What carries the bytes."""
         ...
 
-    async def receive_some(self, max_bytes: int | None = None, *, idle: bool = False) -> bytes:
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
         """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
-        ends the wait.
+        ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
         """
         ...
 

@@ -166,11 +166,7 @@ class DtlsTurn(Turn):
         self._session = session
         self._handshakes = handshakes
 
-    async def _stay(self) -> None:
-        if await self._shake_hands():
-            await self._handle()
-
-    async def _shake_hands(self) -> bool:
+    async def _open(self) -> bool:
         from OpenSSL import SSL
 
         entry = self._entry
