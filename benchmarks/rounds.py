@@ -27,8 +27,11 @@ from .process import RunFailed, certificate, compile_all, processors, run_load, 
 from .works import Work
 
 Sample = dict[str, Any]
+Plan = Sequence[tuple[Work, Sequence[Peer]]]
 #: What a load may take beyond its warm-up and measuring time: setting up 10,000 connections, and one stall.
 SETUP_WITHIN = 60.0
+#: How many times as many rounds what was unclear gets, all of which then count.
+TIMES = 3
 
 
 @dataclass(frozen=True)
@@ -82,32 +85,43 @@ def machine() -> dict[str, Any]:
 
 
 def measure(
-    plan: Sequence[tuple[Work, Sequence[Peer]]], effort: Effort, tell: Callable[[str], None]
+    plan: Plan,
+    effort: Effort,
+    tell: Callable[[str], None],
+    unclear: Callable[[Result], Plan] = lambda result: [],
 ) -> Result:
     """Measure each work of `plan` with the servers given for it. `tell` gets a line for people after each
-    sample.
+    sample. What is then `unclear` is measured in TIMES as many rounds.
     """
     result = Result(effort, machine())
     until = monotonic() + effort.budget
     wanted = {peer.name: peer for _, peers in plan for peer in peers}
     absent = {name for name, peer in wanted.items() if not peer.installed}
     result.skipped = sorted(f"{name}: {wanted[name].needs} is not installed" for name in absent)
-    turns = [(work, peer) for work, peers in plan for peer in peers if peer.name not in absent]
-    for work, peer in turns:
-        result.samples.setdefault(work.name, {})[peer.name] = []
     compile_all()
+    _measure_rounds(result, plan, range(1, effort.rounds + 1), until, tell)
+    more = [] if result.cut_short else unclear(result)
+    _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, tell)
+    return result
+
+
+def _measure_rounds(
+    result: Result, plan: Plan, numbers: range, until: float, tell: Callable[[str], None]
+) -> None:
+    turns = [(work, peer) for work, peers in plan for peer in peers if peer.installed]
+    for work, peer in turns:
+        result.samples.setdefault(work.name, {}).setdefault(peer.name, [])
     with ExitStack() as stack:
         tls = any(work.kind == "tls-echo" for work, _ in turns)
         pem = stack.enter_context(certificate()) if tls else ""
-        for number in range(1, effort.rounds + 1):
+        for number in numbers:
             for work, peer in turns if number % 2 else reversed(turns):
                 if monotonic() > until:
                     result.cut_short = True
-                    return result
-                sample = take(work, peer, effort, pem)
+                    return
+                sample = take(work, peer, result.effort, pem)
                 result.samples[work.name][peer.name].append(sample)
                 tell(f"round {number}  {work.name:15} {peer.name:18} {summary(sample)}")
-    return result
 
 
 def take(work: Work, peer: Peer, effort: Effort, pem: str = "") -> Sample:

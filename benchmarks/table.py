@@ -49,12 +49,17 @@ def markdown(result: Result, verdicts: Sequence[Verdict] = ()) -> str:
     return "\n".join(lines) + "\n"
 
 
+def more_rounds(result: Result) -> str:
+    most = max((len(one) for servers in result.samples.values() for one in servers.values()), default=0)
+    return f"; {most} of what was close to a bound" if most > result.effort.rounds else ""
+
+
 def heading(result: Result) -> Iterator[str]:
     effort, on = result.effort, result.machine
     versions = ", ".join(f"{name} {version}" for name, version in on["versions"].items())
     yield (
         f"Python {on['python']}, Linux {on['kernel']}, {on['processors']} processors; {versions}. "
-        f"{effort.rounds} rounds, {effort.seconds} s each."
+        f"{effort.rounds} rounds, {effort.seconds} s each{more_rounds(result)}."
     )
     if result.cut_short:
         yield "\n**Cut short:** the budget of time was used up before the last round ended."

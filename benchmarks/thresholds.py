@@ -16,6 +16,8 @@ from .ratios import Ratio, growth, ratio
 from .rounds import Result
 from .works import Work
 
+#: A median of five rounds may be this far off the true one, on a machine with nothing else to do.
+CLOSE = 0.04
 THRESHOLDS = Path(__file__).with_name("thresholds.toml")
 
 
@@ -49,15 +51,27 @@ class Thresholds:
 
     def plan(self) -> list[tuple[Work, Sequence[Peer]]]:
         """What must be measured to judge them, in the order of works and servers."""
-        wanted: dict[str, set[str]] = {}
-        for threshold in self.all:
-            for work in filter(None, (threshold.baseline, threshold.work)):
-                wanted.setdefault(work, set()).update((threshold.of, threshold.against))
-        return [
-            (work, [peer for peer in work.peers if peer.name in wanted[work.name]])
-            for work in works.WORKS
-            if work.name in wanted
-        ]
+        return _plan(self.all)
+
+    def unclear(self, result: Result) -> list[tuple[Work, Sequence[Peer]]]:
+        """What is so close to a bound, on either side of it, that chance may have decided."""
+        return _plan(
+            one
+            for one in self.all
+            if (found := one.find(result)) is not None and abs(found.median / one.at_least - 1) < CLOSE
+        )
+
+
+def _plan(thresholds: Iterable[Threshold]) -> list[tuple[Work, Sequence[Peer]]]:
+    wanted: dict[str, set[str]] = {}
+    for threshold in thresholds:
+        for work in filter(None, (threshold.baseline, threshold.work)):
+            wanted.setdefault(work, set()).update((threshold.of, threshold.against))
+    return [
+        (work, [peer for peer in work.peers if peer.name in wanted[work.name]])
+        for work in works.WORKS
+        if work.name in wanted
+    ]
 
 
 def load(path: Path = THRESHOLDS) -> Thresholds:

@@ -38,6 +38,24 @@ def test_rounds_alternate_between_servers_and_every_second_one_goes_backwards(ta
     assert taken == one_round + one_round[::-1] + one_round
 
 
+def test_what_is_unclear_after_its_rounds_is_measured_in_three_times_as_many(taken):
+    seen = []
+
+    def unclear(result):
+        seen.append({name: len(samples) for name, samples in result.samples["lines"].items()})
+        return [servers(LINES, "trio", "epoll")]
+
+    plan = [servers(LINES, "trio", "asyncio", "epoll")]
+    result = measure(plan, Effort(rounds=2), silent, unclear)
+    assert seen == [{"trio": 2, "asyncio": 2, "epoll": 2}]
+    assert {name: len(samples) for name, samples in result.samples["lines"].items()} == {
+        "trio": 6,
+        "asyncio": 2,
+        "epoll": 6,
+    }
+    assert taken[6:10] == ["lines/trio", "lines/epoll", "lines/epoll", "lines/trio"]
+
+
 def test_every_sample_is_kept_under_its_server(taken):
     result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=4), silent)
     assert {name: len(samples) for name, samples in result.samples["lines"].items()} == {

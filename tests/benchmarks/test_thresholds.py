@@ -59,6 +59,18 @@ def test_too_few_rounds_have_not_passed(judged, capsys):
     assert "only 2 of 3 rounds" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    ("rate", "close"), [(19, False), (19.3, True), (20, True), (20.7, True), (21, False), (0, False)]
+)
+def test_what_is_close_to_its_bound_on_either_side_is_unclear(tmp_path, rate, close):
+    path = tmp_path / "thresholds.toml"
+    path.write_text(ONE)
+    samples = {"triosock": [{"rate": rate}] * 3, "trio": [{"rate": 10}] * 3}
+    plan = thresholds.load(path).unclear(Result(Effort(), {}, {"lines": samples}))
+    named = [(work.name, {peer.name for peer in peers}) for work, peers in plan]
+    assert named == ([("lines", {"triosock", "trio"})] if close else [])
+
+
 def test_what_was_not_measured_has_not_passed(judged, capsys):
     assert judged(ONE) == 1
     assert "lines, rate: triosock against trio: not measured" in capsys.readouterr().out
