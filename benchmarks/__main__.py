@@ -42,6 +42,9 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--seconds", type=float, help="measuring time of one sample")
         command.add_argument("--warmup", type=float, help="seconds before that")
         command.add_argument("--budget", type=float, help="seconds after which no sample begins any more")
+        command.add_argument(
+            "--patience", type=float, help="seconds that a sample may wait for a machine at its best"
+        )
         command.add_argument("--out", type=Path, default=OUT, help="folder for the results")
         command.add_argument("--thresholds", type=Path, default=thresholds.THRESHOLDS)
     check.add_argument("--result", type=Path, help="judge this result.json instead of measuring")
@@ -54,7 +57,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def effort_of(options: argparse.Namespace) -> Effort:
-    given = {name: getattr(options, name) for name in ("rounds", "seconds", "warmup", "budget")}
+    given = {name: getattr(options, name) for name in ("rounds", "seconds", "warmup", "budget", "patience")}
     return dataclasses.replace(
         QUICK if options.quick else Effort(),
         **{name: value for name, value in given.items() if value is not None},

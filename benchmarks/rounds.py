@@ -16,17 +16,18 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from importlib import metadata
 from statistics import median
 from time import monotonic
 from typing import Any
 
+from .calm import Calm, Sample, take_calmly
 from .load.job import STALLED_AFTER
 from .peers import Peer
 from .process import RunFailed, certificate, compile_all, processors, run_load, started, wait_ready
 from .works import Work
 
-Sample = dict[str, Any]
 Plan = Sequence[tuple[Work, Sequence[Peer]]]
 #: What a load may take beyond its warm-up and measuring time: setting up 10,000 connections, and one stall.
 SETUP_WITHIN = 60.0
@@ -36,16 +37,19 @@ TIMES = 3
 
 @dataclass(frozen=True)
 class Effort:
-    """How much is measured. `budget` is in seconds for the whole run: no sample begins after that."""
+    """How much is measured. `budget` is in seconds for the whole run: no sample begins after that. `patience`
+    is how long one sample may wait for a machine at its best (`calm.py`), in seconds; with 0 none is.
+    """
 
     rounds: int = 5
-    seconds: float = 1.0
+    seconds: float = 0.7
     warmup: float = 0.2
     budget: float = 3600.0
+    patience: float = 8.0
     limit: float = math.inf
 
 
-QUICK = Effort(rounds=3, seconds=0.2, warmup=0.05, budget=150.0)
+QUICK = Effort(rounds=3, seconds=0.2, warmup=0.05, budget=150.0, patience=0.0)
 
 
 @dataclass
@@ -99,14 +103,20 @@ def measure(
     absent = {name for name, peer in wanted.items() if not peer.installed}
     result.skipped = sorted(f"{name}: {wanted[name].needs} is not installed" for name in absent)
     compile_all()
-    _measure_rounds(result, plan, range(1, effort.rounds + 1), until, tell)
+    calm = Calm(os.sched_getaffinity(0)) if effort.patience else None
+    _measure_rounds(result, plan, range(1, effort.rounds + 1), until, calm, tell)
     more = [] if result.cut_short else unclear(result)
-    _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, tell)
+    _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, calm, tell)
     return result
 
 
 def _measure_rounds(
-    result: Result, plan: Plan, numbers: range, until: float, tell: Callable[[str], None]
+    result: Result,
+    plan: Plan,
+    numbers: range,
+    until: float,
+    calm: Calm | None,
+    tell: Callable[[str], None],
 ) -> None:
     turns = [(work, peer) for work, peers in plan for peer in peers if peer.installed]
     for work, peer in turns:
@@ -119,7 +129,8 @@ def _measure_rounds(
                 if monotonic() > until:
                     result.cut_short = True
                     return
-                sample = take(work, peer, result.effort, pem)
+                once = partial(take, work, peer, result.effort, pem)
+                sample = take_calmly(once, calm, result.effort.patience) if calm else once()
                 result.samples[work.name][peer.name].append(sample)
                 tell(f"round {number}  {work.name:15} {peer.name:18} {summary(sample)}")
 
@@ -158,7 +169,7 @@ def flattened(figures: Sample) -> Sample:
 def summary(sample: Sample) -> str:
     if "error" in sample:
         return f"FAILED: {sample['error'].splitlines()[-1][:160]}"
-    shown = ("rate", "cpu_us", "p99_us", "idle_kib", "drain_ms", "shutdown_ms", "lost")
+    shown = ("rate", "cpu_us", "p99_us", "idle_kib", "drain_ms", "shutdown_ms", "lost", "disturbed")
     return "  ".join(f"{name} {sample[name]:,.1f}" for name in shown if sample.get(name))
 
 

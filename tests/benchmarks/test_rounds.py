@@ -1,14 +1,16 @@
 """Rounds are interleaved, bounded in time, and lose nothing that went wrong."""
 
 import math
+from functools import partial
 
 import pytest
 
 from benchmarks import rounds, works
-from benchmarks.rounds import Effort, Result, measure
+from benchmarks.rounds import Result, measure
 from benchmarks.works import BY_NAME
 
 LINES = BY_NAME["lines"]
+Effort = partial(rounds.Effort, patience=0)
 
 
 @pytest.fixture

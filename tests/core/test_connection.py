@@ -252,16 +252,3 @@ async def test_a_stream_without_a_synchronous_close_cannot_be_aborted():
         conn.abort()
     with pytest.raises(TypeError, match="OnlyAsync cannot end the stream in one direction"):
         await conn.send_eof()
-
-
-@pytest.mark.parametrize("make", [pair, memory_pair])
-async def test_a_loop_over_the_bytes_ends_with_the_stream_and_takes_what_was_buffered_first(make):
-    one, other = await make()
-    async with one, other:
-        await one.send_all(b"line\nand more")
-        await one.send_eof()
-        assert await other.receive_until(b"\n") == b"line\n"
-        assert b"".join([data async for data in other]) == b"and more"
-        with pytest.raises(StopAsyncIteration):
-            await other.__anext__()
-        assert await other.receive_some() == b""

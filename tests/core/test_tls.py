@@ -11,7 +11,6 @@ import trio.testing
 import trustme
 
 import triosock
-from tests.pairs import tcp_pair
 from triosock import Cause, Connection, Limits, Timeouts
 from triosock._core import events
 
@@ -355,24 +354,6 @@ async def test_tls_over_a_memory_stream():
         assert await client.receive_until(b"\n") == b"hello\n"
     await client.aclose()
     await server.aclose()
-
-
-@pytest.mark.parametrize("make", [tcp_pair, trio.testing.memory_stream_pair])
-async def test_a_loop_over_the_bytes_ends_with_the_peers_goodbye(make):
-    server, client = (Connection(one) for one in make())
-    heard = []
-    async with server, client, trio.open_nursery() as nursery:
-
-        async def serve():
-            await server.start_tls(server_context())
-            heard.extend([data async for data in server])
-            await server.aclose()
-
-        nursery.start_soon(serve)
-        await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
-        await client.send_all(b"hello")
-        await client.wire.say_goodbye()
-    assert b"".join(heard) == b"hello"
 
 
 async def test_openssls_own_client(serving, tmp_path):

@@ -1,0 +1,91 @@
+"""Whether the machine is at its best: a fixed piece of work, timed before and after each sample.
+
+A virtual processor may share its core with a stranger's, and is then slower by half for seconds at a time,
+though nothing on this machine shows it. Two samples on both sides of such a change make a ratio that says
+nothing. So a sample is taken when the fixed piece of work is about as fast as it ever was in this run, and
+taken again if it no longer is afterwards.
+
+The invariant: **what a sample says has no part in whether it is kept.** Only the fixed piece of work has.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from time import monotonic, perf_counter, sleep
+from typing import Any, Final
+
+Sample = dict[str, Any]
+
+#: How much slower than at its best the machine may be. A core that is shared is 1.3 to 1.7 times slower; the
+#: timings of one that is not lie within a few percent.
+TOLERATED: Final = 1.12
+#: Looks at the beginning, to learn what the best is: half a second.
+LOOKS: Final = 50
+#: Between two looks at a machine that is not at its best, in seconds.
+PAUSE: Final = 0.2
+
+
+def piece_of_work() -> None:
+    """About five milliseconds of nothing but the interpreter."""
+    total = 0
+    for number in range(100_000):
+        total += number
+
+
+class Calm:
+    """Times `work` on each of `processors`, and remembers the best of each."""
+
+    def __init__(
+        self,
+        processors: Iterable[int],
+        *,
+        work: Callable[[], None] = piece_of_work,
+        clock: Callable[[], float] = perf_counter,
+    ) -> None:
+        self._work, self._clock = work, clock
+        self._best = dict.fromkeys(processors, float("inf"))
+        for _ in range(LOOKS):
+            self.slowdown()
+
+    def slowdown(self) -> float:
+        """How many times slower than ever before in this run, on that processor which is the slowest now."""
+        before = os.sched_getaffinity(0)
+        try:
+            return max(self._slowdown_of(processor) for processor in self._best)
+        finally:
+            os.sched_setaffinity(0, before)
+
+    def _slowdown_of(self, processor: int) -> float:
+        os.sched_setaffinity(0, {processor})
+        took = min(self._timed(), self._timed())  # of two, since one may be interrupted
+        best = self._best[processor] = min(took, self._best[processor])
+        return took / best
+
+    def _timed(self) -> float:
+        began = self._clock()
+        self._work()
+        return self._clock() - began
+
+
+def take_calmly(
+    take: Callable[[], Sample],
+    calm: Calm,
+    patience: float,
+    *,
+    clock: Callable[[], float] = monotonic,
+    wait: Callable[[float], None] = sleep,
+) -> Sample:
+    """One sample from `take`, of a machine at its best before and after. When `patience`, in seconds, is used
+    up, the next one is kept in any case; if it is not such a one, it has the figure `disturbed`.
+    """
+    until = clock() + patience
+    while True:
+        # Nothing tells when a stranger's work is done.
+        while (before := calm.slowdown()) > TOLERATED and clock() < until:
+            wait(PAUSE)
+        sample = take()
+        if max(before, calm.slowdown()) <= TOLERATED:
+            return sample
+        if clock() >= until:
+            return sample | {"disturbed": 1.0}

@@ -1,0 +1,76 @@
+"""A sample is of a machine at its best, or says that it is not; what it says has no part in that."""
+
+import itertools
+import os
+
+import pytest
+
+from benchmarks.calm import LOOKS, PAUSE, TOLERATED, Calm, take_calmly
+
+pytestmark = pytest.mark.skipif(
+    not hasattr(os, "sched_setaffinity"), reason="processors cannot be chosen here"
+)
+
+
+class Slowdowns:
+    """In the place of Calm: says these, one after the other."""
+
+    def __init__(self, *slowdowns):
+        self._slowdowns = iter(slowdowns)
+
+    def slowdown(self):
+        return next(self._slowdowns)
+
+
+class Clock:
+    def __init__(self):
+        self.now = 0.0
+
+    def __call__(self):
+        return self.now
+
+    def wait(self, seconds):
+        self.now += seconds
+
+
+def taken(calm, patience=8.0):
+    """Which sample is kept, and how long it took; each one takes a second."""
+    clock, numbers = Clock(), itertools.count()
+
+    def take():
+        clock.now += 1
+        return {"rate": next(numbers)}
+
+    return take_calmly(take, calm, patience, clock=clock, wait=clock.wait), clock.now
+
+
+def test_a_calm_machine_is_measured_at_once():
+    assert taken(Slowdowns(1.0, TOLERATED)) == ({"rate": 0}, 1)
+
+
+def test_a_disturbed_machine_is_waited_for():
+    assert taken(Slowdowns(1.5, 1.5, 1.0, 1.0)) == ({"rate": 0}, 1 + 2 * PAUSE)
+
+
+def test_a_sample_in_whose_time_it_was_disturbed_is_taken_again():
+    assert taken(Slowdowns(1.0, 1.5, 1.0, 1.0)) == ({"rate": 1}, 2)
+
+
+def test_patience_ends_and_then_the_sample_says_so():
+    sample, took = taken(Slowdowns(*[1.5] * 1000), patience=3.0)
+    assert sample == {"rate": 0, "disturbed": 1.0}
+    assert took == pytest.approx(4, abs=PAUSE)
+
+
+def test_the_slowdown_is_that_of_the_slowest_processor_against_its_own_best():
+    clock, speed = Clock(), [1.0]
+    processors = os.sched_getaffinity(0)
+    calm = Calm(processors, work=lambda: clock.wait(speed[0]), clock=clock)
+    assert clock.now == LOOKS * 2 * len(processors)
+    speed[0] = 1.5
+    assert calm.slowdown() == 1.5
+    speed[0] = 0.5
+    assert calm.slowdown() == 1.0
+    speed[0] = 1.0
+    assert calm.slowdown() == 2.0
+    assert os.sched_getaffinity(0) == processors

@@ -1,0 +1,42 @@
+"""`async for data in conn`: over sockets, over streams, and under TLS."""
+
+from __future__ import annotations
+
+import pytest
+import trio
+import trio.testing
+
+from tests.core.test_tls import client_context, server_context
+from tests.pairs import memory_pair, pair, tcp_pair
+from triosock import Connection
+
+
+@pytest.mark.parametrize("make", [pair, memory_pair])
+async def test_a_loop_over_the_bytes_ends_with_the_stream_and_takes_what_was_buffered_first(make):
+    one, other = await make()
+    async with one, other:
+        await one.send_all(b"line\nand more")
+        await one.send_eof()
+        assert await other.receive_until(b"\n") == b"line\n"
+        assert b"".join([data async for data in other]) == b"and more"
+        with pytest.raises(StopAsyncIteration):
+            await other.__anext__()
+        assert await other.receive_some() == b""
+
+
+@pytest.mark.parametrize("make", [tcp_pair, trio.testing.memory_stream_pair])
+async def test_a_loop_over_the_bytes_ends_with_the_peers_goodbye(make):
+    server, client = (Connection(one) for one in make())
+    heard = []
+    async with server, client, trio.open_nursery() as nursery:
+
+        async def serve():
+            await server.start_tls(server_context())
+            heard.extend([data async for data in server])
+            await server.aclose()
+
+        nursery.start_soon(serve)
+        await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
+        await client.send_all(b"hello")
+        await client.wire.say_goodbye()
+    assert b"".join(heard) == b"hello"
