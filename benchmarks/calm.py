@@ -5,7 +5,8 @@ though nothing on this machine shows it. Two samples on both sides of such a cha
 nothing. So a sample is taken when the fixed piece of work is about as fast as it ever was in this run, and
 taken again if it no longer is afterwards.
 
-The invariant: **what a sample says has no part in whether it is kept.** Only the fixed piece of work has.
+The invariant: **what a sample says has no part in whether it is kept.** Only the fixed piece of work has; a
+sample that failed is always kept.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ TOLERATED: Final = 1.12
 LOOKS: Final = 50
 #: Between two looks at a machine that is not at its best, in seconds.
 PAUSE: Final = 0.2
+#: How long a whole run may wait, in seconds: a machine that has become slower for good is measured as it is.
+RESERVE: Final = 300.0
 
 
 def piece_of_work() -> None:
@@ -43,6 +46,8 @@ class Calm:
         work: Callable[[], None] = piece_of_work,
         clock: Callable[[], float] = perf_counter,
     ) -> None:
+        #: How long may be waited for the machine in the whole run from now on, in seconds.
+        self.reserve: float = RESERVE
         self._work, self._clock = work, clock
         self._best = dict.fromkeys(processors, float("inf"))
         for _ in range(LOOKS):
@@ -79,13 +84,16 @@ def take_calmly(
     """One sample from `take`, of a machine at its best before and after. When `patience`, in seconds, is used
     up, the next one is kept in any case; if it is not such a one, it has the figure `disturbed`.
     """
-    until = clock() + patience
+    began = clock()
+    until = began + min(patience, calm.reserve)
     while True:
         # Nothing tells when a stranger's work is done.
         while (before := calm.slowdown()) > TOLERATED and clock() < until:
             wait(PAUSE)
+        calm.reserve -= clock() - began
+        began = clock()
         sample = take()
-        if max(before, calm.slowdown()) <= TOLERATED:
+        if "error" in sample or max(before, calm.slowdown()) <= TOLERATED:
             return sample
         if clock() >= until:
             return sample | {"disturbed": 1.0}

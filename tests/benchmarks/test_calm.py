@@ -15,8 +15,9 @@ pytestmark = pytest.mark.skipif(
 class Slowdowns:
     """In the place of Calm: says these, one after the other."""
 
-    def __init__(self, *slowdowns):
+    def __init__(self, *slowdowns, reserve=100.0):
         self._slowdowns = iter(slowdowns)
+        self.reserve = reserve
 
     def slowdown(self):
         return next(self._slowdowns)
@@ -60,6 +61,17 @@ def test_patience_ends_and_then_the_sample_says_so():
     sample, took = taken(Slowdowns(*[1.5] * 1000), patience=3.0)
     assert sample == {"rate": 0, "disturbed": 1.0}
     assert took == pytest.approx(4, abs=PAUSE)
+
+
+def test_a_failed_sample_is_kept_whatever_the_machine_did():
+    calm = Slowdowns(1.0)
+    assert take_calmly(lambda: {"error": "died"}, calm, 8.0) == {"error": "died"}
+
+
+def test_a_run_as_a_whole_does_not_wait_for_ever():
+    calm = Slowdowns(*[1.5] * 1000, reserve=5.0)
+    took = [taken(calm)[1] for _ in range(3)]
+    assert took == pytest.approx([6, 1, 1], abs=2 * PAUSE)
 
 
 def test_the_slowdown_is_that_of_the_slowest_processor_against_its_own_best():

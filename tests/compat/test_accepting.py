@@ -5,6 +5,8 @@ put its own in the place of that gets its own.
 from __future__ import annotations
 
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -82,3 +84,23 @@ def test_a_socket_of_another_kind_is_asked_by_its_own_accept(server: compat.TCPS
         assert server.get_request() == ("request", "address")
     finally:
         server.socket = listener
+
+
+def test_who_has_replaced_the_method_before_is_asked_too() -> None:
+    program = """
+import socket
+real = socket.socket.accept
+def accept(self):
+    print("asked")
+    return real(self)
+socket.socket.accept = accept
+from triosock import compat
+with compat.TCPServer(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+    with socket.create_connection(server.server_address):
+        request, _ = server.get_request()
+        request.close()
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert done.stdout == "asked\n"

@@ -40,3 +40,21 @@ async def test_a_loop_over_the_bytes_ends_with_the_peers_goodbye(make):
         await client.send_all(b"hello")
         await client.wire.say_goodbye()
     assert b"".join(heard) == b"hello"
+
+
+async def test_two_loops_over_what_was_buffered_never_give_nothing():
+    one, other = await pair()
+    heard = []
+
+    async def take():
+        heard.append(await other.__anext__())
+
+    async with one, other, trio.open_nursery() as nursery:
+        await one.send_all(b"line\nrest")
+        assert await other.receive_until(b"\n") == b"line\n"
+        nursery.start_soon(take)
+        nursery.start_soon(take)
+        await trio.testing.wait_all_tasks_blocked()
+        assert heard == [b"rest"]
+        await one.send_all(b"more")
+    assert heard == [b"rest", b"more"]

@@ -145,19 +145,21 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         Drain: is not ended by it, unless inside `with conn.idle():`. Cancellation: loses nothing.
         """
         if self._buffer is not None and self._buffer.data:
-            return self._receive_buffered(max_bytes)
+            return self._receive_buffered(max_bytes, False)
         return self.wire.receive_some(max_bytes)
 
     def __anext__(  # pyright: ignore[reportIncompatibleMethodOverride]
         self,
     ) -> Coroutine[Any, Any, bytes]:  # as above, so the end of the iteration is the wire's to tell
         if self._buffer is not None and self._buffer.data:
-            return self._receive_buffered(None)
+            return self._receive_buffered(None, True)
         return self.wire.receive_some(iterating=True)
 
-    async def _receive_buffered(self, max_bytes: int | None) -> bytes:
+    async def _receive_buffered(self, max_bytes: int | None, iterating: bool) -> bytes:
         size = check_receive_size(max_bytes)
         await trio.lowlevel.checkpoint()
+        if not self.buffer:  # another task was here
+            return await self.wire.receive_some(max_bytes, iterating=iterating)
         return self.buffer.take(size)
 
     async def receive_exactly(self, size: int) -> bytes:
@@ -377,9 +379,7 @@ def admitted(
     local: PeerName,
     server: Any,
 ) -> Connection:
-    """Return a server's new connection. By a function, and with all arguments by their places, for a class
-    that is called with keywords takes three times as long to make one.
-    """
+    """Return a server's new connection. By place: a class called with keywords takes three times as long."""
     connection = Connection.__new__(Connection)
     connection._begin(wire, entry, timeouts, emitter, peer, local, server)
     return connection

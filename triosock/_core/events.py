@@ -313,7 +313,7 @@ class Emitter:
             self.add(observer)
 
     def add(self, observer: Observer) -> None:
-        """Attach an observer: it gets every event from now on.
+        """Attach an observer: it gets every event from now on. What it `wants` is asked here, and not again.
 
         Raises: TypeError if it has no method `on_event`, or `wants` something that is no event class.
         """

@@ -96,6 +96,7 @@ class Turn:
                         if type(awaitable) is not CoroutineType and not isinstance(awaitable, Awaitable):
                             raise NotAwaitable(self._handler, self.takes, awaitable)
                         await awaitable
+                        del awaitable  # nobody is to hold it through the goodbye
                     except NotAwaitable:
                         raise  # no peer can cause it or cure it: the program is wrong, and must hear so
                     except Exception as error:  # a failing handler costs its own guest: rule 2

@@ -105,16 +105,15 @@ class SocketInput:
             except OSError as error:
                 self._fail(error)
             else:
-                if not data:
-                    if self._lost:
-                        raise trio.BrokenResourceError("the peer went away") from self.failure
-                    self.heard_all = True
-                    if iterating:
-                        raise StopAsyncIteration
+                if not data and self._lost:
+                    raise trio.BrokenResourceError("the peer went away") from self.failure
                 # An end is told only once. After that there is always something to read, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
+                self.heard_all = not data
                 self.received += len(data)
                 self._credit = RECEIVE_SIZE
+                if iterating and not data:
+                    raise StopAsyncIteration
                 return data
 
     async def _wait_input(self, idle: bool) -> None:
