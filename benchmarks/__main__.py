@@ -43,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--warmup", type=float, help="seconds before that")
         command.add_argument("--budget", type=float, help="seconds after which no sample begins any more")
         command.add_argument(
-            "--patience", type=float, help="seconds that a sample may wait for a machine at its best"
+            "--patience", type=float, help="seconds that a sample may wait for a machine as it mostly is"
         )
         command.add_argument("--out", type=Path, default=OUT, help="folder for the results")
         command.add_argument("--thresholds", type=Path, default=thresholds.THRESHOLDS)

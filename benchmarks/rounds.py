@@ -38,7 +38,7 @@ TIMES = 3
 @dataclass(frozen=True)
 class Effort:
     """How much is measured. `budget` is in seconds for the whole run: no sample begins after that. `patience`
-    is how long one sample may wait for a machine at its best (`calm.py`), in seconds; with 0 none is.
+    is how long one sample may wait for a machine as it mostly is (`calm.py`), in seconds; with 0 none is.
     """
 
     rounds: int = 5
@@ -103,7 +103,7 @@ def measure(
     absent = {name for name, peer in wanted.items() if not peer.installed}
     result.skipped = sorted(f"{name}: {wanted[name].needs} is not installed" for name in absent)
     compile_all()
-    calm = Calm(os.sched_getaffinity(0)) if effort.patience else None
+    calm = Calm(processors()[0]) if effort.patience else None
     _measure_rounds(result, plan, range(1, effort.rounds + 1), until, calm, tell)
     more = [] if result.cut_short else unclear(result)
     _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, calm, tell)

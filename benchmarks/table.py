@@ -63,7 +63,7 @@ def heading(result: Result) -> Iterator[str]:
     )
     taken = [sample for servers in result.samples.values() for one in servers.values() for sample in one]
     if disturbed := sum("disturbed" in sample for sample in taken):
-        yield f"\n{disturbed} of {len(taken)} samples were taken while the machine was not at its best."
+        yield f"\n{disturbed} of {len(taken)} samples were taken while the machine was not as it mostly was."
     if result.cut_short:
         yield "\n**Cut short:** the budget of time was used up before the last round ended."
     for line in result.skipped:
