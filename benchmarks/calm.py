@@ -28,7 +28,7 @@ LOOKS: Final = 99
 #: Between two looks at a machine that is not as it mostly is, in seconds.
 PAUSE: Final = 0.2
 #: How long a whole run may wait, in seconds: a machine that has become slower for good is measured as it is.
-RESERVE: Final = 300.0
+RESERVE: Final = 100.0
 
 
 def piece_of_work() -> None:
