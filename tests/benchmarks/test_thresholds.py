@@ -37,6 +37,20 @@ def judged(tmp_path):
     return judge
 
 
+@pytest.fixture
+def unclear(tmp_path):
+    """What is unclear with these rates of triosock; trio has 10 in each round, and the bound is 2."""
+
+    def find(*ours):
+        path = tmp_path / "thresholds.toml"
+        path.write_text(ONE)
+        samples = {"triosock": [{"rate": rate} for rate in ours], "trio": [{"rate": 10} for _ in ours]}
+        plan = thresholds.load(path).unclear(Result(Effort(), {}, {"lines": samples}))
+        return [(work.name, {peer.name for peer in peers}) for work, peers in plan]
+
+    return find
+
+
 def test_a_median_at_the_threshold_passes(judged, capsys):
     assert judged(ONE, 5, 20, 30) == 0
     assert "1 of 1 thresholds held" in capsys.readouterr().out
@@ -62,13 +76,16 @@ def test_too_few_rounds_have_not_passed(judged, capsys):
 @pytest.mark.parametrize(
     ("rate", "close"), [(19, False), (19.3, True), (20, True), (20.7, True), (21, False), (0, False)]
 )
-def test_what_is_close_to_its_bound_on_either_side_is_unclear(tmp_path, rate, close):
-    path = tmp_path / "thresholds.toml"
-    path.write_text(ONE)
-    samples = {"triosock": [{"rate": rate}] * 3, "trio": [{"rate": 10}] * 3}
-    plan = thresholds.load(path).unclear(Result(Effort(), {}, {"lines": samples}))
-    named = [(work.name, {peer.name for peer in peers}) for work, peers in plan]
-    assert named == ([("lines", {"triosock", "trio"})] if close else [])
+def test_what_is_close_to_its_bound_on_either_side_is_unclear(unclear, rate, close):
+    assert unclear(rate, rate, rate) == ([("lines", {"triosock", "trio"})] if close else [])
+
+
+@pytest.mark.parametrize(
+    ("rates", "both"),
+    [((19, 25, 26), True), ((15, 16, 20), True), ((15, 16, 19.9), False), ((20, 25, 26), False)],
+)
+def test_what_has_rounds_on_both_sides_of_its_bound_is_unclear(unclear, rates, both):
+    assert bool(unclear(*rates)) == both
 
 
 def test_what_was_not_measured_has_not_passed(judged, capsys):
