@@ -23,6 +23,7 @@ from triosock._core.proxy_header import SIGNATURE, TLV_CRC32C, TLV_NOOP, TLV_TLS
 from .test_proxy_header import headers, headers_v2
 
 LINE = b"PROXY TCP4 192.168.0.1 192.168.0.11 56324 443\r\n"
+V4 = TcpAddress("192.0.2.1", 1)
 V2 = build_header(ProxyHeader(source=TcpAddress("192.0.2.1", 1), destination=TcpAddress("192.0.2.2", 2)))
 
 
@@ -246,20 +247,14 @@ def test_a_checksum_finds_every_single_wrong_bit(header: ProxyHeader, data: st.D
 
 
 def test_a_wrong_length_that_swallows_the_checksum_is_the_one_that_nothing_finds() -> None:
-    source, destination = TcpAddress("192.0.2.1", 1), TcpAddress("192.0.2.2", 2)
-    header = ProxyHeader(
-        source=source, destination=destination, tlvs=[(TLV_NOOP, b""), (TLV_NOOP, b"123456")]
-    )
+    header = ProxyHeader(source=V4, destination=V4, tlvs=[(TLV_NOOP, b""), (TLV_NOOP, b"123456")])
     built = bytearray(build_header(header, checksum=True))
-    length = 16 + 12 + 2  # the low byte of the first one's
-    assert built[length] == 0
-    built[length] ^= 16  # all that is left: 3 and 6 bytes of the second, and 7 of the checksum
-    assert parse_header(bytes(built)).tlvs == ((TLV_NOOP, bytes(built[length + 1 :])),)
+    built[30] ^= 16  # the first one's length: all that is left, 3 and 6 bytes and the checksum's 7
+    assert parse_header(bytes(built)).tlvs == ((TLV_NOOP, bytes(built[31:])),)
 
 
 def test_the_longest_header_that_is_allowed_is_read_one_byte_at_a_time() -> None:
-    source, destination = TcpAddress("192.0.2.1", 1), TcpAddress("192.0.2.2", 2)
-    header = ProxyHeader(source=source, destination=destination, tlvs=[(TLV_NOOP, bytes(4081))])
+    header = ProxyHeader(source=V4, destination=V4, tlvs=[(TLV_NOOP, bytes(4081))])
     got, peer = read(build_header(header) + b"next", [1])
     assert got == header
     assert peer.taken == 16 + 4096
