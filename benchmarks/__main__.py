@@ -121,13 +121,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if options.command == "check" and options.result is not None:
         return check(Result.from_json(options.result.read_text()), options.thresholds)
     raise_on_signals()
-    plan, effort = plan_of(options), effort_of(options)
-    if options.command == "run":
-        write(measure(plan, effort, to_stderr), options.out, options.thresholds)
-        return 0
-    result = measure(plan, effort, to_stderr, thresholds.load(options.thresholds).unclear)
+    judged = options.command == "check"
+    unclear = thresholds.load(options.thresholds).unclear if judged else None
+    result = measure(plan_of(options), effort_of(options), to_stderr, unclear)
     write(result, options.out, options.thresholds)
-    return check(result, options.thresholds)
+    return check(result, options.thresholds) if judged else 0
 
 
 if __name__ == "__main__":

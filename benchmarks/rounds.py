@@ -92,10 +92,10 @@ def measure(
     plan: Plan,
     effort: Effort,
     tell: Callable[[str], None],
-    unclear: Callable[[Result], Plan] = lambda result: [],
+    unclear: Callable[[Result], Plan] | None = None,
 ) -> Result:
     """Measure each work of `plan` with the servers given for it. `tell` gets a line for people after each
-    sample. What is then `unclear` is measured in TIMES as many rounds.
+    sample. What is `unclear` then, if somebody asks, is measured in TIMES as many rounds.
     """
     result = Result(effort, machine())
     until = monotonic() + effort.budget
@@ -105,7 +105,7 @@ def measure(
     compile_all()
     calm = Calm(processors()[0]) if effort.patience else None
     _measure_rounds(result, plan, range(1, effort.rounds + 1), until, calm, tell)
-    more = [] if result.cut_short else unclear(result)
+    more = unclear(result) if unclear is not None and not result.cut_short else []
     _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, calm, tell)
     return result
 

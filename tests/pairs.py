@@ -9,7 +9,8 @@ import trio
 import trio.testing
 
 from triosock import Connection, Timeouts
-from triosock._core.connection import admitted, make_wire
+from triosock._core.connection import make_wire
+from triosock._core.conversation import Conversation
 from triosock._core.postman import Postman
 from triosock._core.pump import Pump
 from triosock._core.roster import Entry
@@ -19,7 +20,9 @@ def served(sock: socket.socket, *, pump: Pump | None = None, postman: Postman | 
     """A connection as a server makes it, with what its server would give it."""
     entry = Entry(accepted=trio.current_time())
     wire = make_wire(sock, entry, pump, postman)
-    return admitted(wire, entry, Timeouts(), None, None, None, None)
+    connection = Connection.__new__(Connection)
+    Conversation.__init__(connection, wire, entry, Timeouts(), None, None, None, None)
+    return connection
 
 
 def socket_pair() -> tuple[socket.socket, socket.socket]:

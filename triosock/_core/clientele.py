@@ -184,11 +184,6 @@ class _SessionTurn(Turn):
     def _open(self) -> Awaitable[bool] | None:
         return self._wait_slot() if self._entry.stage == "queued" else None
 
-    async def _wait_slot(self) -> bool:
-        await self._common.roster.wait_slot(self._entry)
-        self._entry.stage = "serving"
-        return True
-
     def _leave(self) -> None:
         entry: Any = self._entry
         if entry.scope.cancelled_caught and entry.cause is None:

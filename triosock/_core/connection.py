@@ -20,7 +20,6 @@ from .address import Address
 from .conversation import Conversation, IdleBlock, RequestBlock
 from .credentials import PeerCredentials, peer_credentials
 from .errors import HandshakeFailed, Incomplete
-from .events import Emitter
 from .framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
 from .limits import Timeouts
 from .listen import Accepted, PeerName
@@ -55,9 +54,11 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     the handler is cancelled.
     """
 
-    __slots__ = ("_tls", "proxy_header", "server")
+    __slots__ = ()
 
-    wire: SocketWire | StreamWire  # said again for type checkers, since start_tls() exchanges it
+    # Said again for type checkers, since methods of this class set them.
+    wire: SocketWire | StreamWire
+    proxy_header: ProxyHeader | None
 
     def __init__(
         self,
@@ -68,24 +69,9 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         timeouts: Timeouts | None = None,
     ) -> None:
         entry = Entry(accepted=trio.current_time())
-        self._begin(make_wire(transport, entry), entry, timeouts or _NO_TIMEOUTS, None, peer, local, None)
-
-    def _begin(
-        self,
-        wire: SocketWire | StreamWire,
-        entry: Entry,
-        timeouts: Timeouts,
-        emitter: Emitter | None,
-        peer: PeerName,
-        local: PeerName,
-        server: Any,
-    ) -> None:
-        Conversation.__init__(self, wire, entry, timeouts, emitter, peer, local)
-        self._tls: TlsInfo | None = None
-        #: The server that made this connection (it comes later in the reading order); None if none did.
-        self.server: Any = server
-        #: What the PROXY protocol header said, if there was one.
-        self.proxy_header: ProxyHeader | None = None
+        super().__init__(
+            make_wire(transport, entry), entry, timeouts or _NO_TIMEOUTS, None, peer, local, None
+        )
 
     def __repr__(self) -> str:
         return f"<triosock.Connection {self.id} with {self.peer}>"
@@ -368,21 +354,6 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
 
 _NO_TIMEOUTS = Timeouts()
-
-
-def admitted(
-    wire: SocketWire | StreamWire,
-    entry: Entry,
-    timeouts: Timeouts,
-    emitter: Emitter | None,
-    peer: PeerName,
-    local: PeerName,
-    server: Any,
-) -> Connection:
-    """Return a server's new connection. By place: a class called with keywords takes three times as long."""
-    connection = Connection.__new__(Connection)
-    connection._begin(wire, entry, timeouts, emitter, peer, local, server)
-    return connection
 
 
 def make_wire(

@@ -30,12 +30,16 @@ from .streams import StreamWire
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from .proxy import ProxyHeader
+    from .tls import TlsInfo
+
 
 class Conversation:
     """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
 
     __slots__ = (
-        "_buffer", "_idle_block", "_local", "_peer", "emitter", "entry", "request_scope", "timeouts", "wire"
+        "_buffer", "_idle_block", "_local", "_peer", "_tls", "emitter", "entry", "proxy_header",
+        "request_scope", "server", "timeouts", "wire",
     )  # fmt: skip
 
     def __init__(
@@ -46,6 +50,7 @@ class Conversation:
         emitter: Emitter | None,
         peer: PeerName,
         local: PeerName,
+        server: Any,
     ) -> None:
         self.wire: SocketWire | StreamWire = wire
         self.entry: Entry = entry
@@ -58,6 +63,11 @@ class Conversation:
         self._idle_block: IdleBlock | None = None
         #: That of the innermost `request()` block, for whoever wants to know its deadline.
         self.request_scope: trio.CancelScope | None = None
+        self._tls: TlsInfo | None = None
+        #: The server that made this connection (it comes later in the reading order); None if none did.
+        self.server: Any = server
+        #: What the PROXY protocol header said, if there was one.
+        self.proxy_header: ProxyHeader | None = None
         entry.guest = self
 
     # Who

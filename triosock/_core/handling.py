@@ -124,6 +124,12 @@ class Turn:
         """
         return None
 
+    async def _wait_slot(self) -> bool:
+        """What `_open` returns for an entry that is queued."""
+        await self._common.roster.wait_slot(self._entry)
+        self._entry.stage = "serving"
+        return True
+
     def _part(self) -> Awaitable[None] | None:
         """Do what comes after the handler, or return what does."""
         return None

@@ -46,12 +46,11 @@ class Service(Common):
     overseer: Overseer
     #: There is one as soon as there is a task for it.
     pump: Pump | None = None
-    #: Whether there is anything to do between the accept and the handler.
-    opens_with_handshake: bool = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        # The class is frozen, and this is a part of its making.
-        object.__setattr__(self, "opens_with_handshake", self.tls is not None or self.proxy is not None)
+    @property
+    def opens_with_handshake(self) -> bool:
+        """Whether there is anything to do between the accept and the handler."""
+        return self.tls is not None or self.proxy is not None
 
 
 @final
@@ -87,11 +86,9 @@ class Visit(Turn):
         return None
 
     async def _come_in(self) -> bool:
-        entry, service = self._entry, self._common
-        if entry.stage == "queued":
-            await service.roster.wait_slot(entry)
-            entry.stage = "serving"
-        return not service.opens_with_handshake or await self._shake_hands()
+        if self._entry.stage == "queued":
+            await self._wait_slot()
+        return not self._common.opens_with_handshake or await self._shake_hands()
 
     def _part(self) -> Awaitable[None] | None:
         entry, wire = self._entry, self._guest.wire

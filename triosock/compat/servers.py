@@ -25,9 +25,8 @@ if TYPE_CHECKING:
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
 _Socket = socket.socket
-_ACCEPT = socket.socket.accept
-#: Whether this is the standard library's own: who puts something in its place may have done so before.
-_IS_STOCK = getattr(_ACCEPT, "__globals__", None) is vars(socket)
+#: The standard library's own `accept`; None if somebody has put something in its place before.
+_ACCEPT = socket.socket.accept if getattr(socket.socket.accept, "__globals__", None) is vars(socket) else None
 _family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
 _type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
 
@@ -36,7 +35,7 @@ def _accept(listener: Any) -> tuple[Any, Any]:
     """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
     connection: they cost more than all that a compat server does besides the standard library's calls.
     """
-    if type(listener) is not _Socket or _Socket.accept is not _ACCEPT or not _IS_STOCK:
+    if type(listener) is not _Socket or _Socket.accept is not _ACCEPT:
         return listener.accept()  # type: ignore[no-any-return]  # somebody's own
     descriptor, address = listener._accept()  # type: ignore[attr-defined]
     sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
