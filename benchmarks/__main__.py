@@ -41,10 +41,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--rounds", type=int)
         command.add_argument("--seconds", type=float, help="measuring time of one sample")
         command.add_argument("--warmup", type=float, help="seconds before that")
-        command.add_argument("--budget", type=float, help="seconds after which no sample begins any more")
-        command.add_argument(
-            "--patience", type=float, help="seconds that a sample may wait for a machine as it mostly is"
-        )
+        command.add_argument("--budget", type=float, help="seconds after which nothing begins any more")
         command.add_argument("--out", type=Path, default=OUT, help="folder for the results")
         command.add_argument("--thresholds", type=Path, default=thresholds.THRESHOLDS)
     check.add_argument("--result", type=Path, help="judge this result.json instead of measuring")
@@ -57,7 +54,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def effort_of(options: argparse.Namespace) -> Effort:
-    given = {name: getattr(options, name) for name in ("rounds", "seconds", "warmup", "budget", "patience")}
+    given = {name: getattr(options, name) for name in ("rounds", "seconds", "warmup", "budget")}
     return dataclasses.replace(
         QUICK if options.quick else Effort(),
         **{name: value for name, value in given.items() if value is not None},

@@ -46,7 +46,9 @@ def processors() -> tuple[set[int], set[int]]:
 class Process:
     """One child. Use it as made by `started`."""
 
-    def __init__(self, module: str, arguments: Sequence[str], cpus: set[int], stderr: IO[bytes]) -> None:
+    def __init__(
+        self, module: str, arguments: Sequence[str], cpus: set[int], stderr: IO[bytes], stdin: int
+    ) -> None:
         self.name = " ".join([module, *arguments])[:200]
         self.stderr = stderr
         leash = (LEASH, str(os.getpid()), ",".join(map(str, sorted(cpus))))
@@ -54,7 +56,7 @@ class Process:
             [sys.executable, "-I", "-S", *leash, sys.executable, "-m", module, *arguments],
             cwd=ROOT,
             env={name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"},
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=stderr,
             start_new_session=True,
@@ -80,6 +82,25 @@ class Process:
         line, _, self.unread = self.unread.partition(b"\n")
         return line.decode()
 
+    def expect(self, word: str, within: float) -> str:
+        """Return what follows `word` in the next line; RunFailed if it begins with another one."""
+        said, _, rest = self.line(within).partition(" ")
+        if said != word:
+            raise self.failure(f"said {said!r} where {word!r} was wanted")
+        return rest
+
+    def order(self) -> None:
+        """Give it one line of input."""
+        assert self.popen.stdin is not None
+        try:
+            os.write(self.popen.stdin.fileno(), b"\n")
+        except BrokenPipeError:
+            pass  # it has ended, and `line` will say so with its last words
+
+    def end_input(self) -> None:
+        assert self.popen.stdin is not None
+        self.popen.stdin.close()
+
     def failure(self, what: str) -> RunFailed:
         self.stderr.seek(0)
         words = self.stderr.read().decode(errors="replace").strip()
@@ -94,14 +115,18 @@ class Process:
         except ProcessLookupError:
             pass
         self.popen.wait()
-        if self.popen.stdout is not None:
-            self.popen.stdout.close()
+        for pipe in (self.popen.stdin, self.popen.stdout):
+            if pipe is not None:
+                pipe.close()
 
 
 @contextlib.contextmanager
-def started(module: str, arguments: Sequence[str], cpus: set[int]) -> Iterator[Process]:
+def started(
+    module: str, arguments: Sequence[str], cpus: set[int], *, stdin: int = subprocess.DEVNULL
+) -> Iterator[Process]:
+    """A child that is killed at the end of the block; it can be given orders if `stdin` is a pipe."""
     with tempfile.TemporaryFile() as stderr:
-        process = Process(module, arguments, cpus, stderr)
+        process = Process(module, arguments, cpus, stderr, stdin)
         try:
             yield process
         finally:
@@ -110,18 +135,15 @@ def started(module: str, arguments: Sequence[str], cpus: set[int]) -> Iterator[P
 
 def wait_ready(server: Process) -> int:
     """The port on which `server` listens."""
-    word, _, port = server.line(READY_WITHIN).partition(" ")
-    if word != "ready":
-        raise server.failure(f"said {word!r} where 'ready PORT' was wanted")
-    return int(port)
+    return int(server.expect("ready", READY_WITHIN))
 
 
-def run_load(name: str, job: dict[str, Any], within: float) -> dict[str, float]:
-    """Run one load to its end and return its figures."""
+@contextlib.contextmanager
+def load_started(name: str, job: dict[str, Any]) -> Iterator[Process]:
+    """A load, which is given its orders by lines: see `load/__main__.py`."""
     _, cpus = processors()
-    with started("benchmarks.load", [name, json.dumps(job)], cpus) as load:
-        figures: dict[str, float] = json.loads(load.line(within))
-        return figures
+    with started("benchmarks.load", [name, json.dumps(job)], cpus, stdin=subprocess.PIPE) as load:
+        yield load
 
 
 @contextlib.contextmanager

@@ -1,55 +1,32 @@
 """Interleaved rounds: one sample of each server, then one of each again.
 
 What changes on the machine from minute to minute so hits all alike, and a ratio is made of two samples that
-were taken close to each other. Every sample has a server process of its own. Every second round goes
-backwards through the servers, so that a steady drift favours nobody. A sample that fails is kept as a
-failure, and costs only itself.
+were taken together (`taking.py`). Every sample has a server process of its own. Every second round goes
+backwards through works and servers, so that a steady drift favours nobody.
 """
 
 from __future__ import annotations
 
 import json
-import math
 import os
 import platform
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, field
-from functools import partial
 from importlib import metadata
-from statistics import median
 from time import monotonic
 from typing import Any
 
-from .calm import Calm, Sample, take_calmly
-from .load.job import STALLED_AFTER
 from .peers import Peer
-from .process import RunFailed, certificate, compile_all, processors, run_load, started, wait_ready
+from .process import certificate, compile_all
+from .taking import Effort, Sample, take
 from .works import Work
 
 Plan = Sequence[tuple[Work, Sequence[Peer]]]
-#: What a load may take beyond its warm-up and measuring time: setting up 10,000 connections, and one stall.
-SETUP_WITHIN = 60.0
 #: How many times as many rounds what was unclear gets, all of which then count.
 TIMES = 3
-
-
-@dataclass(frozen=True)
-class Effort:
-    """How much is measured. `budget` is in seconds for the whole run: no sample begins after that. `patience`
-    is how long one sample may wait for a machine as it mostly is (`calm.py`), in seconds; with 0 none is.
-    """
-
-    rounds: int = 5
-    seconds: float = 0.7
-    warmup: float = 0.2
-    budget: float = 3600.0
-    patience: float = 8.0
-    limit: float = math.inf
-
-
-QUICK = Effort(rounds=3, seconds=0.2, warmup=0.05, budget=150.0, patience=0.0)
+QUICK = Effort(rounds=3, seconds=0.2, warmup=0.05, budget=150.0)
 
 
 @dataclass
@@ -103,73 +80,37 @@ def measure(
     absent = {name for name, peer in wanted.items() if not peer.installed}
     result.skipped = sorted(f"{name}: {wanted[name].needs} is not installed" for name in absent)
     compile_all()
-    calm = Calm(processors()[0]) if effort.patience else None
-    _measure_rounds(result, plan, range(1, effort.rounds + 1), until, calm, tell)
+    _measure_rounds(result, plan, range(1, effort.rounds + 1), until, tell)
     more = unclear(result) if unclear is not None and not result.cut_short else []
-    _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, calm, tell)
+    _measure_rounds(result, more, range(effort.rounds + 1, TIMES * effort.rounds + 1), until, tell)
     return result
 
 
 def _measure_rounds(
-    result: Result,
-    plan: Plan,
-    numbers: range,
-    until: float,
-    calm: Calm | None,
-    tell: Callable[[str], None],
+    result: Result, plan: Plan, numbers: range, until: float, tell: Callable[[str], None]
 ) -> None:
-    turns = [(work, peer) for work, peers in plan for peer in peers if peer.installed]
-    for work, peer in turns:
-        result.samples.setdefault(work.name, {}).setdefault(peer.name, [])
+    turns = [(work, [peer for peer in peers if peer.installed]) for work, peers in plan]
+    for work, peers in turns:
+        for peer in peers:
+            result.samples.setdefault(work.name, {}).setdefault(peer.name, [])
     with ExitStack() as stack:
         tls = any(work.kind == "tls-echo" for work, _ in turns)
         pem = stack.enter_context(certificate()) if tls else ""
         for number in numbers:
-            for work, peer in turns if number % 2 else reversed(turns):
+            way = 1 if number % 2 else -1
+            for work, peers in turns[::way]:
                 if monotonic() > until:
                     result.cut_short = True
                     return
-                once = partial(take, work, peer, result.effort, pem)
-                sample = take_calmly(once, calm, result.effort.patience) if calm else once()
-                result.samples[work.name][peer.name].append(sample)
-                tell(f"round {number}  {work.name:15} {peer.name:18} {summary(sample)}")
-
-
-def take(work: Work, peer: Peer, effort: Effort, pem: str = "") -> Sample:
-    """One sample: start the server, drive it, end it."""
-    try:
-        servers, _ = processors()
-        with started(
-            f"benchmarks.servers.{peer.module}", [work.kind, pem, *peer.arguments], servers
-        ) as server:
-            if work.load == "none":
-                return flattened(json.loads(server.line(SETUP_WITHIN)))
-            job = {
-                "port": wait_ready(server),
-                "pid": server.pid,
-                "seconds": effort.seconds,
-                "warmup": effort.warmup,
-                "params": work.params,
-            }
-            if effort.limit < math.inf:
-                job["limit"] = effort.limit
-            sample: Sample = run_load(work.load, job, effort.seconds + effort.warmup + SETUP_WITHIN)
-            if work.load == "drain":
-                sample |= flattened(json.loads(server.line(STALLED_AFTER)))
-            return sample
-    except RunFailed as error:
-        return {"error": str(error)}
-
-
-def flattened(figures: Sample) -> Sample:
-    """What a server measured itself: of a list, the median."""
-    return {name: median(value) if isinstance(value, list) else value for name, value in figures.items()}
+                for name, sample in take(work, peers[::way], result.effort, pem).items():
+                    result.samples[work.name][name].append(sample)
+                    tell(f"round {number}  {work.name:15} {name:18} {summary(sample)}")
 
 
 def summary(sample: Sample) -> str:
     if "error" in sample:
         return f"FAILED: {sample['error'].splitlines()[-1][:160]}"
-    shown = ("rate", "cpu_us", "p99_us", "idle_kib", "drain_ms", "shutdown_ms", "lost", "disturbed")
+    shown = ("rate", "cpu_us", "p99_us", "idle_kib", "drain_ms", "shutdown_ms", "lost")
     return "  ".join(f"{name} {sample[name]:,.1f}" for name in shown if sample.get(name))
 
 

@@ -61,9 +61,6 @@ def heading(result: Result) -> Iterator[str]:
         f"Python {on['python']}, Linux {on['kernel']}, {on['processors']} processors; {versions}. "
         f"{effort.rounds} rounds, {effort.seconds} s each{more_rounds(result)}."
     )
-    taken = [sample for servers in result.samples.values() for one in servers.values() for sample in one]
-    if disturbed := sum("disturbed" in sample for sample in taken):
-        yield f"\n{disturbed} of {len(taken)} samples were taken while the machine was not as it mostly was."
     if result.cut_short:
         yield "\n**Cut short:** the budget of time was used up before the last round ended."
     for line in result.skipped:

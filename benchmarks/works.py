@@ -35,6 +35,11 @@ class Work:
     def peers(self) -> list[Peer]:
         return [peer for peer in PEERS if self.kind in peer.kinds and peer.name not in self.without]
 
+    @property
+    def in_slices(self) -> bool:
+        """Whether its load is driven, and not a matter of once."""
+        return self.load not in ("none", "memory", "drain")
+
     def pairs(self, names: set[str]) -> list[tuple[str, str]]:
         """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default,
         triosock with all.

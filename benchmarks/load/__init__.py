@@ -1,5 +1,5 @@
-"""The load generator: `python -m benchmarks.load NAME JOB`, with the job as JSON, prints one line of JSON.
+"""The load generator: `python -m benchmarks.load NAME JOB`, with the job as JSON; its figures are JSON too.
 
-Each file is one shape of load, a class with `drive(stop_at, limit)`; `job.measured` drives it twice, to warm
-up and to measure.
+Each file is one shape of load, a class with `drive(stop_at, limit)`, which `job.Meter` drives to warm up and
+then for each slice.
 """

@@ -1,7 +1,15 @@
-"""The job of a load generator, and the one place where a run is timed.
+"""The job of a load generator, and the one place where it is timed.
 
-Rule: figures are taken only between two readings of the clocks around the same `drive`, after a warm-up of
-the same kind.
+Rules:
+
+1. Figures are taken only between two readings of the clocks around the same `drive`, after a warm-up of the
+   same kind.
+2. **A pause has no part in them.** A sample consists of slices, with pauses in which the others have theirs.
+   A pause leaves answers behind which the server worked out for nobody's time; so each slice has a run-up,
+   which lasts until these are read, and those that piled up meanwhile are too. And an operation that began
+   before the pause counts, but has no latency.
+3. **A slice ends when the server is at rest**: what it still has to do for the last requests would be done in
+   the next one's time, on the same processor.
 """
 
 from __future__ import annotations
@@ -10,18 +18,29 @@ import math
 import socket
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from time import perf_counter, process_time
-from typing import Any
+from time import perf_counter, process_time, sleep
+from typing import Any, Final, TypeAlias
 
 from .usage import usage
 
 #: A server that leaves everybody waiting for as long as this has failed.
-STALLED_AFTER = 10.0
+STALLED_AFTER: Final = 10.0
+#: How many times as many operations as may be under way a run-up has. While the answers left behind are read,
+#: new ones pile up, fewer in each pass, since every load is faster than what it measures.
+PASSES: Final = 2
+#: And how long it lasts at least, in seconds: the others have had the processor's caches.
+RUN_UP: Final = 0.005
+
+#: A server that uses less than IDLE of its time for REST seconds is at rest.
+REST: Final = 0.002
+IDLE: Final = 0.1
 
 
 @dataclass(frozen=True)
 class Job:
-    """`params` is what the shape of load wants to know. `limit` ends a drive by its count of operations."""
+    """`params` is what the shape of load wants to know; `seconds` is the time of one slice. `limit` ends a
+    drive by its count of operations.
+    """
 
     port: int
     pid: int
@@ -41,6 +60,12 @@ class Job:
         return sock
 
 
+def under_way(params: dict[str, Any]) -> int:
+    """How many operations a load with these `params` may have under way at a time."""
+    several = (params[name] for name in ("connections", "in_flight", "sockets") if name in params)
+    return int(next(several, 1) * params.get("lines", 1))
+
+
 @dataclass
 class Tally:
     """What one drive saw: operations done, seconds of each, and datagrams that were never answered."""
@@ -50,26 +75,64 @@ class Tally:
     lost: int = 0
 
 
-def measured(job: Job, drive: Callable[[float, float], Tally]) -> dict[str, float]:
-    """Drive to warm up, drive again, and return the figures of the second time."""
-    drive(perf_counter() + job.warmup, job.limit)
-    before, own_before, began = usage(job.pid), process_time(), perf_counter()
-    tally = drive(began + job.seconds, job.limit)
-    elapsed, own, after = perf_counter() - began, process_time() - own_before, usage(job.pid)
-    if not tally.count:
-        raise RuntimeError(f"nothing was answered in {elapsed:.1f} s")
-    return {
-        "rate": tally.count / elapsed,
-        "cpu_us": (after.cpu_seconds - before.cpu_seconds) / tally.count * 1e6,
-        "p50_us": percentile(tally.latencies, 0.50) * 1e6,
-        "p99_us": percentile(tally.latencies, 0.99) * 1e6,
-        "rss_mib": after.resident_bytes / 2**20,
-        "count": tally.count,
-        "seconds": elapsed,
-        "lost": tally.lost,
-        "server_busy": (after.cpu_seconds - before.cpu_seconds) / elapsed,
-        "loader_busy": own / elapsed,
-    }
+#: `drive(stop_at, limit)`: work until that time of `perf_counter`, or so many operations.
+Drive: TypeAlias = Callable[[float, float], Tally]
+
+
+class Meter:
+    """Adds up what the slices of one sample saw."""
+
+    def __init__(self, job: Job, drive: Drive) -> None:
+        self._job, self._drive = job, drive
+        self._seen = Tally()
+        self._seconds = self._cpu_seconds = self._own_seconds = 0.0
+        self._resident = 0
+
+    def warm_up(self) -> None:
+        self._drive(perf_counter() + self._job.warmup, self._job.limit)
+        self._wait_for_rest()
+
+    def take_slice(self) -> None:
+        job, drive, seen = self._job, self._drive, self._seen
+        resumed = perf_counter()
+        drive(resumed + STALLED_AFTER, min(job.limit, PASSES * under_way(job.params)))
+        drive(resumed + RUN_UP, job.limit)
+        before, own_before, began = usage(job.pid), process_time(), perf_counter()
+        tally = drive(began + job.seconds, job.limit)
+        ended, own_after, after = perf_counter(), process_time(), usage(job.pid)
+        seen.count += tally.count
+        seen.lost += tally.lost
+        seen.latencies += [one for one in tally.latencies if one <= ended - resumed]
+        self._seconds += ended - began
+        self._own_seconds += own_after - own_before
+        self._cpu_seconds += after.cpu_seconds - before.cpu_seconds
+        self._resident = after.resident_bytes
+        self._wait_for_rest()
+
+    def _wait_for_rest(self) -> None:
+        until, used = perf_counter() + STALLED_AFTER, -math.inf
+        # Nothing tells when a process has nothing to do; its clock shows it.
+        while (now := usage(self._job.pid).cpu_seconds) - used > IDLE * REST and perf_counter() < until:
+            used = now
+            sleep(REST)
+
+    def figures(self) -> dict[str, float]:
+        """Raises RuntimeError if nothing was answered."""
+        seen, seconds = self._seen, self._seconds
+        if not seen.count:
+            raise RuntimeError(f"nothing was answered in {seconds:.1f} s")
+        return {
+            "rate": seen.count / seconds,
+            "cpu_us": self._cpu_seconds / seen.count * 1e6,
+            "p50_us": percentile(seen.latencies, 0.50) * 1e6,
+            "p99_us": percentile(seen.latencies, 0.99) * 1e6,
+            "rss_mib": self._resident / 2**20,
+            "count": seen.count,
+            "seconds": seconds,
+            "lost": seen.lost,
+            "server_busy": self._cpu_seconds / seconds,
+            "loader_busy": self._own_seconds / seconds,
+        }
 
 
 def percentile(values: list[float], share: float) -> float:

@@ -1,6 +1,7 @@
 """The load generator against servers that misbehave on purpose, each a thread of the test."""
 
 import contextlib
+import json
 import math
 import os
 import socket
@@ -8,11 +9,13 @@ import threading
 
 import pytest
 
+from benchmarks.load import job as jobs
+from benchmarks.load.__main__ import DRIVEN, run
 from benchmarks.load.connect import Connects
 from benchmarks.load.exchange import Exchange, message
-from benchmarks.load.job import Job, Tally, measured, percentile
+from benchmarks.load.job import PASSES, Job, Meter, Tally, percentile
 from benchmarks.load.udp import Bursts, RequestResponse
-from benchmarks.load.usage import usage
+from benchmarks.load.usage import Usage, usage
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
@@ -41,22 +44,82 @@ def test_usage_of_a_process_that_is_gone_says_so():
         usage(4_194_304)  # one more than the highest pid that Linux gives
 
 
-def test_only_the_second_drive_is_measured():
-    drives = []
+class Driven:
+    """A load that does what it is told; `drives` has what it was asked for."""
 
-    def drive(stop_at, limit):
-        drives.append(limit)
-        return Tally(len(drives), [0.001 * len(drives)])
+    def __init__(self, *tallies):
+        self._tallies = iter(tallies)
+        self.drives = []
 
-    figures = measured(Job(0, os.getpid(), seconds=0, warmup=0, limit=7), drive)
-    assert drives == [7, 7]
+    def drive(self, stop_at, limit):
+        self.drives.append(limit)
+        return next(self._tallies)
+
+
+IDLE_JOB = Job(0, os.getpid(), seconds=0, warmup=0, params={"connections": 4, "lines": 2})
+
+
+def test_what_was_done_to_warm_up_and_in_the_run_up_of_a_slice_is_not_measured():
+    load = Driven(*(Tally(100, [9.0]) for _ in range(3)), Tally(2, [0.0, 0.0]))
+    meter = Meter(IDLE_JOB, load.drive)
+    meter.warm_up()
+    meter.take_slice()
+    assert load.drives == [math.inf, PASSES * 8, math.inf, math.inf]
+    assert meter.figures()["count"] == 2
+
+
+def test_slices_add_up():
+    run_up = (Tally(), Tally())
+    load = Driven(*run_up, Tally(2, [0.0], 1), *run_up, Tally(3, [0.0], 4))
+    meter = Meter(IDLE_JOB, load.drive)
+    meter.take_slice()
+    first = meter.figures()
+    meter.take_slice()
+    both = meter.figures()
+    assert (both["count"], both["lost"]) == (5, 5)
+    assert both["seconds"] > first["seconds"]
+
+
+def test_an_operation_that_began_before_the_pause_counts_but_has_no_latency(monkeypatch):
+    now = iter([100.0, 101.0, 103.0])  # resumed, began, ended
+    monkeypatch.setattr(jobs, "perf_counter", lambda: next(now, 103.0))
+    load = Driven(Tally(), Tally(), Tally(2, [3.5, 2.5]))
+    meter = Meter(IDLE_JOB, load.drive)
+    meter.take_slice()
+    figures = meter.figures()
     assert figures["count"] == 2
-    assert figures["p50_us"] == pytest.approx(2000)
+    assert figures["p50_us"] == figures["p99_us"] == 2.5e6
+
+
+def test_a_slice_ends_when_the_server_is_at_rest(monkeypatch):
+    used = iter([1.0, 2.0, 3.0, 3.5, 4.0, 4.0])  # before, after, and then it works on for two looks more
+    looks = []
+
+    def usage_of(pid):
+        looks.append(next(used))
+        return Usage(looks[-1], 0)
+
+    monkeypatch.setattr(jobs, "usage", usage_of)
+    meter = Meter(IDLE_JOB, Driven(Tally(), Tally(), Tally(1, [0.0])).drive)
+    meter.take_slice()
+    assert looks == [1.0, 2.0, 3.0, 3.5, 4.0, 4.0]
+    assert meter.figures()["cpu_us"] == 1e6  # what it did afterwards is not in it
 
 
 def test_a_server_that_answers_nothing_is_an_error():
+    meter = Meter(IDLE_JOB, Driven(Tally(), Tally(), Tally()).drive)
+    meter.take_slice()
     with pytest.raises(RuntimeError, match="nothing was answered"):
-        measured(Job(0, os.getpid(), seconds=0, warmup=0), lambda stop_at, limit: Tally())
+        meter.figures()
+
+
+def test_a_load_takes_a_slice_for_each_line(monkeypatch):
+    said = []
+    load = Driven(Tally(), *[Tally(7, [0.0])] * 6)
+    monkeypatch.setitem(DRIVEN, "scripted", lambda job: load)
+    run("scripted", IDLE_JOB, ["\n", "\n"], said.append)
+    assert said[:3] == ["ready", "done", "done"]
+    assert json.loads(said[3])["count"] == 14
 
 
 @contextlib.contextmanager

@@ -31,7 +31,7 @@ def test_check_measures_and_exits_with_1_naming_what_fell_short(tmp_path):
     done = subprocess.run(
         [
             *(sys.executable, "-m", "benchmarks", "check"),
-            *("--rounds", "1", "--seconds", "0.1", "--patience", "0"),
+            *("--rounds", "1", "--seconds", "0.1"),
             *("--thresholds", str(limits), "--out", str(tmp_path)),
         ],
         cwd=ROOT,
@@ -70,7 +70,7 @@ def test_sigterm_ends_the_run_and_whatever_it_has_started(tmp_path, ends):
         "epoll",
     )
     endless = (
-        *("--rounds", "10000", "--seconds", "0.05", "--patience", "0"),
+        *("--rounds", "10000", "--seconds", "0.05"),
         *("--budget", "60", "--out", str(tmp_path)),
     )
     with subprocess.Popen([sys.executable, *command, *endless], cwd=ROOT, stderr=subprocess.PIPE) as runner:

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from benchmarks.process import ROOT, RunFailed, processors, run_load, started, wait_ready
+from benchmarks.process import ROOT, RunFailed, load_started, processors, started, wait_ready
 
 SERVER = ("benchmarks.servers.stdlib", ["echo", "", "forking", "socketserver"])
 
@@ -68,8 +68,17 @@ def test_the_last_words_of_a_server_are_in_the_error():
 
 
 def test_a_load_against_a_server_that_is_gone_is_an_error():
-    with pytest.raises(RunFailed, match="ConnectionRefusedError"):
-        run_load("connect", {"port": 1, "pid": os.getpid(), "params": {"in_flight": 1}}, within=20)
+    job = {"port": 1, "pid": os.getpid(), "params": {"in_flight": 1}}
+    with load_started("connect", job) as load, pytest.raises(RunFailed, match="ConnectionRefusedError"):
+        load.expect("ready", 20)
+
+
+def test_an_order_to_a_load_that_has_ended_is_not_lost_its_last_words_are_heard():
+    with load_started("no-such-load", {"port": 1, "pid": os.getpid()}) as load:
+        load.popen.wait(20)
+        load.order()
+        with pytest.raises(RunFailed, match="KeyError: 'no-such-load'"):
+            load.expect("done", 20)
 
 
 def test_every_wait_has_a_limit():

@@ -1,16 +1,13 @@
 """Rounds are interleaved, bounded in time, and lose nothing that went wrong."""
 
-import math
-from functools import partial
-
 import pytest
 
 from benchmarks import rounds, works
 from benchmarks.rounds import Result, measure
+from benchmarks.taking import Effort
 from benchmarks.works import BY_NAME
 
 LINES = BY_NAME["lines"]
-Effort = partial(rounds.Effort, patience=0)
 
 
 @pytest.fixture
@@ -18,9 +15,9 @@ def taken(monkeypatch):
     """Who was measured, in order; nothing is really started."""
     names = []
 
-    def take(work, peer, effort, pem=""):
-        names.append(f"{work.name}/{peer.name}")
-        return {"rate": 1.0}
+    def take(work, peers, effort, pem=""):
+        names.extend(f"{work.name}/{peer.name}" for peer in peers)
+        return {peer.name: {"rate": 1.0} for peer in peers}
 
     monkeypatch.setattr(rounds, "take", take)
     return names
@@ -67,7 +64,7 @@ def test_every_sample_is_kept_under_its_server(taken):
     assert not result.cut_short
 
 
-def test_no_sample_begins_after_the_budget(taken):
+def test_nothing_begins_after_the_budget(taken):
     result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=4, budget=-1), silent)
     assert taken == []
     assert result.cut_short
@@ -80,23 +77,8 @@ def test_a_server_that_is_not_installed_is_skipped_and_named(taken, monkeypatch)
     assert result.skipped == ["trio: trio is not installed"]
 
 
-def test_a_failure_is_a_sample_and_the_others_go_on(monkeypatch):
-    monkeypatch.setattr(rounds, "started", failing)
-    told = []
-    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=1), told.append)
-    assert all("deliberate" in samples[0]["error"] for samples in result.samples["lines"].values())
-    assert len(told) == 2
-    assert all("FAILED: deliberate" in line for line in told)
-
-
-def failing(module, arguments, cpus):
-    raise rounds.RunFailed("deliberate")
-
-
 def test_a_result_survives_its_file():
-    result = Result(
-        Effort(rounds=2, limit=math.inf), {"python": "3"}, {"lines": {"trio": [{"rate": 1.5}]}}, ["x"], True
-    )
+    result = Result(Effort(rounds=2), {"python": "3"}, {"lines": {"trio": [{"rate": 1.5}]}}, ["x"], True)
     assert Result.from_json(result.to_json()) == result
 
 

@@ -15,16 +15,16 @@ Rules of this file, beside those of `wire.py`:
    never set again.
 4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
    finds out why.
-5. **The first wait is a turn.** Many connections are one exchange, and over as soon as the others have had
-   their turn: to make them known to the pump would cost more than to look once more. It is done with the
-   second wait, once in a connection's life.
+5. **The first few waits are turns.** Many connections are one exchange, and over as soon as the others have
+   had their turn, or a few turns: to make them known to the pump would cost more than to look once more. It
+   is done when LOOKS are used up, once in a connection's life.
 """
 
 from __future__ import annotations
 
 import errno
 import socket
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Final, NoReturn
 
 import trio
 from trio.lowlevel import Task, checkpoint_if_cancelled, current_task, notify_closing, wait_readable
@@ -38,11 +38,17 @@ if TYPE_CHECKING:
     from .roster import Entry
 
 
+#: In how many waits of a connection's life its task gives others their turn and looks again, rather than to
+#: sleep. A client that closes when it has its answer takes some tens of microseconds, and a turn may be
+#: shorter; from four on, more make no difference (docs/discussion/performance.md).
+LOOKS: Final = 4
+
+
 class SocketInput:
     """What a `SocketWire` receives, and how it waits for it."""
 
     __slots__ = (
-        "_at_end", "_credit", "_fd", "_interrupted", "_is_settled_in", "_lost", "_pump", "_quiet",
+        "_at_end", "_credit", "_fd", "_interrupted", "_looks", "_lost", "_pump", "_quiet",
         "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed",
         "just_begun", "received",
     )  # fmt: skip
@@ -73,8 +79,8 @@ class SocketInput:
         #: Whether the pump knows of this socket, and who sleeps until it tells of input.
         self._watched = False
         self._receiver: Task | None = None
-        #: Whether it has waited before.
-        self._is_settled_in = False
+        #: How many more waits are turns.
+        self._looks = LOOKS
 
     async def receive_some(
         self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
@@ -135,8 +141,8 @@ class SocketInput:
             if not self._watched:
                 if pump is None or not pump.is_worth_it:
                     return await self._wait_without_pump(idle)
-                if not self._is_settled_in:
-                    self._is_settled_in = True
+                if self._looks:
+                    self._looks -= 1
                     await give_turn()
                     return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
                 pump.add(self._fd, self)  # tells of what is there, too
