@@ -17,6 +17,7 @@ from triosock import Connection, Timeouts
 from triosock._core import pump as pumps
 from triosock._core import traps
 from triosock._core.pump import HAS_PUMP, Pump
+from triosock._core.socket_input import LOOKS
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -35,12 +36,12 @@ async def running():
     async with trio.open_nursery() as nursery:
         pump = Pump()
         nursery.start_soon(pump.run)
-        for _ in range(4):
+        for _ in range(pumps._CROWD):
             pump.enter()
         try:
             yield pump
         finally:
-            for _ in range(4):
+            for _ in range(pumps._CROWD):
                 pump.leave()
             pump.retire()
 
@@ -92,6 +93,26 @@ async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_fo
         await blocked()  # the pump has been told, and nobody waits
         await read()
         assert seen == [b"first", b"second"]
+
+
+async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the_kernel(monkeypatch):
+    known = []
+    add = Pump.add
+    monkeypatch.setattr(Pump, "add", lambda pump, fd, reader: (known.append(fd), add(pump, fd, reader)))
+    async with pair() as (conn, other), trio.open_nursery() as nursery:
+        nursery.start_soon(conn.receive_some)
+        for _ in range(LOOKS - 1):
+            await trio.lowlevel.checkpoint()
+        assert known == []
+        other.sendall(b"one")
+        await blocked()
+        assert known == []
+        for data in (b"two", b"three"):
+            nursery.start_soon(conn.receive_some)
+            await blocked()
+            other.sendall(data)
+            await blocked()
+        assert known == [conn.transport.fileno()]
 
 
 @pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])

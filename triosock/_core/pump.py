@@ -1,9 +1,9 @@
 """Who has input: one edge-triggered epoll for all connections of a server, on Linux.
 
 trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
-socket is registered once, for its first wait, and the kernel tells whenever something has *come*. One task
-waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no epoll
-there is no pump, and wires use `wait_readable`; so they do where there are few of them.
+socket is registered once, when it first has to sleep, and the kernel tells whenever something has *come*. One
+task waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no
+epoll there is no pump, and wires use `wait_readable`; so they do where there are few of them.
 
 The invariants:
 
