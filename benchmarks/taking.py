@@ -2,8 +2,8 @@
 
 A virtual processor may share its core with a stranger's, and is then slower by half, for seconds or for
 hours, though nothing on this machine shows it. Two samples that lie seconds apart, on both sides of such a
-change, make a ratio that says nothing. Two that consist of slices which lie milliseconds apart are slowed
-down alike.
+change, make a ratio that says nothing. Two that consist of slices, which alternate within a second or two,
+are slowed down alike.
 
 Rules of this file:
 

@@ -31,22 +31,21 @@ PASSES: Final = 2
 #: And how long it lasts at least, in seconds: the others have had the processor's caches.
 RUN_UP: Final = 0.005
 
-#: A server that uses less than IDLE of its time for REST seconds is at rest.
+#: A server that uses less than IDLE of its time is at rest if that is so for REST seconds, and again for as
+#: many. (Once is not enough: when a child is reaped, its clock goes, and comes back in steps of 10 ms.)
 REST: Final = 0.002
 IDLE: Final = 0.1
+TWICE: Final = 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """`params` is what the shape of load wants to know; `seconds` is the time of one slice. `limit` ends a
-    drive by its count of operations.
-    """
+    """`params` is what the shape of load wants to know; `seconds` is the time of one slice."""
 
     port: int
     pid: int
     seconds: float = 1.0
     warmup: float = 0.2
-    limit: float = math.inf
     params: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -89,19 +88,21 @@ class Meter:
         self._resident = 0
 
     def warm_up(self) -> None:
-        self._drive(perf_counter() + self._job.warmup, self._job.limit)
+        self._drive(perf_counter() + self._job.warmup, math.inf)
         self._wait_for_rest()
 
     def take_slice(self) -> None:
         job, drive, seen = self._job, self._drive, self._seen
         resumed = perf_counter()
-        drive(resumed + STALLED_AFTER, min(job.limit, PASSES * under_way(job.params)))
-        drive(resumed + RUN_UP, job.limit)
+        run_up = drive(resumed + STALLED_AFTER, PASSES * under_way(job.params))
+        if not run_up.count:
+            raise RuntimeError(f"nothing was answered in {STALLED_AFTER:.0f} s")
+        drive(resumed + RUN_UP, math.inf)
         before, own_before, began = usage(job.pid), process_time(), perf_counter()
-        tally = drive(began + job.seconds, job.limit)
+        tally = drive(began + job.seconds, math.inf)
         ended, own_after, after = perf_counter(), process_time(), usage(job.pid)
         seen.count += tally.count
-        seen.lost += tally.lost
+        seen.lost += run_up.lost + tally.lost  # what is lost at the end of a slice is missed in the next one
         seen.latencies += [one for one in tally.latencies if one <= ended - resumed]
         self._seconds += ended - began
         self._own_seconds += own_after - own_before
@@ -110,11 +111,14 @@ class Meter:
         self._wait_for_rest()
 
     def _wait_for_rest(self) -> None:
-        until, used = perf_counter() + STALLED_AFTER, -math.inf
-        # Nothing tells when a process has nothing to do; its clock shows it.
-        while (now := usage(self._job.pid).cpu_seconds) - used > IDLE * REST and perf_counter() < until:
-            used = now
+        until, used, quiet = perf_counter() + STALLED_AFTER, usage(self._job.pid).cpu_seconds, 0
+        while quiet < TWICE:
+            if perf_counter() > until:
+                raise RuntimeError(f"the server is at work {STALLED_AFTER:.0f} s after the last request")
+            # Nothing tells when a process has nothing to do; its clock shows it.
             sleep(REST)
+            before, used = used, usage(self._job.pid).cpu_seconds
+            quiet = quiet + 1 if 0 <= used - before <= IDLE * REST else 0
 
     def figures(self) -> dict[str, float]:
         """Raises RuntimeError if nothing was answered."""

@@ -31,13 +31,16 @@ class RequestResponse:
         self.sockets = {sock.fileno(): sock for sock in (client(job) for _ in range(job.params["sockets"]))}
         self.since = dict.fromkeys(self.sockets, perf_counter())
         self.epoll = select.epoll()
+        #: LOST_AFTER is longer than a slice, so this is kept from one to the next. After a pause the answers
+        #: that are waiting are read before it is looked at, so that those are not taken for lost.
+        self.look_at = perf_counter() + LOST_AFTER
         for sock in self.sockets.values():
             self.epoll.register(sock, select.EPOLLIN)
             sock.send(b"x" * SIZE)
 
     def drive(self, stop_at: float, limit: float) -> Tally:
         tally, sockets, since = Tally(), self.sockets, self.since
-        latencies, now, look_at = tally.latencies, 0.0, perf_counter() + LOST_AFTER
+        latencies, now = tally.latencies, 0.0
         while now < stop_at and len(latencies) < limit:
             for fd, _ in self.epoll.poll(LOST_AFTER):
                 sock = sockets[fd]
@@ -47,9 +50,9 @@ class RequestResponse:
                 since[fd] = now
                 sock.send(b"x" * SIZE)
             now = perf_counter()
-            if now >= look_at:
+            if now >= self.look_at:
                 tally.lost += self.send_lost_ones_again(now)
-                look_at = now + LOST_AFTER
+                self.look_at = now + LOST_AFTER
         tally.count = len(latencies)
         return tally
 

@@ -1,11 +1,13 @@
 """The load generator against servers that misbehave on purpose, each a thread of the test."""
 
 import contextlib
+import itertools
 import json
 import math
 import os
 import socket
 import threading
+from time import perf_counter
 
 import pytest
 
@@ -69,21 +71,21 @@ def test_what_was_done_to_warm_up_and_in_the_run_up_of_a_slice_is_not_measured()
 
 
 def test_slices_add_up():
-    run_up = (Tally(), Tally())
+    run_up = (Tally(9, [0.0], 2), Tally(9, [0.0]))
     load = Driven(*run_up, Tally(2, [0.0], 1), *run_up, Tally(3, [0.0], 4))
     meter = Meter(IDLE_JOB, load.drive)
     meter.take_slice()
     first = meter.figures()
     meter.take_slice()
     both = meter.figures()
-    assert (both["count"], both["lost"]) == (5, 5)
+    assert (both["count"], both["lost"]) == (5, 9)
     assert both["seconds"] > first["seconds"]
 
 
 def test_an_operation_that_began_before_the_pause_counts_but_has_no_latency(monkeypatch):
     now = iter([100.0, 101.0, 103.0])  # resumed, began, ended
     monkeypatch.setattr(jobs, "perf_counter", lambda: next(now, 103.0))
-    load = Driven(Tally(), Tally(), Tally(2, [3.5, 2.5]))
+    load = Driven(Tally(1), Tally(), Tally(2, [3.5, 2.5]))
     meter = Meter(IDLE_JOB, load.drive)
     meter.take_slice()
     figures = meter.figures()
@@ -92,7 +94,8 @@ def test_an_operation_that_began_before_the_pause_counts_but_has_no_latency(monk
 
 
 def test_a_slice_ends_when_the_server_is_at_rest(monkeypatch):
-    used = iter([1.0, 2.0, 3.0, 3.5, 4.0, 4.0])  # before, after, and then it works on for two looks more
+    # Before and after the slice; then it works on, and a child is reaped, before it has nothing to do.
+    used = iter([1.0, 2.0, *(3.0, 3.5, 3.4, 3.4, 4.0, 4.0, 4.0)])
     looks = []
 
     def usage_of(pid):
@@ -100,17 +103,32 @@ def test_a_slice_ends_when_the_server_is_at_rest(monkeypatch):
         return Usage(looks[-1], 0)
 
     monkeypatch.setattr(jobs, "usage", usage_of)
-    meter = Meter(IDLE_JOB, Driven(Tally(), Tally(), Tally(1, [0.0])).drive)
+    meter = Meter(IDLE_JOB, Driven(Tally(1), Tally(), Tally(1, [0.0])).drive)
     meter.take_slice()
-    assert looks == [1.0, 2.0, 3.0, 3.5, 4.0, 4.0]
+    assert looks == [1.0, 2.0, *(3.0, 3.5, 3.4, 3.4, 4.0, 4.0, 4.0)]
     assert meter.figures()["cpu_us"] == 1e6  # what it did afterwards is not in it
 
 
-def test_a_server_that_answers_nothing_is_an_error():
-    meter = Meter(IDLE_JOB, Driven(Tally(), Tally(), Tally()).drive)
+def test_a_server_that_answers_nothing_is_an_error_at_once():
+    load = Driven(Tally(), Tally())
+    with pytest.raises(RuntimeError, match="nothing was answered in 10 s"):
+        Meter(IDLE_JOB, load.drive).take_slice()
+    assert len(load.drives) == 1
+
+
+def test_a_server_that_answers_nothing_in_its_slices_is_an_error():
+    meter = Meter(IDLE_JOB, Driven(Tally(1), Tally(), Tally()).drive)
     meter.take_slice()
     with pytest.raises(RuntimeError, match="nothing was answered"):
         meter.figures()
+
+
+def test_a_server_that_never_rests_is_an_error(monkeypatch):
+    clock = itertools.count()
+    monkeypatch.setattr(jobs, "perf_counter", lambda: next(clock))
+    monkeypatch.setattr(jobs, "usage", lambda pid: Usage(next(clock), 0))
+    with pytest.raises(RuntimeError, match="is at work 10 s after"):
+        Meter(IDLE_JOB, Driven(Tally(1)).drive).warm_up()
 
 
 def test_a_load_takes_a_slice_for_each_line(monkeypatch):
@@ -227,6 +245,21 @@ def test_lost_answers_of_a_burst_are_counted():
         with load.sock:
             tally = load.drive(math.inf, 1)
     assert (tally.count, tally.lost) == (5, 5)
+
+
+def test_a_datagram_that_is_lost_in_one_slice_is_counted_and_sent_again_in_another():
+    with udp_server(lambda number: number != 0, sockets=2) as job:
+        load = RequestResponse(job)
+        lost = slices = 0
+        while not lost and slices < 1000:
+            slices += 1
+            lost += load.drive(perf_counter() + 0.01, math.inf).lost
+        after = load.drive(math.inf, 10)
+        for sock in load.sockets.values():
+            sock.close()
+        load.epoll.close()
+    assert (lost, after.lost) == (1, 0)
+    assert slices > 1
 
 
 def test_a_lost_datagram_is_counted_and_sent_again():

@@ -4,6 +4,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -74,9 +75,13 @@ def test_sigterm_ends_the_run_and_whatever_it_has_started(tmp_path, ends):
         *("--budget", "60", "--out", str(tmp_path)),
     )
     with subprocess.Popen([sys.executable, *command, *endless], cwd=ROOT, stderr=subprocess.PIPE) as runner:
-        runner.stderr.readline()  # one sample is there, and the next is under way
-        children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text()
-        with ends(*map(int, children.split())) as all_ended:
+        runner.stderr.readline()  # the samples of one round are there, and the next round is under way
+        children = []
+        until = monotonic() + 20
+        while len(children) < 4:  # two servers, and a load for each; nothing tells when they are there
+            assert monotonic() < until
+            children = Path(f"/proc/{runner.pid}/task/{runner.pid}/children").read_text().split()
+        with ends(*map(int, children)) as all_ended:
             runner.terminate()
             assert b"interrupted" in runner.communicate(timeout=20)[1]
             assert all_ended()

@@ -15,9 +15,8 @@ import trio.testing
 from tests.pairs import served, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
 from triosock._core import pump as pumps
-from triosock._core import traps
+from triosock._core import socket_input, traps
 from triosock._core.pump import HAS_PUMP, Pump
-from triosock._core.socket_input import LOOKS
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -96,23 +95,26 @@ async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_fo
 
 
 async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the_kernel(monkeypatch):
-    known = []
+    happened = []
     add = Pump.add
-    monkeypatch.setattr(Pump, "add", lambda pump, fd, reader: (known.append(fd), add(pump, fd, reader)))
+
+    async def give_turn():
+        happened.append("turn")
+        await traps.give_turn()
+
+    def added(pump, fd, reader):
+        happened.append("known")
+        add(pump, fd, reader)
+
+    monkeypatch.setattr(socket_input, "give_turn", give_turn)
+    monkeypatch.setattr(Pump, "add", added)
     async with pair() as (conn, other), trio.open_nursery() as nursery:
-        nursery.start_soon(conn.receive_some)
-        for _ in range(LOOKS - 1):
-            await trio.lowlevel.checkpoint()
-        assert known == []
-        other.sendall(b"one")
-        await blocked()
-        assert known == []
-        for data in (b"two", b"three"):
+        for data in (b"one", b"two"):
             nursery.start_soon(conn.receive_some)
             await blocked()
+            assert happened == ["turn"] * socket_input.LOOKS + ["known"]
             other.sendall(data)
             await blocked()
-        assert known == [conn.transport.fileno()]
 
 
 @pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])
