@@ -54,13 +54,16 @@ class Thresholds:
         return _plan(self.all)
 
     def unclear(self, result: Result) -> list[tuple[Work, Sequence[Peer]]]:
-        """What is so close to a bound, on either side of it, that chance may have decided."""
+        """What is so close to a bound, on either side of it, that chance may have decided; or has rounds on
+        both sides of it.
+        """
         found = [(one, one.find(result)) for one in self.all]
         return _plan(one for one, ratio in found if ratio is not None and _is_unclear(ratio, one.at_least))
 
 
 def _is_unclear(ratio: Ratio, bound: float) -> bool:
-    return abs(ratio.median / bound - 1) < CLOSE
+    low, high = ratio.spread
+    return low < bound <= high or abs(ratio.median / bound - 1) < CLOSE
 
 
 def _plan(thresholds: Iterable[Threshold]) -> list[tuple[Work, Sequence[Peer]]]:

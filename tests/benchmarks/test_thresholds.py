@@ -80,9 +80,12 @@ def test_what_is_close_to_its_bound_on_either_side_is_unclear(unclear, rate, clo
     assert unclear(rate, rate, rate) == ([("lines", {"triosock", "trio"})] if close else [])
 
 
-def test_it_is_the_median_that_is_close_or_not(unclear):
-    assert not unclear(15, 16, 20)
-    assert unclear(15, 20, 30)
+@pytest.mark.parametrize(
+    ("rates", "both"),
+    [((19, 25, 26), True), ((15, 16, 20), True), ((15, 16, 19.9), False), ((20, 25, 26), False)],
+)
+def test_what_has_rounds_on_both_sides_of_its_bound_is_unclear(unclear, rates, both):
+    assert bool(unclear(*rates)) == both
 
 
 def test_what_was_not_measured_has_not_passed(judged, capsys):
