@@ -36,7 +36,7 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument(
             "--quick",
             action="store_true",
-            help="three short rounds of what thresholds.toml names: two minutes",
+            help="three short rounds of what thresholds.toml names: 2.5 minutes",
         )
         command.add_argument("--rounds", type=int)
         command.add_argument("--seconds", type=float, help="measuring time of one sample")

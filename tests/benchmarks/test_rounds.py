@@ -2,7 +2,8 @@
 
 import pytest
 
-from benchmarks import rounds, works
+from benchmarks import rounds, taking, works
+from benchmarks.process import RunFailed
 from benchmarks.rounds import Result, measure
 from benchmarks.taking import Effort
 from benchmarks.works import BY_NAME
@@ -75,6 +76,19 @@ def test_a_server_that_is_not_installed_is_skipped_and_named(taken, monkeypatch)
     result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=1), silent)
     assert taken == ["lines/epoll"]
     assert result.skipped == ["trio: trio is not installed"]
+
+
+def test_a_failure_is_a_sample_and_the_others_go_on(monkeypatch):
+    monkeypatch.setattr(taking, "started", failing)
+    told = []
+    result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=1), told.append)
+    assert all("deliberate" in samples[0]["error"] for samples in result.samples["lines"].values())
+    assert len(told) == 2
+    assert all("FAILED: deliberate" in line for line in told)
+
+
+def failing(module, arguments, cpus):
+    raise RunFailed("deliberate")
 
 
 def test_a_result_survives_its_file():
