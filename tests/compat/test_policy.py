@@ -131,6 +131,8 @@ def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read
     client.close()
     running.server.shutdown()
     running.join()
+    # Waits for the handler's thread: its end is the last that is told, and comes after all else.
+    running.server.server_close()
     from triosock._core.events import AcceptFailed
 
     assert [event.action for event in recorder.of(AcceptFailed)] == ["back off", "go on"]
