@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+from .load import DRIVEN
 from .peers import PEERS, Peer
 
 MEBIBYTE = 1 << 20
@@ -38,7 +39,7 @@ class Work:
     @property
     def in_slices(self) -> bool:
         """Whether its load is driven, and not a matter of once."""
-        return self.load not in ("none", "memory", "drain")
+        return self.load in DRIVEN
 
     def pairs(self, names: set[str]) -> list[tuple[str, str]]:
         """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default,

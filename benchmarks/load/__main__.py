@@ -10,25 +10,8 @@ import json
 import sys
 from collections.abc import Callable, Iterable
 
-from . import idle
-from .bulk import Bulk
-from .connect import Connects
-from .exchange import Exchange
-from .fairness import Fairness
+from . import DRIVEN, WHOLE
 from .job import Drive, Job, Meter
-from .tls import Handshakes
-from .udp import Bursts, RequestResponse
-
-DRIVEN: dict[str, type] = {
-    "exchange": Exchange,
-    "connect": Connects,
-    "bulk": Bulk,
-    "handshakes": Handshakes,
-    "udp": RequestResponse,
-    "bursts": Bursts,
-    "fairness": Fairness,
-}
-WHOLE: dict[str, Callable[[Job], dict[str, float]]] = {"memory": idle.memory, "drain": idle.drain}
 
 
 def run(name: str, job: Job, orders: Iterable[str], say: Callable[[str], None]) -> None:

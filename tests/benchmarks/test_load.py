@@ -11,8 +11,9 @@ from time import perf_counter
 
 import pytest
 
+from benchmarks.load import DRIVEN
 from benchmarks.load import job as jobs
-from benchmarks.load.__main__ import DRIVEN, run
+from benchmarks.load.__main__ import run
 from benchmarks.load.connect import Connects
 from benchmarks.load.exchange import Exchange, message
 from benchmarks.load.job import PASSES, Job, Meter, Tally, percentile

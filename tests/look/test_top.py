@@ -8,6 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 
 import pytest
 
@@ -54,16 +55,16 @@ class Terminal:
         )
         return done.stdout
 
-    def wait_for(self, *texts: str, gone: str = "\0") -> str:
+    def wait_for(self, *texts: str, gone: Sequence[str] = ()) -> str:
         """A terminal cannot be waited for, and may be caught half drawn: look until it shows all of `texts`,
         and no longer what is to be `gone`.
         """
         deadline = time.monotonic() + PATIENCE
-        while gone in (screen := self._call("capture-pane", "-p")) or not all(
-            text in screen for text in texts
-        ):
+        while True:
+            screen = self._call("capture-pane", "-p")
+            if all(text in screen for text in texts) and not any(text in screen for text in gone):
+                return screen
             assert time.monotonic() < deadline, screen
-        return screen
 
     def colours(self) -> str:
         return self._call("capture-pane", "-p", "-e")
@@ -97,9 +98,10 @@ def test_it_shows_the_tree_in_place_and_follows_a_drain(tmp_path):
             assert "\x1b[" in terminal.colours()
             program.signal()
             # Who was idle is closing, or gone; who works stays.
-            screen = terminal.wait_for("server shop · draining", "· working ·", gone="· idle ·")
+            screen = terminal.wait_for("server shop · draining", "· working ·", gone=["· idle ·"])
             # In place: the last look is not below the one before.
             assert screen.count("server shop") == 1
+            assert "closing" in screen or "connection 1 of tcp" not in screen
             terminal.key("C-c")
             terminal.wait_for("ended with 0")
         finally:
