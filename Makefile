@@ -45,7 +45,7 @@ coverage: $(READY)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q $(PARALLEL) tests/core tests/properties tests/faults tests/datagrams
 	$(BIN)/python -m coverage combine -q
-	$(BIN)/python -m coverage report --include='triosock/_core/*' --fail-under=95
+	$(BIN)/python -m coverage report --include='triosock/_core/**' --fail-under=95
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -9,11 +9,11 @@ import trio
 import trio.testing
 
 from triosock import Connection, Timeouts
-from triosock._core.connection import make_wire
-from triosock._core.conversation import Conversation
-from triosock._core.postman import Postman
-from triosock._core.pump import Pump
-from triosock._core.roster import Entry
+from triosock._core.registry.registry import Entry
+from triosock._core.stream.connection import make_wire
+from triosock._core.stream.request_state import Conversation
+from triosock._core.transport.epoll import Pump
+from triosock._core.transport.write_batcher import Postman
 
 
 def served(sock: socket.socket, *, pump: Pump | None = None, postman: Postman | None = None) -> Connection:

@@ -128,20 +128,54 @@ def wrong_layers(
     return complaints
 
 
-def wrong_order(imports: Iterable[Import], layer: str, order: Sequence[str]) -> list[str]:
-    """Complain about modules of `layer` ("package.folder") that import one which does not stand above them in
-    `order`.
+def wrong_packages(
+    imports: Iterable[Import], layer: str, allowed: Mapping[str, Collection[str]]
+) -> list[str]:
+    """Complain about packages of `layer` ("package.folder") that import from one that they may not. A package
+    may always import from itself.
     """
     complaints = []
     for one in imports:
-        importer, target = (name.removeprefix(layer + ".") for name in (one.source.module, one.target))
-        if importer == one.source.module or target == one.target:
-            continue  # one of them is not in this layer
-        if importer not in order or target not in order:
-            complaints.append(one.complain("not in the reading order"))
-        elif order.index(target) >= order.index(importer):
-            complaints.append(one.complain(f"{target} does not stand above {importer}"))
+        if not (one.source.module.startswith(layer + ".") and one.target.startswith(layer + ".")):
+            continue
+        importer, target = (
+            name.removeprefix(layer + ".").partition(".")[0] for name in (one.source.module, one.target)
+        )
+        if importer not in allowed:
+            complaints.append(one.complain(f"{importer} is no package that is named"))
+        elif target != importer and target not in allowed[importer]:
+            may = ", ".join(allowed[importer]) or "nothing"
+            complaints.append(one.complain(f"{importer} may import {may}"))
     return complaints
+
+
+def circles(imports: Iterable[Import], package: str) -> list[str]:
+    """Complain about modules under `package` that import each other, directly or by way of others of them."""
+    arrows: dict[str, set[str]] = {}
+    for one in imports:
+        if f"{one.source.module}.".startswith(package + ".") and f"{one.target}.".startswith(package + "."):
+            arrows.setdefault(one.source.module, set()).add(one.target)
+    reach = {module: _reachable(module, arrows) for module in sorted(arrows)}
+    groups = {
+        tuple(sorted(other for other in reach[module] if module in reach.get(other, ())))
+        for module in reach
+        if module in reach[module]
+    }
+    return [
+        f"{', '.join(group)}: {'import each other' if len(group) > 1 else 'imports itself'}"
+        for group in sorted(groups)
+    ]
+
+
+def _reachable(start: str, arrows: Mapping[str, Collection[str]]) -> set[str]:
+    found: set[str] = set()
+    ahead = [start]
+    while ahead:
+        for target in arrows.get(ahead.pop(), ()):
+            if target not in found:
+                found.add(target)
+                ahead.append(target)
+    return found
 
 
 def wrong_targets(imports: Iterable[Import], importer: str, into: str, allowed: Collection[str]) -> list[str]:

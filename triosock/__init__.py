@@ -2,7 +2,7 @@
 
 The layers, each importing only from those above it:
 
-    _core/        the library itself; `_core/__init__.py` is its guided tour
+    _core/        the library itself, in nine packages; `_core/__init__.py` names them
     handlers      class-flavoured handlers, for those who port
     signals       run(): SIGTERM drains
     observe/      those who are told: the log and others

@@ -1,6 +1,6 @@
 """What happened: the classes of events that observers are given.
 
-Their home is `_core/events.py`; this is their public name.
+Their home is `_core/model/events.py`; this is their public name.
 
     from triosock import events
 
@@ -11,32 +11,32 @@ Their home is `_core/events.py`; this is their public name.
             ...
 """
 
-from ._core.events import AcceptFailed as AcceptFailed
-from ._core.events import Cause as Cause
-from ._core.events import ConnectionClosed as ConnectionClosed
-from ._core.events import ConnectionEvent as ConnectionEvent
-from ._core.events import ConnectionOpened as ConnectionOpened
-from ._core.events import DatagramDropped as DatagramDropped
-from ._core.events import DatagramsLost as DatagramsLost
-from ._core.events import DatagramTruncated as DatagramTruncated
-from ._core.events import DrainFinished as DrainFinished
-from ._core.events import DrainStarted as DrainStarted
-from ._core.events import Event as Event
-from ._core.events import HandlerFailed as HandlerFailed
-from ._core.events import HandshakeFinished as HandshakeFinished
-from ._core.events import HandshakeRefused as HandshakeRefused
-from ._core.events import LimitReached as LimitReached
-from ._core.events import ListenerClosed as ListenerClosed
-from ._core.events import Observer as Observer
-from ._core.events import ObserverDone as ObserverDone
-from ._core.events import ObserverFailed as ObserverFailed
-from ._core.events import Refused as Refused
-from ._core.events import RequestFinished as RequestFinished
-from ._core.events import RequestStarted as RequestStarted
-from ._core.events import ServerClosed as ServerClosed
-from ._core.events import ServerResumed as ServerResumed
-from ._core.events import ServerStarted as ServerStarted
-from ._core.events import ServerSuspended as ServerSuspended
+from ._core.model.events import AcceptFailed as AcceptFailed
+from ._core.model.events import Cause as Cause
+from ._core.model.events import ConnectionClosed as ConnectionClosed
+from ._core.model.events import ConnectionEvent as ConnectionEvent
+from ._core.model.events import ConnectionOpened as ConnectionOpened
+from ._core.model.events import DatagramDropped as DatagramDropped
+from ._core.model.events import DatagramsLost as DatagramsLost
+from ._core.model.events import DatagramTruncated as DatagramTruncated
+from ._core.model.events import DrainFinished as DrainFinished
+from ._core.model.events import DrainStarted as DrainStarted
+from ._core.model.events import Event as Event
+from ._core.model.events import HandlerFailed as HandlerFailed
+from ._core.model.events import HandshakeFinished as HandshakeFinished
+from ._core.model.events import HandshakeRefused as HandshakeRefused
+from ._core.model.events import LimitReached as LimitReached
+from ._core.model.events import ListenerClosed as ListenerClosed
+from ._core.model.events import Observer as Observer
+from ._core.model.events import ObserverDone as ObserverDone
+from ._core.model.events import ObserverFailed as ObserverFailed
+from ._core.model.events import Refused as Refused
+from ._core.model.events import RequestFinished as RequestFinished
+from ._core.model.events import RequestStarted as RequestStarted
+from ._core.model.events import ServerClosed as ServerClosed
+from ._core.model.events import ServerResumed as ServerResumed
+from ._core.model.events import ServerStarted as ServerStarted
+from ._core.model.events import ServerSuspended as ServerSuspended
 
 __all__ = [
     "AcceptFailed",

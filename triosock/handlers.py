@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING
 
 import trio
 
-from ._core.address import Address
-from ._core.connection import Connection
-from ._core.datagram import Datagram
+from ._core.datagram.dispatch import Datagram
+from ._core.model.addresses import Address
+from ._core.stream.connection import Connection
 
 if TYPE_CHECKING:
-    from ._core.datagram_server import DatagramServer
-    from ._core.stream_server import StreamServer
+    from ._core.datagram.server import DatagramServer
+    from ._core.stream.server import StreamServer
 
 
 class StreamHandler:

@@ -26,9 +26,9 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import attrs
 import trio
 
-from ._core.drain import DrainScope
-from ._core.limits import Timeouts, check_seconds
-from ._core.serve import check_async
+from ._core.model.config import Timeouts, check_seconds
+from ._core.registry.drain_scope import DrainScope
+from ._core.server.arguments import check_async
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack

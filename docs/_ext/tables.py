@@ -20,7 +20,7 @@ from sphinx.util.docutils import SphinxDirective
 import triosock
 import triosock.compat
 from triosock import events
-from triosock._core import events as core_events
+from triosock._core.model import events as core_events
 from triosock.observe import log
 
 

@@ -11,7 +11,7 @@ import trio
 
 import triosock
 from triosock import Cause, compat
-from triosock._core.events import (
+from triosock._core.model.events import (
     ConnectionClosed,
     ConnectionOpened,
     DrainFinished,
@@ -133,7 +133,7 @@ def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read
     running.join()
     # Waits for the handler's thread: its end is the last that is told, and comes after all else.
     running.server.server_close()
-    from triosock._core.events import AcceptFailed
+    from triosock._core.model.events import AcceptFailed
 
     assert [event.action for event in recorder.of(AcceptFailed)] == ["back off", "go on"]
     assert compat.statistics(running.server).accept_errors == 2

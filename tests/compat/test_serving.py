@@ -10,7 +10,7 @@ import trio
 
 import triosock
 from triosock import Cause, compat
-from triosock._core.events import ServerClosed, ServerStarted
+from triosock._core.model.events import ServerClosed, ServerStarted
 
 
 def request_threads() -> list[threading.Thread]:

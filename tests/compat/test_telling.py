@@ -11,7 +11,7 @@ import trio
 
 import triosock
 from triosock import compat
-from triosock._core.events import (
+from triosock._core.model.events import (
     ConnectionClosed,
     ConnectionOpened,
     DrainFinished,

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triosock._core.address import (
+from triosock._core.model.addresses import (
     MemoryAddress,
     TcpAddress,
     UdpAddress,

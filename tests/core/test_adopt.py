@@ -12,8 +12,8 @@ import pytest
 import trio
 import trio.testing
 
-from triosock._core.address import MemoryAddress
-from triosock._core.listen import Listener, SocketListener, adopt, open_tcp_listeners
+from triosock._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
+from triosock._core.model.addresses import MemoryAddress
 
 LOCAL = "127.0.0.1"
 

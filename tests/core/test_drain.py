@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from triosock import DrainReport, DrainScope
-from triosock._core import events
+from triosock._core.model import events
 from triosock.testing import MemoryListener
 
 

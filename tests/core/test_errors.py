@@ -12,8 +12,8 @@ import pytest
 import trio
 
 import triosock
-from triosock._core import errors
-from triosock._core.errors import (
+from triosock._core.model import errors
+from triosock._core.model.errors import (
     AddressUnavailable,
     FrameMalformed,
     FrameTooLarge,

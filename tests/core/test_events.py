@@ -7,9 +7,9 @@ from typing import Any
 import attrs
 import pytest
 
-from triosock._core import events
-from triosock._core.address import TcpAddress
-from triosock._core.events import (
+from triosock._core.model import events
+from triosock._core.model.addresses import TcpAddress
+from triosock._core.model.events import (
     Cause,
     ConnectionEvent,
     ConnectionOpened,

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triosock._core.errors import FrameMalformed, FrameTooLarge
-from triosock._core.framing import (
+from triosock._core.model.errors import FrameMalformed, FrameTooLarge
+from triosock._core.protocols.framing import (
     Buffer,
     Delimited,
     FixedSize,

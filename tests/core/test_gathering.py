@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 import triosock
 from tests.pairs import served
 from triosock import Connection
-from triosock._core.postman import Postman
-from triosock._core.socket_wire import SocketWire
+from triosock._core.transport.socket import SocketWire
+from triosock._core.transport.write_batcher import Postman
 from triosock.events import ConnectionClosed
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

@@ -14,8 +14,8 @@ from pathlib import Path
 
 import pytest
 
-from triosock._core import inherited
-from triosock._core.inherited import inherited_listeners
+from triosock._core.listeners import systemd
+from triosock._core.listeners.systemd import inherited_listeners
 
 #: Stands in for the service manager: puts the descriptors from 3 on, and runs the program without another
 #: fork.
@@ -211,8 +211,8 @@ def test_a_process_that_nothing_was_handed_down_to_gets_an_empty_list() -> None:
 def handed(two: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> Iterator[list[socket.socket]]:
     for index, sock in enumerate(two):
         os.dup2(sock.fileno(), 200 + index)
-    monkeypatch.setattr(inherited, "_FIRST", 200)
-    monkeypatch.setattr(inherited, "_remaining", {})
+    monkeypatch.setattr(systemd, "_FIRST", 200)
+    monkeypatch.setattr(systemd, "_remaining", {})
     for variable, value in (
         ("LISTEN_PID", str(os.getpid())),
         ("LISTEN_FDS", "2"),

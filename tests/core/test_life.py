@@ -11,7 +11,7 @@ import trio.testing
 import triosock
 from tests.handlers import read_all, shout
 from triosock import Cause, DrainReport, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

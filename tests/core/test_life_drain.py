@@ -9,7 +9,7 @@ import trio.testing
 import triosock
 from tests.handlers import read_all, shout
 from triosock import Cause, Limits, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -12,7 +12,7 @@ import trio.testing
 import triosock
 from tests.handlers import read_all
 from triosock import Cause
-from triosock._core import events
+from triosock._core.model import events
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

@@ -8,7 +8,7 @@ import trio.testing
 
 from tests.handlers import read_all
 from triosock import Cause, Limits
-from triosock._core import events
+from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

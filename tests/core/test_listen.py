@@ -14,16 +14,17 @@ import pytest
 import trio
 import trio.testing
 
-from triosock._core import listen, ports
-from triosock._core.address import TcpAddress
-from triosock._core.errors import AddressUnavailable
-from triosock._core.listen import (
+from triosock._core.listeners import bind as binding
+from triosock._core.listeners import listener as listening
+from triosock._core.listeners.listener import (
     DEFAULT_BACKLOG,
     Listener,
     SocketListener,
     check_backlog,
     open_tcp_listeners,
 )
+from triosock._core.model.addresses import TcpAddress
+from triosock._core.model.errors import AddressUnavailable
 
 HAS_IPV6 = socket.has_ipv6
 LOCAL = "127.0.0.1"
@@ -86,7 +87,7 @@ async def test_a_host_that_is_named_twice_by_the_resolver_is_opened_once(
     async def twice(host: str, port: int, **options: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (LOCAL, port))] * 2
 
-    monkeypatch.setattr(ports.trio.socket, "getaddrinfo", twice)
+    monkeypatch.setattr(binding.trio.socket, "getaddrinfo", twice)
     (listener,) = await open_tcp_listeners(0, host="localhost")
     listener.close()
 
@@ -123,8 +124,8 @@ class Bind:
     """Takes the place of `_bind`, and fails with `number` whenever `fails(call, family)`."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, number: int, fails: Any) -> None:
-        self.real, self.number, self.fails, self.calls = listen._bind, number, fails, 0
-        monkeypatch.setattr(listen, "_bind", self)
+        self.real, self.number, self.fails, self.calls = listening._bind, number, fails, 0
+        monkeypatch.setattr(listening, "_bind", self)
 
     def __call__(
         self, family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool

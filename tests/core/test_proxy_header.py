@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triosock._core import proxy_header as ph
-from triosock._core.address import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
-from triosock._core.proxy import parse_header
-from triosock._core.proxy_header import ProxyHeader, build_header, crc32c
+from triosock._core.model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
+from triosock._core.protocols import proxy_header as ph
+from triosock._core.protocols.proxy_header import ProxyHeader, build_header, crc32c
+from triosock._core.protocols.proxy_parser import parse_header
 
 SOURCE = TcpAddress("192.0.2.1", 56324)
 DESTINATION = TcpAddress("198.51.100.7", 443)

@@ -14,9 +14,9 @@ import trio.testing
 
 from tests.pairs import served, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
-from triosock._core import pump as pumps
-from triosock._core import socket_input, traps
-from triosock._core.pump import HAS_PUMP, Pump
+from triosock._core.transport import checkpoints, socket_receive
+from triosock._core.transport import epoll as pumps
+from triosock._core.transport.epoll import HAS_PUMP, Pump
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
@@ -100,13 +100,13 @@ async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the
 
     async def give_turn():
         happened.append("turn")
-        await traps.give_turn()
+        await checkpoints.give_turn()
 
     def added(pump, fd, reader):
         happened.append("known")
         add(pump, fd, reader)
 
-    monkeypatch.setattr(socket_input, "give_turn", give_turn)
+    monkeypatch.setattr(socket_receive, "give_turn", give_turn)
     monkeypatch.setattr(Pump, "add", added)
     async with pair() as (conn, other), trio.open_nursery() as nursery:
         for data in (b"one", b"two"):
@@ -319,20 +319,20 @@ async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(
 
 
 async def test_this_trio_has_messages_without_state():
-    assert traps.sleep is not traps._sleep_by_trio
-    assert traps.give_turn is not trio.lowlevel.cancel_shielded_checkpoint
+    assert checkpoints.sleep is not checkpoints._sleep_by_trio
+    assert checkpoints.give_turn is not trio.lowlevel.cancel_shielded_checkpoint
 
 
 async def test_a_checkpoint_is_one_and_can_be_cancelled():
     with trio.testing.assert_checkpoints():
-        await traps.checkpoint()
+        await checkpoints.checkpoint()
     with trio.CancelScope() as scope:
         scope.cancel()
-        await traps.checkpoint()
+        await checkpoints.checkpoint()
     assert scope.cancelled_caught
 
 
-@pytest.mark.parametrize("sleep", [traps.sleep, traps._sleep_by_trio])
+@pytest.mark.parametrize("sleep", [checkpoints.sleep, checkpoints._sleep_by_trio])
 async def test_a_sleep_ends_by_wake_or_by_cancellation_and_once(sleep):
     reason = object()
     ended = []
@@ -349,15 +349,15 @@ async def test_a_sleep_ends_by_wake_or_by_cancellation_and_once(sleep):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(sleeper)
         await blocked()
-        traps.wake(tasks[0], object())  # asleep, but for another reason
+        checkpoints.wake(tasks[0], object())  # asleep, but for another reason
         await blocked()
         assert ended == []
-        traps.wake(tasks[0], reason)
-        traps.wake(tasks[0], reason)
+        checkpoints.wake(tasks[0], reason)
+        checkpoints.wake(tasks[0], reason)
         await blocked()
         nursery.start_soon(sleeper)
         await blocked()
         scopes[1].cancel()
-        traps.wake(tasks[1], reason)
+        checkpoints.wake(tasks[1], reason)
         await blocked()
     assert ended == [False, True]

@@ -16,10 +16,10 @@ import triosock
 from tests.core.test_tls import server_context
 from tests.handlers import read_all, shout
 from triosock import Cause, Timeouts
-from triosock._core import events
-from triosock._core.handling import blame
-from triosock._core.roster import Entry
-from triosock._core.socket_wire import SocketWire
+from triosock._core.model import events
+from triosock._core.registry.registry import Entry
+from triosock._core.server.handler_task import blame
+from triosock._core.transport.socket import SocketWire
 from triosock.testing import open_server
 
 if sys.version_info < (3, 11):

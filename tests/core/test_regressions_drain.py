@@ -10,7 +10,7 @@ import triosock
 from tests.core.test_tls import client_context, server_context
 from tests.handlers import shout
 from triosock import Limits, TcpAddress
-from triosock._core import events
+from triosock._core.model import events
 from triosock.testing import MemoryListener, open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")

@@ -12,7 +12,7 @@ import trustme
 
 import triosock
 from triosock import Cause, Connection, Limits, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -17,10 +17,10 @@ from typing import Any
 import pytest
 import trio
 
-from triosock._core import unix
-from triosock._core.address import MAX_UNIX_PATH, UnixAddress
-from triosock._core.errors import AddressUnavailable
-from triosock._core.unix import bind_unix, open_unix_listener
+from triosock._core.listeners import unix
+from triosock._core.listeners.unix import bind_unix, open_unix_listener
+from triosock._core.model.addresses import MAX_UNIX_PATH, UnixAddress
+from triosock._core.model.errors import AddressUnavailable
 
 
 @pytest.fixture(autouse=True)

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from triosock._core import unix
-from triosock._core.errors import AddressUnavailable
-from triosock._core.unix import open_unix_listener
+from triosock._core.listeners import unix
+from triosock._core.listeners.unix import open_unix_listener
+from triosock._core.model.errors import AddressUnavailable
 
 ROOT = Path(__file__).parents[2]
 

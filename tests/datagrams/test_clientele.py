@@ -8,9 +8,9 @@ import trio.testing
 
 import triosock
 from triosock import Cause, Limits, Sessions
-from triosock._core import events
-from triosock._core.datagram_socket import Received
-from triosock._core.idle_line import IdleLine
+from triosock._core.datagram.socket import Received
+from triosock._core.model import events
+from triosock._core.registry.idle_queue import IdleLine
 from triosock.testing import DatagramNetwork
 
 settle = trio.testing.wait_all_tasks_blocked

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from triosock import Cause, Limits, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup

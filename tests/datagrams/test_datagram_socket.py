@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from triosock._core.datagram_socket import KernelSocket, adopt
+from triosock._core.datagram.socket import KernelSocket, adopt
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from triosock import Cause, Limits
-from triosock._core import events
+from triosock._core.model import events
 
 if sys.version_info < (3, 11):
     pass

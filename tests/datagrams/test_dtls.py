@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from triosock import Cause, Limits, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 

@@ -10,8 +10,8 @@ import trio
 import trio.testing
 
 from triosock import Cause
-from triosock._core import events
-from triosock._core.datagram_socket import KernelSocket
+from triosock._core.datagram.socket import KernelSocket
+from triosock._core.model import events
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 

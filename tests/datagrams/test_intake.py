@@ -10,10 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from triosock import Limits, MemoryAddress
-from triosock._core import events
-from triosock._core.events import Emitter
-from triosock._core.intake import Intake
-from triosock._core.roster import Tally
+from triosock._core.datagram.queue import Intake
+from triosock._core.model import events
+from triosock._core.model.events import Emitter
+from triosock._core.registry.registry import Tally
 
 
 @attrs.define(eq=False)

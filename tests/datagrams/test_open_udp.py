@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import triosock
-from triosock._core import open_udp
+from triosock._core.datagram import open as opening
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -158,7 +158,7 @@ class TestUnix:
         def refuse(*args):
             raise RuntimeError("no")
 
-        monkeypatch.setattr(open_udp, "UnixSocket", refuse)
+        monkeypatch.setattr(opening, "UnixSocket", refuse)
         with pytest.raises(RuntimeError, match="no"):
             triosock.open_unix_datagram_socket(tmp_path / "s")
         assert not list(tmp_path.iterdir())

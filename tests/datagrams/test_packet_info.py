@@ -7,8 +7,8 @@ import struct
 
 import pytest
 
-from triosock._core import packet_info
-from triosock._core.packet_info import (
+from triosock._core.datagram import packet_info
+from triosock._core.datagram.packet_info import (
     IP_PKTINFO,
     Origin,
     answer_to,

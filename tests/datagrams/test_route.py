@@ -13,8 +13,8 @@ import trio.testing
 
 import triosock
 from triosock import Cause, Sessions, Timeouts, UnixAddress
-from triosock._core import events
-from triosock._core.datagram_socket import KernelSocket
+from triosock._core.datagram.socket import KernelSocket
+from triosock._core.model import events
 from triosock.testing import check_nothing_left
 
 if sys.version_info < (3, 11):

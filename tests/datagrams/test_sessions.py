@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from triosock import Cause, Limits, Sessions, Timeouts
-from triosock._core import events
+from triosock._core.model import events
 
 settle = trio.testing.wait_all_tasks_blocked
 

@@ -4,7 +4,7 @@ import resource
 import time
 
 import triosock
-from triosock._core.events import AcceptFailed, ServerStarted
+from triosock._core.model.events import AcceptFailed, ServerStarted
 
 FEW = 32
 

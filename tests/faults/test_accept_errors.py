@@ -1,5 +1,5 @@
-"""What a listener may fail with: one test for each row of the table in accept.py, by a listener that fails as
-scripted.
+"""What a listener may fail with: one test for each row of the table in accept_loop.py, by a listener that
+fails as scripted.
 """
 
 import errno
@@ -11,7 +11,7 @@ import trio
 
 import triosock
 from triosock import Limits
-from triosock._core.events import AcceptFailed, ConnectionOpened, DrainFinished
+from triosock._core.model.events import AcceptFailed, ConnectionOpened, DrainFinished
 from triosock.testing import FlakyListener, MemoryListener, no_leaks, open_server
 
 #: What accept(2) says is the connection's own fault, or a firewall's, and what trio's survey of other systems

@@ -13,7 +13,13 @@ import trustme
 
 import triosock
 from triosock import Limits, Timeouts
-from triosock._core.events import Cause, ConnectionClosed, ConnectionOpened, HandlerFailed, HandshakeRefused
+from triosock._core.model.events import (
+    Cause,
+    ConnectionClosed,
+    ConnectionOpened,
+    HandlerFailed,
+    HandshakeRefused,
+)
 from triosock.testing import cancel_at_every_checkpoint, no_leaks, open_server
 
 #: More than any timeout below; on a virtual clock it costs nothing to wait for it.

@@ -9,7 +9,7 @@ pytest.importorskip("prometheus_client")
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.observe.runs import shop
-from triosock._core import events
+from triosock._core.model import events
 from triosock.observe.metrics import _TAKE, PrometheusObserver
 
 

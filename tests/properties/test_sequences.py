@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 
 import triosock
 from triosock import Limits, Timeouts
-from triosock._core.events import Cause, ConnectionClosed
+from triosock._core.model.events import Cause, ConnectionClosed
 from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left
 from triosock.testing.leaks import compared
 

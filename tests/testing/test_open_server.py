@@ -5,6 +5,7 @@ import trio
 
 import triosock
 from triosock import Limits, TcpAddress
+from triosock.events import ConnectionOpened
 from triosock.testing import MemoryListener, check_nothing_left, no_leaks, open_server
 
 
@@ -30,7 +31,7 @@ async def test_a_client_talks_to_the_handler(autojump_clock):
 async def test_what_is_still_busy_is_cut_at_the_end(autojump_clock):
     async with open_server(wait_forever, grace=3) as served:
         await served.connect()
-        await served.recorder.wait_for(triosock._core.events.ConnectionOpened)
+        await served.recorder.wait_for(ConnectionOpened)
         began = trio.current_time()
     assert trio.current_time() - began == pytest.approx(3)
     assert served.report.cancelled == 1
@@ -117,6 +118,6 @@ async def test_over_a_unix_socket(tmp_path):
 async def test_check_nothing_left_says_what_is(autojump_clock):
     async with open_server(wait_forever, grace=0) as served:
         await served.connect()
-        await served.recorder.wait_for(triosock._core.events.ConnectionOpened)
+        await served.recorder.wait_for(ConnectionOpened)
         with pytest.raises(AssertionError, match="memory://memory/1"):
             check_nothing_left(served.server)

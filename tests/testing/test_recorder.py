@@ -4,7 +4,7 @@ import pytest
 import trio
 import trio.testing
 
-from triosock._core.events import (
+from triosock._core.model.events import (
     ConnectionClosed,
     ConnectionEvent,
     ConnectionOpened,

@@ -17,8 +17,8 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
 from .. import Connection, Limits, StreamHandler, TcpAddress, Timeouts, UnixAddress, parse_address
-from .._core.serve import check_async
-from .._core.unix import check_mode, check_path
+from .._core.listeners.unix import check_mode, check_path
+from .._core.server.arguments import check_async
 
 Value = TypeVar("Value")
 

@@ -19,7 +19,7 @@ from typing import Any, Final
 import trio
 
 from .. import Connection
-from .._core.snapshot import Node
+from .._core.inspect.snapshot import Node
 from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count
 from ..observe.treeview import format_tree, tree_lines

@@ -25,7 +25,7 @@ from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 from typing import TYPE_CHECKING
 
-from triosock._core.elsewhere import elsewhere as _elsewhere
+from triosock._core.inspect.providers import elsewhere as _elsewhere
 
 from .base import BaseServer
 from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
@@ -39,7 +39,7 @@ from .servers import TCPServer, UDPServer
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from triosock._core.snapshot import Node
+    from triosock._core.inspect.snapshot import Node
 
     from .interrupt import RequestCut as RequestCut
     from .policy import Policy as Policy

@@ -1,5 +1,5 @@
-"""The drain of a compat server: `triosock._core.drain.Farewell` does it, and this tells it who is still
-there.
+"""The drain of a compat server: `Farewell` of the core's `drain_scope` does it, and this tells it who is
+still there.
 
 Rules of this file:
 
@@ -22,16 +22,16 @@ import attrs
 import trio
 
 from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
-from triosock._core.drain import NEWCOMER_GRACE, Farewell
-from triosock._core.events import DrainFinished, DrainStarted
-from triosock._core.roster import Entry, Roster, Tally
+from triosock._core.model.events import DrainFinished, DrainStarted
+from triosock._core.registry.drain_scope import NEWCOMER_GRACE, Farewell
+from triosock._core.registry.registry import Entry, Roster, Tally
 
 from . import wait
 from .alarm import open_child_ends
 from .records import REQUEST
 
 if TYPE_CHECKING:
-    from triosock._core.address import Address
+    from triosock._core.model.addresses import Address
 
     from .base import BaseServer
     from .entries import Request

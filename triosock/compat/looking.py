@@ -15,8 +15,8 @@ import threading
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from triosock._core import snapshot
-from triosock._core.snapshot import Node
+from triosock._core.inspect import snapshot
+from triosock._core.inspect.snapshot import Node
 
 from . import interrupt, wait, whose
 from .base import BaseServer

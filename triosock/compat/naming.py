@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from triosock import Cause, MemoryAddress
-from triosock._core.address import from_sockaddr
+from triosock._core.model.addresses import from_sockaddr
 
 from .interrupt import RequestCut
 

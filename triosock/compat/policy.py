@@ -14,7 +14,7 @@ import attrs
 import trio
 
 from triosock import DrainReport, Observer, ServerStatistics
-from triosock._core.limits import check_count, check_seconds
+from triosock._core.model.config import check_count, check_seconds
 
 from . import host as hosts
 from . import wait

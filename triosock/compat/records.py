@@ -33,8 +33,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from triosock._core.events import Emitter
-    from triosock._core.roster import Roster, Tally
+    from triosock._core.model.events import Emitter
+    from triosock._core.registry.registry import Roster, Tally
 
     from .base import BaseServer
     from .entries import Request
@@ -277,7 +277,7 @@ def book_of(server: BaseServer) -> Book:
 
 def _is_watched() -> bool:
     # Who watches has imported the events.
-    events = sys.modules.get("triosock._core.events")
+    events = sys.modules.get("triosock._core.model.events")
     return events is not None and bool(getattr(events, "watchers", ()))
 
 

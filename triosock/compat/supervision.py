@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING
 import trio
 
 from triosock import Cause
-from triosock._core.events import ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed
-from triosock._core.limits import Limits
-from triosock._core.roster import Roster, Tally
+from triosock._core.model.config import Limits
+from triosock._core.model.events import ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed
+from triosock._core.registry.registry import Roster, Tally
 
 from . import interrupt
 from .entries import Request

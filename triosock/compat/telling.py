@@ -47,7 +47,7 @@ class Life:
                 return
             if book.emitter is None or book.served is not None:
                 return
-            from triosock._core.events import ServerResumed, ServerStarted  # where trio is
+            from triosock._core.model.events import ServerResumed, ServerStarted  # where trio is
 
             from .naming import address_of_listener
 
@@ -67,7 +67,7 @@ class Life:
             if is_closed(server):
                 self._shut()
             else:
-                from triosock._core.events import ServerSuspended
+                from triosock._core.model.events import ServerSuspended
 
                 self._book.tell(ServerSuspended)
 
@@ -85,7 +85,7 @@ class Life:
         """The same for the last who holds it."""
         with self._lock:
             if self._is_over():
-                from triosock._core.events import ServerClosed
+                from triosock._core.model.events import ServerClosed
 
                 self._begun = False
                 self._book.tell(ServerClosed)
@@ -103,7 +103,7 @@ class Life:
             self._book.release()
 
     def _shut(self) -> None:
-        from triosock._core.events import ListenerClosed
+        from triosock._core.model.events import ListenerClosed
 
         self._listening = False
         self._book.tell(ListenerClosed, address=self._address)

@@ -289,7 +289,7 @@ def note_accept_error(server: BaseServer, error: OSError) -> None:
     book = book_of(server)
     book.accept_errors += 1
     if book.emitter is not None:
-        from triosock._core.events import AcceptFailed  # where trio is
+        from triosock._core.model.events import AcceptFailed  # where trio is
 
         from .naming import address_of_listener
 

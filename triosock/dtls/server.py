@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias, final
 
 import trio
 
-from .._core.address import Address
-from .._core.datagram_socket import KernelSocket
-from .._core.deadlines import Overseer
-from .._core.drain import DrainReport
-from .._core.events import (
+from .._core.datagram.open import open_udp_sockets
+from .._core.datagram.socket import KernelSocket
+from .._core.model.addresses import Address
+from .._core.model.config import Limits, Timeouts
+from .._core.model.events import (
     ConnectionOpened,
     Emitter,
     ListenerClosed,
@@ -22,13 +22,13 @@ from .._core.events import (
     ServerStarted,
     default_observers,
 )
-from .._core.handling import AnyOnError, Common
-from .._core.life import Server
-from .._core.limits import Limits, Timeouts
-from .._core.open_udp import open_udp_sockets
-from .._core.roster import Entry, Roster
-from .._core.serve import check_async, check_name, check_on_error, check_value
-from .._core.stream_server import ServerStatistics
+from .._core.registry.drain_scope import DrainReport
+from .._core.registry.registry import Entry, Roster
+from .._core.registry.timeout_monitor import Overseer
+from .._core.server.arguments import check_async, check_name, check_on_error, check_value
+from .._core.server.base_server import Server
+from .._core.server.handler_task import AnyOnError, Common
+from .._core.stream.server import ServerStatistics
 from .session import DtlsSession, DtlsTurn
 from .socket import EndpointSocket
 

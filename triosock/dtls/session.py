@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from .._core.address import Address
-from .._core.events import Cause, HandshakeFinished, HandshakeRefused
-from .._core.handling import Common, Turn
-from .._core.roster import NEVER, Entry
+from .._core.model.addresses import Address
+from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
+from .._core.registry.registry import NEVER, Entry
+from .._core.server.handler_task import Common, Turn
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from typing import Any, final
 
 import trio
 
-from .._core.accept import Gate, Verdict, judge
-from .._core.datagram_socket import ABOUT_A_REPLY, DatagramSocket
-from .._core.events import AcceptFailed, Emitter
-from .._core.roster import Roster
+from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
+from .._core.listeners.accept_loop import Gate, Verdict, judge
+from .._core.model.events import AcceptFailed, Emitter
+from .._core.registry.registry import Roster
 
 
 @final

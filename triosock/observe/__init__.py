@@ -12,8 +12,8 @@ The timeline is loaded when it is first asked for: most programs never draw.
 
 from typing import TYPE_CHECKING, Any
 
-from .._core.snapshot import Node as Node
-from .._core.snapshot import snapshot as snapshot
+from .._core.inspect.snapshot import Node as Node
+from .._core.inspect.snapshot import snapshot as snapshot
 from .control import serve_control as serve_control
 from .log import LogObserver as LogObserver
 from .stats import Durations as Durations

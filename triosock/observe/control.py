@@ -20,12 +20,12 @@ from typing import Any, Final
 import attrs
 import trio
 
-from .._core.connection import Connection
-from .._core.drain import DrainReport
-from .._core.limits import Limits, Timeouts
-from .._core.serve import serve_unix
-from .._core.snapshot import LIMIT, Node, snapshot
-from .._core.stream_server import StreamServer
+from .._core.inspect.snapshot import LIMIT, Node, snapshot
+from .._core.model.config import Limits, Timeouts
+from .._core.registry.drain_scope import DrainReport
+from .._core.stream.connection import Connection
+from .._core.stream.serve import serve_unix
+from .._core.stream.server import StreamServer
 
 NAME: Final = "triosock control"
 #: A few people look at a time; whoever stops asking or taking is not waited for.

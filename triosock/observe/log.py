@@ -19,7 +19,7 @@ import logging
 from collections.abc import Callable, Container
 from typing import Final, final
 
-from .._core.events import (
+from .._core.model.events import (
     AcceptFailed,
     Cause,
     ConnectionClosed,

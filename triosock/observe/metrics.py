@@ -16,7 +16,7 @@ from typing import Any, Final, final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
 
-from .._core.events import (
+from .._core.model.events import (
     AcceptFailed,
     ConnectionClosed,
     ConnectionOpened,

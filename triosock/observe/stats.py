@@ -12,7 +12,7 @@ from typing import final
 
 import attrs
 
-from .._core.events import Cause, ConnectionClosed, Event, RequestFinished
+from .._core.model.events import Cause, ConnectionClosed, Event, RequestFinished
 
 
 @final

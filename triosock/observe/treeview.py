@@ -4,7 +4,7 @@
     triosock.observe.tree(server)      # of one server
     triosock.observe.snapshot()        # the same as frozen values
 
-The values come first (`triosock._core.snapshot`); the text is a pure function of them.
+The values come first (`triosock._core.inspect.snapshot`); the text is a pure function of them.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import sys
 from collections.abc import Iterator
 from typing import Any, Final, TextIO
 
-from .._core.snapshot import LIMIT, Node, snapshot
+from .._core.inspect.snapshot import LIMIT, Node, snapshot
 from .text import count, duration, printable
 
 #: How a line begins: inside, the last child, and what goes on below each of them.

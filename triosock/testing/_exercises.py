@@ -12,7 +12,7 @@ from typing import Any, Final
 import trio
 import trio.testing
 
-from .._core.connection import Connection
+from .._core.stream.connection import Connection
 from ._verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
 from .leaks import Belongings
 from .memory_listener import MemoryListener

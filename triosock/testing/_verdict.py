@@ -9,9 +9,9 @@ from typing import Any, Final
 import attrs
 import trio
 
-from .._core.connection import Connection
-from .._core.errors import FrameTooLarge, Incomplete
-from .._core.events import HandlerFailed
+from .._core.model.errors import FrameTooLarge, Incomplete
+from .._core.model.events import HandlerFailed
+from .._core.stream.connection import Connection
 from .open_server import OpenServer
 
 if sys.version_info < (3, 11):

@@ -20,10 +20,10 @@ from typing import Any, Final, Literal, TypeAlias, final
 
 import trio
 
-from .._core.errors import PeerError
-from .._core.events import Cause
-from .._core.roster import Entry
-from .._core.stream_server import StreamServer
+from .._core.model.errors import PeerError
+from .._core.model.events import Cause
+from .._core.registry.registry import Entry
+from .._core.stream.server import StreamServer
 from .leaks import compared, where
 from .open_server import check_nothing_left, watched_servers
 

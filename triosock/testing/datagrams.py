@@ -26,12 +26,12 @@ from typing import final
 
 import trio
 
-from .._core.address import MemoryAddress
-from .._core.datagram_socket import MAX_UDP4_BYTES, DatagramSocket, Received
-from .._core.limits import check_seconds
-from .._core.listen import PeerName
-from .._core.open_udp import check_size
-from .._core.packet_info import ControlMessage
+from .._core.datagram.open import check_size
+from .._core.datagram.packet_info import ControlMessage
+from .._core.datagram.socket import MAX_UDP4_BYTES, DatagramSocket, Received
+from .._core.listeners.listener import PeerName
+from .._core.model.addresses import MemoryAddress
+from .._core.model.config import check_seconds
 
 
 @final

@@ -15,8 +15,8 @@ from typing import Literal, final
 
 import trio
 
-from .._core.address import Address
-from .._core.listen import Accepted, Listener, PeerName
+from .._core.listeners.listener import Accepted, Listener, PeerName
+from .._core.model.addresses import Address
 
 
 @final

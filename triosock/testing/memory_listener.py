@@ -19,8 +19,8 @@ import attrs
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from .._core.address import Address, MemoryAddress
-from .._core.listen import Listener
+from .._core.listeners.listener import Listener
+from .._core.model.addresses import Address, MemoryAddress
 from .memory_stream import BUFFER_SIZE, MemoryStream, memory_stream_pair
 
 #: How many may wait to be accepted: SOMAXCONN of Linux before 5.4, listen(2).

@@ -25,8 +25,8 @@ import attrs
 import trio
 from trio.lowlevel import ParkingLot, checkpoint
 
-from .._core.framing import check_max_bytes
-from .._core.wire import BytesLike, check_receive_size, check_sendable
+from .._core.protocols.framing import check_max_bytes
+from .._core.transport.interface import BytesLike, check_receive_size, check_sendable
 
 #: What one direction holds before a send has to wait: a pipe's default on Linux, pipe(7).
 BUFFER_SIZE: Final = 65_536

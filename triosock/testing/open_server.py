@@ -24,13 +24,13 @@ from typing import Any, Final, final
 
 import trio
 
-from .._core.address import Address, TcpAddress, UdpAddress, UnixAddress
-from .._core.connection import Connection
-from .._core.drain import DrainReport
-from .._core.listen import Listener, adopt
-from .._core.serve import serve_listeners
-from .._core.serving import Handler
-from .._core.stream_server import StreamServer
+from .._core.listeners.listener import Listener, adopt
+from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
+from .._core.registry.drain_scope import DrainReport
+from .._core.stream.connection import Connection
+from .._core.stream.connection_task import Handler
+from .._core.stream.serve import serve_listeners
+from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
 from .recorder import Recorder
 

@@ -6,7 +6,7 @@ from typing import TypeVar, final
 
 import trio
 
-from .._core.events import Event
+from .._core.model.events import Event
 
 E = TypeVar("E", bound=Event)
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import triosock
-from triosock._core import events
+from triosock._core.model import events
 from triosock.observe import Timeline
 from triosock.testing import open_server
 

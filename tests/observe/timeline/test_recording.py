@@ -11,8 +11,8 @@ import trio.testing
 
 import triosock
 from triosock import Cause
-from triosock._core import events
-from triosock._core.address import MemoryAddress
+from triosock._core.model import events
+from triosock._core.model.addresses import MemoryAddress
 from triosock.observe.timeline.recording import Recording
 
 PEER = MemoryAddress("peer")

@@ -87,8 +87,8 @@ def test_text_of_the_run_is_escaped(timeline):
 
 def test_names_cannot_break_the_xml():
     timeline = Timeline()
-    from triosock._core import events
-    from triosock._core.address import MemoryAddress
+    from triosock._core.model import events
+    from triosock._core.model.addresses import MemoryAddress
 
     timeline.on_event(
         events.ServerStarted(server="</svg>\x00\ud800&", time=1.0, addresses=(MemoryAddress("<a>"),))

@@ -20,7 +20,7 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from ..._core.events import Cause
+from ..._core.model.events import Cause
 from ..text import count, duration
 from .model import NO_HANDSHAKE, Bar, Lane, Point, Run, Segment
 

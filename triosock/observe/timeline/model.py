@@ -14,8 +14,8 @@ from typing import Final, Literal, TypeAlias
 
 import attrs
 
-from ..._core.events import Cause
-from ..._core.limits import Timeouts
+from ..._core.model.config import Timeouts
+from ..._core.model.events import Cause
 
 MAX_LANES: Final = 64
 #: Trio runs whose clocks are known at once.

@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, final
 
-from ..._core.events import Event, ObserverDone, ServerClosed, watchers
+from ..._core.model.events import Event, ObserverDone, ServerClosed, watchers
 from .layout import Picture, lay_out
 from .model import Lane
 from .page import page

@@ -25,7 +25,7 @@ from typing import Any, Final, final
 import attrs
 import trio
 
-from ..._core.events import (
+from ..._core.model.events import (
     AcceptFailed,
     Cause,
     ConnectionClosed,

@@ -1,0 +1,225 @@
+"""One task per datagram: what a handler is given, and how it gets its turn.
+
+    received → counted → (line) → slot → task → handler → place and slot given back → next of the line
+
+The invariants, beside those of the intake:
+
+1. **Whoever waits is in the roster**, so that a drain waits for him too: with a slot if his task is about to
+   start, without one (`queued`) in the line. The line is not empty only if every slot is taken.
+2. **What was dropped is never begun**, even if its task had been told to start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import attrs
+import trio
+
+from ..model.addresses import Address
+from ..model.events import Cause, RequestFinished, RequestStarted
+from ..registry.registry import NEVER, Entry
+from ..server.handler_task import Common, Turn
+from ..transport.interface import BytesLike
+from .queue import Intake, Reason
+from .reply_path import Route, host_of
+from .socket import DatagramSocket, Received
+
+
+@final
+class Datagram:
+    """A datagram, as its handler sees it.
+
+    `data` is its bytes; `truncated` tells that it was longer than `max_bytes`, and was cut there.
+    """
+
+    __slots__ = ("_entry", "data", "server", "truncated", "wire")
+
+    def __init__(self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: Any) -> None:
+        self.data: bytes = data
+        self.truncated: bool = truncated
+        self.wire: Route = wire
+        self._entry = entry
+        #: The server that received it (it comes later in the reading order).
+        self.server: Any = server
+
+    def __repr__(self) -> str:
+        return f"<triosock.Datagram {self.id} of {len(self.data)} bytes from {self.peer}>"
+
+    @property
+    def id(self) -> int:
+        """Its number in its server, from 1 on."""
+        return self._entry.number
+
+    @property
+    def peer(self) -> Address:
+        """Who sent it; ``UnixAddress("")`` for a Unix socket without a name."""
+        return self.wire.peer
+
+    @property
+    def local(self) -> Address:
+        """To which address of ours it was sent, also on a socket for all of them."""
+        return self.wire.local
+
+    @property
+    def draining(self) -> bool:
+        """Whether the server is draining."""
+        return self.server is not None and self.server.draining
+
+    async def reply(self, data: BytesLike) -> None:
+        """Send one datagram back to `peer`, from `local`. As often as you like, and from any task, until the
+        server has ended.
+
+        Raises: ValueError if `data` is longer than a datagram can be (65,507 bytes over IPv4, 65,527 over
+        IPv6; what the system allows on Unix sockets); NoReturnAddress if the peer is a Unix socket without a
+        name; trio.BrokenResourceError if the system knows that it cannot be reached (that nobody listens on a
+        UDP port is not known when sending); trio.ClosedResourceError after the end of the server.
+
+        Waits only if the kernel has no room: for `Timeouts.send` at most, then the handler is cut.
+        Cancellation: a checkpoint; cancelled, nothing was sent. Drain: not touched by it.
+        """
+        await self.wire.send(data)
+
+    def interrupt_idle(self, cause: Cause) -> None:
+        """Do nothing: the handler of one datagram is never idle. Called by a drain."""
+
+
+@final
+@attrs.define(eq=False, slots=True)
+class DatagramEntry(Entry):
+    """A datagram that waits or is handled. Cut before its turn, it is dropped."""
+
+    dispatch: Any = None
+    host: Any = None
+
+    def cut(self, cause: Cause) -> None:
+        """Cancel its handler, or drop it if that has not begun."""
+        if not self.dispatch.drop_if_waiting(self, "drain"):
+            Entry.cut(self, cause)
+
+    def withdraw(self) -> None:
+        """Leave the line and the roster: it was dropped."""
+        self.dispatch.forget(self)
+
+
+@final
+class Singly:
+    """Brings each datagram to a handler in a task of its own."""
+
+    def __init__(self, common: Common, intake: Intake, server: Any) -> None:
+        self._common = common
+        self._intake = intake
+        self._roster = common.roster
+        self._server = server
+        self._line: dict[DatagramEntry, None] = {}
+        self.nursery: trio.Nursery | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many wait for a slot."""
+        return len(self._line)
+
+    async def watch(self) -> None:
+        """Nothing to look after: a handler's deadline is its scope's."""
+        await trio.sleep_forever()
+
+    def deliver(self, received: Received, socket: DatagramSocket) -> None:
+        """Take one more, or drop it. Synchronous: see the invariants of the intake."""
+        intake, roster = self._intake, self._roster
+        entry = DatagramEntry(accepted=trio.current_time(), dispatch=self, host=host_of(received))
+        route = Route(socket, received.name, received.destination, entry, intake, self._common.timeouts)
+        route.received = len(received.data)
+        entry.guest = Datagram(received.data, received.truncated, route, entry, self._server)
+        intake.count(received.data, received.truncated)
+        if received.truncated:
+            intake.tell_truncated(route, len(received.data))
+        reason: Reason | None = intake.refusing
+        keys: tuple[Any, ...] = ()
+        if reason is None:
+            keys = self._server.keys_for(route)
+            reason = roster.refusal(keys) if keys else None  # type: ignore[assignment]
+        if reason is not None:
+            intake.refuse(reason, route)
+        elif intake.admit(entry):
+            roster.add(entry, slot=roster.has_room, keys=keys)
+            if entry.holds_slot:
+                self._start(entry)
+            else:
+                entry.stage = "queued"
+                self._line[entry] = None
+
+    def _start(self, entry: DatagramEntry) -> None:
+        assert self.nursery is not None
+        self.nursery.start_soon(_DatagramTurn(self._common, entry, self._intake, self).run)
+
+    def leave(self, entry: DatagramEntry) -> None:
+        """Take one off the roster, and let the next of the line in."""
+        roster = self._roster
+        roster.remove(entry)
+        while self._line and roster.has_room:
+            following = next(iter(self._line))
+            del self._line[following]
+            roster.grant(following)
+            following.stage = "serving"
+            self._start(following)
+
+    def forget(self, entry: DatagramEntry) -> None:
+        """Take one that was dropped off the line and the roster."""
+        self._line.pop(entry, None)
+        self.leave(entry)
+
+    def drop_if_waiting(self, entry: DatagramEntry, reason: Reason) -> bool:
+        """Drop one whose handler has not begun; return whether that was so."""
+        if not self._intake.is_waiting(entry):
+            return False
+        self._intake.discard(entry, reason)
+        return True
+
+
+@final
+class _DatagramTurn(Turn):
+    """The task of one datagram."""
+
+    __slots__ = ("_dispatch", "_intake")
+
+    takes = "one datagram"
+
+    def __init__(self, common: Common, entry: DatagramEntry, intake: Intake, dispatch: Singly) -> None:
+        super().__init__(common, entry.guest, entry, common.handler)
+        self._intake = intake
+        self._dispatch = dispatch
+
+    async def _open(self) -> bool:
+        entry = self._datagram_entry
+        await trio.lowlevel.checkpoint_if_cancelled()
+        if entry.gone:
+            return False  # dropped between the start of this task and now
+        self._intake.begin(entry)
+        now = trio.current_time()
+        entry.request_since = now
+        if self._common.timeouts.request < NEVER:  # setting it is not free, and most have none
+            entry.scope.deadline = now + self._common.timeouts.request
+        if self._common.emitter.takers(RequestStarted):
+            self._tell(RequestStarted)
+        return True
+
+    @property
+    def _datagram_entry(self) -> DatagramEntry:
+        entry = self._entry
+        assert type(entry) is DatagramEntry
+        return entry
+
+    def _leave(self) -> None:
+        entry = self._datagram_entry
+        entry.task = None
+        if entry.gone or self._dispatch.drop_if_waiting(entry, "closed"):
+            return
+        if entry.scope.cancelled_caught:
+            entry.cause = entry.cause or Cause.REQUEST
+        cause = entry.cause = entry.cause or Cause.FINISHED
+        common = self._common
+        common.roster.tally.ended[cause] += 1
+        self._intake.release(entry.host)
+        self._dispatch.leave(entry)
+        if common.emitter.takers(RequestFinished):
+            self._tell(RequestFinished, duration=trio.current_time() - entry.request_since, cause=cause)

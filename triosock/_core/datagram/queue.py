@@ -1,0 +1,171 @@
+"""What has come in: every datagram is handled, dropped for a stated reason, or pending. And who may have how
+many pending.
+
+The invariants:
+
+1. **Nothing is lost in silence**: received == handled + dropped + pending, at every moment, and each drop is
+   counted under its reason and told as an event. `check()` says so in code.
+2. **What is pending is bounded** by `Limits.max_pending_datagrams`; with `drop="oldest"` the oldest of those
+   that wait goes instead of the newest.
+3. **Nobody can fill it alone.** A peer may hold no more than the places that are left free, plus one. One
+   that floods gets half of all; two of them a third each; however many, as much as each of them holds is left
+   for those who come next. Switches share their buffers among ports by this rule (Choudhury and Hahne,
+   "Dynamic queue length thresholds for shared-memory packet switches", 1998), because it needs no number to
+   be chosen. A peer is a host here, not a port: ports cost a flooder nothing.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Hashable
+from typing import Literal, Protocol, TypeAlias, final
+
+from ..model.addresses import Address
+from ..model.config import Limits
+from ..model.events import DatagramDropped, DatagramTruncated, Emitter
+from ..registry.registry import Tally
+
+#: Why a datagram was dropped: see `DatagramStatistics.dropped`.
+Reason: TypeAlias = Literal[
+    "full", "share", "peer", "network", "sessions", "buffer", "unread", "drain", "late", "closed"
+]
+
+
+class Sender(Protocol):
+    """Whoever knows a peer's address. It is asked only if somebody wants the event: a flood must be cheap to
+    drop.
+    """
+
+    @property
+    def peer(self) -> Address:
+        """The address."""
+        raise NotImplementedError
+
+
+class Parcel(Sender, Protocol):
+    """A datagram that waits to be handled."""
+
+    @property
+    def host(self) -> Hashable:
+        """Whose it is, for the share."""
+
+    def withdraw(self) -> None:
+        """It was dropped: leave wherever it waits."""
+
+
+@final
+class Intake:
+    """The counters of one datagram server, and what waits in it."""
+
+    def __init__(self, limits: Limits, tally: Tally, emitter: Emitter) -> None:
+        self._most = limits.max_pending_datagrams
+        self._keep_newest = limits.drop == "oldest"
+        self._tally = tally
+        self._emitter = emitter
+        self.received: int = 0
+        self.received_bytes: int = 0
+        self.handled: int = 0
+        self.truncated: int = 0
+        self.sent: int = 0
+        self.sent_bytes: int = 0
+        self.dropped: collections.Counter[Reason] = collections.Counter()
+        #: What becomes of those who come from nobody known: None while they are welcome.
+        self.refusing: Literal["late", "closed"] | None = None
+        #: All that wait, and the same by host: dicts, for they keep the order and give up any member at once.
+        self._waiting: dict[Parcel, None] = {}
+        self._waiting_of: dict[Hashable, dict[Parcel, None]] = {}
+        self._held = 0
+        self._held_by: collections.Counter[Hashable] = collections.Counter()
+
+    @property
+    def pending(self) -> int:
+        """How many have been received, and neither handled nor dropped."""
+        return len(self._waiting)
+
+    def is_waiting(self, parcel: Parcel) -> bool:
+        """Whether it has been neither handled nor dropped."""
+        return parcel in self._waiting
+
+    def count(self, data: bytes, truncated: bool) -> None:
+        """Count one as received. The caller must admit or refuse it before its next checkpoint."""
+        self.received += 1
+        self.received_bytes += len(data)
+        self.truncated += truncated
+
+    def tell_truncated(self, sender: Sender, size: int) -> None:
+        """Tell that one was cut."""
+        if self._emitter.takers(DatagramTruncated):
+            self._emitter.emit(DatagramTruncated, peer=sender.peer, size=size)
+
+    def admit(self, parcel: Parcel) -> bool:
+        """Let one wait, if the bound and its peer's share allow it; it holds a place from now until
+        `release`.
+        """
+        host = parcel.host
+        reason = self._refusal(host)
+        if reason is not None:
+            candidates = self._waiting_of.get(host, {}) if reason == "share" else self._waiting
+            if not self._keep_newest or not candidates:
+                self.refuse(reason, parcel)
+                return False
+            self.discard(next(iter(candidates)), reason)
+        self._waiting[parcel] = None
+        self._waiting_of.setdefault(host, {})[parcel] = None
+        self._held += 1
+        self._held_by[host] += 1
+        return True
+
+    def _refusal(self, host: Hashable) -> Reason | None:
+        free = self._most - self._held
+        if free < 1:
+            return "full"
+        return "share" if self._held_by[host] > free else None
+
+    def begin(self, parcel: Parcel) -> None:
+        """Count one that waited as handled. It keeps its place."""
+        self._take_out(parcel)
+        self.handled += 1
+
+    def release(self, host: Hashable) -> None:
+        """Give the place of one that was begun back."""
+        self._held -= 1
+        self._held_by[host] -= 1
+        if not self._held_by[host]:
+            del self._held_by[host]
+
+    def discard(self, parcel: Parcel, reason: Reason) -> None:
+        """Drop one that waits."""
+        self._take_out(parcel)
+        self.release(parcel.host)
+        parcel.withdraw()
+        self.refuse(reason, parcel)
+
+    def refuse(self, reason: Reason, sender: Sender) -> None:
+        """Count one as dropped that was received and does not wait (or not any more)."""
+        self.dropped[reason] += 1
+        if reason == "drain":
+            self._tally.refused["drain"] += 1
+        if self._emitter.takers(DatagramDropped):
+            self._emitter.emit(DatagramDropped, peer=sender.peer, reason=reason)
+
+    def count_sent(self, size: int) -> None:
+        """Count a datagram that was sent."""
+        self.sent += 1
+        self.sent_bytes += size
+
+    def _take_out(self, parcel: Parcel) -> None:
+        del self._waiting[parcel]
+        of_host = self._waiting_of[parcel.host]
+        del of_host[parcel]
+        if not of_host:
+            del self._waiting_of[parcel.host]
+
+    def check(self) -> None:
+        """Assert the invariants of this file. Raises: AssertionError."""
+        dropped = self.dropped.total()
+        assert self.received == self.handled + dropped + self.pending, (
+            f"{self.received} received, {self.handled} handled, {dropped} dropped, {self.pending} pending"
+        )
+        assert self._held <= self._most, f"{self._held} of {self._most} places are held"
+        assert self._held == sum(self._held_by.values()) >= self.pending
+        assert self.pending == sum(map(len, self._waiting_of.values()))

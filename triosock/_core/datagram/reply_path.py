@@ -1,0 +1,180 @@
+"""The way back to a peer: what replies of a datagram and of a session have in common.
+
+The rules:
+
+1. **A reply leaves as one datagram or not at all.** One that is too long is a mistake of the caller, raised
+   before anything is sent wherever the limit is known.
+2. **A reply that cannot be delivered is the sender's own affair**: it raises in the task that sends, and
+   never stops the server. That it was sent does not say that it arrived.
+3. After the end of its server there is no way back: `trio.ClosedResourceError`.
+"""
+
+from __future__ import annotations
+
+import errno
+from typing import Final, NoReturn, final
+
+import trio
+
+from ..listeners.accept_loop import THE_PEERS
+from ..listeners.listener import PeerName
+from ..model.addresses import Address, TcpAddress, UdpAddress
+from ..model.config import Timeouts
+from ..model.errors import NoReturnAddress
+from ..model.events import Cause
+from ..registry.registry import NEVER, Entry
+from ..transport.interface import BytesLike, check_sendable
+from .packet_info import ControlMessage
+from .queue import Intake
+from .socket import ABOUT_A_REPLY, DatagramSocket, Received
+
+#: Nobody is there, as the kernel knows: the socket file is gone or dead, there is no route, or a firewall
+#: forbids it.
+_NOBODY_THERE: Final = (THE_PEERS | ABOUT_A_REPLY | {errno.ENOENT}) - {errno.EMSGSIZE, errno.EACCES}
+
+
+@final
+class Route:
+    """The socket, the peer and the address of ours that belong together."""
+
+    __slots__ = (
+        "_destination",
+        "_intake",
+        "_local",
+        "_name",
+        "_peer",
+        "_timeouts",
+        "entry",
+        "failure",
+        "received",
+        "sent",
+        "socket",
+    )
+
+    def __init__(
+        self,
+        socket: DatagramSocket,
+        name: PeerName,
+        destination: ControlMessage | None,
+        entry: Entry,
+        intake: Intake,
+        timeouts: Timeouts,
+    ) -> None:
+        self.socket: DatagramSocket = socket
+        self._name = name
+        self._destination = destination
+        self.entry: Entry = entry
+        self._intake = intake
+        self._timeouts = timeouts
+        self._peer: Address | None = None
+        self._local: Address | None = None
+        #: What was raised because the peer cannot be reached.
+        self.failure: trio.BrokenResourceError | None = None
+        #: Bytes received and sent over it.
+        self.received: int = 0
+        self.sent: int = 0
+
+    def renewed(self, entry: Entry) -> Route:
+        """Return the same way for another entry, with nothing received and nothing sent yet."""
+        return Route(self.socket, self._name, self._destination, entry, self._intake, self._timeouts)
+
+    @property
+    def peer(self) -> Address:
+        """The address of the other side; ``UnixAddress("")`` if it has none."""
+        if self._peer is None:
+            self._peer = self.socket.peer_address(self._name)
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """The address of ours that the peer sent to."""
+        if self._local is None:
+            self._local = self.socket.local_address(self._destination)
+        return self._local
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether the server has ended."""
+        return self.socket.is_closed
+
+    async def send(self, data: BytesLike) -> None:
+        """Send one datagram back, from the address that the peer sent to. A checkpoint."""
+        check_sendable(data)
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        most = self.socket.max_payload
+        if most is not None and size > most:
+            raise self._too_long(size, f"UDP carries {most:,} bytes at most here")
+        if not self._name:
+            raise NoReturnAddress(
+                "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
+                "a client that wants one must bind() its socket first"
+            )
+        await trio.lowlevel.checkpoint_if_cancelled()
+        while not self._try_send(data, size):
+            await self._wait_room()
+        self.sent += size
+        self._intake.count_sent(size)
+        await trio.lowlevel.cancel_shielded_checkpoint()
+
+    def _try_send(self, data: BytesLike, size: int) -> bool:
+        self._check_open()
+        try:
+            self.socket.send_nowait(data, self._name, self._destination)
+        except trio.WouldBlock:
+            return False
+        except OSError as error:
+            if error.errno == errno.EMSGSIZE:
+                raise self._too_long(size, "the system takes less at once") from error
+            self._fail(error)
+        return True
+
+    def _check_open(self) -> None:
+        if self.is_closed:
+            raise trio.ClosedResourceError(f"nothing can be sent to {self.peer}: the server has ended")
+
+    def _too_long(self, size: int, why: str) -> ValueError:
+        return ValueError(f"data has {size:,} bytes, too many for one datagram to {self.peer}: {why}")
+
+    async def _wait_room(self) -> None:
+        """Wait until the kernel may take it, for `Timeouts.send` at most."""
+        entry = self.entry
+        entry.send_since = trio.current_time()
+        try:
+            with trio.move_on_after(self._timeouts.send) as patience:
+                try:
+                    await self.socket.wait_writable(self._name)
+                except trio.ClosedResourceError:
+                    self._check_open()
+                    raise
+                except OSError as error:
+                    self._fail(error)
+        finally:
+            entry.send_since = NEVER
+        if patience.cancelled_caught:
+            # As for streams: whoever is served this slowly is cut. A task that is not the handler's is told.
+            entry.cut(Cause.SEND)
+            await trio.lowlevel.checkpoint()
+            raise trio.TooSlowError(f"{self.peer} took nothing for {self._timeouts.send:g} s (Timeouts.send)")
+
+    def _fail(self, error: OSError) -> NoReturn:
+        """The one place where the system's errors become trio's."""
+        if error.errno == errno.EBADF:
+            raise trio.ClosedResourceError(
+                f"nothing can be sent to {self.peer}: the socket is closed"
+            ) from None
+        if error.errno in _NOBODY_THERE:
+            self.failure = trio.BrokenResourceError(f"the peer cannot be reached: {error}")
+            raise self.failure from error
+        hint = "; if this is a broadcast address, open the socket with broadcast=True"
+        text = f"nothing can be sent to {self.peer}: {error}{hint if error.errno == errno.EACCES else ''}"
+        raise trio.BrokenResourceError(text) from error
+
+
+def host_of(received: Received) -> object:
+    """Return whose share of the pending datagrams one takes: its host without the port, or its Unix name."""
+    name = received.name
+    if isinstance(name, tuple):
+        return name[0]
+    if isinstance(name, (TcpAddress, UdpAddress)):
+        return name.host
+    return name

@@ -1,0 +1,264 @@
+"""A datagram server: the same life as a stream server's, without connections.
+
+    handlers ┬─ receivers ┬─ receive loop of the first socket
+             │            ├─ receive loop of the second …
+             │            └─ idle waits of sessions
+             ├─ datagram 1, or session 1
+             └─ datagram 2, or session 2 …
+
+What is different from streams is the order of a drain. A stream server closes its listeners first. Here the
+socket that requests come in by is the one that replies go out by, so it stays open until the last handler has
+ended:
+
+1. **What is in the socket's queue when the drain begins is taken and served** under the usual limits, as the
+   accept queue is for streams. It had arrived; only this loop had not got to it.
+2. From then on the loops go on receiving, for two reasons: a session that is in the middle of an exchange
+   needs its peer's next datagram, and what comes from anybody else must be counted (dropped, "late") instead
+   of filling a queue that nobody reads. A client cannot be told "refused" as a TCP client can: only a closed
+   port says so, and a closed port cannot answer those who are being served.
+3. Idle sessions end at once, busy handlers until the grace is over, the rest is cut; what waits for its turn
+   then is dropped.
+4. Only then the loops end, what they have not got to is counted, and the sockets are closed.
+
+A cancellation does 4 at once. The invariant, for both: **every datagram that the kernel had delivered to the
+socket is handled or counted** (see queue.py), and what it had not room for is counted by the kernel. What
+arrives between the last look into the queue and the close, a matter of microseconds, is the only thing that
+nobody sees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, cast, final
+
+import attrs
+import trio
+
+from ..listeners.accept_loop import BATCH, Door, Gate, Verdict, judge
+from ..model.addresses import Address
+from ..model.events import Cause, DatagramsLost, Emitter, ListenerClosed, ServerStarted
+from ..registry.drain_scope import DrainReport
+from ..registry.registry import Roster
+from ..server.base_server import Server
+from ..server.handler_task import Common
+from .dispatch import Singly
+from .queue import Intake
+from .reply_path import Route
+from .session import Sessions
+from .session_table import Clientele
+from .socket import ABOUT_A_REPLY, DatagramSocket
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DatagramStatistics:
+    """What a datagram server looked like at one moment.
+
+    `active` handlers (or sessions) are running, `idle` sessions wait for their next datagram, `queued` ones
+    wait for a slot, `peak` was the largest `active`. `pending` datagrams were received and are neither
+    handled nor dropped yet.
+
+    All others only grow. `received`, `handled` (taken by a handler) and `dropped` (by reason) are datagrams,
+    and ``received == handled + sum(dropped.values()) + pending``; `lost` were dropped by the kernel, which
+    received no more than that. `truncated` were cut at `max_bytes`, `sent` were sent; `received_bytes` and
+    `sent_bytes` say how long they were. `ended` counts handlers (or sessions) by `Cause`, `receive_errors`
+    what the system had to complain of.
+
+    The reasons in `dropped`: "full" (`Limits.max_pending_datagrams`), "share" (what one peer may have of
+    that), "peer" and "network" (the limits per peer and network), "sessions" (`Sessions.max`), "buffer"
+    (`Sessions.buffer`), "unread" (left by a session that ended), "drain" (no turn before the grace was over),
+    "late" (came after the drain had begun), "closed" (the server was cancelled).
+    """
+
+    active: int
+    idle: int
+    queued: int
+    peak: int
+    pending: int
+    received: int
+    handled: int
+    dropped: Mapping[str, int]
+    lost: int
+    truncated: int
+    sent: int
+    received_bytes: int
+    sent_bytes: int
+    ended: Mapping[Cause, int]
+    receive_errors: int
+    suspended: bool
+    draining: bool
+
+
+@final
+class _Receiver(Door):
+    """One receive loop: the accept loop, for datagrams. Its table of errors has one row more."""
+
+    def __init__(
+        self,
+        socket: DatagramSocket,
+        dispatch: Singly | Clientele,
+        roster: Roster,
+        gate: Gate,
+        emitter: Emitter,
+    ) -> None:
+        super().__init__(cast("Any", socket), cast("Any", dispatch.deliver), roster, gate, emitter)
+        self._socket = socket
+        self._dispatch = dispatch
+        self._lost_told = 0
+
+    def _accept_some(self, must_wait: bool) -> None:
+        """Take what is there; stop early when it is time to let others run."""
+        for _ in range(BATCH):
+            if not self._gate.is_open or not self._take_one():
+                break
+        self._tell_lost(self._socket.seen_lost)
+
+    def _take_one(self) -> bool:
+        try:
+            received = self._socket.receive_nowait()
+        except trio.WouldBlock:
+            return False
+        self._dispatch.deliver(received, self._socket)
+        return True
+
+    def sweep(self) -> None:
+        """Take what is in the queue now, without waiting. As many as have room in it, for a flood would never
+        end.
+        """
+        for _ in range(0 if self._socket.is_closed else self._socket.max_queued):
+            try:
+                if not self._take_one():
+                    return
+            except OSError as error:
+                verdict = self._judge(error)
+                self._tell(error, verdict)
+                if verdict is not Verdict.GO_ON:
+                    return
+
+    def _judge(self, error: BaseException) -> Verdict:
+        if isinstance(error, OSError) and error.errno in ABOUT_A_REPLY:
+            return Verdict.GO_ON
+        return judge(error)
+
+    def tell_all_lost(self) -> None:
+        """Ask the kernel what it has dropped, and tell what is new."""
+        self._tell_lost(self._socket.lost)
+
+    def _tell_lost(self, lost: int) -> None:
+        if lost > self._lost_told:
+            self._emitter.emit(DatagramsLost, address=self._socket.address, count=lost - self._lost_told)
+            self._lost_told = lost
+
+
+@final
+class DatagramServer(Server):
+    """A server of datagrams that is running, or has run. `serve_udp` and its sisters make it and hand it out
+    by `started()`.
+
+    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none
+    of these waits.
+    """
+
+    def __init__(self, common: Common, sockets: Sequence[DatagramSocket], sessions: Sessions | None) -> None:
+        super().__init__(common)
+        self._listeners = tuple(sockets)
+        self._intake = Intake(common.limits, common.roster.tally, common.emitter)
+        self._dispatch: Singly | Clientele
+        if sessions is None:
+            self._dispatch = Singly(common, self._intake, self)
+        else:
+            self._dispatch = Clientele(common, self._intake, self, sessions)
+        self._session_idle = None if sessions is None else sessions.idle
+        self._receivers = [
+            _Receiver(socket, self._dispatch, self._roster, self._gate, self._emitter) for socket in sockets
+        ]
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it receives, with the ports that the kernel chose."""
+        return tuple(socket.address for socket in self._listeners)
+
+    def statistics(self) -> DatagramStatistics:
+        """Return a frozen snapshot. Costs a look at every handler, and a system call for each socket."""
+        intake, tally = self._intake, self._roster.tally
+        return DatagramStatistics(
+            active=self._roster.active,
+            idle=self._roster.count_idle(),
+            queued=self._dispatch.waiting,
+            peak=tally.peak,
+            pending=intake.pending,
+            received=intake.received,
+            handled=intake.handled,
+            dropped={str(reason): count for reason, count in intake.dropped.items()},
+            lost=sum(socket.lost for socket in self._listeners),
+            truncated=intake.truncated,
+            sent=intake.sent,
+            received_bytes=intake.received_bytes,
+            sent_bytes=intake.sent_bytes,
+            ended=dict(tally.ended),
+            receive_errors=tally.accept_errors,
+            suspended=not self._gate.is_open,
+            draining=self._scope.draining,
+        )
+
+    def keys_for(self, route: Route) -> tuple[Hashable, ...]:
+        """Return under which names the limits count a peer; () if no limit asks."""
+        return self._roster.keys_for(route.peer) if self._roster.counts_peers else ()
+
+    # The life
+
+    async def serve(self, task_status: trio.TaskStatus[DatagramServer]) -> DrainReport:
+        """Serve until drained or cancelled; see the top of this file."""
+        try:
+            with self._scope:
+                async with trio.open_nursery() as handlers:
+                    self._dispatch.nursery = handlers
+                    receiving = trio.CancelScope()
+                    handlers.start_soon(self._receive, receiving)
+                    self._emitter.emit(
+                        ServerStarted,
+                        addresses=self.addresses,
+                        timeouts=self.timeouts,
+                        session_idle=self._session_idle,
+                    )
+                    task_status.started(self)
+                    await self._scope.wait_draining()
+                    await self._see_out()
+                    receiving.cancel(reason="triosock: nobody is left to receive for")
+                self._end("late")
+                self._conclude(drained=True)
+        finally:
+            if not self._closed.is_set():
+                self._end("closed")
+                self._conclude(drained=False)
+        return self._report
+
+    async def _receive(self, scope: trio.CancelScope) -> None:
+        with scope:
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._dispatch.watch)
+                async with trio.open_nursery() as receivers:
+                    for receiver in self._receivers:
+                        receivers.start_soon(receiver.run)
+                # Every socket has been closed by somebody else.
+                self._scope.drain()
+
+    async def _see_out(self) -> None:
+        farewell = self._begin_farewell()
+        for receiver in self._receivers:
+            receiver.sweep()
+        self._intake.refusing = "late"
+        # What was suspended must go on: those who are in the middle of an exchange wait for it.
+        self._gate.open()
+        await farewell.see_out()
+
+    def _end(self, refusing: Any) -> None:
+        """Count what is left, and close."""
+        self._intake.refusing = refusing
+        for receiver in self._receivers:
+            receiver.sweep()
+            receiver.tell_all_lost()
+        for socket in self._listeners:
+            if not socket.is_closed:
+                socket.close()
+                self._emitter.emit(ListenerClosed, address=socket.address)

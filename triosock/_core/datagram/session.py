@@ -1,0 +1,300 @@
+"""Sessions: what comes from one peer, in order, for one task.
+
+The rules:
+
+1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
+   kernel had them, go to one task, and to no other while that task runs.
+2. **A wait in `async for` is idle**, and may be ended: by a drain, by `Sessions.idle`, or for somebody who
+   needs the place. It then looks like the end of an iteration. `receive()` is for the middle of an exchange:
+   a drain leaves it alone.
+3. **What had arrived is still given.** An iteration that is ended gives what is in the buffer first, and
+   nothing that comes after.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any, Literal, final
+
+import attrs
+import trio
+
+from ..model.addresses import Address
+from ..model.config import check_count, check_seconds
+from ..model.events import Cause, Emitter, RequestFinished, RequestStarted
+from ..registry.idle_queue import IdleLine
+from ..registry.registry import NEVER, Entry
+from ..transport.interface import BytesLike
+from .queue import Intake
+from .reply_path import Route
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_seconds(value, attribute.name)
+
+
+def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_count(value, attribute.name)
+
+
+def _check_when_full(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("refuse", "evict"):
+        raise ValueError(f"when_full must be 'refuse' or 'evict', not {value!r}")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Sessions:
+    """Serve peers, not datagrams: `serve_udp(handler, port, sessions=Sessions())`.
+
+    `idle`
+        Seconds without a datagram after which a waiting session ends. 120 s is what Linux keeps a UDP
+        stream in its connection table for (nf_conntrack_udp_timeout_stream), and the least that RFC 4787,
+        REQ-5, lets
+        an address translator keep one: after that nothing that is sent reaches the peer, maybe.
+    `max`
+        Sessions at once, an int from 1 on or `math.inf`; `Limits.max_connections` bounds them too. 16,384 as
+        there.
+    `buffer`
+        Datagrams of one session that wait for it, an int from 1 on or `math.inf`. 64; trio's DTLS has 10,
+        anyio's UDP sockets
+        100. What all sessions together have waiting is bounded by `Limits.max_pending_datagrams`.
+        `Limits.drop`
+        says which goes when there is no room: the ``"newest"`` or the ``"oldest"``.
+    `when_full`
+        What becomes of a datagram of somebody new when there are `max`: ``"refuse"`` drops it, ``"evict"``
+        ends the session that has been idle for longest, and lets the new one wait for its place. If none is
+        idle it is dropped as well.
+    """
+
+    idle: float = attrs.field(default=120.0, validator=_seconds)
+    max: float = attrs.field(default=16_384, validator=_count)
+    buffer: float = attrs.field(default=64, validator=_count)
+    when_full: Literal["refuse", "evict"] = attrs.field(default="refuse", validator=_check_when_full)
+
+
+@final
+class Parcel:
+    """A datagram in the buffer of a session."""
+
+    __slots__ = ("data", "session", "truncated")
+
+    def __init__(self, data: bytes, truncated: bool, session: Session) -> None:
+        self.data: bytes = data
+        self.truncated: bool = truncated
+        self.session: Session = session
+
+    @property
+    def host(self) -> Hashable:
+        """Whose it is, for the share."""
+        return self.session.host
+
+    @property
+    def peer(self) -> Address:
+        """Whose it is."""
+        return self.session.peer
+
+    def withdraw(self) -> None:
+        """Leave the buffer: it was dropped."""
+        self.session.lose(self)
+
+
+@final
+class Session:
+    """A peer, as its handler sees it: an async iterator over its datagrams, and a way back.
+
+    Drain: ends a wait in `async for` at once, and nothing else, until the grace is over; then the handler is
+    cancelled.
+    """
+
+    __slots__ = (
+        "_busy",
+        "_emitter",
+        "_idle_line",
+        "_intake",
+        "_interrupted",
+        "_last_call",
+        "_request_timeout",
+        "_wakeup",
+        "buffer",
+        "dropped",
+        "entry",
+        "host",
+        "key",
+        "server",
+        "taken",
+        "truncated",
+        "wire",
+    )
+
+    def __init__(
+        self,
+        wire: Route,
+        entry: Entry,
+        key: Hashable,
+        host: Hashable,
+        server: Any,
+        intake: Intake,
+        idle_line: IdleLine,
+    ) -> None:
+        self.wire: Route = wire
+        self.entry: Entry = entry
+        self.key: Hashable = key
+        self.host: Hashable = host
+        #: The server that serves it (it comes later in the reading order).
+        self.server: Any = server
+        self._intake = intake
+        self._idle_line = idle_line
+        self._emitter: Emitter = server.observers
+        self._request_timeout = server.timeouts.request
+        #: What waits for `receive` or the next turn of the loop.
+        self.buffer: collections.deque[Parcel] = collections.deque()
+        #: Datagrams of this peer that were dropped for want of room.
+        self.dropped: int = 0
+        #: How many the handler has taken.
+        self.taken: int = 0
+        #: Whether the datagram that was taken last had been cut at `max_bytes`.
+        self.truncated: bool = False
+        self._wakeup: trio.Event | None = None
+        self._busy = False
+        self._interrupted = False
+        self._last_call = 0
+
+    def __repr__(self) -> str:
+        return f"<triosock.Session {self.id} with {self.peer}>"
+
+    @property
+    def id(self) -> int:
+        """Its number in its server, from 1 on."""
+        return self.entry.number
+
+    @property
+    def peer(self) -> Address:
+        """Who sends."""
+        return self.wire.peer
+
+    @property
+    def local(self) -> Address:
+        """To which address of ours."""
+        return self.wire.local
+
+    @property
+    def draining(self) -> bool:
+        """Whether it has been asked to end, by a drain, by idleness or for somebody who needs the place."""
+        return self._interrupted
+
+    # Receiving
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        """Wait for the next datagram and return its bytes. Idle; ends as the rules at the top of this file
+        say.
+        """
+        self.end_request()
+        await trio.lowlevel.checkpoint()
+        while True:
+            if self._interrupted and not self._last_call:
+                raise StopAsyncIteration
+            if self.buffer:
+                return self._take()
+            await self._wait(idle=True)
+
+    async def receive(self) -> bytes:
+        """Wait for the next datagram of this exchange and return its bytes; at most for `Sessions.idle`, then
+        the handler is cut.
+
+        Drain: not ended by it. Cancellation: a checkpoint; cancelled, nothing was taken.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self.buffer:
+            await self._wait(idle=False)
+        return self._take()
+
+    def _take(self) -> bytes:
+        parcel = self.buffer.popleft()
+        self._last_call = max(0, self._last_call - 1)
+        self._intake.begin(parcel)
+        self._intake.release(self.host)
+        self.taken += 1
+        self.truncated = parcel.truncated
+        self._begin_request()
+        return parcel.data
+
+    async def _wait(self, *, idle: bool) -> None:
+        if self._busy:
+            raise trio.BusyResourceError("another task is receiving from this session")
+        entry, self._wakeup = self.entry, trio.Event()
+        now = trio.current_time()
+        if idle:
+            entry.idle_since = now
+        else:
+            entry.receive_since = now
+        self._busy = True
+        self._idle_line.join(self)
+        try:
+            await self._wakeup.wait()
+        finally:
+            self._idle_line.leave(self)
+            self._busy = False
+            self._wakeup = None
+            entry.idle_since = entry.receive_since = NEVER
+
+    def put(self, parcel: Parcel) -> None:
+        """Take one more into the buffer."""
+        self.buffer.append(parcel)
+        self.wire.received += len(parcel.data)
+        if self._wakeup is not None:
+            self._wakeup.set()
+            # It is not idle from this moment on, though its task has yet to hear of it.
+            self._idle_line.leave(self)
+
+    def lose(self, parcel: Parcel) -> None:
+        """Take one that was dropped out of the buffer. It is the oldest: so it is found at once."""
+        self.buffer.remove(parcel)
+        self.dropped += 1
+
+    def interrupt_idle(self, cause: Cause) -> None:
+        """End the iteration, after what is in the buffer."""
+        if not self._interrupted:
+            self._interrupted = True
+            self._last_call = len(self.buffer)
+        if self._wakeup is not None and self.entry.is_idle:
+            self._wakeup.set()
+            self._idle_line.leave(self)
+
+    # Sending
+
+    async def send(self, data: BytesLike) -> None:
+        """Send one datagram to `peer`, from `local`; whatever else is as for `Datagram.reply`."""
+        await self.wire.send(data)
+
+    # What goes on
+
+    def _begin_request(self) -> None:
+        entry = self.entry
+        if entry.request_since == NEVER:
+            entry.request_since = trio.current_time()
+            if self._request_timeout < NEVER:
+                entry.scope.deadline = entry.request_since + self._request_timeout
+            if self._emitter.takers(RequestStarted):
+                self._emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)
+
+    def end_request(self, cause: Cause = Cause.FINISHED) -> None:
+        """Note that the work on one datagram is done; nothing happens if none is in progress."""
+        entry = self.entry
+        if entry.request_since == NEVER:
+            return
+        if self._emitter.takers(RequestFinished):
+            duration = trio.current_time() - entry.request_since
+            self._emitter.emit(
+                RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
+            )
+        entry.request_since = NEVER
+        if self._request_timeout < NEVER:
+            entry.scope.deadline = NEVER

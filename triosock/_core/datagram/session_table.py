@@ -1,0 +1,193 @@
+"""The sessions of one server: who is there, who may come, what becomes of what is left when one ends.
+
+The invariants, beside those of the intake:
+
+1. **One session per peer at a time**, from the datagram that opens it to the end of its task.
+2. **No more than `Sessions.max` tasks run.** With `when_full="evict"` as many new ones may wait, each for the
+   place of one that has been asked to go.
+3. **When a datagram arrives decides nothing.** What a session leaves in its buffer when it ends opens the
+   next one, just as if it had come a moment later; unless this session took nothing at all: then its first
+   one is dropped, for it has been offered to the handler, and offering it for ever would be a busy loop. In a
+   drain nothing new is opened, and the rest is dropped as "unread".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Hashable
+from typing import Any, final
+
+import trio
+
+from ..model.events import Cause, ConnectionOpened, LimitReached
+from ..registry.idle_queue import IdleLine
+from ..registry.registry import Entry
+from ..server.handler_task import Common, Turn
+from .queue import Intake, Reason
+from .reply_path import Route, host_of
+from .session import Parcel, Session, Sessions
+from .socket import DatagramSocket, Received
+
+
+@final
+class Clientele:
+    """Brings each datagram to the session of its peer."""
+
+    def __init__(self, common: Common, intake: Intake, server: Any, sessions: Sessions) -> None:
+        self._common = common
+        self._intake = intake
+        self._roster = common.roster
+        #: Comes later in the reading order: a DatagramServer.
+        self._server = server
+        self._sessions = sessions
+        self._present: dict[Hashable, Session] = {}
+        self._idle_line = IdleLine(sessions.idle)
+        self.nursery: trio.Nursery | None = None
+
+    @property
+    def waiting(self) -> int:
+        """How many sessions wait for the place of one that was asked to go."""
+        return self._roster.unslotted
+
+    async def watch(self) -> None:
+        """End the waits that are too long, until cancelled."""
+        await self._idle_line.watch()
+
+    def deliver(self, received: Received, socket: DatagramSocket) -> None:
+        """Bring one to its session, open one for it, or drop it. Synchronous: see the invariants of the
+        intake.
+        """
+        intake = self._intake
+        intake.count(received.data, received.truncated)
+        # Unix peers without a name cannot be told apart: they share one session.
+        key = (socket, received.name, received.destination)
+        session = self._present.get(key)
+        route = session.wire if session is not None else self._route(received, socket)
+        if received.truncated:
+            intake.tell_truncated(route, len(received.data))
+        keys = self._server.keys_for(route) if session is None else ()
+        reason = self._refusal(session, keys)
+        if reason is not None:
+            intake.refuse(reason, route)
+            if session is not None:
+                session.dropped += 1
+            return
+        newcomer = session is None
+        if session is None:
+            session = self._make(route, key, host_of(received))
+        parcel = Parcel(received.data, received.truncated, session)
+        if not intake.admit(parcel):
+            session.dropped += 1
+            return
+        if self._is_full(session):
+            intake.discard(session.buffer[0], "buffer")
+        session.put(parcel)
+        if newcomer:
+            self._open(session, keys)
+
+    def _refusal(self, session: Session | None, keys: tuple[Hashable, ...]) -> Reason | None:
+        """Why a datagram is dropped, of this session or of somebody new; None if it is welcome."""
+        if self._intake.refusing == "closed":
+            return "closed"
+        if session is None:
+            return self._no_place(keys)
+        return "buffer" if self._is_full(session) and self._common.limits.drop == "newest" else None
+
+    def _is_full(self, session: Session) -> bool:
+        return len(session.buffer) >= self._sessions.buffer
+
+    def _route(self, received: Received, socket: DatagramSocket) -> Route:
+        entry = Entry(accepted=trio.current_time())
+        return Route(socket, received.name, received.destination, entry, self._intake, self._common.timeouts)
+
+    def _make(self, route: Route, key: Hashable, host: Hashable) -> Session:
+        session = Session(route, route.entry, key, host, self._server, self._intake, self._idle_line)
+        route.entry.guest = session
+        return session
+
+    @property
+    def _has_place(self) -> bool:
+        """Whether somebody new can begin at once. A place that has just become free is that of the first who
+        waits, even if their task has not run yet: taken by anybody else, they would wait for one more to go,
+        whom nobody has asked.
+        """
+        return self._roster.has_room and not self._roster.unslotted
+
+    def _no_place(self, keys: tuple[Hashable, ...]) -> Reason | None:
+        """Why somebody new cannot be served, or None."""
+        if self._intake.refusing is not None:
+            return self._intake.refusing
+        if keys and (limit := self._roster.refusal(keys)) is not None:
+            return "peer" if limit == "peer" else "network"
+        if self._has_place:
+            return None
+        can_evict = self._sessions.when_full == "evict" and self._idle_line.longest() is not None
+        return None if can_evict else "sessions"
+
+    def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
+        roster, entry, emitter = self._roster, session.entry, self._common.emitter
+        begins = self._has_place
+        if not begins:
+            entry.stage = "queued"
+            self._evict()
+        self._present[session.key] = session
+        roster.add(entry, slot=begins, keys=keys)
+        if emitter.wants_openings:
+            emitter.emit(ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local)
+        assert self.nursery is not None
+        self.nursery.start_soon(_SessionTurn(self._common, session, self).run)
+        if not roster.has_room:
+            emitter.emit(LimitReached, active=roster.active)
+
+    def _evict(self) -> None:
+        """Ask the one that has been idle for longest to go."""
+        longest = self._idle_line.longest()
+        assert longest is not None
+        longest.entry.cause = longest.entry.cause or Cause.OVERFLOW
+        longest.entry.interrupt(Cause.OVERFLOW)
+
+    def part(self, session: Session, *, cancelled: bool) -> None:
+        """Say goodbye to a session whose task has ended: invariant 3."""
+        del self._present[session.key]
+        left, intake = session.buffer, self._intake
+        if left and not session.taken:
+            intake.discard(left[0], "unread")
+        if not left:
+            return
+        route = session.wire.renewed(Entry(accepted=trio.current_time()))
+        following = self._make(route, session.key, session.host)
+        keys = self._server.keys_for(following.wire)
+        reason: Reason | None = "unread" if cancelled or intake.refusing else self._no_place(keys)
+        if reason is not None:
+            while left:
+                intake.discard(left[0], reason)
+            return
+        while left:
+            parcel = left.popleft()
+            parcel.session = following
+            following.put(parcel)
+        self._open(following, keys)
+
+
+@final
+class _SessionTurn(Turn):
+    """The task of one session."""
+
+    __slots__ = ("_clientele", "_session")
+
+    takes = "one session"
+
+    def __init__(self, common: Common, session: Session, clientele: Clientele) -> None:
+        super().__init__(common, session, session.entry, common.handler)
+        self._session = session
+        self._clientele = clientele
+
+    def _open(self) -> Awaitable[bool] | None:
+        return self._wait_slot() if self._entry.stage == "queued" else None
+
+    def _leave(self) -> None:
+        entry: Any = self._entry
+        if entry.scope.cancelled_caught and entry.cause is None:
+            entry.cause = Cause.REQUEST
+        self._session.end_request(entry.cause or Cause.FINISHED)
+        super()._leave()
+        self._clientele.part(self._session, cancelled=entry.cause is Cause.PARENT)

@@ -1,0 +1,286 @@
+"""Opening: TCP with one port for both families, and listeners handed down by a service manager. Unix sockets
+have their own file.
+
+Rules of this file:
+
+1. An opener returns listeners that listen, or raises and leaves nothing open.
+2. A `Listener` is asked in two steps, `wait_ready` and `accept_nowait`, so that whoever accepts can decide in
+   between whether there is room, with nothing taken from the kernel that is not served.
+3. What was inherited is only borrowed: closing our descriptor is all that happens to it (never `shutdown(2)`:
+   sd_listen_fds(3)).
+"""
+
+from __future__ import annotations
+
+import abc
+import socket
+import sys
+from typing import Any, Final, TypeAlias, final
+
+import trio
+
+from ..model.addresses import Address, MemoryAddress, from_sockaddr
+from .bind import open_on_one_port, set_common_options
+
+#: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
+Accepted: TypeAlias = socket.socket | trio.abc.Stream
+
+#: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or
+#: None.
+PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
+
+#: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
+DEFAULT_BACKLOG: Final = 65_535
+
+
+class Listener(trio.abc.Listener[trio.abc.Stream]):
+    """Where connections come from. Also a `trio.abc.Listener`, for code that wants one.
+
+    A class of your own needs `address`, `wait_ready`, `accept_nowait` and `close`.
+    """
+
+    @property
+    @abc.abstractmethod
+    def address(self) -> Address:
+        """Where it listens."""
+
+    @abc.abstractmethod
+    async def wait_ready(self) -> None:
+        """Return when `accept_nowait` may find something. A checkpoint even if that is so at once.
+
+        Raises: trio.ClosedResourceError if it is closed.
+        """
+
+    @abc.abstractmethod
+    def accept_nowait(self) -> tuple[Accepted, PeerName]:
+        """Return the first of the queue, and who it is.
+
+        Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; an OSError of accept(2).
+        """
+
+    @property
+    @abc.abstractmethod
+    def is_closed(self) -> bool:
+        """Whether it was closed, by `close()` or behind its back."""
+
+    @abc.abstractmethod
+    def close(self) -> None:
+        """Stop listening. Whoever waits gets trio.ClosedResourceError. Twice is as good as once."""
+
+    async def accept(self) -> trio.abc.Stream:
+        """Wait for a connection and return it as a trio stream. A checkpoint."""
+        while True:
+            await self.wait_ready()
+            try:
+                accepted, _ = self.accept_nowait()
+            except trio.WouldBlock:
+                continue
+            if isinstance(accepted, socket.socket):
+                return trio.SocketStream(trio.socket.from_stdlib_socket(accepted))
+            return accepted
+
+    async def aclose(self) -> None:
+        """Stop listening; closed even if cancelled. A checkpoint."""
+        self.close()
+        await trio.lowlevel.checkpoint()
+
+
+class SocketListener(Listener):
+    """A listening stream socket of the standard library, which it owns and makes non-blocking."""
+
+    def __init__(self, sock: socket.socket) -> None:
+        _check_listening(sock)
+        sock.setblocking(False)
+        if sock.family in (socket.AF_INET, socket.AF_INET6):
+            # Accepted sockets inherit it on Linux and the BSDs: one call here instead of one for each
+            # connection.
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.socket = sock
+        # What socket.accept() does, without asking the listener each time of which kind it is.
+        self._accept: Any = sock._accept  # type: ignore[attr-defined]
+        self._family, self._type, self._proto = int(sock.family), int(sock.type), sock.proto
+        self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self._address}{' (closed)' if self.is_closed else ''}>"
+
+    @property
+    def address(self) -> Address:
+        """Where it listens, as the kernel says."""
+        return self._address
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was closed, by `close()` or behind its back."""
+        return self.socket.fileno() < 0
+
+    async def wait_ready(self) -> None:
+        """Return when the kernel's queue is not empty. Raises: trio.ClosedResourceError if it is closed."""
+        if self.is_closed:
+            raise trio.ClosedResourceError("this listener is closed")
+        await trio.lowlevel.wait_readable(self.socket)
+
+    def accept_nowait(self) -> tuple[socket.socket, PeerName]:
+        """Return the first socket of the kernel's queue, non-blocking, and its name as accept(2) gave it."""
+        try:
+            descriptor, name = self._accept()
+        except BlockingIOError:
+            raise trio.WouldBlock from None
+        sock = socket.socket(self._family, self._type, self._proto, descriptor)
+        sock.setblocking(False)
+        return sock, name
+
+    def close(self) -> None:
+        """Close the descriptor; the kernel refuses who comes now, and resets who is still in its queue."""
+        if not self.is_closed:
+            if trio.lowlevel.in_trio_run():  # nobody waits before trio runs, or after
+                trio.lowlevel.notify_closing(self.socket)
+            self.socket.close()
+
+
+def _check_listening(sock: object) -> None:
+    if not isinstance(sock, socket.socket):
+        raise TypeError(f"a listener needs a socket.socket, not {sock!r}")
+    if sock.type != socket.SOCK_STREAM:
+        raise ValueError(f"a listener needs a stream socket, not {sock.type.name}")
+    if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+        raise ValueError(f"the socket bound to {sock.getsockname()!r} does not listen: call listen() first")
+
+
+def adopt(listener: object) -> Listener:
+    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one
+    already.
+
+    The socket has a new owner from then on; the object that it came from is left closed.
+
+    Raises: TypeError for anything else.
+    """
+    match listener:
+        case Listener():
+            return listener
+        case socket.socket():
+            return SocketListener(listener)
+        case trio.SocketListener(socket=inner):
+            family, kind, protocol = inner.family, inner.type, inner.proto
+            return SocketListener(socket.socket(family, kind, protocol, fileno=inner.detach()))
+        case trio.abc.Listener():
+            return _ForeignListener(listener)
+    raise TypeError(f"listeners must be triosock or trio listeners, or listening sockets, not {listener!r}")
+
+
+@final
+class _ForeignListener(Listener):
+    """Any other trio listener, which can only be asked in one step: what it accepts is kept until there is
+    room for it.
+    """
+
+    def __init__(self, inner: trio.abc.Listener[Any]) -> None:
+        self._inner = inner
+        self._accepted: trio.abc.Stream | None = None
+        self._closed = False
+        self._wait: trio.CancelScope | None = None
+        self._address = MemoryAddress(type(inner).__name__)
+
+    @property
+    def address(self) -> Address:
+        return self._address
+
+    async def wait_ready(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this listener is closed")
+        if self._accepted is not None:
+            await trio.lowlevel.checkpoint()
+            return
+        scope = self._wait = trio.CancelScope()
+        try:
+            with scope:
+                self._accepted = await self._inner.accept()
+        finally:
+            self._wait = None
+        if scope.cancelled_caught:
+            raise trio.ClosedResourceError("this listener was closed")
+
+    def accept_nowait(self) -> tuple[trio.abc.Stream, None]:
+        if self._accepted is None:
+            raise trio.WouldBlock
+        accepted, self._accepted = self._accepted, None
+        return accepted, None
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closed
+
+    def close(self) -> None:
+        # The rest has to wait for `aclose`, for that is asynchronous in a listener that is not ours.
+        self._closed = True
+        if self._wait is not None:
+            self._wait.cancel()
+
+    async def aclose(self) -> None:
+        self.close()
+        accepted, self._accepted = self._accepted, None
+        if accepted is not None:
+            await trio.aclose_forcefully(accepted)
+        await self._inner.aclose()
+
+
+# TCP
+
+
+async def open_tcp_listeners(
+    port: int,
+    *,
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+) -> list[SocketListener]:
+    """Listen for TCP connections.
+
+    Args:
+      port: from 0 to 65535; 0 is any free one, the same for all addresses that `host` stands for.
+      host: a name or address; None is every address of this machine, IPv4 and IPv6, a socket for each family.
+      backlog: how many may wait in the kernel's queue, from 1 on; None is as many as it allows.
+      reuse_port: let other sockets of this user listen on the same port; the kernel spreads the connections
+        (socket(7)).
+
+    Returns: the listeners, at least one.
+
+    Raises: TypeError, ValueError; OSError (socket.gaierror) if `host` cannot be resolved; AddressUnavailable
+    if an address is in use, not this machine's, or not allowed.
+
+    Cancellation: a checkpoint; cancelled, nothing is left open.
+    """
+    length = check_backlog(backlog)
+
+    def bind(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
+        return _bind(family, sockaddr, length, reuse_port)
+
+    return [SocketListener(sock) for sock in await open_on_one_port(port, host, socket.SOCK_STREAM, bind)]
+
+
+def check_backlog(backlog: object) -> int:
+    """Return the length for listen(2): `backlog` if it is an int from 1 on, the largest for None; TypeError,
+    ValueError otherwise.
+    """
+    if backlog is None:
+        return DEFAULT_BACKLOG
+    if isinstance(backlog, bool) or not isinstance(backlog, int):
+        raise TypeError(f"backlog must be an int from 1 on, or None, not {backlog!r}")
+    if backlog < 1:
+        raise ValueError(f"backlog must be from 1 on, not {backlog}")
+    return min(backlog, DEFAULT_BACKLOG)
+
+
+def _bind(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        if sys.platform != "win32":
+            # On Windows the same option would let anybody take the port over; trio's opener says the same.
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        set_common_options(sock, reuse_port=reuse_port)
+        sock.bind(sockaddr)
+        sock.listen(backlog)
+    except BaseException:
+        sock.close()
+        raise
+    return sock

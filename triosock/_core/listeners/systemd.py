@@ -1,0 +1,111 @@
+"""Socket activation: the listeners that a service manager opened and handed down to this process
+(sd_listen_fds(3)).
+
+Rules of this file:
+
+1. What was handed down is only borrowed. Closing our descriptor is all that ever happens to it (never
+   `shutdown(2)`, and no file is removed).
+2. Each descriptor is taken once: two owners would close each other's, or, after a while, a stranger's.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Iterable
+from typing import Final, TypeAlias
+
+from .listener import SocketListener
+
+#: Name and descriptor.
+_Handed: TypeAlias = tuple[str, int]
+_FIRST: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
+
+#: What was handed down and nobody has taken yet. By process id, for a process that is forked off has this
+#: variable too, and is not the one that was meant.
+_remaining: dict[int, list[_Handed]] = {}
+
+
+def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListener]:
+    """Return the listening stream sockets that a service manager handed down to this process.
+
+    The environment variables LISTEN_PID, LISTEN_FDS and LISTEN_FDNAMES say which they are. The first call
+    removes these, so that no child takes the sockets for its own; what it does not take remains for later
+    calls.
+
+    Args: `names` chooses by FileDescriptorName (systemd.socket(5)), in the order given. None takes all that
+    are left.
+
+    Returns: the listeners; an empty list if `names` is None and nothing is left, or was meant for this
+    process.
+
+    Raises: TypeError; ValueError if one of `names` was not handed down or is taken already, or if a
+    descriptor is no listening stream socket. Nothing is taken then.
+    """
+    if isinstance(names, (str, bytes)):
+        raise TypeError(f"names must be several names, such as [{names!r}], not a single one")
+    handed = _handed_down()
+    chosen = list(handed) if names is None else _choose(handed, names)
+    listeners: list[SocketListener] = []
+    try:
+        for name, descriptor in chosen:
+            listeners.append(_borrow(name, descriptor))
+    except BaseException:
+        for listener in listeners:
+            listener.socket.detach()
+        raise
+    for one in chosen:
+        handed.remove(one)
+    return listeners
+
+
+def _choose(handed: list[_Handed], names: Iterable[str]) -> list[_Handed]:
+    chosen = []
+    for name in dict.fromkeys(names):
+        matching = [one for one in handed if one[0] == name]
+        if not matching:
+            there = ", ".join(its_name for its_name, _ in handed) or "none"
+            raise ValueError(
+                f"names: no socket named {name!r} was handed down, or it is taken; there are: {there}"
+            )
+        chosen += matching
+    return chosen
+
+
+def _borrow(name: str, descriptor: int) -> SocketListener:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError as error:
+        raise ValueError(
+            f"descriptor {descriptor} ({name}) was handed down, and is no socket: {error}"
+        ) from error
+    try:
+        listener = SocketListener(sock)
+    except BaseException:
+        sock.detach()
+        raise
+    os.set_inheritable(descriptor, False)
+    return listener
+
+
+def _handed_down() -> list[_Handed]:
+    process = os.getpid()
+    if process not in _remaining:
+        _remaining[process] = _read_environment(process)
+    return _remaining[process]
+
+
+def _read_environment(process: int) -> list[_Handed]:
+    environ = os.environ
+    if environ.get("LISTEN_PID") != str(process):
+        return []
+    try:
+        count = int(environ.get("LISTEN_FDS", ""))
+    except ValueError:
+        count = 0
+    names = environ.get("LISTEN_FDNAMES", "").split(":")
+    # sd_listen_fds_with_names(3): a descriptor without a name is "unknown".
+    names += ["unknown"] * (count - len(names))
+    for variable in ("LISTEN_PID", "LISTEN_FDS", "LISTEN_FDNAMES"):
+        environ.pop(variable, None)
+    return [(names[index] or "unknown", _FIRST + index) for index in range(count)]

@@ -1,0 +1,240 @@
+"""Opening Unix sockets: the file appears with its mode, replaces only what is dead, and goes only if it is
+still ours.
+
+The invariant: **a path is changed only while its directory is locked, and only after looking at what is
+there.** A file that nobody answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that
+answers is somebody's, and refused; anything that is no socket is never touched. On close the file is removed
+if it is the very one that was made (device and inode), so that a successor who took the path over keeps it.
+What was inherited was made by somebody else, and is theirs to remove.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import socket
+import stat
+import sys
+from collections.abc import Iterator
+from typing import final
+
+from ..model.addresses import MAX_UNIX_PATH
+from ..model.errors import AddressUnavailable
+from .listener import SocketListener, check_backlog
+
+if sys.platform != "win32":
+    import fcntl
+
+
+@final
+class UnixListener(SocketListener):
+    """A listening Unix socket that knows which file it made."""
+
+    def __init__(self, sock: socket.socket, path: str | None, made: tuple[int, int] | None) -> None:
+        super().__init__(sock)
+        self._path = path
+        self._made = made
+        self._process = os.getpid()
+
+    def close(self) -> None:
+        """Close, and remove the file if it is still the one that was made.
+
+        A process that was forked off only closes its descriptor: whoever made the file may still be
+        listening.
+        """
+        if self.is_closed:
+            return
+        try:
+            if self._path is not None and self._process == os.getpid():
+                remove_if_ours(self._path, self._made)
+        finally:
+            super().close()
+
+
+def check_path(path: object) -> str:
+    """Return the path as a str. Raises: TypeError, or ValueError for one that is empty, too long, or has a
+    zero byte inside.
+    """
+    if not isinstance(path, (str, bytes, os.PathLike)):
+        raise TypeError(f"path must be a str, bytes or os.PathLike, not {path!r}")
+    text = os.fsdecode(path)
+    raw = os.fsencode(text)
+    if not raw:
+        raise ValueError("path must not be empty")
+    if b"\0" in raw[1:] or (raw[0] == 0 and sys.platform != "linux"):
+        raise ValueError(
+            f"path must not contain a zero byte, except to begin an abstract name (Linux): {path!r}"
+        )
+    if len(raw) > MAX_UNIX_PATH:
+        raise ValueError(
+            f"path has {len(raw)} bytes, more than the {MAX_UNIX_PATH} that a Unix socket's may have "
+            f"(unix(7)); use a shorter one, or one relative to the working directory: {text!r}"
+        )
+    return text
+
+
+def check_mode(mode: object) -> int | None:
+    """Return `mode` if it is None or permission bits; TypeError or ValueError otherwise."""
+    if mode is None:
+        return None
+    if isinstance(mode, bool) or not isinstance(mode, int):
+        raise TypeError(f"mode must be permission bits such as 0o600, or None, not {mode!r}")
+    if not 0 <= mode <= 0o777:
+        raise ValueError(f"mode must be from 0 to 0o777, not {mode:#o}")
+    return mode
+
+
+def open_unix_listener(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    mode: int | None = None,
+    backlog: int | None = None,
+) -> UnixListener:
+    """Listen on a Unix stream socket.
+
+    Args:
+      path: of the socket file; on Linux one that begins with a zero byte is a name without a file (unix(7)).
+      mode: permissions of the file, set before anybody can connect; None leaves them to the umask.
+      backlog: how many may wait in the kernel's queue, from 1 on; None is as many as it allows.
+
+    Returns: the listener. Closing it removes the file, if it is still the one that was made here.
+
+    Raises: TypeError, ValueError; AddressUnavailable if somebody answers at the path, something else than a
+    socket is there, or the system refuses.
+    """
+    length = check_backlog(backlog)
+    return UnixListener(*bind_unix(path, socket.SOCK_STREAM, mode, length))
+
+
+def bind_unix(
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    kind: socket.SocketKind,
+    mode: int | None,
+    backlog: int | None = None,
+) -> tuple[socket.socket, str | None, tuple[int, int] | None]:
+    """Return a bound socket of this kind, with the path and the (device, inode) of its file, if it has
+    one. It listens if there is a `backlog`.
+    """
+    text = check_path(path)
+    check_mode(mode)
+    sock = socket.socket(socket.AF_UNIX, kind)
+    try:
+        if text.startswith("\0"):
+            _bind_name(sock, text, backlog)
+            return sock, None, None
+        # Absolute, so that a later chdir does not make us remove another file.
+        absolute = os.path.abspath(text)
+        with _locked_directory(absolute):
+            _make_way(text, kind)
+            status = _make_file(sock, text, mode, backlog)
+        return sock, absolute, (status.st_dev, status.st_ino)
+    except BaseException:
+        sock.close()
+        raise
+
+
+def _make_file(sock: socket.socket, text: str, mode: int | None, backlog: int | None) -> os.stat_result:
+    # It also begins to listen in here, within the lock: a socket that is bound and does not listen yet
+    # answers nobody, and would be taken for a stale one.
+    made = False
+    try:
+        if mode is not None and sys.platform == "linux":
+            # Linux gives the file the mode of the socket, less the umask: a datagram socket can be written to
+            # as soon as it is bound, so even then the file must not be more open than asked for.
+            os.fchmod(sock.fileno(), mode)
+        sock.bind(text)
+        made = True
+        if mode is not None:
+            os.chmod(text, mode)  # what the umask took away; nobody can connect before listen()
+        if backlog is not None:
+            sock.listen(backlog)
+        return os.stat(text)
+    except OSError as error:
+        if made:
+            os.unlink(text)
+        raise _explain(error, text) from error
+
+
+def _bind_name(sock: socket.socket, text: str, backlog: int | None) -> None:
+    try:
+        sock.bind(text)
+        if backlog is not None:
+            sock.listen(backlog)
+    except OSError as error:
+        raise _explain(error, text) from error
+
+
+def _explain(error: OSError, text: str) -> AddressUnavailable:
+    return AddressUnavailable(error.errno, f"cannot listen on unix path {text!r}: {error.strerror}")
+
+
+def _make_way(text: str, kind: socket.SocketKind) -> None:
+    """Remove a stale socket file; raise AddressUnavailable if anything else is there."""
+    try:
+        status = os.lstat(text)
+    except OSError:
+        return  # nothing there, or bind() will say what is wrong
+    if not stat.S_ISSOCK(status.st_mode):
+        raise AddressUnavailable(
+            errno.EEXIST,
+            f"cannot listen on unix path {text!r}: a file that is no socket is there; "
+            "remove it or take another path",
+        )
+    if _is_alive(text, kind):
+        raise AddressUnavailable(
+            errno.EADDRINUSE,
+            f"cannot listen on unix path {text!r}: somebody listens there already; "
+            "stop them or take another path",
+        )
+    try:
+        os.unlink(text)
+    except OSError as error:
+        raise _explain(error, text) from error
+
+
+def _is_alive(text: str, kind: socket.SocketKind) -> bool:
+    with socket.socket(socket.AF_UNIX, kind) as probe:
+        probe.setblocking(False)
+        try:
+            probe.connect(text)
+        except ConnectionRefusedError:
+            return False
+        except FileNotFoundError:
+            return False
+        except OSError:
+            # EAGAIN: its queue is full; EPROTOTYPE: a socket of another kind; EACCES: not ours to judge. None
+            # of them is dead.
+            return True
+    return True
+
+
+def remove_if_ours(path: str, made: tuple[int, int] | None) -> None:
+    """Remove the file at `path` if it is the one with this (device, inode)."""
+    with _locked_directory(path):
+        try:
+            status = os.lstat(path)
+            if (status.st_dev, status.st_ino) == made:
+                os.unlink(path)
+        except OSError:
+            pass  # gone already, or in a directory that is: there is nothing left to remove
+
+
+@contextlib.contextmanager
+def _locked_directory(path: str) -> Iterator[None]:
+    """Hold the directory of `path` against others who open or close sockets here; a few system calls long, so
+    it may block.
+
+    Without permission to read the directory it cannot be locked; two servers that start on one stale path in
+    the same millisecond are then no worse off than everywhere else.
+    """
+    try:
+        descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
+    except OSError:
+        yield
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,327 @@
+"""Draining is not cancelling: stop accepting, tell, interrupt the idle, wait, and only then cut off.
+
+The invariants:
+
+1. **A drain can only tighten.** It begins once; told again, its deadline can move to an earlier time and
+   never to a later one.
+2. **Whoever is inside is told.** Scopes nest like trio's cancel scopes, through the context that tasks
+   inherit: draining a scope drains everything that was opened within it, the last first, and what is opened
+   within a draining scope is draining from its start.
+3. **Telling is synchronous, waiting is not.** `drain()` returns at once, and whoever serves does the work in
+   its own task.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from ..model.addresses import Address
+from ..model.config import check_seconds
+from ..model.events import Cause
+from .registry import Entry, Phase, Roster
+
+#: How long those taken from the kernel's queue may take to send their first byte: Go's http.Server gives a
+#: new connection as long.
+NEWCOMER_GRACE: Final = 5.0
+#: How many of the connections that had to be cut a report describes.
+SLOWEST: Final = 5
+
+#: The scopes of this trio run that are in no other: where a drawing of all that lives begins.
+_roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("triosock_drain_roots")
+
+_current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
+    "triosock_drain_scope", default=None
+)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Straggler:
+    """One that had to be cut: its `peer`, its `age` in seconds, what it was doing (`phase`), and its `stack`,
+    outermost call first.
+    """
+
+    peer: Address
+    age: float
+    phase: Phase
+    stack: tuple[str, ...]
+
+    def __str__(self) -> str:
+        where = f", at {self.stack[-1]}" if self.stack else ""
+        return f"{self.peer}: {self.phase} after {self.age:.1f} s{where}"
+
+
+@final
+@attrs.frozen(kw_only=True)
+class DrainReport:
+    """How a server ended. The four counts add up to all who were there when the drain began or came out of
+    the queue with it.
+
+    `finished` handlers returned; `failed` ones raised, or their peers went away in the middle; `cancelled`
+    ones were cut, most at the deadline (`slowest` describes the oldest of these); `refused` ones were
+    accepted and never got their turn. `causes` is the same by `Cause`. `duration` is in seconds. `drained` is
+    False if the server was cancelled, or crashed, instead: then the counts are of those who were there at
+    that moment.
+    """
+
+    finished: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    refused: int = 0
+    duration: float = 0.0
+    drained: bool = True
+    slowest: tuple[Straggler, ...] = ()
+    causes: Mapping[Cause, int] = attrs.field(factory=dict)
+
+    @property
+    def clean(self) -> bool:
+        """Whether everybody was let finish: drained, nobody cancelled and nobody refused."""
+        return self.drained and not self.cancelled and not self.refused
+
+    def __str__(self) -> str:
+        how = "drained" if self.drained else "ended without a drain"
+        lines = [
+            f"{how} in {self.duration:.2f} s: {self.finished} finished, {self.failed} failed, "
+            f"{self.cancelled} cancelled, {self.refused} refused"
+        ]
+        return "\n  ".join(lines + [str(straggler) for straggler in self.slowest])
+
+
+@final
+class DrainScope:
+    """What belongs together when it drains. Nests like `trio.CancelScope`::
+
+        with triosock.DrainScope() as scope:
+            ...                 # servers started in here, in any task, belong to the scope
+            scope.drain(grace=10)
+
+    Args: `grace` is the default of `drain()`, in seconds; None leaves it to each server (`Timeouts.grace`).
+
+    A scope holds nothing back: leaving its block waits for nobody. The servers in it are tasks, and nurseries
+    wait for those.
+    """
+
+    def __init__(self, *, grace: float | None = None) -> None:
+        self._default = None if grace is None else check_seconds(grace, "grace", zero=True)
+        self._parent: DrainScope | None = None
+        self._children: dict[DrainScope, None] = {}  # in the order in which they were entered
+        self._told = trio.Event()
+        self._deadline = math.inf
+        self._on_drain: Callable[[], None] | None = None
+        self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
+        self._token: contextvars.Token[DrainScope | None] | None = None
+        self._is_left = False
+        self._left: trio.Event | None = None
+        self._reports: list[tuple[str, DrainReport]] = []
+
+    def __enter__(self) -> DrainScope:
+        if self._token is not None:
+            raise RuntimeError("this DrainScope has been entered already: make another one")
+        self._parent = _current.get()
+        self._token = _current.set(self)
+        self._link()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._token is not None
+        _current.reset(self._token)
+        self._is_left = True
+        self._unlink_if_over()
+
+    # Servers may outlive the block of their scope, and tasks that inherited it may start others later:
+    # whoever is around must reach them just the same.
+
+    def _link(self) -> None:
+        parent = self._parent
+        if parent is None:
+            _roots_here()[self] = None
+            return
+        parent._link()
+        parent._children[self] = None
+        if parent.draining and not self.draining:
+            self._begin(parent._deadline if parent._deadline < math.inf else None)
+
+    def _unlink_if_over(self) -> None:
+        if not self._is_left or self._children:
+            return
+        if self._parent is None:
+            _roots_here().pop(self, None)
+        else:
+            self._parent._forget(self)
+
+    def _forget(self, child: DrainScope) -> None:
+        self._children.pop(child, None)
+        self._unlink_if_over()
+        if not self._children and self._left is not None:
+            self._left.set()
+            self._left = None
+
+    @property
+    def draining(self) -> bool:
+        """Whether `drain()` was called on this scope, or on one around it."""
+        return self._told.is_set()
+
+    @property
+    def deadline(self) -> float:
+        """When the grace is over, on trio's clock; inf before a drain, and if each server has its own."""
+        return self._deadline
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell everything in this scope to drain, what was entered last first. Returns at once; again, it can
+        only tighten.
+
+        Args: `grace`, in seconds from now, from 0 on; inf for no end; None for the default of this scope or,
+        without one, each server's own.
+
+        Raises: TypeError, ValueError. Must be called in a trio program's own thread.
+        """
+        seconds = self._default if grace is None else check_seconds(grace, "grace", zero=True)
+        self._begin(None if seconds is None else trio.current_time() + seconds)
+
+    def _begin(self, deadline: float | None) -> None:
+        """`deadline` None: those who were not told yet take their own default."""
+        if deadline is None and self._default is not None and not self.draining:
+            deadline = trio.current_time() + self._default
+        if deadline is not None:
+            self._deadline = min(self._deadline, deadline)
+        self._told.set()
+        if self._on_drain is not None:
+            self._on_drain()
+        for child in reversed(tuple(self._children)):
+            child._begin(deadline)
+
+    async def wait_draining(self) -> None:
+        """Return when this scope is draining. A checkpoint."""
+        await self._told.wait()
+
+    async def wait_left(self) -> None:
+        """Return when no server and no other scope is inside. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._children:
+            if self._left is None:
+                self._left = trio.Event()
+            await self._left.wait()
+
+    @property
+    def reports(self) -> tuple[tuple[str, DrainReport], ...]:
+        """How the servers inside ended that a drain of this scope ended: their names and reports, in the
+        order of their ends.
+        """
+        return tuple(self._reports)
+
+    def _record(self, name: str, report: DrainReport) -> None:
+        if self.draining:
+            self._reports.append((name, report))
+            if self._parent is not None:
+                self._parent._record(name, report)
+
+
+def _roots_here() -> dict[DrainScope, None]:
+    """The outermost scopes of this trio run. One that is entered outside of any run belongs to none."""
+    try:
+        return _roots.get()
+    except LookupError:
+        roots: dict[DrainScope, None] = {}
+        _roots.set(roots)
+        return roots
+    except RuntimeError:
+        return {}
+
+
+def draining() -> bool:
+    """Whether what surrounds the caller is draining: its server, or a `DrainScope`. False where there is
+    none.
+    """
+    scope = _current.get()
+    return scope is not None and scope.draining
+
+
+async def wait_draining() -> None:
+    """Return when what surrounds the caller drains; never where nothing does. A checkpoint."""
+    scope = _current.get()
+    if scope is None:
+        await trio.sleep_forever()
+    else:
+        await scope.wait_draining()
+
+
+@final
+class Farewell:
+    """The last part of a server's life, the same for native and compat servers: see everybody out, then say
+    how it went.
+    """
+
+    def __init__(self, roster: Roster, scope: DrainScope) -> None:
+        self._roster = roster
+        self._scope = scope
+        self._began = trio.current_time()
+        self._before = Counter(roster.tally.ended)
+        self._refused_before = roster.tally.refused["drain"]
+        #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
+        self.turned_away = 0
+        self._grace = trio.CancelScope()
+        self._slowest: tuple[Straggler, ...] = ()
+
+    def tighten(self) -> None:
+        """Take over the scope's deadline."""
+        self._grace.deadline = min(self._grace.deadline, self._scope.deadline)
+
+    async def see_out(self) -> None:
+        """End idle waits, wait for the busy until the deadline, cut off the rest. Returns when the roster is
+        empty.
+
+        Cancelled, it returns to whoever cancels: the tasks of the roster are cancelled from around, too.
+        """
+        roster = self._roster
+        for entry in roster.entries():
+            if not entry.newcomer:
+                entry.interrupt(Cause.DRAIN)
+        with self._grace:
+            self.tighten()
+            with trio.move_on_after(NEWCOMER_GRACE):
+                await roster.wait_empty()
+            for entry in roster.entries():
+                entry.newcomer = False
+                entry.interrupt(Cause.DRAIN)
+            await roster.wait_empty()
+        if self._grace.cancelled_caught:
+            self._slowest = describe_slowest(roster.entries())
+            for entry in roster.entries():
+                entry.cut(Cause.DRAIN)
+            await roster.wait_empty()
+
+    def report(self, *, drained: bool = True) -> DrainReport:
+        """Return what has happened since the beginning."""
+        causes = self._roster.tally.ended - self._before
+        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW]
+        failed = causes[Cause.FAILED] + causes[Cause.PEER]
+        return DrainReport(
+            finished=finished,
+            failed=failed,
+            cancelled=causes.total() - finished - failed,
+            refused=self._roster.tally.refused["drain"] - self._refused_before + self.turned_away,
+            duration=trio.current_time() - self._began,
+            drained=drained,
+            slowest=self._slowest,
+            causes=dict(causes),
+        )
+
+
+def describe_slowest(entries: tuple[Entry, ...]) -> tuple[Straggler, ...]:
+    """Return the oldest of those who are not just waiting for their peer's goodbye."""
+    now = trio.current_time()
+    busy = [entry for entry in entries if entry.stage != "closing"]
+    return tuple(
+        Straggler(peer=entry.peer, age=now - entry.accepted, phase=entry.phase, stack=entry.stack())
+        for entry in sorted(busy, key=lambda entry: entry.accepted)[:SLOWEST]
+    )

@@ -1,0 +1,322 @@
+"""Who is being served: counted before its task starts; limits, statistics and the drain report are read off
+it.
+
+The invariant: **an entry is in the roster from the moment its socket is ours to the moment that socket is
+closed**, both moments are synchronous, and an entry that is served holds exactly one slot. `Roster.check()`
+says so in code; a property test calls it under cancellation at every checkpoint.
+
+An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of
+its life, and when each wait that it is in began. Nobody is told when they change; whoever wants to know (the
+overseer, a tree, a report) reads them.
+"""
+
+from __future__ import annotations
+
+import collections
+import ipaddress
+import math
+import os
+from collections.abc import Callable, Hashable
+from typing import Any, Final, Literal, TypeAlias, final
+
+import attrs
+import trio
+
+from ..model.addresses import Address, TcpAddress, UdpAddress
+from ..model.config import Limits
+from ..model.events import Cause
+
+#: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY
+#: header, TLS), serving (the handler runs), closing (the reply is sent; waiting for the peer's end of
+#: stream).
+Stage: TypeAlias = Literal["queued", "handshake", "serving", "closing"]
+#: What it does at this moment: the stage, or while serving: idle (waiting for the first byte of the next
+#: request), reading (for more bytes), sending (for the peer to take some), working (anything else).
+Phase: TypeAlias = Literal["queued", "handshake", "idle", "reading", "sending", "working", "closing"]
+
+#: The folders whose calls a stack leaves out: the core's, and trio's.
+_NOT_THE_HANDLERS: Final = tuple(
+    os.path.dirname(os.path.abspath(file)) + os.sep for file in (os.path.dirname(__file__), trio.__file__)
+)
+
+#: The time of something that has not begun.
+NEVER: Final = math.inf
+
+
+@attrs.define(eq=False, slots=True)
+class Entry:
+    """One connection (or request of a compat server) that is being served.
+
+    The drain and the overseer know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of it,
+    `stack` tells where it is.
+    """
+
+    accepted: float
+    #: The clock of its trio run: that of `trio.current_time`, without the question whose run it is.
+    now: Callable[[], float] = trio.current_time
+    #: From 1 on, in the order of arrival; 0 outside a roster.
+    number: int = 0
+    stage: Stage = "serving"
+    #: When the wait began that it is in now: for the first byte of a request, for any bytes, for the peer to
+    #: take some.
+    idle_since: float = NEVER
+    receive_since: float = NEVER
+    send_since: float = NEVER
+    #: When the request in progress began, and when it must be done; NEVER between two requests. A block
+    #: `conn.request()` minds its own deadline.
+    request_since: float = NEVER
+    request_due: float = NEVER
+    handshake_since: float = NEVER
+    #: When all of it must be over: a farewell to one too many.
+    due: float = NEVER
+    #: When the last word was said and the wait for the peer's began.
+    closing_since: float = NEVER
+    #: Why it ends, once that is decided.
+    cause: Cause | None = None
+    #: Everything that runs for this entry runs inside this scope.
+    scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    task: trio.lowlevel.Task | None = None
+    #: Who is served: knows its `peer`, and how to end an idle wait of its own (`interrupt_idle`).
+    guest: Any = None
+    #: Under which names the limits per peer and per network count it.
+    keys: tuple[Hashable, ...] = ()
+    holds_slot: bool = False
+    #: Taken from the kernel's queue by a drain: its first request is waited for, if only for a moment.
+    newcomer: bool = False
+    gone: bool = False
+
+    @property
+    def peer(self) -> Address:
+        """The address of the other side."""
+        peer: Address = self.guest.peer
+        return peer
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether the peer owes nothing: it waits for the first byte of the next request."""
+        return self.idle_since != NEVER
+
+    @property
+    def phase(self) -> Phase:
+        """What it does at this moment."""
+        if self.stage != "serving":
+            return self.stage
+        if self.send_since != NEVER:
+            return "sending"
+        if self.idle_since != NEVER:
+            return "idle"
+        return "working" if self.receive_since == NEVER else "reading"
+
+    def interrupt(self, cause: Cause) -> None:
+        """End the idle wait that it is in, or the next that it begins; work goes on."""
+        self.guest.interrupt_idle(cause)
+
+    def cut(self, cause: Cause) -> None:
+        """Cancel all of it, now. The first cause stands, and one that has said its last word is not cut off
+        from anything.
+        """
+        if self.cause is None and self.stage != "closing":
+            self.cause = cause
+        self.scope.cancel(reason=f"triosock: {cause}")
+
+    def stack(self) -> tuple[str, ...]:
+        """Return where its task is: one line a call ("file:line in function"), the outermost first.
+
+        What every stack has in common, our own calls around the handler's and trio's at the end, is left out,
+        unless nothing else is there.
+        """
+        if self.task is None:
+            return ()
+        calls = [(frame.f_code, line) for frame, line in self.task.iter_await_frames()]
+        told = [call for call in calls if not call[0].co_filename.startswith(_NOT_THE_HANDLERS)]
+        return tuple(f"{code.co_filename}:{line} in {code.co_name}" for code, line in told or calls)
+
+
+@attrs.define(slots=True)
+class Tally:
+    """What is only ever counted up, over the life of one server."""
+
+    accepted: int = 0
+    peak: int = 0
+    ended: collections.Counter[Cause] = attrs.field(factory=collections.Counter)
+    refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    accept_errors: int = 0
+    received: int = 0
+    sent: int = 0
+
+
+@final
+class Roster:
+    """The entries of one server, and the slots of its `Limits`."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        #: Whether any limit asks whose the connections are. If not, nobody need find out.
+        self.counts_peers: bool = (
+            min(limits.max_connections_per_peer, limits.max_connections_per_network) < math.inf
+        )
+        self.tally: Tally = Tally()
+        self._entries: dict[int, Entry] = {}
+        self._slots = 0
+        #: Whether one more may be served. Kept, not worked out, since it is asked for at every turn.
+        self.has_room: bool = True
+        self._per_key: collections.Counter[Hashable] = collections.Counter()
+        self._queue: collections.deque[tuple[Entry, trio.Event]] = collections.deque()
+        self._next_number = 1
+        self._room: trio.Event | None = None
+        self._empty: trio.Event | None = None
+        self._departure: trio.Event | None = None
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    @property
+    def active(self) -> int:
+        """How many are being served, each holding a slot."""
+        return self._slots
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return those who are here now, in the order in which they came."""
+        return tuple(self._entries.values())
+
+    def count_idle(self) -> int:
+        """Return how many are in an idle wait."""
+        return sum(entry.is_idle for entry in self._entries.values())
+
+    @property
+    def unslotted(self) -> int:
+        """How many are here without a slot: those who are being turned away, or wait for one."""
+        return len(self._entries) - self._slots
+
+    def add(self, entry: Entry, *, slot: bool = True, keys: tuple[Hashable, ...] = ()) -> None:
+        """Enter one more, with a slot or (a farewell, or one that waits for a slot) without."""
+        entry.number = self._next_number
+        self._next_number += 1
+        self._entries[entry.number] = entry
+        entry.keys = keys
+        for key in keys:
+            self._per_key[key] += 1
+        self.tally.accepted += 1
+        if slot:
+            self.grant(entry)
+
+    def remove(self, entry: Entry) -> None:
+        """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off
+        already.
+        """
+        if self._entries.get(entry.number) is not entry:
+            return
+        del self._entries[entry.number]
+        entry.gone = True
+        for key in entry.keys:
+            self._per_key[key] -= 1
+            if not self._per_key[key]:
+                del self._per_key[key]
+        if entry.holds_slot:
+            entry.holds_slot = False
+            self._slots -= 1
+            self.has_room = True
+            if self._queue or self._room is not None:
+                self._hand_on()
+        if self._departure is not None:
+            self._departure.set()
+            self._departure = None
+        if not self._entries and self._empty is not None:
+            self._empty.set()
+            self._empty = None
+
+    def refusal(self, keys: tuple[Hashable, ...]) -> str | None:
+        """Return which limit ("peer" or "network") one more with these keys would break, or None."""
+        limits = self.limits
+        for key, limit, name in zip(
+            keys,
+            (limits.max_connections_per_peer, limits.max_connections_per_network),
+            ("peer", "network"),
+            strict=False,
+        ):
+            if self._per_key[key] >= limit:
+                return name
+        return None
+
+    def keys_for(self, peer: Address, user: int | None = None) -> tuple[Hashable, ...]:
+        """Return under which names the limits count this peer: its host or user id, and its network; () if no
+        limit asks.
+        """
+        if not self.counts_peers:
+            return ()
+        limits = self.limits
+        if not isinstance(peer, (TcpAddress, UdpAddress)):
+            return (("peer", user if user is not None else str(peer)),)
+        host = ipaddress.ip_address(peer.host)
+        # A v4 client of a v6 socket is the same peer as over v4.
+        host = getattr(host, "ipv4_mapped", None) or host
+        prefix = limits.network_prefix[0 if host.version == 4 else 1]
+        return (("peer", host), ("network", ipaddress.ip_network((host, prefix), strict=False)))
+
+    async def wait_room(self) -> None:
+        """Return when one more may be served; the caller must take the slot before its next checkpoint.
+        Always a checkpoint.
+        """
+        await trio.lowlevel.checkpoint()
+        while not self.has_room:
+            if self._room is None:
+                self._room = trio.Event()
+            await self._room.wait()
+
+    async def wait_departure(self) -> None:
+        """Return when the next one has left. Always a checkpoint."""
+        if self._departure is None:
+            self._departure = trio.Event()
+        await self._departure.wait()
+
+    async def wait_empty(self) -> None:
+        """Return when nobody is here. Always a checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while self._entries:
+            if self._empty is None:
+                self._empty = trio.Event()
+            await self._empty.wait()
+
+    async def wait_slot(self, entry: Entry) -> None:
+        """Wait in the queue until this entry holds a slot. Cancelled, it leaves the queue. A checkpoint if it
+        must wait.
+        """
+        if self.has_room and not self._queue:
+            self.grant(entry)
+            return
+        turn = (entry, trio.Event())
+        self._queue.append(turn)
+        try:
+            await turn[1].wait()
+        except BaseException:
+            if turn in self._queue:
+                self._queue.remove(turn)
+            raise
+
+    def grant(self, entry: Entry) -> None:
+        """Give a slot to one that is in the roster without; there must be room."""
+        entry.holds_slot = True
+        self._slots += 1
+        self.has_room = self._slots < self.limits.max_connections
+        if self._slots > self.tally.peak:
+            self.tally.peak = self._slots
+
+    def _hand_on(self) -> None:
+        if self._queue and self.has_room:
+            entry, turn = self._queue.popleft()
+            self.grant(entry)
+            turn.set()
+        elif self._room is not None:
+            self._room.set()
+            self._room = None
+
+    def check(self) -> None:
+        """Assert the invariant of this file. Raises: AssertionError."""
+        served = [entry for entry in self._entries.values() if entry.holds_slot]
+        assert len(served) == self._slots, f"{len(served)} entries are served, {self._slots} slots are taken"
+        assert self._slots <= self.limits.max_connections, (
+            f"{self._slots} slots of {self.limits.max_connections}"
+        )
+        assert self.has_room == (self._slots < self.limits.max_connections), "has_room does not say so"
+        keys = collections.Counter(key for entry in self._entries.values() for key in entry.keys)
+        assert keys == self._per_key, f"keys {keys} are counted as {self._per_key}"

@@ -1,0 +1,87 @@
+"""The checks that all of `serve_*` make of their arguments, before anything is opened.
+
+An error names the argument, says what was wanted, and what came instead.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from types import FunctionType, MethodType
+from typing import Any, TypeVar
+
+T = TypeVar("T")
+
+
+def check_value(argument: str, value: object, kind: type[T]) -> T:
+    """Return `value` if it is a `kind`, and a default one for None; TypeError, naming the argument,
+    otherwise.
+    """
+    if value is None:
+        return kind()
+    if not isinstance(value, kind):
+        raise TypeError(f"{argument} must be a triosock.{kind.__name__}(…), not {value!r}")
+    return value
+
+
+def check_name(name: object) -> str:
+    """Return `name` if it is a str; TypeError otherwise."""
+    if not isinstance(name, str):
+        raise TypeError(f"name must be a str or None, not {name!r}")
+    return name
+
+
+def check_on_error(on_error: Any, takes: str) -> Any:
+    """Return `on_error` if it is "log", "raise" or an async function of what `takes` says."""
+    if isinstance(on_error, str):
+        if on_error not in ("log", "raise"):
+            raise ValueError(f"on_error must be 'log', 'raise' or an async function, not {on_error!r}")
+        return on_error
+    return check_async("on_error", on_error, takes)
+
+
+def check_async(argument: str, function: Any, takes: str) -> Any:
+    """Return `function` if it may be an async function; TypeError, naming the argument and what it is
+    instead, otherwise.
+
+    What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass:
+    whether it returns an awaitable is checked when it is called.
+    """
+    wanted = f"{argument} must be an async function of {takes}"
+    if inspect.iscoroutine(function):
+        function.close()  # it will never be awaited, and should not warn of that as well
+        raise TypeError(f"{wanted}: pass the function itself, without calling it (got a coroutine object)")
+    if not callable(function):
+        raise TypeError(f"{wanted}, not {function!r}")
+    inner = function
+    while isinstance(inner, (functools.partial, MethodType)):
+        inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
+    if isinstance(inner, type):
+        hint = (
+            f"pass {inner.__name__}.serve"
+            if hasattr(inner, "serve")
+            else "pass a function that makes and uses one"
+        )
+        raise TypeError(f"{wanted}, and {inner.__name__} is a class: {hint}")
+    if inspect.isbuiltin(inner):
+        raise TypeError(f"{wanted}, and {inner.__name__} is built in, and so a plain one")
+    if inspect.isasyncgenfunction(inner):
+        raise TypeError(f"{wanted}, and {_describe(inner)} is an async generator: it must not yield")
+    if isinstance(inner, FunctionType) and not inspect.iscoroutinefunction(inner) and _is_plain(inner):
+        raise TypeError(
+            f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`"
+        )
+    return function
+
+
+def _is_plain(function: FunctionType) -> bool:
+    """Whether a function that is not async surely returns nothing to await: no lambda, no wrapper, no
+    annotation that says so.
+    """
+    returns = str(function.__annotations__.get("return", ""))
+    hidden = function.__name__ == "<lambda>" or hasattr(function, "__wrapped__")
+    return not hidden and "Awaitable" not in returns and "Coroutine" not in returns
+
+
+def _describe(function: FunctionType) -> str:
+    return f"{function.__module__}.{function.__qualname__}"

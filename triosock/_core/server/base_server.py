@@ -1,0 +1,153 @@
+"""What every server is from outside, whatever it serves: told to drain, asked how it is, waited for.
+
+The invariants:
+
+1. **Told is not done**: `drain`, `suspend` and `resume` return at once; the server's own task does the work.
+2. **`wait_closed` returns when nothing is left**, for `_conclude` is the last thing that a server does, and
+   it does it once.
+"""
+
+from __future__ import annotations
+
+import abc
+
+import trio
+
+from ..listeners.accept_loop import Gate
+from ..model.addresses import Address
+from ..model.config import Limits, Timeouts
+from ..model.events import (
+    Cause,
+    DrainFinished,
+    DrainStarted,
+    Emitter,
+    ServerClosed,
+    ServerResumed,
+    ServerSuspended,
+)
+from ..registry.drain_scope import DrainReport, DrainScope, Farewell
+from .handler_task import Common
+
+
+class Server(abc.ABC):
+    """What stream and datagram servers have in common. Not for users: they see `StreamServer` and
+    `DatagramServer`.
+
+    All methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of
+    these waits.
+    """
+
+    def __init__(self, common: Common) -> None:
+        self._common = common
+        self._roster = common.roster
+        self._emitter = common.emitter
+        self._gate = Gate()
+        self._scope = DrainScope(grace=common.timeouts.grace)
+        self._scope._on_drain = self._on_drain
+        self._scope._owner = self
+        # For whoever draws what lives: nobody can ask later for the deadlines of the scopes around a task.
+        self._since = trio.current_time()
+        self._around = trio.current_effective_deadline()
+        self._farewell: Farewell | None = None
+        self._closed = trio.Event()
+        self._report = DrainReport(drained=False)
+
+    def __repr__(self) -> str:
+        return f"<triosock.{type(self).__name__} {self.name!r}, {self._roster.active} active>"
+
+    @property
+    def name(self) -> str:
+        """What events and logs call it."""
+        return self._emitter.name
+
+    @property
+    @abc.abstractmethod
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, with the ports that the kernel chose."""
+
+    @property
+    def limits(self) -> Limits:
+        """How much it takes on."""
+        return self._common.limits
+
+    @property
+    def timeouts(self) -> Timeouts:
+        """How long it waits."""
+        return self._common.timeouts
+
+    @property
+    def observers(self) -> Emitter:
+        """Those who are told; `observers.add(…)` and `observers.remove(…)` work while it runs."""
+        return self._emitter
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._scope.draining
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell the server to drain: take on nobody new, end the idle, let the busy finish for `grace`
+        seconds, cut the rest.
+
+        It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
+
+        Args: `grace`, in seconds from 0 on, inf for no end; None for `Timeouts.grace`.
+        """
+        self._scope.drain(grace=grace)
+
+    async def wait_closed(self) -> DrainReport:
+        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels
+        only the wait.
+        """
+        await self._closed.wait()
+        return self._report
+
+    def suspend(self) -> None:
+        """Take nothing from the kernel until `resume()`. What comes waits there; who is inside is not
+        touched.
+        """
+        if self._gate.is_open:
+            self._gate.shut()
+            self._emitter.emit(ServerSuspended)
+
+    def resume(self) -> None:
+        """Go on, with what has waited first."""
+        if not self._gate.is_open:
+            self._gate.open()
+            self._emitter.emit(ServerResumed)
+
+    def _on_drain(self) -> None:
+        """Called at once when a drain begins, and each time that it is told again."""
+        if self._farewell is not None:
+            self._farewell.tighten()
+
+    def _begin_farewell(self) -> Farewell:
+        """Say that the drain begins."""
+        roster = self._roster
+        self._farewell = Farewell(roster, self._scope)
+        self._emitter.emit(
+            DrainStarted,
+            grace=self._scope.deadline - trio.current_time(),
+            active=roster.active,
+            idle=roster.count_idle(),
+        )
+        return self._farewell
+
+    def _conclude(self, *, drained: bool) -> None:
+        if self._farewell is not None:
+            self._report = self._farewell.report(drained=drained)
+        else:
+            self._report = DrainReport(cancelled=self._roster.tally.ended[Cause.PARENT], drained=False)
+        if drained:
+            report = self._report
+            self._emitter.emit(
+                DrainFinished,
+                finished=report.finished,
+                failed=report.failed,
+                cancelled=report.cancelled,
+                refused=report.refused,
+                duration=report.duration,
+            )
+        self._emitter.emit(ServerClosed)
+        self._scope._record(self.name, self._report)
+        self._closed.set()

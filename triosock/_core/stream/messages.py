@@ -1,0 +1,137 @@
+"""Reading message by message: `async for line in conn.lines()`, `async for frame in conn.frames(framer)`.
+
+The rules, on top of those of the conversation:
+
+1. A message that is complete in the buffer is returned without waiting; every so often with a checkpoint
+   before it, so that a peer who sends many at once does not keep the others from their turn.
+2. A message is taken off the buffer only after the last await before its return.
+3. The iterators are classes: no scope, and no cleaning up, hangs on a generator that somebody forgot to
+   close.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from typing import TYPE_CHECKING, final
+
+from ..model.errors import FrameTooLarge, Incomplete
+from ..protocols.framing import Buffer, Framer
+from ..registry.registry import NEVER
+from ..transport.interface import Interrupted
+from .request_state import Conversation
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+#: Messages in a row out of the buffer before a checkpoint.
+IN_A_ROW = 16
+
+
+class _Messages(AsyncIterator[bytes]):
+    """The loop that both kinds share."""
+
+    __slots__ = ("_conversation", "_credit")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._credit = IN_A_ROW
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> bytes:
+        conversation = self._conversation
+        buffer = conversation.buffer
+        if conversation.entry.request_since != NEVER:
+            conversation.end_request()
+        if buffer.data:
+            if self._credit <= 0:
+                await conversation.wire.take_turn()
+                self._credit = IN_A_ROW
+            message = self._split(buffer)
+            conversation.begin_request()  # it is here, or its beginning is
+            if message is not None:
+                self._credit -= 1
+                conversation.wire.gathering = self._has_next(buffer)
+                return message
+        self._credit = IN_A_ROW - 1
+        # One coroutine and not two: this loop is where most servers spend their time.
+        while True:
+            idle = not buffer.data
+            try:
+                data = await conversation.wire.receive_some(idle=idle)
+            except Interrupted:
+                raise StopAsyncIteration from None
+            if not data:
+                return self._at_end(buffer)
+            if idle:
+                conversation.begin_request()
+            message = self._first(buffer, data)
+            if message is not None:
+                conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
+                return message
+
+    def _split(self, buffer: Buffer) -> bytes | None:
+        raise NotImplementedError
+
+    def _has_next(self, buffer: Buffer) -> bool:
+        """Whether another message is certain to be here already; False if it is not known."""
+        return False
+
+    def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
+        """Take in what was received; return the first message if it is complete."""
+        buffer.feed(data)
+        return self._split(buffer)
+
+    def _at_end(self, buffer: Buffer) -> bytes:
+        """The stream has ended: return the last message, or raise StopAsyncIteration or Incomplete."""
+        raise NotImplementedError
+
+
+@final
+class Lines(_Messages):
+    """The iterator of `conn.lines()`."""
+
+    __slots__ = ("_max_bytes",)
+
+    def __init__(self, conversation: Conversation, max_bytes: int) -> None:
+        super().__init__(conversation)
+        self._max_bytes = max_bytes
+
+    def _split(self, buffer: Buffer) -> bytes | None:
+        return buffer.take_through(b"\n", self._max_bytes, "line")
+
+    def _has_next(self, buffer: Buffer) -> bool:
+        return buffer.holds(b"\n")
+
+    def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
+        # One packet, one line: what most line protocols do most of the time needs no buffer.
+        if not buffer.data and data.find(b"\n") == len(data) - 1 and len(data) <= self._max_bytes:
+            return data
+        return super()._first(buffer, data)
+
+    def _at_end(self, buffer: Buffer) -> bytes:
+        if not buffer:
+            raise StopAsyncIteration
+        if len(buffer) > self._max_bytes:
+            raise FrameTooLarge("line", self._max_bytes)
+        return buffer.take(len(buffer))
+
+
+@final
+class Frames(_Messages):
+    """The iterator of `conn.frames(framer)`."""
+
+    __slots__ = ("_framer",)
+
+    def __init__(self, conversation: Conversation, framer: Framer) -> None:
+        super().__init__(conversation)
+        self._framer = framer
+
+    def _split(self, buffer: Buffer) -> bytes | None:
+        return self._framer.split(buffer)
+
+    def _at_end(self, buffer: Buffer) -> bytes:
+        if not buffer:
+            raise StopAsyncIteration
+        raise Incomplete("a frame", bytes(buffer.data))

@@ -1,0 +1,247 @@
+"""Where a connection is in its conversation: idle or in a request. Drains, timeouts and observers go by what
+is noted here.
+
+The invariant: **idle means that the peer owes nothing**, that is, the buffer is empty and the first byte of
+the next message is awaited, or the handler says so itself (`with conn.idle():`). Only an idle wait may a
+drain end; from the first byte on it is work, and work is left alone until the grace is over. Input that was
+there before the drain is work too, though nobody had looked at it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Callable
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, final
+
+import trio
+
+from ..listeners.listener import PeerName
+from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress, from_sockaddr
+from ..model.config import Timeouts, check_seconds
+from ..model.errors import RequestTimedOut
+from ..model.events import Cause, Emitter, RequestFinished, RequestStarted
+from ..protocols.framing import Buffer
+from ..registry.registry import NEVER, Entry
+from ..transport.socket import SocketWire
+from ..transport.stream_adapter import StreamWire
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+    from ..protocols.proxy_parser import ProxyHeader
+    from ..transport.tls import TlsInfo
+
+
+class Conversation:
+    """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
+
+    __slots__ = (
+        "_buffer", "_idle_block", "_local", "_peer", "_tls", "emitter", "entry", "proxy_header",
+        "request_scope", "server", "timeouts", "wire",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        wire: SocketWire | StreamWire,
+        entry: Entry,
+        timeouts: Timeouts,
+        emitter: Emitter | None,
+        peer: PeerName,
+        local: PeerName,
+        server: Any,
+    ) -> None:
+        self.wire: SocketWire | StreamWire = wire
+        self.entry: Entry = entry
+        self.timeouts: Timeouts = timeouts
+        self.emitter: Emitter | None = emitter
+        #: Made when something is to be kept: who only passes bytes on needs none.
+        self._buffer: Buffer | None = None
+        self._peer = peer
+        self._local = local
+        self._idle_block: IdleBlock | None = None
+        #: That of the innermost `request()` block, for whoever wants to know its deadline.
+        self.request_scope: trio.CancelScope | None = None
+        self._tls: TlsInfo | None = None
+        #: The server that made this connection (it comes later in the reading order); None if none did.
+        self.server: Any = server
+        #: What the PROXY protocol header said, if there was one.
+        self.proxy_header: ProxyHeader | None = None
+        entry.guest = self
+
+    # Who
+
+    @property
+    def peer(self) -> Address:
+        """The address of the other side; the one that a PROXY header names, if there was one."""
+        if not isinstance(self._peer, _VALUES):
+            if self._peer is None:
+                self._peer = self._ask(socket.socket.getpeername)
+            self._peer = self._as_address(self._peer)
+        return self._peer
+
+    @property
+    def local(self) -> Address:
+        """The address that the peer connected to."""
+        if not isinstance(self._local, _VALUES):
+            if self._local is None:
+                self._local = self._ask(socket.socket.getsockname)
+            self._local = self._as_address(self._local)
+        return self._local
+
+    def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
+        transport = self.wire.transport
+        if isinstance(transport, socket.socket):
+            with contextlib.suppress(OSError):  # closed, or the peer has gone: it is too late to ask
+                return question(transport)
+        return None
+
+    def _as_address(self, name: PeerName) -> Address:
+        transport = self.wire.transport
+        if isinstance(transport, socket.socket):
+            # A socket that is closed, or was adopted with its peer gone, has no name to give: the empty one
+            # says so.
+            return from_sockaddr(transport.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
+        return MemoryAddress(type(transport).__name__)
+
+    # What goes on
+
+    @property
+    def buffer(self) -> Buffer:
+        """What was received, and is yet to be taken."""
+        if self._buffer is None:
+            self._buffer = Buffer()
+        return self._buffer
+
+    def begin_request(self) -> None:
+        """Note that the peer wants something: its first byte is here."""
+        entry = self.entry
+        now = entry.now()
+        entry.request_since = now
+        entry.request_due = now + self.timeouts.request
+        if entry.newcomer:
+            # It has got what a newcomer is owed; its next idle wait is like any other in a drain.
+            entry.newcomer = False
+            self.wire.interrupt()
+        emitter = self.emitter
+        if emitter is not None and emitter.wants_requests:
+            emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)
+
+    def end_request(self, cause: Cause = Cause.FINISHED) -> None:
+        """Note that it has got it; nothing happens if no request is in progress."""
+        entry = self.entry
+        if entry.request_since == NEVER:
+            return
+        emitter = self.emitter
+        if emitter is not None and emitter.wants_requests:
+            duration = entry.now() - entry.request_since
+            emitter.emit(
+                RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
+            )
+        entry.request_since = entry.request_due = NEVER
+
+    def interrupt_idle(self, cause: Cause) -> None:
+        """End the idle wait of now, and those that begin later: the stream looks as if it had ended there."""
+        self.wire.interrupt()
+        if self._idle_block is not None:
+            self._idle_block.interrupt(cause)
+
+
+_VALUES = (TcpAddress, UdpAddress, UnixAddress, MemoryAddress)
+
+
+@final
+class IdleBlock:
+    """`with conn.idle() as wait:` marks a wait for the next request. A drain, or `Timeouts.idle`, ends the
+    block early.
+
+    `wait.interrupted` says afterwards whether it was ended that way. Bind before the block what it is to set:
+    a block that is ended early has set nothing.
+    """
+
+    __slots__ = ("_conversation", "_scope", "interrupted")
+
+    def __init__(self, conversation: Conversation) -> None:
+        self._conversation = conversation
+        self._scope = trio.CancelScope()
+        self.interrupted: bool = False
+
+    def __enter__(self) -> Self:
+        conversation = self._conversation
+        if conversation._idle_block is not None:
+            raise RuntimeError("this connection is in an idle() block already")
+        self._scope.__enter__()
+        conversation.end_request()
+        conversation.entry.idle_since = trio.current_time()
+        conversation._idle_block = self
+        if conversation.wire.is_interrupted and not self._has_input():
+            self._scope.cancel(reason="triosock: draining")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        conversation = self._conversation
+        conversation._idle_block = None
+        conversation.entry.idle_since = NEVER
+        swallowed = bool(self._scope.__exit__(kind, error, trace))
+        self.interrupted = self._scope.cancelled_caught
+        if kind is None and not self.interrupted:
+            conversation.begin_request()
+        return swallowed
+
+    def interrupt(self, cause: Cause) -> None:
+        """End the block, unless the input that it waits for is there already."""
+        if not (self._conversation.entry.receive_since != NEVER and self._has_input()):
+            self._scope.cancel(reason=f"triosock: {cause}")
+
+    def _has_input(self) -> bool:
+        return bool(self._conversation._buffer) or self._conversation.wire.has_input()
+
+
+@final
+class RequestBlock:
+    """`async with conn.request():` marks work on one request, with a deadline of its own.
+
+    Neither entering nor leaving it is a checkpoint.
+    """
+
+    __slots__ = ("_around", "_conversation", "_nested", "_scope", "_seconds")
+
+    def __init__(self, conversation: Conversation, timeout: float | None) -> None:
+        limit = conversation.timeouts.request
+        self._seconds = limit if timeout is None else min(check_seconds(timeout, "timeout"), limit)
+        self._conversation = conversation
+        self._scope = trio.CancelScope()
+        self._nested: tuple[float, float] = (NEVER, NEVER)
+        self._around: trio.CancelScope | None = None
+
+    async def __aenter__(self) -> trio.CancelScope:
+        conversation, entry = self._conversation, self._conversation.entry
+        began = entry.request_since
+        if began == NEVER:
+            conversation.begin_request()
+            began = entry.request_since
+        self._nested = (began, entry.request_due)
+        # From the request's first byte on, if that is known; and this block minds it from here, instead of
+        # the overseer.
+        self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
+        entry.request_due = NEVER
+        self._around, conversation.request_scope = conversation.request_scope, self._scope
+        self._scope.__enter__()
+        return self._scope
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        conversation = self._conversation
+        conversation.request_scope = self._around
+        swallowed = bool(self._scope.__exit__(kind, error, trace))
+        if self._scope.cancelled_caught:
+            conversation.end_request(Cause.REQUEST)
+            raise RequestTimedOut(
+                f"a request of {conversation.peer} was not done in {self._seconds:g} s"
+            ) from None
+        conversation.end_request(Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED)
+        return swallowed

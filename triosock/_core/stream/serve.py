@@ -1,0 +1,205 @@
+"""Open and serve in one await: `serve_tcp`, `serve_unix`, `serve_listeners`.
+
+The rules:
+
+1. A mistake in the arguments is raised before anything is opened.
+2. What was opened here is closed here, whatever happens.
+3. `task_status.started(server)` is called when every listener listens, and nothing else means "ready".
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import ssl
+from collections.abc import Iterable
+from typing import Any
+
+import trio
+
+from ..listeners.listener import Listener, adopt, open_tcp_listeners
+from ..listeners.unix import open_unix_listener
+from ..model.config import Limits, Timeouts
+from ..model.events import Emitter, Observer, default_observers
+from ..protocols.proxy_parser import ProxyPolicy, check_proxy
+from ..registry.drain_scope import DrainReport
+from ..registry.registry import Roster
+from ..registry.timeout_monitor import Overseer
+from ..server.arguments import check_async, check_name, check_on_error, check_value
+from ..transport.tls import check_context
+from .connection_task import Handler, OnError, Service
+from .server import StreamServer
+
+
+async def serve_tcp(
+    handler: Handler,
+    port: int,
+    *,
+    # Where
+    host: str | bytes | None = None,
+    backlog: int | None = None,
+    reuse_port: bool = False,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Listen on a TCP port and serve each connection in a task of its own.
+
+    Args:
+      handler: an async function of one `Connection`. When it returns, the connection is ended properly.
+      port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
+        and IPv6.
+      limits, timeouts: how much to take on and how long to wait; None for the defaults.
+      tls: put TLS on each connection first, with this context.
+      proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
+      on_error: what a handler's `Exception` does besides closing its connection: "log" tells the observers,
+        an async function of the exception and the connection is told too, and "raise" lets it end the server,
+        which is trio's own rule.
+      observers: who is told what happens, besides the log.
+      name: what events and logs call the server; None for its first address.
+
+    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `StreamServer` as soon as
+    it listens.
+
+    Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown
+    host; what a handler raises, with on_error="raise", in an ExceptionGroup.
+
+    Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
+    around.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
+    return await _serve(service, listeners, task_status)
+
+
+async def serve_unix(
+    handler: Handler,
+    path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    *,
+    # Where
+    mode: int | None = None,
+    backlog: int | None = None,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Listen on a Unix stream socket and serve each connection in a task of its own.
+
+    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others, what is returned and raised,
+    and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
+    if it was still ours.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    listener = open_unix_listener(path, mode=mode, backlog=backlog)
+    return await _serve(service, [listener], task_status)
+
+
+async def serve_listeners(
+    handler: Handler,
+    listeners: Iterable[Any],
+    *,
+    # How much, how long
+    limits: Limits | None = None,
+    timeouts: Timeouts | None = None,
+    # What comes before the handler
+    tls: ssl.SSLContext | None = None,
+    proxy: ProxyPolicy | bool = False,
+    # What else
+    on_error: OnError = "log",
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Serve each connection of these listeners in a task of its own; one server, with common limits, for all
+    of them.
+
+    Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and
+    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets. They belong to the server from then
+    on, and are closed at its end. All others as for `serve_tcp`.
+
+    A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
+    may have accepted one connection that waits here for its slot.
+    """
+    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
+        raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
+    return await _serve(service, _adopt_all(listeners), task_status)
+
+
+def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
+    """Take over all of them, or none that stays open."""
+    with contextlib.ExitStack() as failed:
+        adopted = []
+        for listener in listeners:
+            adopted.append(adopt(listener))
+            failed.callback(adopted[-1].close)
+        if not adopted:
+            raise ValueError("listeners must be at least one")
+        failed.pop_all()
+    return adopted
+
+
+async def _serve(
+    service: Service,
+    listeners: Iterable[Listener],
+    task_status: trio.TaskStatus[StreamServer],
+) -> DrainReport:
+    listeners = list(listeners)
+    with contextlib.ExitStack() as opened:
+        for listener in listeners:
+            opened.callback(listener.close)
+        service.emitter.name = service.emitter.name or str(listeners[0].address)
+        return await StreamServer(service, listeners).serve(task_status)
+
+
+def _service(
+    handler: Handler,
+    limits: Limits | None,
+    timeouts: Timeouts | None,
+    tls: ssl.SSLContext | None,
+    proxy: ProxyPolicy | bool,
+    on_error: OnError,
+    observers: Iterable[Observer],
+    name: str | None,
+) -> Service:
+    limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
+    if callable(limits.overflow):
+        check_async("limits.overflow", limits.overflow, "one connection")
+    return Service(
+        handler=check_async("handler", handler, "one connection"),
+        on_error=check_on_error(on_error, "an exception and a connection"),
+        limits=limits,
+        timeouts=timeouts,
+        tls=None if tls is None else check_context(tls, server_side=True),
+        proxy=check_proxy(proxy),
+        roster=Roster(limits),
+        emitter=Emitter(
+            "" if name is None else check_name(name),  # until there is an address to name it by
+            trio.current_time,
+            [*(make() for make in default_observers), *observers],
+        ),
+        handshakes=_limiter(limits.max_handshakes),
+        overseer=Overseer(timeouts),
+    )
+
+
+def _limiter(most: float) -> Any:
+    # contextlib.nullcontext is asynchronous too: no limit, no cost.
+    return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)

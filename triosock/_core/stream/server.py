@@ -1,0 +1,276 @@
+"""A stream server: two nurseries, the doors inside, the connections outside.
+
+    connections ┬─ doors ┬─ accept loop of the first listener
+                │        └─ accept loop of the second …
+                ├─ overseer, pump
+                ├─ connection 1
+                └─ connection 2 …
+
+Why two, and why in this order: draining means that nobody new comes in while those inside finish. So the
+accept loops must be able to end first, and to end *completely*, and the connections must be in a nursery that
+is still open then. Cancelling the inner nursery is the whole of "stop accepting"; leaving the outer one is
+the whole of "wait for the rest".
+
+The invariant: **whoever the kernel had accepted when the drain began is served**, since between the last
+accept that finds the queue empty and the close of the listener nothing else can run. (A client whose
+handshake the kernel completes in between, a matter of microseconds, is reset; no system call closes that
+gap.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Final, final
+
+import attrs
+import trio
+
+from ..listeners.accept_loop import Door
+from ..listeners.listener import Accepted, Listener, PeerName
+from ..model.addresses import Address
+from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
+from ..model.peer_credentials import peer_credentials
+from ..registry.drain_scope import DrainReport
+from ..registry.registry import Entry
+from ..server.base_server import Server
+from ..transport.epoll import HAS_PUMP, Pump
+from ..transport.socket import SocketWire
+from ..transport.write_batcher import Postman
+from .connection import Connection, make_wire
+from .connection_task import Handler, Service, Visit
+from .request_state import Conversation
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """What a server looked like at one moment.
+
+    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
+    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
+    `accept_errors`, `received` and `sent` (bytes) only grow. `suspended` and `draining` say what they say.
+    """
+
+    active: int
+    idle: int
+    queued: int
+    peak: int
+    accepted: int
+    ended: Mapping[Cause, int]
+    refused: Mapping[str, int]
+    accept_errors: int
+    received: int
+    sent: int
+    suspended: bool
+    draining: bool
+
+
+#: Said once: trio would make a name for each task out of the names of the function.
+_TASK_NAME: Final = "triosock connection"
+
+
+@final
+class StreamServer(Server):
+    """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
+    by `started()`.
+
+    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none
+    of these waits.
+    """
+
+    def __init__(self, service: Service, listeners: Sequence[Listener]) -> None:
+        super().__init__(service)
+        self._service = service
+        self._listeners = tuple(listeners)
+        self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
+        self._doors_scope = trio.CancelScope()
+        self._connections: trio.Nursery | None = None
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._postman: Postman | None = None
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens, with the ports that the kernel chose."""
+        return tuple(listener.address for listener in self._listeners)
+
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot. Costs a look at every connection."""
+        tally, entries = self._roster.tally, self._roster.entries()
+        wires = [entry.guest.wire for entry in entries]
+        return ServerStatistics(
+            active=self._roster.active,
+            idle=self._roster.count_idle(),
+            queued=sum(entry.stage == "queued" for entry in entries),
+            peak=tally.peak,
+            accepted=tally.accepted,
+            ended=dict(tally.ended),
+            refused=dict(tally.refused),
+            accept_errors=tally.accept_errors,
+            received=tally.received + sum(wire.received for wire in wires),
+            sent=tally.sent + sum(wire.sent for wire in wires),
+            suspended=not self._gate.is_open,
+            draining=self._scope.draining,
+        )
+
+    # The life
+
+    async def serve(self, task_status: trio.TaskStatus[StreamServer]) -> DrainReport:
+        """Serve until drained or cancelled; see the picture at the top of this file."""
+        drained = False
+        with self._scope:
+            try:
+                async with trio.open_nursery() as self._connections:
+                    self._postman = Postman(self._connections)
+                    overseeing = trio.CancelScope()
+                    self._connections.start_soon(self._oversee, overseeing)
+                    try:
+                        if HAS_PUMP:
+                            pump = Pump()
+                            self._service = attrs.evolve(self._service, pump=pump)
+                            self._connections.start_soon(pump.run)
+                        await self._keep_doors(task_status)
+                        await self._see_out()
+                    finally:
+                        if self._service.pump is not None:
+                            self._service.pump.retire()
+                    overseeing.cancel(reason="triosock: nobody is left to look after")
+                drained = True
+            finally:
+                try:
+                    await self._close_listeners()
+                finally:
+                    self._conclude(drained=drained)
+        return self._report
+
+    async def _oversee(self, scope: trio.CancelScope) -> None:
+        with scope:
+            await self._service.overseer.run()
+
+    async def _keep_doors(self, task_status: trio.TaskStatus[StreamServer]) -> None:
+        """Accept until drained, or until every listener has been closed by somebody else."""
+        with self._doors_scope:
+            async with trio.open_nursery() as doors:
+                for door in self._doors:
+                    doors.start_soon(door.run)
+                self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
+                task_status.started(self)
+        if not self._scope.draining:
+            self._scope.drain()
+
+    def _on_drain(self) -> None:
+        self._doors_scope.cancel(reason="triosock: drain")
+        super()._on_drain()
+
+    async def _see_out(self) -> None:
+        farewell = self._begin_farewell()
+        for entry in self._roster.entries():
+            # No request of theirs can be here yet: as with those who are still in the queue.
+            entry.newcomer = entry.task is None or entry.stage == "handshake"
+        for door in self._doors:
+            door.sweep()
+        await self._close_listeners()
+        await farewell.see_out()
+
+    def _close(self, listener: Listener) -> None:
+        if not listener.is_closed:
+            listener.close()
+            self._emitter.emit(ListenerClosed, address=listener.address)
+
+    async def _close_listeners(self) -> None:
+        for listener in self._listeners:
+            self._close(listener)
+        # What is no listener of ours may have more to do, though never more than a moment: it is told not to
+        # wait. Shielded, since it must be done just the same when everything around is cancelled; and each
+        # one is closed, even if another cannot be.
+        with trio.CancelScope(shield=True):
+            async with contextlib.AsyncExitStack() as closing:
+                for listener in self._listeners:
+                    closing.push_async_callback(trio.aclose_forcefully, listener)
+
+    # Letting in. Synchronous from here on: see the invariants of registry.py and accept_loop.py.
+
+    def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
+        entry = Entry(self._clock(), self._clock)
+        try:
+            wire = make_wire(accepted, entry, self._service.pump, self._postman)
+            # A socket knows by itself which of the listener's addresses was dialled.
+            local = None if isinstance(accepted, socket.socket) else listener.address
+            # Past the constructor for users, and by place: a class called with keywords takes three times as
+            # long.
+            connection = Connection.__new__(Connection)
+            Conversation.__init__(connection, wire, entry, self.timeouts, self._emitter, peer, local, self)
+            keys = self._keys(connection) if self._roster.counts_peers else ()
+            reason = None if not keys and self._roster.has_room else self._refusal(keys)
+            if reason is None:
+                self._let_in(connection, keys)
+            else:
+                self._turn_away(connection, reason)
+        except BaseException:
+            # Nobody else has it yet.
+            self._roster.remove(entry)
+            if isinstance(accepted, socket.socket):
+                accepted.close()
+            raise
+
+    def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
+        """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        reason = self._roster.refusal(keys) if keys else None
+        if reason is None and not self._roster.has_room and not self._scope.draining:
+            reason = "connections"
+        return reason
+
+    def _let_in(self, connection: Connection, keys: tuple[Hashable, ...]) -> None:
+        entry, roster = connection.entry, self._roster
+        has_room = roster.has_room
+        if self._scope.draining:
+            entry.newcomer = True
+            if not has_room:
+                entry.stage = "queued"
+        roster.add(entry, slot=has_room, keys=keys)
+        self._start(connection, self._service.handler)
+        if not roster.has_room:
+            self._emitter.emit(LimitReached, active=roster.active)
+
+    def _turn_away(self, connection: Connection, reason: str) -> None:
+        """Close one too many, after a farewell if there is a handler for it and not too many are being
+        said.
+        """
+        roster, limits = self._roster, self._service.limits
+        roster.tally.refused[reason] += 1
+        self._emitter.emit(Refused, peer=connection.peer, reason=reason)
+        if callable(limits.overflow) and roster.unslotted < limits.max_overflowing:
+            entry = connection.entry
+            entry.cause = Cause.OVERFLOW
+            # As long as a handshake may take: a farewell is not a visit.
+            entry.due = entry.accepted + self._service.timeouts.handshake
+            roster.add(entry, slot=False)
+            self._start(connection, limits.overflow)
+            return
+        if self._farewell is not None:
+            self._farewell.turned_away += 1
+        if isinstance(connection.wire, SocketWire):
+            connection.wire.close_now()
+        else:
+            assert self._connections is not None
+            self._connections.start_soon(connection.wire.aclose_now)
+
+    def _start(self, connection: Connection, handler: Handler) -> None:
+        assert self._connections is not None
+        entry, service = connection.entry, self._service
+        service.overseer.watch(entry)
+        if self._emitter.wants_openings:
+            self._emitter.emit(
+                ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
+            )
+        self._connections.start_soon(Visit(service, connection, entry, handler).run, name=_TASK_NAME)
+        if service.pump is not None:
+            service.pump.enter()  # the visit leaves it
+
+    def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
+        try:
+            user = peer_credentials(connection.transport).uid
+        except (TypeError, OSError):
+            user = None  # no Unix socket, or not of Linux: then its address is all there is to go by
+        return self._roster.keys_for(connection.peer, user)

@@ -1,0 +1,131 @@
+"""Bytes in, bytes out: what a connection needs of whatever carries its bytes.
+
+Three files have wires: `socket.py` (the fast path), `stream_adapter.py` (any `trio.abc.Stream`) and `tls.py`.
+Rules for all of them:
+
+1. **Every call is a checkpoint**, with one exception: a send that follows a receive on the same connection
+   may be a cancel point only. The receive has given the others their turn, and a turn is good for one thing
+   received and as much sent.
+2. **A cancelled read has taken nothing.**
+3. **A cancelled send is remembered**: the next send raises, rather than to continue the stream in the wrong
+   place.
+4. **An idle wait can be ended from outside** (`interrupt()`), and then raises `Interrupted`.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final, Protocol, TypeAlias
+
+import trio
+
+BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+#: As much as one `recv` asks for when the caller does not say: the default of trio's SocketStream.
+RECEIVE_SIZE: Final = 65_536
+
+#: What may be sent after a receive before others must have had their turn again: RECEIVE_SIZE bytes, as much
+#: as the receive may have brought, each send counted as this many at least. So 16 in a row are the most.
+SMALL: Final = 4096
+
+
+class Interrupted(Exception):
+    """An idle wait was ended by `interrupt()`. Never leaves the core."""
+
+
+class Wire(Protocol):
+    """What a connection needs of whatever carries its bytes. The rules are at the top of this file."""
+
+    #: Whether the stream can end in one direction (TCP and Unix sockets can, TLS cannot).
+    can_half_close: bool
+    #: Whether the peer's end of stream has been read: then closing is all that is left to say.
+    heard_all: bool
+    #: Set by who reads the peer's requests: whether the next one is here already. Answers to the others may
+    #: then wait for each other.
+    gathering: bool
+    #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+    just_begun: bool
+    received: int
+    sent: int
+    is_closed: bool
+
+    @property
+    def transport(self) -> socket.socket | trio.abc.Stream:
+        """What carries the bytes."""
+        ...
+
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
+        ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
+        """
+        ...
+
+    async def take_turn(self) -> None:
+        """Let others run, as a receive does."""
+        ...
+
+    async def send_all(self, data: BytesLike) -> None:
+        """Send all of it."""
+        ...
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return when the peer may take more."""
+        ...
+
+    async def send_eof(self) -> None:
+        """End the stream in this direction."""
+        ...
+
+    def interrupt(self) -> None:
+        """End the idle wait that goes on now, and at once each that begins later without input at hand."""
+        ...
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+        ...
+
+    def has_input(self) -> bool:
+        """Whether a receive would find something without waiting."""
+        ...
+
+    async def say_goodbye(self) -> None:
+        """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends
+        is thrown away.
+        """
+        ...
+
+    def close_now(self, *, reset: bool = False) -> None:
+        """Close without a word, or (`reset`) with a reset, so that the peer knows that it was no proper
+        end.
+        """
+        ...
+
+    async def aclose_now(self) -> None:
+        """Close without a word and without waiting, cancelled or not. Not a checkpoint."""
+        ...
+
+
+def check_receive_size(max_bytes: object) -> int:
+    """Return `max_bytes` if it is an int from 1 on, and the default for None; TypeError or ValueError
+    otherwise.
+    """
+    if max_bytes is None:
+        return RECEIVE_SIZE
+    if isinstance(max_bytes, bool) or not isinstance(max_bytes, int):
+        raise TypeError(f"max_bytes must be an int from 1 on, or None, not {max_bytes!r}")
+    if max_bytes < 1:
+        raise ValueError(f"max_bytes must be from 1 on, not {max_bytes}")
+    return max_bytes
+
+
+def check_sendable(data: object) -> int:
+    """Return how many bytes `data` has, if it is bytes, a bytearray or a memoryview; TypeError, with a hint
+    for a str, otherwise.
+    """
+    if not isinstance(data, (bytes, bytearray, memoryview)):
+        hint = "; a str needs .encode()" if isinstance(data, str) else ""
+        raise TypeError(f"data must be bytes, a bytearray or a memoryview, not {type(data).__name__}{hint}")
+    return data.nbytes if isinstance(data, memoryview) else len(data)

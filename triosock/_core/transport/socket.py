@@ -1,0 +1,77 @@
+"""The wire of a socket: the two halves together, and how they end.
+
+The invariant: **closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that
+is closed.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+
+from trio.lowlevel import notify_closing
+
+from .checkpoints import checkpoint
+from .interface import RECEIVE_SIZE
+from .socket_send import SocketOutput
+
+
+class SocketWire(SocketOutput):
+    """A connected, non-blocking stream socket of the standard library, and the entry whose waits it
+    records.
+
+    It waits for input in `pump`, and gathers answers for `postman`, if there are any.
+    """
+
+    can_half_close = True
+
+    __slots__ = ()
+
+    @property
+    def transport(self) -> socket.socket:
+        """The socket."""
+        return self._sock
+
+    async def say_goodbye(self) -> None:
+        """Half-close, then read and forget until the peer has closed too. The caller bounds the time."""
+        if self.heard_all:
+            return  # the close itself says goodbye, and destroys no reply: nothing can be unread
+        self._say_last_word()
+        while not self.is_closed:
+            try:
+                if not socket.socket.recv(self._sock, RECEIVE_SIZE):
+                    return
+                await checkpoint()  # a peer that never stops must not keep the others from their turn
+            except BlockingIOError:
+                await self._wait_input(False)
+            except OSError:
+                return  # reset: nobody is left to lose anything
+
+    def _say_last_word(self) -> None:
+        self._shutdown_send()
+
+    def close_now(self, *, reset: bool = False) -> None:
+        """Close the socket; waiting tasks get ClosedResourceError. With `reset` the kernel sends a reset and
+        forgets what was unsent.
+        """
+        if self.is_closed:
+            return
+        if self._gathered is not None:
+            if not reset:
+                self.flush_nowait()
+            self._gathered = None  # what the kernel does not take now, nobody will ever send
+        self.is_closed = True
+        if self._receiving:
+            self._rouse()
+        if self._sending:
+            notify_closing(self._fd)
+        if self._watched:
+            self._leave_pump()
+        if reset:
+            # l_onoff=1, l_linger=0: socket(7)
+            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._sock.close()
+
+    async def aclose_now(self) -> None:
+        """The same as `close_now()`."""
+        self.close_now()

@@ -1,0 +1,238 @@
+"""The receiving half of a socket's wire: the fast path of every server.
+
+A non-blocking socket of the standard library, whose system calls are made directly. Its task sleeps only when
+the kernel says that it must: in the server's pump (Linux), or in trio's `wait_readable`.
+
+Rules of this file, beside those of `interface.py`:
+
+1. **One checkpoint for each receive, and only one.** A read that has to wait gives others their turn by that;
+   a read that found fewer bytes than it asked for has emptied the socket, so the next one goes to sleep
+   straight away, without a system call that fails.
+2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
+   its bytes.
+3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
+   taken back by the pump: see the invariants there. Once the stream's end has been told (`_at_end`), it is
+   never set again.
+4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
+   finds out why.
+5. **The first few waits are turns.** Many connections are one exchange, and over as soon as the others have
+   had their turn, or a few turns: to make them known to the pump would cost more than to look once more. It
+   is done when LOOKS are used up, once in a connection's life.
+"""
+
+from __future__ import annotations
+
+import errno
+import socket
+from typing import TYPE_CHECKING, Final, NoReturn
+
+import trio
+from trio.lowlevel import Task, checkpoint_if_cancelled, current_task, notify_closing, wait_readable
+
+from ..registry.registry import NEVER
+from .checkpoints import checkpoint, give_turn, sleep, wake
+from .interface import RECEIVE_SIZE, Interrupted, check_receive_size
+
+if TYPE_CHECKING:
+    from ..registry.registry import Entry
+    from .epoll import Pump
+
+
+#: In how many waits of a connection's life its task gives others their turn and looks again, rather than to
+#: sleep. A client that closes when it has its answer takes some tens of microseconds, and a turn may be
+#: shorter; from four on, more make no difference (docs/discussion/performance.md).
+LOOKS: Final = 4
+
+
+class SocketInput:
+    """What a `SocketWire` receives, and how it waits for it."""
+
+    __slots__ = (
+        "_at_end", "_credit", "_fd", "_interrupted", "_looks", "_lost", "_pump", "_quiet",
+        "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed",
+        "just_begun", "received",
+    )  # fmt: skip
+
+    def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None) -> None:
+        self._sock = sock
+        self._pump = pump
+        self._fd = sock.fileno()
+        self.entry: Entry = entry
+        self.received: int = 0
+        self.is_closed: bool = False
+        #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+        self.just_begun: bool = False
+        self._receiving = False
+        self._interrupted = False
+        #: What was raised first because the peer is gone; the cause of all that was raised later.
+        self.failure: trio.BrokenResourceError | None = None
+        #: Whether the kernel has told of that already, to a send that nobody waited for.
+        self._lost = False
+        #: The last read emptied the socket, and nothing has come since: the next one has to wait.
+        self._quiet = False
+        #: How many bytes may be sent before others must have had their turn: see `socket_send.py`.
+        self._credit = 0
+        #: The peer's end of stream has been read.
+        self.heard_all: bool = False
+        #: The pump has seen the end of the stream, or an error.
+        self._at_end = False
+        #: Whether the pump knows of this socket, and who sleeps until it tells of input.
+        self._watched = False
+        self._receiver: Task | None = None
+        #: How many more waits are turns.
+        self._looks = LOOKS
+
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return what is there, up to `max_bytes`; wait if there is nothing; b"", or StopAsyncIteration, at
+        the end of the stream.
+        """
+        size = RECEIVE_SIZE if max_bytes is None else check_receive_size(max_bytes)
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        if self.is_closed:
+            # Before any wait: its descriptor may be somebody else's by now.
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._quiet and not (idle and self._interrupted):
+            await self._wait_input(idle)
+        elif self.just_begun:
+            self.just_begun = False
+            await checkpoint_if_cancelled()
+        else:
+            await checkpoint()
+        while True:
+            if self.is_closed:
+                raise trio.ClosedResourceError("this connection is closed")
+            try:
+                data = self._sock.recv(size)
+            except BlockingIOError:
+                await self._wait_input(idle)
+            except OSError as error:
+                self._fail(error)
+            else:
+                if not data and self._lost:
+                    raise trio.BrokenResourceError("the peer went away") from self.failure
+                # An end is told only once. After that there is always something to read, if only nothing.
+                self._quiet = len(data) < size and not self._at_end
+                self.heard_all = not data
+                self.received += len(data)
+                self._credit = RECEIVE_SIZE
+                if iterating and not data:
+                    raise StopAsyncIteration
+                return data
+
+    async def _wait_input(self, idle: bool) -> None:
+        """Sleep until something has come since the socket was last found empty."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        if self._sock.fileno() != self._fd:
+            raise trio.ClosedResourceError("somebody has closed this connection's socket")
+        if idle and self._interrupted:
+            await checkpoint_if_cancelled()
+            raise Interrupted
+        entry, pump = self.entry, self._pump
+        self._receiving = True
+        if idle:
+            entry.idle_since = entry.now()
+        else:
+            entry.receive_since = entry.now()
+        try:
+            if not self._watched:
+                if pump is None or not pump.is_worth_it:
+                    return await self._wait_without_pump(idle)
+                if self._looks:
+                    self._looks -= 1
+                    await give_turn()
+                    return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
+                pump.add(self._fd, self)  # tells of what is there, too
+                self._watched = True
+            self._quiet = not self._at_end
+            self._receiver = task = current_task()
+            task.custom_sleep_data = self
+            await sleep()
+            if self.is_closed:
+                raise trio.ClosedResourceError("another task closed this connection")
+            if self._quiet and idle and self._interrupted:
+                raise Interrupted
+        finally:
+            self._receiving = False
+            self._receiver = None
+            if idle:
+                entry.idle_since = NEVER
+            else:
+                entry.receive_since = NEVER
+
+    def note_input(self, ended: bool) -> None:
+        """The pump says: something has come."""
+        self._quiet = False
+        if ended:
+            self._at_end = True
+        if self._receiver is not None:
+            wake(self._receiver, self)
+
+    async def _wait_without_pump(self, idle: bool) -> None:
+        while True:
+            try:
+                return await wait_readable(self._fd)
+            except trio.ClosedResourceError:
+                if self.is_closed:
+                    raise trio.ClosedResourceError("another task closed this connection") from None
+                if idle and self._interrupted:
+                    raise Interrupted from None
+                # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
+
+    def release(self) -> Pump | None:
+        """Give the descriptor up, for another wire to take it over; return the pump."""
+        if self._watched and self._pump is not None:
+            self._watched = False
+            self._pump.remove(self._fd, self)
+        return self._pump
+
+    def _leave_pump(self) -> None:
+        """The descriptor is about to be closed."""
+        if self._pump is not None:
+            self._watched = False
+            if self._sock.fileno() == self._fd:
+                self._pump.forget(self._fd, self)
+            else:
+                self._pump.remove(self._fd, self)  # somebody has taken it out of its socket
+
+    def _rouse(self) -> None:
+        """Wake who waits for input, though none may have come."""
+        if self._receiver is not None:
+            wake(self._receiver, self)
+        elif self._receiving:
+            notify_closing(self._fd)
+
+    def interrupt(self) -> None:
+        """End the idle wait that goes on now, and at once each that begins later without input at hand."""
+        self._interrupted = True
+        # Only a task in an idle wait need be woken, and not one that input is about to wake.
+        if self._receiving and not self.is_closed and self.entry.idle_since != NEVER and not self.has_input():
+            self._rouse()
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+        return self._interrupted
+
+    def has_input(self) -> bool:
+        """Whether a receive would find bytes, the end of the stream or an error without waiting."""
+        try:
+            socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+        return True
+
+    def _fail(self, error: OSError) -> NoReturn:
+        """The one place where the system's errors become trio's."""
+        if self.is_closed or error.errno == errno.EBADF:
+            raise trio.ClosedResourceError("this connection is closed") from None
+        failure = trio.BrokenResourceError(f"the peer went away: {error}")
+        if self.failure is not None:
+            raise failure from self.failure  # the other direction has noticed it first
+        self.failure = failure
+        raise failure from error

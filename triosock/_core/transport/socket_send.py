@@ -1,0 +1,276 @@
+"""The sending half of a socket's wire.
+
+Rules of this file, beside those of `interface.py`:
+
+1. **Who has received may send as much without another turn.** A receive gives others their turn and earns
+   `_credit`, in bytes; a send that the kernel takes as a whole is a cancel point only, as long as it lasts.
+   As nobody earns any without a turn, no task does more between two turns than RECEIVE_SIZE bytes each way.
+2. **Small answers to a peer that has sent more requests already are gathered** (`gathering`): they are sent
+   with the last of them, or by the postman in the next pass of trio's loop, whichever is first. Not more are
+   gathered than the credit allows.
+3. **An answer overtakes no other.** Everything that sends, ends or closes takes what was gathered along
+   first, or waits for the task that sends the rest of it (`_pushing`). So while anything is gathered, nobody
+   sends.
+4. **What failed for nobody to hear is told to the next caller**: a send that the postman makes takes the
+   socket's error away from the kernel, so it is kept (`_lost`) for the next send or receive.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING
+
+import trio
+from trio.lowlevel import checkpoint_if_cancelled, wait_writable
+
+from ..registry.registry import NEVER
+from .checkpoints import checkpoint, give_turn
+from .interface import RECEIVE_SIZE, SMALL, BytesLike, check_sendable
+from .socket_receive import SocketInput
+
+if TYPE_CHECKING:
+    from ..registry.registry import Entry
+    from .epoll import Pump
+    from .write_batcher import Postman
+
+
+class SocketOutput(SocketInput):
+    """What a `SocketWire` sends, and how it waits for the peer to take it."""
+
+    __slots__ = (
+        "_ended", "_gathered", "_postman", "_pushing", "_send_broken", "_sending", "gathering", "sent",
+    )  # fmt: skip
+
+    def __init__(
+        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
+    ) -> None:
+        super().__init__(sock, entry, pump)
+        self._postman = postman
+        #: Whether the peer has sent the next request already, and so will not miss the answers to come before
+        #: it has got the last of them. Without a postman it makes no difference.
+        self.gathering: bool = False
+        self._gathered: bytearray | None = None
+        #: Set when the task is done that sends what was gathered and what the kernel did not take.
+        self._pushing: trio.Event | None = None
+        self.sent: int = 0
+        self._sending = False
+        self._send_broken: str | None = None
+        self._ended = False
+
+    async def send_all(self, data: BytesLike) -> None:
+        """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
+        broken.
+        """
+        size = len(data) if type(data) is bytes else check_sendable(data)
+        if self._sending or self.is_closed or self._ended or self._send_broken is not None:
+            await self._check_send()
+        await checkpoint_if_cancelled()
+        affordable = SMALL <= self._credit >= size
+        if affordable:
+            self._credit -= size if size > SMALL else SMALL
+            if self.gathering and self._postman is not None:
+                return self._gather(data, self._postman)
+        owed = 0
+        if self._gathered is not None:
+            owed = len(self._gathered)
+            data, self._gathered = self._gathered + data, None
+            size += owed
+        done = self._send(data) if size else 0
+        self.sent += done
+        if done != size:
+            await self._send_rest(memoryview(data).cast("B"), done, owed)
+        elif not affordable:
+            await give_turn()
+
+    def _gather(self, data: BytesLike, postman: Postman) -> None:
+        if self._gathered is None:
+            self._gathered = bytearray(data)
+            postman.call(self)
+        else:
+            self._gathered += data
+
+    async def _check_send(self) -> None:
+        """Wait for the task that sends what was gathered, if there is one; raise what stands in the way of
+        sending.
+        """
+        while self._pushing is not None:
+            await self._pushing.wait()
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        if self.is_closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._ended:
+            raise trio.ClosedResourceError("nothing can be sent after send_eof()")
+        if self._send_broken is not None:
+            raise trio.BrokenResourceError(self._send_broken) from self.failure
+
+    def _send(self, data: BytesLike) -> int:
+        """Give the kernel what it takes of `data` now: from none to all of it."""
+        try:
+            return self._sock.send(data)
+        except BlockingIOError:
+            return 0
+        except OSError as error:
+            self._fail(error)
+
+    async def _send_rest(self, data: memoryview, done: int, owed: int = 0) -> None:
+        """Send what comes after the first `done` bytes; the first `owed` are those of earlier calls."""
+        size = len(data)
+        try:
+            while done < size:
+                await self._wait_output()
+                taken = self._send(data[done:])
+                self.sent += taken
+                done += taken
+        except BaseException:
+            if done < owed and self._postman is not None and not self.is_closed and self.failure is None:
+                # Nothing of this call was sent: let the postman have the rest of the others again.
+                self._gather(data[done:owed], self._postman)
+            elif owed < done < size:
+                self._send_broken = f"an earlier send_all ended after {done - owed} of {size - owed} bytes"
+            raise
+
+    async def _wait_output(self) -> None:
+        self._sending = True
+        # Begins anew with each piece that the kernel took: the timeout is for a peer that takes nothing.
+        self.entry.send_since = self.entry.now()
+        try:
+            while True:
+                try:
+                    return await wait_writable(self._fd)
+                except trio.ClosedResourceError:
+                    if self.is_closed:
+                        raise trio.ClosedResourceError("another task closed this connection") from None
+                    # `interrupt()` wakes all waiters of the socket; this one has work to finish.
+        finally:
+            self._sending = False
+            self.entry.send_since = NEVER
+
+    async def take_turn(self) -> None:
+        """Let others run, as a receive does: a checkpoint."""
+        self.flush_nowait()  # or what is gathered after the turn could be added, before the postman has come
+        await checkpoint()
+        self._credit = RECEIVE_SIZE
+
+    # What was gathered
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether nothing that was gathered is unsent."""
+        return self._gathered is None and self._pushing is None
+
+    def flush_nowait(self) -> bool:
+        """Give the kernel what it takes of what was gathered; return whether that was all. A failure is kept
+        for the next caller.
+        """
+        if self._gathered is None or self._pushing is not None:
+            return True  # nothing, or somebody is at it
+        data, self._gathered = self._gathered, None
+        try:
+            done = self._send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+            return True
+        self.sent += done
+        if done == len(data):
+            return True
+        del data[:done]
+        self._gathered = data
+        return False
+
+    def _lose(self) -> None:
+        self._lost = True
+        self._send_broken = "answers that were gathered could not be sent: the peer had gone"
+
+    async def push(self) -> None:
+        """Wait until the kernel has taken all of what was gathered, or never will. Raises nothing but
+        cancellation.
+        """
+        if self._gathered is None or self.is_closed:
+            return  # its descriptor may be another's by now
+        data, self._gathered = self._gathered, None
+        self._pushing = done = trio.Event()
+        try:
+            await self._send_rest(memoryview(data), 0)
+        except (trio.BrokenResourceError, trio.ClosedResourceError):
+            self._lose()
+        except BaseException:
+            self._send_broken = "an earlier send_all was cancelled"
+            raise
+        finally:
+            self._pushing = None
+            done.set()
+
+    async def settle(self) -> None:
+        """Return when nothing that was gathered is unsent, for want of a peer if need be. No checkpoint if
+        that is so.
+        """
+        while self._pushing is not None:
+            await self._pushing.wait()
+        if not self.flush_nowait():
+            await self.push()
+
+    async def send_from(self, descriptor: int, offset: int, count: int, piece: int) -> int:
+        """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A
+        checkpoint.
+        """
+        await self.settle()
+        await self._check_send()
+        await checkpoint_if_cancelled()
+        done = 0
+        try:
+            while done < count:
+                if self.is_closed:
+                    # A closed socket says so itself, but this is a number, and may be another's by now.
+                    raise trio.ClosedResourceError("another task closed this connection")
+                try:
+                    taken = os.sendfile(self._fd, descriptor, offset + done, min(piece, count - done))
+                except BlockingIOError:
+                    await self._wait_output()
+                    continue
+                except OSError as error:
+                    self._fail(error)
+                if not taken:
+                    break  # the file has become shorter
+                self.sent += taken
+                done += taken
+                self._sending = True  # what another task sends now would stand in the middle of the file
+                try:
+                    await checkpoint()  # a peer that takes everything must not keep others from their turn
+                finally:
+                    self._sending = False
+        except BaseException:
+            if 0 < done < count:
+                self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"
+            raise
+        await give_turn()
+        return done
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return when the kernel would take at least one byte."""
+        await self.settle()
+        await self._check_send()
+        await checkpoint_if_cancelled()
+        await self._wait_output()
+
+    async def send_eof(self) -> None:
+        """Shut the sending side down: the peer sees the end of the stream, and can still be heard."""
+        await self.settle()
+        if self._sending:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        await checkpoint()
+        if self.is_closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        if not self._ended:
+            self._ended = True
+            self._shutdown_send()
+
+    def _shutdown_send(self) -> None:
+        try:
+            self._sock.shutdown(socket.SHUT_WR)
+        except OSError as error:
+            # The peer has gone first. That is for the next call that wants something of it to report.
+            if error.errno not in (errno.ENOTCONN, errno.EPIPE, errno.ECONNRESET):
+                raise

@@ -1,0 +1,213 @@
+"""The wire for any trio stream: memory, TLS over memory, a user's own.
+
+Such a stream cannot be looked into or woken up from outside, so here an idle wait is a cancel scope: dearer
+than on a socket, and with the same behaviour, with one exception that a foreign stream may repair. Whether a
+request had arrived *before* the drain can only be known of a stream that has a method `has_input() -> bool`,
+as those of `triosock.testing` have. And the progress of a send is seen by the piece, not by the byte: the
+timeout for it counts from the last `PIECE` that the stream took.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import trio
+
+from ..registry.registry import NEVER
+from .interface import BytesLike, Interrupted, check_receive_size, check_sendable
+
+if TYPE_CHECKING:
+    from ..registry.registry import Entry
+
+#: How much a stream is given to send at once: one record of TLS (RFC 8446, 5.1), into which SSLStream would
+#: cut it anyhow.
+PIECE: Final = 16_384
+
+
+class StreamWire:
+    """Carries the bytes of a connection over `stream`; the rules are those of `Wire`."""
+
+    __slots__ = (
+        "_idle_scope",
+        "_interrupted",
+        "_receiving",
+        "_send_broken",
+        "_stream",
+        "can_half_close",
+        "entry",
+        "gathering",
+        "heard_all",
+        "is_closed",
+        "just_begun",
+        "received",
+        "sent",
+    )
+
+    def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
+        self._stream = stream
+        self.heard_all: bool = False  # nobody asks a stream twice
+        self.gathering: bool = False  # makes no difference here, nor does the next
+        self.just_begun: bool = False
+        self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
+        self.entry: Entry = entry
+        self.received: int = 0
+        self.sent: int = 0
+        self.is_closed: bool = False
+        self._send_broken: str | None = None
+        self._interrupted = False
+        self._receiving = False
+        self._idle_scope: trio.CancelScope | None = None
+
+    async def take_turn(self) -> None:
+        """Let others run: a checkpoint."""
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def transport(self) -> trio.abc.Stream:
+        """The stream."""
+        return self._stream
+
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return some bytes, or none at the end of the stream. `idle`: raise Interrupted if `interrupt()`
+        ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
+        """
+        check_receive_size(max_bytes)
+        # Before the notes that the overseer reads are touched, which are the first task's.
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        self._receiving = True
+        try:
+            data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
+        finally:
+            self._receiving = False
+        if iterating and not data:
+            raise StopAsyncIteration
+        self.received += len(data)
+        return bytes(data)
+
+    async def _receive(self, max_bytes: int | None) -> bytes | bytearray:
+        entry = self.entry
+        entry.receive_since = trio.current_time()
+        try:
+            return await self._stream.receive_some(max_bytes)
+        finally:
+            entry.receive_since = NEVER
+
+    async def _receive_idle(self, max_bytes: int | None) -> bytes | bytearray:
+        if self._interrupted and not self.has_input():
+            await trio.lowlevel.checkpoint_if_cancelled()
+            raise Interrupted
+        entry = self.entry
+        entry.idle_since = trio.current_time()
+        try:
+            with trio.CancelScope() as self._idle_scope:
+                return await self._stream.receive_some(max_bytes)
+        finally:
+            self._idle_scope = None
+            entry.idle_since = NEVER
+        raise Interrupted
+
+    def interrupt(self) -> None:
+        """End the idle wait that goes on now, and at once each that begins later without input at hand."""
+        self._interrupted = True
+        if self._idle_scope is not None and not self.has_input():
+            self._idle_scope.cancel(reason="triosock: end of an idle wait")
+
+    @property
+    def is_interrupted(self) -> bool:
+        """Whether `interrupt()` was called."""
+        return self._interrupted
+
+    def has_input(self) -> bool:
+        """Whether a receive would find something without waiting, as far as the stream can tell."""
+        look = getattr(self._stream, "has_input", None)
+        return bool(look()) if look is not None else False
+
+    async def send_all(self, data: BytesLike) -> None:
+        """Send all of `data`. Cancelled, it leaves a connection that every later send reports as broken."""
+        check_sendable(data)
+        if self._send_broken is not None and not self.is_closed:
+            raise trio.BrokenResourceError(self._send_broken)
+        entry = self.entry
+        if entry.send_since != NEVER:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        view = memoryview(data).cast("B")
+        try:
+            # Also once for no data at all: the stream may be closed, and it is a checkpoint.
+            for start in range(0, len(view) or 1, PIECE):
+                piece = view[start : start + PIECE]
+                entry.send_since = trio.current_time()
+                await self._stream.send_all(piece)
+                self.sent += len(piece)
+        except trio.Cancelled:
+            # How much of it went out is known to nobody here.
+            self._send_broken = "an earlier send_all was cancelled"
+            raise
+        finally:
+            entry.send_since = NEVER
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return when the stream may take more."""
+        entry = self.entry
+        if entry.send_since != NEVER:
+            raise trio.BusyResourceError("another task is sending on this connection")
+        entry.send_since = trio.current_time()
+        try:
+            await self._stream.wait_send_all_might_not_block()
+        finally:
+            entry.send_since = NEVER
+
+    async def send_eof(self) -> None:
+        """End the stream in this direction, if it can be ended in one."""
+        assert isinstance(self._stream, trio.abc.HalfCloseableStream)
+        await self._stream.send_eof()
+
+    async def say_goodbye(self) -> None:
+        """End the stream, read and forget until the peer has ended it too, close. The caller bounds the
+        time.
+        """
+        try:
+            if isinstance(self._stream, trio.abc.HalfCloseableStream):
+                await self._stream.send_eof()
+                while await self._stream.receive_some():
+                    pass
+            await self._stream.aclose()
+        except (trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
+            pass  # the peer, or the handler itself, was faster
+
+    def close_now(self, *, reset: bool = False) -> None:
+        """Close without a word, if the stream has a synchronous way to; with a reset, if it has a method
+        `abort()` for that. Raises: TypeError if it cannot be closed synchronously.
+        """
+        if not self.is_closed:
+            _close_at_once(self._stream, reset)
+            self.is_closed = True
+
+    async def aclose_now(self) -> None:
+        """Close without a word and without waiting, cancelled or not."""
+        if not self.is_closed:
+            self.is_closed = True
+            # Told not to wait, so the shield is no promise that a peer could hold us to.
+            with trio.CancelScope(shield=True):
+                await trio.aclose_forcefully(self._stream)
+
+
+def _close_at_once(stream: object, reset: bool) -> None:
+    """Close what has a plain `close()`, looking through trio's own wrappers."""
+    match stream:
+        case trio.SSLStream(transport_stream=inner):
+            _close_at_once(inner, reset)
+        case trio.StapledStream(send_stream=one, receive_stream=other):
+            _close_at_once(one, reset)
+            _close_at_once(other, reset)
+        case trio.SocketStream(socket=sock):
+            sock.close()
+        case _:
+            close = (getattr(stream, "abort", None) if reset else None) or getattr(stream, "close", None)
+            if close is None:
+                raise TypeError(
+                    f"a {type(stream).__name__} cannot be closed at once: it has no method close()"
+                )
+            close()

@@ -1,0 +1,243 @@
+"""TLS: the handshake in the connection's own task, and a wire that encrypts.
+
+Rules of this file:
+
+1. Nobody waits for somebody else's handshake: the accept loop never touches TLS, and `Timeouts.handshake`
+   bounds each one.
+2. On a socket, OpenSSL reads and writes the descriptor itself (`ssl.SSLSocket`, non-blocking); on any other
+   stream trio's SSLStream does it in memory. What a handler sees is the same.
+3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC
+   8446, 6.1, since an attacker could have done it.
+4. A TLS stream cannot be ended in one direction: OpenSSL forgets to read once it has said goodbye.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import traceback
+from typing import Any, final
+
+import attrs
+import trio
+from trio.lowlevel import checkpoint, wait_readable, wait_writable
+
+from ..model.errors import HandshakeFailed
+from .interface import BytesLike, check_receive_size
+from .socket import SocketWire
+from .stream_adapter import StreamWire
+
+
+@final
+@attrs.frozen(kw_only=True)
+class TlsInfo:
+    """What was agreed on in a handshake.
+
+    `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None),
+    `server_name` (what the client asked for by SNI is known to the context's own callback only; on a client:
+    the name that was checked), `peer_certificate` (as `ssl.SSLSocket.getpeercert()` gives it: a dict, empty
+    if the certificate was not verified, None if there is none) and `peer_certificate_der` (its bytes, or
+    None).
+    """
+
+    version: str
+    cipher: str
+    alpn: str | None
+    server_name: str | None
+    peer_certificate: dict[str, Any] | None
+    peer_certificate_der: bytes | None
+
+
+def check_context(context: object, *, server_side: bool) -> ssl.SSLContext:
+    """Return `context` if it is an ssl.SSLContext; TypeError, saying how to make one, or ValueError if it is
+    for the other side.
+    """
+    if not isinstance(context, ssl.SSLContext):
+        raise TypeError(
+            "tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) "
+            f"with its certificate loaded, not {context!r}"
+        )
+    if context.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
+        side, purpose = ("servers", "CLIENT_AUTH") if server_side else ("clients", "SERVER_AUTH")
+        raise ValueError(
+            f"tls must be a context for {side}, as ssl.create_default_context(ssl.Purpose.{purpose}) makes it"
+        )
+    return context
+
+
+@final
+class TlsWire(SocketWire):
+    """A socket with TLS on it."""
+
+    can_half_close = False
+    _sock: ssl.SSLSocket
+
+    __slots__ = ()
+
+    async def handshake(self) -> None:
+        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
+        closed.
+        """
+        await checkpoint()
+        # Whoever closes the connection meanwhile must tell trio.
+        self._sending = True
+        try:
+            await self._shake_hands()
+        finally:
+            self._sending = False
+
+    async def _shake_hands(self) -> None:
+        while True:
+            try:
+                return self._sock.do_handshake()
+            except ssl.SSLWantReadError:
+                await wait_readable(self._fd)
+            except ssl.SSLWantWriteError:
+                await wait_writable(self._fd)
+            except (OSError, ValueError) as error:
+                # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
+                # before it began.
+                raise HandshakeFailed(f"TLS handshake: {error}") from error
+
+    async def receive_some(
+        self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
+    ) -> bytes:
+        """Return what is there, up to `max_bytes`; wait if there is nothing; b"", or StopAsyncIteration,
+        after the peer's close_notify.
+        """
+        size = check_receive_size(max_bytes)
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        await checkpoint()
+        while True:
+            if self.is_closed:
+                raise trio.ClosedResourceError("this connection is closed")
+            try:
+                data = self._sock.recv(size)
+            except ssl.SSLWantReadError:
+                await self._wait_input(idle)
+            except ssl.SSLWantWriteError:
+                # The peer wants new keys (RFC 8446, 4.6.3), and the answer finds the socket full.
+                await self._wait_output()
+            except OSError as error:
+                self._fail(error)
+            else:
+                if iterating and not data:
+                    raise StopAsyncIteration
+                self.received += len(data)
+                return data
+
+    def has_input(self) -> bool:
+        """Whether decrypted bytes are at hand, or encrypted ones in the socket."""
+        return self._sock.pending() > 0 or super().has_input()
+
+    def _send(self, data: BytesLike) -> int:
+        """Give OpenSSL, which takes one record (16 KiB) at a time, what it takes of `data` now."""
+        view = memoryview(data)
+        done = 0
+        while done < len(view):
+            try:
+                done += self._sock.send(view[done:])
+            except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
+                # OpenSSL may hold the beginning of a record; what follows must be those same bytes again.
+                self._send_broken = "an earlier send_all ended inside a TLS record"
+                return done
+            except OSError as error:
+                self._fail(error)
+        self._send_broken = None
+        return done
+
+    def _say_last_word(self) -> None:
+        if self._send_broken is None:
+            try:
+                self._sock.unwrap()
+            except (OSError, ValueError):
+                pass  # our close_notify is sent; that the peer's has not come yet is no error here
+        super()._say_last_word()
+
+    def info(self, server_name: str | None) -> TlsInfo:
+        """Return what was agreed on."""
+        return _info(self._sock, server_name)
+
+
+def _info(source: Any, server_name: str | None) -> TlsInfo:
+    cipher = source.cipher()
+    return TlsInfo(
+        version=source.version() or "",
+        cipher=cipher[0] if cipher else "",
+        alpn=source.selected_alpn_protocol(),
+        server_name=server_name,
+        peer_certificate=source.getpeercert(),
+        peer_certificate_der=source.getpeercert(binary_form=True),
+    )
+
+
+@final
+class TlsStreamWire(StreamWire):
+    """A trio stream with TLS on it."""
+
+    _stream: trio.SSLStream[trio.abc.Stream]
+
+    __slots__ = ()
+
+    async def handshake(self) -> None:
+        """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
+        closed.
+        """
+        try:
+            await self._stream.do_handshake()
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
+
+    def info(self, server_name: str | None) -> TlsInfo:
+        """Return what was agreed on."""
+        return _info(self._stream, server_name)
+
+
+def encrypt(
+    wire: SocketWire | StreamWire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
+) -> TlsWire | TlsStreamWire:
+    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from
+    then on.
+
+    The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
+    """
+    transport = wire.transport
+    encrypted: TlsWire | TlsStreamWire
+    if isinstance(transport, socket.socket):
+        assert isinstance(wire, SocketWire)
+        pump = wire.release()
+        try:
+            # Moves the descriptor into the new object: no moment with two owners, or with none.
+            sock = context.wrap_socket(
+                transport,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                do_handshake_on_connect=False,
+                suppress_ragged_eofs=False,
+            )
+        except (OSError, ValueError) as error:
+            if transport.fileno() < 0:
+                _close_what_was_begun(error)
+                wire.is_closed = True
+            if isinstance(error, ValueError) and not isinstance(error, OSError):
+                raise  # of the arguments
+            raise HandshakeFailed(f"TLS handshake: {error}") from error
+        encrypted = TlsWire(sock, wire.entry, pump)
+    else:
+        stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
+        encrypted = TlsStreamWire(stream, wire.entry)
+    encrypted.received, encrypted.sent = wire.received, wire.sent
+    if wire.is_interrupted:
+        encrypted.interrupt()
+    wire.is_closed = True
+    return encrypted
+
+
+def _close_what_was_begun(error: BaseException) -> None:
+    # If the peer has reset the connection, the module gives up after it has taken the descriptor over, and
+    # not every version closes it. Nobody but the calls that failed knows the object.
+    for frame, _ in traceback.walk_tb(error.__traceback__):
+        begun = frame.f_locals.get("self")
+        if isinstance(begun, ssl.SSLSocket):
+            begun.close()

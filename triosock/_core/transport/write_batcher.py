@@ -1,0 +1,52 @@
+"""Who sends what was gathered: one errand for all the connections of a server that have something to send.
+
+A peer that sends many requests at once is better answered with one system call than with many, so a wire may
+keep small answers back while the next request is at hand (`socket_send.py`). The handler does not know of
+it, and may do anything after its `send_all`, such as to wait for an hour. Hence the postman.
+
+The invariant: **what was gathered is on its way in the next pass of trio's loop.** The errand is a task that
+is started, synchronously, when the first wire has something; trio runs it in the next pass, whatever the
+others wait for. It sends before its first await, so not even a cancellation comes in between.
+"""
+
+from __future__ import annotations
+
+from typing import Final, Protocol, final
+
+import trio
+
+_ERRAND: Final = "triosock postman"
+_PARCEL: Final = "triosock postman, waiting for a full socket"
+
+
+class Sender(Protocol):
+    """Who has something to send."""
+
+    def flush_nowait(self) -> bool:
+        """Give the kernel what it takes; return whether that was all."""
+        ...
+
+    async def push(self) -> None:
+        """Wait until the kernel has taken the rest."""
+        ...
+
+
+@final
+class Postman:
+    """The errands of one server, as tasks of `nursery`."""
+
+    def __init__(self, nursery: trio.Nursery) -> None:
+        self._nursery = nursery
+        self._senders: list[Sender] = []
+
+    def call(self, sender: Sender) -> None:
+        """See to it that `sender` is flushed in the next pass of trio's loop."""
+        if not self._senders:
+            self._nursery.start_soon(self._go, name=_ERRAND)
+        self._senders.append(sender)
+
+    async def _go(self) -> None:
+        senders, self._senders = self._senders, []
+        for sender in senders:
+            if not sender.flush_nowait():
+                self._nursery.start_soon(sender.push, name=_PARCEL)
