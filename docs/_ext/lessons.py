@@ -15,7 +15,7 @@ import sys
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from triosock.testing._exercises import EXERCISES
+from examples.tutorial.exercises import EXERCISES
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "tutorial"

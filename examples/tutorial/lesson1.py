@@ -3,7 +3,7 @@
 Question   Ada connects and says nothing. Bob connects after her and says hello. When is Bob answered?
 Predict    Write down what Bob gets from socketserver.TCPServer, and what from triosock.serve_tcp.
 Run        python examples/tutorial/lesson1.py
-Exercise   python -m triosock.testing.check lesson1 mine.py
+Exercise   python -m examples.tutorial.check lesson1 mine.py
 """
 
 import socketserver

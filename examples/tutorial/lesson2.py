@@ -3,7 +3,7 @@
 Question   Ada is connected and says nothing. The server is closed. What becomes of Ada's thread?
 Predict    Write down, for daemon_threads = True and = False: does server_close() return, and is Ada served?
 Run        python examples/tutorial/lesson2.py
-Exercise   python -m triosock.testing.check lesson2 mine.py
+Exercise   python -m examples.tutorial.check lesson2 mine.py
 """
 
 import contextlib

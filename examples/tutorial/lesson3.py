@@ -3,7 +3,7 @@
 Question   A program starts two servers. The second one cannot start: its port is taken. What runs afterwards?
 Predict    Write down who still answers after the error, with threads and with a nursery.
 Run        python examples/tutorial/lesson3.py
-Exercise   python -m triosock.testing.check lesson3 mine.py
+Exercise   python -m examples.tutorial.check lesson3 mine.py
 """
 
 import os

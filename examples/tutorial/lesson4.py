@@ -3,7 +3,7 @@
 Question   A login has one second. Ada sends a letter every tenth of a second, and never ends the line.
 Predict    Write down when each of the two servers gives up, and why.
 Run        python examples/tutorial/lesson4.py
-Exercise   python -m triosock.testing.check lesson4 mine.py
+Exercise   python -m examples.tutorial.check lesson4 mine.py
 """
 
 import socketserver

@@ -3,7 +3,7 @@
 Question   A handler has several helpers at work on one question. One of them fails. Who hears of it?
 Predict    Write down what Ada gets, and what Bob gets on another connection, with threads and with nurseries.
 Run        python examples/tutorial/lesson5.py
-Exercise   python -m triosock.testing.check lesson5 mine.py
+Exercise   python -m examples.tutorial.check lesson5 mine.py
 """
 
 import logging

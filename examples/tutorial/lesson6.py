@@ -3,7 +3,7 @@
 Question   Twenty clients come at once. Another one asks for a long list and does not read it.
 Predict    Write down how many are served at a time, and where the list is while nobody reads it.
 Run        python examples/tutorial/lesson6.py
-Exercise   python -m triosock.testing.check lesson6 mine.py
+Exercise   python -m examples.tutorial.check lesson6 mine.py
 """
 
 import contextlib

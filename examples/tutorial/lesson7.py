@@ -3,7 +3,7 @@
 Question   A server ends while one client waits for its answer, one is idle, and one has just connected.
 Predict    Write down what each of the three gets, for each of the three ways to end a server below.
 Run        python examples/tutorial/lesson7.py
-Exercise   python -m triosock.testing.check lesson7 mine.py
+Exercise   python -m examples.tutorial.check lesson7 mine.py
 """
 
 import contextlib

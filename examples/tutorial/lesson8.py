@@ -3,7 +3,7 @@
 Question   A handler of the stdlib's kind blocks in a thread. Who can end it, and how?
 Predict    Ada has sent half a line, Bob is idle. Write down what becomes of their threads, and when.
 Run        python examples/tutorial/lesson8.py
-Exercise   python -m triosock.testing.check lesson8 mine.py
+Exercise   python -m examples.tutorial.check lesson8 mine.py
 """
 
 import socketserver

@@ -11,7 +11,7 @@ import xml.etree.ElementTree
 
 import pytest
 
-from triosock.testing._exercises import EXERCISES
+from examples.tutorial.exercises import EXERCISES
 
 ROOT = pathlib.Path(__file__).parents[2]
 FOLDER = ROOT / "examples" / "tutorial"

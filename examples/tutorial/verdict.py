@@ -9,10 +9,9 @@ from typing import Any, Final
 import attrs
 import trio
 
-from .._core.model.errors import FrameTooLarge, Incomplete
-from .._core.model.events import HandlerFailed
-from .._core.stream.connection import Connection
-from .open_server import OpenServer
+from triosock import Connection, FrameTooLarge, Incomplete
+from triosock.events import HandlerFailed
+from triosock.testing import OpenServer
 
 if sys.version_info < (3, 11):
     from exceptiongroup import BaseExceptionGroup

@@ -12,11 +12,11 @@ from typing import Any, Final
 import trio
 import trio.testing
 
-from .._core.stream.connection import Connection
-from ._verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
-from .leaks import Belongings
-from .memory_listener import MemoryListener
-from .open_server import open_server
+from triosock import Connection
+from triosock.testing import MemoryListener, open_server
+from triosock.testing.leaks import Belongings
+
+from .verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
 
 # Lesson 1
 

@@ -1,7 +1,7 @@
 """The checker of the tutorial's exercises: says what is wrong, not only that something is.
 
-    python -m triosock.testing.check lesson3            what to write
-    python -m triosock.testing.check lesson3 mine.py    look at it
+    python -m examples.tutorial.check lesson3            what to write
+    python -m examples.tutorial.check lesson3 mine.py    look at it
 
 The rules:
 
@@ -28,8 +28,8 @@ from typing import Final
 import trio
 import trio.testing
 
-from ._exercises import EXERCISES
-from ._verdict import Exercise, Wrong, causes
+from .exercises import EXERCISES
+from .verdict import Exercise, Wrong, causes
 
 #: Real seconds after which a solution that does not come back is ended.
 PATIENCE: Final = 20.0
@@ -94,7 +94,7 @@ def _place(error: BaseException, path: Path) -> str:
 def main(arguments: list[str] | None = None) -> int:
     """Do what the command line says; return the exit code."""
     parser = argparse.ArgumentParser(
-        prog="python -m triosock.testing.check", description="Check an exercise of the tutorial."
+        prog="python -m examples.tutorial.check", description="Check an exercise of the tutorial."
     )
     parser.add_argument("lesson", choices=sorted(EXERCISES), metavar="lesson", help=", ".join(EXERCISES))
     parser.add_argument("file", nargs="?", type=Path, help="your solution; without it, the exercise is shown")
