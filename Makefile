@@ -9,7 +9,7 @@ BENCH := .venv-bench
 JOBS ?= 3
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs bench bench-check check clean
+.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -93,6 +93,10 @@ docs: $(DOCS)/.ready
 	$(DOCS)/bin/python -m sphinx -E -W --keep-going -q -b html docs docs/_build/html
 	$(DOCS)/bin/python docs/check_links.py docs/_build/html
 	@if command -v chromium >/dev/null; then $(DOCS)/bin/python docs/look.py docs/_build/html; fi
+
+# An sdist and a wheel in dist/, looked at, and tried in an empty environment.
+dist:
+	.ci/dist
 
 clean:
 	rm -rf .venv .venv-* build dist .coverage* .mypy_cache .ruff_cache .pytest_cache .hypothesis docs/_build
