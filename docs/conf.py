@@ -21,6 +21,7 @@ extensions = [
     "tables",
     "commands",
     "lessons",
+    "layers",
 ]
 exclude_patterns = ["_build", "code", "_ext"]
 nitpicky = True
