@@ -146,9 +146,17 @@ class DtlsSession:
             self.entry.send_since = NEVER
         self.sent += len(data)
 
+    def has_input(self) -> None:
+        """Not to be told: its datagrams come by a socket that all associations share."""
+
+    def has_room(self) -> None:
+        """Not to be told, either."""
+
     def interrupt_idle(self, cause: Cause) -> None:
         """End the iteration, after what had arrived."""
         self._interrupted = True
+        if cause is Cause.IDLE:
+            self.entry.cause = self.entry.cause or cause
         if self._waiting is not None:
             self._waiting.cancel(reason=f"triosock: {cause}")
 

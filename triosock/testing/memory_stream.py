@@ -123,6 +123,22 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         incoming = self._incoming
         return bool(incoming.data) or incoming.ended or incoming.reset
 
+    def has_room(self) -> bool:
+        """Whether a send would find room, or an error, without waiting."""
+        outgoing = self._outgoing
+        return bool(outgoing.room) or outgoing.abandoned or outgoing.ended or self._incoming.reset
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the other end has ended its stream, closed, or reset the connection. What it had sent
+        stays. A checkpoint.
+        """
+        await checkpoint()
+        incoming = self._incoming
+        while not (self._closed or incoming.ended or incoming.reset):
+            await incoming.changed.park()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+
     # Sending
 
     async def send_all(self, data: BytesLike) -> None:

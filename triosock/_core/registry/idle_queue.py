@@ -18,6 +18,7 @@ import trio
 
 from ..model.events import Cause
 from .registry import Entry
+from .timeout_monitor import TARDY
 
 
 class Waiter(Protocol):
@@ -64,9 +65,18 @@ class IdleLine:
                 self._joined = trio.Event()
                 await self._joined.wait()
             # Nobody who joins later can be due before the first of the line: see the invariant.
-            await trio.sleep_until(next(iter(self._since.values())) + self._patience)
+            await self._wait_until(next(iter(self._since.values())) + self._patience)
             self._end_waits(trio.current_time())
         await trio.sleep_forever()
+
+    async def _wait_until(self, when: float) -> None:
+        """Sleep until then, and as much longer as the loop stood still: what the peers sent meanwhile is yet
+        to be taken from the kernel.
+        """
+        await trio.sleep_until(when)
+        while (late := trio.current_time() - when) > TARDY:
+            when = trio.current_time() + min(late, self._patience)
+            await trio.sleep_until(when)
 
     def _end_waits(self, now: float) -> None:
         for session, since in tuple(self._since.items()):

@@ -23,7 +23,7 @@ import attrs
 import trio
 
 from ..model.addresses import Address, TcpAddress, UdpAddress
-from ..model.config import Limits
+from ..model.config import Limits, Timeouts
 from ..model.events import Cause
 
 #: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY
@@ -71,6 +71,10 @@ class Entry:
     due: float = NEVER
     #: When the last word was said and the wait for the peer's began.
     closing_since: float = NEVER
+    #: Timeouts of its own (`Connection.set_timeouts`); None for the server's.
+    timeouts: Timeouts | None = None
+    #: Which look of the timeout monitor is the next one: an earlier note of another is void.
+    next_look: int = 0
     #: Why it ends, once that is decided.
     cause: Cause | None = None
     #: Everything that runs for this entry runs inside this scope.
@@ -94,7 +98,7 @@ class Entry:
     @property
     def is_idle(self) -> bool:
         """Whether the peer owes nothing: it waits for the first byte of the next request."""
-        return self.idle_since != NEVER
+        return self.idle_since != NEVER and self.request_since == NEVER
 
     @property
     def phase(self) -> Phase:
@@ -103,9 +107,19 @@ class Entry:
             return self.stage
         if self.send_since != NEVER:
             return "sending"
-        if self.idle_since != NEVER:
+        if self.is_idle:
             return "idle"
         return "working" if self.receive_since == NEVER else "reading"
+
+    def has_input(self) -> bool | None:
+        """Whether its peer has sent something that nobody has taken yet; None if that cannot be told."""
+        has_input: bool | None = self.guest.wire.has_input()
+        return has_input
+
+    def has_room(self) -> bool | None:
+        """Whether its peer has taken something, so that more could be sent; None if that cannot be told."""
+        has_room: bool | None = self.guest.wire.has_room()
+        return has_room
 
     def interrupt(self, cause: Cause) -> None:
         """End the idle wait that it is in, or the next that it begins; work goes on."""

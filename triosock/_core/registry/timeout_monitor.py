@@ -3,12 +3,19 @@
 The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute
 write (when it began), and one task, the overseer, reads them.
 
-The invariant: **every entry stands in one list, under a time that is not after its next deadline.** When
-that time comes the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real
-deadline, or under now + the shortest timeout of the server (10 seconds at most, for the heap keeps those who
-are gone until then), whichever is first. Since a wait that begins later ends at least the shortest timeout
-later, no deadline can fall before the entry is looked at: the cut is exact, though each entry is touched only
-once per shortest timeout.
+The invariants:
+
+1. **Every entry stands in one list, under a time that is not after its next deadline.** When that time comes
+   the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real deadline, or
+   under now + its shortest timeout (10 seconds at most, for the heap keeps those who are gone until then),
+   whichever is first. Since a wait that begins later ends at least the shortest timeout later, no deadline
+   can fall before the entry is looked at: the cut is exact, though each entry is touched only once per
+   shortest timeout.
+2. **A wait for the peer is over only if the peer has done nothing.** The clock goes on while the event loop
+   stands still, and what the peer did meanwhile waits in the kernel. So before a wait is ended, what carries
+   the bytes is asked: has something come, or is there room again. If so, a wait that any progress renews
+   (idle, send) goes on, and a time for the whole (handshake, request, the peer's end of stream) is prolonged
+   by as much as the look came too late.
 
 There are two lists: a heap of those who have been looked at, and in front of it the newcomers, who stand in
 the order in which they came, and so need no heap. Most connections are gone before their first look; they
@@ -20,20 +27,19 @@ from __future__ import annotations
 import heapq
 import itertools
 import math
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import trio
 
+from ..model.config import Timeouts
 from ..model.events import Cause
-
-if TYPE_CHECKING:
-    from ..model.config import Timeouts
-    from .registry import Entry
-
+from .registry import NEVER, Entry
 
 #: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
 #: seconds.
 LONGEST_LOOK: Final = 10.0
+#: A look that comes later than this, in seconds, comes after a stall of the loop.
+TARDY: Final = 0.02
 
 
 def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
@@ -47,14 +53,25 @@ def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None
     elif entry.stage == "closing":
         waits = [(entry.closing_since + timeouts.close, Cause.FINISHED)]
     else:
+        # In an idle block two waits are noted, and the block's began first. Once a request has begun in it,
+        # only the wait for more bytes counts.
+        idle_since = entry.idle_since if entry.request_since == NEVER else NEVER
         waits = [
-            # In an idle block both are set; the block began first.
-            (min(entry.idle_since, entry.receive_since) + timeouts.idle, Cause.IDLE),
+            (min(idle_since, entry.receive_since) + timeouts.idle, Cause.IDLE),
             (entry.send_since + timeouts.send, Cause.SEND),
             (entry.request_due, Cause.REQUEST),
         ]
     when, cause = min((entry.due, Cause.OVERFLOW), *waits)
     return (when, cause) if when < math.inf else (math.inf, None)
+
+
+def shortest_timeout(timeouts: Timeouts) -> float:
+    """Return the shortest of the waits that these timeouts bound, `LONGEST_LOOK` at most; inf if none is."""
+    t = timeouts
+    waits = [t.handshake, t.idle, t.request, t.send, t.close]
+    # `close=0` never waits, so it is no shortest timeout.
+    shortest = min(wait for wait in waits if wait > 0)
+    return min(shortest, LONGEST_LOOK) if shortest < math.inf else math.inf
 
 
 @final
@@ -63,38 +80,44 @@ class Overseer:
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
-        t = timeouts
-        waits = [t.handshake, t.idle, t.request, t.send, t.close]
-        # `close=0` never waits, so it is no shortest timeout.
-        self._shortest = min(wait for wait in waits if wait > 0)
-        if self._shortest < math.inf:
-            self._shortest = min(self._shortest, LONGEST_LOOK)
+        self._shortest = shortest_timeout(timeouts)
         self._newcomers: dict[Entry, float] = {}
         self._heap: list[tuple[float, int, Entry]] = []
-        self._work: trio.Event | None = None
+        self._looks = itertools.count(1)
+        #: Whether there is nothing to wait for, and so no deadline of the nap.
+        self._is_resting = False
+        self._nap = trio.CancelScope()
 
     def watch(self, entry: Entry) -> None:
         """Look after this entry until it is gone."""
         if self._shortest == math.inf:
             return
         # Its stage may change at once; no wait that begins from now on can be overdue before this time.
-        self._newcomers[entry] = entry.accepted + self._shortest
-        if self._work is not None:
-            self._work.set()
-            self._work = None
+        self._newcomers[entry] = when = entry.accepted + self._shortest
+        if self._is_resting:
+            self._is_resting = False
+            self._nap.deadline = when
 
     def forget(self, entry: Entry) -> None:
         """Do not keep one that is gone any longer than need be."""
         self._newcomers.pop(entry, None)
 
+    def reconsider(self, entry: Entry) -> None:
+        """Its timeouts have changed: look at it at once, and from then on by its new ones."""
+        self._newcomers.pop(entry, None)
+        now = entry.now()
+        self._put(entry, now)
+        self._is_resting = False
+        self._nap.deadline = now
+
     async def run(self) -> None:
         """Cut what is overdue, when it is, until cancelled."""
         while True:
-            while (when := self._next()) == math.inf:
-                self._work = trio.Event()
-                await self._work.wait()
-            # Nothing that is added later can be due before that: see the invariant.
-            await trio.sleep_until(when)
+            # What is added later cannot be due before that, or moves the deadline itself.
+            when = self._next()
+            self._is_resting = when == math.inf
+            with trio.CancelScope(deadline=when) as self._nap:
+                await trio.sleep_forever()
             self._look(trio.current_time())
 
     def _next(self) -> float:
@@ -103,28 +126,52 @@ class Overseer:
             when = min(when, next(iter(self._newcomers.values())))
         return when
 
+    def _put(self, entry: Entry, when: float) -> None:
+        entry.next_look = look = next(self._looks)
+        heapq.heappush(self._heap, (when, look, entry))
+
     def _look(self, now: float) -> None:
         for entry in [*itertools.takewhile(lambda one: self._newcomers[one] <= now, self._newcomers)]:
-            del self._newcomers[entry]
-            self._look_at(entry, now)
+            self._look_at(entry, now, self._newcomers.pop(entry))
         while self._heap and self._heap[0][0] <= now:
-            self._look_at(heapq.heappop(self._heap)[2], now)
+            wanted, look, entry = heapq.heappop(self._heap)
+            if look == entry.next_look:
+                self._look_at(entry, now, wanted)
 
-    def _look_at(self, entry: Entry, now: float) -> None:
+    def _look_at(self, entry: Entry, now: float, wanted: float) -> None:
+        """Look at an entry that should have been looked at at the time `wanted`."""
         if entry.gone:
             return
-        when, cause = next_deadline(entry, self._timeouts)
+        own = entry.timeouts
+        timeouts, shortest = (self._timeouts, self._shortest) if own is None else (own, shortest_timeout(own))
+        when, cause = next_deadline(entry, timeouts)
         if when <= now and cause is not None:
-            self._act(entry, cause)
-            when = math.inf
-        heapq.heappush(self._heap, (min(when, now + self._shortest), entry.number, entry))
+            more = _time_to_add(entry, cause, now - wanted, shortest)
+            if not more:
+                self._act(entry, cause)
+            when = now + more if more else math.inf
+        if (again := min(when, now + shortest)) < math.inf:
+            self._put(entry, again)
 
     def _act(self, entry: Entry, cause: Cause) -> None:
         if cause is Cause.IDLE and entry.is_idle:
-            # An idle wait ends like the end of the stream, so that the handler may say goodbye. It has been
-            # warned: if it goes back to waiting, that wait ends at once, and what it does instead is bound by
-            # the other timeouts.
-            entry.cause = entry.cause or cause
+            # An idle wait ends like the end of the stream, so that the handler may say goodbye. If it goes
+            # back to waiting, that wait ends at once, as long as the peer sends nothing.
             entry.interrupt(cause)
         else:
             entry.cut(cause)
+
+
+def _time_to_add(entry: Entry, cause: Cause, late: float, shortest: float) -> float:
+    """Return how long a wait that is overdue goes on, in seconds; 0 if its end is the peer's doing.
+
+    `late`: by how much the look at it came too late, since the loop stood still or was busy.
+    """
+    if cause in (Cause.REQUEST, Cause.OVERFLOW) and entry.phase == "working":
+        return 0.0
+    progress = entry.has_room() if entry.send_since != NEVER else entry.has_input()
+    if progress is None:  # nobody can tell: then the loop's own delay is all that is known
+        return min(late, shortest) if late > TARDY else 0.0
+    if progress and cause in (Cause.IDLE, Cause.SEND):
+        return shortest
+    return min(late, shortest) if progress else 0.0

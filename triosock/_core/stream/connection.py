@@ -14,6 +14,7 @@ import ssl
 from collections.abc import AsyncIterator, Coroutine
 from typing import IO, Any, final
 
+import attrs
 import trio
 
 from ..listeners.listener import Accepted, PeerName
@@ -25,7 +26,7 @@ from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, chec
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
 from ..registry.registry import Entry
 from ..transport.epoll import Pump
-from ..transport.interface import BytesLike, check_receive_size
+from ..transport.interface import BytesLike, Interrupted, check_receive_size
 from ..transport.sendfile import send_file
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
@@ -132,6 +133,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         """
         if self._buffer is not None and self._buffer.data:
             return self._receive_buffered(max_bytes, False)
+        if self._idle_block is not None:
+            return self._receive_request(max_bytes, False)
         return self.wire.receive_some(max_bytes)
 
     def __anext__(  # pyright: ignore[reportIncompatibleMethodOverride]
@@ -139,7 +142,15 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     ) -> Coroutine[Any, Any, bytes]:  # as above, so the end of the iteration is the wire's to tell
         if self._buffer is not None and self._buffer.data:
             return self._receive_buffered(None, True)
+        if self._idle_block is not None:
+            return self._receive_request(None, True)
         return self.wire.receive_some(iterating=True)
+
+    async def _receive_request(self, max_bytes: int | None, iterating: bool) -> bytes:
+        data = await self.wire.receive_some(max_bytes, iterating=iterating)
+        if data:
+            self.note_first_bytes()
+        return data
 
     async def _receive_buffered(self, max_bytes: int | None, iterating: bool) -> bytes:
         size = check_receive_size(max_bytes)
@@ -184,6 +195,82 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         if not data:
             raise Incomplete(what, bytes(self.buffer.data))
         self.buffer.feed(data)
+        self.note_first_bytes()
+
+    async def wait_request(self) -> bool:
+        """Wait for the first byte of the next request, and take nothing; for protocols that read by other
+        means than `lines()` and `frames()`::
+
+            while await conn.wait_request():
+                head = await conn.receive_until(b"\\r\\n\\r\\n")
+                ...
+
+        A request that was in progress is over with the call. The wait is idle; with the first byte the next
+        request begins, under `Timeouts.request`.
+
+        Returns: True when it is there, False when none will come: at the end of the stream, after
+        `Timeouts.idle`, or in a drain. Input that had come before is still told.
+
+        Raises: trio.BrokenResourceError on a reset; trio.ClosedResourceError; trio.BusyResourceError.
+
+        Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
+        """
+        self.end_request()
+        if self._buffer:
+            await self.wire.take_turn()
+        else:
+            try:
+                data = await self.wire.wait_request()
+            except Interrupted:
+                return False
+            if data is not None:
+                if not data:
+                    return False
+                self.buffer.feed(data)
+        self.begin_request()
+        return True
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it
+        had sent before stays to be received. For handlers that wait for something else meanwhile::
+
+            async def cancel_if_gone(conn, scope):
+                await conn.wait_peer_gone()
+                scope.cancel()
+
+        A peer that has only ended its stream (`shutdown(SHUT_WR)`, `nc -N`) and still listens counts as gone:
+        from this side the two look the same (tcp(7)). Under TLS it is the connection underneath that counts.
+        A peer that vanishes without a word is noticed only by TCP keepalive, or by sending to it.
+
+        May be waited for while another task receives or sends.
+
+        Raises: trio.ClosedResourceError if this side closes; trio.BusyResourceError for a second waiting
+        task; TypeError where it cannot be told (systems without EPOLLRDHUP, streams without a method
+        `wait_peer_gone`).
+
+        A checkpoint. Cancellation: cancels only the wait. Drain: does not end it.
+        """
+        await self.wire.wait_peer_gone()
+
+    def set_timeouts(
+        self,
+        *,
+        idle: float | None = None,
+        request: float | None = None,
+        send: float | None = None,
+        close: float | None = None,
+    ) -> None:
+        """Give this connection timeouts of its own, for instance after a login or an upgrade. They hold at
+        once, also for waits that go on; `conn.timeouts` is the result.
+
+        Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
+        `Timeouts`.
+
+        Raises: TypeError, ValueError, which name the argument. Synchronous.
+        """
+        given = {"idle": idle, "request": request, "send": send, "close": close}
+        changes = {name: value for name, value in given.items() if value is not None}
+        self.change_timeouts(attrs.evolve(self.timeouts, **changes))
 
     def lines(self, *, max_bytes: int = DEFAULT_MAX_BYTES) -> AsyncIterator[bytes]:
         r"""Return an async iterator over the lines that the peer sends, each with its ``\n``; the last one
@@ -213,12 +300,15 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     # Marking
 
     def idle(self) -> IdleBlock:
-        """Return a context manager that marks the wait for the next request, for protocols that read by other
-        means::
+        """Return a context manager that marks the wait for the next request, for code that receives by a
+        library of its own; in most cases `wait_request()` is simpler::
 
             data = b""
             with conn.idle():
                 data = await conn.receive_some()
+
+        The wait is idle until the first byte has come, by whichever method; what comes after that in the
+        block is a part of the request, under `Timeouts.request`.
 
         Drain: ends the block at once, unless the request is there already. `Timeouts.idle` does the same.
         Either way the block is left quietly, and `data` above stays empty, as at the end of the stream. Only

@@ -92,6 +92,8 @@ class Visit(Turn):
 
     def _part(self) -> Awaitable[None] | None:
         entry, wire = self._entry, self._guest.wire
+        if entry.cause is None and wire.has_expired:
+            entry.cause = Cause.IDLE
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
         if wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled:
@@ -102,7 +104,7 @@ class Visit(Turn):
         if isinstance(wire, SocketWire):
             await wire.settle()
         # Also after a handshake that failed: the alert that says why is a reply like any other.
-        if wire.heard_all or wire.is_closed or self._common.timeouts.close <= 0:
+        if wire.heard_all or wire.is_closed or self._guest.timeouts.close <= 0:
             return
         entry = self._entry
         entry.stage = "closing"

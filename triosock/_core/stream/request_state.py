@@ -141,9 +141,30 @@ class Conversation:
             )
         entry.request_since = entry.request_due = NEVER
 
+    def note_first_bytes(self) -> None:
+        """Something has come in an `idle()` block: its request has begun, and the wait for the rest of it is
+        as in any other.
+        """
+        if self._idle_block is not None and self.entry.request_since == NEVER:
+            self.begin_request()
+
+    def change_timeouts(self, timeouts: Timeouts) -> None:
+        """Wait by these from now on, also in the waits that go on."""
+        entry = self.entry
+        if entry.request_due != NEVER or (entry.request_since != NEVER and self.request_scope is None):
+            entry.request_due = entry.request_since + timeouts.request
+        self.timeouts = entry.timeouts = timeouts
+        if self.server is not None:
+            self.server.note_timeouts(entry)
+
     def interrupt_idle(self, cause: Cause) -> None:
-        """End the idle wait of now, and those that begin later: the stream looks as if it had ended there."""
-        self.wire.interrupt()
+        """End the idle wait of now, and those that begin later: the stream looks as if it had ended there.
+        After a wait that took too long (IDLE) that is so only until the peer sends something.
+        """
+        if cause is Cause.IDLE:
+            self.wire.expire()
+        else:
+            self.wire.interrupt()
         if self._idle_block is not None:
             self._idle_block.interrupt(cause)
 
@@ -175,8 +196,10 @@ class IdleBlock:
         conversation.end_request()
         conversation.entry.idle_since = trio.current_time()
         conversation._idle_block = self
-        if conversation.wire.is_interrupted and not self._has_input():
-            self._scope.cancel(reason="triosock: draining")
+        if conversation._buffer:
+            conversation.begin_request()  # its beginning is here
+        if conversation.wire.is_over and not self._has_input():
+            self._scope.cancel(reason="triosock: the idle wait is over")
         return self
 
     def __exit__(
@@ -187,17 +210,18 @@ class IdleBlock:
         conversation.entry.idle_since = NEVER
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         self.interrupted = self._scope.cancelled_caught
-        if kind is None and not self.interrupted:
+        if kind is None and not self.interrupted and conversation.entry.request_since == NEVER:
             conversation.begin_request()
         return swallowed
 
     def interrupt(self, cause: Cause) -> None:
-        """End the block, unless the input that it waits for is there already."""
-        if not (self._conversation.entry.receive_since != NEVER and self._has_input()):
+        """End the block, unless the request that it waits for is there, or has begun."""
+        entry = self._conversation.entry
+        if entry.is_idle and not (entry.receive_since != NEVER and self._has_input()):
             self._scope.cancel(reason=f"triosock: {cause}")
 
     def _has_input(self) -> bool:
-        return bool(self._conversation._buffer) or self._conversation.wire.has_input()
+        return bool(self._conversation._buffer or self._conversation.wire.has_input())
 
 
 @final

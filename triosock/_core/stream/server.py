@@ -114,6 +114,10 @@ class StreamServer(Server):
             draining=self._scope.draining,
         )
 
+    def note_timeouts(self, entry: Entry) -> None:
+        """The timeouts of a connection have changed."""
+        self._service.overseer.reconsider(entry)
+
     # The life
 
     async def serve(self, task_status: trio.TaskStatus[StreamServer]) -> DrainReport:

@@ -82,13 +82,43 @@ class Wire(Protocol):
         """End the idle wait that goes on now, and at once each that begins later without input at hand."""
         ...
 
+    def expire(self) -> None:
+        """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
+        ...
+
     @property
     def is_interrupted(self) -> bool:
         """Whether `interrupt()` was called."""
         ...
 
-    def has_input(self) -> bool:
-        """Whether a receive would find something without waiting."""
+    @property
+    def has_expired(self) -> bool:
+        """Whether an idle wait was ended by `expire()`, and nothing has come since."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether an idle wait that begins now ends at once, unless there is input."""
+        ...
+
+    async def wait_request(self) -> bytes | None:
+        """Wait, idle, for input. Return what had to be taken to find out: None if nothing had to be, b"" at
+        the end of the stream. Raises: Interrupted.
+        """
+        ...
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the peer has hung up; input stays where it is. Raises: TypeError if that cannot be
+        told.
+        """
+        ...
+
+    def has_input(self) -> bool | None:
+        """Whether a receive would find something without waiting; None if that cannot be told."""
+        ...
+
+    def has_room(self) -> bool | None:
+        """Whether something could be sent without waiting; None if that cannot be told."""
         ...
 
     async def say_goodbye(self) -> None:

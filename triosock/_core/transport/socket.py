@@ -9,9 +9,11 @@ from __future__ import annotations
 import socket
 import struct
 
+import trio
 from trio.lowlevel import notify_closing
 
 from .checkpoints import checkpoint
+from .hang_up import wait_hang_up
 from .interface import RECEIVE_SIZE
 from .socket_send import SocketOutput
 
@@ -26,6 +28,28 @@ class SocketWire(SocketOutput):
     can_half_close = True
 
     __slots__ = ()
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the peer has shut down or closed its side, or reset the connection. Input stays where
+        it is. A checkpoint.
+        """
+        if self.is_closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        if self._gone is not None:
+            raise trio.BusyResourceError("another task waits for the peer of this connection to hang up")
+        try:
+            with trio.CancelScope() as self._gone:
+                if self._pump is None:
+                    await wait_hang_up(self._fd)
+                else:
+                    self._watch(self._pump)
+                    if self._at_end:
+                        self._gone.cancel()
+                    await trio.sleep_forever()
+        finally:
+            self._gone = None
+        if self.is_closed:
+            raise trio.ClosedResourceError("another task closed this connection")
 
     @property
     def transport(self) -> socket.socket:
@@ -61,6 +85,8 @@ class SocketWire(SocketOutput):
                 self.flush_nowait()
             self._gathered = None  # what the kernel does not take now, nobody will ever send
         self.is_closed = True
+        if self._gone is not None:
+            self._gone.cancel()
         if self._receiving:
             self._rouse()
         if self._sending:

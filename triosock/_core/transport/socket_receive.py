@@ -48,9 +48,9 @@ class SocketInput:
     """What a `SocketWire` receives, and how it waits for it."""
 
     __slots__ = (
-        "_at_end", "_credit", "_fd", "_interrupted", "_looks", "_lost", "_pump", "_quiet",
-        "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all", "is_closed",
-        "just_begun", "received",
+        "_at_end", "_credit", "_expired_at", "_fd", "_gone", "_interrupted", "_looks", "_lost", "_pump",
+        "_quiet", "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all",
+        "is_closed", "just_begun", "received",
     )  # fmt: skip
 
     def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None) -> None:
@@ -64,6 +64,11 @@ class SocketInput:
         self.just_begun: bool = False
         self._receiving = False
         self._interrupted = False
+        #: How much had been received when an idle wait took too long. As long as no more has come, the stream
+        #: looks as if it had ended there.
+        self._expired_at = -1
+        #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
+        self._gone: trio.CancelScope | None = None
         #: What was raised first because the peer is gone; the cause of all that was raised later.
         self.failure: trio.BrokenResourceError | None = None
         #: Whether the kernel has told of that already, to a send that nobody waited for.
@@ -94,7 +99,7 @@ class SocketInput:
         if self.is_closed:
             # Before any wait: its descriptor may be somebody else's by now.
             raise trio.ClosedResourceError("this connection is closed")
-        if self._quiet and not (idle and self._interrupted):
+        if self._quiet and not (idle and (self._interrupted or self._expired_at == self.received)):
             await self._wait_input(idle)
         elif self.just_begun:
             self.just_begun = False
@@ -128,7 +133,7 @@ class SocketInput:
             raise trio.BusyResourceError("another task is receiving from this connection")
         if self._sock.fileno() != self._fd:
             raise trio.ClosedResourceError("somebody has closed this connection's socket")
-        if idle and self._interrupted:
+        if idle and (self._interrupted or self._expired_at == self.received):
             await checkpoint_if_cancelled()
             raise Interrupted
         entry, pump = self.entry, self._pump
@@ -145,15 +150,14 @@ class SocketInput:
                     self._looks -= 1
                     await give_turn()
                     return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
-                pump.add(self._fd, self)  # tells of what is there, too
-                self._watched = True
+                self._watch(pump)
             self._quiet = not self._at_end
             self._receiver = task = current_task()
             task.custom_sleep_data = self
             await sleep()
             if self.is_closed:
                 raise trio.ClosedResourceError("another task closed this connection")
-            if self._quiet and idle and self._interrupted:
+            if self._quiet and idle and (self._interrupted or self._expired_at == self.received):
                 raise Interrupted
         finally:
             self._receiving = False
@@ -163,11 +167,18 @@ class SocketInput:
             else:
                 entry.receive_since = NEVER
 
+    def _watch(self, pump: Pump) -> None:
+        if not self._watched:
+            pump.add(self._fd, self)  # tells of what is there, too
+            self._watched = True
+
     def note_input(self, ended: bool) -> None:
         """The pump says: something has come."""
         self._quiet = False
         if ended:
             self._at_end = True
+            if self._gone is not None:
+                self._gone.cancel()
         if self._receiver is not None:
             wake(self._receiver, self)
 
@@ -178,7 +189,9 @@ class SocketInput:
             except trio.ClosedResourceError:
                 if self.is_closed:
                     raise trio.ClosedResourceError("another task closed this connection") from None
-                if idle and self._interrupted:
+                if idle and self.is_over:
+                    if self.has_input():
+                        return None
                     raise Interrupted from None
                 # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
 
@@ -212,20 +225,54 @@ class SocketInput:
         if self._receiving and not self.is_closed and self.entry.idle_since != NEVER and not self.has_input():
             self._rouse()
 
+    def expire(self) -> None:
+        """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
+        self._expired_at = self.received
+        if self._receiving and not self.is_closed and self.entry.idle_since != NEVER:
+            self._rouse()
+
     @property
     def is_interrupted(self) -> bool:
         """Whether `interrupt()` was called."""
         return self._interrupted
 
+    @property
+    def has_expired(self) -> bool:
+        """Whether an idle wait was ended by `expire()`, and nothing has come since."""
+        return self._expired_at == self.received
+
+    @property
+    def is_over(self) -> bool:
+        """Whether an idle wait that begins now ends at once, unless there is input."""
+        return self._interrupted or self._expired_at == self.received
+
+    async def wait_request(self) -> bytes | None:
+        """Wait, idle, for input, and take nothing: None when there is some, b"" at the end of the stream."""
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        await checkpoint()
+        while True:
+            if self.is_closed:
+                raise trio.ClosedResourceError("this connection is closed")
+            try:
+                return None if self._peek() else b""
+            except BlockingIOError:
+                await self._wait_input(True)
+            except OSError as error:
+                self._fail(error)
+
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or an error without waiting."""
         try:
-            socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
+            self._peek()
         except BlockingIOError:
             return False
         except OSError:
             return True
         return True
+
+    def _peek(self) -> bytes:
+        return socket.socket.recv(self._sock, 1, socket.MSG_PEEK)
 
     def _fail(self, error: OSError) -> NoReturn:
         """The one place where the system's errors become trio's."""

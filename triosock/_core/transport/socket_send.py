@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import socket
 from typing import TYPE_CHECKING
 
@@ -83,6 +84,27 @@ class SocketOutput(SocketInput):
             await self._send_rest(memoryview(data).cast("B"), done, owed)
         elif not affordable:
             await give_turn()
+        if self._receiving:
+            self._renew_wait()
+
+    def _renew_wait(self) -> None:
+        """Somebody is being sent to, and waited for, too: that is no idle connection."""
+        entry = self.entry
+        now = entry.now()
+        if entry.idle_since != NEVER:
+            entry.idle_since = now
+        if entry.receive_since != NEVER:
+            entry.receive_since = now
+
+    def has_room(self) -> bool:
+        """Whether the kernel would take something now, or say why it never will."""
+        if self.is_closed:
+            return True
+        if not hasattr(select, "poll"):
+            return bool(select.select([], [self._fd], [], 0)[1])
+        look = select.poll()
+        look.register(self._fd, select.POLLOUT)
+        return bool(look.poll(0))
 
     def _gather(self, data: BytesLike, postman: Postman) -> None:
         if self._gathered is None:

@@ -28,6 +28,7 @@ class StreamWire:
     """Carries the bytes of a connection over `stream`; the rules are those of `Wire`."""
 
     __slots__ = (
+        "_expired_at",
         "_idle_scope",
         "_interrupted",
         "_receiving",
@@ -55,6 +56,7 @@ class StreamWire:
         self.is_closed: bool = False
         self._send_broken: str | None = None
         self._interrupted = False
+        self._expired_at = -1
         self._receiving = False
         self._idle_scope: trio.CancelScope | None = None
 
@@ -96,7 +98,7 @@ class StreamWire:
             entry.receive_since = NEVER
 
     async def _receive_idle(self, max_bytes: int | None) -> bytes | bytearray:
-        if self._interrupted and not self.has_input():
+        if self.is_over and not self.has_input():
             await trio.lowlevel.checkpoint_if_cancelled()
             raise Interrupted
         entry = self.entry
@@ -115,15 +117,52 @@ class StreamWire:
         if self._idle_scope is not None and not self.has_input():
             self._idle_scope.cancel(reason="triosock: end of an idle wait")
 
+    def expire(self) -> None:
+        """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
+        self._expired_at = self.received
+        if self._idle_scope is not None and not self.has_input():
+            self._idle_scope.cancel(reason="triosock: end of an idle wait")
+
     @property
     def is_interrupted(self) -> bool:
         """Whether `interrupt()` was called."""
         return self._interrupted
 
-    def has_input(self) -> bool:
-        """Whether a receive would find something without waiting, as far as the stream can tell."""
+    @property
+    def has_expired(self) -> bool:
+        """Whether an idle wait was ended by `expire()`, and nothing has come since."""
+        return self._expired_at == self.received
+
+    @property
+    def is_over(self) -> bool:
+        """Whether an idle wait that begins now ends at once, unless there is input."""
+        return self._interrupted or self._expired_at == self.received
+
+    async def wait_request(self) -> bytes | None:
+        """Wait, idle, for input. A stream can only be asked by a receive, so this returns what has come; b""
+        at the end of the stream.
+        """
+        return await self.receive_some(idle=True)
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the peer has hung up, as the stream's own method `wait_peer_gone` tells."""
+        wait = getattr(self._stream, "wait_peer_gone", None)
+        if wait is None:
+            raise TypeError(
+                f"a {type(self._stream).__name__} cannot tell that its peer has hung up: give it an async "
+                "method wait_peer_gone(), or receive from the connection instead"
+            )
+        await wait()
+
+    def has_input(self) -> bool | None:
+        """Whether a receive would find something without waiting; None if the stream cannot tell."""
         look = getattr(self._stream, "has_input", None)
-        return bool(look()) if look is not None else False
+        return None if look is None else bool(look())
+
+    def has_room(self) -> bool | None:
+        """Whether something could be sent without waiting; None if the stream cannot tell."""
+        look = getattr(self._stream, "has_room", None)
+        return None if look is None else bool(look())
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled, it leaves a connection that every later send reports as broken."""
@@ -141,12 +180,23 @@ class StreamWire:
                 entry.send_since = trio.current_time()
                 await self._stream.send_all(piece)
                 self.sent += len(piece)
+                if self._receiving:
+                    self._renew_wait()
         except trio.Cancelled:
             # How much of it went out is known to nobody here.
             self._send_broken = "an earlier send_all was cancelled"
             raise
         finally:
             entry.send_since = NEVER
+
+    def _renew_wait(self) -> None:
+        """Somebody is being sent to, and waited for, too: that is no idle connection."""
+        entry = self.entry
+        now = trio.current_time()
+        if entry.idle_since != NEVER:
+            entry.idle_since = now
+        if entry.receive_since != NEVER:
+            entry.receive_since = now
 
     async def wait_send_all_might_not_block(self) -> None:
         """Return when the stream may take more."""
