@@ -1,6 +1,6 @@
 """An HTTP/1.1 server with keep-alive, on h11, which knows HTTP and nothing of sockets.
 
-`conn.idle()` marks the wait between two requests: only there does a drain or the idle timeout end a
+`conn.wait_request()` waits between two requests: only there does a drain or the idle timeout end a
 connection. `conn.request()` marks the work on one, with a deadline; a drain waits for it, and the answer
 then says that no other will follow.
 
@@ -25,13 +25,9 @@ async def next_event(conn, http):
 async def serve_http(conn):
     http = h11.Connection(h11.SERVER)
     while http.our_state is h11.IDLE:
-        if not http.trailing_data[0]:  # the next request has not come with the last one
-            data = b""
-            with conn.idle():
-                data = await conn.receive_some()
-            if not data:
-                return  # the client has hung up, or it is time to go
-            http.receive_data(data)
+        # Unless the next request has come with the last one.
+        if not http.trailing_data[0] and not await conn.wait_request():
+            return  # the client has hung up, or it is time to go
         async with conn.request(timeout=10):
             try:
                 request = await next_event(conn, http)

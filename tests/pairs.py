@@ -10,9 +10,9 @@ import trio.testing
 
 from triosock import Connection, Timeouts
 from triosock._core.registry.registry import Entry
-from triosock._core.stream.connection import make_wire
 from triosock._core.stream.request_state import Conversation
 from triosock._core.transport.epoll import Pump
+from triosock._core.transport.wires import make_wire
 from triosock._core.transport.write_batcher import Postman
 
 

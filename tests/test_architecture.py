@@ -60,7 +60,7 @@ LAYERS = {
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.addresses", "model.config"]
+OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
@@ -94,6 +94,7 @@ LOWLEVEL = {
     "triosock/_core/transport/socket.py": ["notify_closing"],
     "triosock/_core/stream/server.py": ["current_clock"],
     "triosock/_core/transport/checkpoints.py": ["Abort", "reschedule", "wait_task_rescheduled"],
+    "triosock/_core/transport/hang_up.py": ["wait_readable"],
     "triosock/_core/transport/epoll.py": ["wait_readable", "enable_ki_protection"],
     "triosock/_core/transport/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listeners/listener.py": ["wait_readable", "notify_closing"],

@@ -72,7 +72,7 @@ async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
     await client.aclose()
     code, out, err = await program.end()
     assert (code, out) == (0, "returned\n")
-    assert "1 finished, 0 failed, 0 cancelled, 0 refused" in err
+    assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in err
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ from ._core.model.addresses import UnixAddress as UnixAddress
 from ._core.model.addresses import parse_address as parse_address
 from ._core.model.config import Limits as Limits
 from ._core.model.config import Timeouts as Timeouts
+from ._core.model.emitter import default_observers as _default_observers
 from ._core.model.errors import AddressUnavailable as AddressUnavailable
 from ._core.model.errors import FrameMalformed as FrameMalformed
 from ._core.model.errors import FrameTooLarge as FrameTooLarge
@@ -40,7 +41,6 @@ from ._core.model.errors import TriosockError as TriosockError
 from ._core.model.events import Cause as Cause
 from ._core.model.events import Event as Event
 from ._core.model.events import Observer as Observer
-from ._core.model.events import default_observers as _default_observers
 from ._core.model.peer_credentials import PeerCredentials as PeerCredentials
 from ._core.protocols.framing import Delimited as Delimited
 from ._core.protocols.framing import FixedSize as FixedSize

@@ -11,6 +11,7 @@ Their home is `_core/model/events.py`; this is their public name.
             ...
 """
 
+from ._core.model.emitter import ObserverDone as ObserverDone
 from ._core.model.events import AcceptFailed as AcceptFailed
 from ._core.model.events import Cause as Cause
 from ._core.model.events import ConnectionClosed as ConnectionClosed
@@ -19,6 +20,7 @@ from ._core.model.events import ConnectionOpened as ConnectionOpened
 from ._core.model.events import DatagramDropped as DatagramDropped
 from ._core.model.events import DatagramsLost as DatagramsLost
 from ._core.model.events import DatagramTruncated as DatagramTruncated
+from ._core.model.events import DrainAnnounced as DrainAnnounced
 from ._core.model.events import DrainFinished as DrainFinished
 from ._core.model.events import DrainStarted as DrainStarted
 from ._core.model.events import Event as Event
@@ -28,7 +30,6 @@ from ._core.model.events import HandshakeRefused as HandshakeRefused
 from ._core.model.events import LimitReached as LimitReached
 from ._core.model.events import ListenerClosed as ListenerClosed
 from ._core.model.events import Observer as Observer
-from ._core.model.events import ObserverDone as ObserverDone
 from ._core.model.events import ObserverFailed as ObserverFailed
 from ._core.model.events import Refused as Refused
 from ._core.model.events import RequestFinished as RequestFinished
@@ -47,6 +48,7 @@ __all__ = [
     "DatagramDropped",
     "DatagramTruncated",
     "DatagramsLost",
+    "DrainAnnounced",
     "DrainFinished",
     "DrainStarted",
     "Event",

@@ -25,7 +25,7 @@ def test_it_serves_tcp_until_a_signal_drains_it():
             program.signal(signal.SIGINT)
             assert client.rest() == b""
         assert program.wait() == 0
-        assert "1 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+        assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 def test_it_serves_a_unix_socket_with_its_mode_and_removes_the_file(tmp_path):
@@ -113,7 +113,7 @@ def test_the_grace_is_the_end_for_the_busy():
             program.signal()
             assert client.rest() == b""
         assert program.wait() == 0
-        assert "0 finished, 0 failed, 1 cancelled, 0 refused" in program.output
+        assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
 
 
 def test_a_second_signal_ends_it_at_once():

@@ -128,7 +128,7 @@ def test_threads() -> None:
 
 def test_drain_under_load() -> None:
     report, idle, busy = run("drain_under_load").splitlines()
-    assert report.endswith("4 finished, 0 failed, 0 cancelled, 0 refused")
+    assert report.endswith("4 finished, 0 failed, 0 left, 0 cancelled, 0 refused")
     assert idle == "the idle one got b''"
     assert busy == "the busy ones got [b'WORK\\n', b'WORK\\n', b'WORK\\n']"
 

@@ -90,7 +90,7 @@ def test_whatever_serves_has_the_observers_that_are_there_by_default(part: str) 
     said = program(
         f"""
         import triosock.{part}
-        from triosock._core.events import default_observers
+        from triosock._core.model.emitter import default_observers
         print([one.__name__ for one in default_observers])
         """
     )

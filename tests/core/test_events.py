@@ -9,11 +9,11 @@ import pytest
 
 from triosock._core.model import events
 from triosock._core.model.addresses import TcpAddress
+from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import (
     Cause,
     ConnectionEvent,
     ConnectionOpened,
-    Emitter,
     Event,
     Observer,
     ObserverFailed,

@@ -23,7 +23,7 @@ COUNTS = [
     "max_pending_datagrams",
 ]
 ABOVE_ZERO = ["handshake", "idle", "request", "send"]
-FROM_ZERO = ["close", "grace"]
+FROM_ZERO = ["close", "grace", "idle_grace"]
 
 
 async def farewell(connection: object) -> None:

@@ -1,6 +1,6 @@
 """A stall of the event loop is not the peer's silence: what came meanwhile counts before any timeout does.
 
-Each test lets the loop stand still, for real, longer than the timeout, and does the peer's part while it stands.
+Each test lets the loop stand still, for real, longer than the timeout, and does the peer's part meanwhile.
 """
 
 from __future__ import annotations

@@ -49,7 +49,7 @@ def test_daytime_tells_nc_the_time():
         port = port_of(program, "daytime")
         # nc stays for as long as -w says after the answer.
         assert "-UTC" in run("nc", "-4", "-u", "-w", 1, "localhost", port, stdin=b"\n")
-        assert "0 finished, 0 failed, 0 cancelled, 0 refused" in ends(program)
+        assert "0 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in ends(program)
 
 
 @needs("dig")
@@ -120,7 +120,7 @@ def test_the_arena_tells_everybody_where_all_are():
                 other.send(b"quit")
                 while player.stdout.readline() != b"1:1,0\n":
                     pass
-            assert "1 finished, 0 failed, 0 cancelled, 0 refused" in ends(program)
+            assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in ends(program)
         finally:
             player.kill()
             player.communicate()

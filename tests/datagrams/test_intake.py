@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from triosock import Limits, MemoryAddress
 from triosock._core.datagram.queue import Intake
 from triosock._core.model import events
-from triosock._core.model.events import Emitter
+from triosock._core.model.emitter import Emitter
 from triosock._core.registry.registry import Tally
 
 

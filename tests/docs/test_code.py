@@ -90,7 +90,9 @@ def test_activated_opens_its_own_port_or_takes_what_it_is_given(tmp_path):
         # The port is the manager's, and stays open: who connects now waits for the next process.
         socket.create_connection(listener.getsockname(), timeout=30).close()
     assert process.returncode == 0, output
-    assert re.search(r"^drained in \S+ s: \d finished, 0 failed, 0 cancelled, 0 refused$", output, re.M)
+    assert re.search(
+        r"^drained in \S+ s: \d finished, 0 failed, 0 left, 0 cancelled, 0 refused$", output, re.M
+    )
 
 
 def seconds(text, key):

@@ -17,7 +17,7 @@ import triosock.dtls
 import triosock.events
 import triosock.observe
 import triosock.testing
-from triosock._core.model.events import watchers
+from triosock._core.model.emitter import watchers
 from triosock.testing import open_server
 
 MODULES = (

@@ -25,11 +25,15 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
         assert f"who were {kind}: {end}\n" in told
     assert "13 got their answer in the drain, 0 a reset\n" in told
     assert "who comes now: refused" in told
-    assert re.search(r"report +tcp: drained in \S+ s: 21 finished, 0 failed, 1 cancelled, 0 refused\n", told)
-    assert re.search(r"report +unix: drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n", told)
+    assert re.search(
+        r"report +tcp: drained in \S+ s: 21 finished, 0 failed, 0 left, 1 cancelled, 0 refused\n", told
+    )
+    assert re.search(
+        r"report +unix: drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n", told
+    )
     assert told.endswith("nothing is left: no task, no socket, no file (counted)\n")
     assert re.search(
-        r"report +compat: drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n", told
+        r"report +compat: drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n", told
     )
     assert "a thread answers HELLO\n" in told
     assert "a task answers pong to ping\n" in told

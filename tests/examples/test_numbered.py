@@ -39,7 +39,7 @@ def test_echo_sends_lines_back_and_a_signal_ends_it_with_its_idle_client():
         program.signal(signal.SIGINT)
         assert client.rest() == b""
         assert program.wait() == 0
-        assert "1 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+        assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 # 02
@@ -126,7 +126,7 @@ def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
             busy.say(b"67890")
             assert busy.rest() == b"sha256 " + hashlib.sha256(b"1234567890").hexdigest().encode() + b"\n"
         assert program.wait() == 0
-        assert "2 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+        assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
         assert "everybody could finish" in program.output
 
 
@@ -137,7 +137,7 @@ def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_
         program.signal()
         assert stuck.rest() == b""
         assert program.wait() == 0
-        assert "0 finished, 0 failed, 1 cancelled, 0 refused" in program.output
+        assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
         assert re.search(
             r"tcp://\S+: reading after \S+ s, at \S+05_deploy\.py:\d+ in take_uploads", program.output
         )
@@ -179,7 +179,7 @@ def test_control_socket_rules_the_server_beside_it(tmp_path):
                 control.say(b"drain\n")
                 assert client.rest() == waiting.rest() == b""
                 report = control.rest()
-        assert re.match(rb"drained in \S+ s: 2 finished, 0 failed, 0 cancelled, 0 refused\n$", report)
+        assert re.match(rb"drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n$", report)
         assert program.wait() == 0
         assert not path.exists()
 
@@ -284,7 +284,7 @@ def test_http_drains_between_requests_and_not_within_one():
             assert answer.endswith(b"you asked for /second")
             assert b"Connection: close\r\n" in answer
         assert program.wait() == 0
-        assert "2 finished, 0 failed, 0 cancelled, 0 refused" in program.output
+        assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 # 09

@@ -198,7 +198,7 @@ class World:
             assert not entries
         if self.there is not None or self.cancelled:
             assert self.listener.is_closed
-            assert not [entry for entry in entries.values() if entry.is_idle and not entry.newcomer]
+            assert not [entry for entry in entries.values() if entry.is_idle and not entry.spared_until]
             return
         if not self.suspended:
             waits = self.limits.overflow == "wait" and not roster.has_room
@@ -218,7 +218,9 @@ class World:
         if self.there is not None and not self.cancelled:
             report = self.report
             assert report.drained
-            assert report.finished + report.failed + report.cancelled + report.refused == self.there
+            assert sum(report.causes.values()) + report.refused == self.there
+            told = (report.finished, report.failed, report.left, report.cancelled)
+            assert sum(told) == sum(report.causes.values())
         else:
             assert self.report is None
         causes = {event.peer.name: event.cause for event in self.recorder.of(ConnectionClosed)}

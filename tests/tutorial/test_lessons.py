@@ -29,7 +29,7 @@ PRINTS = {
           connections being served: 2
           and Ada, when she wants something: ME TOO
           the server is told to end; Ada gets: the end of the connection - and Bob: the end of the connection
-          drained in <seconds> s: 2 finished, 0 failed, 0 cancelled, 0 refused
+          drained in <seconds> s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused
     """,
     "lesson2": """
         ThreadingTCPServer, daemon_threads = True
@@ -97,12 +97,12 @@ PRINTS = {
           who waits for an answer gets: the end of the connection
           who is idle gets:             the end of the connection
           who has just connected gets:  a reset
-          ended without a drain in <seconds> s: 0 finished, 0 failed, 2 cancelled, 0 refused
+          ended without a drain in <seconds> s: 0 finished, 0 failed, 0 left, 2 cancelled, 0 refused
         triosock: drained
           who waits for an answer gets: WORK
           who is idle gets:             the end of the connection
           who has just connected gets:  HELLO
-          drained in <seconds> s: 3 finished, 0 failed, 0 cancelled, 0 refused
+          drained in <seconds> s: 3 finished, 0 failed, 0 left, 0 cancelled, 0 refused
     """,
     "lesson8": """
         socketserver.ThreadingTCPServer

@@ -137,7 +137,7 @@ class Ending:
         now = trio.current_time()
         entries = self.entries()
         idle = sum(entry.is_idle for entry in entries)
-        grace = self._scope.deadline - now
+        grace = max(0.0, self._scope.deadline - now)
         self.farewell = Farewell(cast("Roster", self), self._scope)
         book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
         book.on_leave = self.poke
@@ -153,7 +153,7 @@ class Ending:
         finally:
             book.on_newcomer = book.on_leave = None
         report = self.farewell.report()
-        fields = ("finished", "failed", "cancelled", "refused", "duration")
+        fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
         book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
 
@@ -201,7 +201,7 @@ class Ending:
 
     async def _mind_newcomer(self, entry: Request) -> None:
         await trio.sleep(NEWCOMER_GRACE)
-        entry.newcomer = False
+        entry.spared_until = 0.0
         entry.interrupt(Cause.DRAIN)
 
     def _count_stuck(self) -> None:

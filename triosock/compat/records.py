@@ -33,7 +33,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from triosock._core.model.events import Emitter
+    from triosock._core.model.emitter import Emitter
     from triosock._core.registry.registry import Roster, Tally
 
     from .base import BaseServer
@@ -276,9 +276,9 @@ def book_of(server: BaseServer) -> Book:
 
 
 def _is_watched() -> bool:
-    # Who watches has imported the events.
-    events = sys.modules.get("triosock._core.model.events")
-    return events is not None and bool(getattr(events, "watchers", ()))
+    # Who watches has imported the emitter.
+    emitter = sys.modules.get("triosock._core.model.emitter")
+    return emitter is not None and bool(getattr(emitter, "watchers", ()))
 
 
 def closes(server: BaseServer) -> None:

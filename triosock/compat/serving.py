@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, final
 import trio
 
 from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
-from triosock._core.model.events import Emitter, ServerClosed, ServerStarted
+from triosock._core.model.emitter import Emitter
+from triosock._core.model.events import ServerClosed, ServerStarted
 
 from . import host as hosts
 from . import policy, wait

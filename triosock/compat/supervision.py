@@ -11,6 +11,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import math
 from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
@@ -19,7 +20,8 @@ import trio
 
 from triosock import Cause
 from triosock._core.model.config import Limits
-from triosock._core.model.events import ConnectionClosed, ConnectionOpened, Emitter, HandlerFailed
+from triosock._core.model.emitter import Emitter
+from triosock._core.model.events import ConnectionClosed, ConnectionOpened, HandlerFailed
 from triosock._core.registry.registry import Roster, Tally
 
 from . import interrupt
@@ -161,7 +163,7 @@ class Supervision:
             return entry
         on_newcomer, host = book.on_newcomer, book.host
         if on_newcomer is not None and host is not None:
-            entry.newcomer = True
+            entry.spared_until = math.inf  # the drain minds its time
             host.soon(on_newcomer, entry)
         return entry
 

@@ -13,15 +13,8 @@ from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
 from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
-from .._core.model.events import (
-    ConnectionOpened,
-    Emitter,
-    ListenerClosed,
-    Observer,
-    Refused,
-    ServerStarted,
-    default_observers,
-)
+from .._core.model.emitter import Emitter, default_observers
+from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_scope import DrainReport
 from .._core.registry.registry import Entry, Roster
 from .._core.registry.timeout_monitor import Overseer
@@ -105,7 +98,7 @@ class DtlsServer(Server):
                     self._gate.open()
                     self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                     task_status.started(self)
-                    await self._scope.wait_draining()
+                    await self._scope.wait_begun()
                     self._gate.open()  # the busy need their peers' datagrams
                     await self._begin_farewell().see_out()
                     drained = True
@@ -129,7 +122,7 @@ class DtlsServer(Server):
         roster = self._roster
         keys = roster.keys_for(session.peer)
         reason = roster.refusal(keys) if keys else None
-        if self.draining:
+        if self._farewell is not None:
             reason = "drain"
         elif reason is None and not roster.has_room:
             reason = "connections"

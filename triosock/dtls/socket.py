@@ -10,7 +10,8 @@ import trio
 
 from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
 from .._core.listeners.accept_loop import Gate, Verdict, judge
-from .._core.model.events import AcceptFailed, Emitter
+from .._core.model.emitter import Emitter
+from .._core.model.events import AcceptFailed
 from .._core.registry.registry import Roster
 
 

@@ -27,6 +27,7 @@ from .._core.model.events import (
     DatagramDropped,
     DatagramsLost,
     DatagramTruncated,
+    DrainAnnounced,
     DrainFinished,
     DrainStarted,
     Event,
@@ -97,7 +98,7 @@ def _drain_started(event: DrainStarted) -> tuple[int, str]:
 def _drain_finished(event: DrainFinished) -> tuple[int, str]:
     return logging.INFO, (
         f"drained in {event.duration:.2f} s: {event.finished} finished, {event.failed} failed, "
-        f"{event.cancelled} cancelled, {event.refused} refused"
+        f"{event.left} left, {event.cancelled} cancelled, {event.refused} refused"
     )
 
 
@@ -120,6 +121,7 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
         logging.DEBUG,
         f"{event.count} datagrams to {event.address} lost in the kernel",
     ),
+    DrainAnnounced: lambda event: (logging.INFO, f"will drain in {event.delay:.3g} s"),
     DrainStarted: _drain_started,
     DrainFinished: _drain_finished,
     ServerClosed: lambda event: (logging.DEBUG, "closed"),

@@ -21,6 +21,7 @@ from .._core.model.events import (
     ConnectionClosed,
     ConnectionOpened,
     DatagramDropped,
+    DrainAnnounced,
     DrainFinished,
     DrainStarted,
     Event,
@@ -61,7 +62,7 @@ class PrometheusObserver:
         self._refused = metric(Counter, "refused", "Connections turned away, by reason", "reason")
         self._dropped = metric(Counter, "datagrams_dropped", "Datagrams not handled, by reason", "reason")
         self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
-        self._draining = metric(Gauge, "draining", "1 during a drain")
+        self._draining = metric(Gauge, "draining", "1 during a drain, its delay included")
         self.wants: tuple[type[Event], ...] = tuple(_TAKE)
 
     def on_event(self, event: Event, /) -> None:
@@ -92,7 +93,7 @@ class PrometheusObserver:
     def _on_accept_failed(self, event: AcceptFailed) -> None:
         self._accept_errors.labels(event.server, event.action).inc()
 
-    def _on_drain(self, event: DrainStarted) -> None:
+    def _on_drain(self, event: DrainAnnounced | DrainStarted) -> None:
         self._draining.labels(event.server).set(1)
 
     def _on_end(self, event: DrainFinished | ServerClosed) -> None:
@@ -106,6 +107,7 @@ _TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
     Refused: PrometheusObserver._on_refused,
     DatagramDropped: PrometheusObserver._on_dropped,
     AcceptFailed: PrometheusObserver._on_accept_failed,
+    DrainAnnounced: PrometheusObserver._on_drain,
     DrainStarted: PrometheusObserver._on_drain,
     DrainFinished: PrometheusObserver._on_end,
     ServerClosed: PrometheusObserver._on_end,

@@ -79,6 +79,10 @@ class MemoryListener(Listener):
         """How many are connected and not yet accepted."""
         return len(self._queue)
 
+    def count_waiting(self) -> int:
+        """The same as `pending`."""
+        return len(self._queue)
+
     # The client's side
 
     async def connect(self, *, peer: Address | None = None) -> MemoryStream:

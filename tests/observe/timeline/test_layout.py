@@ -115,7 +115,7 @@ def test_drain_and_cancellation_are_lines_with_their_causes(picture):
     texts = [flag.text for band in picture.bands for flag in band.flags]
     assert "4 being served, 2 of them idle; grace 300 ms" in texts[0]
     assert "1 connection cut (drain deadline)" in texts[1]
-    assert "3 finished, 0 failed, 1 cancelled, 0 refused" in texts[2]
+    assert "3 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in texts[2]
     assert "cancelled from around the server (parent): 1 connection" in texts[3]
 
 

@@ -6,7 +6,7 @@ import pytest
 import trio
 
 import triosock
-from triosock._core.model import events
+from triosock._core.model import emitter, events
 from triosock.observe import Timeline
 from triosock.testing import open_server
 
@@ -43,7 +43,7 @@ async def test_after_its_block_it_costs_nothing(autojump_clock):
         await talk(server)
         assert len(server.server.observers) == attached
         assert not server.recorder.of(events.ObserverFailed)
-    assert events.watchers == []
+    assert emitter.watchers == []
     assert timeline.picture().bands[0].boxes == ()
 
 

@@ -22,7 +22,8 @@ from typing import Literal, Protocol, TypeAlias, final
 
 from ..model.addresses import Address
 from ..model.config import Limits
-from ..model.events import DatagramDropped, DatagramTruncated, Emitter
+from ..model.emitter import Emitter
+from ..model.events import DatagramDropped, DatagramTruncated
 from ..registry.registry import Tally
 
 #: Why a datagram was dropped: see `DatagramStatistics.dropped`.

@@ -14,7 +14,8 @@ import attrs
 import trio
 
 from ..model.config import Limits, Timeouts
-from ..model.events import Emitter, Observer, default_observers
+from ..model.emitter import Emitter, default_observers
+from ..model.events import Observer
 from ..registry.drain_scope import DrainReport
 from ..registry.registry import Roster
 from ..server.arguments import check_async, check_name, check_on_error, check_value

@@ -36,7 +36,8 @@ import trio
 
 from ..listeners.accept_loop import BATCH, Door, Gate, Verdict, judge
 from ..model.addresses import Address
-from ..model.events import Cause, DatagramsLost, Emitter, ListenerClosed, ServerStarted
+from ..model.emitter import Emitter
+from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
 from ..registry.drain_scope import DrainReport
 from ..registry.registry import Roster
 from ..server.base_server import Server
@@ -121,7 +122,7 @@ class _Receiver(Door):
         self._dispatch.deliver(received, self._socket)
         return True
 
-    def sweep(self) -> None:
+    def take_waiting(self) -> None:
         """Take what is in the queue now, without waiting. As many as have room in it, for a flood would never
         end.
         """
@@ -222,7 +223,7 @@ class DatagramServer(Server):
                         session_idle=self._session_idle,
                     )
                     task_status.started(self)
-                    await self._scope.wait_draining()
+                    await self._scope.wait_begun()
                     await self._see_out()
                     receiving.cancel(reason="triosock: nobody is left to receive for")
                 self._end("late")
@@ -246,7 +247,7 @@ class DatagramServer(Server):
     async def _see_out(self) -> None:
         farewell = self._begin_farewell()
         for receiver in self._receivers:
-            receiver.sweep()
+            receiver.take_waiting()
         self._intake.refusing = "late"
         # What was suspended must go on: those who are in the middle of an exchange wait for it.
         self._gate.open()
@@ -256,7 +257,7 @@ class DatagramServer(Server):
         """Count what is left, and close."""
         self._intake.refusing = refusing
         for receiver in self._receivers:
-            receiver.sweep()
+            receiver.take_waiting()
             receiver.tell_all_lost()
         for socket in self._listeners:
             if not socket.is_closed:

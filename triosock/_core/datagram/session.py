@@ -22,7 +22,8 @@ import trio
 
 from ..model.addresses import Address
 from ..model.config import check_count, check_seconds
-from ..model.events import Cause, Emitter, RequestFinished, RequestStarted
+from ..model.emitter import Emitter
+from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.idle_queue import IdleLine
 from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike

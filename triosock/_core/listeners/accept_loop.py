@@ -21,13 +21,16 @@ from typing import Final, final
 
 import trio
 
-from ..model.events import AcceptFailed, Emitter
+from ..model.emitter import Emitter
+from ..model.events import AcceptFailed
 from ..registry.registry import Roster
 from .listener import Accepted, Listener, PeerName
 
 #: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as
 #: many.
 BATCH: Final = 100
+#: How many may wait in a queue that cannot be counted: net.core.somaxconn of Linux since 5.4, listen(2).
+LONGEST_QUEUE: Final = 4096
 #: The first and the longest wait after a want of descriptors: trio's 0.1 s, Go's 1 s.
 FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 1.0
@@ -161,11 +164,20 @@ class Door:
             self._delay = FIRST_DELAY
             admit(accepted, peer, listener)
 
-    def sweep(self) -> None:
-        """Admit all who are in the queue now, room or no room, without waiting: a drain owes them an
-        answer.
+    async def sweep(self) -> None:
+        """Admit those who are in the queue, room or no room: a drain owes them an answer.
+
+        No more than were there at its beginning, and `BATCH` besides: who connects as fast as we accept would
+        otherwise hold the drain for ever. Returns without another await after the accept that found the queue
+        empty, for the listener to be closed. A checkpoint after each `BATCH`.
         """
-        while not self._ended:
+        waiting = self._listener.count_waiting()
+        most = (LONGEST_QUEUE if waiting is None else waiting) + BATCH
+        for number in range(most):
+            if self._ended:
+                return
+            if number % BATCH == BATCH - 1:
+                await trio.lowlevel.checkpoint()
             try:
                 accepted, peer = self._listener.accept_nowait()
             except trio.WouldBlock:

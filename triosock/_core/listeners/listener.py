@@ -29,6 +29,10 @@ Accepted: TypeAlias = socket.socket | trio.abc.Stream
 #: None.
 PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
 
+_CAN_COUNT: Final = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
+#: Where `struct tcp_info` (linux/tcp.h) has tcpi_unacked: of a listening socket, the length of its queue.
+_UNACKED: Final = slice(24, 28)
+
 #: As long a queue as the kernel allows, as trio does it: listen(2) cuts it to net.core.somaxconn.
 DEFAULT_BACKLOG: Final = 65_535
 
@@ -57,6 +61,10 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 
         Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; an OSError of accept(2).
         """
+
+    def count_waiting(self) -> int | None:
+        """Return how many are in the queue now; None if that cannot be told."""
+        return None
 
     @property
     @abc.abstractmethod
@@ -129,6 +137,16 @@ class SocketListener(Listener):
         sock = socket.socket(self._family, self._type, self._proto, descriptor)
         sock.setblocking(False)
         return sock, name
+
+    def count_waiting(self) -> int | None:
+        """Return how many are in the kernel's queue, for TCP on Linux; None elsewhere."""
+        if not _CAN_COUNT or self._family not in (socket.AF_INET, socket.AF_INET6):
+            return None
+        try:
+            info = self.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _UNACKED.stop)
+        except OSError:
+            return None
+        return int.from_bytes(info[_UNACKED], sys.byteorder)
 
     def close(self) -> None:
         """Close the descriptor; the kernel refuses who comes now, and resets who is still in its queue."""

@@ -155,6 +155,11 @@ class Timeouts:
     `grace`
         From the beginning of a drain to the cut for those still busy, unless the drain says otherwise. 15 s
         is ThousandIsland's. 0 cuts at once.
+    `idle_grace`
+        In a drain: how long one more request is waited for on each connection before it ends, unless the
+        drain says otherwise. 0, the default, ends who is idle at once. Behind a proxy that reuses connections
+        a request may be on its way at that moment, and a few seconds let it be answered, with a handler that
+        sees `conn.draining` and says that it is the last (``Connection: close``).
     """
 
     handshake: float = attrs.field(default=10.0, validator=_seconds)
@@ -163,3 +168,4 @@ class Timeouts:
     send: float = attrs.field(default=60.0, validator=_seconds)
     close: float = attrs.field(default=2.0, validator=_seconds_or_zero)
     grace: float = attrs.field(default=15.0, validator=_seconds_or_zero)
+    idle_grace: float = attrs.field(default=0.0, validator=_seconds_or_zero)

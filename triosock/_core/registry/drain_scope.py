@@ -28,9 +28,11 @@ from ..model.config import check_seconds
 from ..model.events import Cause
 from .registry import Entry, Phase, Roster
 
-#: How long those taken from the kernel's queue may take to send their first byte: Go's http.Server gives a
-#: new connection as long.
+#: How long, from when it could send, a peer that has sent nothing yet may take for its first byte in a drain:
+#: Go's http.Server gives a new connection as long.
 NEWCOMER_GRACE: Final = 5.0
+#: Those whose time for that ends within so many seconds are told together.
+_TOGETHER: Final = 0.05
 #: How many of the connections that had to be cut a report describes.
 SLOWEST: Final = 5
 
@@ -62,18 +64,19 @@ class Straggler:
 @final
 @attrs.frozen(kw_only=True)
 class DrainReport:
-    """How a server ended. The four counts add up to all who were there when the drain began or came out of
+    """How a server ended. The five counts add up to all who were there when the drain began or came out of
     the queue with it.
 
-    `finished` handlers returned; `failed` ones raised, or their peers went away in the middle; `cancelled`
-    ones were cut, most at the deadline (`slowest` describes the oldest of these); `refused` ones were
-    accepted and never got their turn. `causes` is the same by `Cause`. `duration` is in seconds. `drained` is
-    False if the server was cancelled, or crashed, instead: then the counts are of those who were there at
-    that moment.
+    `finished` handlers returned; `failed` ones raised; the peers of `left` ones went away, or broke the
+    protocol, in the middle; `cancelled` ones were cut, most at the deadline (`slowest` describes the oldest
+    of these); `refused` ones were accepted and never got their turn. `causes` is the same by `Cause`.
+    `duration` is in seconds. `drained` is False if the server was cancelled, or crashed, instead: then the
+    counts are of those who were there at that moment.
     """
 
     finished: int = 0
     failed: int = 0
+    left: int = 0
     cancelled: int = 0
     refused: int = 0
     duration: float = 0.0
@@ -90,7 +93,7 @@ class DrainReport:
         how = "drained" if self.drained else "ended without a drain"
         lines = [
             f"{how} in {self.duration:.2f} s: {self.finished} finished, {self.failed} failed, "
-            f"{self.cancelled} cancelled, {self.refused} refused"
+            f"{self.left} left, {self.cancelled} cancelled, {self.refused} refused"
         ]
         return "\n  ".join(lines + [str(straggler) for straggler in self.slowest])
 
@@ -103,18 +106,26 @@ class DrainScope:
             ...                 # servers started in here, in any task, belong to the scope
             scope.drain(grace=10)
 
-    Args: `grace` is the default of `drain()`, in seconds; None leaves it to each server (`Timeouts.grace`).
+    Args: `grace`, `idle_grace` and `delay` are the defaults of `drain()`, in seconds. None leaves the first
+    two to each server (`Timeouts.grace`, `Timeouts.idle_grace`); without `delay` a drain begins at once.
 
     A scope holds nothing back: leaving its block waits for nobody. The servers in it are tasks, and nurseries
     wait for those.
     """
 
-    def __init__(self, *, grace: float | None = None) -> None:
-        self._default = None if grace is None else check_seconds(grace, "grace", zero=True)
+    def __init__(
+        self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
+    ) -> None:
+        self._default = _seconds_or_none(grace, "grace")
+        self._default_idle = _seconds_or_none(idle_grace, "idle_grace")
+        self._default_delay = _seconds_or_none(delay, "delay") or 0.0
         self._parent: DrainScope | None = None
         self._children: dict[DrainScope, None] = {}  # in the order in which they were entered
         self._told = trio.Event()
+        self._begins = math.inf
         self._deadline = math.inf
+        self._idle_grace: float | None = None
+        self._delaying = trio.CancelScope()
         self._on_drain: Callable[[], None] | None = None
         self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
         self._token: contextvars.Token[DrainScope | None] | None = None
@@ -149,7 +160,8 @@ class DrainScope:
         parent._link()
         parent._children[self] = None
         if parent.draining and not self.draining:
-            self._begin(parent._deadline if parent._deadline < math.inf else None)
+            deadline = parent._deadline if parent._deadline < math.inf else None
+            self._tell(parent._begins, deadline, parent._idle_grace)
 
     def _unlink_if_over(self) -> None:
         if not self._is_left or self._children:
@@ -168,37 +180,78 @@ class DrainScope:
 
     @property
     def draining(self) -> bool:
-        """Whether `drain()` was called on this scope, or on one around it."""
+        """Whether `drain()` was called on this scope, or on one around it; also during its delay."""
         return self._told.is_set()
+
+    @property
+    def begins(self) -> float:
+        """When the drain begins, on trio's clock: the time at which `drain()` was called, and its delay; inf
+        before.
+        """
+        return self._begins
 
     @property
     def deadline(self) -> float:
         """When the grace is over, on trio's clock; inf before a drain, and if each server has its own."""
         return self._deadline
 
-    def drain(self, *, grace: float | None = None) -> None:
+    @property
+    def idle_grace(self) -> float:
+        """How long after the beginning of the drain one more request is waited for, in seconds."""
+        return self._idle_grace or 0.0
+
+    def drain(
+        self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
+    ) -> None:
         """Tell everything in this scope to drain, what was entered last first. Returns at once; again, it can
         only tighten.
 
-        Args: `grace`, in seconds from now, from 0 on; inf for no end; None for the default of this scope or,
-        without one, each server's own.
+        Args:
+          grace: seconds, from 0 on, from the beginning of the drain to the cut for those still busy; inf for
+            no end; None for the default of this scope or, without one, each server's own.
+          idle_grace: seconds, from 0 on, from the beginning of the drain, in which each connection may have
+            one more request answered before it ends; None likewise.
+          delay: seconds, from 0 on, until the drain begins. Meanwhile everything goes on, new connections
+            included, while `draining` tells already: so a load balancer that asks can take its clients
+            elsewhere first. None for the default of this scope, or 0.
 
         Raises: TypeError, ValueError. Must be called in a trio program's own thread.
         """
         seconds = self._default if grace is None else check_seconds(grace, "grace", zero=True)
-        self._begin(None if seconds is None else trio.current_time() + seconds)
+        idle = (
+            self._default_idle if idle_grace is None else check_seconds(idle_grace, "idle_grace", zero=True)
+        )
+        wait = self._default_delay if delay is None else check_seconds(delay, "delay", zero=True)
+        begins = trio.current_time() + wait
+        self._tell(begins, None if seconds is None else begins + seconds, idle)
 
-    def _begin(self, deadline: float | None) -> None:
-        """`deadline` None: those who were not told yet take their own default."""
-        if deadline is None and self._default is not None and not self.draining:
-            deadline = trio.current_time() + self._default
+    def _tell(self, begins: float, deadline: float | None, idle_grace: float | None) -> None:
+        """`deadline` and `idle_grace` None: those who were not told yet take their own defaults."""
+        if not self.draining:
+            if deadline is None and self._default is not None:
+                deadline = begins + self._default
+            self._begins = begins
+            self._idle_grace = self._default_idle if idle_grace is None else idle_grace
+        else:
+            if begins < self._begins:
+                self._deadline -= self._begins - begins  # the grace is as long, from the earlier beginning
+                self._begins = begins
+            if idle_grace is not None:
+                self._idle_grace = min(self.idle_grace, idle_grace)
         if deadline is not None:
             self._deadline = min(self._deadline, deadline)
         self._told.set()
+        self._delaying.deadline = self._begins
         if self._on_drain is not None:
             self._on_drain()
         for child in reversed(tuple(self._children)):
-            child._begin(deadline)
+            child._tell(begins, deadline, idle_grace)
+
+    async def wait_begun(self) -> None:
+        """Return when the drain of this scope has begun: it was told, and the delay is over. A checkpoint."""
+        await self._told.wait()
+        with self._delaying:
+            await trio.sleep_forever()
 
     async def wait_draining(self) -> None:
         """Return when this scope is draining. A checkpoint."""
@@ -224,6 +277,10 @@ class DrainScope:
             self._reports.append((name, report))
             if self._parent is not None:
                 self._parent._record(name, report)
+
+
+def _seconds_or_none(value: float | None, argument: str) -> float | None:
+    return None if value is None else check_seconds(value, argument, zero=True)
 
 
 def _roots_here() -> dict[DrainScope, None]:
@@ -278,21 +335,17 @@ class Farewell:
 
     async def see_out(self) -> None:
         """End idle waits, wait for the busy until the deadline, cut off the rest. Returns when the roster is
-        empty.
+        empty. Those with a time in `spared_until` are waited for until then.
 
         Cancelled, it returns to whoever cancels: the tasks of the roster are cancelled from around, too.
         """
         roster = self._roster
         for entry in roster.entries():
-            if not entry.newcomer:
+            if not entry.spared_until:
                 entry.interrupt(Cause.DRAIN)
         with self._grace:
             self.tighten()
-            with trio.move_on_after(NEWCOMER_GRACE):
-                await roster.wait_empty()
-            for entry in roster.entries():
-                entry.newcomer = False
-                entry.interrupt(Cause.DRAIN)
+            await self._wait_for_the_spared()
             await roster.wait_empty()
         if self._grace.cancelled_caught:
             self._slowest = describe_slowest(roster.entries())
@@ -300,15 +353,32 @@ class Farewell:
                 entry.cut(Cause.DRAIN)
             await roster.wait_empty()
 
+    async def _wait_for_the_spared(self) -> None:
+        """Wait for one more request of those who may send one, each until its own time; then end their idle
+        waits.
+        """
+        roster = self._roster
+        while spared := [entry for entry in roster.entries() if entry.spared_until]:
+            with trio.move_on_at(min(entry.spared_until for entry in spared)):
+                await roster.wait_empty()
+            now = trio.current_time() + _TOGETHER
+            for entry in spared:
+                if not entry.gone and 0 < entry.spared_until <= now:
+                    entry.spared_until = 0.0
+                    entry.interrupt(Cause.DRAIN)
+        for entry in roster.entries():
+            entry.interrupt(Cause.DRAIN)
+
     def report(self, *, drained: bool = True) -> DrainReport:
         """Return what has happened since the beginning."""
         causes = self._roster.tally.ended - self._before
         finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW]
-        failed = causes[Cause.FAILED] + causes[Cause.PEER]
+        failed, left = causes[Cause.FAILED], causes[Cause.PEER]
         return DrainReport(
             finished=finished,
             failed=failed,
-            cancelled=causes.total() - finished - failed,
+            left=left,
+            cancelled=causes.total() - finished - failed - left,
             refused=self._roster.tally.refused["drain"] - self._refused_before + self.turned_away,
             duration=trio.current_time() - self._began,
             drained=drained,

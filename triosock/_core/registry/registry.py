@@ -85,8 +85,10 @@ class Entry:
     #: Under which names the limits per peer and per network count it.
     keys: tuple[Hashable, ...] = ()
     holds_slot: bool = False
-    #: Taken from the kernel's queue by a drain: its first request is waited for, if only for a moment.
-    newcomer: bool = False
+    #: When its peer could speak first, if a handshake came before that; NEVER: when it was accepted.
+    ready_since: float = NEVER
+    #: In a drain: until when one more request of its peer is waited for; 0 for not at all.
+    spared_until: float = 0.0
     gone: bool = False
 
     @property

@@ -16,11 +16,12 @@ import trio
 from ..listeners.accept_loop import Gate
 from ..model.addresses import Address
 from ..model.config import Limits, Timeouts
+from ..model.emitter import Emitter
 from ..model.events import (
     Cause,
+    DrainAnnounced,
     DrainFinished,
     DrainStarted,
-    Emitter,
     ServerClosed,
     ServerResumed,
     ServerSuspended,
@@ -42,12 +43,13 @@ class Server(abc.ABC):
         self._roster = common.roster
         self._emitter = common.emitter
         self._gate = Gate()
-        self._scope = DrainScope(grace=common.timeouts.grace)
+        self._scope = DrainScope(grace=common.timeouts.grace, idle_grace=common.timeouts.idle_grace)
         self._scope._on_drain = self._on_drain
         self._scope._owner = self
         # For whoever draws what lives: nobody can ask later for the deadlines of the scopes around a task.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
+        self._announced = False
         self._farewell: Farewell | None = None
         self._closed = trio.Event()
         self._report = DrainReport(drained=False)
@@ -82,18 +84,29 @@ class Server(abc.ABC):
 
     @property
     def draining(self) -> bool:
-        """Whether a drain has begun."""
+        """Whether it was told to drain; also during the delay of the drain."""
         return self._scope.draining
 
-    def drain(self, *, grace: float | None = None) -> None:
+    def drain(
+        self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
+    ) -> None:
         """Tell the server to drain: take on nobody new, end the idle, let the busy finish for `grace`
-        seconds, cut the rest.
+        seconds, cut the rest. A connection on which nothing has come yet may send its first request until it
+        is five seconds old.
 
         It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
 
-        Args: `grace`, in seconds from 0 on, inf for no end; None for `Timeouts.grace`.
+        Args:
+          grace: seconds from 0 on, inf for no end; None for `Timeouts.grace`.
+          idle_grace: seconds from 0 on, from the beginning of the drain, in which each connection may have
+            one more request answered before it ends, instead of ending at once when it is idle; None for
+            `Timeouts.idle_grace`. Datagram servers have no use for it.
+          delay: seconds from 0 on until the drain begins; meanwhile the server goes on as before, while
+            `draining` (its own, its connections', `triosock.draining()`) tells already. None for 0.
+
+        Raises: TypeError, ValueError, which name the argument.
         """
-        self._scope.drain(grace=grace)
+        self._scope.drain(grace=grace, idle_grace=idle_grace, delay=delay)
 
     async def wait_closed(self) -> DrainReport:
         """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels
@@ -117,9 +130,12 @@ class Server(abc.ABC):
             self._emitter.emit(ServerResumed)
 
     def _on_drain(self) -> None:
-        """Called at once when a drain begins, and each time that it is told again."""
+        """Called at once when a drain is told, and each time that it is told again."""
         if self._farewell is not None:
             self._farewell.tighten()
+        elif not self._announced and (delay := self._scope.begins - trio.current_time()) > 0:
+            self._announced = True
+            self._emitter.emit(DrainAnnounced, delay=delay)
 
     def _begin_farewell(self) -> Farewell:
         """Say that the drain begins."""
@@ -127,7 +143,7 @@ class Server(abc.ABC):
         self._farewell = Farewell(roster, self._scope)
         self._emitter.emit(
             DrainStarted,
-            grace=self._scope.deadline - trio.current_time(),
+            grace=max(0.0, self._scope.deadline - trio.current_time()),
             active=roster.active,
             idle=roster.count_idle(),
         )
@@ -144,6 +160,7 @@ class Server(abc.ABC):
                 DrainFinished,
                 finished=report.finished,
                 failed=report.failed,
+                left=report.left,
                 cancelled=report.cancelled,
                 refused=report.refused,
                 duration=report.duration,

@@ -20,8 +20,9 @@ import attrs
 import trio
 
 from ..model.config import Limits, Timeouts
+from ..model.emitter import Emitter
 from ..model.errors import PeerError, RequestTimedOut
-from ..model.events import Cause, ConnectionClosed, Emitter, HandlerFailed, Refused
+from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
 from ..registry.registry import Entry, Roster
 from ..transport.stream_adapter import StreamWire
 

@@ -1,43 +1,36 @@
-"""A stream with a peer: what a handler is given.
+"""A stream with a peer: what a handler is given. What it receives is in `receiving.py`.
 
-The invariants, beside those of the conversation:
-
-1. **A byte is on the wire, in the buffer, or was returned.** No receiving method holds any across an await,
-   so being cancelled loses none, and any method may follow any other.
-2. **What is not buffered goes straight through**: `receive_some` and `send_all` are those of the wire.
+The invariant: **what is sent goes straight through**; `send_all` is that of the wire.
 """
 
 from __future__ import annotations
 
 import socket
 import ssl
-from collections.abc import AsyncIterator, Coroutine
+from collections.abc import Coroutine
 from typing import IO, Any, final
 
-import attrs
 import trio
 
 from ..listeners.listener import Accepted, PeerName
 from ..model.addresses import Address
 from ..model.config import Timeouts
-from ..model.errors import HandshakeFailed, Incomplete
+from ..model.errors import HandshakeFailed
 from ..model.peer_credentials import PeerCredentials, peer_credentials
-from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
 from ..registry.registry import Entry
-from ..transport.epoll import Pump
-from ..transport.interface import BytesLike, Interrupted, check_receive_size
+from ..transport.interface import BytesLike
 from ..transport.sendfile import send_file
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 from ..transport.tls import TlsInfo, check_context, encrypt
-from ..transport.write_batcher import Postman
-from .messages import Frames, Lines
-from .request_state import Conversation, IdleBlock, RequestBlock
+from ..transport.wires import make_wire
+from .receiving import Receiving
+from .request_state import IdleBlock, RequestBlock
 
 
 @final
-class Connection(Conversation, trio.abc.HalfCloseableStream):
+class Connection(Receiving, trio.abc.HalfCloseableStream):
     """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` that knows its peer and how to
     read messages.
 
@@ -51,8 +44,8 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
     Cancellation: every async method is a checkpoint, if its description does not say otherwise. A cancelled
     receive has taken nothing.
 
-    Drain: ends idle waits (`lines()`, `frames()`, `idle()`) and nothing else, until the grace is over; then
-    the handler is cancelled.
+    Drain: ends idle waits (`lines()`, `frames()`, `wait_request()`, `idle()`) and nothing else, until the
+    grace is over; then the handler is cancelled.
     """
 
     __slots__ = ()
@@ -118,184 +111,6 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
         Unix socket of Linux.
         """
         return peer_credentials(self.wire.transport)
-
-    # Receiving
-
-    # No `async def` here: one coroutine less for each call. To a type checker the two differ by a hair.
-    def receive_some(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self, max_bytes: int | None = None
-    ) -> Coroutine[Any, Any, bytes]:
-        """Wait for some bytes and return them; b"" at the end of the stream.
-
-        Args: `max_bytes`, from 1 on; None leaves it to the connection.
-
-        Drain: is not ended by it, unless inside `with conn.idle():`. Cancellation: loses nothing.
-        """
-        if self._buffer is not None and self._buffer.data:
-            return self._receive_buffered(max_bytes, False)
-        if self._idle_block is not None:
-            return self._receive_request(max_bytes, False)
-        return self.wire.receive_some(max_bytes)
-
-    def __anext__(  # pyright: ignore[reportIncompatibleMethodOverride]
-        self,
-    ) -> Coroutine[Any, Any, bytes]:  # as above, so the end of the iteration is the wire's to tell
-        if self._buffer is not None and self._buffer.data:
-            return self._receive_buffered(None, True)
-        if self._idle_block is not None:
-            return self._receive_request(None, True)
-        return self.wire.receive_some(iterating=True)
-
-    async def _receive_request(self, max_bytes: int | None, iterating: bool) -> bytes:
-        data = await self.wire.receive_some(max_bytes, iterating=iterating)
-        if data:
-            self.note_first_bytes()
-        return data
-
-    async def _receive_buffered(self, max_bytes: int | None, iterating: bool) -> bytes:
-        size = check_receive_size(max_bytes)
-        await trio.lowlevel.checkpoint()
-        if not self.buffer:  # another task was here
-            return await self.wire.receive_some(max_bytes, iterating=iterating)
-        return self.buffer.take(size)
-
-    async def receive_exactly(self, size: int) -> bytes:
-        """Wait for `size` bytes (0 or more) and return them.
-
-        Raises: Incomplete if the stream ends before. Drain: not ended by it. Cancellation: loses nothing.
-        """
-        if isinstance(size, bool) or not isinstance(size, int):
-            raise TypeError(f"size must be an int from 0 on, not {size!r}")
-        if size < 0:
-            raise ValueError(f"size must be from 0 on, not {size}")
-        buffer = self.buffer
-        if len(buffer) >= size:
-            await trio.lowlevel.checkpoint()
-        while len(buffer) < size:
-            await self._receive_more(f"{size} bytes")
-        return buffer.take(size)
-
-    async def receive_until(self, delimiter: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
-        """Wait until `delimiter` has come, and return all up to and including it.
-
-        Raises: FrameTooLarge if that is more than `max_bytes`; Incomplete if the stream ends before. Drain:
-        not ended by it.
-        Cancellation: loses nothing.
-        """
-        delimiter, max_bytes = check_delimiter(delimiter), check_max_bytes(max_bytes)
-        await trio.lowlevel.checkpoint()
-        while True:
-            taken = self.buffer.take_through(delimiter, max_bytes, "message")
-            if taken is not None:
-                return taken
-            await self._receive_more(f"a message that ends with {delimiter!r}")
-
-    async def _receive_more(self, what: str) -> None:
-        data = await self.wire.receive_some()
-        if not data:
-            raise Incomplete(what, bytes(self.buffer.data))
-        self.buffer.feed(data)
-        self.note_first_bytes()
-
-    async def wait_request(self) -> bool:
-        """Wait for the first byte of the next request, and take nothing; for protocols that read by other
-        means than `lines()` and `frames()`::
-
-            while await conn.wait_request():
-                head = await conn.receive_until(b"\\r\\n\\r\\n")
-                ...
-
-        A request that was in progress is over with the call. The wait is idle; with the first byte the next
-        request begins, under `Timeouts.request`.
-
-        Returns: True when it is there, False when none will come: at the end of the stream, after
-        `Timeouts.idle`, or in a drain. Input that had come before is still told.
-
-        Raises: trio.BrokenResourceError on a reset; trio.ClosedResourceError; trio.BusyResourceError.
-
-        Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
-        """
-        self.end_request()
-        if self._buffer:
-            await self.wire.take_turn()
-        else:
-            try:
-                data = await self.wire.wait_request()
-            except Interrupted:
-                return False
-            if data is not None:
-                if not data:
-                    return False
-                self.buffer.feed(data)
-        self.begin_request()
-        return True
-
-    async def wait_peer_gone(self) -> None:
-        """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it
-        had sent before stays to be received. For handlers that wait for something else meanwhile::
-
-            async def cancel_if_gone(conn, scope):
-                await conn.wait_peer_gone()
-                scope.cancel()
-
-        A peer that has only ended its stream (`shutdown(SHUT_WR)`, `nc -N`) and still listens counts as gone:
-        from this side the two look the same (tcp(7)). Under TLS it is the connection underneath that counts.
-        A peer that vanishes without a word is noticed only by TCP keepalive, or by sending to it.
-
-        May be waited for while another task receives or sends.
-
-        Raises: trio.ClosedResourceError if this side closes; trio.BusyResourceError for a second waiting
-        task; TypeError where it cannot be told (systems without EPOLLRDHUP, streams without a method
-        `wait_peer_gone`).
-
-        A checkpoint. Cancellation: cancels only the wait. Drain: does not end it.
-        """
-        await self.wire.wait_peer_gone()
-
-    def set_timeouts(
-        self,
-        *,
-        idle: float | None = None,
-        request: float | None = None,
-        send: float | None = None,
-        close: float | None = None,
-    ) -> None:
-        """Give this connection timeouts of its own, for instance after a login or an upgrade. They hold at
-        once, also for waits that go on; `conn.timeouts` is the result.
-
-        Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
-        `Timeouts`.
-
-        Raises: TypeError, ValueError, which name the argument. Synchronous.
-        """
-        given = {"idle": idle, "request": request, "send": send, "close": close}
-        changes = {name: value for name, value in given.items() if value is not None}
-        self.change_timeouts(attrs.evolve(self.timeouts, **changes))
-
-    def lines(self, *, max_bytes: int = DEFAULT_MAX_BYTES) -> AsyncIterator[bytes]:
-        r"""Return an async iterator over the lines that the peer sends, each with its ``\n``; the last one
-        may lack it.
-
-        Each line is a request: the wait for its first byte is idle, and from there to the next turn of the
-        loop it is work under `Timeouts.request`. A line that is in the buffer already is returned without a
-        checkpoint, 16 times in a row at most.
-
-        Raises, from the loop: FrameTooLarge for a line of more than `max_bytes`, its end included;
-        trio.BrokenResourceError.
-
-        End of stream: ends the loop. Drain: ends the loop when the next line has not begun; lines that had
-        arrived are still given.
-        Cancellation: loses nothing.
-        """
-        return Lines(self, check_max_bytes(max_bytes))
-
-    def frames(self, framer: Framer) -> AsyncIterator[bytes]:
-        """Return an async iterator over the payloads that `framer` finds: `LengthPrefixed`, `Netstrings`,
-        `Delimited`, `FixedSize`.
-
-        Like `lines()` in everything else, except that a stream that ends inside a frame raises Incomplete.
-        """
-        return Frames(self, check_framer(framer))
 
     # Marking
 
@@ -444,18 +259,3 @@ class Connection(Conversation, trio.abc.HalfCloseableStream):
 
 
 _NO_TIMEOUTS = Timeouts()
-
-
-def make_wire(
-    transport: Accepted, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
-) -> SocketWire | StreamWire:
-    """Return the wire for a connected non-blocking socket (with `pump` and `postman`, if there are any) or a
-    trio stream; TypeError or ValueError for anything else.
-    """
-    if isinstance(transport, socket.socket):
-        if transport.gettimeout() != 0:
-            raise ValueError("the socket must be non-blocking: call setblocking(False) first")
-        return SocketWire(transport, entry, pump, postman)
-    if isinstance(transport, trio.abc.Stream):
-        return StreamWire(transport, entry)
-    raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")

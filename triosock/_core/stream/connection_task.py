@@ -140,6 +140,7 @@ class Visit(Turn):
                 self._tell(HandshakeRefused, error=None)
             raise
         entry.stage = "serving"
+        entry.ready_since = entry.now()
         if service.emitter.takers(HandshakeFinished):
             tls = connection.tls
             self._tell(

@@ -20,8 +20,9 @@ import trio
 from ..listeners.listener import PeerName
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress, from_sockaddr
 from ..model.config import Timeouts, check_seconds
+from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
-from ..model.events import Cause, Emitter, RequestFinished, RequestStarted
+from ..model.events import Cause, RequestFinished, RequestStarted
 from ..protocols.framing import Buffer
 from ..registry.registry import NEVER, Entry
 from ..transport.socket import SocketWire
@@ -120,9 +121,10 @@ class Conversation:
         now = entry.now()
         entry.request_since = now
         entry.request_due = now + self.timeouts.request
-        if entry.newcomer:
-            # It has got what a newcomer is owed; its next idle wait is like any other in a drain.
-            entry.newcomer = False
+        if entry.spared_until:
+            # It has got the one request that it was spared for; its next idle wait is like any other in a
+            # drain.
+            entry.spared_until = 0.0
             self.wire.interrupt()
         emitter = self.emitter
         if emitter is not None and emitter.wants_requests:
@@ -210,6 +212,8 @@ class IdleBlock:
         conversation.entry.idle_since = NEVER
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         self.interrupted = self._scope.cancelled_caught
+        if self.interrupted:
+            conversation.wire.note_idle_end()
         if kind is None and not self.interrupted and conversation.entry.request_since == NEVER:
             conversation.begin_request()
         return swallowed

@@ -21,7 +21,8 @@ import trio
 from ..listeners.listener import Listener, adopt, open_tcp_listeners
 from ..listeners.unix import open_unix_listener
 from ..model.config import Limits, Timeouts
-from ..model.events import Emitter, Observer, default_observers
+from ..model.emitter import Emitter, default_observers
+from ..model.events import Observer
 from ..protocols.proxy_parser import ProxyPolicy, check_proxy
 from ..registry.drain_scope import DrainReport
 from ..registry.registry import Roster

@@ -11,10 +11,14 @@ accept loops must be able to end first, and to end *completely*, and the connect
 is still open then. Cancelling the inner nursery is the whole of "stop accepting"; leaving the outer one is
 the whole of "wait for the rest".
 
-The invariant: **whoever the kernel had accepted when the drain began is served**, since between the last
-accept that finds the queue empty and the close of the listener nothing else can run. (A client whose
-handshake the kernel completes in between, a matter of microseconds, is reset; no system call closes that
-gap.)
+The invariants of a drain:
+
+1. **Whoever the kernel had accepted when it began is served**, since between the last accept that finds the
+   queue empty and the close of the listener nothing else can run. (A client whose handshake the kernel
+   completes in between, a matter of microseconds, is reset; no system call closes that gap.)
+2. **Whoever has said nothing yet is a newcomer until it is five seconds old**, whether it stood in the queue
+   or was accepted a moment before: its first request may be on the way, and is answered. One that is older,
+   such as a socket that a browser opened to have it ready, is idle.
 """
 
 from __future__ import annotations
@@ -32,13 +36,14 @@ from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import peer_credentials
-from ..registry.drain_scope import DrainReport
-from ..registry.registry import Entry
+from ..registry.drain_scope import NEWCOMER_GRACE, DrainReport
+from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_PUMP, Pump
 from ..transport.socket import SocketWire
+from ..transport.wires import make_wire
 from ..transport.write_batcher import Postman
-from .connection import Connection, make_wire
+from .connection import Connection
 from .connection_task import Handler, Service, Visit
 from .request_state import Conversation
 
@@ -164,18 +169,28 @@ class StreamServer(Server):
             self._scope.drain()
 
     def _on_drain(self) -> None:
-        self._doors_scope.cancel(reason="triosock: drain")
+        begins = self._scope.begins
+        if begins <= trio.current_time():
+            self._doors_scope.cancel(reason="triosock: drain")
+        else:
+            self._doors_scope.deadline = begins
         super()._on_drain()
 
     async def _see_out(self) -> None:
         farewell = self._begin_farewell()
+        now = trio.current_time()
         for entry in self._roster.entries():
-            # No request of theirs can be here yet: as with those who are still in the queue.
-            entry.newcomer = entry.task is None or entry.stage == "handshake"
-        for door in self._doors:
-            door.sweep()
+            entry.spared_until = max(_newcomer_until(entry, now), self._idle_until(now))
+        for door, listener in zip(self._doors, self._listeners, strict=True):
+            await door.sweep()
+            self._close(listener)
         await self._close_listeners()
         await farewell.see_out()
+
+    def _idle_until(self, now: float) -> float:
+        """Until when each connection may have one more request answered."""
+        idle_grace = self._scope.idle_grace
+        return now + idle_grace if idle_grace else 0.0
 
     def _close(self, listener: Listener) -> None:
         if not listener.is_closed:
@@ -221,15 +236,15 @@ class StreamServer(Server):
     def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
         reason = self._roster.refusal(keys) if keys else None
-        if reason is None and not self._roster.has_room and not self._scope.draining:
+        if reason is None and not self._roster.has_room and self._farewell is None:
             reason = "connections"
         return reason
 
     def _let_in(self, connection: Connection, keys: tuple[Hashable, ...]) -> None:
         entry, roster = connection.entry, self._roster
         has_room = roster.has_room
-        if self._scope.draining:
-            entry.newcomer = True
+        if self._farewell is not None:
+            entry.spared_until = entry.accepted + NEWCOMER_GRACE
             if not has_room:
                 entry.stage = "queued"
         roster.add(entry, slot=has_room, keys=keys)
@@ -278,3 +293,15 @@ class StreamServer(Server):
         except (TypeError, OSError):
             user = None  # no Unix socket, or not of Linux: then its address is all there is to go by
         return self._roster.keys_for(connection.peer, user)
+
+
+def _newcomer_until(entry: Entry, now: float) -> float:
+    """Return until when the first byte of a connection is waited for in a drain that begins now; 0 if it has
+    sent one, or could have done so long ago.
+    """
+    if entry.stage == "handshake" or entry.task is None:
+        return now + NEWCOMER_GRACE
+    if entry.guest.wire.received:
+        return 0.0
+    until = (entry.accepted if entry.ready_since == NEVER else entry.ready_since) + NEWCOMER_GRACE
+    return until if until > now else 0.0

@@ -64,6 +64,15 @@ class Pump:
         self._epoll.register(fd, self._interest)
         self._readers[fd] = reader
 
+    def tell_acknowledged(self, fd: int, reader: Reader) -> None:
+        """Tell `reader`, which has said its last word, also when the peer's system has acknowledged that:
+        then
+        the state of the connection changes, and the kernel looks again whether it can be written to. It says
+        so once more now. (tcp_rcv_state_process() in the kernel, FIN_WAIT1 to FIN_WAIT2.)
+        """
+        if self._readers.get(fd) is reader:
+            self._epoll.modify(fd, self._interest | select.EPOLLOUT)
+
     def forget(self, fd: int, reader: Reader) -> None:
         """Tell it nothing any more. For a descriptor that is about to be closed: that takes it out of the
         epoll (epoll(7)), so it need not cost a system call of its own.

@@ -82,6 +82,10 @@ class Wire(Protocol):
         """End the idle wait that goes on now, and at once each that begins later without input at hand."""
         ...
 
+    def note_idle_end(self) -> None:
+        """An idle wait has been ended from this side, and nothing was received in it."""
+        ...
+
     def expire(self) -> None:
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
         ...

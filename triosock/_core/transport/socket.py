@@ -1,13 +1,21 @@
 """The wire of a socket: the two halves together, and how they end.
 
-The invariant: **closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that
-is closed.
+The invariants:
+
+1. **Closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that is closed.
+2. **Nobody is reset for what they could not know.** A close while the peer may still send makes the kernel
+   answer with a reset, so the peer's own end is waited for. One case needs no such wait: the connection was
+   idle, nothing was said since, and the peer's system has acknowledged our end of stream. What the peer sent
+   before that has come by then, and is read; what it sends afterwards it sends into a stream of which it
+   could know that it is over. (On Linux even such a peer reads the end of the stream, and no error: a reset
+   that follows it fails only writes, tcp_reset() in the kernel.)
 """
 
 from __future__ import annotations
 
 import socket
 import struct
+import sys
 
 import trio
 from trio.lowlevel import notify_closing
@@ -16,6 +24,10 @@ from .checkpoints import checkpoint
 from .hang_up import wait_hang_up
 from .interface import RECEIVE_SIZE
 from .socket_send import SocketOutput
+
+if sys.platform == "linux":
+    import fcntl
+    import termios
 
 
 class SocketWire(SocketOutput):
@@ -57,19 +69,35 @@ class SocketWire(SocketOutput):
         return self._sock
 
     async def say_goodbye(self) -> None:
-        """Half-close, then read and forget until the peer has closed too. The caller bounds the time."""
+        """Half-close, then read and forget until the peer has closed too. The caller bounds the time.
+
+        After an idle wait it is enough that the peer's system knows: see the second invariant.
+        """
         if self.heard_all:
             return  # the close itself says goodbye, and destroys no reply: nothing can be unread
         self._say_last_word()
+        briefly = self.ended_idle and self._can_hear_acknowledgement()
         while not self.is_closed:
             try:
                 if not socket.socket.recv(self._sock, RECEIVE_SIZE):
                     return
                 await checkpoint()  # a peer that never stops must not keep the others from their turn
             except BlockingIOError:
+                if briefly and _is_acknowledged(self._sock):
+                    return
                 await self._wait_input(False)
             except OSError:
                 return  # reset: nobody is left to lose anything
+
+    def _can_hear_acknowledgement(self) -> bool:
+        """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
+        if self._sock.family == getattr(socket, "AF_UNIX", None):
+            return True  # there is no network between: it knows already
+        if self._pump is None:
+            return False
+        self._watch(self._pump)
+        self._pump.tell_acknowledged(self._fd, self)
+        return True
 
     def _say_last_word(self) -> None:
         self._shutdown_send()
@@ -101,3 +129,20 @@ class SocketWire(SocketOutput):
     async def aclose_now(self) -> None:
         """The same as `close_now()`."""
         self.close_now()
+
+
+def _is_acknowledged(sock: socket.socket) -> bool:
+    """Whether the peer's system has all that was sent, the end of the stream included; False if that cannot
+    be
+    told.
+    """
+    if sock.family == getattr(socket, "AF_UNIX", None):
+        return True
+    if sys.platform != "linux":
+        return False
+    try:
+        # tcp(7), SIOCOUTQ: the bytes that are not acknowledged, and the end of the stream counts as one.
+        waiting = fcntl.ioctl(sock.fileno(), termios.TIOCOUTQ, bytes(4))
+    except OSError:
+        return False
+    return not int.from_bytes(waiting, sys.byteorder)

@@ -41,7 +41,8 @@ class SocketOutput(SocketInput):
     """What a `SocketWire` sends, and how it waits for the peer to take it."""
 
     __slots__ = (
-        "_ended", "_gathered", "_postman", "_pushing", "_send_broken", "_sending", "gathering", "sent",
+        "_ended", "_gathered", "_idle_end", "_postman", "_pushing", "_send_broken", "_sending", "gathering",
+        "sent",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +60,8 @@ class SocketOutput(SocketInput):
         self._sending = False
         self._send_broken: str | None = None
         self._ended = False
+        #: How much had been received and sent when an idle wait was ended from this side.
+        self._idle_end: tuple[int, int] | None = None
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
@@ -86,6 +89,15 @@ class SocketOutput(SocketInput):
             await give_turn()
         if self._receiving:
             self._renew_wait()
+
+    def note_idle_end(self) -> None:
+        """An idle wait has been ended from this side."""
+        self._idle_end = (self.received, self.sent)
+
+    @property
+    def ended_idle(self) -> bool:
+        """Whether the last thing that happened here is that an idle wait was ended from this side."""
+        return self._idle_end == (self.received, self.sent)
 
     def _renew_wait(self) -> None:
         """Somebody is being sent to, and waited for, too: that is no idle connection."""

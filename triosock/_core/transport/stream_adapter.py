@@ -117,6 +117,9 @@ class StreamWire:
         if self._idle_scope is not None and not self.has_input():
             self._idle_scope.cancel(reason="triosock: end of an idle wait")
 
+    def note_idle_end(self) -> None:
+        """An idle wait has been ended from this side: makes no difference here."""
+
     def expire(self) -> None:
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
         self._expired_at = self.received

@@ -14,7 +14,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, final
 
-from ..._core.model.events import Event, ObserverDone, ServerClosed, watchers
+from ..._core.model.emitter import ObserverDone, watchers
+from ..._core.model.events import Event, ServerClosed
 from .layout import Picture, lay_out
 from .model import Lane
 from .page import page

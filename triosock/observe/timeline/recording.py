@@ -34,6 +34,7 @@ from ..._core.model.events import (
     DatagramDropped,
     DatagramsLost,
     DatagramTruncated,
+    DrainAnnounced,
     DrainFinished,
     DrainStarted,
     Event,
@@ -162,6 +163,9 @@ class Recording:
                 del lane.doors[0]
             lane.doors.append((when, None))
 
+    def _drain_announced(self, lane: Lane, event: DrainAnnounced, when: float) -> None:
+        self._line(lane, Line(when, "drain", f"a drain is announced: it begins in {duration(event.delay)}"))
+
     def _drain_started(self, lane: Lane, event: DrainStarted, when: float) -> None:
         self._doors_shut(lane, event, when)
         lane.grace_ends = when + event.grace
@@ -171,7 +175,7 @@ class Recording:
     def _drain_finished(self, lane: Lane, event: DrainFinished, when: float) -> None:
         text = (
             f"drained in {duration(event.duration)}: {event.finished} finished, {event.failed} failed, "
-            f"{event.cancelled} cancelled, {event.refused} refused"
+            f"{event.left} left, {event.cancelled} cancelled, {event.refused} refused"
         )
         self._line(lane, Line(when, "drained", text))
 
@@ -384,6 +388,7 @@ _TAKE: Final[dict[type[Event], Callable[[Recording, Lane, Any, float], None]]] =
     RequestFinished: Recording._request_finished,
     HandlerFailed: Recording._handler_failed,
     ConnectionClosed: Recording._connection_closed,
+    DrainAnnounced: Recording._drain_announced,
     DrainStarted: Recording._drain_started,
     DrainFinished: Recording._drain_finished,
     ServerClosed: Recording._server_closed,

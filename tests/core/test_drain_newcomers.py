@@ -1,0 +1,385 @@
+"""A drain and those whose next request may be on its way: newcomers, idle grace, delay, storms."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import socket
+import ssl
+import struct
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+import triosock
+from tests.handlers import shout
+from triosock import Cause, Connection, DrainScope, Timeouts, events
+from triosock._core.listeners.accept_loop import BATCH
+from triosock._core.listeners.listener import Listener
+from triosock.testing import (
+    DatagramNetwork,
+    MemoryListener,
+    MemoryStream,
+    Recorder,
+    memory_stream_pair,
+    open_server,
+)
+
+
+async def by_block(conn: Connection) -> None:
+    data = b""
+    with conn.idle():
+        data = await conn.receive_some()
+    if data:
+        await conn.send_all(data.upper())
+
+
+async def by_wait(conn: Connection) -> None:
+    while await conn.wait_request():
+        await conn.send_all((await conn.receive_until(b"\n")).upper())
+
+
+async def by_some(conn: Connection) -> None:
+    await conn.send_all((await conn.receive_some()).upper())
+
+
+# Newcomers
+
+
+@pytest.mark.parametrize("handler", [shout, by_block, by_wait, by_some])
+async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
+    handler: Any, autojump_clock: Any
+) -> None:
+    async with open_server(handler) as served:
+        client = await served.connect()
+        await trio.sleep(0.02)
+        served.server.drain(grace=20)
+        await trio.sleep(0.05)
+        await client.send_all(b"request\n")
+        assert await client.receive_until(b"\n") == b"REQUEST\n"
+        assert await client.receive_some() == b""
+    assert served.report is not None
+    assert (served.report.finished, served.report.cancelled) == (1, 0)
+
+
+async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(serving: Any) -> None:
+    authority = trustme.CA()
+    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(ours)
+    authority.configure_trust(theirs)
+    recorder = Recorder(events.HandshakeFinished)
+    async with serving(shout, tls=ours, observers=[recorder]) as server:
+        port = server.addresses[0].port
+        inner = await trio.open_tcp_stream("127.0.0.1", port)
+        stream = trio.SSLStream(inner, theirs, server_hostname="localhost")
+        await stream.do_handshake()
+        await recorder.wait_for(events.HandshakeFinished)
+        server.drain(grace=20)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        await stream.send_all(b"request\n")
+        assert await stream.receive_some() == b"REQUEST\n"
+        assert await stream.receive_some() == b""
+        await stream.aclose()
+        await server.wait_closed()
+
+
+async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: Any) -> None:
+    async with open_server(shout) as served:
+        old = await served.connect()
+        await trio.sleep(3)
+        young = await served.connect()
+        await trio.sleep(2.5)
+        began = trio.current_time()
+        served.server.drain(grace=20)
+        assert await old.receive_some() == b""
+        assert trio.current_time() == began
+        assert await young.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(2.5)  # it is five seconds old
+
+
+async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
+    async with open_server(shout) as served:
+        client = await served.connect()
+        await client.send_all(b"a\n")
+        assert await client.receive_some() == b"A\n"
+        began = trio.current_time()
+        served.server.drain(grace=20)
+        assert await client.receive_some() == b""
+        assert trio.current_time() == began
+
+
+async def test_a_newcomer_gets_one_answer_and_no_second(autojump_clock: Any) -> None:
+    async with open_server(shout) as served:
+        client = await served.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=20)
+        began = trio.current_time()
+        await client.send_all(b"a\n")
+        assert await client.receive_some() == b"A\n"
+        assert await client.receive_some() == b""
+        assert trio.current_time() == began
+
+
+async def test_newcomers_of_many_ages_end_each_in_its_time(autojump_clock: Any) -> None:
+    async with open_server(shout) as served:
+        clients = []
+        for _ in range(40):
+            clients.append(await served.connect())
+            await trio.sleep(0.1)
+        served.server.drain(grace=20)
+        for number, client in enumerate(clients):
+            assert await client.receive_some() == b""
+            assert trio.current_time() == pytest.approx(number * 0.1 + 5, abs=0.051)
+
+
+# Idle grace
+
+
+async def tell_draining(conn: Connection) -> None:
+    async for _ in conn.lines():
+        await conn.send_all(b"last\n" if conn.draining else b"more\n")
+
+
+@pytest.mark.parametrize("where", ["call", "timeouts", "scope"])
+async def test_in_the_idle_grace_one_more_request_is_answered(where: str, autojump_clock: Any) -> None:
+    timeouts = Timeouts(idle_grace=3 if where == "timeouts" else 0)
+    async with open_server(tell_draining, timeouts=timeouts) as served:
+        asks, silent = await served.connect(), await served.connect()
+        for client in (asks, silent):
+            await client.send_all(b"x\n")
+            assert await client.receive_some() == b"more\n"
+        began = trio.current_time()
+        served.server.drain(grace=20, idle_grace=None if where == "timeouts" else 3)
+        await trio.sleep(2)
+        await asks.send_all(b"x\ny\n")
+        assert await asks.receive_exactly(5) == b"last\n"
+        if where == "call":
+            assert served.server.draining
+        assert await asks.receive_exactly(5) == b"last\n"  # it was there with the first one
+        assert await asks.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(2)
+        assert await silent.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(3)
+
+
+async def test_told_again_the_idle_grace_and_the_beginning_can_only_be_earlier(autojump_clock: Any) -> None:
+    with DrainScope(grace=60, idle_grace=30, delay=10) as scope:
+        scope.drain()
+        assert (scope.begins, scope.deadline, scope.idle_grace) == (10, 70, 30)
+        scope.drain(grace=math.inf, idle_grace=50, delay=50)
+        assert (scope.begins, scope.deadline, scope.idle_grace) == (10, 70, 30)
+        await trio.sleep(1)
+        scope.drain(idle_grace=2, delay=0)
+        assert (scope.begins, scope.deadline, scope.idle_grace) == (1, 61, 2)
+        await scope.wait_begun()
+        assert trio.current_time() == 1
+
+
+# Delay
+
+
+async def test_in_the_delay_everything_goes_on_and_draining_tells(autojump_clock: Any) -> None:
+    async with open_server(tell_draining) as served:
+        early = await served.connect()
+        await early.send_all(b"x\n")
+        assert await early.receive_some() == b"more\n"
+        served.server.drain(grace=10, delay=5)
+        assert served.server.draining
+        assert served.server.statistics().draining
+        await trio.sleep(4)
+        late = await served.connect()
+        for client in (early, late):
+            await client.send_all(b"x\n")
+            assert await client.receive_some() == b"last\n"
+        assert not served.recorder.of(events.DrainStarted)
+        assert [event.delay for event in served.recorder.of(events.DrainAnnounced)] == [5]
+        for client in (early, late):
+            assert await client.receive_some() == b""
+        assert trio.current_time() == 5
+        with pytest.raises(ConnectionRefusedError):
+            await served.connect()
+        assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [10]
+
+
+async def test_a_limit_holds_in_the_delay(autojump_clock: Any) -> None:
+    limits = triosock.Limits(max_connections=1, overflow="reject")
+    async with open_server(shout, limits=limits) as served:
+        await served.connect()
+        await trio.sleep(1)
+        served.server.drain(delay=5)
+        second = await served.connect()
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await second.receive_some() == b""
+        assert served.server.statistics().refused == {"connections": 1}
+
+
+async def test_datagram_servers_understand_the_delay(autojump_clock: Any) -> None:
+    network = DatagramNetwork()
+    sock = network.open("server")
+    asked: list[bool] = []
+
+    async def echo(datagram: triosock.Datagram) -> None:
+        asked.append(datagram.draining)
+        await datagram.reply(datagram.data)
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_datagram_sockets, echo, [sock])
+        server.drain(delay=5)
+        client = network.open("client")
+        await client.send(b"x", sock.address)
+        assert (await client.receive())[0] == b"x"
+        client.close()
+        assert asked == [True]
+        await server.wait_closed()
+        assert trio.current_time() == pytest.approx(5)
+
+
+async def test_no_grace_is_told_as_no_grace(autojump_clock: Any) -> None:
+    async with open_server(shout) as served:
+        served.server.drain(grace=0)
+        await served.server.wait_closed()
+    assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [0.0]
+
+
+# Storms
+
+
+class Endless(Listener):
+    """A listener whose queue never ends: who comes is as fast as who accepts."""
+
+    def __init__(self, waiting: int | None) -> None:
+        self.waiting = waiting
+        self.accepted = 0
+        self.given: list[MemoryStream] = []
+        self.is_open = True
+        self.inner = MemoryListener("endless")
+
+    @property
+    def address(self) -> Any:
+        return self.inner.address
+
+    def count_waiting(self) -> int | None:
+        return self.waiting
+
+    async def wait_ready(self) -> None:
+        await self.inner.wait_ready()  # until the sweep, nobody comes
+
+    def accept_nowait(self) -> Any:
+        self.accepted += 1
+        client, server = memory_stream_pair()
+        self.given.append(client)
+        client.close()
+        return server, None
+
+    @property
+    def is_closed(self) -> bool:
+        return self.inner.is_closed
+
+    def close(self) -> None:
+        self.inner.close()
+
+
+async def test_a_storm_does_not_hold_the_drain(autojump_clock: Any) -> None:
+    listener = Endless(waiting=1_000)
+    turns = 0
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            await trio.lowlevel.checkpoint()
+            turns += not listener.is_closed and listener.accepted > 0
+
+    async with open_server(shout, listeners=[listener]) as served:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(others)
+            served.server.drain()
+            await served.server.wait_closed()
+            nursery.cancel_scope.cancel()
+    assert listener.accepted == 1_000 + BATCH
+    assert turns >= 10  # others had their turn between the batches
+
+
+async def test_a_queue_that_cannot_be_counted_has_a_bound_as_well(autojump_clock: Any) -> None:
+    listener = Endless(waiting=None)
+    async with open_server(shout, listeners=[listener]) as served:
+        served.server.drain()
+        await served.server.wait_closed()
+    assert listener.accepted == 4096 + BATCH
+
+
+async def test_the_kernel_says_how_many_are_in_its_queue() -> None:
+    (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
+    clients = [socket.create_connection(listener.socket.getsockname()) for _ in range(7)]
+    assert listener.count_waiting() == 7
+    for client in clients:
+        client.close()
+    listener.close()
+    assert listener.count_waiting() is None
+
+
+async def test_peers_that_went_away_are_told_from_handlers_that_failed(serving: Any) -> None:
+    async def fail_on_x(conn: Connection) -> None:
+        async for line in conn.lines():
+            if line == b"x\n":
+                raise ValueError(line)
+
+    async with serving(fail_on_x) as server:
+        clients = [socket.create_connection(server.addresses[0].sockaddr) for _ in range(5)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=20)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        for client in clients[:3]:
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.close()
+        clients[3].sendall(b"x\n")
+        clients[4].close()
+        report = await server.wait_closed()
+        clients[3].close()
+    assert (report.finished, report.failed, report.left, report.cancelled) == (1, 1, 3, 0)
+    assert report.causes == {Cause.FINISHED: 1, Cause.FAILED: 1, Cause.PEER: 3}
+
+
+# Pooled clients, who do not look
+
+
+async def test_clients_that_pool_connections_do_not_hold_the_drain(serving: Any) -> None:
+    async with serving(shout, timeouts=Timeouts(close=60)) as server:
+        clients = [socket.create_connection(server.addresses[0].sockaddr, timeout=5) for _ in range(1_000)]
+        for client in clients:
+            client.sendall(b"x\n")
+        for client in clients:
+            await trio.lowlevel.wait_readable(client)
+            assert client.recv(10) == b"X\n"
+        server.drain(grace=120)
+        with trio.fail_after(30):
+            report = await server.wait_closed()
+        assert report.finished == 1_000
+        for client in clients[:500]:
+            client.sendall(b"y\n")  # without a look
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        # Nobody is reset: not even who did not look reads an error.
+        assert {client.recv(10) for client in clients} == {b""}
+        for client in clients:
+            client.close()
+
+
+async def test_who_was_told_something_at_the_end_is_given_time_to_read_it(
+    serving: Any, autojump_clock: Any
+) -> None:
+    async def polite(conn: Connection) -> None:
+        async for line in conn.lines():
+            await conn.send_all(line)
+        await conn.send_all(b"bye\n")
+
+    async with open_server(polite, timeouts=Timeouts(close=2)) as served:
+        client = await served.connect()
+        await client.send_all(b"x\n")
+        assert await client.receive_some() == b"x\n"
+        began = trio.current_time()
+        served.server.drain(grace=10)
+        await served.server.wait_closed()
+        assert trio.current_time() - began == pytest.approx(2)
+        assert await client.receive_some() == b"bye\n"

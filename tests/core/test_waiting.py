@@ -1,0 +1,331 @@
+"""Waiting for a request, for the peer to hang up, and for how long: under a virtual clock where it can be."""
+
+from __future__ import annotations
+
+import math
+import socket
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from tests.pairs import memory_pair, served, tcp_pair
+from triosock import Cause, Connection, Timeouts, events
+from triosock._core.transport.epoll import Pump
+from triosock.testing import Recorder, memory_stream_pair, open_server
+
+
+async def heads(conn: Connection) -> None:
+    while await conn.wait_request():
+        await conn.send_all((await conn.receive_until(b".")).upper())
+
+
+# The first byte of a request
+
+
+async def test_the_first_byte_is_waited_for_and_not_taken() -> None:
+    one, other = tcp_pair()
+    conn = Connection(one)
+    with other:
+        other.send(b"x")
+        assert await conn.wait_request() is True
+        assert one.recv(10, socket.MSG_PEEK) == b"x"  # who reads the socket itself finds it
+        assert await conn.receive_some() == b"x"
+    assert await conn.wait_request() is False
+    await conn.aclose()
+    with pytest.raises(trio.ClosedResourceError):
+        await conn.wait_request()
+
+
+async def test_requests_begin_with_their_first_byte(autojump_clock: Any) -> None:
+    recorder = Recorder(events.RequestStarted, events.RequestFinished)
+    async with open_server(heads, observers=[recorder]) as served:
+        client = await served.connect()
+        await trio.sleep(5)
+        assert served.server.statistics().idle == 1
+        await client.send_all(b"a")
+        await trio.sleep(1)
+        assert served.server.statistics().idle == 0
+        await client.send_all(b"b.c.")
+        assert await client.receive_exactly(4) == b"AB.C."[:4]
+        await trio.sleep(1)
+        assert served.server.statistics().idle == 1
+    assert [type(event).__name__ for event in recorder.events] == ["RequestStarted", "RequestFinished"] * 2
+    assert recorder.events[1].duration == pytest.approx(1)
+
+
+async def test_idleness_ends_the_wait_and_the_handler_says_goodbye(autojump_clock: Any) -> None:
+    async def polite(conn: Connection) -> None:
+        while await conn.wait_request():
+            await conn.send_all(await conn.receive_some())
+        await conn.send_all(b"bye")
+
+    async with open_server(polite, timeouts=Timeouts(idle=10)) as served:
+        client = await served.connect()
+        await client.send_all(b"x")
+        assert await client.receive_some() == b"x"
+        began = trio.current_time()
+        assert await client.receive_some() == b"bye"
+        assert trio.current_time() - began == pytest.approx(10)
+        assert await client.receive_some() == b""
+    assert served.server.statistics().ended == {Cause.IDLE: 1}
+
+
+async def test_a_drain_ends_the_wait_and_a_request_that_is_there_is_answered(autojump_clock: Any) -> None:
+    async with open_server(heads) as served:
+        idle, busy = await served.connect(), await served.connect()
+        for client in (idle, busy):
+            await client.send_all(b"x.")
+            assert await client.receive_exactly(2) == b"X."
+        await busy.send_all(b"y.")  # its task has not run since
+        served.server.drain(grace=5)
+        assert await idle.receive_some() == b""
+        assert await busy.receive_exactly(2) == b"Y."
+        assert await busy.receive_some() == b""
+    assert served.report is not None
+    assert served.report.finished == 2
+
+
+async def test_waiting_for_a_request_is_cancelled_like_any_wait() -> None:
+    conn, peer = await memory_pair()
+    with trio.move_on_after(0):
+        await conn.wait_request()
+    await peer.send_all(b"x")
+    assert await conn.wait_request() is True
+    assert await conn.receive_some() == b"x"
+    await conn.aclose()
+    await peer.aclose()
+
+
+@pytest.mark.parametrize("drip", [None, 0.6])
+@pytest.mark.parametrize("reading", ["until", "exactly", "some", "iterated"])
+async def test_a_request_that_began_in_an_idle_block_is_no_idle_wait(
+    reading: str, drip: float | None, autojump_clock: Any
+) -> None:
+    async def handler(conn: Connection) -> None:
+        with conn.idle():
+            match reading:
+                case "until":
+                    await conn.receive_until(b"\n\n")
+                case "exactly":
+                    await conn.receive_exactly(100)
+                case "some":
+                    while await conn.receive_some():
+                        pass
+                case "iterated":
+                    async for _ in conn:
+                        pass
+
+    async with open_server(handler, timeouts=Timeouts(idle=1, request=2, close=0.1)) as served:
+        client = await served.connect()
+        await client.send_all(b"G")
+        began = trio.current_time()
+        async with trio.open_nursery() as nursery:
+
+            async def drop_by_drop() -> None:
+                while drip is not None:
+                    await trio.sleep(drip)
+                    await client.send_all(b"E")
+
+            nursery.start_soon(drop_by_drop)
+            await served.recorder.wait_for(events.ConnectionClosed)
+            nursery.cancel_scope.cancel()
+        cause = Cause.IDLE if drip is None else Cause.REQUEST
+        assert served.server.statistics().ended == {cause: 1}
+        assert trio.current_time() - began < 3
+
+
+# The peer hangs up
+
+
+async def hang_up_scenario(conn: Connection, peer: Any) -> None:
+    """Input that came before does not hide the end, and is still there after it."""
+    async with trio.open_nursery() as nursery:
+        told = trio.Event()
+
+        async def watch() -> None:
+            await conn.wait_peer_gone()
+            told.set()
+
+        nursery.start_soon(watch)
+        await peer.send_all(b"second\n")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not told.is_set()
+        with (
+            pytest.raises(trio.BusyResourceError)
+            if conn.wire.transport.__class__ is socket.socket
+            else (trio.move_on_after(0))
+        ):
+            await conn.wait_peer_gone()
+        await peer.aclose()
+        with trio.fail_after(5):
+            await told.wait()
+    await conn.wait_peer_gone()
+    assert await conn.receive_until(b"\n") == b"second\n"
+    assert await conn.receive_some() == b""
+    await conn.aclose()
+
+
+async def test_a_peer_that_hangs_up_is_told_of_without_reading() -> None:
+    one, other = tcp_pair()
+    await hang_up_scenario(Connection(one), Connection(other))
+
+
+async def test_the_pump_of_a_server_tells_of_it_too() -> None:
+    one, other = tcp_pair()
+    async with trio.open_nursery() as nursery:
+        pump = Pump()
+        pump.enter()
+        nursery.start_soon(pump.run)
+        await hang_up_scenario(served(one, pump=pump), Connection(other))
+        pump.leave()
+        pump.retire()
+
+
+async def test_a_memory_stream_tells_of_it_too() -> None:
+    one, other = memory_stream_pair()
+    await hang_up_scenario(Connection(one), Connection(other))
+
+
+@pytest.mark.parametrize("how", ["half-close", "reset"])
+async def test_a_half_close_and_a_reset_count_as_gone(how: str) -> None:
+    one, other = tcp_pair()
+    conn, peer = Connection(one), Connection(other)
+    if how == "reset":
+        peer.abort()
+    else:
+        await peer.send_eof()
+    with trio.fail_after(5):
+        await conn.wait_peer_gone()
+    await conn.aclose()
+    await peer.aclose()
+
+
+async def test_who_waits_for_the_peer_hears_of_a_close_on_this_side() -> None:
+    one, other = tcp_pair()
+    conn = Connection(one)
+    with other:
+        async with trio.open_nursery() as nursery:
+
+            async def watch() -> None:
+                with pytest.raises(trio.ClosedResourceError):
+                    await conn.wait_peer_gone()
+
+            nursery.start_soon(watch)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            conn.abort()
+    with pytest.raises(trio.ClosedResourceError):
+        await conn.wait_peer_gone()
+
+
+async def test_a_stream_that_cannot_tell_says_so() -> None:
+    conn, peer = await memory_pair()  # trio's own
+    with pytest.raises(TypeError, match="cannot tell that its peer has hung up"):
+        await conn.wait_peer_gone()
+    await conn.aclose()
+    await peer.aclose()
+
+
+async def test_a_long_poll_ends_when_its_client_has_left(serving: Any, dial: Any) -> None:
+    ended = trio.Event()
+
+    async def cancel_if_gone(conn: Connection, scope: trio.CancelScope) -> None:
+        await conn.wait_peer_gone()
+        scope.cancel()
+
+    async def poll(conn: Connection) -> None:
+        await conn.receive_until(b"\n")
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_if_gone, conn, nursery.cancel_scope)
+                await trio.sleep_forever()  # news
+        finally:
+            ended.set()
+
+    async with serving(poll) as server:
+        client = await dial(server)
+        await client.send_all(b"poll\nsecond\n")
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert not ended.is_set()
+        await client.aclose()
+        with trio.fail_after(5):
+            await ended.wait()
+
+
+# For how long
+
+
+async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
+    async def feed(conn: Connection) -> None:
+        async def push() -> None:
+            for _ in range(5):
+                await trio.sleep(3)
+                await conn.send_all(b"news")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(push)
+            async for _ in conn.lines():
+                pass
+            nursery.cancel_scope.cancel()
+
+    async with open_server(feed, timeouts=Timeouts(idle=4)) as served:
+        client = await served.connect()
+        began = trio.current_time()
+        assert await client.receive_exactly(20) == b"news" * 5
+        assert await client.receive_some() == b""
+        # Four seconds of silence in both directions after the last of them.
+        assert trio.current_time() - began == pytest.approx(15 + 4)
+
+
+async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(autojump_clock: Any) -> None:
+    given: dict[int, Connection] = {}
+
+    async def handler(conn: Connection) -> None:
+        given[conn.id] = conn
+        async for line in conn.lines():
+            if line == b"login\n":
+                conn.set_timeouts(idle=math.inf, request=3)
+                await conn.send_all(b"ok")
+
+    async with open_server(handler, timeouts=Timeouts(idle=10)) as served:
+        patient, hasty = await served.connect(), await served.connect()
+        await patient.send_all(b"login\n")
+        assert await patient.receive_some() == b"ok"
+        await trio.sleep(1)
+        began = trio.current_time()
+        given[2].set_timeouts(idle=2)  # in the middle of its wait
+        assert await hasty.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(1)
+        await trio.sleep(1_000)
+        assert served.server.statistics().active == 1
+        assert given[1].timeouts == Timeouts(idle=math.inf, request=3)
+        await patient.send_all(b"half")
+        began = trio.current_time()
+        await served.recorder.wait_for(events.ConnectionClosed, 2)
+        assert trio.current_time() - began == pytest.approx(3, abs=0.01)
+    assert served.server.statistics().ended == {Cause.IDLE: 1, Cause.REQUEST: 1}
+
+
+async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock: Any) -> None:
+    none = Timeouts(handshake=math.inf, idle=math.inf, send=math.inf, close=0)
+
+    async def handler(conn: Connection) -> None:
+        conn.set_timeouts(idle=5)
+        async for _ in conn.lines():
+            pass
+
+    async with open_server(handler, timeouts=none) as served:
+        client = await served.connect()
+        began = trio.current_time()
+        assert await client.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(5)
+
+
+@pytest.mark.parametrize(("name", "value"), [("idle", 0), ("request", -1), ("send", math.nan), ("close", -1)])
+async def test_a_wrong_timeout_is_named(name: str, value: float) -> None:
+    conn, peer = await memory_pair()
+    with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
+        conn.set_timeouts(**{name: value})
+    await conn.aclose()
+    await peer.aclose()
