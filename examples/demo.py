@@ -188,7 +188,11 @@ async def stuck_client(crowd, conn, task_status):
     """Began a request, and will never end it."""
     await ask(conn, b"upload %d" % len(UPLOAD))
     task_status.started()
-    return "cut off" if await rest(conn) == b"" else "confused"
+    try:
+        await rest(conn)
+    except trio.BrokenResourceError:
+        return "cut off"
+    return "confused"
 
 
 async def client_at_the_door(crowd, conn, task_status):

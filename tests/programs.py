@@ -134,6 +134,17 @@ class Client:
         taken, self._buffer = self._buffer[:size], self._buffer[size:]
         return taken
 
+    def reset(self) -> bytes:
+        """Return all that comes before a reset, and close; an AssertionError if the stream just ends."""
+        try:
+            while data := self.sock.recv(65_536):
+                self._buffer += data
+        except ConnectionResetError:
+            return self._buffer
+        finally:
+            self.sock.close()
+        raise AssertionError(f"no reset after {self._buffer!r}")
+
     def rest(self) -> bytes:
         """Return all to the end of the stream, and close: a server waits for that."""
         while data := self.sock.recv(65_536):

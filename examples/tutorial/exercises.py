@@ -78,7 +78,7 @@ async def check_until(solution: Any) -> None:
                 "serve_until returned, and its listener is still open",
                 "Start the server in a nursery of your own function, so that it cannot outlive it.",
             )
-        await want("the end of the connection", client, "After the end a client listened", "Who holds it?")
+        await want("a reset", client, "After the end a client listened for its answer", "Who holds it?")
     if left := Belongings.now().beyond(before):
         raise Wrong(f"serve_until returned, and left {', '.join(left)}", "Start it in your own nursery.")
 

@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all
+from tests.handlers import read_all, read_to_reset
 from triosock import Cause
 from triosock._core.model import events
 
@@ -32,7 +32,7 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
     async with serving(handler, observers=[recorder]) as server:
         bad, good = await dial(server), await dial(server)
         await bad.send_all(b"fail")
-        assert await read_all(bad) == b""
+        assert await read_to_reset(bad) == b""
         await good.send_all(b"go")
         assert await read_all(good) == b"fine"
         await bad.aclose()
@@ -56,7 +56,7 @@ async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serv
     async with serving(handler, observers=[recorder]) as server:
         client = await dial(server)
         await client.send_all(b"x")
-        assert await read_all(client) == b""
+        assert await read_to_reset(client) == b""
         await client.aclose()
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().ended == {Cause.FAILED: 1}
@@ -100,7 +100,7 @@ async def test_an_error_handler_that_fails_costs_the_same_connection_only(servin
 
     async with serving(handler, on_error=worse, observers=[recorder]) as server:
         client = await dial(server)
-        assert await read_all(client) == b""
+        assert await read_to_reset(client) == b""
         await client.aclose()
     assert [type(event.error) for event in recorder.of(events.HandlerFailed)] == [ValueError, KeyError]
 

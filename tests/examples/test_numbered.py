@@ -58,7 +58,7 @@ def test_greeter_says_goodbye_to_the_silent_and_cuts_the_slow():
         with dial(program.port("greeter")) as silent, dial(program.port("greeter")) as slow:
             slow.say(b"Bo")
             assert silent.rest() == b"What is your name?\nNobody there? Goodbye.\n"
-            assert slow.rest() == b"What is your name?\n"
+            assert slow.reset() == b"What is your name?\n"
         program.wait_for(r"closed after \S+ s: request,")
         assert program.stop() == 0
 
@@ -135,7 +135,7 @@ def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_
         stuck.say(b"put 10\n12345")
         assert stuck.line() == b"go on\n"
         program.signal()
-        assert stuck.rest() == b""
+        assert stuck.reset() == b""
         assert program.wait() == 0
         assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
         assert re.search(

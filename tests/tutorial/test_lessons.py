@@ -74,9 +74,9 @@ PRINTS = {
         helpers in a nursery
           Ada asks for tea and cake: 5
           error in the log: KeyError(b'gold')
-          Ada asks for tea and gold: the end of the connection
+          Ada asks for tea and gold: a reset
           Bob asks for tea: 2
-          {'finished': 1, 'failed': 1}
+          {'failed': 1, 'finished': 1}
     """,
     "lesson6": """
         a thread per client, and a queue without a bound
@@ -94,7 +94,7 @@ PRINTS = {
           who is idle gets:             the end of the connection
           who has just connected gets:  a reset
         triosock: cancelled
-          who waits for an answer gets: the end of the connection
+          who waits for an answer gets: a reset
           who is idle gets:             the end of the connection
           who has just connected gets:  a reset
           ended without a drain in <seconds> s: 0 finished, 0 failed, 0 left, 2 cancelled, 0 refused

@@ -17,6 +17,7 @@ import attrs
 import trio
 
 from ..model.addresses import Address
+from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.registry import NEVER, Entry
 from ..server.handler_task import Common, Turn
@@ -209,12 +210,15 @@ class _DatagramTurn(Turn):
         assert type(entry) is DatagramEntry
         return entry
 
+    def _is_late(self) -> bool:
+        return not self._entry.gone and self._entry.cause in (None, Cause.REQUEST)
+
     def _leave(self) -> None:
         entry = self._datagram_entry
         entry.task = None
         if entry.gone or self._dispatch.drop_if_waiting(entry, "closed"):
             return
-        if entry.scope.cancelled_caught:
+        if entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut):
             entry.cause = entry.cause or Cause.REQUEST
         cause = entry.cause = entry.cause or Cause.FINISHED
         common = self._common

@@ -18,6 +18,7 @@ from typing import Any, final
 
 import trio
 
+from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionOpened, LimitReached
 from ..registry.idle_queue import IdleLine
 from ..registry.registry import Entry
@@ -184,9 +185,13 @@ class _SessionTurn(Turn):
     def _open(self) -> Awaitable[bool] | None:
         return self._wait_slot() if self._entry.stage == "queued" else None
 
+    def _is_late(self) -> bool:
+        return self._entry.cause in (None, Cause.REQUEST)
+
     def _leave(self) -> None:
         entry: Any = self._entry
-        if entry.scope.cancelled_caught and entry.cause is None:
+        late = entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut)
+        if late and entry.cause is None:
             entry.cause = Cause.REQUEST
         self._session.end_request(entry.cause or Cause.FINISHED)
         super()._leave()

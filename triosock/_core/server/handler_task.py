@@ -4,9 +4,11 @@ The invariants:
 
 1. **Whatever happens in the middle, the end happens**: `_close` and `_leave` are called, and then the entry
    is out of the roster.
-2. **A failing handler costs its own guest.** An `Exception` is an event; what is no `Exception` (a
-   cancellation from around, Ctrl-C) is not ours to stop, and passes.
+2. **A failing handler costs its own guest.** What an `Exception` leads to is said by the table in
+   `faults.py`; what is no `Exception` (a cancellation from around, Ctrl-C) is not ours to stop, and passes.
 3. **Every end has one cause**, the first that was decided: see `Cause`.
+4. **Who failed says no goodbye**: `_part`, which tells the peer that everything was said, is left out, unless
+   `on_error` is a function and has had the last word.
 """
 
 from __future__ import annotations
@@ -14,42 +16,24 @@ from __future__ import annotations
 import sys
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias
+from typing import Any, Literal, TypeAlias
 
 import attrs
 import trio
 
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter
-from ..model.errors import PeerError, RequestTimedOut
+from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
-from ..registry.registry import Entry, Roster
-from ..transport.stream_adapter import StreamWire
-
-if TYPE_CHECKING:
-    from ..model.addresses import Address
+from ..registry.registry import NEVER, Entry, Roster
+from .faults import NotAwaitable, blame, is_to_be_answered
 
 if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup, ExceptionGroup
+    from exceptiongroup import BaseExceptionGroup
 
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was
 #: given.
 AnyOnError: TypeAlias = Literal["log", "raise"] | Callable[[Exception, Any], Awaitable[object]]
-
-
-class Guest(Protocol):
-    """What a handler is given: it knows its peer, and what carries its bytes."""
-
-    @property
-    def peer(self) -> Address:
-        """The other side."""
-        raise NotImplementedError
-
-    @property
-    def wire(self) -> Any:
-        """What carries its bytes: `received` and `sent`, whether it `is_closed`, and the `failure` that was
-        the peer's.
-        """
 
 
 @attrs.frozen(kw_only=True)
@@ -67,7 +51,7 @@ class Common:
 class Turn:
     """One run of a handler. `run()` is its task."""
 
-    __slots__ = ("_common", "_entry", "_error", "_guest", "_handler")
+    __slots__ = ("_common", "_entry", "_error", "_failed", "_guest", "_handler")
 
     #: What the handler is given, in words.
     takes = "one argument"
@@ -80,6 +64,8 @@ class Turn:
         self._entry = entry
         self._handler = handler
         self._error: BaseException | None = None
+        #: The handler has failed, and nobody has answered in its place.
+        self._failed = False
 
     async def run(self) -> None:
         """Serve the guest; return when it is closed and no longer counted."""
@@ -104,9 +90,12 @@ class Turn:
                         await self._consider(error)
                     except BaseExceptionGroup as group:
                         await self._consider_group(group)
-                parting = self._part()
-                if parting is not None:
-                    await parting
+                if not self._failed:
+                    parting = self._part()
+                    if parting is not None:
+                        await parting
+            if entry.scope.cancelled_caught and callable(self._common.on_error) and self._is_late():
+                await self._answer_late()
         except BaseException as error:
             if entry.cause is None:
                 entry.cause = Cause.PARENT if _is_cancellation(error) else Cause.FAILED
@@ -168,78 +157,73 @@ class Turn:
                 error=self._error,
             )
 
+    def _goes_on(self, cause: Cause) -> bool:
+        """Whether an exception with this cause is raised further, and ends the server."""
+        return cause is Cause.FAILED and self._common.on_error == "raise"
+
     async def _consider_group(self, group: BaseExceptionGroup[BaseException]) -> None:
         # Cancelled, and a task of the handler's failed at that: the one passes, the other is its own.
         failed, passing = group.split(Exception)
-        if failed is None or self._common.on_error == "raise":
+        if failed is None or (
+            self._common.on_error == "raise" and blame(failed, self._guest) is Cause.FAILED
+        ):
+            self._failed = True
             raise group
         await self._consider(failed)
         assert passing is not None
         raise passing from None
 
     async def _consider(self, error: Exception) -> None:
-        """Decide whose fault it was, and do what `on_error` says if it was the handler's."""
-        on_error = self._common.on_error
+        """Do what the table in `faults.py` says about an exception of the handler."""
+        on_error, cause = self._common.on_error, blame(error, self._guest)
         self._error = error
-        if on_error == "raise":
+        self._failed = cause in (Cause.FAILED, Cause.REQUEST)
+        if self._goes_on(cause):
             raise error
-        cause = blame(error, self._guest)
         self._entry.cause = self._entry.cause or cause
-        if cause is not Cause.FAILED:
-            return
-        self._tell(HandlerFailed, error=error)
-        if callable(on_error):
-            try:
+        if cause is Cause.FAILED:
+            self._tell(HandlerFailed, error=error)
+        if callable(on_error) and is_to_be_answered(error, cause):
+            await self._answer(on_error, error)
+
+    async def _answer(
+        self, on_error: Callable[[Exception, Any], Awaitable[object]], error: Exception
+    ) -> None:
+        """Let the function have the last word, for as long as a handshake may take."""
+        try:
+            with trio.move_on_after(self._common.timeouts.handshake) as patience:
                 await on_error(error, self._guest)
-            except Exception as second:  # an error handler that fails costs the same guest, and no more
-                self._tell(HandlerFailed, error=second)
-            except BaseExceptionGroup as group:
-                failed, passing = group.split(Exception)
-                if failed is not None:
-                    self._tell(HandlerFailed, error=failed)
-                assert passing is not None
-                raise passing from None
+            self._failed = patience.cancelled_caught
+        except Exception as second:  # an error handler that fails costs the same guest, and no more
+            self._failed = True
+            self._tell(HandlerFailed, error=second)
+        except BaseExceptionGroup as group:
+            self._failed = True
+            failed, passing = group.split(Exception)
+            if failed is not None:
+                self._tell(HandlerFailed, error=failed)
+            assert passing is not None
+            raise passing from None
+
+    def _is_late(self) -> bool:
+        """Whether it was cut since its request took too long."""
+        return self._entry.cause is Cause.REQUEST
+
+    async def _answer_late(self) -> None:
+        """The same for one that was cut at the end of its request's time."""
+        entry, on_error = self._entry, self._common.on_error
+        assert callable(on_error)
+        entry.request_due = NEVER  # or it would be cut again
+        entry.scope = trio.CancelScope()
+        with entry.scope:
+            error = RequestTimedOut(f"a request of {self._guest.peer} was not done in its time")
+            self._error = error
+            await self._answer(on_error, error)
+            if not self._failed and (parting := self._part()) is not None:
+                await parting
 
     def _tell(self, kind: type[Any], **fields: Any) -> None:
         self._common.emitter.emit(kind, connection=self._entry.number, peer=self._guest.peer, **fields)
-
-
-class NotAwaitable(TypeError):
-    """The handler returned something that cannot be awaited."""
-
-    def __init__(self, handler: object, takes: str, result: object) -> None:
-        super().__init__(
-            f"handler must be an async function of {takes}: {handler!r} returned {result!r}, "
-            "which cannot be awaited"
-        )
-
-
-_GRAVEST_FIRST = (Cause.FAILED, Cause.REQUEST, Cause.PEER, Cause.FINISHED)
-
-
-def blame(error: BaseException, guest: Guest) -> Cause:
-    """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
-    handler's own).
-    """
-    if isinstance(error, ExceptionGroup):
-        causes = {blame(one, guest) for one in error.exceptions}
-        # If one of several tasks went wrong by itself, the others' peers do not excuse it.
-        return next(cause for cause in _GRAVEST_FIRST if cause in causes)
-    if isinstance(error, RequestTimedOut):
-        return Cause.REQUEST
-    if isinstance(error, PeerError):
-        return Cause.PEER
-    wire = guest.wire
-    if isinstance(error, trio.BrokenResourceError) and (
-        isinstance(wire, StreamWire)
-        or (wire.failure is not None and wire.failure in (error, error.__cause__))
-    ):
-        # Only of this guest: a handler that talks to others may fail at their end, and that is its own
-        # affair.
-        return Cause.PEER
-    if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
-        return Cause.FINISHED  # by abort() or aclose(), from another task of the program
-    return Cause.FAILED
 
 
 def _is_cancellation(error: BaseException) -> bool:

@@ -9,6 +9,9 @@ The invariants, beside those of `handler_task.py`:
 2. **A reply survives the input that nobody read**: a close with unread input would make the kernel send a
    reset, which takes the reply with it. So the handler's end is a half-close; then input is thrown away until
    the peer closes, or `Timeouts.close` is over.
+3. **Half an answer does not look like a whole one.** A handler that failed, or was cut in the middle of a
+   request or of a send, ends its connection with a reset, and under TLS without a close_notify. (Unix sockets
+   have no reset; there the stream just ends.)
 """
 
 from __future__ import annotations
@@ -65,14 +68,15 @@ class Visit(Turn):
     _guest: Connection
 
     def _close(self) -> Awaitable[None] | None:
-        entry, service = self._entry, self._common
+        entry, service, wire = self._entry, self._common, self._guest.wire
+        truncated = self._failed or wire.is_broken_off
         try:
             if entry.request_since != NEVER:  # it was cancelled in the middle of it
+                truncated = True
                 self._guest.end_request(entry.cause or Cause.FINISHED)
-            wire = self._guest.wire
             if not isinstance(wire, SocketWire):
-                return wire.aclose_now()
-            wire.close_now()
+                return wire.aclose_now(reset=truncated)
+            wire.close_now(reset=truncated)
             return None
         finally:
             service.overseer.forget(entry)

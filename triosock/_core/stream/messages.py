@@ -70,6 +70,7 @@ class _Messages(AsyncIterator[bytes]):
             if message is not None:
                 conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
                 return message
+            del data  # it is in the buffer now, and the wait for more would keep it a second time
 
     def _split(self, buffer: Buffer) -> bytes | None:
         raise NotImplementedError

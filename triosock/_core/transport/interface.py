@@ -137,8 +137,15 @@ class Wire(Protocol):
         """
         ...
 
-    async def aclose_now(self) -> None:
-        """Close without a word and without waiting, cancelled or not. Not a checkpoint."""
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether a send ended half-way."""
+        ...
+
+    async def aclose_now(self, *, reset: bool = False) -> None:
+        """Close without a word and without waiting, cancelled or not; with a reset, if that can be. Not a
+        checkpoint.
+        """
         ...
 
 

@@ -126,9 +126,9 @@ class SocketWire(SocketOutput):
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self._sock.close()
 
-    async def aclose_now(self) -> None:
+    async def aclose_now(self, *, reset: bool = False) -> None:
         """The same as `close_now()`."""
-        self.close_now()
+        self.close_now(reset=reset)
 
 
 def _is_acknowledged(sock: socket.socket) -> bool:

@@ -90,6 +90,11 @@ class SocketOutput(SocketInput):
         if self._receiving:
             self._renew_wait()
 
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether a send ended half-way."""
+        return self._send_broken is not None
+
     def note_idle_end(self) -> None:
         """An idle wait has been ended from this side."""
         self._idle_end = (self.received, self.sent)

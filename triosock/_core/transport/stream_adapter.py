@@ -9,6 +9,8 @@ timeout for it counts from the last `PIECE` that the stream took.
 
 from __future__ import annotations
 
+import socket
+import struct
 from typing import TYPE_CHECKING, Final
 
 import trio
@@ -238,10 +240,19 @@ class StreamWire:
             _close_at_once(self._stream, reset)
             self.is_closed = True
 
-    async def aclose_now(self) -> None:
-        """Close without a word and without waiting, cancelled or not."""
+    @property
+    def is_broken_off(self) -> bool:
+        """Whether a send ended half-way."""
+        return self._send_broken is not None
+
+    async def aclose_now(self, *, reset: bool = False) -> None:
+        """Close without a word and without waiting, cancelled or not; with a reset, if the stream has a way
+        to.
+        """
         if not self.is_closed:
             self.is_closed = True
+            if reset:
+                _reset(self._stream)
             # Told not to wait, so the shield is no promise that a peer could hold us to.
             with trio.CancelScope(shield=True):
                 await trio.aclose_forcefully(self._stream)
@@ -264,3 +275,16 @@ def _close_at_once(stream: object, reset: bool) -> None:
                     f"a {type(stream).__name__} cannot be closed at once: it has no method close()"
                 )
             close()
+
+
+def _reset(stream: object) -> None:
+    """Have a stream's end be a reset, if it or what it wraps can."""
+    match stream:
+        case trio.SSLStream(transport_stream=inner) | trio.StapledStream(send_stream=inner):
+            _reset(inner)
+        case trio.SocketStream(socket=sock):
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        case _:
+            abort = getattr(stream, "abort", None)
+            if abort is not None:
+                abort()

@@ -1,0 +1,95 @@
+"""Whose fault an exception of a handler is, and what follows from that.
+
+The rule: **a server is told of its own faults, and a peer of what it did wrong.**
+
+| raised | whose | `on_error` function | `on_error="raise"` | `Cause` | the end |
+|---|---|---|---|---|---|
+| any other Exception | the handler's | called | raised | FAILED | reset |
+| RequestTimedOut, or cut by `Timeouts.request` | out of time | called | not raised | REQUEST | reset |
+| FrameTooLarge, Incomplete, another PeerError | the peer's | called | not raised | PEER | proper |
+| trio.BrokenResourceError of this connection | the peer is gone | not called | not raised | PEER | |
+| trio.ClosedResourceError after abort() or aclose() | nobody's | not called | not raised | FINISHED | |
+
+A function that returns has had the last word, and the connection ends properly, so that its answer arrives.
+Of several in a group the gravest counts, in the order of the table; the second row comes after the first.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, Final, Protocol
+
+import trio
+
+from ..model.errors import PeerError, RequestTimedOut
+from ..model.events import Cause
+from ..transport.stream_adapter import StreamWire
+
+if TYPE_CHECKING:
+    from ..model.addresses import Address
+
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
+
+class Guest(Protocol):
+    """What a handler is given: it knows its peer, and what carries its bytes."""
+
+    @property
+    def peer(self) -> Address:
+        """The other side."""
+        raise NotImplementedError
+
+    @property
+    def wire(self) -> Any:
+        """What carries its bytes: `received` and `sent`, whether it `is_closed`, and the `failure` that was
+        the peer's.
+        """
+
+
+class NotAwaitable(TypeError):
+    """The handler returned something that cannot be awaited."""
+
+    def __init__(self, handler: object, takes: str, result: object) -> None:
+        super().__init__(
+            f"handler must be an async function of {takes}: {handler!r} returned {result!r}, "
+            "which cannot be awaited"
+        )
+
+
+#: Of several in a group.
+_GRAVEST_FIRST: Final = (Cause.FAILED, Cause.REQUEST, Cause.PEER, Cause.FINISHED)
+
+
+def blame(error: BaseException, guest: Guest) -> Cause:
+    """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
+    handler's own).
+    """
+    if isinstance(error, ExceptionGroup):
+        causes = {blame(one, guest) for one in error.exceptions}
+        # If one of several tasks went wrong by itself, the others' peers do not excuse it.
+        return next(cause for cause in _GRAVEST_FIRST if cause in causes)
+    if isinstance(error, RequestTimedOut):
+        return Cause.REQUEST
+    if isinstance(error, PeerError):
+        return Cause.PEER
+    wire = guest.wire
+    if isinstance(error, trio.BrokenResourceError) and (
+        isinstance(wire, StreamWire)
+        or (wire.failure is not None and wire.failure in (error, error.__cause__))
+    ):
+        # Only of this guest: a handler that talks to others may fail at their end, and that is its own
+        # affair.
+        return Cause.PEER
+    if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
+        return Cause.FINISHED  # by abort() or aclose(), from another task of the program
+    return Cause.FAILED
+
+
+def is_to_be_answered(error: BaseException, cause: Cause) -> bool:
+    """Whether an `on_error` function is called: somebody is left to be told, or the handler is at fault."""
+    if cause is not Cause.PEER:
+        return cause in (Cause.FAILED, Cause.REQUEST)
+    if isinstance(error, ExceptionGroup):
+        return any(is_to_be_answered(one, cause) for one in error.exceptions)
+    return isinstance(error, PeerError)
