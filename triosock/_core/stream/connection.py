@@ -177,6 +177,11 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
         """
         return await send_file(self.wire, file, offset, count)
 
+    @property
+    def can_send_eof(self) -> bool:
+        """Whether the stream can be ended in one direction: TCP and Unix sockets can, TLS cannot."""
+        return self.wire.can_half_close
+
     async def send_eof(self) -> None:
         """End the stream in this direction; the peer can still be heard.
 
@@ -190,9 +195,22 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
         await self.wire.send_eof()
 
     async def start_tls(
-        self, context: ssl.SSLContext, *, server_side: bool = True, server_hostname: str | None = None
+        self,
+        context: ssl.SSLContext,
+        *,
+        server_side: bool = True,
+        server_hostname: str | None = None,
+        https_compatible: bool = False,
     ) -> TlsInfo:
         """Put TLS on this connection, for protocols that begin in the clear (STARTTLS).
+
+        Args:
+          context: for the side that this is.
+          server_side: whether this is the server's.
+          server_hostname: on a client's, the name to ask for and to check.
+          https_compatible: take a peer that closes without a close_notify for one that has ended the stream.
+            Only for protocols that tell by themselves where a message ends, such as HTTP: otherwise an
+            attacker could cut the stream without being noticed.
 
         Returns: what was agreed on, also as `tls` from then on.
 
@@ -216,7 +234,11 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
             entry.handshake_since = trio.current_time()
         try:
             self.wire = encrypted = encrypt(
-                self.wire, context, server_side=server_side, server_hostname=server_hostname
+                self.wire,
+                context,
+                server_side=server_side,
+                server_hostname=server_hostname,
+                https_compatible=https_compatible,
             )
             await encrypted.handshake()
             self._tls = encrypted.info(server_hostname)

@@ -44,6 +44,7 @@ class Service(Common):
     """What all connections of a server have in common."""
 
     tls: ssl.SSLContext | None
+    https_compatible: bool
     proxy: ProxyPolicy | None
     handshakes: trio.abc.AsyncResource | Any = None
     overseer: Overseer
@@ -133,7 +134,7 @@ class Visit(Turn):
                 if service.proxy is not None:
                     await connection.read_proxy_header(service.proxy)
                 if service.tls is not None:
-                    await connection.start_tls(service.tls)
+                    await connection.start_tls(service.tls, https_compatible=service.https_compatible)
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self._error = error

@@ -46,6 +46,7 @@ async def serve_tcp(
     timeouts: Timeouts | None = None,
     # What comes before the handler
     tls: ssl.SSLContext | None = None,
+    tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
     on_error: OnError = "log",
@@ -61,10 +62,14 @@ async def serve_tcp(
         and IPv6.
       limits, timeouts: how much to take on and how long to wait; None for the defaults.
       tls: put TLS on each connection first, with this context.
+      tls_https_compatible: take a peer that closes without a close_notify for one that has ended the stream,
+        as many HTTP clients do; see `Connection.start_tls`.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
-      on_error: what a handler's `Exception` does besides closing its connection: "log" tells the observers,
-        an async function of the exception and the connection is told too, and "raise" lets it end the server,
-        which is trio's own rule.
+      on_error: what a handler's `Exception` does besides ending its connection. "log" tells the observers.
+        An async function of the exception and the connection is called as well, also for what the peer did
+        wrong and for a request that took too long, and may answer, within `Timeouts.handshake`. "raise" lets
+        what is the handler's own fault end the server, which is trio's own rule. The table of faults is in
+        docs/discussion/errors.md.
       observers: who is told what happens, besides the log.
       name: what events and logs call the server; None for its first address.
 
@@ -77,7 +82,7 @@ async def serve_tcp(
     Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
     around.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
     return await _serve(service, listeners, task_status)
 
@@ -94,6 +99,7 @@ async def serve_unix(
     timeouts: Timeouts | None = None,
     # What comes before the handler
     tls: ssl.SSLContext | None = None,
+    tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
     on_error: OnError = "log",
@@ -107,7 +113,7 @@ async def serve_unix(
     and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
     if it was still ours.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     listener = open_unix_listener(path, mode=mode, backlog=backlog)
     return await _serve(service, [listener], task_status)
 
@@ -121,6 +127,7 @@ async def serve_listeners(
     timeouts: Timeouts | None = None,
     # What comes before the handler
     tls: ssl.SSLContext | None = None,
+    tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
     on_error: OnError = "log",
@@ -138,7 +145,7 @@ async def serve_listeners(
     A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
     may have accepted one connection that waits here for its slot.
     """
-    service = _service(handler, limits, timeouts, tls, proxy, on_error, observers, name)
+    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
         raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
     return await _serve(service, _adopt_all(listeners), task_status)
@@ -175,6 +182,7 @@ def _service(
     limits: Limits | None,
     timeouts: Timeouts | None,
     tls: ssl.SSLContext | None,
+    tls_https_compatible: bool,
     proxy: ProxyPolicy | bool,
     on_error: OnError,
     observers: Iterable[Observer],
@@ -189,6 +197,7 @@ def _service(
         limits=limits,
         timeouts=timeouts,
         tls=None if tls is None else check_context(tls, server_side=True),
+        https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
         roster=Roster(limits),
         emitter=Emitter(

@@ -7,7 +7,8 @@ Rules of this file:
 2. On a socket, OpenSSL reads and writes the descriptor itself (`ssl.SSLSocket`, non-blocking); on any other
    stream trio's SSLStream does it in memory. What a handler sees is the same.
 3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC
-   8446, 6.1, since an attacker could have done it.
+   8446, 6.1, since an attacker could have done it. With `https_compatible` it counts as an end, for protocols
+   that tell by themselves where a message ends: many HTTP clients never send a close_notify.
 4. A TLS stream cannot be ended in one direction: OpenSSL forgets to read once it has said goodbye.
 """
 
@@ -24,6 +25,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from ..model.errors import HandshakeFailed
 from .interface import BytesLike, check_receive_size
+from .server_name import note_server_names, noted_server_name
 from .socket import SocketWire
 from .stream_adapter import StreamWire
 
@@ -34,8 +36,8 @@ class TlsInfo:
     """What was agreed on in a handshake.
 
     `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None),
-    `server_name` (what the client asked for by SNI is known to the context's own callback only; on a client:
-    the name that was checked), `peer_certificate` (as `ssl.SSLSocket.getpeercert()` gives it: a dict, empty
+    `server_name` (on a server: what the client asked for by SNI, as an A-label, or None; on a client: the
+    name that was checked), `peer_certificate` (as `ssl.SSLSocket.getpeercert()` gives it: a dict, empty
     if the certificate was not verified, None if there is none) and `peer_certificate_der` (its bytes, or
     None).
     """
@@ -72,7 +74,7 @@ class TlsWire(SocketWire):
     can_half_close = False
     _sock: ssl.SSLSocket
 
-    __slots__ = ()
+    __slots__ = ("_server_name",)
 
     async def handshake(self) -> None:
         """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
@@ -82,9 +84,11 @@ class TlsWire(SocketWire):
         # Whoever closes the connection meanwhile must tell trio.
         self._sending = True
         try:
-            await self._shake_hands()
+            with noted_server_name() as names:
+                await self._shake_hands()
         finally:
             self._sending = False
+        self._server_name = names[-1] if names else None
 
     async def _shake_hands(self) -> None:
         while True:
@@ -156,8 +160,8 @@ class TlsWire(SocketWire):
         super()._say_last_word()
 
     def info(self, server_name: str | None) -> TlsInfo:
-        """Return what was agreed on."""
-        return _info(self._sock, server_name)
+        """Return what was agreed on. `server_name`: that of a client's side."""
+        return _info(self._sock, self._server_name or server_name)
 
 
 def _info(source: Any, server_name: str | None) -> TlsInfo:
@@ -178,24 +182,31 @@ class TlsStreamWire(StreamWire):
 
     _stream: trio.SSLStream[trio.abc.Stream]
 
-    __slots__ = ()
+    __slots__ = ("_server_name",)
 
     async def handshake(self) -> None:
         """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
         closed.
         """
         try:
-            await self._stream.do_handshake()
+            with noted_server_name() as names:
+                await self._stream.do_handshake()
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
+        self._server_name = names[-1] if names else None
 
     def info(self, server_name: str | None) -> TlsInfo:
-        """Return what was agreed on."""
-        return _info(self._stream, server_name)
+        """Return what was agreed on. `server_name`: that of a client's side."""
+        return _info(self._stream, self._server_name or server_name)
 
 
 def encrypt(
-    wire: SocketWire | StreamWire, context: ssl.SSLContext, *, server_side: bool, server_hostname: str | None
+    wire: SocketWire | StreamWire,
+    context: ssl.SSLContext,
+    *,
+    server_side: bool,
+    server_hostname: str | None,
+    https_compatible: bool,
 ) -> TlsWire | TlsStreamWire:
     """Return a new wire over what carries the old one, which nobody may be using, and which is closed from
     then on.
@@ -203,6 +214,8 @@ def encrypt(
     The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """
     transport = wire.transport
+    if server_side:
+        note_server_names(context)
     encrypted: TlsWire | TlsStreamWire
     if isinstance(transport, socket.socket):
         assert isinstance(wire, SocketWire)
@@ -214,7 +227,7 @@ def encrypt(
                 server_side=server_side,
                 server_hostname=server_hostname,
                 do_handshake_on_connect=False,
-                suppress_ragged_eofs=False,
+                suppress_ragged_eofs=https_compatible,
             )
         except (OSError, ValueError) as error:
             if transport.fileno() < 0:
@@ -225,7 +238,13 @@ def encrypt(
             raise HandshakeFailed(f"TLS handshake: {error}") from error
         encrypted = TlsWire(sock, wire.entry, pump)
     else:
-        stream = trio.SSLStream(transport, context, server_side=server_side, server_hostname=server_hostname)
+        stream = trio.SSLStream(
+            transport,
+            context,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            https_compatible=https_compatible,
+        )
         encrypted = TlsStreamWire(stream, wire.entry)
     encrypted.received, encrypted.sent = wire.received, wire.sent
     if wire.is_interrupted:
