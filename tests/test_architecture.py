@@ -49,7 +49,8 @@ LAYERS = {
     "_version": [],
     "events": ["_core"],
     "handlers": ["_core"],
-    "signals": ["_core"],
+    "notify": ["_core"],
+    "signals": ["_core", "notify"],
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "handlers", "signals", "observe"],
@@ -109,6 +110,7 @@ LOWLEVEL = {
     "triosock/observe/timeline/recording.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
+    "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/oversee.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],

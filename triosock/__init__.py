@@ -4,6 +4,7 @@ The layers, each importing only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
     handlers      class-flavoured handlers, for those who port
+    notify        the service manager is told
     signals       run(): SIGTERM drains
     observe/      those who are told: the log and others
     testing/      what you test your handlers with
@@ -92,7 +93,7 @@ __all__ = [
 
 if not typing.TYPE_CHECKING:
     #: Parts that are there without an import of their own, as the facade needs them.
-    _WITH_IT = ("_core", "_version", "handlers", "observe", "signals")
+    _WITH_IT = ("_core", "_version", "handlers", "notify", "observe", "signals")
 
     def __getattr__(name: str) -> object:
         if name not in __all__ and name not in ("__version__", *_WITH_IT):
