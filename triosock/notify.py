@@ -249,12 +249,9 @@ def takes_task_status(async_fn: Callable[..., object], options: dict[str, Any]) 
     except (TypeError, ValueError):  # no signature: a builtin, or an odd object
         return False
     found = parameters.get("task_status")
-    # A partial that has one has it as its default.
-    return (
-        found is not None
-        and "task_status" not in options
-        and "task_status" not in getattr(async_fn, "keywords", ())
-    )
+    # A partial that fills it has its value as the default.
+    unfilled = (inspect.Parameter.empty, trio.TASK_STATUS_IGNORED)
+    return found is not None and found.default in unfilled and "task_status" not in options
 
 
 @attrs.define(eq=False)

@@ -29,6 +29,7 @@ import trio
 from ._core.model.config import Timeouts, check_seconds
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
+from ._worker import as_worker
 from .notify import call_notifying
 
 if TYPE_CHECKING:
@@ -116,6 +117,7 @@ class _Program:
         self._control = control
         self._everything = trio.CancelScope()
         self._scope = DrainScope()
+        self._has_signalled = False
         self._refused: BaseException | None = None
         self.killed_by: int | None = None
 
@@ -134,7 +136,9 @@ class _Program:
         try:
             with self._everything, self._scope:
                 if self._notify:
-                    result = await call_notifying(self._scope, async_fn, args, options)
+                    result = await call_notifying(
+                        self._scope, as_worker(self._scope, self._everything, async_fn), args, options
+                    )
                 else:
                     result = await async_fn(*args, **options)
         finally:
@@ -156,12 +160,14 @@ class _Program:
                 async for number in arriving:
                     if number == LOOK:
                         self._show()
-                    elif self._scope.draining:
+                    elif self._has_signalled:
                         self.killed_by = number
                         self._everything.cancel(
                             reason=f"triosock: second signal, {signal.Signals(number).name}"
                         )
                     else:
+                        # Whether it drains already does not count: the parent of a worker may have told it.
+                        self._has_signalled = True
                         self._scope.drain(grace=self._grace)
                         nursery.start_soon(self._end_at_deadline)
 
