@@ -4,7 +4,9 @@ The layers, each importing only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
     handlers      class-flavoured handlers, for those who port
+    notify        the service manager is told
     signals       run(): SIGTERM drains
+    workers/      several processes for one service
     observe/      those who are told: the log and others
     testing/      what you test your handlers with
     compat/       the standard library's socketserver, on the same core
@@ -57,8 +59,10 @@ __all__ = [
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxyPolicy",
+    "Recycle",
     "RequestBlock",
     "RequestTimedOut",
+    "RestartReport",
     "ServerStatistics",
     "Session",
     "Sessions",
@@ -66,6 +70,7 @@ __all__ = [
     "Straggler",
     "StreamHandler",
     "StreamServer",
+    "Supervision",
     "TcpAddress",
     "Timeouts",
     "TlsInfo",
@@ -73,7 +78,11 @@ __all__ = [
     "UdpAddress",
     "UnixAddress",
     "UnixListener",
+    "WorkerStatus",
+    "Workers",
+    "WorkersFailed",
     "draining",
+    "inherited_datagram_sockets",
     "inherited_listeners",
     "open_tcp_listeners",
     "open_udp_sockets",
@@ -87,12 +96,13 @@ __all__ = [
     "serve_udp",
     "serve_unix",
     "serve_unix_datagram",
+    "serve_workers",
     "wait_draining",
 ]
 
 if not typing.TYPE_CHECKING:
     #: Parts that are there without an import of their own, as the facade needs them.
-    _WITH_IT = ("_core", "_version", "handlers", "observe", "signals")
+    _WITH_IT = ("_core", "_version", "handlers", "notify", "observe", "signals", "workers")
 
     def __getattr__(name: str) -> object:
         if name not in __all__ and name not in ("__version__", *_WITH_IT):

@@ -15,6 +15,7 @@ from ._core.datagram.socket import DatagramSocket as DatagramSocket
 from ._core.listeners.listener import Listener as Listener
 from ._core.listeners.listener import SocketListener as SocketListener
 from ._core.listeners.listener import open_tcp_listeners as open_tcp_listeners
+from ._core.listeners.systemd import inherited_datagram_sockets as inherited_datagram_sockets
 from ._core.listeners.systemd import inherited_listeners as inherited_listeners
 from ._core.listeners.unix import UnixListener as UnixListener
 from ._core.listeners.unix import open_unix_listener as open_unix_listener
@@ -71,6 +72,13 @@ from .observe import tree as _tree
 from .observe.log import LogObserver as _LogObserver
 from .signals import Looking as _Looking
 from .signals import run as run
+from .workers import Recycle as Recycle
+from .workers import RestartReport as RestartReport
+from .workers import Supervision as Supervision
+from .workers import Workers as Workers
+from .workers import WorkersFailed as WorkersFailed
+from .workers import WorkerStatus as WorkerStatus
+from .workers import serve_workers as serve_workers
 
 _default_observers.append(_LogObserver)
 _signals.looking = _Looking(show=_tree, serve=_serve_control)

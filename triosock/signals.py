@@ -29,6 +29,8 @@ import trio
 from ._core.model.config import Timeouts, check_seconds
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
+from ._worker import as_worker
+from .notify import call_notifying
 
 if TYPE_CHECKING:
     from typing_extensions import TypeVarTuple, Unpack
@@ -59,6 +61,7 @@ def run(
     *args: Unpack[Args],
     grace: float | None = None,
     control: str | os.PathLike[str] | None = None,
+    notify: bool = True,
     **options: Any,
 ) -> Result | None:
     """Run `async_fn(*args)` with trio.run; SIGTERM or SIGINT drains its servers, a second signal cancels
@@ -70,6 +73,8 @@ def run(
         the last server has ended, and 15 seconds at least.
       control: path of a Unix socket at which ``python -m triosock top`` can look, for the same user only; see
         `triosock.observe.serve_control`. None for no socket.
+      notify: tell the service manager that the environment variable NOTIFY_SOCKET names, if there is one,
+        when the program is ready and when it drains, and feed its watchdog; see `triosock.notify`.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
         ``triosock.run(triosock.serve_tcp, handler, 9999, host="::1")`` works.
 
@@ -86,7 +91,7 @@ def run(
         )
     seconds = None if grace is None else check_seconds(grace, "grace", zero=True)
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
-    program = _Program(seconds, control)
+    program = _Program(seconds, control, notify)
     result: Result | None = trio.run(program.main, async_fn, args, options, **ours)
     if program.killed_by is not None:
         raise SystemExit(128 + program.killed_by)
@@ -104,11 +109,15 @@ _OF_TRIO_RUN: Final = (
 class _Program:
     """One `run()`: the user's function, and the task that waits for signals."""
 
-    def __init__(self, grace: float | None, control: str | os.PathLike[str] | None) -> None:
+    def __init__(
+        self, grace: float | None, control: str | os.PathLike[str] | None, notify: bool = False
+    ) -> None:
+        self._notify = notify
         self._grace = grace
         self._control = control
         self._everything = trio.CancelScope()
         self._scope = DrainScope()
+        self._has_signalled = False
         self._refused: BaseException | None = None
         self.killed_by: int | None = None
 
@@ -126,7 +135,12 @@ class _Program:
             raise self._refused
         try:
             with self._everything, self._scope:
-                result = await async_fn(*args, **options)
+                if self._notify:
+                    result = await call_notifying(
+                        self._scope, as_worker(self._scope, self._everything, async_fn), args, options
+                    )
+                else:
+                    result = await async_fn(*args, **options)
         finally:
             listening.cancel(reason="triosock: the program has ended")
             for name, report in self._scope.reports:
@@ -146,12 +160,14 @@ class _Program:
                 async for number in arriving:
                     if number == LOOK:
                         self._show()
-                    elif self._scope.draining:
+                    elif self._has_signalled:
                         self.killed_by = number
                         self._everything.cancel(
                             reason=f"triosock: second signal, {signal.Signals(number).name}"
                         )
                     else:
+                        # Whether it drains already does not count: the parent of a worker may have told it.
+                        self._has_signalled = True
                         self._scope.drain(grace=self._grace)
                         nursery.start_soon(self._end_at_deadline)
 

@@ -259,3 +259,23 @@ def test_a_number_of_descriptors_that_is_none_means_no_descriptors(
 ) -> None:
     monkeypatch.setenv("LISTEN_FDS", "many")
     assert inherited_listeners() == []
+
+
+def test_datagram_sockets_are_asked_for_by_name_beside_listeners(two: list[socket.socket]) -> None:
+    program = """
+        from triosock import inherited_datagram_sockets
+        refused(None, "needs a stream socket")
+        try:
+            inherited_datagram_sockets()
+        except ValueError as error:
+            assert "is no datagram socket, but SOCK_STREAM" in str(error), error
+        (sock,) = inherited_datagram_sockets(["dns"])
+        (listener,) = inherited_listeners()
+        print(sock.getsockname()[1], *ports([listener]))
+        assert not os.get_inheritable(sock.fileno())
+        sock.close()
+        listener.close()
+    """
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
+        udp.bind(("127.0.0.1", 0))
+        assert run(program, [two[0], udp], "http:dns") == [port(udp), port(two[0])]

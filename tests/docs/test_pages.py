@@ -17,6 +17,7 @@ import pytest
 import triosock
 import triosock.compat
 import triosock.events
+import triosock.notify
 import triosock.observe
 import triosock.testing
 
@@ -30,7 +31,7 @@ EXTRAS = {
     "triosock.observe.metrics.PrometheusObserver",
     *(f"triosock.dtls.{name}" for name in ("DtlsServer", "DtlsSession", "serve_dtls")),
 }
-MODULES = (triosock, triosock.observe, triosock.testing, triosock.events)
+MODULES = (triosock, triosock.observe, triosock.testing, triosock.events, triosock.notify)
 
 
 def described():

@@ -1,4 +1,4 @@
-"""Socket activation: the listeners that a service manager opened and handed down to this process
+"""Socket activation: the sockets that a service manager opened and handed down to this process
 (sd_listen_fds(3)).
 
 Rules of this file:
@@ -10,15 +10,17 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
-from collections.abc import Iterable
-from typing import Final, TypeAlias
+from collections.abc import Callable, Iterable
+from typing import Final, TypeAlias, TypeVar
 
 from .listener import SocketListener
 
 #: Name and descriptor.
 _Handed: TypeAlias = tuple[str, int]
+Taken = TypeVar("Taken")
 _FIRST: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
 #: What was handed down and nobody has taken yet. By process id, for a process that is forked off has this
@@ -42,21 +44,44 @@ def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListen
     Raises: TypeError; ValueError if one of `names` was not handed down or is taken already, or if a
     descriptor is no listening stream socket. Nothing is taken then.
     """
+    return _take(names, SocketListener)
+
+
+def inherited_datagram_sockets(names: Iterable[str] | None = None) -> list[socket.socket]:
+    """Return the datagram sockets that a service manager handed down to this process, for
+    `serve_datagram_sockets`.
+
+    Args, returns, raises: as `inherited_listeners`, of datagram sockets instead of listening ones. Whoever is
+    handed both kinds asks for each by its names.
+    """
+    return _take(names, _check_datagram)
+
+
+def _take(names: Iterable[str] | None, make: Callable[[socket.socket], Taken]) -> list[Taken]:
+    """Return what `make` makes of the chosen sockets: of all or of none."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"names must be several names, such as [{names!r}], not a single one")
     handed = _handed_down()
     chosen = list(handed) if names is None else _choose(handed, names)
-    listeners: list[SocketListener] = []
-    try:
+    with contextlib.ExitStack() as failed:
+        taken = []
         for name, descriptor in chosen:
-            listeners.append(_borrow(name, descriptor))
-    except BaseException:
-        for listener in listeners:
-            listener.socket.detach()
-        raise
+            sock = _open(name, descriptor)
+            failed.callback(sock.detach)
+            taken.append(make(sock))
+        failed.pop_all()
     for one in chosen:
+        os.set_inheritable(one[1], False)
         handed.remove(one)
-    return listeners
+    return taken
+
+
+def _check_datagram(sock: socket.socket) -> socket.socket:
+    if sock.type != socket.SOCK_DGRAM:
+        raise ValueError(
+            f"the socket bound to {sock.getsockname()!r} is no datagram socket, but {sock.type.name}"
+        )
+    return sock
 
 
 def _choose(handed: list[_Handed], names: Iterable[str]) -> list[_Handed]:
@@ -72,20 +97,13 @@ def _choose(handed: list[_Handed], names: Iterable[str]) -> list[_Handed]:
     return chosen
 
 
-def _borrow(name: str, descriptor: int) -> SocketListener:
+def _open(name: str, descriptor: int) -> socket.socket:
     try:
-        sock = socket.socket(fileno=descriptor)
+        return socket.socket(fileno=descriptor)
     except OSError as error:
         raise ValueError(
             f"descriptor {descriptor} ({name}) was handed down, and is no socket: {error}"
         ) from error
-    try:
-        listener = SocketListener(sock)
-    except BaseException:
-        sock.detach()
-        raise
-    os.set_inheritable(descriptor, False)
-    return listener
 
 
 def _handed_down() -> list[_Handed]:

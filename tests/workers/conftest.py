@@ -1,0 +1,95 @@
+"""A service of worker processes, with clients; and what must not be left of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+
+import triosock
+
+HERE = "tests.workers.programs_for_workers"
+ROOT = Path(__file__).parents[2]
+#: How long a test waits for anything; nothing is supposed to take so long.
+PATIENCE = 60.0
+
+
+@contextlib.asynccontextmanager
+async def service(
+    program: Any = f"{HERE}:shout",
+    endpoints: Any = ("tcp://127.0.0.1:0",),
+    *,
+    workers: int = 2,
+    **options: Any,
+) -> AsyncIterator[triosock.Workers]:
+    """Workers that are ready; drained at the end of the block, or cancelled with it."""
+    async with trio.open_nursery() as nursery:
+        serve = partial(triosock.serve_workers, program, endpoints, workers=workers, **options)
+        with trio.fail_after(PATIENCE):
+            running = await nursery.start(serve)
+        yield running
+        running.drain()
+        with trio.fail_after(PATIENCE):
+            await running.wait_closed()
+
+
+def dial(workers: triosock.Workers) -> triosock.Connection:
+    """A client of the first endpoint."""
+    address = workers.addresses[0]
+    sock = socket.socket(socket.AF_INET)
+    sock.connect((address.host, address.port))
+    sock.setblocking(False)
+    return triosock.Connection(sock)
+
+
+async def ask(conn: triosock.Connection, line: str) -> str:
+    await conn.send_all(line.encode() + b"\n")
+    with trio.fail_after(PATIENCE):
+        return (await conn.receive_until(b"\n")).decode().rstrip("\n")
+
+
+def processes(workers: triosock.Workers) -> list[int]:
+    return [one.process for one in workers.statistics()]
+
+
+async def until(condition: Callable[[], object]) -> None:
+    """Wait for something that only looking tells. Bounded."""
+    with trio.fail_after(PATIENCE):
+        while not condition():
+            await trio.sleep(0.02)
+
+
+def children() -> set[int]:
+    """The children of this process, zombies too."""
+    found = set()
+    for name in os.listdir("/proc"):
+        if name.isdecimal():
+            with contextlib.suppress(OSError), open(f"/proc/{name}/stat") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
+                    found.add(int(name))
+    return found
+
+
+def open_descriptors() -> dict[str, str]:
+    found = {}
+    for name in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            found[name] = os.readlink(f"/proc/self/fd/{name}")
+    return found
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(monkeypatch):
+    """No child and no descriptor outlives a test."""
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    before, descriptors = children(), open_descriptors()
+    yield
+    assert children() <= before
+    assert set(open_descriptors()) <= set(descriptors)

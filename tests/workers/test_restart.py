@@ -1,0 +1,242 @@
+"""Rolling restarts, crashes, and replacements of healthy workers."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import sys
+
+import pytest
+import trio
+
+import triosock
+
+from .conftest import HERE, ask, dial, processes, service, until
+
+#: What a test does not want to wait for.
+QUICK = triosock.Supervision(settle=0.3, ready=5, backoff=0.1, stable=0.5)
+
+
+async def test_a_rolling_restart_replaces_all_and_no_client_notices():
+    async with service(workers=2, supervision=QUICK) as workers:
+        old = set(processes(workers))
+        failures: list[str] = []
+        answers = 0
+
+        async def client() -> None:
+            nonlocal answers
+            while not stop.is_set():
+                conn = dial(workers)
+                # Between two requests the end of the stream is fine; in one, or a refused connect, is not.
+                while not stop.is_set():
+                    try:
+                        await conn.send_all(b"hello\n")
+                        answer = await conn.receive_until(b"\n")
+                    except triosock.Incomplete as error:
+                        if error.partial:
+                            failures.append(repr(error))
+                        break
+                    except trio.BrokenResourceError:
+                        break
+                    assert answer == b"HELLO\n"
+                    answers += 1
+                await conn.aclose()
+
+        stop = trio.Event()
+        async with trio.open_nursery() as nursery:
+            for _ in range(5):
+                nursery.start_soon(client)
+            report = await workers.restart()
+            stop.set()
+        assert report == triosock.RestartReport(replaced=2)
+        assert not failures
+        assert answers > 100
+        await until(lambda: len(processes(workers)) == 2)
+        assert not old & set(processes(workers))
+        assert {one.generation for one in workers.statistics()} == {2}
+
+
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [
+        ("import", "exited with 1 before it was ready"),
+        ("never", r"killed \(not ready within 1 s\)"),
+        ("after", "exited with 3 as soon as it was ready"),
+    ],
+)
+async def test_a_broken_deploy_keeps_the_old(tmp_path, how, words):
+    supervision = triosock.Supervision(settle=1, ready=1 if how == "never" else 10)
+    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
+    async with service(f"{HERE}:not_when_told", environment=environment, supervision=supervision) as workers:
+        old = processes(workers)
+        (tmp_path / "how").write_text(how)
+        report = await workers.restart()
+        assert report.replaced == 0
+        assert re.search(words, report.failure)
+        assert processes(workers) == old
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.aclose()
+        (tmp_path / "how").unlink()
+        assert (await workers.restart()).replaced == 2
+
+
+async def test_a_crashed_worker_is_replaced_and_the_others_serve_meanwhile():
+    async with service(workers=2, supervision=QUICK) as workers:
+        old = processes(workers)
+        victim = dial(workers)
+        pid = int(await ask(victim, "pid"))
+        os.kill(pid, signal.SIGKILL)
+        with trio.fail_after(0.2):
+            client = dial(workers)
+            assert int(await ask(client, "pid")) in set(old) - {pid}
+        await until(lambda: len(processes(workers)) == 2 and pid not in processes(workers))
+        await until(lambda: {one.state for one in workers.statistics()} == {"ready"})
+        await client.aclose()
+        await trio.aclose_forcefully(victim)
+
+
+async def test_a_worker_whose_event_loop_stands_is_killed_and_replaced(capfd):
+    supervision = triosock.Supervision(watchdog=1.0)
+    async with service(workers=1, supervision=supervision) as workers:
+        (old,) = processes(workers)
+        client = dial(workers)
+        await client.send_all(b"block\n")
+        await until(lambda: processes(workers) and processes(workers) != [old])
+        await until(lambda: [one.state for one in workers.statistics()] == ["ready"])
+        await trio.aclose_forcefully(client)
+    # What faulthandler says to SIGABRT: where it stood.
+    assert "in handle" in capfd.readouterr().err
+
+
+async def test_a_crash_loop_ends_the_service_and_says_why(tmp_path):
+    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
+    supervision = triosock.Supervision(backoff=0.05, max_backoff=0.1, max_crashes=3)
+    with pytest.RaisesGroup(triosock.WorkersFailed) as caught:
+        async with service(
+            f"{HERE}:not_when_told", workers=2, environment=environment, supervision=supervision
+        ) as workers:
+            (tmp_path / "how").write_text("import")
+            for pid in processes(workers):
+                os.kill(pid, signal.SIGKILL)
+            with trio.fail_after(60):
+                await workers.wait_closed()
+                await trio.sleep_forever()
+    text = str(caught.value.exceptions[0])
+    assert "all workers crashed 3 times in a row: worker" in text
+    assert "exited with 1 before it was ready" in text
+
+
+async def test_a_new_deploy_shortens_the_wait_after_a_crash(tmp_path):
+    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
+    supervision = triosock.Supervision(backoff=600, max_backoff=600)
+    async with service(
+        f"{HERE}:not_when_told", workers=1, environment=environment, supervision=supervision
+    ) as workers:
+        (tmp_path / "how").write_text("import")
+        os.kill(processes(workers)[0], signal.SIGKILL)
+        await until(lambda: not processes(workers))
+        # The second start failed, and the third one waits for ten minutes.
+        await until(lambda: workers._slots[0].crashes == 2)
+        (tmp_path / "how").unlink()
+        with trio.fail_after(30):
+            report = await workers.restart()
+        assert not report.failure
+
+
+async def test_the_number_of_workers_changes():
+    async with service(workers=1) as workers:
+        await workers.set_count(3)
+        assert [one.number for one in workers.statistics()] == [1, 2, 3]
+        await workers.set_count(1)
+        await until(lambda: [one.number for one in workers.statistics()] == [1])
+        client = dial(workers)
+        assert await ask(client, "number") == "1"
+        await client.aclose()
+        with pytest.raises(ValueError, match="count must be"):
+            await workers.set_count(0)
+
+
+@pytest.mark.parametrize(
+    ("recycle", "line"),
+    [
+        (triosock.Recycle(requests=3, jitter=0), "hello"),
+        (triosock.Recycle(memory=150_000_000), "grow"),
+        (triosock.Recycle(age=0.5), "hello"),
+    ],
+    ids=["requests", "memory", "age"],
+)
+async def test_a_healthy_worker_is_replaced_when_its_time_has_come(recycle, line):
+    supervision = triosock.Supervision(settle=0, watchdog=0.5 if recycle.memory < 1e9 else 30)
+    async with service(workers=1, supervision=supervision, recycle=recycle) as workers:
+        (old,) = processes(workers)
+        client = dial(workers)
+        for _ in range(3):
+            await ask(client, line)
+        await until(lambda: old not in processes(workers))
+        # It drained: the client got all of its answers, and then the end.
+        assert await client.receive_some() == b""
+        await client.aclose()
+
+
+def test_limits_of_one_worker_are_jittered_downwards():
+    recycle = triosock.Recycle(age=100, requests=1000, jitter=0.5)
+    drawn = [recycle.for_one() for _ in range(200)]
+    assert all(50 <= one.age <= 100 and 500 <= one.requests <= 1000 for one in drawn)
+    assert len({one.age for one in drawn}) > 100
+    assert triosock.Recycle().for_one() == triosock.Recycle(jitter=0)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: triosock.Recycle(jitter=2), "from 0 to 1"),
+        (lambda: triosock.Recycle(requests=0), "from 1 on"),
+        (lambda: triosock.Recycle(age=0), "above 0"),
+        (lambda: triosock.Supervision(ready=-1), "above 0"),
+        (lambda: triosock.Supervision(settle=-1), "from 0 on"),
+    ],
+)
+def test_wrong_policies_are_told(make, words):
+    with pytest.raises(ValueError, match=words):
+        make()
+
+
+def test_the_wait_after_crashes_doubles_up_to_its_limit():
+    supervision = triosock.Supervision(backoff=0.5, max_backoff=3)
+    assert [supervision.delay(crashes) for crashes in range(7)] == [0, 0, 0.5, 1, 2, 3, 3]
+    assert supervision.delay(10_000) == 3
+
+
+async def test_signals_restart_and_resize(tmp_path):
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import functools, logging, triosock\n"
+        "logging.basicConfig(level='INFO')\n"
+        f"triosock.run(functools.partial(triosock.serve_workers, '{HERE}:shout',"
+        " ['tcp://127.0.0.1:0'], workers=1, supervision=triosock.Supervision(settle=0)))\n"
+    )
+    process = await trio.lowlevel.open_process([sys.executable, str(program)], stderr=-1)
+    assert process.stderr is not None
+    text = ""
+
+    async def wait_for(words: str, times: int = 1) -> None:
+        nonlocal text
+        with trio.fail_after(60):
+            while text.count(words) < times:
+                data = await process.stderr.receive_some()
+                assert data, text
+                text += data.decode()
+
+    await wait_for("workers: 1 workers on")
+    process.send_signal(signal.SIGTTIN)
+    await wait_for("worker 2 (process")
+    process.send_signal(signal.SIGHUP)
+    await wait_for("restart: 2 replaced")
+    process.send_signal(signal.SIGTTOU)
+    process.send_signal(signal.SIGTERM)
+    await wait_for("workers: drained in")
+    with trio.fail_after(60):
+        assert await process.wait() == 0
+    await process.stderr.aclose()

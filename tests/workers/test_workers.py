@@ -1,0 +1,264 @@
+"""Parent and workers: what is served, how it ends, and that nothing is left."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+
+import pytest
+import trio
+
+import triosock
+
+from .conftest import HERE, ask, dial, processes, service, until
+
+
+async def test_workers_serve_one_port_and_drain_into_one_report():
+    async with service(workers=2) as workers:
+        assert workers.count == 2
+        assert [one.number for one in workers.statistics()] == [1, 2]
+        assert {one.state for one in workers.statistics()} == {"ready"}
+        served = set()
+        clients = []
+        while served != set(processes(workers)):
+            clients.append(dial(workers))
+            served.add(int(await ask(clients[-1], "pid")))
+        async with trio.open_nursery() as nursery:
+            for client in clients:
+                nursery.start_soon(client.send_all, b"sleep 0.3\n")
+            await trio.sleep(0.1)
+            workers.drain(grace=20)
+            for client in clients:
+                assert await client.receive_until(b"\n") == b"slept\n"
+                assert await client.receive_some() == b""
+        report = await workers.wait_closed()
+        for client in clients:
+            await client.aclose()
+    assert report.clean
+    assert (report.finished, report.failed, report.cancelled) == (len(clients), 0, 0)
+    assert workers.statistics() == ()
+
+
+async def test_a_connect_during_the_drain_is_refused():
+    async with service(workers=2) as workers:
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.send_all(b"sleep 1\n")
+        await trio.sleep(0.1)
+        workers.drain()
+        port = workers.addresses[0].port
+
+        def is_refused() -> bool:
+            with socket.socket() as sock:
+                return sock.connect_ex(("127.0.0.1", port)) != 0
+
+        await until(is_refused)
+        assert await client.receive_until(b"\n") == b"slept\n"
+        await client.aclose()
+
+
+async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
+    async with service(workers=2) as workers:
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.send_all(b"sleep 600\n")
+        await trio.sleep(0.1)
+        workers.drain(grace=600)
+        workers.drain(grace=0.2)
+        report = await workers.wait_closed()
+        assert (report.cancelled, report.drained, report.clean) == (1, True, False)
+        (straggler,) = report.slowest
+        assert "handle" in straggler.stack[-1]
+        await client.aclose()
+
+
+async def test_cancelled_everything_ends_at_once():
+    with trio.CancelScope() as scope:
+        async with service(workers=2) as workers:
+            client = dial(workers)
+            await client.send_all(b"sleep 600\n")
+            await trio.sleep(0.1)
+            began = trio.current_time()
+            scope.cancel()
+    assert trio.current_time() - began < 10
+    assert scope.cancelled_caught
+    await trio.aclose_forcefully(client)
+
+
+async def test_a_blocked_worker_ends_with_a_cancellation_too():
+    with trio.CancelScope() as scope:
+        async with service(workers=1) as workers:
+            client = dial(workers)
+            await client.send_all(b"block\n")
+            await trio.sleep(0.1)
+            scope.cancel()
+    await trio.aclose_forcefully(client)
+
+
+async def test_one_that_does_not_drain_in_time_is_killed(monkeypatch):
+    monkeypatch.setattr("triosock.workers.worker.MARGIN", 0.3)
+    async with service(workers=1) as workers:
+        client = dial(workers)
+        await client.send_all(b"block\n")
+        await trio.sleep(0.1)
+        workers.drain(grace=0.1)
+        report = await workers.wait_closed()
+    assert not report.drained
+    await trio.aclose_forcefully(client)
+
+
+async def test_a_unix_socket_file_is_there_and_goes(tmp_path):
+    path = tmp_path / "socket"
+    async with service(endpoints={"web": f"unix://{path}", "tcp": "tcp://127.0.0.1:0"}) as workers:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.settimeout(30)
+            sock.connect(str(path))
+            sock.sendall(b"hello\n")
+            assert await trio.to_thread.run_sync(sock.recv, 100) == b"HELLO\n"
+        assert [str(one).partition(":")[0] for one in workers.addresses] == ["unix", "tcp"]
+    assert not path.exists()
+
+
+async def test_a_listener_that_is_open_already_is_taken():
+    (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
+    async with service(endpoints=[listener], workers=1) as workers:
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.aclose()
+    assert listener.is_closed
+
+
+async def test_any_program_that_tells_when_it_is_ready_can_be_a_worker(tmp_path):
+    # No triosock in it: sd_listen_fds and sd_notify by hand, and the default of SIGTERM.
+    program = tmp_path / "program.py"
+    program.write_text(
+        "import os, socket\n"
+        "assert os.environ['LISTEN_PID'] == str(os.getpid())\n"
+        "assert (os.environ['LISTEN_FDS'], os.environ['LISTEN_FDNAMES']) == ('1', 'web')\n"
+        "listener = socket.socket(fileno=3)\n"
+        "notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)\n"
+        "notify.sendto(b'READY=1', '\\0' + os.environ['NOTIFY_SOCKET'][1:])\n"
+        "while True:\n"
+        "    listener.setblocking(True)\n"
+        "    conn, _ = listener.accept()\n"
+        "    conn.sendall(b'%d\\n' % os.getpid())\n"
+        "    conn.close()\n"
+    )
+    async with service(
+        [sys.executable, str(program)], {"web": "tcp://127.0.0.1:0"}, workers=1, environment=dict(os.environ)
+    ) as workers:
+        client = dial(workers)
+        assert int(await client.receive_until(b"\n")) == processes(workers)[0]
+        await client.aclose()
+
+
+# A beginning that fails
+
+
+@pytest.mark.parametrize(
+    ("program", "words"),
+    [
+        (f"{HERE}:there_is_none", "exited with 1 before it was ready"),
+        ("no_such_module:main", "exited with 1 before it was ready"),
+        (["/no/such/program"], "exited with 1 before it was ready"),
+        ([sys.executable, "-c", "import os; os.kill(os.getpid(), 9)"], "ended by signal 9 .* before it was"),
+    ],
+)
+async def test_a_worker_that_does_not_start_ends_the_beginning(program, words, capfd):
+    with pytest.raises(triosock.WorkersFailed, match=words):
+        await triosock.serve_workers(program, ["tcp://127.0.0.1:0"], workers=2)
+    if "exited" in words:
+        assert capfd.readouterr().err  # the worker's own words
+
+
+async def test_a_worker_that_is_never_ready_ends_the_beginning():
+    supervision = triosock.Supervision(ready=0.3)
+    with pytest.raises(triosock.WorkersFailed, match=r"killed \(not ready within 0.3 s\)"):
+        await triosock.serve_workers(
+            [sys.executable, "-c", "import time; time.sleep(60)"], [], workers=1, supervision=supervision
+        )
+
+
+async def test_an_endpoint_that_cannot_be_opened_leaves_nothing(tmp_path):
+    path = tmp_path / "socket"
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(triosock.AddressUnavailable):
+            await triosock.serve_workers(
+                f"{HERE}:shout", [f"unix://{path}", f"tcp://127.0.0.1:{port}"], workers=1
+            )
+    assert not path.exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "words"),
+    [
+        ({"workers": 0}, ValueError, "workers must be an int from 1 on"),
+        ({"workers": True}, ValueError, "workers must be"),
+        ({"grace": -1}, ValueError, "grace must be"),
+        ({"program": "nonsense"}, ValueError, "module:function"),
+        ({"program": []}, TypeError, "command line"),
+        ({"endpoints": "tcp://*:1"}, TypeError, "several addresses"),
+        ({"endpoints": ["http://x"]}, ValueError, "must begin with"),
+        ({"endpoints": {"a:b": "tcp://*:1"}}, ValueError, "without ':'"),
+        ({"endpoints": ["fd://web"]}, ValueError, "no socket named 'web'"),
+    ],
+)
+async def test_wrong_arguments_are_told(changes, error, words):
+    arguments = {"program": f"{HERE}:shout", "endpoints": [], **changes}
+    with pytest.raises(error, match=words):
+        await triosock.serve_workers(arguments.pop("program"), arguments.pop("endpoints"), **arguments)
+
+
+# The parent's death
+
+
+async def test_workers_die_with_a_parent_that_is_killed(tmp_path):
+    program = tmp_path / "parent.py"
+    program.write_text(
+        "import functools, trio, triosock\n"
+        "async def main():\n"
+        "    async with trio.open_nursery() as nursery:\n"
+        "        workers = await nursery.start(functools.partial(\n"
+        f"            triosock.serve_workers, '{HERE}:shout', ['tcp://127.0.0.1:0'], workers=2))\n"
+        "        print(*(one.process for one in workers.statistics()), flush=True)\n"
+        "triosock.run(main)\n"
+    )
+    process = await trio.lowlevel.open_process([sys.executable, str(program)], stdout=-1)
+    assert process.stdout is not None
+    with trio.fail_after(60):
+        children = [int(one) for one in (await process.stdout.receive_some()).split()]
+        assert len(children) == 2
+        handles = [os.pidfd_open(one) for one in children]
+        process.kill()
+        await process.wait()
+        for handle in handles:
+            await trio.lowlevel.wait_readable(handle)
+            os.close(handle)
+    await process.stdout.aclose()
+
+
+async def test_a_worker_whose_parent_is_gone_before_it_looks_does_not_start():
+    done = await trio.run_process(
+        [sys.executable, "-I", "-S", triosock.workers.process._TRAMPOLINE, "1", "0", "", "true"],
+        check=False,
+        capture_stderr=True,
+    )
+    assert done.returncode == 1
+    assert b"the parent has ended" in done.stderr
+
+
+async def test_a_signal_of_the_service_manager_beside_the_parents_word_cuts_nobody():
+    async with service(workers=1) as workers:
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.send_all(b"sleep 0.5\n")
+        await trio.sleep(0.1)
+        # As systemd does it with KillMode=control-group: to each process.
+        os.kill(processes(workers)[0], signal.SIGTERM)
+        workers.drain(grace=20)
+        assert await client.receive_until(b"\n") == b"slept\n"
+        await client.aclose()
+        assert (await workers.wait_closed()).clean

@@ -1,0 +1,158 @@
+"""What `triosock.run` does in a process that the parent of `triosock.serve_workers` has started: it listens
+to the parent, and reports.
+
+The rules:
+
+1. **The lifeline drains, and never cuts.** A service manager may send SIGTERM to the parent and to each
+   worker at once; the parent's own word, a line in a pipe, is then a second one, and must not count as that.
+2. **The end of the lifeline is the end of the parent**, and so of this program, at once.
+3. **What a worker was comes out of it**: the reports of its servers are the last that it tells.
+
+An ordinary program has no lifeline, and nothing of this happens.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import os
+import threading
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final, TypeVar
+
+import trio
+
+from ._core.model.events import Event, RequestFinished, default_observers
+from ._core.registry.drain_scope import DrainReport, DrainScope
+from .notify import Notifier, current_notifier
+
+Result = TypeVar("Result")
+
+#: Names of the fields that a worker adds to the messages of sd_notify(3), and of variables of its
+#: environment.
+JOINED: Final = "X_TRIOSOCK_JOINED"
+REPORTS: Final = "X_TRIOSOCK_REPORTS"
+RECYCLE: Final = "X_TRIOSOCK_RECYCLE"
+LIFELINE: Final = "TRIOSOCK_LIFELINE"
+MAX_REQUESTS: Final = "TRIOSOCK_MAX_REQUESTS"
+#: Seconds that the parent may take for the last message.
+_FAREWELL: Final = 1.0
+_MAX_LINE: Final = 1_000
+
+
+def as_worker(
+    scope: DrainScope, everything: trio.CancelScope, async_fn: Callable[..., Awaitable[Result]]
+) -> Callable[..., Awaitable[Result]]:
+    """Return `async_fn` with a worker's part around it, if this process is a worker; `async_fn` itself if
+    not.
+
+    Args: `scope`, the outermost one of the program: the parent drains it. `everything` is cancelled when the
+    grace that the parent gave is over and no server is left, and when the parent is gone.
+    """
+    lifeline = os.environ.pop(LIFELINE, "")
+    most = os.environ.pop(MAX_REQUESTS, "")
+    if not lifeline.isdecimal():
+        return async_fn
+    os.set_inheritable(int(lifeline), False)
+    os.set_blocking(int(lifeline), False)
+
+    @functools.wraps(async_fn)
+    async def work(*args: Any, **options: Any) -> Result:
+        notifier = current_notifier()
+        listening = trio.CancelScope()
+        stream = trio.lowlevel.FdStream(int(lifeline))
+        trio.lowlevel.spawn_system_task(_listen, stream, scope, everything, listening)
+        counter = _Counter(int(most), notifier) if most.isdecimal() and notifier is not None else None
+        if counter is not None:
+            default_observers.append(counter.observe)
+        try:
+            if notifier is not None:
+                await notifier.send(**{JOINED: 1})
+            return await async_fn(*args, **options)
+        finally:
+            if counter is not None:
+                default_observers.remove(counter.observe)
+            listening.cancel(reason="triosock: the program has ended")
+            if notifier is not None:
+                with trio.move_on_after(_FAREWELL, shield=True):
+                    await notifier.send(**{REPORTS: format_reports(scope.reports)})
+
+    return work
+
+
+async def _listen(
+    lifeline: trio.lowlevel.FdStream,
+    scope: DrainScope,
+    everything: trio.CancelScope,
+    listening: trio.CancelScope,
+) -> None:
+    """Do what the parent says, until it is gone."""
+    buffer = b""
+    async with lifeline:
+        with listening:
+            async with trio.open_nursery() as nursery:
+                while data := await lifeline.receive_some():
+                    *lines, buffer = (buffer + data).split(b"\n")
+                    for line in lines:
+                        verb, _, value = line.decode().partition(" ")
+                        if verb == "drain":
+                            scope.drain(grace=float(value))
+                            nursery.start_soon(_end_at_deadline, scope, everything, float(value))
+                everything.cancel(reason="triosock: the parent is gone")
+
+
+async def _end_at_deadline(scope: DrainScope, everything: trio.CancelScope, grace: float) -> None:
+    """As after a signal to `triosock.run`: the grace is the end of the program too."""
+    await trio.sleep(grace)
+    await scope.wait_left()
+    everything.cancel(reason="triosock: the grace is over")
+
+
+class _Counter:
+    """An observer that tells the parent, once, when so many requests are done."""
+
+    wants: tuple[type[Event], ...] = (RequestFinished,)
+
+    def __init__(self, most: int, notifier: Notifier) -> None:
+        self._left = most
+        self._notifier = notifier
+        self._thread = threading.get_ident()
+        self._has_told = False
+
+    def observe(self) -> _Counter:
+        return self
+
+    def on_event(self, event: Event) -> None:
+        if threading.get_ident() != self._thread:
+            return
+        self._left -= 1
+        if self._left <= 0 and not self._has_told:
+            # If the parent's queue is full, the next request tells.
+            self._has_told = self._notifier.send_nowait(**{RECYCLE: "requests"})
+
+
+# Reports on their way
+
+
+def format_reports(reports: tuple[tuple[str, DrainReport], ...]) -> str:
+    """Return the reports of servers, with the names of these, as one line."""
+    return json.dumps([{"server": name, **_fields(report)} for name, report in reports])
+
+
+def _fields(report: DrainReport) -> dict[str, Any]:
+    return {
+        **{name: getattr(report, name) for name in ("finished", "failed", "cancelled", "refused")},
+        "duration": report.duration,
+        "drained": report.drained,
+        "causes": {str(cause): count for cause, count in report.causes.items()},
+        "slowest": [
+            {"peer": str(one.peer), "age": one.age, "phase": one.phase, "stack": list(one.stack)}
+            for one in report.slowest
+        ],
+    }
+
+
+def parse_reports(text: str) -> Iterator[dict[str, Any]]:
+    """Return what `format_reports` was given, as plain values. Raises: ValueError."""
+    for one in json.loads(text):
+        yield dict(one)

@@ -1,0 +1,27 @@
+"""Parent and worker processes: all processors, restarts without a lost request.
+
+    policy      how long, how often, when replaced: values
+    trampoline  the first code of a child: its sockets, and its parent's death
+    process     one child: started, told, waited for, ended
+    receiver    what workers tell, by sd_notify(3)
+    reports     many reports as one
+    worker      one worker's life
+    slot        the place of one worker: crashes, successors
+    endpoints   what the parent opens, and never serves itself
+    service     parent and workers, from the start of the first to the merged report
+    obey        what signals do
+    serve       `serve_workers`: open, and serve
+    program     what a worker runs that was given as module:function
+
+The invariant of the whole: **nothing outlives its brackets, processes included.** What happens in the
+worker's own process is in `triosock.notify` and in what `triosock.run` does: a worker is an ordinary server
+that inherits its listeners.
+"""
+
+from .policy import Recycle as Recycle
+from .policy import Supervision as Supervision
+from .serve import serve_workers as serve_workers
+from .service import RestartReport as RestartReport
+from .service import Workers as Workers
+from .service import WorkersFailed as WorkersFailed
+from .service import WorkerStatus as WorkerStatus

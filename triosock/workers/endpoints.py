@@ -1,0 +1,164 @@
+"""What the parent opens, and each worker inherits.
+
+The invariants:
+
+1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: who waits
+   in its queue is served by whichever worker is free, and a worker that ends takes nobody with it.
+2. **UDP has a socket of its own for each slot** (SO_REUSEPORT): the kernel sends one peer's datagrams to one
+   of them, so a session stays with its slot. The socket is the slot's and not the worker's: what arrives
+   while a worker is replaced waits in it.
+3. **What was inherited is passed on and stays its owner's**; what was made here is gone at the end, socket
+   file included.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, TypeAlias, final
+
+import attrs
+import trio
+
+from .._core.datagram.open import open_udp_sockets
+from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
+from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
+from .._core.listeners.unix import open_unix_listener
+from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress, from_sockaddr, parse_address
+
+#: An address, or a listener that is open already.
+Endpoint: TypeAlias = "str | Listener | socket.socket"
+#: An inherited socket is written so: ``fd://NAME``, with its FileDescriptorName (systemd.socket(5)).
+INHERITED: Final = "fd://"
+
+
+@final
+@attrs.define
+class Endpoints:
+    """All sockets of a service: `shared` ones, and those of UDP, by name, of which each slot gets its own."""
+
+    shared: list[tuple[str, SocketListener]] = attrs.field(factory=list)
+    #: Datagram sockets that cannot be multiplied: handed down by a service manager.
+    borrowed: list[tuple[str, socket.socket]] = attrs.field(factory=list)
+    udp: list[tuple[str, UdpAddress]] = attrs.field(factory=list)
+    addresses: list[Address] = attrs.field(factory=list)
+    _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
+
+    async def open_slot(self, number: int) -> None:
+        """Open what a slot has of its own. Raises: as `open_udp_sockets`."""
+        opened: list[tuple[str, Any]] = []
+        self._slots[number] = opened
+        for index, (name, address) in enumerate(self.udp):
+            sockets = await open_udp_sockets(address.port, host=_host(address), reuse_port=True)
+            opened += [(name, sock) for sock in sockets]
+            # Port 0 is any free one, and then the same one for all slots.
+            bound = sockets[0].address
+            if isinstance(bound, UdpAddress) and address.port == 0:
+                self.udp[index] = (name, attrs.evolve(address, port=bound.port))
+                self.addresses.append(bound)
+
+    def close_slot(self, number: int) -> None:
+        """Close what a slot has of its own; what waits there is lost."""
+        for _, sock in self._slots.pop(number, []):
+            sock.close()
+
+    def descriptors(self, number: int) -> list[tuple[str, int]]:
+        """Return what the worker of this slot inherits: names and descriptors."""
+        return [
+            *((name, listener.socket.fileno()) for name, listener in self.shared),
+            *((name, sock.fileno()) for name, sock in self.borrowed),
+            *((name, sock.socket.fileno()) for name, sock in self._slots.get(number, [])),
+        ]
+
+    def close(self) -> None:
+        """Close everything here, and remove the socket files that were made here."""
+        for number in list(self._slots):
+            self.close_slot(number)
+        for _, listener in self.shared:
+            listener.close()
+        for _, sock in self.borrowed:
+            sock.close()
+
+
+async def open_endpoints(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Endpoints:
+    """Open all of these, or none.
+
+    Args: addresses such as ``tcp://*:9999``, ``unix:///run/app.sock``, ``udp://*:53``, or ``fd://NAME`` for
+    an inherited one; or listeners that are open. By name if a mapping is given: the name is what a worker
+    asks `inherited_listeners` for.
+
+    Raises: TypeError, ValueError; AddressUnavailable; socket.gaierror.
+    """
+    opened = Endpoints()
+    with contextlib.ExitStack() as failed:
+        failed.callback(opened.close)
+        for name, endpoint in _named(endpoints):
+            await _open(name, endpoint, opened)
+        failed.pop_all()
+    await trio.lowlevel.checkpoint_if_cancelled()
+    return opened
+
+
+def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[tuple[str, Endpoint]]:
+    if isinstance(endpoints, (str, bytes)) or not isinstance(endpoints, Iterable):
+        raise TypeError(f"endpoints must be several addresses, such as [{endpoints!r}], not a single one")
+    if not isinstance(endpoints, Mapping):
+        return [(f"endpoint{index}", one) for index, one in enumerate(endpoints, 1)]
+    for name in endpoints:
+        # sd_listen_fds_with_names(3)
+        if not isinstance(name, str) or not name.isascii() or not name.isprintable() or ":" in name:
+            raise ValueError(f"the name of an endpoint must be of ASCII characters without ':', not {name!r}")
+    return endpoints.items()
+
+
+async def _open(name: str, endpoint: Endpoint, opened: Endpoints) -> None:
+    if not isinstance(endpoint, str):
+        _share(name, [adopt(endpoint)], opened)
+        return
+    if endpoint.startswith(INHERITED):
+        _inherit(name, endpoint.removeprefix(INHERITED), opened)
+        return
+    address = parse_address(endpoint)
+    match address:
+        case TcpAddress():
+            _share(name, await open_tcp_listeners(address.port, host=_host(address)), opened)
+        case UnixAddress():
+            _share(name, [open_unix_listener(address.path)], opened)
+        case UdpAddress():
+            opened.udp.append((name, address))
+            if address.port:
+                opened.addresses.append(address)
+
+
+def _host(address: TcpAddress | UdpAddress) -> str | None:
+    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
+    return None if host == "*" else host
+
+
+def _share(name: str, listeners: Iterable[Listener], opened: Endpoints) -> None:
+    for listener in listeners:
+        if not isinstance(listener, SocketListener):
+            raise TypeError(f"only sockets can be inherited by workers, not {listener!r}")
+        opened.shared.append((name, listener))
+        opened.addresses.append(listener.address)
+
+
+def _inherit(name: str, theirs: str, opened: Endpoints) -> None:
+    try:
+        _share(name, inherited_listeners([theirs]), opened)
+    except ValueError as error:
+        if "needs a stream socket" not in str(error):
+            raise
+        for sock in inherited_datagram_sockets([theirs]):
+            opened.borrowed.append((name, sock))
+            opened.addresses.append(from_sockaddr(sock.family, sock.type, sock.getsockname()))
+
+
+def usable_processors() -> int:
+    """Return how many processors this process may use."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not Linux
+        return os.cpu_count() or 1

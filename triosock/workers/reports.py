@@ -1,0 +1,75 @@
+"""The reports of many workers as one.
+
+Rule: counts add up, the slowest are the slowest of all, and a worker that could not report is not passed
+over: the whole has then not drained.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+from .._core.model.addresses import Address, MemoryAddress, parse_address
+from .._core.model.events import Cause
+from .._core.registry.drain_scope import SLOWEST, DrainReport, Straggler
+from .._worker import parse_reports
+
+
+def read_reports(text: str) -> list[DrainReport]:
+    """Return the reports that a worker has sent. Raises: ValueError, KeyError or TypeError if they are
+    none.
+    """
+    return [_report(fields) for fields in parse_reports(text)]
+
+
+def _report(fields: dict[str, Any]) -> DrainReport:
+    counts = {name: int(fields[name]) for name in ("finished", "failed", "cancelled", "refused")}
+    return DrainReport(
+        **counts,
+        duration=float(fields["duration"]),
+        drained=bool(fields["drained"]),
+        causes={Cause(cause): int(count) for cause, count in fields["causes"].items()},
+        slowest=tuple(_straggler(one) for one in fields["slowest"]),
+    )
+
+
+def _straggler(fields: dict[str, Any]) -> Straggler:
+    return Straggler(
+        peer=_address(fields["peer"]),
+        age=float(fields["age"]),
+        phase=fields["phase"],
+        stack=tuple(fields["stack"]),
+    )
+
+
+def _address(text: str) -> Address:
+    try:
+        return parse_address(text)
+    except ValueError:
+        return MemoryAddress(
+            text.removeprefix("memory://")
+        )  # of a listener of the user's, which need not write as ours do
+
+
+def merge_reports(reports: Iterable[DrainReport], *, duration: float, missing: int = 0) -> DrainReport:
+    """Return one report of all.
+
+    Args: `duration`, of the whole drain, in seconds; `missing` workers ended without a report.
+    """
+    reports = list(reports)
+    causes: Counter[Cause] = Counter()
+    for one in reports:
+        causes.update(one.causes)
+    stragglers = (straggler for one in reports for straggler in one.slowest)
+    return DrainReport(
+        finished=sum(one.finished for one in reports),
+        failed=sum(one.failed for one in reports),
+        cancelled=sum(one.cancelled for one in reports),
+        refused=sum(one.refused for one in reports),
+        duration=duration,
+        drained=not missing and all(one.drained for one in reports),
+        slowest=tuple(heapq.nlargest(SLOWEST, stragglers, key=lambda one: one.age)),
+        causes=dict(causes),
+    )

@@ -1,0 +1,293 @@
+"""Parent and workers: one life, from open endpoints to the merged report.
+
+    open endpoints ── a slot for each worker, all ready ── started(workers) ── … ── drain: the parent's own
+    copies of the listeners are closed, every worker is told, one deadline for all ── report
+
+The invariants:
+
+1. **Nothing outlives its brackets, processes included**: each worker is a task's, in the nursery of its slot.
+2. **The service begins whole or not at all**: the first worker that does not become ready ends the start.
+3. **It ends when it cannot go on**: only if the workers of all slots crash again and again.
+4. **One replacement at a time**, whoever asks for it.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+import threading
+from collections.abc import Sequence
+from typing import Final, final
+
+import attrs
+import trio
+
+from .._core.model.addresses import Address
+from .._core.model.errors import TriosockError
+from .._core.registry.drain_scope import DrainReport, DrainScope
+from .endpoints import Endpoints
+from .obey import obey_signals
+from .reports import merge_reports
+from .slot import Slot
+from .worker import Settings, State, Worker
+
+_logger: Final = logging.getLogger("triosock.workers")
+
+
+class WorkersFailed(TriosockError):
+    """The service could not begin, or not go on; the text says why."""
+
+
+def check_number(value: object, argument: str) -> int:
+    """Return `value` if it is an int from 1 on; ValueError, which names `argument`, otherwise."""
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"{argument} must be an int from 1 on, not {value!r}")
+    return value
+
+
+@final
+@attrs.frozen(kw_only=True)
+class RestartReport:
+    """How a rolling restart went: how many workers were `replaced`, and why it stopped (`failure`), if it
+    did; those that were not replaced go on.
+    """
+
+    replaced: int = 0
+    failure: str = ""
+
+    def __str__(self) -> str:
+        done = f"{self.replaced} replaced"
+        return f"{done}; stopped, the others go on: {self.failure}" if self.failure else done
+
+
+@final
+@attrs.frozen(kw_only=True)
+class WorkerStatus:
+    """One worker at one moment. `age` is in seconds since it was ready, 0 before; `memory` in bytes."""
+
+    number: int
+    process: int
+    state: State
+    generation: int
+    age: float
+    memory: int
+    status: str
+
+
+@final
+class Workers:
+    """Parent and workers, running. `serve_workers` makes it and hands it out by `started()`.
+
+    All methods belong to the trio program's own thread.
+    """
+
+    def __init__(
+        self, settings: Settings, endpoints: Endpoints, count: int, grace: float, name: str, scope: DrainScope
+    ) -> None:
+        self._settings = settings
+        self._endpoints = endpoints
+        self._count = count
+        self._grace = grace
+        self._name = name
+        self._scope = scope
+        self._slots: list[Slot] = []
+        #: Those that are retired and still have workers.
+        self._leaving: list[Slot] = []
+        self._is_starting = True
+        self._generation = 1
+        self._ended: list[Worker] = []
+        self._failure = ""
+        self._everything = trio.CancelScope()
+        self._one_at_a_time = trio.Lock()
+        self._resizing = trio.Lock()
+        self._nursery: trio.Nursery | None = None
+        self._closed = trio.Event()
+        self._report = DrainReport()
+
+    # For users
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where the service listens."""
+        return tuple(self._endpoints.addresses)
+
+    @property
+    def count(self) -> int:
+        """How many workers there should be."""
+        return self._count
+
+    def statistics(self) -> tuple[WorkerStatus, ...]:
+        """Return what each worker is doing, in the order of their numbers, the older of one number first."""
+        now = trio.current_time()
+        return tuple(
+            WorkerStatus(
+                number=worker.number,
+                process=worker.process.id if worker.process else 0,
+                state=worker.state,
+                generation=worker.generation,
+                age=max(0.0, now - worker.ready_at),
+                memory=worker.memory(),
+                status=worker.status,
+            )
+            for slot in sorted((*self._slots, *self._leaving), key=lambda slot: slot.number)
+            for worker in slot.workers
+        )
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell all to drain; None is the grace of `serve_workers`. Synchronous; again, it can only
+        tighten.
+        """
+        self._scope.drain(grace=grace)
+
+    async def wait_closed(self) -> DrainReport:
+        """Return the report when nothing is left. A checkpoint."""
+        await self._closed.wait()
+        return self._report
+
+    async def restart(self) -> RestartReport:
+        """Replace the workers, one after the other, by fresh ones, which have the code of now.
+
+        Each successor is ready, and has lived for `Supervision.settle`, before its predecessor drains. The
+        first that fails stops the restart: all that were not replaced go on. Returns when the last successor
+        has taken over; predecessors may still be draining then, so that there can be twice as many processes
+        as workers for as long as the grace.
+
+        Cancellation: a successor that is starting may still take over.
+        """
+        async with self._one_at_a_time:
+            self._generation += 1
+            replaced = 0
+            for slot in list(self._slots):
+                if self._scope.draining:
+                    return RestartReport(replaced=replaced, failure="the service drains")
+                failure = await slot.replace()
+                if failure and slot in self._slots:
+                    return RestartReport(replaced=replaced, failure=failure)
+                replaced += not failure
+            return RestartReport(replaced=replaced)
+
+    async def set_count(self, count: int) -> None:
+        """Have so many workers, from 1 on. Returns when new ones are ready; superfluous ones, those with the
+        highest numbers, drain meanwhile.
+
+        With UDP, another number of sockets means that the kernel deals peers out anew.
+        """
+        self._count = check_number(count, "count")
+        async with self._resizing:
+            while len(self._slots) > self._count:
+                slot = self._slots.pop()
+                self._leaving.append(slot)
+                slot.retire()
+            new = []
+            while len(self._slots) < self._count and not self._scope.draining:
+                new.append(await self._add_slot())
+        for slot in new:
+            await slot.ready.wait()
+
+    # Its life
+
+    async def serve(self, task_status: trio.TaskStatus[Workers], *, signals: bool) -> DrainReport:
+        """Serve until drained. `serve_workers` calls it."""
+        try:
+            async with trio.open_nursery() as nursery:
+                with self._everything:
+                    nursery.start_soon(self._settings.receiver.run)
+                    if signals and threading.current_thread() is threading.main_thread():
+                        await nursery.start(obey_signals, self)
+                    await self._keep_slots(task_status)
+                nursery.cancel_scope.cancel(reason="triosock: no worker is left")
+        finally:
+            self._closed.set()
+        if self._failure:
+            raise WorkersFailed(self._failure)
+        return self._report
+
+    async def _keep_slots(self, task_status: trio.TaskStatus[Workers]) -> None:
+        # Synchronously, and again when the deadline is tightened.
+        self._scope._on_drain = self._drain_all
+        async with trio.open_nursery() as self._nursery:
+            for _ in range(self._count):
+                await self._add_slot()
+            for slot in tuple(self._slots):
+                await slot.ready.wait()
+            self._is_starting = False
+            _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
+            task_status.started(self)
+            await self._scope.wait_draining()
+            began = trio.current_time()
+            leaving = [worker for slot in (*self._slots, *self._leaving) for worker in slot.workers]
+            for slot in self._slots:
+                slot.retire()
+        self._report = self._merge(leaving, trio.current_time() - began)
+        self._scope._record(self._name, self._report)
+
+    def _drain_all(self) -> None:
+        # Our copies of the listeners first: a connect is refused as soon as no process has one any more, and
+        # nobody may be left in a queue that no worker looks at.
+        self._endpoints.close()
+        for slot in (*self._slots, *self._leaving):
+            slot.drain()
+
+    def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:
+        reports = [report for worker in workers for report in worker.reports or ()]
+        # A program that is none of ours sends no report: its exit code says how it ended.
+        silent = [one for one in workers if one.reports is None and one.ready.is_set() and one.has_failed]
+        for worker in silent:
+            _logger.error("%s %s, without a report", worker, worker.describe_end())
+        return merge_reports(reports, duration=duration, missing=len(silent))
+
+    async def _add_slot(self) -> Slot:
+        taken = {slot.number for slot in (*self._slots, *self._leaving)}
+        number = next(one for one in itertools.count(1) if one not in taken)
+        await self._endpoints.open_slot(number)
+        slot = Slot(number, self._make, self._drain, self._judge, self._settings.supervision)
+        self._slots.append(slot)
+        assert self._nursery is not None
+        self._nursery.start_soon(self._keep, slot)
+        return slot
+
+    async def _keep(self, slot: Slot) -> None:
+        try:
+            await slot.keep()
+        finally:
+            if slot in self._leaving:
+                self._leaving.remove(slot)
+            self._endpoints.close_slot(slot.number)
+
+    def _make(self, number: int) -> Worker:
+        sockets = self._endpoints.descriptors(number)
+        return Worker(number, self._generation, self._settings, sockets, self._recycle)
+
+    def _drain(self, worker: Worker) -> None:
+        grace = self._grace
+        if self._scope.draining and self._scope.deadline < math.inf:
+            grace = max(0.0, self._scope.deadline - trio.current_time())
+        worker.drain(grace)
+
+    def _judge(self) -> None:
+        """After a crash: does the service go on?"""
+        most = self._settings.supervision.max_crashes
+        if self._is_starting:
+            self._fail("; ".join(slot.failure for slot in self._slots if slot.failure))
+        elif all(slot.crashes >= most for slot in self._slots):
+            reasons = "; ".join(slot.failure for slot in self._slots)
+            self._fail(f"all workers crashed {most:g} times in a row: {reasons}")
+
+    def _fail(self, why: str) -> None:
+        self._failure = self._failure or why
+        self._everything.cancel(reason=f"triosock: {why}")
+
+    def _recycle(self, worker: Worker, reason: str) -> None:
+        """A worker should be replaced: when it is its turn."""
+        if self._nursery is not None and not self._scope.draining:
+            self._nursery.start_soon(self._replace_one, worker, reason)
+
+    async def _replace_one(self, worker: Worker, reason: str) -> None:
+        async with self._one_at_a_time:
+            slot = next((slot for slot in self._slots if slot.worker is worker), None)
+            if slot is None:
+                return  # it has gone meanwhile
+            _logger.info("%s is replaced: %s", worker, reason)
+            if failure := await slot.replace():
+                _logger.error("%s stays: %s", worker, failure)

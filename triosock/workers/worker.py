@@ -1,0 +1,262 @@
+"""One worker, from its start until it is reaped.
+
+The invariants:
+
+1. **`run` is the worker's whole life.** When it returns or raises, cancelled or not, the process is reaped.
+2. **At every moment there is one deadline, with a reason**: to be ready, to feed the watchdog, or to have
+   drained. When it is over the process is killed, and the reason is told.
+3. **What the worker has said counts before any judgement**: messages that are here are read before a deadline
+   is taken for missed, and before the end is.
+
+    starting ── READY ── ready ── drain() ── draining ── ended
+        └─────────────────┴── crash, kill ───────┴─────────┘
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, Literal, TypeAlias, final
+
+import attrs
+import trio
+
+from .._core.registry.drain_scope import DrainReport
+from .._worker import JOINED, MAX_REQUESTS, RECYCLE, REPORTS
+from .policy import Recycle, Supervision
+from .process import PATIENCE, Process
+from .receiver import Fields, NotifyReceiver
+from .reports import read_reports
+
+State: TypeAlias = Literal["starting", "ready", "draining", "ended"]
+
+_logger: Final = logging.getLogger("triosock.workers")
+#: Seconds that a worker has beyond its grace, to cut what is left and to tell its report.
+MARGIN: Final = 5.0
+_PAGE: Final = os.sysconf("SC_PAGE_SIZE")
+
+
+class StartFailed(Exception):
+    """The worker ended before it was ready."""
+
+
+@final
+@attrs.frozen
+class Settings:
+    """What all workers of a service have in common."""
+
+    command: Sequence[str]
+    environment: Mapping[str, str]
+    receiver: NotifyReceiver
+    supervision: Supervision
+    recycle: Recycle
+
+
+@final
+class Worker:
+    """A child process that serves.
+
+    Args:
+      number: of its slot, from 1 on.
+      generation: how often all have been restarted; for those who look.
+      sockets: the descriptors it inherits, each with its name.
+      on_recycle: called with the reason, once, when the worker should be replaced.
+    """
+
+    def __init__(
+        self,
+        number: int,
+        generation: int,
+        settings: Settings,
+        sockets: Sequence[tuple[str, int]],
+        on_recycle: Callable[[Worker, str], None],
+    ) -> None:
+        self.number = number
+        self.generation = generation
+        self.state: State = "starting"
+        self.status: str = ""
+        self.process: Process | None = None
+        self.reports: list[DrainReport] | None = None
+        self.ready_at: float = math.inf
+        self.killed_for: str = ""
+        self.ready: trio.Event = trio.Event()
+        self.ended: trio.Event = trio.Event()
+        self._settings = settings
+        self._recycle = settings.recycle.for_one()
+        self._sockets = sockets
+        self._on_recycle: Callable[[Worker, str], None] | None = on_recycle
+        self._has_joined = False
+        self._pinged_at = math.inf
+        self._start_by = math.inf
+        self._drained_by = math.inf
+        self._waiting = trio.CancelScope()
+
+    def __str__(self) -> str:
+        return f"worker {self.number} (process {self.process.id if self.process else 'none'})"
+
+    # Its life
+
+    async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Live; `started` when it is ready.
+
+        Raises: StartFailed if it ended before it was ready. Cancellation: the process is ended at once.
+        """
+        self._start_by = trio.current_time() + self._settings.supervision.ready
+        try:
+            self.process = process = self._start()
+        except OSError as error:
+            self.state = "ended"
+            self.ended.set()
+            raise StartFailed(f"worker {self.number} cannot be started: {error}") from error
+        receiver = self._settings.receiver
+        receiver.register(process.id, self._take)
+        try:
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self._tell_ready, task_status)
+                nursery.start_soon(self._recycle_by_age)
+                await self._wait_in_time(process)
+                nursery.cancel_scope.cancel(reason="triosock: the worker has ended")
+        finally:
+            with trio.CancelScope(shield=True):
+                await process.end_at_once()
+            receiver.read_pending()
+            receiver.forget(process.id)
+            self.state = "ended"
+            self.ended.set()
+        if not self.ready.is_set():
+            raise StartFailed(f"{self} {self.describe_end()} before it was ready")
+
+    def _start(self) -> Process:
+        supervision, most = self._settings.supervision, self._recycle.requests
+        environment = {
+            **self._settings.environment,
+            "NOTIFY_SOCKET": self._settings.receiver.path,
+            "TRIOSOCK_WORKER": str(self.number),
+        }
+        if supervision.watchdog < math.inf:
+            environment["WATCHDOG_USEC"] = str(round(supervision.watchdog * 1e6))
+        if most < math.inf:
+            environment[MAX_REQUESTS] = str(int(most))
+        return Process(self._settings.command, self._sockets, environment)
+
+    async def _tell_ready(self, task_status: trio.TaskStatus[None]) -> None:
+        await self.ready.wait()
+        _logger.info("%s is ready", self)
+        task_status.started()
+
+    async def _wait_in_time(self, process: Process) -> None:
+        """Return when the process has ended, by itself or because a deadline was over."""
+        while True:
+            due, reason = self._next_deadline()
+            with trio.CancelScope(deadline=due) as self._waiting:
+                await process.wait()
+                return
+            self._settings.receiver.read_pending()
+            due, reason = self._next_deadline()
+            if due <= trio.current_time():
+                break
+        self.killed_for = reason
+        _logger.error("%s is killed: %s", self, reason)
+        if process.exit_code is None and self.state == "ready":
+            # The default of SIGABRT dumps core; a worker with faulthandler says where it was stuck.
+            process.signal(signal.SIGABRT)
+            with trio.move_on_after(PATIENCE):
+                await process.wait()
+        process.signal(signal.SIGKILL)
+        await process.wait()
+
+    def _next_deadline(self) -> tuple[float, str]:
+        supervision = self._settings.supervision
+        deadlines = [
+            (self._start_by, f"not ready within {supervision.ready:g} s"),
+            (self._pinged_at + supervision.watchdog, f"its event loop stood for {supervision.watchdog:g} s"),
+            (self._drained_by, "not drained in time"),
+        ]
+        return min(deadlines)
+
+    def _look_at_the_clock_again(self) -> None:
+        self._waiting.deadline = self._next_deadline()[0]
+
+    def drain(self, grace: float) -> None:
+        """Tell it to drain within `grace` seconds; again, it can only tighten. Synchronous.
+
+        One that is not ready yet has nobody to serve, and is ended by whoever started it.
+        """
+        if self.state in ("starting", "ended") or self.process is None:
+            return
+        first, self.state = self.state != "draining", "draining"
+        self._drained_by = min(self._drained_by, trio.current_time() + grace + MARGIN)
+        self._on_recycle = None
+        if self._has_joined:
+            self.process.tell(f"drain {grace:.3f}")
+        elif first:
+            self.process.signal(signal.SIGTERM)
+        self._look_at_the_clock_again()
+
+    # What it says
+
+    def _take(self, fields: Fields) -> None:
+        now = trio.current_time()
+        if fields.get(JOINED) == "1":
+            self._has_joined = True
+        if fields.get("WATCHDOG") == "1" or (fields.get("READY") == "1" and self._pinged_at == math.inf):
+            self._pinged_at = now
+            self._recycle_by_memory()
+        if fields.get("READY") == "1" and not self.ready.is_set():
+            self.state, self.ready_at, self._start_by = "ready", now, math.inf
+            self.ready.set()
+        if "STATUS" in fields:
+            self.status = fields["STATUS"]
+        if RECYCLE in fields:
+            self._ask_for_successor(f"{self._recycle.requests:g} requests")
+        if REPORTS in fields:
+            try:
+                self.reports = read_reports(fields[REPORTS])
+            except (ValueError, KeyError, TypeError, AttributeError) as error:
+                _logger.error("%s sent a report that cannot be read: %r", self, error)
+        self._look_at_the_clock_again()
+
+    # When it should be replaced
+
+    async def _recycle_by_age(self) -> None:
+        await self.ready.wait()
+        await trio.sleep(self._recycle.age)
+        self._ask_for_successor(f"{self._recycle.age:g} s old")
+
+    def _recycle_by_memory(self) -> None:
+        if self._recycle.memory < math.inf and (size := self.memory()) > self._recycle.memory:
+            self._ask_for_successor(f"{size:,} bytes of memory")
+
+    def _ask_for_successor(self, reason: str) -> None:
+        if self.state == "ready" and self._on_recycle is not None:
+            ask, self._on_recycle = self._on_recycle, None
+            ask(self, reason)
+
+    # For those who look
+
+    def memory(self) -> int:
+        """Return its resident memory in bytes; 0 if the system does not say."""
+        try:
+            with open(f"/proc/{self.process.id if self.process else 0}/statm") as file:
+                return int(file.read().split()[1]) * _PAGE
+        except (OSError, IndexError, ValueError):
+            return 0
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it ended otherwise than with exit code 0."""
+        return bool(self.killed_for) or self.process is None or self.process.exit_code != 0
+
+    def describe_end(self) -> str:
+        """Say in a few words how it ended."""
+        if self.killed_for:
+            return f"was killed ({self.killed_for})"
+        code = None if self.process is None else self.process.exit_code
+        if code is None:
+            return "runs"
+        if code < 0:
+            return f"was ended by signal {-code} ({signal.strsignal(-code)})"
+        return f"exited with {code}"
