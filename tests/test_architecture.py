@@ -51,7 +51,8 @@ LAYERS = {
     "handlers": ["_core"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
-    "signals": ["_core", "notify", "_worker"],
+    "_ending_signals": [],
+    "signals": ["_core", "_ending_signals", "_worker", "notify"],
     "workers": ["workers", "_core", "notify", "_worker", "signals"],
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
@@ -113,6 +114,7 @@ LOWLEVEL = {
     "triosock/observe/timeline/recording.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
+    "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/workers/process.py": ["wait_readable"],
     "triosock/workers/receiver.py": ["wait_readable"],

@@ -9,8 +9,11 @@ import textwrap
 
 import pytest
 import trio
+import trio.testing
 
 import triosock
+from triosock import _ending_signals
+from triosock._ending_signals import TOGETHER
 
 PROGRAM = textwrap.dedent(
     """
@@ -18,6 +21,9 @@ PROGRAM = textwrap.dedent(
 
     async def handle(conn):
         async for line in conn.lines():
+            if line == b"block\\n":
+                await conn.send_all(b"blocking\\n")
+                {block}
             if line == b"hang\\n":
                 await conn.send_all(b"hanging\\n")
                 await trio.sleep_forever()
@@ -38,8 +44,10 @@ PROGRAM = textwrap.dedent(
 
 
 class Program:
-    def __init__(self, *, grace: float | None = 30, own: float = 15, background: str = "") -> None:
-        source = PROGRAM.format(grace=grace, own=own, background=background)
+    def __init__(
+        self, *, grace: float | None = 30, own: float = 15, background: str = "", block: str = ""
+    ) -> None:
+        source = PROGRAM.format(grace=grace, own=own, background=background, block=block or "pass")
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-c", source],
             stdout=subprocess.PIPE,
@@ -91,10 +99,71 @@ async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, sec
         except OSError:
             break
         await trio.lowlevel.checkpoint()
+    await trio.sleep(TOGETHER)
     program.process.send_signal(second)
     code, out, _ = await program.end()
     assert (code, out) == (128 + second, "")
     await client.aclose()
+
+
+BLOCKS = {
+    "busy": "exec('while True: pass')",
+    "asleep": "exec('import time\\nwhile True: time.sleep(0.01)')",
+    "deaf": "exec('import time\\nwhile True:\\n try:\\n  time.sleep(9)\\n except BaseException: pass')",
+}
+
+
+async def blocked(block: str) -> Program:
+    program = Program(block=BLOCKS[block])
+    client = program.dial()
+    await client.send_all(b"block\n")
+    assert await client.receive_until(b"\n") == b"blocking\n"
+    program.process.send_signal(signal.SIGINT)
+    await trio.sleep(TOGETHER * 2)
+    assert program.process.poll() is None
+    await client.aclose()
+    return program
+
+
+@pytest.mark.parametrize("block", ["busy", "asleep"])
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+async def test_the_second_signal_gets_through_a_blocked_loop(block, second):
+    program = await blocked(block)
+    program.process.send_signal(second)
+    code, out, _ = await program.end()
+    assert (code, out) == (128 + second, "")
+
+
+async def test_the_third_signal_ends_a_program_that_catches_everything():
+    program = await blocked("deaf")
+    program.process.send_signal(signal.SIGINT)
+    await trio.sleep(TOGETHER * 5)
+    assert program.process.poll() is None
+    program.process.send_signal(signal.SIGTERM)
+    code, out, _ = await program.end()
+    assert (code, out) == (-signal.SIGTERM, "")
+
+
+async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
+    told: list[tuple[str, int]] = []
+    now = 100.0
+    monkeypatch.setattr(_ending_signals.time, "monotonic", lambda: now)
+    signals = _ending_signals.EndingSignals(
+        lambda number: told.append(("first", number)), lambda number: told.append(("second", number))
+    )
+    with signals:
+        for now in (100.0, 100.05, 100.099):
+            signal.raise_signal(signal.SIGINT)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert told == [("first", signal.SIGINT)]
+        assert signals.killed_by is None
+        now = 100.1
+        signal.raise_signal(signal.SIGTERM)
+        with trio.fail_after(5):
+            while len(told) == 1:
+                await trio.lowlevel.checkpoint()
+    assert told == [("first", signal.SIGINT), ("second", signal.SIGTERM)]
+    assert signals.killed_by == signal.SIGTERM
 
 
 @pytest.mark.parametrize(("grace", "own"), [(0.2, 15), (None, 0.2)])

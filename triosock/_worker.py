@@ -22,7 +22,8 @@ from typing import Any, Final, TypeVar
 
 import trio
 
-from ._core.model.events import Event, RequestFinished, default_observers
+from ._core.model.emitter import default_observers
+from ._core.model.events import Event, RequestFinished
 from ._core.registry.drain_scope import DrainReport, DrainScope
 from .notify import Notifier, current_notifier
 

@@ -29,7 +29,8 @@ from typing import Any, Final, TypeVar, final
 import attrs
 import trio
 
-from ._core.model.events import Event, ServerStarted, default_observers
+from ._core.model.emitter import default_observers
+from ._core.model.events import Event, ServerStarted
 from ._core.registry.drain_scope import DrainScope
 
 __all__ = ["Notifier", "current_notifier", "format_message", "parse_message"]

@@ -4,7 +4,7 @@ The rules:
 
 1. **The first signal drains, the second cancels.** The first tells the outermost `DrainScope`, and with it
    every server; a second one, of either kind, cancels the whole program, and the process exits with 128 + its
-   number, as a shell would report it.
+   number, as a shell would report it. It gets through a blocked loop, too: see `_ending_signals.py`.
 2. **The grace is the end**: when it is over, and every server has said how its drain went, what is left of
    the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
    needed.
@@ -29,6 +29,7 @@ import trio
 from ._core.model.config import Timeouts, check_seconds
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
+from ._ending_signals import EndingSignals
 from ._worker import as_worker
 from .notify import call_notifying
 
@@ -37,9 +38,11 @@ if TYPE_CHECKING:
 
     Args = TypeVarTuple("Args")
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import BaseExceptionGroup
+
 Result = TypeVar("Result")
 
-SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name))
 #: Its default is to end the process, so nobody who has no use for it sends it.
 LOOK: Final = getattr(signal, "SIGUSR1", None)
 
@@ -60,6 +63,8 @@ def run(
     async_fn: Callable[[Unpack[Args]], Awaitable[Result]],
     *args: Unpack[Args],
     grace: float | None = None,
+    idle_grace: float | None = None,
+    delay: float | None = None,
     control: str | os.PathLike[str] | None = None,
     notify: bool = True,
     **options: Any,
@@ -71,6 +76,7 @@ def run(
       grace: seconds from the first signal until what is left is cut, from 0 on, for every server, whatever
         its own `Timeouts.grace` is. None leaves each server its own; the rest of the program then has until
         the last server has ended, and 15 seconds at least.
+      idle_grace, delay: as for `DrainScope.drain`; None leaves the first to each server, and has no delay.
       control: path of a Unix socket at which ``python -m triosock top`` can look, for the same user only; see
         `triosock.observe.serve_control`. None for no socket.
       notify: tell the service manager that the environment variable NOTIFY_SOCKET names, if there is one,
@@ -89,13 +95,27 @@ def run(
         raise RuntimeError(
             "run() must be called in the main thread, where signals arrive: take trio.run here"
         )
-    seconds = None if grace is None else check_seconds(grace, "grace", zero=True)
+    seconds, idle, wait = (
+        None if value is None else check_seconds(value, name, zero=True)
+        for name, value in (("grace", grace), ("idle_grace", idle_grace), ("delay", delay))
+    )
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
-    program = _Program(seconds, control, notify)
-    result: Result | None = trio.run(program.main, async_fn, args, options, **ours)
+    program = _Program(seconds, idle, wait, control, notify)
+    try:
+        result: Result | None = trio.run(program.main, async_fn, args, options, **ours)
+    except BaseException as error:
+        if program.killed_by is None or not _is_interrupt(error):
+            raise
     if program.killed_by is not None:
         raise SystemExit(128 + program.killed_by)
     return result
+
+
+def _is_interrupt(error: BaseException) -> bool:
+    """Whether nothing else than a KeyboardInterrupt came out."""
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is_interrupt(one) for one in error.exceptions)
+    return isinstance(error, KeyboardInterrupt)
 
 
 _OF_TRIO_RUN: Final = (
@@ -110,16 +130,27 @@ class _Program:
     """One `run()`: the user's function, and the task that waits for signals."""
 
     def __init__(
-        self, grace: float | None, control: str | os.PathLike[str] | None, notify: bool = False
+        self,
+        grace: float | None,
+        idle_grace: float | None,
+        delay: float | None,
+        control: str | os.PathLike[str] | None,
+        notify: bool = False,
     ) -> None:
         self._notify = notify
         self._grace = grace
+        self._idle_grace = idle_grace
+        self._delay = delay
         self._control = control
         self._everything = trio.CancelScope()
         self._scope = DrainScope()
-        self._has_signalled = False
         self._refused: BaseException | None = None
-        self.killed_by: int | None = None
+        self._signals: EndingSignals | None = None
+
+    @property
+    def killed_by(self) -> int | None:
+        """The number of the second signal, if there was one."""
+        return None if self._signals is None else self._signals.killed_by
 
     async def main(
         self, async_fn: Callable[..., Awaitable[Result]], args: tuple[Any, ...], options: dict[str, Any]
@@ -148,28 +179,32 @@ class _Program:
         return result
 
     async def _listen(self, listening: trio.CancelScope, ready: trio.Event) -> None:
-        signals = SIGNALS
-        # Whoever has a use for it already keeps it.
-        if LOOK is not None and signal.getsignal(LOOK) is signal.SIG_DFL:
-            signals = (*SIGNALS, LOOK)
-        with trio.open_signal_receiver(*signals) as arriving, listening:
-            async with trio.open_nursery() as nursery:
+        async with trio.open_nursery() as nursery:
+
+            def drain(number: int) -> None:
+                # Whether it drains already does not count: the parent of a worker may have told it.
+                self._scope.drain(grace=self._grace, idle_grace=self._idle_grace, delay=self._delay)
+                nursery.start_soon(self._end_at_deadline)
+
+            def cancel(number: int) -> None:
+                name = signal.Signals(number).name
+                self._everything.cancel(reason=f"triosock: second signal, {name}")
+
+            with listening, EndingSignals(drain, cancel) as self._signals:
                 if self._control is not None:
                     await self._open_control(nursery, ready)
                 ready.set()
-                async for number in arriving:
-                    if number == LOOK:
-                        self._show()
-                    elif self._has_signalled:
-                        self.killed_by = number
-                        self._everything.cancel(
-                            reason=f"triosock: second signal, {signal.Signals(number).name}"
-                        )
-                    else:
-                        # Whether it drains already does not count: the parent of a worker may have told it.
-                        self._has_signalled = True
-                        self._scope.drain(grace=self._grace)
-                        nursery.start_soon(self._end_at_deadline)
+                await self._keep_showing()
+            nursery.cancel_scope.cancel(reason="triosock: the program has ended")
+
+    async def _keep_showing(self) -> None:
+        # Whoever has a use for it already keeps it.
+        if LOOK is None or signal.getsignal(LOOK) is not signal.SIG_DFL:
+            await trio.sleep_forever()
+        else:
+            with trio.open_signal_receiver(LOOK) as arriving:
+                async for _ in arriving:
+                    self._show()
 
     def _show(self) -> None:
         assert looking is not None
@@ -195,6 +230,7 @@ class _Program:
             sys.excepthook(type(error), error, error.__traceback__)
 
     async def _end_at_deadline(self) -> None:
-        await trio.sleep(Timeouts().grace if self._grace is None else self._grace)
+        grace = Timeouts().grace if self._grace is None else self._grace
+        await trio.sleep((self._delay or 0.0) + grace)
         await self._scope.wait_left()
         self._everything.cancel(reason="triosock: the grace is over")
