@@ -152,12 +152,13 @@ async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
         lambda number: told.append(("first", number)), lambda number: told.append(("second", number))
     )
     with signals:
-        for now in (100.0, 100.05, 100.099):
+        for later in (0.0, 0.05, 0.09):
+            now = 100.0 + later
             signal.raise_signal(signal.SIGINT)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert told == [("first", signal.SIGINT)]
         assert signals.killed_by is None
-        now = 100.1
+        now = 100.2
         signal.raise_signal(signal.SIGTERM)
         with trio.fail_after(5):
             while len(told) == 1:
