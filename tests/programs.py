@@ -20,6 +20,8 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
+from triosock._ending_signals import TOGETHER
+
 ROOT = pathlib.Path(__file__).parent.parent
 #: How long a test waits for anything before it says what is missing; nothing is supposed to take so long.
 PATIENCE = 30.0
@@ -69,6 +71,11 @@ class Program:
     def port(self, name: str = "") -> int:
         """Return where it listens, or its server `name` does, as its log says."""
         return int(self.wait_for(rf"{re.escape(name)}: listens on tcp://[^\s,]+:(\d+)[\s,]")[1])
+
+    def signal_again(self, number: signal.Signals = signal.SIGTERM) -> None:
+        """Send a second signal, so much later that it is not taken for the first one told twice."""
+        time.sleep(TOGETHER * 1.5)
+        self.signal(number)
 
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to this process, and to no other."""

@@ -65,7 +65,7 @@ def test_whoever_has_a_use_for_sigusr1_keeps_it(tmp_path):
         program.wait_for("my own")
         program.signal()
         program.wait_for("told")
-        program.signal()
+        program.signal_again()
         program.wait()
         assert "server shop" not in program.output
 

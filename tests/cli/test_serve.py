@@ -111,7 +111,7 @@ def test_the_grace_is_the_end_for_the_busy():
             client.say(b"first\nhalf")
             assert client.line() == b"FIRST\n"
             program.signal()
-            assert client.rest() == b""
+            assert client.reset() == b""
         assert program.wait() == 0
         assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
 
@@ -122,7 +122,7 @@ def test_a_second_signal_ends_it_at_once():
         assert client.line() == b"FIRST\n"
         program.signal()
         program.wait_for("drains: 1 connection")
-        program.signal(signal.SIGINT)
+        program.signal_again(signal.SIGINT)
         assert program.wait() == 128 + signal.SIGINT
 
 

@@ -5,10 +5,12 @@ id must be right.
 from __future__ import annotations
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
 import textwrap
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -168,17 +170,18 @@ def test_a_descriptor_that_is_no_listener_is_a_value_error_and_everything_is_lef
 ) -> None:
     program = """
         for _ in range(2):
-            refused(None, "{words}")
+            refused({names}, "{words}")
             assert os.fstat(3) and os.fstat(4)
         (listener,) = inherited_listeners(["good"])
         listener.close()
     """
     with socket.socket(type=socket.SOCK_DGRAM) as dgram, socket.socket() as deaf:
         deaf.bind(("127.0.0.1", 0))
-        run(program.format(words="needs a stream socket, not SOCK_DGRAM"), [two[0], dgram], "good:bad")
-        run(program.format(words="does not listen"), [two[0], deaf], "good:bad")
+        wrong_kind = program.format(names=["good", "bad"], words="needs a stream socket, not SOCK_DGRAM")
+        run(wrong_kind, [two[0], dgram], "good:bad")
+        run(program.format(names=None, words="does not listen"), [two[0], deaf], "good:bad")
     # Not a socket at all: standard input, which the manager hands down like one.
-    run("os.dup2(0, 4)" + textwrap.dedent(program.format(words="is no socket")), two, "good:bad")
+    run("os.dup2(0, 4)" + textwrap.dedent(program.format(names=None, words="is no socket")), two, "good:bad")
 
 
 def test_a_unix_socket_that_was_handed_down_keeps_its_file(tmp_path: Path) -> None:
@@ -247,7 +250,7 @@ def test_a_failure_gives_back_what_was_borrowed(handed: list[socket.socket]) -> 
     with socket.socket(type=socket.SOCK_DGRAM) as dgram:
         os.dup2(dgram.fileno(), 201)
     with pytest.raises(ValueError, match="needs a stream socket"):
-        inherited_listeners()
+        inherited_listeners(["http", "unknown"])
     (http,) = inherited_listeners(["http"])
     assert http.socket.detach() == 200
     os.close(reader)
@@ -261,21 +264,93 @@ def test_a_number_of_descriptors_that_is_none_means_no_descriptors(
     assert inherited_listeners() == []
 
 
-def test_datagram_sockets_are_asked_for_by_name_beside_listeners(two: list[socket.socket]) -> None:
+@pytest.fixture
+def both() -> Iterator[list[socket.socket]]:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as stream,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram,
+    ):
+        datagram.bind(("127.0.0.1", 0))
+        yield [stream, datagram]
+
+
+def test_a_unit_may_have_both_kinds_and_each_function_takes_its_own(both: list[socket.socket]) -> None:
     program = """
-        from triosock import inherited_datagram_sockets
-        refused(None, "needs a stream socket")
+        (stream,) = inherited_listeners()
+        assert inherited_listeners() == []
+        (datagram,) = triosock.inherited_datagram_sockets()
+        assert triosock.inherited_datagram_sockets() == []
+        assert not os.get_inheritable(datagram.fileno())
+        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
+        stream.close()
+        datagram.close()
+    """
+    assert run(program, both, "tcp:udp") == [port(sock) for sock in both]
+
+
+def test_by_name_a_socket_of_the_other_kind_is_refused_and_stays(both: list[socket.socket]) -> None:
+    program = """
+        refused(["udp"], "needs a stream socket, not SOCK_DGRAM")
         try:
-            inherited_datagram_sockets()
+            triosock.inherited_datagram_sockets(["tcp"])
         except ValueError as error:
             assert "is no datagram socket, but SOCK_STREAM" in str(error), error
-        (sock,) = inherited_datagram_sockets(["dns"])
-        (listener,) = inherited_listeners()
-        print(sock.getsockname()[1], *ports([listener]))
-        assert not os.get_inheritable(sock.fileno())
-        sock.close()
-        listener.close()
+        else:
+            raise AssertionError("nothing was raised")
+        (datagram,) = triosock.inherited_datagram_sockets(["udp"])
+        (stream,) = inherited_listeners(["tcp"])
+        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
+        stream.close()
+        datagram.close()
     """
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as udp:
-        udp.bind(("127.0.0.1", 0))
-        assert run(program, [two[0], udp], "http:dns") == [port(udp), port(two[0])]
+    assert run(program, both, "tcp:udp") == [port(sock) for sock in both]
+
+
+ACTIVATED = """
+import os, socket, sys, trio, triosock
+
+async def shout(datagram):
+    await datagram.reply(datagram.data.upper())
+
+async def main():
+    async with trio.open_nursery() as nursery:
+        sockets = triosock.inherited_datagram_sockets()
+        server = await nursery.start(triosock.serve_datagram_sockets, shout, sockets)
+        ours, client = server.addresses[0].path, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        client.setblocking(False)
+        client.bind(ours + ".client")
+        client.sendto(b"hello", ours)
+        await trio.lowlevel.wait_readable(client)
+        print(client.recv(100).decode())
+        client.close()
+        server.drain()
+        await server.wait_closed()
+        assert os.path.exists(ours), "the manager's file is the manager's"
+
+trio.run(main)
+"""
+
+
+@pytest.mark.skipif(
+    shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed"
+)
+def test_systemd_hands_a_datagram_socket_down(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    command = [
+        "systemd-socket-activate",
+        "--datagram",
+        "-l",
+        os.fspath(path),
+        sys.executable,
+        "-c",
+        ACTIVATED,
+    ]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as activator:
+        while not path.exists():
+            assert activator.poll() is None
+            time.sleep(0.01)
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"wake up", os.fspath(path))  # to nobody's name: it only starts the program
+        out, err = activator.communicate(timeout=60)
+    assert activator.returncode == 0, err
+    assert out == "HELLO\n"

@@ -44,23 +44,66 @@ def leave_stale(path: Path) -> None:
 def test_one_that_is_still_opening_is_never_taken_for_dead(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    # Bound and not listening yet, it answers nobody. Whoever wants to look has to wait for the lock.
-    locked = []
+    # Bound and not listening yet, it answers nobody. Whoever comes in this moment is refused, without a wait.
+    refused = []
 
     class Watched(socket.socket):
         def listen(self, *backlog: Any) -> None:
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                fcntl.flock(directory, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                locked.append(True)
-            finally:
-                os.close(directory)
+            monkeypatch.undo()
+            with pytest.raises(AddressUnavailable, match="another process is opening a socket there now"):
+                open_unix_listener(path)
+            refused.append(True)
             super().listen(*backlog)
 
     monkeypatch.setattr(unix.socket, "socket", Watched)
-    open_unix_listener(path).close()
-    assert locked == [True]
+    listener = open_unix_listener(path)
+    assert refused == [True]
+    assert connects(path)
+    listener.close()
+    assert list(path.parent.iterdir()) == []
+
+
+def test_nobody_who_may_only_read_can_hold_up_a_server(path: Path) -> None:
+    directory = os.open(path.parent, os.O_RDONLY)
+    try:
+        fcntl.flock(directory, fcntl.LOCK_EX)
+        open_unix_listener(path).close()  # would stand still for ever
+    finally:
+        os.close(directory)
+    assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs another user")
+@pytest.mark.parametrize("kind", ["file", "fifo", "link"])
+def test_what_somebody_else_put_in_the_place_of_the_lock_is_no_lock(path: Path, kind: str) -> None:
+    lock = path.parent / f".{path.name}.lock"
+    if kind == "fifo":
+        os.mkfifo(lock)
+    elif kind == "link":
+        lock.symlink_to(path.parent / "elsewhere")
+    else:
+        lock.touch()
+        os.chown(lock, 65534, 65534)
+    leave_stale(path)
+    listener = open_unix_listener(path)
+    assert connects(path)
+    listener.close()
+    assert lock.exists() or lock.is_symlink()
+    assert not (path.parent / "elsewhere").exists()
+
+
+def test_a_lock_that_was_given_back_meanwhile_is_no_lock(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Opened by this process while another one had it, which has removed it since.
+    real = fcntl.flock
+
+    def late(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        open_unix_listener(path).close()
+        real(descriptor, operation)
+
+    monkeypatch.setattr(unix.fcntl, "flock", late)
+    with pytest.raises(AddressUnavailable, match="another process is opening a socket there now"):
+        open_unix_listener(path)
 
 
 RACER = """
@@ -167,7 +210,7 @@ def test_a_failure_behind_bind_leaves_neither_file_nor_socket(
 def test_a_directory_that_cannot_be_locked_is_no_hindrance(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(path: str, flags: int) -> int:
+    def forbidden(path: str, flags: int, mode: int) -> int:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
 
     monkeypatch.setattr(unix.os, "open", forbidden)

@@ -150,7 +150,7 @@ def test_the_second_signal_ends_it_at_once():
         assert stuck.line() == b"go on\n"
         program.signal()
         program.wait_for("drains: 1 connections")
-        program.signal()
+        program.signal_again()
         assert program.wait() == 128 + signal.SIGTERM
 
 

@@ -18,10 +18,10 @@ from typing import Any, Final
 
 import trio
 
-from .. import Connection
+from .. import Connection, FrameTooLarge
 from .._core.inspect.snapshot import Node
 from ..observe.control import LIMITS, parse_tree
-from ..observe.text import count
+from ..observe.text import count, printable
 from ..observe.treeview import format_tree, tree_lines
 from .arguments import MachineRefused
 
@@ -90,7 +90,8 @@ async def _look(arguments: argparse.Namespace, show: Show) -> None:
     try:
         stream = await trio.open_unix_socket(arguments.socket)
     except OSError as error:
-        raise MachineRefused(f"cannot connect to {arguments.socket}: {error.strerror or error}") from None
+        path = printable(arguments.socket)
+        raise MachineRefused(f"cannot connect to {path}: {error.strerror or error}") from None
     async with Connection(stream) as conn:
         request = json.dumps({"want": "tree", "limit": arguments.limit}).encode() + b"\n"
         answers = conn.lines(max_bytes=MAX_ANSWER)
@@ -99,8 +100,8 @@ async def _look(arguments: argparse.Namespace, show: Show) -> None:
             node = await _ask(conn, request, answers)
             if node is None and not seen:
                 raise MachineRefused(
-                    f"{arguments.socket} does not answer: it shows itself to its own user only, and to "
-                    f"{LIMITS.max_connections:.0f} at a time"
+                    f"{printable(arguments.socket)} does not answer: it shows itself to its own user only, "
+                    f"and to {LIMITS.max_connections:.0f} at a time"
                 )
             if node is None:
                 print("the program has ended", file=sys.stderr)
@@ -120,6 +121,8 @@ async def _ask(conn: Connection, request: bytes, answers: Any) -> Node | None:
             return parse_tree(answer)
     except trio.BrokenResourceError:
         pass
+    except (ValueError, FrameTooLarge) as error:
+        raise MachineRefused(f"this is no control socket of triosock: {error}") from None
     return None
 
 

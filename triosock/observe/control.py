@@ -14,7 +14,9 @@ The rules:
 from __future__ import annotations
 
 import json
+import math
 import os
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -26,6 +28,7 @@ from .._core.registry.drain_scope import DrainReport
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_unix
 from .._core.stream.server import StreamServer
+from .text import printable
 
 NAME: Final = "triosock control"
 #: A few people look at a time; whoever stops asking or taking is not waited for.
@@ -33,6 +36,8 @@ LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
 #: The longest request.
 MAX_REQUEST: Final = 1_000
+#: How deep an answer may be nested; a tree of ours has a level for each scope around a server, and five more.
+MAX_DEPTH: Final = 100
 
 
 async def serve_control(
@@ -73,17 +78,62 @@ def _reply(line: bytes) -> dict[str, Any]:
 
 
 def parse_tree(line: bytes | str) -> Node:
-    """Return the snapshot that a line of the protocol carries. Raises: ValueError."""
+    """Return the snapshot that a line of the protocol carries. Raises: ValueError, in one line, whatever the
+    line is: who answers may be anybody.
+    """
     try:
         message = json.loads(line)
-        if "error" in message:
-            raise ValueError(message["error"])
-        return _node(message["tree"])
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"this is no tree: {error!r}") from None
+    except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
+        raise ValueError(f"the answer is no JSON: {printable(error)}") from None
+    if not isinstance(message, dict):
+        raise ValueError("the answer is no JSON object")
+    if "error" in message:
+        raise ValueError(f"the answer is an error: {printable(message['error'])}")
+    return _node(message.get("tree"), 0)
 
 
-def _node(fields: dict[str, Any]) -> Node:
-    children = tuple(map(_node, fields.pop("children")))
-    counts = tuple((str(name), int(number)) for name, number in fields.pop("counts"))
-    return Node(**fields, counts=counts, children=children)
+def _node(fields: object, depth: int) -> Node:
+    if not isinstance(fields, dict) or depth > MAX_DEPTH or not _FIELDS.keys() <= fields.keys() <= _ALL:
+        raise ValueError("the answer is no tree")
+    for name, is_right in _FIELDS.items():
+        if not is_right(fields[name]):
+            raise ValueError(f"the answer is no tree: {name} is {printable(fields[name])}")
+    values = {name: fields[name] for name in _FIELDS if name not in ("counts", "children")}
+    return Node(
+        **values,
+        counts=tuple((name, number) for name, number in fields["counts"]),
+        children=tuple(_node(child, depth + 1) for child in fields["children"]),
+    )
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str)
+
+
+def _is_time(value: object) -> bool:
+    return value is None or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int
+
+
+def _are_counts(value: object) -> bool:
+    return isinstance(value, list) and all(
+        isinstance(one, list) and len(one) == 2 and _is_text(one[0]) and _is_number(one[1]) for one in value
+    )
+
+
+def _is_list(value: object) -> bool:
+    return isinstance(value, list)
+
+
+#: What each field of a node must be.
+_FIELDS: Final[dict[str, Callable[[object], bool]]] = {
+    **dict.fromkeys(("kind", "name", "state", "peer", "due_to", "where"), _is_text),
+    **dict.fromkeys(("age", "due"), _is_time),
+    "counts": _are_counts,
+    "more": _is_number,
+    "children": _is_list,
+}
+_ALL: Final = frozenset(field.name for field in attrs.fields(Node))

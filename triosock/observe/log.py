@@ -43,6 +43,7 @@ from .._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
+from .text import printable
 
 #: Ends that the server decided on, against the connection, and that are not its daily work: an idle one that
 #: is ended is the timeout doing its work, and so is a client that never shook hands.
@@ -128,6 +129,9 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ObserverFailed: lambda event: (logging.ERROR, f"observer {event.observer!r} failed, and was taken off"),
 }
 
+#: The longest text of a line.
+MAX_TEXT: Final = 1_000
+
 #: Of every connection, and of no interest above DEBUG: not even made unless somebody reads them.
 _ONLY_DEBUG: Final = (
     ConnectionOpened,
@@ -170,4 +174,6 @@ class LogObserver:
         if not self.logger.isEnabledFor(level):
             return
         error = getattr(event, "error", None) if level >= logging.ERROR else None
+        # What a peer chose (a path, a PROXY header, the words of an error) must not clear a terminal.
+        text = printable(text, MAX_TEXT)
         self.logger.log(level, "%s: %s", event.server, text, exc_info=error, extra={"triosock": event})

@@ -54,13 +54,13 @@ def tree_lines(node: Node, head: str = "", below: str = "") -> Iterator[tuple[st
 
 def describe(node: Node) -> str:
     """Return what is said of one node, in one line of printable characters."""
-    said = " ".join(filter(None, (node.kind, printable(node.name))))
+    said = " ".join(filter(None, (printable(node.kind), printable(node.name))))
     if node.peer:
         said += f" of {printable(node.peer)}"
-    facts = [node.state]
+    facts = [printable(node.state)]
     if node.age is not None:
         facts.append(duration(node.age))
-    facts += [f"{number:,} {what}" for what, number in node.counts if number or what == "active"]
+    facts += [f"{number:,} {printable(what)}" for what, number in node.counts if number or what == "active"]
     if node.due is not None:
         when = f"due in {duration(node.due)}" if node.due >= 0 else f"overdue for {duration(-node.due)}"
         facts.append(f"{when} ({printable(node.due_to)})")

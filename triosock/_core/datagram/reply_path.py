@@ -31,6 +31,11 @@ from .socket import ABOUT_A_REPLY, DatagramSocket, Received
 #: Nobody is there, as the kernel knows: the socket file is gone or dead, there is no route, or a firewall
 #: forbids it.
 _NOBODY_THERE: Final = (THE_PEERS | ABOUT_A_REPLY | {errno.ENOENT}) - {errno.EMSGSIZE, errno.EACCES}
+#: What the path that a Unix peer named leads to: nothing, a loop, another kind of socket, or a place that we
+#: may not enter or write to (unix(7), path_resolution(7)). The peer has chosen it.
+_NO_SUCH_PATH: Final = frozenset(
+    {errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE, errno.EACCES, errno.ENAMETOOLONG, errno.ENXIO}
+)
 
 
 @final
@@ -109,6 +114,12 @@ class Route:
                 "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
                 "a client that wants one must bind() its socket first"
             )
+        if isinstance(self._name, tuple) and not self._name[1]:
+            # RFC 768: the source port is optional, and 0 if there is none.
+            self.failure = trio.BrokenResourceError(
+                "the peer cannot be reached: its datagram names no port to answer to"
+            )
+            raise self.failure
         await trio.lowlevel.checkpoint_if_cancelled()
         while not self._try_send(data, size):
             await self._wait_room()
@@ -162,7 +173,8 @@ class Route:
             raise trio.ClosedResourceError(
                 f"nothing can be sent to {self.peer}: the socket is closed"
             ) from None
-        if error.errno in _NOBODY_THERE:
+        by_path = isinstance(self._name, (str, bytes)) and error.errno in _NO_SUCH_PATH
+        if by_path or error.errno in _NOBODY_THERE:
             self.failure = trio.BrokenResourceError(f"the peer cannot be reached: {error}")
             raise self.failure from error
         hint = "; if this is a broadcast address, open the socket with broadcast=True"

@@ -35,8 +35,8 @@ def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListen
     removes these, so that no child takes the sockets for its own; what it does not take remains for later
     calls.
 
-    Args: `names` chooses by FileDescriptorName (systemd.socket(5)), in the order given. None takes all that
-    are left.
+    Args: `names` chooses by FileDescriptorName (systemd.socket(5)), in the order given. None takes all stream
+    sockets that are left, and leaves datagram sockets to `inherited_datagram_sockets`: a unit may have both.
 
     Returns: the listeners; an empty list if `names` is None and nothing is left, or was meant for this
     process.
@@ -44,25 +44,26 @@ def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListen
     Raises: TypeError; ValueError if one of `names` was not handed down or is taken already, or if a
     descriptor is no listening stream socket. Nothing is taken then.
     """
-    return _take(names, SocketListener)
+    return _take(names, socket.SOCK_STREAM, SocketListener)
 
 
 def inherited_datagram_sockets(names: Iterable[str] | None = None) -> list[socket.socket]:
     """Return the datagram sockets that a service manager handed down to this process, for
     `serve_datagram_sockets`.
 
-    Args, returns, raises: as `inherited_listeners`, of datagram sockets instead of listening ones. Whoever is
-    handed both kinds asks for each by its names.
+    Args, returns, raises: as `inherited_listeners`, of datagram sockets instead of listening ones.
     """
-    return _take(names, _check_datagram)
+    return _take(names, socket.SOCK_DGRAM, _check_datagram)
 
 
-def _take(names: Iterable[str] | None, make: Callable[[socket.socket], Taken]) -> list[Taken]:
-    """Return what `make` makes of the chosen sockets: of all or of none."""
+def _take(
+    names: Iterable[str] | None, kind: socket.SocketKind, make: Callable[[socket.socket], Taken]
+) -> list[Taken]:
+    """Return what `make` makes of the chosen sockets: of all or of none. Without names, those of one kind."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"names must be several names, such as [{names!r}], not a single one")
     handed = _handed_down()
-    chosen = list(handed) if names is None else _choose(handed, names)
+    chosen = [one for one in handed if _is_of(one, kind)] if names is None else _choose(handed, names)
     with contextlib.ExitStack() as failed:
         taken = []
         for name, descriptor in chosen:
@@ -74,6 +75,20 @@ def _take(names: Iterable[str] | None, make: Callable[[socket.socket], Taken]) -
         os.set_inheritable(one[1], False)
         handed.remove(one)
     return taken
+
+
+def _is_of(one: _Handed, kind: socket.SocketKind) -> bool:
+    """Whether a descriptor is a socket of this kind; one that is no socket at all is everybody's, to be
+    complained of.
+    """
+    try:
+        sock = socket.socket(fileno=one[1])
+    except OSError:
+        return True
+    try:
+        return sock.type == kind
+    finally:
+        sock.detach()
 
 
 def _check_datagram(sock: socket.socket) -> socket.socket:

@@ -1,11 +1,15 @@
 """Opening Unix sockets: the file appears with its mode, replaces only what is dead, and goes only if it is
 still ours.
 
-The invariant: **a path is changed only while its directory is locked, and only after looking at what is
-there.** A file that nobody answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that
-answers is somebody's, and refused; anything that is no socket is never touched. On close the file is removed
-if it is the very one that was made (device and inode), so that a successor who took the path over keeps it.
-What was inherited was made by somebody else, and is theirs to remove.
+The invariants:
+
+1. **A path is taken over by one process at a time, and only after looking at what is there.** A file that
+   nobody answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that answers is somebody's,
+   and refused; anything that is no socket is never touched. On close the file is removed before the socket is
+   closed, and only if it is the very one that was made (device and inode), so that a successor who took the
+   path over keeps it. What was inherited was made by somebody else, and is theirs to remove.
+2. **Nothing here waits for anybody.** The lock is a file that only the owner of the path can open, and who
+   finds it taken is refused. (A lock on the directory could be held by everyone who may read it.)
 """
 
 from __future__ import annotations
@@ -125,7 +129,7 @@ def bind_unix(
             return sock, None, None
         # Absolute, so that a later chdir does not make us remove another file.
         absolute = os.path.abspath(text)
-        with _locked_directory(absolute):
+        with _sole_opener(absolute):
             _make_way(text, kind)
             status = _make_file(sock, text, mode, backlog)
         return sock, absolute, (status.st_dev, status.st_ino)
@@ -210,31 +214,64 @@ def _is_alive(text: str, kind: socket.SocketKind) -> bool:
 
 
 def remove_if_ours(path: str, made: tuple[int, int] | None) -> None:
-    """Remove the file at `path` if it is the one with this (device, inode)."""
-    with _locked_directory(path):
-        try:
-            status = os.lstat(path)
-            if (status.st_dev, status.st_ino) == made:
-                os.unlink(path)
-        except OSError:
-            pass  # gone already, or in a directory that is: there is nothing left to remove
+    """Remove the file at `path` if it is the one with this (device, inode). To be called while the socket is
+    still open: then nobody takes its file for a stale one.
+    """
+    try:
+        status = os.lstat(path)
+        if (status.st_dev, status.st_ino) == made:
+            os.unlink(path)
+    except OSError:
+        pass  # gone already, or in a directory that is: there is nothing left to remove
 
 
 @contextlib.contextmanager
-def _locked_directory(path: str) -> Iterator[None]:
-    """Hold the directory of `path` against others who open or close sockets here; a few system calls long, so
-    it may block.
+def _sole_opener(path: str) -> Iterator[None]:
+    """Keep others from taking `path` over in the block, a few system calls long.
 
-    Without permission to read the directory it cannot be locked; two servers that start on one stale path in
-    the same millisecond are then no worse off than everywhere else.
+    Raises: AddressUnavailable if another process is in its own block. Whoever may not write to the directory
+    can neither take the lock nor hold it up; if somebody else's file stands in its place, in a directory such
+    as /tmp, there is no lock, and two servers that take over one stale path in the same instant are no worse
+    off than everywhere else.
     """
-    try:
-        descriptor = os.open(os.path.dirname(os.path.abspath(path)), os.O_RDONLY)
-    except OSError:
+    folder, name = os.path.split(path)
+    lock = os.path.join(folder, f".{name}.lock")
+    descriptor = _own_lock_file(lock)
+    if descriptor is None:
         yield
         return
     try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX)
-        yield
+        if not _take(descriptor, lock):
+            raise AddressUnavailable(
+                errno.EADDRINUSE,
+                f"cannot listen on unix path {path!r}: another process is opening a socket there now",
+            )
+        try:
+            yield
+        finally:
+            with contextlib.suppress(OSError):
+                os.unlink(lock)
     finally:
         os.close(descriptor)
+
+
+def _take(descriptor: int, lock: str) -> bool:
+    """Take the lock, if nobody has it, or has had it and removed it since it was opened here."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        return os.path.samestat(os.fstat(descriptor), os.lstat(lock))
+    except (BlockingIOError, FileNotFoundError):
+        return False
+
+
+def _own_lock_file(lock: str) -> int | None:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+    try:
+        descriptor = os.open(lock, flags, 0o600)
+    except OSError:
+        return None
+    status = os.fstat(descriptor)
+    if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+        return descriptor
+    os.close(descriptor)
+    return None

@@ -123,8 +123,8 @@ class LimitReached(Event):
 @final
 @attrs.frozen(kw_only=True)
 class Refused(Event):
-    """A connection was turned away. `reason`: "connections", "peer", "network" (which limit), "overflow"
-    (farewells), "drain".
+    """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
+    "overflow" (farewells), "drain".
     """
 
     peer: Address

@@ -16,6 +16,7 @@ Section numbers are those of HAProxy's proxy-protocol.txt. Rules of this file:
 from __future__ import annotations
 
 import ipaddress
+import math
 import re
 import socket
 import struct
@@ -25,6 +26,7 @@ from typing import Any, Final, Literal, TypeAlias, final
 import attrs
 
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
+from ..model.config import check_count
 from ..model.errors import ProxyHeaderError
 from .proxy_header import (
     ADDRESSES_SIZE,
@@ -86,6 +88,10 @@ def _check_untrusted(instance: object, attribute: attrs.Attribute[Any], value: o
         raise ValueError(f"untrusted must be 'refuse', 'ignore' or 'direct', not {value!r}")
 
 
+def _check_most(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    check_count(value, attribute.name)
+
+
 @final
 @attrs.frozen(kw_only=True)
 class ProxyPolicy:
@@ -101,12 +107,18 @@ class ProxyPolicy:
         too, and does not believe it (IGNORE); ``"direct"`` serves them as who they are, and leaves every byte
         to the handler (SKIP). Its USE, a header from those who care to send one, is not offered: see the
         rules at the top.
+    `max_connections_per_proxy`
+        Connections of one proxy at once, from 1 on; one too many is refused. No limit by default, for a proxy
+        stands for many clients: `Limits.max_connections_per_peer` and `max_connections_per_network` count
+        these, by the address in the header. A connection of the proxy's own (a health check: LOCAL, UNKNOWN)
+        counts for the proxy only.
     """
 
     trusted: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1/128", "unix"), converter=_to_names)
     untrusted: Literal["refuse", "ignore", "direct"] = attrs.field(
         default="refuse", validator=_check_untrusted
     )
+    max_connections_per_proxy: float = attrs.field(default=math.inf, validator=_check_most)
     _networks: tuple[_Network, ...] = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(_networks_of, takes_self=True)
     )

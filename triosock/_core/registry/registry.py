@@ -254,6 +254,16 @@ class Roster:
                 return name
         return None
 
+    def count_of(self, key: Hashable) -> int:
+        """Return how many are here under this name."""
+        return self._per_key[key]
+
+    def add_keys(self, entry: Entry, keys: tuple[Hashable, ...]) -> None:
+        """Count one that is here under further names: those of the client that its proxy names."""
+        entry.keys += keys
+        for key in keys:
+            self._per_key[key] += 1
+
     def keys_for(self, peer: Address, user: int | None = None) -> tuple[Hashable, ...]:
         """Return under which names the limits count this peer: its host or user id, and its network; () if no
         limit asks.

@@ -24,7 +24,7 @@ import attrs
 import trio
 
 from ..model.errors import PeerError
-from ..model.events import Cause, HandshakeFinished, HandshakeRefused
+from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.registry import NEVER
 from ..registry.timeout_monitor import Overseer
@@ -124,6 +124,28 @@ class Visit(Turn):
 
     # Handshake
 
+    def _is_one_too_many(self) -> bool:
+        """Count the client that a proxy has named; return whether that is one too many, and there is nobody
+        to say so.
+        """
+        entry, connection, service = self._entry, self._guest, self._common
+        header, roster, overflow = connection.proxy_header, service.roster, service.limits.overflow
+        if header is None or header.source is None:
+            return False  # it was counted with the accept, or is the proxy's own
+        keys = roster.keys_for(connection.peer)
+        reason = roster.refusal(keys)
+        roster.add_keys(entry, keys)
+        if reason is None:
+            return False
+        roster.tally.refused[reason] += 1
+        service.emitter.emit(Refused, peer=connection.peer, reason=reason)
+        entry.cause = Cause.OVERFLOW
+        if not callable(overflow):
+            return True
+        self._handler = overflow
+        entry.due = entry.now() + service.timeouts.handshake  # a farewell: as for one refused with its accept
+        return False
+
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
         entry, connection, service = self._entry, self._guest, self._common
@@ -133,6 +155,8 @@ class Visit(Turn):
             async with service.handshakes:
                 if service.proxy is not None:
                     await connection.read_proxy_header(service.proxy)
+                    if service.roster.counts_peers and self._is_one_too_many():
+                        return False
                 if service.tls is not None:
                     await connection.start_tls(service.tls, https_compatible=service.https_compatible)
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:

@@ -24,6 +24,7 @@ The invariants of a drain:
 from __future__ import annotations
 
 import contextlib
+import math
 import socket
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, final
@@ -33,7 +34,7 @@ import trio
 
 from ..listeners.accept_loop import Door
 from ..listeners.listener import Accepted, Listener, PeerName
-from ..model.addresses import Address
+from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import peer_credentials
 from ..registry.drain_scope import NEWCOMER_GRACE, DrainReport
@@ -72,6 +73,8 @@ class ServerStatistics:
     draining: bool
 
 
+#: The kind of key under which a proxy is counted.
+PROXY: Final = "proxy"
 #: Said once: trio would make a name for each task out of the names of the function.
 _TASK_NAME: Final = "triosock connection"
 
@@ -94,6 +97,10 @@ class StreamServer(Server):
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._postman: Postman | None = None
+        #: Whether any limit asks whose a connection is, when it is accepted.
+        self._counts_peers = self._roster.counts_peers or (
+            service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
+        )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -220,7 +227,7 @@ class StreamServer(Server):
             # long.
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, self.timeouts, self._emitter, peer, local, self)
-            keys = self._keys(connection) if self._roster.counts_peers else ()
+            keys = self._keys(connection) if self._counts_peers else ()
             reason = None if not keys and self._roster.has_room else self._refusal(keys)
             if reason is None:
                 self._let_in(connection, keys)
@@ -235,7 +242,7 @@ class StreamServer(Server):
 
     def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
-        reason = self._roster.refusal(keys) if keys else None
+        reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._roster.has_room and self._farewell is None:
             reason = "connections"
         return reason
@@ -292,7 +299,19 @@ class StreamServer(Server):
             user = peer_credentials(connection.transport).uid
         except (TypeError, OSError):
             user = None  # no Unix socket, or not of Linux: then its address is all there is to go by
-        return self._roster.keys_for(connection.peer, user)
+        proxy, peer = self._service.proxy, connection.peer
+        if proxy is not None and proxy.trusts(peer):
+            # Whose this is, is said by the header: it is counted there.
+            return ((PROXY, peer.host if isinstance(peer, TcpAddress) else user),)
+        return self._roster.keys_for(peer, user)
+
+    def _refusal_by_name(self, keys: tuple[Hashable, ...]) -> str | None:
+        """Which limit of peers one more with these keys would break."""
+        key, proxy = keys[0], self._service.proxy
+        if proxy is not None and isinstance(key, tuple) and key[0] is PROXY:
+            is_full = self._roster.count_of(key) >= proxy.max_connections_per_proxy
+            return "proxy" if is_full else None
+        return self._roster.refusal(keys)
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:

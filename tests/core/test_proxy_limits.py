@@ -1,0 +1,129 @@
+"""Behind a proxy, limits per peer count its clients; the proxy has a limit of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.handlers import read_all
+from triosock import Connection, Limits, ProxyPolicy, TcpAddress, events
+from triosock._core.protocols.proxy_header import SIGNATURE
+from triosock.testing import Recorder, check_nothing_left, open_server
+
+LOCAL = SIGNATURE + b"\x20\x00\x00\x00"
+NEAR = TcpAddress("127.0.0.1", 1000)
+
+
+def head(client: str) -> bytes:
+    return f"PROXY TCP4 {client} 10.0.0.1 5000 443\r\n".encode()
+
+
+async def who(conn: Connection) -> None:
+    await conn.send_all(f"{conn.peer.host}\n".encode())  # type: ignore[union-attr]
+    async for _ in conn:
+        pass
+
+
+async def dial(served: Any, said: bytes, peer: TcpAddress = NEAR) -> Connection:
+    client: Connection = await served.connect(peer=peer)
+    await client.send_all(said)
+    return client
+
+
+async def test_clients_of_one_proxy_do_not_count_for_each_other() -> None:
+    async with open_server(who, proxy=True, limits=Limits(max_connections_per_peer=2)) as served:
+        for number in range(5):
+            client = await dial(served, head(f"203.0.113.{number}"))
+            assert await client.receive_until(b"\n") == f"203.0.113.{number}\n".encode()
+        assert served.server.statistics().refused == {}
+
+
+async def test_one_client_too_many_is_refused_behind_its_header_and_makes_room_again() -> None:
+    recorder = Recorder(events.Refused)
+    limits = Limits(max_connections_per_peer=2)
+    async with open_server(who, proxy=True, limits=limits, observers=[recorder]) as served:
+        clients = [await dial(served, head("203.0.113.9")) for _ in range(2)]
+        for client in clients:
+            assert await client.receive_until(b"\n") == b"203.0.113.9\n"
+        third = await dial(served, head("203.0.113.9"))
+        assert await read_all(third) == b""
+        await third.aclose()
+        (refused,) = recorder.of(events.Refused)
+        assert (refused.reason, str(refused.peer)) == ("peer", "tcp://203.0.113.9:5000")
+        await clients[0].aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        again = await dial(served, head("203.0.113.9"))
+        assert await again.receive_until(b"\n") == b"203.0.113.9\n"
+        served.server._roster.check()
+
+
+async def test_networks_are_counted_by_the_header_too() -> None:
+    limits = Limits(max_connections_per_network=3)
+    async with open_server(who, proxy=True, limits=limits) as served:
+        answers = []
+        for number in range(5):
+            client = await dial(served, head(f"203.0.113.{number}"))
+            await trio.testing.wait_all_tasks_blocked()
+            answers.append(served.server.statistics().refused.get("network", 0))
+            assert client is not None
+        assert answers == [0, 0, 0, 1, 2]
+
+
+async def test_a_function_says_something_to_one_too_many() -> None:
+    async def sorry(conn: Connection) -> None:
+        await conn.send_all(b"too many of you\n")
+
+    limits = Limits(max_connections_per_peer=1, overflow=sorry)
+    async with open_server(who, proxy=True, limits=limits) as served:
+        first = await dial(served, head("203.0.113.9"))
+        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
+        second = await dial(served, head("203.0.113.9"))
+        assert await second.receive_until(b"\n") == b"too many of you\n"
+
+
+@pytest.mark.parametrize("own", [LOCAL, b"PROXY UNKNOWN\r\n"])
+async def test_a_health_check_counts_for_the_proxy_only(own: bytes) -> None:
+    limits = Limits(max_connections_per_peer=1)
+    policy = ProxyPolicy(max_connections_per_proxy=4)
+    async with open_server(who, proxy=policy, limits=limits) as served:
+        for _ in range(3):
+            check = await dial(served, own)
+            assert await check.receive_until(b"\n") == b"127.0.0.1\n"
+        client = await dial(served, head("127.0.0.1"))
+        assert await client.receive_until(b"\n") == b"127.0.0.1\n"
+        await served.connect(peer=NEAR)
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().refused == {"proxy": 1}
+        other = await dial(served, own, TcpAddress("127.0.0.2", 1))
+        assert await other.receive_until(b"\n") == b"127.0.0.2\n"
+
+
+async def test_who_is_no_proxy_is_counted_with_the_accept() -> None:
+    limits = Limits(max_connections_per_peer=1)
+    far = TcpAddress("198.51.100.7", 1)
+    async with open_server(who, proxy=ProxyPolicy(untrusted="direct"), limits=limits) as served:
+        first = await served.connect(peer=far)
+        assert await first.receive_until(b"\n") == b"198.51.100.7\n"
+        await served.connect(peer=far)
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().refused == {"peer": 1}
+
+
+async def test_nothing_is_left_of_the_counts() -> None:
+    limits = Limits(max_connections_per_peer=1)
+    async with open_server(who, proxy=True, limits=limits) as served:
+        for number in range(3):
+            await dial(served, head(f"203.0.113.{number % 2}"))
+        await trio.testing.wait_all_tasks_blocked()
+    check_nothing_left(served.server)
+    assert not served.server._roster._per_key
+
+
+@pytest.mark.parametrize("wrong", [0, -1, True, "x"])
+def test_a_wrong_limit_of_the_proxy_is_named(wrong: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="max_connections_per_proxy must be"):
+        triosock.ProxyPolicy(max_connections_per_proxy=wrong)
