@@ -261,9 +261,9 @@ async def check_drain(solution: Any) -> None:
         served.server.drain(grace=60)
         hint = (
             "The server cannot know where your requests begin. Read conn.frames(triosock.FixedSize(8)), "
-            "or mark the wait for the first bytes of each: `with conn.idle():`. A wait that is "
-            "ended leaves its block quietly and reads nothing: what it assigns must be empty before, and "
-            "empty is the end."
+            "or wait for the first byte of each with `await conn.wait_request()`, which is False when "
+            "none will come. In a block `with conn.idle():` a wait that is ended reads nothing: what it "
+            "assigns must be empty before, and empty is the end."
         )
         await want("the end of the connection", idle, "The server drained, and an idle client listened", hint)
         done = "The server drained when a client had sent '1234'; then it sent '5678'"

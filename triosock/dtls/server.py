@@ -11,6 +11,7 @@ import trio
 
 from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
+from .._core.listeners.bind import check_in_trio
 from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
@@ -176,6 +177,7 @@ async def serve_dtls(
     that finds trio's buffer of an association full (10) is dropped, and counted in
     `session.channel.statistics()`.
     """
+    check_in_trio("serve_dtls()")
     from OpenSSL import SSL
 
     if not isinstance(context, SSL.Context):

@@ -166,6 +166,8 @@ async def open_server(
     finally:
         if opened is not None:
             opened.report = serving.report
+    if isinstance(failure, trio.BrokenResourceError) and crash is not None:
+        raise crash from failure  # the server's end is why the connection broke
     if failure is not None:
         raise failure from (crash or failure.__cause__)
     if crash is not None:

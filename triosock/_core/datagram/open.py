@@ -20,7 +20,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any, Final, NamedTuple
 
-from ..listeners.bind import open_on_one_port, set_common_options
+from ..listeners.bind import check_in_trio, open_on_one_port, set_common_options
 from ..listeners.unix import bind_unix, check_mode, check_path, remove_if_ours
 from .socket import KernelSocket, UnixSocket
 
@@ -50,13 +50,13 @@ async def open_udp_sockets(
 
     Args:
       port: from 0 to 65535; 0 is any free one, the same for all addresses that `host` stands for.
-      host: a name or address; None is every address of this machine, IPv4 and IPv6, a socket for each family.
+      host: a name or address; None is every address of this machine, with a socket for each family.
       reuse_port: let other sockets of this user have the same port; the kernel spreads the peers (socket(7)),
         and gives each of them what is sent to a multicast group.
       max_bytes: how much of a datagram is received, from 1 on; what is longer is cut, and says so
         (`Datagram.truncated`). None is 65,527, the longest there is.
-      receive_buffer: the kernel's queue in bytes (SO_RCVBUF), from 1 on; it has room for twice that, its own
-        overhead included, and no more than net.core.rmem_max allows. None leaves it as it is.
+      receive_buffer: the kernel's queue in bytes (SO_RCVBUF, socket(7)), from 1 to net.core.rmem_max; None
+        leaves it as it is.
       groups: multicast groups to join, IPv4 or IPv6, each with the interface if it matters:
         ``"239.1.2.3"``, ``"ff02::fb%eth0"``, ``"ff02::fb%2"``.
       broadcast: allow replies to broadcast addresses (SO_BROADCAST); receiving broadcasts needs no
@@ -69,6 +69,7 @@ async def open_udp_sockets(
 
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
+    check_in_trio("open_udp_sockets()")
     check_size(max_bytes, "max_bytes")
     check_size(receive_buffer, "receive_buffer")
     wanted = _parse_groups(groups)

@@ -13,6 +13,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import trio
 
+from ..listeners.bind import check_in_trio
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
@@ -68,9 +69,7 @@ async def serve_udp(
       timeouts: how long to wait. `request` bounds each handler (with `sessions`, the work on one datagram),
         `send` a reply that the kernel has no room for, `grace` the drain; `idle` is `Sessions.idle` here, and
         the others have no meaning.
-      on_error: what a handler's `Exception` does besides ending it: "log" tells the observers, an async
-        function of it and the datagram (or session) is told too, and "raise" lets it end the server.
-      observers, name: as for `serve_tcp`.
+      on_error, observers, name: as for `serve_tcp`, with the datagram or session for the connection.
 
     Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `DatagramServer` as soon
     as it receives.
@@ -82,6 +81,7 @@ async def serve_udp(
     Cancellation: everything ends now and is closed. Drain: what had arrived is served, idle sessions end,
     busy handlers finish, and only then the sockets are closed, so that every reply can be sent.
     """
+    check_in_trio("serve_udp()")
     common = _common(handler, sessions, limits, timeouts, on_error)
     sockets = await open_udp_sockets(
         port,
@@ -121,6 +121,7 @@ async def serve_unix_datagram(
     A peer whose socket has no name (a client that did not bind()) cannot be answered: `reply` raises
     NoReturnAddress. With `sessions` all of these share one session, for nobody can tell them apart.
     """
+    check_in_trio("serve_unix_datagram()")
     common = _common(handler, sessions, limits, timeouts, on_error)
     socket = open_unix_datagram_socket(path, mode=mode, max_bytes=max_bytes)
     return await _serve(common, [socket], sessions, observers, name, task_status)
@@ -148,6 +149,7 @@ async def serve_datagram_sockets(
     sockets of the socket module or of trio, or any `DatagramSocket`. They belong to the server from then on,
     and are closed at its end. `max_bytes` is for those that are not ours yet. All others as for `serve_udp`.
     """
+    check_in_trio("serve_datagram_sockets()")
     common = _common(handler, sessions, limits, timeouts, on_error)
     check_size(max_bytes, "max_bytes")
     if isinstance(sockets, (str, bytes)) or not isinstance(sockets, Iterable):

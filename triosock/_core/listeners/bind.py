@@ -21,6 +21,15 @@ _Target: TypeAlias = tuple[int, tuple[Any, ...]]
 _TRIES: Final = 16
 
 
+def check_in_trio(what: str) -> None:
+    """Raise RuntimeError, saying what to do, if this is no trio program."""
+    if not trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            f"{what} was called outside of a trio program. This is a trio library: start it with "
+            "triosock.run(…) or trio.run(…), not with asyncio.run(…)"
+        )
+
+
 async def open_on_one_port(
     port: int, host: str | bytes | None, kind: socket.SocketKind, bind: Callable[[int, Any], socket.socket]
 ) -> list[socket.socket]:

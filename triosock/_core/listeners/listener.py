@@ -20,7 +20,7 @@ from typing import Any, Final, TypeAlias, final
 import trio
 
 from ..model.addresses import Address, MemoryAddress, from_sockaddr
-from .bind import open_on_one_port, set_common_options
+from .bind import check_in_trio, open_on_one_port, set_common_options
 
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
 Accepted: TypeAlias = socket.socket | trio.abc.Stream
@@ -268,6 +268,7 @@ async def open_tcp_listeners(
 
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
+    check_in_trio("open_tcp_listeners()")
     length = check_backlog(backlog)
 
     def bind(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:

@@ -13,12 +13,14 @@ import contextlib
 import math
 import os
 import ssl
+import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import trio
 
-from ..listeners.listener import Listener, adopt, open_tcp_listeners
+from ..listeners.bind import check_in_trio
+from ..listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from ..listeners.unix import open_unix_listener
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
@@ -82,6 +84,7 @@ async def serve_tcp(
     Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
     around.
     """
+    check_in_trio("serve_tcp()")
     service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
     return await _serve(service, listeners, task_status)
@@ -113,6 +116,7 @@ async def serve_unix(
     and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
     if it was still ours.
     """
+    check_in_trio("serve_unix()")
     service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     listener = open_unix_listener(path, mode=mode, backlog=backlog)
     return await _serve(service, [listener], task_status)
@@ -145,6 +149,7 @@ async def serve_listeners(
     A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
     may have accepted one connection that waits here for its slot.
     """
+    check_in_trio("serve_listeners()")
     service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
         raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
@@ -174,7 +179,20 @@ async def _serve(
         for listener in listeners:
             opened.callback(listener.close)
         service.emitter.name = service.emitter.name or str(listeners[0].address)
+        if any(isinstance(listener, SocketListener) for listener in listeners):
+            _warn_of_autojump()
         return await StreamServer(service, listeners).serve(task_status)
+
+
+def _warn_of_autojump() -> None:
+    threshold = getattr(trio.lowlevel.current_clock(), "autojump_threshold", math.inf)
+    if threshold < math.inf:
+        warnings.warn(
+            "an autojump clock does not see bytes on their way through real sockets, and jumps to the next "
+            "timeout, which may be half an hour ahead: serve a triosock.testing.MemoryListener instead",
+            RuntimeWarning,
+            stacklevel=4,
+        )
 
 
 def _service(

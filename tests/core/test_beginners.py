@@ -1,0 +1,49 @@
+"""Mistakes of the first hour that have nothing to do with a socket, and what they are answered with."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+import trio.testing
+
+import triosock
+from tests.handlers import shout
+from triosock.testing import MemoryListener
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: triosock.serve_tcp(shout, 0),
+        lambda: triosock.serve_unix(shout, "x"),
+        lambda: triosock.serve_listeners(shout, []),
+        lambda: triosock.serve_udp(shout, 0),  # type: ignore[arg-type]
+        lambda: triosock.open_tcp_listeners(0),
+        lambda: triosock.open_udp_sockets(0),
+    ],
+)
+def test_under_asyncio_it_is_said_that_this_is_a_trio_library(call: Any) -> None:
+    with pytest.raises(RuntimeError, match="This is a trio library"):
+        asyncio.run(call())
+
+
+def serve_with(clock: trio.abc.Clock, listener: Any) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(triosock.serve_listeners, shout, [listener])
+            server.drain()
+
+    trio.run(main, clock=clock)
+
+
+def test_a_clock_that_jumps_is_warned_of_with_real_sockets_only() -> None:
+    async def listen() -> Any:
+        return (await triosock.open_tcp_listeners(0, host="127.0.0.1"))[0]
+
+    jumping = trio.testing.MockClock(autojump_threshold=0)
+    with pytest.warns(RuntimeWarning, match="an autojump clock does not see bytes"):
+        serve_with(jumping, trio.run(listen))
+    serve_with(trio.testing.MockClock(autojump_threshold=0), MemoryListener())
+    serve_with(trio.testing.MockClock(rate=1), trio.run(listen))
