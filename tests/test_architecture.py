@@ -60,7 +60,7 @@ LAYERS = {
     "testing": ["testing", "facade", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
-    "cli": ["cli", "facade", "_core", "observe"],
+    "cli": ["cli", "facade", "_core", "observe", "workers"],
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
