@@ -120,7 +120,7 @@ def test_a_file_that_cannot_be_read_is_the_machines_refusal(tmp_path):
 def test_check_says_what_is_wrong_and_serves_nothing(file, capsys):
     good = WEB.replace("a:b", "triosock.cli.handlers:echo")
     assert main(["serve", "--config", str(file(good)), "--check"]) == 0
-    assert capsys.readouterr().out.endswith("server.toml: no mistake found, 1 endpoint(s)\n")
+    assert capsys.readouterr().out.endswith("server.toml: 1 endpoints, no mistake found\n")
     with pytest.raises(SystemExit) as ended:
         main(["serve", "--config", str(file(WEB)), "--check"])
     assert ended.value.code == 2

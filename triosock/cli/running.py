@@ -55,22 +55,16 @@ async def serve_in_workers(
 ) -> DrainReport:
     """Be the parent. Args: `words`, the command line after ``python -m triosock``, for the workers."""
     assert config.workers is not None
-    with contextlib.ExitStack() as failed:
-        endpoints: dict[str, Any] = {}
-        for one in config.endpoints:
-            endpoints[one.name] = str(one.where)
-            if isinstance(one.where, UnixAddress) and one.mode is not None:
-                endpoints[one.name] = open_unix_listener(one.where.path, mode=one.mode)
-                failed.callback(endpoints[one.name].close)
-        return await serve_workers(
-            [sys.executable, "-m", "triosock", *words],
-            endpoints,
-            workers=config.workers,
-            grace=15.0 if config.grace is None else config.grace,
-            supervision=config.supervision,
-            recycle=config.recycle,
-            task_status=task_status,
-        )
+    return await serve_workers(
+        [sys.executable, "-m", "triosock", *words],
+        {one.name: str(one.where) for one in config.endpoints},
+        modes={one.name: one.mode for one in config.endpoints if one.mode is not None},
+        workers=config.workers,
+        grace=15.0 if config.grace is None else config.grace,
+        supervision=config.supervision,
+        recycle=config.recycle,
+        task_status=task_status,
+    )
 
 
 def prepare(config: ServiceConfig) -> list[_Serve]:

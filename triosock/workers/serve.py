@@ -26,6 +26,7 @@ async def serve_workers(
     program: str | Sequence[str],
     endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],
     *,
+    modes: Mapping[str, int] | None = None,
     # How many, how long
     workers: int | Literal["auto"] = "auto",
     grace: float = 15.0,
@@ -48,6 +49,7 @@ async def serve_workers(
         ``fd://NAME`` for a socket that was handed down to this process; or listeners that are open, which
         belong to the service from then on. A mapping gives each a name for `inherited_listeners`; without one
         they are endpoint1, endpoint2, ...
+      modes: permissions of the files of ``unix://`` endpoints, by the endpoint's name.
       workers: how many, from 1 on; "auto" is as many as this process may use processors.
       grace: seconds that workers have to drain, when they are replaced and at the end; from 0 on. One that
         takes 5 seconds longer is killed.
@@ -55,8 +57,8 @@ async def serve_workers(
         defaults.
       environment: of the workers; None is that of this process.
       signals: SIGHUP restarts the workers one after the other (`Workers.restart`), SIGTTIN and SIGTTOU make
-        them one more or less. Only in the main thread do signals arrive. SIGTERM and SIGINT are
-        `triosock.run`'s.
+        them one more or less, SIGUSR2 hands over to a new parent (`Workers.upgrade`). Only in the main thread
+        do signals arrive. SIGTERM and SIGINT are `triosock.run`'s.
       name: what logs call the service.
 
     Returns: the `DrainReport` of all workers together, when they have been drained. `nursery.start` gives the
@@ -72,7 +74,7 @@ async def serve_workers(
     check_seconds(grace, "grace", zero=True)
     policies = supervision or Supervision(), recycle or Recycle()
     command = _command(program)
-    opened = await open_endpoints(endpoints)
+    opened = await open_endpoints(endpoints, modes)
     with contextlib.ExitStack() as ours:
         ours.callback(opened.close)
         receiver = ours.enter_context(NotifyReceiver())

@@ -26,10 +26,12 @@ import trio
 from .._core.model.addresses import Address
 from .._core.model.errors import TriosockError
 from .._core.registry.drain_scope import DrainReport, DrainScope
+from ..notify import current_notifier
 from .endpoints import Endpoints
 from .obey import obey_signals
 from .reports import merge_reports
 from .slot import Slot
+from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
 from .worker import Settings, State, Worker
 
 _logger: Final = logging.getLogger("triosock.workers")
@@ -167,6 +169,36 @@ class Workers:
                 replaced += not failure
             return RestartReport(replaced=replaced)
 
+    async def upgrade(self, command: Sequence[str] | None = None) -> None:
+        """Hand the service over to a new parent, a fresh interpreter, and drain.
+
+        Args: `command` starts it; None is how this process was started (`sys.orig_argv`). It must call
+        `serve_workers` with the same endpoints, in the same words.
+
+        Raises: UpgradeFailed if it did not become ready, within twice `Supervision.ready`; then nothing has
+        changed. Cancellation: the new one is ended, unless it is ready.
+
+        Whoever watches this process's id must be told of the new one: systemd is, by MAINPID. Process 1 of a
+        container cannot be followed by another.
+        """
+        async with self._one_at_a_time:
+            settings = self._settings
+            environment = environment_of_successor(settings.environment)
+            successor = await start_successor(
+                OWN_COMMAND if command is None else command,
+                self._endpoints,
+                settings.receiver,
+                environment,
+                2 * settings.supervision.ready,
+            )
+            self._endpoints.disown_files()
+            _logger.info("process %d has taken over", successor.id)
+            notifier = current_notifier()
+            if notifier is not None:
+                await notifier.main_process(successor.id)
+                notifier.mute()
+        self.drain()
+
     async def set_count(self, count: int) -> None:
         """Have so many workers, from 1 on. Returns when new ones are ready; superfluous ones, those with the
         highest numbers, drain meanwhile.
@@ -213,6 +245,7 @@ class Workers:
                 await slot.ready.wait()
             self._is_starting = False
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
+            await tell_predecessor(self._endpoints)
             task_status.started(self)
             await self._scope.wait_draining()
             began = trio.current_time()
@@ -220,6 +253,7 @@ class Workers:
             for slot in self._slots:
                 slot.retire()
         self._report = self._merge(leaving, trio.current_time() - began)
+        _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report)
 
     def _drain_all(self) -> None:
