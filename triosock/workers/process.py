@@ -116,9 +116,9 @@ class Process:
         """End it, orderly for one second and then by SIGKILL, and return when it is reaped. Must be shielded
         from cancellation.
         """
-        # Two signals of one kind may melt into one. To triosock.run the second means: at once.
+        # A program of triosock.run would only drain at the signal.
+        self.tell("end")
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGINT)
         with trio.move_on_after(PATIENCE):
             await self.wait()
         self.signal(signal.SIGKILL)
