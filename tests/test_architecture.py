@@ -116,6 +116,7 @@ LOWLEVEL = {
     "triosock/signals.py": ["spawn_system_task"],
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
+    "triosock/cli/running.py": ["spawn_system_task"],
     "triosock/workers/process.py": ["wait_readable"],
     "triosock/workers/receiver.py": ["wait_readable"],
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],

@@ -25,6 +25,7 @@ from .. import (
     TcpAddress,
     UdpAddress,
     UnixAddress,
+    Workers,
     inherited_datagram_sockets,
     inherited_listeners,
     open_tcp_listeners,
@@ -35,6 +36,7 @@ from .. import (
     serve_workers,
 )
 from ..workers.endpoints import INHERITED
+from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
 from .config import EndpointConfig, ServiceConfig
 
@@ -55,7 +57,8 @@ async def serve_in_workers(
 ) -> DrainReport:
     """Be the parent. Args: `words`, the command line after ``python -m triosock``, for the workers."""
     assert config.workers is not None
-    return await serve_workers(
+    serve = partial(
+        serve_workers,
         [sys.executable, "-m", "triosock", *words],
         {one.name: str(one.where) for one in config.endpoints},
         modes={one.name: one.mode for one in config.endpoints if one.mode is not None},
@@ -63,8 +66,31 @@ async def serve_in_workers(
         grace=15.0 if config.grace is None else config.grace,
         supervision=config.supervision,
         recycle=config.recycle,
-        task_status=task_status,
     )
+    if os.getpid() != 1:
+        return await serve(task_status=task_status)
+    return await _serve_as_process_1(serve, task_status)
+
+
+async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object]) -> DrainReport:
+    """Serve, and reap the orphans of the container. The parent has no children but its workers."""
+    reaping = trio.CancelScope()
+
+    class Started:
+        def started(self, workers: Workers) -> None:
+            # Not before: until then nobody can say which processes are ours.
+            trio.lowlevel.spawn_system_task(_reap, workers, reaping)
+            task_status.started(workers)
+
+    try:
+        return await serve(task_status=Started())
+    finally:
+        reaping.cancel(reason="triosock: the service has ended")
+
+
+async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
+    with reaping:
+        await reap_orphans(lambda process: any(one.process == process for one in workers.statistics()))
 
 
 def prepare(config: ServiceConfig) -> list[_Serve]:

@@ -8,6 +8,7 @@
     worker      one worker's life
     slot        the place of one worker: crashes, successors
     endpoints   what the parent opens, and never serves itself
+    reaper      process 1 of a container reaps orphans
     handover    what a parent leaves to its successor
     upgrade     a new parent takes over
     service     parent and workers, from the start of the first to the merged report
