@@ -9,7 +9,7 @@ BENCH := .venv-bench
 JOBS ?= 3
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check check clean
+.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -80,6 +80,11 @@ bench: $(BENCH)/.ready
 
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
+
+# Restarts and upgrades under load behind a real HAProxy (Debian's package): nothing may be lost. Two minutes.
+prove-restart: $(READY)
+	$(BIN)/python -m benchmarks.restart --direct
+	$(BIN)/python -m benchmarks.restart
 
 # In a folder of its own. Runs the lessons, whose outputs and pictures are on the pages.
 DOCS := .venv-docs

@@ -60,7 +60,7 @@ LAYERS = {
     "testing": ["testing", "facade", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
-    "cli": ["cli", "facade", "_core", "observe"],
+    "cli": ["cli", "facade", "_core", "observe", "workers"],
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
@@ -117,6 +117,7 @@ LOWLEVEL = {
     "triosock/signals.py": ["spawn_system_task"],
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
+    "triosock/cli/running.py": ["spawn_system_task"],
     "triosock/workers/process.py": ["wait_readable"],
     "triosock/workers/receiver.py": ["wait_readable"],
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],

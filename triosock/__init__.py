@@ -78,6 +78,7 @@ __all__ = [
     "UdpAddress",
     "UnixAddress",
     "UnixListener",
+    "UpgradeFailed",
     "WorkerStatus",
     "Workers",
     "WorkersFailed",

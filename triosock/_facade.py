@@ -75,6 +75,7 @@ from .signals import run as run
 from .workers import Recycle as Recycle
 from .workers import RestartReport as RestartReport
 from .workers import Supervision as Supervision
+from .workers import UpgradeFailed as UpgradeFailed
 from .workers import Workers as Workers
 from .workers import WorkersFailed as WorkersFailed
 from .workers import WorkerStatus as WorkerStatus

@@ -3,8 +3,9 @@ to the parent, and reports.
 
 The rules:
 
-1. **The lifeline drains, and never cuts.** A service manager may send SIGTERM to the parent and to each
-   worker at once; the parent's own word, a line in a pipe, is then a second one, and must not count as that.
+1. **The lifeline drains as often as anybody likes.** A service manager may send SIGTERM to the parent and to
+   each worker at once; the parent's own word, a line in a pipe, is then a second one, and must not count as
+   that.
 2. **The end of the lifeline is the end of the parent**, and so of this program, at once.
 3. **What a worker was comes out of it**: the reports of its servers are the last that it tells.
 
@@ -95,18 +96,26 @@ async def _listen(
                 while data := await lifeline.receive_some():
                     *lines, buffer = (buffer + data).split(b"\n")
                     for line in lines:
-                        verb, _, value = line.decode().partition(" ")
+                        verb, *values = line.decode().split()
                         if verb == "drain":
-                            scope.drain(grace=float(value))
-                            nursery.start_soon(_end_at_deadline, scope, everything, float(value))
+                            grace, idle_grace, delay = (None if one == "-" else float(one) for one in values)
+                            scope.drain(grace=grace, idle_grace=idle_grace, delay=delay)
+                            nursery.start_soon(_end_at_deadline, scope, everything)
+                        elif verb == "end":
+                            everything.cancel(reason="triosock: the parent ends everything")
                 everything.cancel(reason="triosock: the parent is gone")
 
 
-async def _end_at_deadline(scope: DrainScope, everything: trio.CancelScope, grace: float) -> None:
+async def _end_at_deadline(scope: DrainScope, everything: trio.CancelScope) -> None:
     """As after a signal to `triosock.run`: the grace is the end of the program too."""
-    await trio.sleep(grace)
+    await trio.sleep_until(scope.deadline)
     await scope.wait_left()
     everything.cancel(reason="triosock: the grace is over")
+
+
+def format_drain(grace: float, idle_grace: float | None, delay: float) -> str:
+    """Return the line of the lifeline that drains."""
+    return f"drain {grace:.3f} {'-' if idle_grace is None else f'{idle_grace:.3f}'} {delay:.3f}"
 
 
 class _Counter:

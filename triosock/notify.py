@@ -80,6 +80,7 @@ class Notifier:
         self.watchdog = watchdog
         self._address = "\0" + path[1:] if path.startswith("@") else path
         self._failed = False
+        self._is_mute = False
         # Connected, for only then does the kernel say when the manager's queue has room again.
         self._socket = self._connect()
 
@@ -112,6 +113,10 @@ class Notifier:
             _logger.warning("the service manager is not told anything: %s", error)
             return None
 
+    def mute(self) -> None:
+        """Send nothing any more: another process speaks for the service."""
+        self._is_mute = True
+
     def close(self) -> None:
         """Close the socket; nothing can be sent any more."""
         self._socket.close()
@@ -126,6 +131,8 @@ class Notifier:
         """Send these fields, and return True; False, with nothing sent, if the manager's queue is full.
         Synchronous.
         """
+        if self._is_mute:
+            return True
         message = format_message(**fields)
         try:
             try:

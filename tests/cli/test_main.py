@@ -60,14 +60,14 @@ def test_importing_the_command_line_opens_nothing_and_prints_nothing():
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["serve"], "the following arguments are required: ADDRESS, --handler"),
-        (["serve", "127.0.0.1:80", "--handler", ECHO], "ADDRESS: '127.0.0.1:80' must begin with tcp://"),
+        (["serve"], "the following arguments are required: ENDPOINT, --handler"),
+        (["serve", "127.0.0.1:80", "--handler", ECHO], "ENDPOINT: '127.0.0.1:80' must begin with tcp://"),
         (
-            ["serve", "udp://127.0.0.1:80", "--handler", ECHO],
-            "streams are served on tcp:// and unix:// addresses",
+            ["serve", "udp://127.0.0.1:80", "--handler", ECHO, "--proxy"],
+            "TLS and the PROXY protocol are for streams, not for udp://",
         ),
-        (["serve", "tcp://127.0.0.1:99999", "--handler", ECHO], "ADDRESS: 'tcp://127.0.0.1:99999'"),
-        (["serve", "unix:///" + "x" * 200, "--handler", ECHO], "ADDRESS: path has 201 bytes"),
+        (["serve", "tcp://127.0.0.1:99999", "--handler", ECHO], "ENDPOINT: 'tcp://127.0.0.1:99999'"),
+        (["serve", "unix:///" + "x" * 200, "--handler", ECHO], "ENDPOINT: path has 201 bytes"),
         (["serve", "tcp://[::1]:0", "--handler", "echo"], "--handler is written module:function"),
         (
             ["serve", "tcp://[::1]:0", "--handler", "no_such_module:echo"],
@@ -109,6 +109,9 @@ def test_importing_the_command_line_opens_nothing_and_prints_nothing():
         ),
         (["serve", "unix:///x", "--handler", ECHO, "--mode", "7777"], "--mode: mode must be from 0 to 0o777"),
         (["serve", "tcp://[::1]:0", "--handler", ECHO, "--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
+        (["serve", "fd://", "--handler", ECHO], "ENDPOINT: 'fd://' names no socket"),
+        (["serve", "tcp://[::1]:0", "--handler", ECHO, "--workers", "0"], "--workers: write a number from 1"),
+        (["serve", "tcp://[::1]:0", "--config", "x.toml"], "--config says everything: leave out endpoints"),
     ],
 )
 def test_a_mistake_is_exit_code_2_and_one_line_that_names_it(words, complaint, capsys):

@@ -168,11 +168,11 @@ async def test_the_number_of_workers_changes():
     ids=["requests", "memory", "age"],
 )
 async def test_a_healthy_worker_is_replaced_when_its_time_has_come(recycle, line):
-    supervision = triosock.Supervision(settle=0, watchdog=0.5 if recycle.memory < 1e9 else 30)
+    supervision = triosock.Supervision(settle=0, watchdog=4 if recycle.memory < 1e9 else 30)
     async with service(workers=1, supervision=supervision, recycle=recycle) as workers:
         (old,) = processes(workers)
         client = dial(workers)
-        for _ in range(3):
+        for _ in range(1 if line == "grow" else 3):
             await ask(client, line)
         await until(lambda: old not in processes(workers))
         # It drained: the client got all of its answers, and then the end.

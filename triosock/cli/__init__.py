@@ -33,7 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises: SystemExit for `--help`, `--version`, a mistake (2), or a second signal.
     """
-    arguments = make_parser().parse_args(argv)
+    words = sys.argv[1:] if argv is None else list(argv)
+    arguments = make_parser().parse_args(words, argparse.Namespace(words=words))
     parser: argparse.ArgumentParser = arguments.parser
     try:
         return int(arguments.run(arguments))

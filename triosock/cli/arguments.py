@@ -16,8 +16,8 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar
 
-from .. import Connection, Limits, StreamHandler, TcpAddress, Timeouts, UnixAddress, parse_address
-from .._core.listeners.unix import check_mode, check_path
+from .. import DatagramHandler, Limits, StreamHandler, Timeouts
+from .._core.listeners.unix import check_mode
 from .._core.server.arguments import check_async
 
 Value = TypeVar("Value")
@@ -41,18 +41,6 @@ def typed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
             raise argparse.ArgumentTypeError(str(error)) from None
 
     return convert
-
-
-def stream_address(word: str) -> TcpAddress | UnixAddress:
-    """Parse an address that streams can be served on. ValueError says what is wrong with it."""
-    address = parse_address(word)
-    match address:
-        case UnixAddress():
-            check_path(address.path)
-            return address
-        case TcpAddress():
-            return address
-    raise ValueError(f"{word!r}: streams are served on tcp:// and unix:// addresses")
 
 
 def limit(name: str) -> Callable[[str], float]:
@@ -86,8 +74,9 @@ def permissions(word: str) -> int:
     return mode
 
 
-def load_handler(word: str) -> Callable[[Connection], Awaitable[object]]:
-    """Import ``module:function``, from the working directory first; a `StreamHandler` stands for its `serve`.
+def load_handler(word: str) -> Callable[[Any], Awaitable[object]]:
+    """Import ``module:function``, from the working directory first; a `StreamHandler` or `DatagramHandler`
+    stands for its `serve`.
 
     Raises: Mistake, saying which part is not there, or that it is no async function. What the module raises
     while it is imported passes: its author needs the traceback.
@@ -102,10 +91,10 @@ def load_handler(word: str) -> Callable[[Connection], Awaitable[object]]:
         if not hasattr(found, name):
             raise Mistake(f"--handler: the module {module_name!r} has nothing named {path!r}")
         found = getattr(found, name)
-    if isinstance(found, type) and issubclass(found, StreamHandler):
+    if isinstance(found, type) and issubclass(found, (StreamHandler, DatagramHandler)):
         return found.serve
     try:
-        handler: Callable[[Connection], Awaitable[object]] = check_async("--handler", found, "one connection")
+        handler: Callable[[Any], Awaitable[object]] = check_async("--handler", found, "one connection")
     except TypeError as error:
         raise Mistake(str(error)) from None
     return handler

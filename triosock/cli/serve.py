@@ -1,40 +1,30 @@
-"""`python -m triosock serve ADDRESS --handler module:function`: one server, until a signal drains it.
+"""`python -m triosock serve ENDPOINT… --handler module:name`, or `--config FILE`: until a signal drains it.
 
-The log goes to stderr, and so does the report at the end. What signals do: see `triosock.run`.
+The log goes to stderr, and so does the report at the end. What signals do: see `triosock.run`, and with
+`--workers` also `triosock.serve_workers`.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import socket
-from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Any
 
-from .. import (
-    AddressUnavailable,
-    Connection,
-    DrainReport,
-    Limits,
-    TcpAddress,
-    Timeouts,
-    UnixAddress,
-    serve_tcp,
-    serve_unix,
-)
+from .. import AddressUnavailable, Limits, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from .arguments import (
     MachineRefused,
     Mistake,
     limit,
-    load_handler,
-    load_tls,
     permissions,
-    stream_address,
     timeout,
     typed,
 )
+from .config import EndpointConfig, ServiceConfig, parse_endpoint
+from .config_file import read_config
+from .running import is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
     "max_connections": "serve at most N at once (default 16384); the others wait",
@@ -61,17 +51,34 @@ def add_parser(commands: Any) -> None:
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument(
-        "address",
-        metavar="ADDRESS",
-        type=typed(stream_address),
+        "endpoints",
+        metavar="ENDPOINT",
+        nargs="*",
+        type=typed(parse_endpoint),
         help="tcp://HOST:PORT (an IPv6 host in brackets, * for all addresses, port 0 for any free one), "
-        "unix:///PATH, or unix://@NAME",
+        "unix:///PATH, unix://@NAME, udp://HOST:PORT, or fd://NAME for a socket that a service manager has "
+        "handed down",
     )
     parser.add_argument(
         "--handler",
         metavar="MODULE:NAME",
-        required=True,
-        help="an async function of one connection, or a StreamHandler class",
+        help="an async function of one connection (of one datagram for udp://), or a StreamHandler or "
+        "DatagramHandler class",
+    )
+    parser.add_argument(
+        "--config", metavar="FILE", help="take everything from a TOML file instead; its errors name the line"
+    )
+    parser.add_argument(
+        "--check", action="store_true", help="check what is asked for, handlers too, and serve nothing"
+    )
+    parser.add_argument(
+        "--control", metavar="PATH", help="let `triosock top` look in, at a Unix socket with this path"
+    )
+    parser.add_argument(
+        "--workers",
+        metavar="N",
+        type=typed(_workers),
+        help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
     for name, text in _LIMITS.items():
         parser.add_argument(_flag(name), metavar="N", type=limit(name), help=text)
@@ -93,44 +100,92 @@ def _flag(name: str) -> str:
     return "--" + name.replace("_", "-")
 
 
+def _workers(word: str) -> int | str:
+    if word == "auto":
+        return word
+    if not word.isdecimal() or int(word) < 1:
+        raise ValueError(f"write a number from 1 on, or auto, not {word!r}")
+    return int(word)
+
+
 def run(arguments: argparse.Namespace) -> int:
     """Serve until drained; return the exit code.
 
     Raises: Mistake, MachineRefused; SystemExit after a second signal.
     """
-    if isinstance(arguments.address, TcpAddress) and arguments.mode is not None:
-        raise Mistake("--mode is for the file of a unix:// address")
-    serve = _bind(
-        arguments.address,
-        load_handler(arguments.handler),
-        mode=arguments.mode,
-        limits=Limits(**_given(arguments, _LIMITS)),
-        timeouts=Timeouts(**_given(arguments, _TIMEOUTS)),
-        tls=load_tls(arguments.tls_cert, arguments.tls_key),
-        proxy=arguments.proxy,
+    config = _from_arguments(arguments) if arguments.config is None else _from_file(arguments)
+    if arguments.check:
+        prepare(config)
+        print(
+            f"{arguments.config or 'the command line'}: {len(config.endpoints)} endpoints, no mistake found"
+        )
+        return 0
+    number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
+    logging.basicConfig(
+        level=config.log_level.upper(), format=f"%(asctime)s %(levelname)s {number}%(message)s"
     )
-    logging.basicConfig(level=arguments.log_level.upper(), format="%(asctime)s %(levelname)s %(message)s")
     try:
-        run_program(serve, grace=arguments.grace)
+        if config.workers is not None and not is_worker():
+            run_program(serve_in_workers, config, arguments.words, grace=config.grace, control=config.control)
+        else:
+            control = None if is_worker() else config.control
+            run_program(serve_here, config, prepare(config), grace=config.grace, control=control)
     except (AddressUnavailable, socket.gaierror) as error:
-        raise MachineRefused(f"{arguments.address}: {error.strerror}") from None
+        where = ", ".join(str(one.where) for one in config.endpoints)
+        raise MachineRefused(f"{where}: {error.strerror}") from None
+    except WorkersFailed as failure:
+        raise MachineRefused(str(failure)) from None
     return 0
+
+
+def _from_file(arguments: argparse.Namespace) -> ServiceConfig:
+    beside = {"config", "check", "command", "words", "run", "parser"}
+    given = [
+        name
+        for name, value in vars(arguments).items()
+        if name not in beside and value not in (arguments.parser.get_default(name), [])
+    ]
+    if given:
+        raise Mistake(f"--config says everything: leave out {', '.join(given)}")
+    return read_config(arguments.config)
+
+
+def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
+    if not arguments.endpoints or arguments.handler is None:
+        raise Mistake("the following arguments are required: ENDPOINT, --handler (or --config)")
+    if arguments.mode is not None and not any(isinstance(one, UnixAddress) for one in arguments.endpoints):
+        raise Mistake("--mode is for the file of a unix:// address")
+    if arguments.tls_key is not None and arguments.tls_cert is None:
+        raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
+    options = {
+        "handler": arguments.handler,
+        "limits": Limits(**_given(arguments, _LIMITS)),
+        "timeouts": Timeouts(**_given(arguments, _TIMEOUTS)),
+        "certificate": arguments.tls_cert,
+        "key": arguments.tls_key,
+        "proxy": arguments.proxy,
+    }
+    try:
+        endpoints = [
+            EndpointConfig(
+                name=f"endpoint{index}",
+                where=where,
+                mode=arguments.mode if isinstance(where, UnixAddress) else None,
+                **options,
+            )
+            for index, where in enumerate(arguments.endpoints, 1)
+        ]
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+    return ServiceConfig(
+        endpoints=tuple(endpoints),
+        workers=arguments.workers,
+        grace=arguments.grace,
+        log_level=arguments.log_level,
+        control=arguments.control,
+    )
 
 
 def _given(arguments: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:
     """Return those of the options that are on the command line."""
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}
-
-
-def _bind(
-    address: TcpAddress | UnixAddress,
-    handler: Callable[[Connection], Awaitable[object]],
-    *,
-    mode: int | None,
-    **options: Any,
-) -> Callable[[], Awaitable[DrainReport]]:
-    """Return `serve_tcp` or `serve_unix`, whichever fits the address, with all its arguments."""
-    if isinstance(address, UnixAddress):
-        return partial(serve_unix, handler, address.path, mode=mode, **options)
-    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
-    return partial(serve_tcp, handler, address.port, host=None if host == "*" else host, **options)

@@ -8,6 +8,9 @@
     worker      one worker's life
     slot        the place of one worker: crashes, successors
     endpoints   what the parent opens, and never serves itself
+    reaper      process 1 of a container reaps orphans
+    handover    what a parent leaves to its successor
+    upgrade     a new parent takes over
     service     parent and workers, from the start of the first to the merged report
     obey        what signals do
     serve       `serve_workers`: open, and serve
@@ -25,3 +28,4 @@ from .service import RestartReport as RestartReport
 from .service import Workers as Workers
 from .service import WorkersFailed as WorkersFailed
 from .service import WorkerStatus as WorkerStatus
+from .upgrade import UpgradeFailed as UpgradeFailed

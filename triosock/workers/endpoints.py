@@ -23,10 +23,12 @@ import attrs
 import trio
 
 from .._core.datagram.open import open_udp_sockets
+from .._core.datagram.socket import KernelSocket
 from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
-from .._core.listeners.unix import open_unix_listener
+from .._core.listeners.unix import UnixListener, open_unix_listener
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress, from_sockaddr, parse_address
+from .handover import Handover, slot_name, take_handover
 
 #: An address, or a listener that is open already.
 Endpoint: TypeAlias = "str | Listener | socket.socket"
@@ -44,6 +46,9 @@ class Endpoints:
     borrowed: list[tuple[str, socket.socket]] = attrs.field(factory=list)
     udp: list[tuple[str, UdpAddress]] = attrs.field(factory=list)
     addresses: list[Address] = attrs.field(factory=list)
+    #: As they were asked for, by name: what a successor compares its own with.
+    wanted: dict[str, str] = attrs.field(factory=dict)
+    handover: Handover | None = None
     _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
@@ -51,7 +56,12 @@ class Endpoints:
         opened: list[tuple[str, Any]] = []
         self._slots[number] = opened
         for index, (name, address) in enumerate(self.udp):
-            sockets = await open_udp_sockets(address.port, host=_host(address), reuse_port=True)
+            sockets: list[KernelSocket] = []
+            if self.handover is not None:
+                left = self.handover.take_datagrams(name, self.wanted[name], number)
+                sockets = [KernelSocket(sock) for sock in left]
+            if not sockets:
+                sockets = await open_udp_sockets(address.port, host=_host(address), reuse_port=True)
             opened += [(name, sock) for sock in sockets]
             # Port 0 is any free one, and then the same one for all slots.
             bound = sockets[0].address
@@ -72,6 +82,37 @@ class Endpoints:
             *((name, sock.socket.fileno()) for name, sock in self._slots.get(number, [])),
         ]
 
+    def handed_over(self) -> list[tuple[str, int]]:
+        """Return what a successor of the parent inherits: names and descriptors."""
+        slots = [
+            (slot_name(name, number), sock.socket.fileno())
+            for number, sockets in self._slots.items()
+            for name, sock in sockets
+        ]
+        return [*self.descriptors(0), *slots]
+
+    def files(self) -> dict[str, tuple[str, int, int]]:
+        """Return the socket files that were made here, by the endpoint's name: path, device, inode."""
+        return {
+            name: (one._path, *one._made)
+            for name, one in self.shared
+            if isinstance(one, UnixListener) and one._path is not None and one._made is not None
+        }
+
+    def disown_files(self) -> None:
+        """Leave the socket files to a successor."""
+        for _, one in self.shared:
+            if isinstance(one, UnixListener):
+                one._path = None
+
+    def own_files(self) -> None:
+        """Take over the socket files of the predecessor."""
+        if self.handover is None:
+            return
+        self.shared = [(name, self.handover.own(name, one)) for name, one in self.shared]
+        self.handover.close()
+        self.handover = None
+
     def close(self) -> None:
         """Close everything here, and remove the socket files that were made here."""
         for number in list(self._slots):
@@ -80,9 +121,13 @@ class Endpoints:
             listener.close()
         for _, sock in self.borrowed:
             sock.close()
+        if self.handover is not None:
+            self.handover.close()
 
 
-async def open_endpoints(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Endpoints:
+async def open_endpoints(
+    endpoints: Iterable[Endpoint] | Mapping[str, Endpoint], modes: Mapping[str, int] | None = None
+) -> Endpoints:
     """Open all of these, or none.
 
     Args: addresses such as ``tcp://*:9999``, ``unix:///run/app.sock``, ``udp://*:53``, or ``fd://NAME`` for
@@ -91,11 +136,11 @@ async def open_endpoints(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint])
 
     Raises: TypeError, ValueError; AddressUnavailable; socket.gaierror.
     """
-    opened = Endpoints()
+    opened = Endpoints(handover=take_handover())
     with contextlib.ExitStack() as failed:
         failed.callback(opened.close)
         for name, endpoint in _named(endpoints):
-            await _open(name, endpoint, opened)
+            await _open(name, endpoint, (modes or {}).get(name), opened)
         failed.pop_all()
     await trio.lowlevel.checkpoint_if_cancelled()
     return opened
@@ -113,19 +158,25 @@ def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[t
     return endpoints.items()
 
 
-async def _open(name: str, endpoint: Endpoint, opened: Endpoints) -> None:
+async def _open(name: str, endpoint: Endpoint, mode: int | None, opened: Endpoints) -> None:
     if not isinstance(endpoint, str):
         _share(name, [adopt(endpoint)], opened)
         return
-    if endpoint.startswith(INHERITED):
-        _inherit(name, endpoint.removeprefix(INHERITED), opened)
-        return
-    address = parse_address(endpoint)
+    opened.wanted[name] = endpoint
+    if opened.handover is not None and (left := opened.handover.take(name, endpoint)):
+        _share(name, left, opened)
+    elif endpoint.startswith(INHERITED):
+        _inherit(name, endpoint, opened)
+    else:
+        await _open_address(name, parse_address(endpoint), mode, opened)
+
+
+async def _open_address(name: str, address: Address, mode: int | None, opened: Endpoints) -> None:
     match address:
         case TcpAddress():
             _share(name, await open_tcp_listeners(address.port, host=_host(address)), opened)
         case UnixAddress():
-            _share(name, [open_unix_listener(address.path)], opened)
+            _share(name, [open_unix_listener(address.path, mode=mode)], opened)
         case UdpAddress():
             opened.udp.append((name, address))
             if address.port:
@@ -145,15 +196,19 @@ def _share(name: str, listeners: Iterable[Listener], opened: Endpoints) -> None:
         opened.addresses.append(listener.address)
 
 
-def _inherit(name: str, theirs: str, opened: Endpoints) -> None:
-    try:
-        _share(name, inherited_listeners([theirs]), opened)
-    except ValueError as error:
-        if "needs a stream socket" not in str(error):
-            raise
-        for sock in inherited_datagram_sockets([theirs]):
-            opened.borrowed.append((name, sock))
-            opened.addresses.append(from_sockaddr(sock.family, sock.type, sock.getsockname()))
+def _inherit(name: str, endpoint: str, opened: Endpoints) -> None:
+    theirs = endpoint.removeprefix(INHERITED)
+    sockets = opened.handover.take_datagrams(name, endpoint) if opened.handover is not None else []
+    if not sockets:
+        try:
+            _share(name, inherited_listeners([theirs]), opened)
+        except ValueError as error:
+            if "needs a stream socket" not in str(error):
+                raise
+            sockets = inherited_datagram_sockets([theirs])
+    for sock in sockets:
+        opened.borrowed.append((name, sock))
+        opened.addresses.append(from_sockaddr(sock.family, sock.type, sock.getsockname()))
 
 
 def usable_processors() -> int:

@@ -1,4 +1,5 @@
-"""What signals do to a service: SIGHUP restarts its workers, SIGTTIN and SIGTTOU change their number.
+"""What signals do to a service: SIGHUP restarts its workers, SIGTTIN and SIGTTOU change their number,
+SIGUSR2 hands it over to a new parent.
 
 They are gunicorn's and nginx's. Rule: a signal starts something and waits for nothing, and what fails is told
 in the log: the service goes on.
@@ -14,12 +15,13 @@ from typing import TYPE_CHECKING, Any, Final
 import trio
 
 from ..notify import current_notifier
+from .upgrade import UpgradeFailed
 
 if TYPE_CHECKING:
     from .service import Workers
 
 _logger: Final = logging.getLogger("triosock.workers")
-SIGNALS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU)
+SIGNALS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 
 
 async def obey_signals(
@@ -32,6 +34,8 @@ async def obey_signals(
             async for number in arriving:
                 if number == signal.SIGHUP:
                     nursery.start_soon(_try, restart, workers)
+                elif number == signal.SIGUSR2:
+                    nursery.start_soon(_try, workers.upgrade)
                 else:
                     change = 1 if number == signal.SIGTTIN else -1
                     nursery.start_soon(_try, workers.set_count, max(1, workers.count + change))
@@ -55,5 +59,7 @@ async def restart(workers: Workers) -> None:
 async def _try(function: Callable[..., Awaitable[Any]], *args: Any) -> None:
     try:
         await function(*args)
+    except UpgradeFailed as error:
+        _logger.error("upgrade: %s; this process goes on", error)
     except Exception:  # whatever it is (no room for a socket, perhaps): a signal must not end the service
         _logger.exception("what a signal asked for has failed")

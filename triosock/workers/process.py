@@ -37,6 +37,7 @@ class Process:
       command: the program and its arguments.
       sockets: the descriptors to hand down, each with its name.
       environment: of the child, to which LISTEN_* and TRIOSOCK_LIFELINE are added.
+      tied: whether it dies with this process, and has a lifeline. One that is not can be released.
 
     Raises: OSError if the machine has no room for another process.
     """
@@ -46,15 +47,18 @@ class Process:
         command: Sequence[str],
         sockets: Sequence[tuple[str, int]],
         environment: Mapping[str, str],
+        *,
+        tied: bool = True,
     ) -> None:
         reading, self._lifeline = os.pipe()
         try:
             descriptors = [descriptor for _, descriptor in sockets]
             handed = ",".join(map(str, descriptors))
+            tie = [str(os.getpid()), str(reading)] if tied else ["0", "-1"]
             self._popen = subprocess.Popen(
-                [sys.executable, "-I", "-S", _TRAMPOLINE, str(os.getpid()), str(reading), handed, *command],
+                [sys.executable, "-I", "-S", _TRAMPOLINE, *tie, handed, *command],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[*descriptors, reading],
+                pass_fds=[*descriptors, reading] if tied else descriptors,
                 env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
             )
         except BaseException:
@@ -101,13 +105,20 @@ class Process:
             await trio.lowlevel.checkpoint()
         return self._popen.returncode
 
+    def release(self) -> None:
+        """Let go of one that is not tied: it outlives this process, and is nobody's to reap here."""
+        if self._popen.returncode is None:
+            self._popen.returncode = 0  # or subprocess warns that it runs
+            os.close(self._handle)
+            os.close(self._lifeline)
+
     async def end_at_once(self) -> None:
         """End it, orderly for one second and then by SIGKILL, and return when it is reaped. Must be shielded
         from cancellation.
         """
-        # Two signals of one kind may melt into one. To triosock.run the second means: at once.
+        # A program of triosock.run would only drain at the signal.
+        self.tell("end")
         self.signal(signal.SIGTERM)
-        self.signal(signal.SIGINT)
         with trio.move_on_after(PATIENCE):
             await self.wait()
         self.signal(signal.SIGKILL)

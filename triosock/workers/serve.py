@@ -26,9 +26,11 @@ async def serve_workers(
     program: str | Sequence[str],
     endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],
     *,
+    modes: Mapping[str, int] | None = None,
     # How many, how long
     workers: int | Literal["auto"] = "auto",
     grace: float = 15.0,
+    idle_grace: float | None = None,
     supervision: Supervision | None = None,
     recycle: Recycle | None = None,
     # What else
@@ -48,15 +50,16 @@ async def serve_workers(
         ``fd://NAME`` for a socket that was handed down to this process; or listeners that are open, which
         belong to the service from then on. A mapping gives each a name for `inherited_listeners`; without one
         they are endpoint1, endpoint2, ...
+      modes: permissions of the files of ``unix://`` endpoints, by the endpoint's name.
       workers: how many, from 1 on; "auto" is as many as this process may use processors.
       grace: seconds that workers have to drain, when they are replaced and at the end; from 0 on. One that
-        takes 5 seconds longer is killed.
+        takes 5 seconds longer is killed. `idle_grace`: as for `DrainScope.drain`.
       supervision, recycle: how failing workers are treated, and when healthy ones are replaced; None for the
         defaults.
       environment: of the workers; None is that of this process.
       signals: SIGHUP restarts the workers one after the other (`Workers.restart`), SIGTTIN and SIGTTOU make
-        them one more or less. Only in the main thread do signals arrive. SIGTERM and SIGINT are
-        `triosock.run`'s.
+        them one more or less, SIGUSR2 hands over to a new parent (`Workers.upgrade`). Only in the main thread
+        do signals arrive. SIGTERM and SIGINT are `triosock.run`'s.
       name: what logs call the service.
 
     Returns: the `DrainReport` of all workers together, when they have been drained. `nursery.start` gives the
@@ -65,22 +68,19 @@ async def serve_workers(
     Raises: TypeError, ValueError for wrong arguments; as the openers of the endpoints; WorkersFailed if a
     worker of the beginning does not become ready, or if later those of all slots crash again and again.
 
-    Cancellation: all workers are ended at once, by SIGTERM and SIGINT together and a second later by SIGKILL,
-    and reaped. Drain: all drain, with one deadline. A parent that is killed takes its workers with it.
+    Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
+    drain, with one deadline. A parent that is killed takes its workers with it.
     """
     count = usable_processors() if workers == "auto" else check_number(workers, "workers")
     check_seconds(grace, "grace", zero=True)
-    policies = supervision or Supervision(), recycle or Recycle()
-    command = _command(program)
-    opened = await open_endpoints(endpoints)
+    policies = supervision or Supervision(), recycle or Recycle(), grace, idle_grace
+    command, environment = _command(program), dict(os.environ if environment is None else environment)
+    opened = await open_endpoints(endpoints, modes)
     with contextlib.ExitStack() as ours:
         ours.callback(opened.close)
-        receiver = ours.enter_context(NotifyReceiver())
-        settings = Settings(
-            command, dict(os.environ if environment is None else environment), receiver, *policies
-        )
-        scope = ours.enter_context(DrainScope(grace=grace))
-        service = Workers(settings, opened, count, grace, name, scope)
+        settings = Settings(command, environment, ours.enter_context(NotifyReceiver()), *policies)
+        scope = ours.enter_context(DrainScope(grace=grace, idle_grace=idle_grace))
+        service = Workers(settings, opened, count, name, scope)
         return await service.serve(task_status, signals=signals)
 
 

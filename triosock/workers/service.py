@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import math
 import threading
 from collections.abc import Sequence
 from typing import Final, final
@@ -26,10 +25,12 @@ import trio
 from .._core.model.addresses import Address
 from .._core.model.errors import TriosockError
 from .._core.registry.drain_scope import DrainReport, DrainScope
+from ..notify import current_notifier
 from .endpoints import Endpoints
 from .obey import obey_signals
 from .reports import merge_reports
 from .slot import Slot
+from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
 from .worker import Settings, State, Worker
 
 _logger: Final = logging.getLogger("triosock.workers")
@@ -83,12 +84,11 @@ class Workers:
     """
 
     def __init__(
-        self, settings: Settings, endpoints: Endpoints, count: int, grace: float, name: str, scope: DrainScope
+        self, settings: Settings, endpoints: Endpoints, count: int, name: str, scope: DrainScope
     ) -> None:
         self._settings = settings
         self._endpoints = endpoints
         self._count = count
-        self._grace = grace
         self._name = name
         self._scope = scope
         self._slots: list[Slot] = []
@@ -134,11 +134,13 @@ class Workers:
             for worker in slot.workers
         )
 
-    def drain(self, *, grace: float | None = None) -> None:
-        """Tell all to drain; None is the grace of `serve_workers`. Synchronous; again, it can only
-        tighten.
+    def drain(
+        self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
+    ) -> None:
+        """Tell all to drain, as `DrainScope.drain`; None are the values of `serve_workers`. Synchronous;
+        again, it can only tighten.
         """
-        self._scope.drain(grace=grace)
+        self._scope.drain(grace=grace, idle_grace=idle_grace, delay=delay)
 
     async def wait_closed(self) -> DrainReport:
         """Return the report when nothing is left. A checkpoint."""
@@ -166,6 +168,36 @@ class Workers:
                     return RestartReport(replaced=replaced, failure=failure)
                 replaced += not failure
             return RestartReport(replaced=replaced)
+
+    async def upgrade(self, command: Sequence[str] | None = None) -> None:
+        """Hand the service over to a new parent, a fresh interpreter, and drain.
+
+        Args: `command` starts it; None is how this process was started (`sys.orig_argv`). It must call
+        `serve_workers` with the same endpoints, in the same words.
+
+        Raises: UpgradeFailed if it did not become ready, within twice `Supervision.ready`; then nothing has
+        changed. Cancellation: the new one is ended, unless it is ready.
+
+        Whoever watches this process's id must be told of the new one: systemd is, by MAINPID. Process 1 of a
+        container cannot be followed by another.
+        """
+        async with self._one_at_a_time:
+            settings = self._settings
+            environment = environment_of_successor(settings.environment)
+            successor = await start_successor(
+                OWN_COMMAND if command is None else command,
+                self._endpoints,
+                settings.receiver,
+                environment,
+                2 * settings.supervision.ready,
+            )
+            self._endpoints.disown_files()
+            _logger.info("process %d has taken over", successor.id)
+            notifier = current_notifier()
+            if notifier is not None:
+                await notifier.main_process(successor.id)
+                notifier.mute()
+        self.drain()
 
     async def set_count(self, count: int) -> None:
         """Have so many workers, from 1 on. Returns when new ones are ready; superfluous ones, those with the
@@ -213,21 +245,29 @@ class Workers:
                 await slot.ready.wait()
             self._is_starting = False
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
+            await tell_predecessor(self._endpoints)
             task_status.started(self)
             await self._scope.wait_draining()
+            await trio.sleep_until(self._scope.begins)
+            self._close_ours()
             began = trio.current_time()
             leaving = [worker for slot in (*self._slots, *self._leaving) for worker in slot.workers]
             for slot in self._slots:
                 slot.retire()
         self._report = self._merge(leaving, trio.current_time() - began)
+        _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report)
 
     def _drain_all(self) -> None:
-        # Our copies of the listeners first: a connect is refused as soon as no process has one any more, and
-        # nobody may be left in a queue that no worker looks at.
-        self._endpoints.close()
+        if self._scope.begins <= trio.current_time():
+            self._close_ours()
         for slot in (*self._slots, *self._leaving):
             slot.drain()
+
+    def _close_ours(self) -> None:
+        # Our copies of the listeners go before those of the workers: a connect is refused as soon as no
+        # process has one any more, and nobody may be left in a queue that no worker looks at.
+        self._endpoints.close()
 
     def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:
         reports = [report for worker in workers for report in worker.reports or ()]
@@ -260,10 +300,12 @@ class Workers:
         return Worker(number, self._generation, self._settings, sockets, self._recycle)
 
     def _drain(self, worker: Worker) -> None:
-        grace = self._grace
-        if self._scope.draining and self._scope.deadline < math.inf:
-            grace = max(0.0, self._scope.deadline - trio.current_time())
-        worker.drain(grace)
+        now, scope = trio.current_time(), self._scope
+        if not scope.draining:
+            worker.drain(self._settings.grace, self._settings.idle_grace)
+            return
+        begins = max(now, scope.begins)
+        worker.drain(max(0.0, scope.deadline - begins), scope.idle_grace or None, begins - now)
 
     def _judge(self) -> None:
         """After a crash: does the service go on?"""

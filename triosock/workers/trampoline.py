@@ -6,8 +6,9 @@ and what it is followed by (`exec`) starts with a clean interpreter. It exists b
 knows the process id that LISTEN_PID must say, and because code between fork and exec of a threaded parent
 (`preexec_fn`) is not safe.
 
-Arguments: the parent's process id, the lifeline's descriptor, the descriptors of the sockets with commas
-between, and the program's own command line. The descriptors arrive under their numbers in the parent.
+Arguments: the parent's process id (0 for one that is to outlive it), the lifeline's descriptor (-1), the
+descriptors of the sockets with commas between, and the program's own command line. The descriptors arrive
+under their numbers in the parent.
 """
 
 from __future__ import annotations
@@ -23,14 +24,16 @@ _PR_SET_PDEATHSIG = 1
 
 def main(parent: int, lifeline: int, sockets: list[int], command: list[str]) -> None:
     """Become the program; never returns."""
-    die_with(parent)
-    # A Ctrl-C at the terminal goes to the whole foreground group: the parent drains its workers itself, and a
-    # second signal would cut them off.
-    os.setpgid(0, 0)
-    move([*sockets, lifeline])
+    if parent:
+        die_with(parent)
+        # A Ctrl-C at the terminal goes to the whole foreground group: the parent drains its workers itself,
+        # and a second signal would cut them off.
+        os.setpgid(0, 0)
+    move([*sockets, lifeline] if parent else sockets)
     os.environ["LISTEN_PID"] = str(os.getpid())
     os.environ["LISTEN_FDS"] = str(len(sockets))
-    os.environ["TRIOSOCK_LIFELINE"] = str(_FIRST + len(sockets))
+    if parent:
+        os.environ["TRIOSOCK_LIFELINE"] = str(_FIRST + len(sockets))
     try:
         os.execvp(command[0], command)
     except OSError as error:

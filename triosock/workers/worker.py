@@ -25,7 +25,7 @@ import attrs
 import trio
 
 from .._core.registry.drain_scope import DrainReport
-from .._worker import JOINED, MAX_REQUESTS, RECYCLE, REPORTS
+from .._worker import JOINED, MAX_REQUESTS, RECYCLE, REPORTS, format_drain
 from .policy import Recycle, Supervision
 from .process import PATIENCE, Process
 from .receiver import Fields, NotifyReceiver
@@ -53,6 +53,8 @@ class Settings:
     receiver: NotifyReceiver
     supervision: Supervision
     recycle: Recycle
+    grace: float
+    idle_grace: float | None
 
 
 @final
@@ -180,18 +182,18 @@ class Worker:
     def _look_at_the_clock_again(self) -> None:
         self._waiting.deadline = self._next_deadline()[0]
 
-    def drain(self, grace: float) -> None:
-        """Tell it to drain within `grace` seconds; again, it can only tighten. Synchronous.
+    def drain(self, grace: float, idle_grace: float | None = None, delay: float = 0.0) -> None:
+        """Tell it to drain, as `DrainScope.drain`; again, it can only tighten. Synchronous.
 
         One that is not ready yet has nobody to serve, and is ended by whoever started it.
         """
         if self.state in ("starting", "ended") or self.process is None:
             return
         first, self.state = self.state != "draining", "draining"
-        self._drained_by = min(self._drained_by, trio.current_time() + grace + MARGIN)
+        self._drained_by = min(self._drained_by, trio.current_time() + delay + grace + MARGIN)
         self._on_recycle = None
         if self._has_joined:
-            self.process.tell(f"drain {grace:.3f}")
+            self.process.tell(format_drain(grace, idle_grace, delay))
         elif first:
             self.process.signal(signal.SIGTERM)
         self._look_at_the_clock_again()

@@ -1,0 +1,167 @@
+"""A configuration file: what it may say, and that each mistake has its line."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+import triosock
+from tests.programs import dial, running
+from triosock.cli import main, schema
+from triosock.cli.arguments import MachineRefused, Mistake
+from triosock.cli.config_file import find_line, read_config
+
+pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
+
+FULL = """\
+workers = 3
+grace = 30
+log_level = "warning"
+control = "/run/shout.control"
+
+[supervision]
+ready = 20
+max_crashes = 7
+
+[recycle]
+requests = 10_000
+jitter = 0.2
+
+[endpoints.web]
+address = "tcp://*:9999"
+handler = "shop:handle"
+proxy = true
+tls.certificate = "cert.pem"
+
+[endpoints.web.limits]
+max_connections = inf
+overflow = "reject"
+network_prefix = [16, 48]
+
+[endpoints."admin"]
+address = "unix:///run/admin"
+handler = "shop:admin"
+mode = "600"
+timeouts = { idle = 5, request = inf }
+
+[endpoints.dns]
+address = "udp://127.0.0.1:53"
+handler = "shop:answer"
+sessions.idle = 4
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    def write(text: str) -> Path:
+        path = tmp_path / "server.toml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def test_everything_that_can_be_said_is_taken(file):
+    path = file(FULL)
+    config = read_config(path)
+    assert (config.workers, config.grace, config.log_level) == (3, 30, "warning")
+    assert config.control == "/run/shout.control"
+    assert config.supervision == triosock.Supervision(ready=20, max_crashes=7)
+    assert config.recycle == triosock.Recycle(requests=10_000, jitter=0.2)
+    web, admin, dns = config.endpoints
+    assert (web.name, str(web.where), web.handler, web.proxy) == ("web", "tcp://*:9999", "shop:handle", True)
+    assert web.limits == triosock.Limits(
+        max_connections=float("inf"), overflow="reject", network_prefix=(16, 48)
+    )
+    assert web.certificate == str(path.parent / "cert.pem")
+    assert (admin.mode, admin.timeouts) == (0o600, triosock.Timeouts(idle=5, request=float("inf")))
+    assert dns.sessions == triosock.Sessions(idle=4)
+
+
+WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("wrokers = 2\n" + WEB, 1, "unknown key 'wrokers'; there are: workers, grace,"),
+        (WEB + "limit = 2\n", 4, r"unknown key 'limit' in \[endpoints.web\]; there are: address, handler,"),
+        (WEB + "[endpoints.web.limits]\n\nmax_conns = 2\n", 6, r"unknown key 'max_conns' in"),
+        (WEB + "limits = { max_conns = 2 }\n", 4, "unknown key 'max_conns'"),
+        (WEB + "limits.max_conns = 2\n", 4, "unknown key 'max_conns'"),
+        ("# text\n\n" + WEB + "[recycle]\nage = -1\n", 7, "age must be a number of seconds above 0"),
+        ('workers = "all"\n' + WEB, 1, "workers must be one of auto, not 'all'"),
+        ("workers = true\n" + WEB, 1, "workers must be a integer or string, not True"),
+        ("workers = 0\n" + WEB, 1, "workers must be from 1 on"),
+        ("recycle = 1\n" + WEB, 1, r"recycle is a section, \[recycle\]"),
+        (WEB + 'mode = "600"\n', 1, "mode is for the file of a unix:// address"),
+        ('[endpoints.web]\naddress = "http://x"\nhandler = "a:b"\n', 2, "must begin with tcp://"),
+        ('[endpoints.web]\nhandler = "a:b"\n', 1, "needs a key 'address'"),
+        ('[endpoints."a:b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':'"),
+        ("grace = 1\n", 1, "at least one section such as"),
+        ("grace = 1\nx = = 2\n", 2, "Invalid value"),
+    ],
+)
+def test_a_mistake_has_its_line(file, text, line, words):
+    path = file(text)
+    with pytest.raises(Mistake, match=words) as caught:
+        read_config(path)
+    assert str(caught.value).startswith(f"{path}:{line}: ")
+
+
+def test_a_file_that_cannot_be_read_is_the_machines_refusal(tmp_path):
+    with pytest.raises(MachineRefused, match="No such file"):
+        read_config(tmp_path / "none.toml")
+
+
+def test_check_says_what_is_wrong_and_serves_nothing(file, capsys):
+    good = WEB.replace("a:b", "triosock.cli.handlers:echo")
+    assert main(["serve", "--config", str(file(good)), "--check"]) == 0
+    assert capsys.readouterr().out.endswith("server.toml: 1 endpoints, no mistake found\n")
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--config", str(file(WEB)), "--check"])
+    assert ended.value.code == 2
+    assert "there is no module 'a'" in capsys.readouterr().err
+
+
+def test_the_schema_that_is_shipped_is_the_one_that_is_meant():
+    shipped = Path(schema.__file__).with_name("server.schema.json").read_text()
+    assert shipped == json.dumps(schema.json_schema(), indent=2) + "\n"
+
+
+def test_the_schema_names_all_keys():
+    made = schema.json_schema()
+    endpoint = made["properties"]["endpoints"]["additionalProperties"]
+    assert endpoint["required"] == ["address", "handler"]
+    assert endpoint["additionalProperties"] is False
+    assert "max_connections" in endpoint["properties"]["limits"]["properties"]
+    assert endpoint["properties"]["limits"]["properties"]["overflow"]["enum"] == ["wait", "reject"]
+
+
+def test_the_line_of_a_key_is_found_where_it_stands():
+    text = 'a = 1\n[b]\na = 2\n[b."c d"]\na = 3\nx.y = 4\n'
+    found = [("a",), ("b", "a"), ("b", "c d", "a"), ("b", "c d", "x", "y"), ("b", "c d", "x", "y", "z")]
+    assert [find_line(text, path) for path in found] == [1, 3, 5, 6, 6]
+
+
+def test_several_endpoints_are_served_from_a_file(file, tmp_path):
+    path = file(
+        '[endpoints.a]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
+        f'[endpoints.b]\naddress = "unix://{tmp_path}/echo"\nhandler = "triosock.cli.handlers:echo"\n'
+    )
+    with running("-m", "triosock", "serve", "--config", path) as program:
+        with dial(program.port()) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.wait_for("listens on unix://")
+            with dial(tmp_path / "echo") as other:
+                other.say(b"hello\n")
+                assert other.line() == b"hello\n"
+                program.signal()
+                assert other.rest() == b""
+            assert client.rest() == b""
+        assert program.wait() == 0
+    assert not (tmp_path / "echo").exists()

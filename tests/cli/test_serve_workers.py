@@ -1,0 +1,114 @@
+"""`python -m triosock serve … --workers N`: parent and workers, as one program."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import time
+
+import pytest
+
+from tests.programs import dial, running
+from triosock._ending_signals import TOGETHER
+
+SERVE = ("-m", "triosock", "serve")
+SHOUT = ("--handler", "triosock.cli.handlers:shout")
+
+
+def test_workers_serve_restart_and_drain():
+    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 2, "--grace", 20) as program:
+        port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal(signal.SIGHUP)
+            # Between two requests, and not in one.
+            assert client.rest() == b""
+        program.wait_for("restart: 2 replaced")
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+        assert "workers: drained in" in program.output
+
+
+def test_a_unix_socket_has_its_mode_and_udp_its_own_sockets(tmp_path):
+    path = tmp_path / "web"
+    with running(*SERVE, f"unix://{path}", *SHOUT, "--mode", "600", "--workers", "2") as program:
+        program.wait_for("workers: 2 workers on unix://")
+        assert path.stat().st_mode & 0o777 == 0o600
+        program.stop()
+    assert not path.exists()
+
+
+def test_a_handler_that_is_not_there_is_exit_code_1_and_says_so():
+    with running(*SERVE, "tcp://127.0.0.1:0", "--handler", "none:none", "--workers", "1") as program:
+        assert program.wait() == 1
+        assert "there is no module 'none'" in program.output
+        assert "exited with 2 before it was ready" in program.output.splitlines()[-1]
+
+
+def test_a_second_signal_ends_all_at_once(tmp_path):
+    (tmp_path / "stubborn.py").write_text(
+        "import trio\n"
+        "async def handle(conn):\n"
+        "    await conn.receive_some()\n"
+        "    await conn.send_all(b'busy')\n"
+        "    await trio.sleep(600)\n"
+    )
+    options = ["--handler", "stubborn:handle", "--workers", 1, "--grace", 600]
+    with running(*SERVE, "tcp://127.0.0.1:0", *options, cwd=tmp_path) as program:
+        port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        with dial(port) as client:
+            client.say(b"x")
+            assert client.exactly(4) == b"busy"
+            program.signal()
+            program.wait_for("drains: 1 connection")
+            time.sleep(2 * TOGETHER)  # or it is the first one, told twice
+            program.signal(signal.SIGINT)
+            assert program.wait() == 128 + signal.SIGINT
+
+
+@pytest.mark.skipif(not os.path.exists("/usr/bin/systemd-socket-activate"), reason="systemd is not installed")
+def test_an_activated_parent_hands_its_sockets_on():
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    # The first connection starts the program.
+    launcher = (
+        "import os, sys; os.execv('/usr/bin/systemd-socket-activate', ['systemd-socket-activate', '-l', "
+        f"'127.0.0.1:{port}', '--fdname=web', '-E', 'PYTHONPATH', sys.executable, *sys.argv[1:]])"
+    )
+    with running("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
+        program.wait_for("Listening on")
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            program.signal()
+            assert client.rest() == b""
+        assert program.wait() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes of its own needs root")
+def test_as_process_1_of_a_container_it_drains_and_reaps():
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", sys.executable]
+    launcher = "import os, sys; os.execvp(sys.argv[1], sys.argv[1:])"
+    serve = [*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 1]
+    with running("-c", launcher, *command, *serve) as program:
+        port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        (inside,) = children_of(program.process.pid)
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+            os.kill(inside, signal.SIGTERM)
+            assert client.rest() == b""
+        assert program.wait() == 0
+        assert "workers: drained in" in program.output
+
+
+def children_of(process: int) -> list[int]:
+    with open(f"/proc/{process}/task/{process}/children") as file:
+        return [int(one) for one in file.read().split()]

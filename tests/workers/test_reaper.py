@@ -1,0 +1,42 @@
+"""Process 1: orphans are reaped, and own children are left to their owners."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+
+import pytest
+import trio
+
+from triosock.workers.reaper import reap_orphans
+
+from .conftest import children, until
+
+PR_SET_CHILD_SUBREAPER = 36
+
+
+@pytest.fixture
+def subreaper():
+    """As process 1: orphans below this process become its children."""
+    libc = ctypes.CDLL(None)
+    assert libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
+    yield
+    libc.prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0)
+
+
+@pytest.mark.usefixtures("subreaper")
+async def test_an_orphan_is_reaped_and_a_child_keeps_its_exit_code():
+    before = children()
+    own = subprocess.Popen(["sh", "-c", "sleep 0.2; exit 7"])
+    parent = subprocess.Popen(["sh", "-c", "sh -c 'sleep 0.4; exit 3' & echo $!"], stdout=subprocess.PIPE)
+    assert parent.stdout is not None
+    orphan = int(parent.stdout.read())
+    assert parent.wait() == 0
+    async with trio.open_nursery() as nursery:
+        await nursery.start(reap_orphans, lambda process: process == own.pid)
+        assert await trio.to_thread.run_sync(own.wait) == 7
+        await until(lambda: not os.path.exists(f"/proc/{orphan}"))
+        nursery.cancel_scope.cancel()
+    parent.stdout.close()
+    assert children() == before

@@ -1,0 +1,67 @@
+"""UDP with workers: a socket of its own for each slot, and peers that stay with theirs."""
+
+from __future__ import annotations
+
+import socket
+
+import trio
+
+import triosock
+
+from .conftest import HERE, PATIENCE, processes, service, until
+
+QUICK = triosock.Supervision(settle=0)
+
+
+def clients(workers: triosock.Workers, count: int) -> list[trio.socket.SocketType]:
+    address = workers.addresses[0]
+    assert isinstance(address, triosock.UdpAddress)
+    found = []
+    for _ in range(count):
+        plain = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        plain.setblocking(False)
+        plain.connect((address.host, address.port))
+        found.append(trio.socket.from_stdlib_socket(plain))
+    return found
+
+
+async def ask(client: trio.socket.SocketType, word: bytes) -> int:
+    await client.send(word)
+    with trio.fail_after(PATIENCE):
+        number, _, echoed = (await client.recv(1000)).partition(b" ")
+    assert echoed == word
+    return int(number)
+
+
+async def test_peers_are_dealt_out_and_each_stays_with_its_worker_across_a_restart():
+    async with service(
+        f"{HERE}:echo_datagrams", {"dns": "udp://127.0.0.1:0"}, workers=2, supervision=QUICK
+    ) as workers:
+        peers = clients(workers, 20)
+        first = [await ask(peer, b"one") for peer in peers]
+        assert set(first) == {1, 2}
+        assert [await ask(peer, b"two") for peer in peers] == first
+        old = set(processes(workers))
+        assert not (await workers.restart()).failure
+        await until(lambda: not old & set(processes(workers)))
+        assert [await ask(peer, b"three") for peer in peers] == first
+        for peer in peers:
+            peer.close()
+
+
+async def test_what_arrives_between_a_crash_and_the_next_worker_waits_in_the_slot():
+    async with service(f"{HERE}:echo_datagrams", {"dns": "udp://127.0.0.1:0"}, workers=1) as workers:
+        (peer,) = clients(workers, 1)
+        await ask(peer, b"before")
+        (worker,) = workers._slots[0].workers
+        worker.process.signal(9)
+        await until(lambda: worker.ended.is_set())
+        assert await ask(peer, b"after") == 1
+        peer.close()
+
+
+async def test_all_sockets_of_a_port_are_gone_at_the_end():
+    async with service(f"{HERE}:echo_datagrams", {"dns": "udp://127.0.0.1:0"}, workers=2) as workers:
+        port = workers.addresses[0].port
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", port))  # without SO_REUSEPORT: nobody else has it

@@ -1,0 +1,123 @@
+"""SIGUSR2: a new parent takes the service over, or the old one goes on."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+import trio
+
+import triosock
+from tests.programs import Program, dial, running
+
+from .conftest import HERE, service
+
+HANDLER = """
+VERSION = b"{version}"
+async def handle(conn):
+    async for line in conn.lines():
+        await conn.send_all(VERSION + b" " + line)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write(tmp_path, HANDLER.format(version="one"))
+    return tmp_path
+
+
+def write(folder: Path, text: str) -> None:
+    path = folder / "shop.py"
+    path.write_text(text)
+    # Two versions within one second: the compiled one would be taken for the new one.
+    os.utime(path, ns=(next(clock), next(clock)))
+
+
+clock = iter(range(10**18, 2 * 10**18, 10**9))
+
+
+def serve(folder: Path, *more: object) -> contextlib.AbstractContextManager[Program]:
+    config = folder / "server.toml"
+    config.write_text(
+        "workers = 1\n[supervision]\nsettle = 0\nready = 10\n"
+        '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "shop:handle"\n'
+        f'[endpoints.local]\naddress = "unix://{folder}/socket"\nhandler = "shop:handle"\nmode = "600"\n'
+    )
+    return running("-m", "triosock", "serve", "--config", config, *more, cwd=folder)
+
+
+def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
+    with serve(folder) as program:
+        port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        file = (folder / "socket").stat().st_ino
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"one hello\n"
+            write(folder, HANDLER.format(version="two"))
+            program.signal(signal.SIGUSR2)
+            successor = int(program.wait_for(r"process (\d+) has taken over")[1])
+            assert client.rest() == b""  # between two requests
+        try:
+            assert program.process.wait(30) == 0
+            for address in (port, folder / "socket"):
+                with dial(address) as client:
+                    client.say(b"hello\n")
+                    assert client.line() == b"two hello\n"
+            assert (folder / "socket").stat().st_ino == file
+        finally:
+            os.kill(successor, signal.SIGTERM)
+        program.wait_for("workers: drained in(.|\n)*workers: drained in")
+        # It is a child of nobody here: the pipe's end says that it has gone.
+        program.wait()
+        assert not (folder / "socket").exists()
+        with socket.socket() as sock:
+            assert sock.connect_ex(("127.0.0.1", port)) != 0
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("import no_such_module", "the successor exited with 1 before it was ready"), ("(", "exited with 1")],
+)
+def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
+    with serve(folder) as program:
+        program.expects_trouble = True
+        port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        write(folder, text)
+        program.signal(signal.SIGUSR2)
+        program.wait_for(f"upgrade: .*{words}.*; this process goes on")
+        for address in (port, folder / "socket"):
+            with dial(address) as client:
+                client.say(b"hello\n")
+                assert client.line() == b"one hello\n"
+                client.sock.shutdown(socket.SHUT_WR)
+                assert client.rest() == b""
+        assert program.stop() == 0
+    assert not (folder / "socket").exists()
+
+
+async def test_a_new_parent_that_is_never_ready_is_ended():
+    supervision = triosock.Supervision(ready=0.5)
+    async with service(workers=1, supervision=triosock.Supervision()) as workers:
+        object.__setattr__(workers._settings, "supervision", supervision)
+        with pytest.raises(triosock.UpgradeFailed, match="was not ready within 1 s"):
+            await workers.upgrade(["sleep", "60"])
+        assert workers.statistics()[0].state == "ready"
+
+
+async def test_a_cancelled_upgrade_leaves_no_process():
+    async with service(workers=1) as workers:
+        with trio.move_on_after(0.3):
+            await workers.upgrade(["sleep", "60"])
+        assert [one.state for one in workers.statistics()] == ["ready"]
+
+
+async def test_process_1_is_not_followed(monkeypatch):
+    async with service(f"{HERE}:shout", workers=1) as workers:
+        monkeypatch.setattr("os.getpid", lambda: 1)
+        with pytest.raises(triosock.UpgradeFailed, match="process 1 of a container"):
+            await workers.upgrade()
+        monkeypatch.undo()

@@ -1,0 +1,81 @@
+"""What is served, as values: the command line and a configuration file both end here.
+
+Rule: everything that can be checked without opening or importing anything is checked while these are made.
+"""
+
+from __future__ import annotations
+
+from typing import Literal, final
+
+import attrs
+
+from .. import (
+    Limits,
+    Recycle,
+    Sessions,
+    Supervision,
+    TcpAddress,
+    Timeouts,
+    UdpAddress,
+    UnixAddress,
+    parse_address,
+)
+from .._core.listeners.unix import check_path
+from ..workers.endpoints import INHERITED
+
+#: An inherited socket by its name, or an address.
+Where = TcpAddress | UnixAddress | UdpAddress | str
+
+
+def parse_endpoint(word: str) -> Where:
+    """Return the address that `word` writes, or `word` itself for ``fd://NAME``. Raises: ValueError."""
+    if word.startswith(INHERITED):
+        if not word.removeprefix(INHERITED):
+            raise ValueError(f"{word!r} names no socket: write fd://NAME, with its FileDescriptorName")
+        return word
+    address = parse_address(word)
+    if isinstance(address, UnixAddress):
+        check_path(address.path)
+    assert isinstance(address, (TcpAddress, UnixAddress, UdpAddress))
+    return address
+
+
+@final
+@attrs.frozen(kw_only=True)
+class EndpointConfig:
+    """One endpoint: `where`, served with the handler ``module:name``."""
+
+    name: str
+    where: Where
+    handler: str
+    limits: Limits = attrs.field(factory=Limits)
+    timeouts: Timeouts = attrs.field(factory=Timeouts)
+    sessions: Sessions | None = None
+    certificate: str | None = None
+    key: str | None = None
+    proxy: bool = False
+    mode: int | None = None
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode is not None and not isinstance(self.where, UnixAddress):
+            raise ValueError("mode is for the file of a unix:// address")
+        if self.key is not None and self.certificate is None:
+            raise ValueError("a key without a certificate proves nothing")
+        if isinstance(self.where, UdpAddress) and (self.certificate is not None or self.proxy):
+            raise ValueError("TLS and the PROXY protocol are for streams, not for udp://")
+        if self.sessions is not None and isinstance(self.where, (TcpAddress, UnixAddress)):
+            raise ValueError("sessions are for udp:// addresses")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServiceConfig:
+    """A whole service. `workers` None is one process, this one."""
+
+    endpoints: tuple[EndpointConfig, ...]
+    workers: int | Literal["auto"] | None = None
+    grace: float | None = None
+    log_level: str = "info"
+    control: str | None = None
+    supervision: Supervision = attrs.field(factory=Supervision)
+    recycle: Recycle = attrs.field(factory=Recycle)

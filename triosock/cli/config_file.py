@@ -1,0 +1,196 @@
+"""Reading a configuration file: TOML, with errors that name the line.
+
+The rules:
+
+1. **An unknown key is an error**, never passed over: a limit that is misspelt is no limit.
+2. **Every error has the file and the line**, and says what was wanted. The standard library's parser gives no
+   lines for what it has parsed, so they are looked up in the text by the key.
+3. Values are checked by the classes they are for, one by one, so that the one that is wrong is known.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from .._core.model.config import check_seconds
+from .arguments import MachineRefused, Mistake, permissions
+from .config import EndpointConfig, ServiceConfig, parse_endpoint
+from .schema import ANY, SERVICE, Key, Section
+
+if sys.version_info >= (3, 11):
+    import tomllib
+
+T = TypeVar("T")
+Path = tuple[str, ...]
+_PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
+    "string": (str,),
+    "boolean": (bool,),
+    "integer": (int,),
+    "number": (int, float),
+    "array": (list,),
+}
+
+
+def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
+    """Return what a file says. Raises: Mistake, with the line; MachineRefused if it cannot be read."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            text = file.read()
+    except (OSError, UnicodeDecodeError) as error:
+        raise MachineRefused(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+    content = _parse(str(path), text)
+    return _Reader(str(path), text).service(content)
+
+
+if sys.version_info >= (3, 11):
+
+    def _parse(name: str, text: str) -> dict[str, Any]:
+        try:
+            return tomllib.loads(text)
+        except tomllib.TOMLDecodeError as error:
+            found = re.search(r"\(at line (\d+)", str(error))
+            raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
+
+else:
+
+    def _parse(name: str, text: str) -> dict[str, Any]:
+        raise MachineRefused("a configuration file is read by Python's tomllib, which Python 3.11 brought")
+
+
+class _Reader:
+    """Makes values of parsed TOML; knows the text, for the lines."""
+
+    def __init__(self, name: str, text: str) -> None:
+        self._name = name
+        self._text = text
+
+    def mistake(self, path: Path, what: object) -> Mistake:
+        return Mistake(f"{self._name}:{find_line(self._text, path)}: {what}")
+
+    def service(self, content: dict[str, Any]) -> ServiceConfig:
+        self._check(content, SERVICE, ())
+        endpoints = content.get("endpoints")
+        if not endpoints:
+            raise self.mistake((), "there must be at least one section such as [endpoints.web]")
+        grace = content.get("grace")
+        return ServiceConfig(
+            endpoints=tuple(self._endpoint(name, fields) for name, fields in endpoints.items()),
+            workers=self._workers(content.get("workers")),
+            grace=None if grace is None else self._try(("grace",), check_seconds, grace, "grace", zero=True),
+            log_level=content.get("log_level", "info"),
+            control=content.get("control"),
+            supervision=self._make(Supervision, content, ("supervision",)),
+            recycle=self._make(Recycle, content, ("recycle",)),
+        )
+
+    def _workers(self, value: Any) -> Any:
+        if isinstance(value, int) and value < 1:
+            raise self.mistake(("workers",), f"workers must be from 1 on, or 'auto', not {value}")
+        return value
+
+    def _endpoint(self, name: str, fields: dict[str, Any]) -> EndpointConfig:
+        path = ("endpoints", name)
+        if not name.isascii() or not name.isprintable() or ":" in name:
+            raise self.mistake(
+                path, f"the name of an endpoint is of ASCII characters without ':', not {name!r}"
+            )
+        for wanted in ("address", "handler"):
+            if wanted not in fields:
+                raise self.mistake(path, f"[endpoints.{name}] needs a key {wanted!r}")
+        tls = fields.get("tls", {})
+        mode = fields.get("mode")
+        made: EndpointConfig = self._try(
+            path,
+            EndpointConfig,
+            name=name,
+            where=self._try((*path, "address"), parse_endpoint, fields["address"]),
+            handler=fields["handler"],
+            limits=self._make(Limits, fields, (*path, "limits")),
+            timeouts=self._make(Timeouts, fields, (*path, "timeouts")),
+            sessions=self._make(Sessions, fields, (*path, "sessions")) if "sessions" in fields else None,
+            certificate=self._beside(tls.get("certificate")),
+            key=self._beside(tls.get("key")),
+            proxy=fields.get("proxy", False),
+            mode=None if mode is None else self._try((*path, "mode"), permissions, mode),
+        )
+        return made
+
+    def _beside(self, path: str | None) -> str | None:
+        return None if path is None else os.path.join(os.path.dirname(self._name), path)
+
+    def _try(self, path: Path, make: Any, *args: Any, **options: Any) -> Any:
+        try:
+            return make(*args, **options)
+        except (TypeError, ValueError) as error:
+            raise self.mistake(path, error) from None
+
+    def _make(self, kind: type[T], fields: Mapping[str, Any], path: Path) -> T:
+        values = {
+            name: tuple(value) if isinstance(value, list) else value
+            for name, value in fields.get(path[-1], {}).items()
+        }
+        for name, value in values.items():
+            self._try((*path, name), kind, **{name: value})
+        made: T = self._try(path, kind, **values)
+        return made
+
+    def _check(self, fields: Mapping[str, Any], section: Section, path: Path) -> None:
+        """Raise Mistake for the first key that is unknown, or whose value has the wrong type."""
+        for name, value in fields.items():
+            here = (*path, name)
+            known = section.get(name, section.get(ANY))
+            if known is None:
+                where = f" in [{'.'.join(path)}]" if path else ""
+                raise self.mistake(here, f"unknown key {name!r}{where}; there are: {', '.join(section)}")
+            if not isinstance(known, Key):
+                if not isinstance(value, dict):
+                    raise self.mistake(here, f"{name} is a section, [{'.'.join(here)}], and no value")
+                self._check(value, known, here)
+            else:
+                self._check_value(value, known, here)
+
+    def _check_value(self, value: Any, key: Key, path: Path) -> None:
+        fitting = [
+            kind
+            for kind in key.types
+            if isinstance(value, _PYTHON_TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
+        ]
+        if not fitting:
+            raise self.mistake(
+                path, f"{path[-1]} must be a {' or '.join(key.types)}, not {value!r}: {key.text}"
+            )
+        if isinstance(value, str) and key.words and value not in key.words:
+            raise self.mistake(path, f"{path[-1]} must be one of {', '.join(key.words)}, not {value!r}")
+
+
+_TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")
+_KEY = re.compile(r"""\s*((?:[\w-]+|"[^"]*"|'[^']*')(?:\s*\.\s*(?:[\w-]+|"[^"]*"|'[^']*'))*)\s*=""")
+_PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
+
+
+def find_line(text: str, path: Path) -> int:
+    """Return the number of the line, from 1 on, that says what is at `path`: the one with the longest
+    beginning of it.
+    """
+    table: Path = ()
+    best, line_of_best = 0, 1
+    for number, line in enumerate(text.splitlines(), 1):
+        if match := _TABLE.match(line):
+            here = table = _parts(match[1])
+        elif match := _KEY.match(line):
+            here = table + _parts(match[1])
+        else:
+            continue
+        length = len(here) if path[: len(here)] == here else 0
+        if length > best:
+            best, line_of_best = length, number
+    return line_of_best
+
+
+def _parts(dotted: str) -> Path:
+    return tuple(part.strip("\"'") for part in _PART.findall(dotted))

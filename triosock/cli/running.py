@@ -1,0 +1,165 @@
+"""Serving a `ServiceConfig`: in this process, or as the parent of workers, or as one of these.
+
+The rules:
+
+1. **A worker runs the command line of its parent**, and inherits what the parent has opened. So a restart
+   reads the configuration and the code again, and only the addresses stay as they are.
+2. **The parent imports no handler**: it lives longer than their code.
+3. All that can fail while endpoints are opened is told before anything is served.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import sys
+from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import trio
+
+from .. import (
+    DrainReport,
+    TcpAddress,
+    UdpAddress,
+    UnixAddress,
+    Workers,
+    inherited_datagram_sockets,
+    inherited_listeners,
+    open_tcp_listeners,
+    open_udp_sockets,
+    open_unix_listener,
+    serve_datagram_sockets,
+    serve_listeners,
+    serve_workers,
+)
+from ..workers.endpoints import INHERITED
+from ..workers.reaper import reap_orphans
+from .arguments import load_handler, load_tls
+from .config import EndpointConfig, ServiceConfig
+
+#: How to serve one endpoint that is open.
+_Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
+
+
+def is_worker() -> bool:
+    """Whether a parent has started this process as a worker."""
+    return "TRIOSOCK_WORKER" in os.environ
+
+
+async def serve_in_workers(
+    config: ServiceConfig,
+    words: Sequence[str],
+    *,
+    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Be the parent. Args: `words`, the command line after ``python -m triosock``, for the workers."""
+    assert config.workers is not None
+    serve = partial(
+        serve_workers,
+        [sys.executable, "-m", "triosock", *words],
+        {one.name: str(one.where) for one in config.endpoints},
+        modes={one.name: one.mode for one in config.endpoints if one.mode is not None},
+        workers=config.workers,
+        grace=15.0 if config.grace is None else config.grace,
+        supervision=config.supervision,
+        recycle=config.recycle,
+    )
+    if os.getpid() != 1:
+        return await serve(task_status=task_status)
+    return await _serve_as_process_1(serve, task_status)
+
+
+async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object]) -> DrainReport:
+    """Serve, and reap the orphans of the container. The parent has no children but its workers."""
+    reaping = trio.CancelScope()
+
+    class Started:
+        def started(self, workers: Workers) -> None:
+            # Not before: until then nobody can say which processes are ours.
+            trio.lowlevel.spawn_system_task(_reap, workers, reaping)
+            task_status.started(workers)
+
+    try:
+        return await serve(task_status=Started())
+    finally:
+        reaping.cancel(reason="triosock: the service has ended")
+
+
+async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
+    with reaping:
+        await reap_orphans(lambda process: any(one.process == process for one in workers.statistics()))
+
+
+def prepare(config: ServiceConfig) -> list[_Serve]:
+    """Import the handlers and load the certificates. Raises: Mistake, MachineRefused."""
+    return [_prepare(one) for one in config.endpoints]
+
+
+def _prepare(endpoint: EndpointConfig) -> _Serve:
+    options: dict[str, Any] = {"limits": endpoint.limits, "timeouts": endpoint.timeouts}
+    tls = load_tls(endpoint.certificate, endpoint.key)
+    handler = load_handler(endpoint.handler)
+
+    async def serve(sockets: Sequence[Any], *, task_status: trio.TaskStatus[object]) -> DrainReport:
+        if _is_datagram(sockets[0]):
+            more = {**options, "sessions": endpoint.sessions, "task_status": task_status}
+            return await serve_datagram_sockets(handler, sockets, **more)
+        more = {**options, "tls": tls, "proxy": endpoint.proxy, "task_status": task_status}
+        return await serve_listeners(handler, sockets, **more)
+
+    return serve
+
+
+def _is_datagram(sock: Any) -> bool:
+    kernels: socket.socket = getattr(sock, "socket", sock)
+    return kernels.type == socket.SOCK_DGRAM
+
+
+async def serve_here(
+    config: ServiceConfig,
+    serves: Sequence[_Serve],
+    *,
+    task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Open all endpoints, or take the inherited ones, and serve each until drained."""
+    with contextlib.ExitStack() as failed:
+        opened = []
+        for endpoint in config.endpoints:
+            sockets = await _open(endpoint)
+            opened.append(sockets)
+            for sock in sockets:
+                failed.callback(sock.close)
+        async with trio.open_nursery() as nursery:
+            for serve, sockets in zip(serves, opened, strict=True):
+                await nursery.start(partial(serve, sockets))
+            task_status.started()
+
+
+async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
+    where = endpoint.where
+    if is_worker():
+        return _inherit(endpoint.name)
+    if isinstance(where, str):
+        return _inherit(where.removeprefix(INHERITED))
+    if isinstance(where, UnixAddress):
+        return [open_unix_listener(where.path, mode=endpoint.mode)]
+    if isinstance(where, TcpAddress):
+        return await open_tcp_listeners(where.port, host=_host(where))
+    return await open_udp_sockets(where.port, host=_host(where))
+
+
+def _inherit(name: str) -> Sequence[Any]:
+    try:
+        return inherited_listeners([name])
+    except ValueError as error:
+        if "needs a stream socket" not in str(error):
+            raise
+        return inherited_datagram_sockets([name])
+
+
+def _host(address: TcpAddress | UdpAddress) -> str | None:
+    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
+    return None if host == "*" else host

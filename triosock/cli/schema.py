@@ -1,0 +1,101 @@
+"""What a configuration file may say: one table, from which the JSON schema is made too.
+
+Rule: a section that sets a class's fields has exactly the fields of that class, so that a new limit is
+configurable without a word here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final, TypeAlias, final
+
+import attrs
+
+from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+
+
+@final
+@attrs.frozen
+class Key:
+    """A key: the JSON types that its value may have, what it means, and the words it may be, if any."""
+
+    types: tuple[str, ...]
+    text: str
+    words: tuple[str, ...] = ()
+
+
+Section: TypeAlias = "Mapping[str, Key | Section]"
+
+#: Stands for any name.
+ANY: Final = "*"
+_WORDS: Final = {
+    "overflow": ("wait", "reject"),
+    "drop": ("newest", "oldest"),
+    "when_full": ("refuse", "evict"),
+}
+
+
+def _of(kind: type[Any], what: str) -> dict[str, Key]:
+    keys = {}
+    for field in attrs.fields(kind):
+        text = f"triosock.{kind.__name__}.{field.name}: {what}"
+        if field.name in _WORDS:
+            keys[field.name] = Key(("string",), text, _WORDS[field.name])
+        elif isinstance(field.default, tuple):
+            keys[field.name] = Key(("array",), text)
+        else:
+            keys[field.name] = Key(("number",), text)
+    return keys
+
+
+ENDPOINT: Final[Section] = {
+    "address": Key(("string",), "tcp://HOST:PORT, unix:///PATH, unix://@NAME, udp://HOST:PORT or fd://NAME"),
+    "handler": Key(("string",), "module:name of an async function (of a connection or datagram), or a class"),
+    "proxy": Key(("boolean",), "expect a PROXY protocol header first"),
+    "mode": Key(("string",), "permissions of a Unix socket's file, in octal, such as 600"),
+    "limits": _of(Limits, "a number, or inf"),
+    "timeouts": _of(Timeouts, "seconds, or inf"),
+    "sessions": _of(Sessions, "UDP with a task for each peer"),
+    "tls": {
+        "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
+        "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
+    },
+}
+SERVICE: Final[Section] = {
+    "workers": Key(("integer", "string"), "number of processes, or auto; without it, one process", ("auto",)),
+    "grace": Key(("number",), "seconds that a drain may take"),
+    "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
+    "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
+    "supervision": _of(Supervision, "how workers are treated"),
+    "recycle": _of(Recycle, "when healthy workers are replaced"),
+    "endpoints": {ANY: ENDPOINT},
+}
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema (draft 2020-12) of a configuration file."""
+    schema = _object(SERVICE)
+    schema["required"] = ["endpoints"]
+    schema["properties"]["endpoints"]["minProperties"] = 1
+    schema["properties"]["endpoints"]["additionalProperties"]["required"] = ["address", "handler"]
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "triosock serve --config",
+        **schema,
+    }
+
+
+def _object(section: Section) -> dict[str, Any]:
+    properties = {name: _schema(one) for name, one in section.items() if name != ANY}
+    other: Any = _schema(section[ANY]) if ANY in section else False
+    return {"type": "object", "properties": properties, "additionalProperties": other}
+
+
+def _schema(one: Key | Section) -> dict[str, Any]:
+    if not isinstance(one, Key):
+        return _object(one)
+    kinds = [{"type": kind} for kind in one.types]
+    for kind in kinds:
+        if one.words and kind["type"] == "string":
+            kind["enum"] = list(one.words)  # type: ignore[assignment]
+    return {"description": one.text, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}

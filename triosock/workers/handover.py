@@ -1,0 +1,98 @@
+"""What a parent leaves to its successor: the sockets, under the names of their endpoints, and a description.
+
+The rules:
+
+1. **A successor takes what it asks for in the same words.** An endpoint whose address has changed is opened
+   anew; what nobody asks for any more is closed.
+2. **A socket file has one owner at each moment.** It changes hands when the successor is ready and not
+   before, so that one that fails removes nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from typing import Final, TypeVar, final
+
+import attrs
+
+from .._core.listeners.listener import SocketListener
+from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
+from .._core.listeners.unix import UnixListener
+
+Taken = TypeVar("Taken", SocketListener, socket.socket)
+
+#: In the environment of a successor.
+VARIABLE: Final = "TRIOSOCK_HANDOVER"
+
+
+def slot_name(name: str, number: int) -> str:
+    """Return the name of a slot's own socket of this endpoint."""
+    return f"{name}/{number}"
+
+
+@final
+@attrs.define
+class Handover:
+    """What the predecessor left. `ready` is where it waits to be told that this process is ready, `names` are
+    those of all sockets, `addresses` and `files` belong to some of them.
+    """
+
+    ready: str
+    names: list[str]
+    addresses: dict[str, str]
+    files: dict[str, tuple[str, int, int]]
+
+    def take(self, name: str, address: str) -> list[SocketListener]:
+        """Return the listeners of this endpoint; none if it had another address, or is none of streams."""
+        return self._take(name, inherited_listeners) if self.addresses.get(name) == address else []
+
+    def take_datagrams(self, name: str, address: str, number: int | None = None) -> list[socket.socket]:
+        """Return the datagram sockets of this endpoint, or of its slot with this number."""
+        if self.addresses.get(name) != address:
+            return []
+        return self._take(name if number is None else slot_name(name, number), inherited_datagram_sockets)
+
+    def _take(self, name: str, take: Callable[[list[str]], list[Taken]]) -> list[Taken]:
+        if name not in self.names:
+            return []
+        try:
+            taken = take([name])
+        except ValueError:
+            return []  # of the other kind
+        self.names.remove(name)
+        return taken
+
+    def own(self, name: str, listener: SocketListener) -> SocketListener:
+        """Return the listener as the owner of its socket file, if it has one."""
+        if name not in self.files:
+            return listener
+        path, device, inode = self.files[name]
+        return UnixListener(listener.socket, path, (device, inode))
+
+    def close(self) -> None:
+        """Close what nobody has asked for."""
+        for name in list(self.names):
+            for listener in self._take(name, inherited_listeners):
+                listener.close()
+            for sock in self._take(name, inherited_datagram_sockets):
+                sock.close()
+
+
+def describe(handover: Handover) -> str:
+    """Return the value of the variable. `take_handover` reads it."""
+    return json.dumps(attrs.asdict(handover))
+
+
+def take_handover() -> Handover | None:
+    """Return what a predecessor has left to this process, once; None if there was none."""
+    text = os.environ.pop(VARIABLE, "")
+    if not text:
+        return None
+    fields = json.loads(text)
+    files = {
+        name: (str(path), int(device), int(inode)) for name, (path, device, inode) in fields["files"].items()
+    }
+    return Handover(ready=fields["ready"], names=fields["names"], addresses=fields["addresses"], files=files)

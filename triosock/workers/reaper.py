@@ -1,0 +1,45 @@
+"""Process 1 of a container inherits every orphan, and must reap it, or its entry stays in the process table.
+
+The rule: **what is ours is left to whoever started it.** The kernel does not say which children are orphans,
+so only a program that knows all of its own children may do this.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+
+import trio
+
+
+async def reap_orphans(
+    is_ours: Callable[[int], bool], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Reap children that nobody here has started, until cancelled.
+
+    Args: `is_ours`, whether somebody else waits for this process id.
+    """
+    with trio.open_signal_receiver(signal.SIGCHLD) as arriving:
+        task_status.started()
+        await _reap(is_ours)  # who ended before we listened
+        async for _ in arriving:
+            await _reap(is_ours)
+
+
+async def _reap(is_ours: Callable[[int], bool]) -> None:
+    while ended := _next_ended():
+        if is_ours(ended):
+            # It hides the others until its owner, whom its end has woken too, has reaped it.
+            await trio.lowlevel.checkpoint()
+        else:
+            os.waitpid(ended, os.WNOHANG)  # noqa: ASYNC222 - it has ended
+
+
+def _next_ended() -> int:
+    """Return the id of a child that has ended and is not reaped; 0 if there is none."""
+    try:
+        ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+    except ChildProcessError:
+        return 0
+    return 0 if ended is None else ended.si_pid

@@ -1,0 +1,113 @@
+"""A new parent, with new code and perhaps a new Python, takes the service over.
+
+The invariants:
+
+1. **The old one goes on until the new one has said that it is ready**, with all its workers; if that fails,
+   or takes too long, the new one is ended and nothing has changed.
+2. **The listeners are never closed in between**: both parents have them, and both sets of workers accept.
+3. The successor is tied to nobody: the old parent ends before it does.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import trio
+
+from .._core.model.errors import TriosockError
+from ..notify import Notifier, current_notifier
+from .endpoints import Endpoints
+from .handover import VARIABLE, Handover, describe
+from .process import Process
+from .receiver import Fields, NotifyReceiver
+
+
+class UpgradeFailed(TriosockError):
+    """The successor did not become ready; the service goes on as it was."""
+
+
+#: How this program was started: what a successor is, unless something else is asked for.
+OWN_COMMAND: Final = (sys.executable, *sys.orig_argv[1:])
+
+
+async def start_successor(
+    command: Sequence[str],
+    endpoints: Endpoints,
+    receiver: NotifyReceiver,
+    environment: Mapping[str, str],
+    patience: float,
+) -> Process:
+    """Start `command` as the new parent, and return it, released, when it is ready.
+
+    Raises: UpgradeFailed, after it has been ended. Cancellation: it is ended at once.
+    """
+    if os.getpid() == 1:
+        raise UpgradeFailed(
+            "process 1 of a container cannot be followed by another: restart the workers instead"
+        )
+    sockets = endpoints.handed_over()
+    names = list(dict.fromkeys(name for name, _ in sockets))
+    handover = Handover(receiver.path, names, endpoints.wanted, endpoints.files())
+    ready = trio.Event()
+
+    def take(fields: Fields) -> None:
+        if fields.get("READY") == "1":
+            ready.set()
+
+    try:
+        process = Process(command, sockets, {**environment, VARIABLE: describe(handover)}, tied=False)
+    except OSError as error:
+        raise UpgradeFailed(f"the successor cannot be started: {error}") from error
+    receiver.register(process.id, take)
+    try:
+        await _wait_ready(process, ready, patience)
+        process.release()
+    finally:
+        with trio.CancelScope(shield=True):
+            await process.end_at_once()
+        receiver.forget(process.id)
+    return process
+
+
+async def _wait_ready(process: Process, ready: trio.Event, patience: float) -> None:
+    with trio.move_on_after(patience):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(_cancel_after, ready, nursery.cancel_scope)
+            await process.wait()
+            nursery.cancel_scope.cancel()
+    if ready.is_set():
+        return
+    if process.exit_code is not None:
+        raise UpgradeFailed(f"the successor exited with {process.exit_code} before it was ready")
+    raise UpgradeFailed(f"the successor was not ready within {patience:g} s")
+
+
+async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel(reason="triosock: the successor is ready")
+
+
+def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return the environment of a successor: the service manager is told by it from then on."""
+    notifier = current_notifier()
+    if notifier is None:
+        return dict(environment)
+    more = {"NOTIFY_SOCKET": notifier.path}
+    if notifier.watchdog is not None:
+        more["WATCHDOG_USEC"] = str(round(notifier.watchdog * 1e6))
+    return {**environment, **more}
+
+
+async def tell_predecessor(endpoints: Endpoints) -> None:
+    """Tell the predecessor, if there is one, that this process is ready, and take its socket files over."""
+    if endpoints.handover is None:
+        return
+    notifier = Notifier(endpoints.handover.ready)
+    try:
+        await notifier.ready()
+    finally:
+        notifier.close()
+    endpoints.own_files()
