@@ -17,6 +17,9 @@ import trustme
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
 
+if sys.version_info < (3, 11):
+    from exceptiongroup import ExceptionGroup
+
 CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
 
 
@@ -109,8 +112,10 @@ async def test_a_failed_assertion_of_a_handler_can_fail_the_test() -> None:
     async def handler(conn: Connection) -> None:
         assert await conn.receive_some() == b"expected"
 
-    with pytest.raises(AssertionError):
+    with pytest.raises(ExceptionGroup) as caught:
         async with open_server(handler, on_error="raise") as served:
             client = await served.connect()
             await client.send_all(b"something else")
             await client.receive_some()
+    assert caught.value.subgroup(AssertionError) is not None
+    assert caught.value.split(AssertionError)[1] is None

@@ -59,8 +59,7 @@ async def open_udp_sockets(
         leaves it as it is.
       groups: multicast groups to join, IPv4 or IPv6, each with the interface if it matters:
         ``"239.1.2.3"``, ``"ff02::fb%eth0"``, ``"ff02::fb%2"``.
-      broadcast: allow replies to broadcast addresses (SO_BROADCAST); receiving broadcasts needs no
-        permission.
+      broadcast: allow replies to broadcast addresses (SO_BROADCAST); receiving needs no permission.
 
     Returns: the sockets, at least one.
 
