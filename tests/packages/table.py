@@ -1,0 +1,353 @@
+"""Which packages, and which of their tests.
+
+Only tests that come with a package's sdist are run, and of large suites only those that serve something. What
+is left out fails with the standard library too, or takes minutes; `without` says why.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import attrs
+
+
+@attrs.frozen(kw_only=True)
+class Package:
+    """One package of the table.
+
+    Attributes:
+        name: as PyPI has it.
+        version: exactly this one.
+        what: what of socketserver it uses.
+        tests: files or folders in the sdist, for pytest; the whole command after `python` for unittest.
+        needs: what pip installs beside it.
+        extras: of the package itself.
+        keyword: pytest's -k.
+        without: tests to leave out, and why.
+        cwd: where in the sdist to start.
+        importable: whether the source in the sdist comes before what is installed. Not for what is compiled.
+        runner: "pytest", or "unittest" for what only its own runner can start.
+        within: seconds for one run.
+    """
+
+    name: str
+    version: str
+    what: str
+    tests: tuple[str, ...]
+    needs: tuple[str, ...] = ()
+    extras: str = ""
+    keyword: str = ""
+    without: Mapping[str, str] = attrs.field(factory=dict)
+    cwd: str = "."
+    importable: bool = True
+    runner: str = "pytest"
+    environment: Mapping[str, str] = attrs.field(factory=dict)
+    within: float = 240.0
+
+    @property
+    def requirements(self) -> list[str]:
+        """What pip is asked to install."""
+        extras = f"[{self.extras}]" if self.extras else ""
+        return [f"{self.name}{extras}=={self.version}", "pytest<9", *self.needs]
+
+    def command(self, bin: Path, xml: Path) -> list[str]:
+        """Return what runs the tests, and writes their outcomes to `xml`."""
+        if self.runner == "unittest":
+            return [str(bin / "python"), *self.tests]
+        pytest = [str(bin / "python"), "-m", "pytest"] if self.importable else [str(bin / "pytest")]
+        options = ["-o", "addopts=", "-o", "junit_family=xunit1", "-q", "-rfE", f"--junitxml={xml}"]
+        left_out = [f"--deselect={one}" for one in self.without]
+        return [*pytest, *options, *(["-k", self.keyword] if self.keyword else []), *left_out, *self.tests]
+
+
+PACKAGES = (
+    Package(name="hl7apy", version="1.3.5", what="TCPServer with threads", tests=("tests/test_mllp.py",)),
+    Package(
+        name="epc",
+        version="0.0.5",
+        what="TCPServer with and without threads",
+        tests=("epc/tests",),
+        needs=("pynose",),
+    ),
+    Package(name="irc", version="20.5.0", what="an IRC server with threads", tests=("irc/tests",)),
+    Package(
+        name="coilmq",
+        version="1.1.0",
+        what="a STOMP server with threads",
+        tests=("tests",),
+        needs=("sqlalchemy<2", "redis", "fakeredis"),
+    ),
+    Package(
+        name="paho-mqtt",
+        version="2.2.0",
+        what="brokers that its tests bring",
+        tests=("tests/test_websocket_integration.py", "tests/test_mqttv5.py", "tests/test_client.py"),
+        importable=False,
+    ),
+    Package(
+        name="python-jenkins",
+        version="1.8.3",
+        what="TCPServer in a process",
+        tests=("tests",),
+        needs=("testscenarios", "testtools", "requests-mock", "fixtures"),
+    ),
+    Package(
+        name="warcprox",
+        version="2.13.1",
+        what="a proxy with a pool of threads",
+        tests=("tests/test_warcprox.py",),
+        needs=("mock", "warcio", "pyopenssl", "requests"),
+    ),
+    Package(name="gallery-dl", version="1.32.18", what="HTTPServer", tests=("test/test_downloader.py",)),
+    Package(
+        name="python-glanceclient",
+        version="4.13.0",
+        what="TCPServer with threads, TLS in get_request",
+        tests=("glanceclient/tests/unit/test_ssl.py",),
+        needs=("testtools", "fixtures", "requests-mock", "ddt", "testscenarios", "tempest"),
+    ),
+    Package(
+        name="roundup",
+        version="2.6.0",
+        what="wsgiref, an HTTPServer that forks",
+        tests=("test/test_liveserver.py", "test/test_xmlrpc.py"),
+        needs=("requests", "mock", "pytz"),
+    ),
+    Package(
+        name="restview", version="3.0.2", what="HTTPServer", tests=("src/restview/tests.py",), needs=("mock",)
+    ),
+    Package(
+        name="thriftpy2",
+        version="0.7.1",
+        what="HTTPServer",
+        tests=("test_http.py",),
+        cwd="tests",
+        needs=("pytest-reraise", "pytest-asyncio", "tornado", "toro"),
+        importable=False,
+    ),
+    Package(
+        name="avro", version="1.12.2", what="HTTPServer in child processes", tests=("avro/test",), within=400
+    ),
+    Package(name="pygnssutils", version="1.3.1", what="ThreadingTCPServer", tests=("tests",)),
+    Package(
+        name="test_server",
+        version="0.1.0",
+        what="TCPServer with threads",
+        tests=("tests",),
+        needs=("urllib3",),
+    ),
+    Package(
+        name="google-auth-oauthlib",
+        version="1.5.0",
+        what="wsgiref",
+        tests=("tests",),
+        needs=("mock", "click"),
+    ),
+    Package(
+        name="python-lsp-server",
+        version="1.15.0",
+        what="ThreadingTCPServer in a process",
+        tests=("test/test_language_server.py", "test/test_python_lsp.py"),
+        needs=("flaky", "websockets", "pytest-cov"),
+        importable=False,
+    ),
+    Package(
+        name="pytest-django",
+        version="4.14.0",
+        what="Django's live server with threads",
+        tests=("tests/test_fixtures.py", "tests/test_urls.py"),
+        keyword="LiveServer or live_server or urls",
+        needs=("django", "django-configurations"),
+        environment={"DJANGO_SETTINGS_MODULE": "pytest_django_test.settings_sqlite"},
+    ),
+    Package(
+        name="python-socketio",
+        version="5.18.1",
+        what="wsgiref with threads",
+        tests=("tests/common/test_admin.py",),
+        needs=("simple-websocket", "requests", "websocket-client", "msgpack"),
+    ),
+    Package(
+        name="briefcase",
+        version="0.4.7",
+        what="HTTPServer with threads",
+        tests=("tests/platforms/web",),
+        needs=("tomli-w",),
+    ),
+    Package(name="pyscript", version="0.3.3", what="TCPServer with threads", tests=("tests",)),
+    Package(
+        name="ckanapi",
+        version="4.11",
+        what="wsgiref in a child process",
+        tests=("ckanapi/tests",),
+        needs=("pyfakefs", "docopt"),
+    ),
+    Package(name="pytest-remotedata", version="0.4.2", what="HTTPServer", tests=("tests",)),
+    Package(
+        name="pytest-httpbin",
+        version="2.1.0",
+        what="wsgiref, with TLS",
+        tests=("tests",),
+        needs=("requests",),
+    ),
+    Package(
+        name="pytest-localserver",
+        version="0.10.0.post0",
+        what="werkzeug's servers",
+        tests=("tests",),
+        needs=("requests", "aiosmtpd"),
+    ),
+    Package(name="pygopherd", version="3.1.0", what="servers with threads and forks", tests=("tests",)),
+    Package(
+        name="Flask-Testing",
+        version="0.8.1",
+        what="TCPServer",
+        tests=("tests",),
+        needs=("flask<2.3", "werkzeug<2.1", "blinker"),
+    ),
+    Package(
+        name="h11",
+        version="0.16.0",
+        what="TCPServer and http.server",
+        tests=("h11/tests/test_against_stdlib_http.py",),
+    ),
+    Package(
+        name="easynetwork",
+        version="1.2.0",
+        what="all four kinds",
+        tests=("tests/functional_test/test_communication/test_sync/test_client",),
+        needs=(
+            "pytest-asyncio",
+            "pytest-mock",
+            "pytest-retry",
+            "pytest-trio",
+            "trustme",
+            "pytest-timeout",
+            "sniffio",
+        ),
+    ),
+    Package(
+        name="websockify",
+        version="0.13.0",
+        what="HTTPServer with threads",
+        tests=("tests",),
+        needs=("mock", "jwcrypto", "redis", "simplejson"),
+    ),
+    Package(
+        name="WebOb",
+        version="1.8.11",
+        what="wsgiref",
+        tests=("tests/test_in_wsgiref.py", "tests/test_client_functional.py"),
+    ),
+    Package(name="Paste", version="3.10.1", what="HTTPServer with a pool of threads", tests=("tests",)),
+    Package(
+        name="ospd-openvas", version="22.10.6", what="TCP with TLS and Unix, with threads", tests=("tests",)
+    ),
+    Package(
+        name="crate",
+        version="2.3.0",
+        what="HTTPServer in threads and processes",
+        tests=("tests/client",),
+        needs=("pytz", "verlib2", "backports.zoneinfo; python_version<'3.9'", "certifi"),
+    ),
+    Package(
+        name="msal",
+        version="1.39.0",
+        what="HTTPServer, by handle_request",
+        tests=("tests/test_authcode.py", "tests/test_mi.py", "tests/test_oauth2.py"),
+    ),
+    Package(
+        name="vcrpy",
+        version="9.4.2",
+        what="TCPServer and HTTPServer",
+        tests=(
+            "tests/integration/test_proxy.py",
+            "tests/integration/test_wild.py",
+            "tests/integration/test_basic.py",
+        ),
+        needs=("httpbin", "requests", "pytest-httpbin", "pytest-asyncio", "pytest-aiohttp"),
+    ),
+    Package(
+        name="falcon",
+        version="4.4.0",
+        what="wsgiref in a process",
+        tests=("tests/test_wsgi.py", "tests/test_wsgi_servers.py"),
+        needs=("requests", "testtools"),
+        importable=False,
+    ),
+    Package(
+        name="astropy",
+        version="8.0.2",
+        what="SimpleXMLRPCServer with and without threads",
+        tests=("--pyargs", "astropy.samp"),
+        needs=("pytest-astropy",),
+        importable=False,
+        cwd="docs",
+    ),
+    Package(
+        name="sphinx",
+        version="9.0.4",
+        what="HTTPServer with and without TLS",
+        tests=("tests/test_builders/test_build_linkcheck.py", "tests/test_ext_intersphinx"),
+        extras="test",
+        needs=("defusedxml", "psutil", "html5lib"),
+        importable=False,
+    ),
+    Package(
+        name="Django",
+        version="5.2.19",
+        what="wsgiref with threads",
+        tests=("runtests.py", "servers", "builtin_server", "-v", "2", "--parallel", "1"),
+        cwd="tests",
+        runner="unittest",
+        importable=False,
+    ),
+    Package(
+        name="lxml",
+        version="6.1.3",
+        what="wsgiref",
+        tests=("src/lxml/tests/test_http_io.py",),
+        importable=False,
+    ),
+    Package(name="bottle", version="0.13.4", what="wsgiref in child processes", tests=("test",)),
+    Package(
+        name="geopy",
+        version="2.5.0",
+        what="HTTPServer with threads as a proxy",
+        tests=("test/adapters/each_adapter.py",),
+        needs=("async_generator", "docutils", "sphinx"),
+    ),
+    Package(name="youtube_dl", version="2021.12.17", what="HTTPServer", tests=("test/test_http.py",)),
+    Package(
+        name="mapproxy",
+        version="7.0.0",
+        what="HTTPServer with threads",
+        tests=(
+            "mapproxy/test/test_http_helper.py",
+            "mapproxy/test/unit/test_client.py",
+            "mapproxy/test/unit/test_cache.py",
+            "mapproxy/test/unit/test_auth.py",
+            "mapproxy/test/system/test_seed.py",
+            "mapproxy/test/system/test_wms.py",
+            "mapproxy/test/system/test_renderd_client.py",
+            "mapproxy/test/system/test_arcgis.py",
+        ),
+        needs=("requests", "WebTest", "lxml"),
+    ),
+    Package(
+        name="pyrtlsdr",
+        version="0.5.1",
+        what="TCPServer",
+        tests=("tests/test_tcp.py",),
+        needs=("pytest-asyncio", "pytest-forked", "numpy"),
+    ),
+    Package(name="pelican", version="4.12.0", what="HTTPServer", tests=("pelican/tests/test_server.py",)),
+    Package(
+        name="pdoc",
+        version="16.0.0",
+        what="HTTPServer",
+        tests=("test/test_web.py", "test/test_main.py"),
+        needs=("hypothesis",),
+    ),
+)
