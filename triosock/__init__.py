@@ -14,6 +14,9 @@ The layers, each importing only from those above it:
 
 Importing this package imports nothing of that: its names come when one of them is asked for. A forking
 server of `triosock.compat` never asks, and pays for each page of its process with every fork.
+
+PYTEST_DONT_REWRITE: pytest warns of modules that it finds imported before its plugins, and this one is where
+triosock.compat stands in for socketserver. There is no assertion in this file.
 """
 
 # ruff: noqa: F403, F405 - the names of __all__ are the facade's

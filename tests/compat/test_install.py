@@ -150,3 +150,14 @@ def test_http_server_fetched_by_curl(tmp_path: Path) -> None:
     assert "Keyboard interrupt received, exiting." in out
     assert "Traceback" not in err
     assert server.returncode == 0
+
+
+def test_pytest_with_warnings_as_errors_does_not_mind_that_we_are_there_already(tmp_path: Path) -> None:
+    """pytest wants to rewrite the assertions of every distribution with a plugin, and warns of each module that
+    it finds imported. Where triosock is a link to its source, as here, it does not know of the module.
+    """
+    (tmp_path / "test_it.py").write_text("import socketserver\n\ndef test_it():\n    assert 'triosock' in socketserver.__name__")
+    (tmp_path / "linked.py").write_text("import pytest\npytest.register_assert_rewrite('triosock')\n")
+    options = ("-q", "-p", "no:cacheprovider", "-p", "linked", "-W", "error", "--rootdir", str(tmp_path))
+    done = python("-m", "triosock.compat", "-m", "pytest", *options, str(tmp_path), cwd=tmp_path)
+    assert "1 passed" in done.stdout, done.stdout + done.stderr
