@@ -86,6 +86,10 @@ prove-restart: $(READY)
 	$(BIN)/python -m benchmarks.restart --direct
 	$(BIN)/python -m benchmarks.restart
 
+# Packages from PyPI that build on socketserver: their own tests with compat in its place and without. Half an hour.
+packages: $(READY)
+	nice $(BIN)/python -m tests.packages
+
 # In a folder of its own. Runs the lessons, whose outputs and pictures are on the pages.
 DOCS := .venv-docs
 $(DOCS)/.ready: pyproject.toml

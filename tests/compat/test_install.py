@@ -153,10 +153,11 @@ def test_http_server_fetched_by_curl(tmp_path: Path) -> None:
 
 
 def test_pytest_with_warnings_as_errors_does_not_mind_that_we_are_there_already(tmp_path: Path) -> None:
-    """pytest wants to rewrite the assertions of every distribution with a plugin, and warns of each module that
-    it finds imported. Where triosock is a link to its source, as here, it does not know of the module.
+    """pytest wants to rewrite the assertions of every distribution with a plugin, and warns of each module
+    that it finds imported. Where triosock is a link to its source, as here, pytest has to be told of it.
     """
-    (tmp_path / "test_it.py").write_text("import socketserver\n\ndef test_it():\n    assert 'triosock' in socketserver.__name__")
+    case = "import socketserver\ndef test_it():\n    assert socketserver.__name__ == 'triosock.compat'\n"
+    (tmp_path / "test_it.py").write_text(case)
     (tmp_path / "linked.py").write_text("import pytest\npytest.register_assert_rewrite('triosock')\n")
     options = ("-q", "-p", "no:cacheprovider", "-p", "linked", "-W", "error", "--rootdir", str(tmp_path))
     done = python("-m", "triosock.compat", "-m", "pytest", *options, str(tmp_path), cwd=tmp_path)

@@ -1,5 +1,5 @@
-"""python -m tests.packages [--folder DIR] [NAME ...]: run the tests of these packages, or of all in the table,
-with the standard library's socketserver and with triosock.compat, and print what came out.
+"""python -m tests.packages [--folder DIR] [NAME ...]: run the tests of these packages, or of all in the
+table, with the standard library's socketserver and with triosock.compat, and print what came out.
 """
 
 from __future__ import annotations

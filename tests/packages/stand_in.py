@@ -2,10 +2,12 @@
 
 Rules of this file:
 
-1. With `STAND_IN_FOR_SOCKETSERVER=1` every process of that environment has triosock.compat as its socketserver
-   before any other import: also the processes that a test starts, which `python -m triosock.compat` would miss.
-2. In both runs one byte goes to the file `SERVERS_BOUND` for each socket that a server binds, so that the table
-   can say that there were servers at all. An audit hook is told of it, and changes nothing of what is audited.
+1. With `STAND_IN_FOR_SOCKETSERVER=1` every process of that environment has triosock.compat as its
+   socketserver before any other import: also the processes that a test starts, which
+   `python -m triosock.compat` would miss.
+2. In both runs one byte goes to the file `SERVERS_BOUND` for each socket that a server binds, so that the
+   table can say that there were servers at all. An audit hook is told of it, and changes nothing of what is
+   audited.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-1. A package is in an environment of its own, with triosock beside it, installed and not linked: the root of this
-   project must not be importable there, since it has folders such as `tests` and `examples` too.
+1. A package is in an environment of its own, with triosock beside it, installed and not linked: the root of
+   this project must not be importable there, since it has folders such as `tests` and `examples` too.
 2. What a package's tests start is ended with them: they run in a session of their own, which is killed as a
    whole when the time is over, and nothing else is.
 3. Where the system allows it, tests run in a network namespace in which there is nothing but loopback.
