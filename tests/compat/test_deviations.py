@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 
 from triosock import compat
-from triosock.compat import host, wait
+from triosock.compat import choose, host, wait
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
 
@@ -114,7 +114,8 @@ def test_row_5_a_tick_when_a_child_ends(start: Any) -> None:
     assert eventually(lambda: ticks[-1:] == [0])
 
 
-def test_row_6_the_handshake_comes_after_verify_request(start: Any) -> None:
+@pytest.mark.parametrize("own", [False, True])
+def test_row_6_the_handshake_is_the_threads_unless_the_program_looks(start: Any, own: bool) -> None:
     import trustme
 
     authority = trustme.CA()
@@ -135,11 +136,16 @@ def test_row_6_the_handshake_comes_after_verify_request(start: Any) -> None:
     def handle(request: Any, *args: Any) -> None:
         seen.append(request.version())
 
-    running = start("ThreadingTCPServer", handle, server_activate=activate, verify_request=verify)
+    methods = {"verify_request": verify} if own else {}
+    running = start("ThreadingTCPServer", handle, server_activate=activate, **methods)
+    if not own:
+        silent = running.dial()  # stops nobody
     with running.dial() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as client:
         client.recv(1)
-    assert seen[0] is None
-    assert seen[1].startswith("TLS")
+    if not own:
+        silent.close()
+    assert len(seen) == 1 + own
+    assert all(version.startswith("TLS") for version in seen)
 
 
 def test_row_7_module_names() -> None:
@@ -199,6 +205,6 @@ def test_what_is_no_deviation_somebody_elses_selector() -> None:
         pass
 
     with compat.TCPServer(("127.0.0.1", 0), print) as server:
-        waiting = wait.serving(server, Mine(), compat)
+        waiting = choose.serving(server, Mine(), compat)
         assert type(waiting) is wait.Waiting
         waiting._selector.close()

@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import alarm, forkwait, hostwait, wait
+from triosock.compat import alarm, choose, forkwait, hostwait, wait
 from triosock.compat.ending import Ending
 from triosock.compat.records import Book, book_of
 
@@ -130,7 +130,7 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
 
     with getattr(compat, kind)(("127.0.0.1", 0), print) as server:
         server.active_children = {os.getpid()}  # one that does not end
-        with wait.serving(server, selectors.PollSelector(), compat) as waiting:
+        with choose.serving(server, selectors.PollSelector(), compat) as waiting:
             assert isinstance(waiting, wait.PollWait)
             if kind == "ForkingTCPServer":
                 assert isinstance(waiting, forkwait.ForkingWait)

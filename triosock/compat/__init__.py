@@ -10,7 +10,7 @@ server returns at once.
 Read on: `base.py` (the loop and its hooks), `servers.py`, `mixins.py`, `handlers.py`, then `wait.py` (how an
 idle server waits) and `host.py` (where the trio run lives).
 
-Importing this imports neither trio nor the rest of triosock: see `records.py`.
+Importing this imports neither trio nor the rest of triosock: see `loading.py`.
 """
 
 from __future__ import annotations
@@ -20,21 +20,26 @@ import selectors
 import socket
 import sys
 import threading as threading
-from importlib import import_module
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
-from typing import TYPE_CHECKING
+from types import FunctionType
+from typing import TYPE_CHECKING, get_type_hints
 
 from triosock._core.inspect.providers import elsewhere as _elsewhere
 
+from . import forkwait as _forkwait  # noqa: F401 - what servers need comes with this module
+from . import handshake as _handshake  # noqa: F401
+from . import loading as _loading
+from . import mixins as _mixins
+from . import order as _order  # noqa: F401
 from .base import BaseServer
+from .choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
 from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
-from .handlers import _SocketWriter as _SocketWriter
 from .install import install as install
-from .mixins import ThreadingMixIn, ThreadingTCPServer, ThreadingUDPServer
 from .mixins import _NoThreads as _NoThreads
 from .mixins import _Threads as _Threads
 from .servers import TCPServer, UDPServer
+from .writer import _SocketWriter as _SocketWriter
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -42,6 +47,11 @@ if TYPE_CHECKING:
     from triosock._core.inspect.snapshot import Node
 
     from .interrupt import RequestCut as RequestCut
+    from .mixins import ThreadingMixIn as ThreadingMixIn
+    from .mixins import ThreadingTCPServer as ThreadingTCPServer
+    from .mixins import ThreadingUDPServer as ThreadingUDPServer
+    from .mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
+    from .mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
     from .policy import Policy as Policy
     from .policy import drain as drain
     from .policy import run as run
@@ -76,7 +86,6 @@ if hasattr(os, "fork"):
     __all__ += ["ForkingMixIn", "ForkingTCPServer", "ForkingUDPServer"]
 
 if hasattr(socket, "AF_UNIX"):
-    from .mixins import ThreadingUnixDatagramServer, ThreadingUnixStreamServer
     from .servers import UnixDatagramServer, UnixStreamServer
 
     __all__ += [
@@ -91,9 +100,22 @@ if hasattr(socket, "AF_UNIX"):
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
-for _name in (*__all__, "install", "_SocketWriter", "_Threads", "_NoThreads"):
-    globals()[_name].__module__ = __name__
-del _name  # pyright: ignore[reportPossiblyUnboundVariable]
+#: Asked for by whoever does not fork: with the first of these comes trio. See `loading.py`.
+_THREADING = {name: getattr(_mixins, name) for name in __all__ if name.startswith("Threading")}
+
+for _thing in (
+    *(_THREADING.get(name) or globals()[name] for name in __all__),
+    *(install, _SocketWriter, _Threads, _NoThreads),
+):
+    _thing.__module__ = __name__
+    # As the standard library's: who asks for annotations finds none, and stumbles over no name in them. They
+    # are for type checkers, which read the source.
+    if "__annotations__" in vars(_thing):
+        del _thing.__annotations__
+    for _part in vars(_thing).values() if isinstance(_thing, type) else ():
+        if isinstance(_part, FunctionType):
+            _part.__annotations__ = {}
+del _thing, _part
 
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
@@ -110,14 +132,22 @@ _EXTRAS = ("install", *_NEW)
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name in _THREADING:
+            _loading.load()
+            return globals().setdefault(name, _THREADING[name])
         if name not in _NEW:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        value = getattr(import_module(f"{__name__}.{_NEW[name]}"), name)
+        _loading.load()
+        module = _loading.late(_NEW[name])
+        value = getattr(module, name)
+        if isinstance(value, type):
+            # Those of a class are looked up where it says that it is from.
+            value.__annotations__ = get_type_hints(value, vars(module))
         value.__module__ = __name__
         return globals().setdefault(name, value)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *_EXTRAS})
+        return sorted({*globals(), *__all__, *_EXTRAS})
 
 
 def _look(what: object, limit: int) -> Iterable[Node]:

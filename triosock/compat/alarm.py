@@ -18,12 +18,13 @@ import os
 import select
 import sys
 import threading
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 
+_poll: Any = getattr(select, "poll", None)
 #: What an eventfd adds to its counter, and a pipe takes as it is.
 _ONE = (1).to_bytes(8, sys.byteorder)
 
@@ -71,7 +72,7 @@ class Alarm:
 
     def wait_alone(self, seconds: float | None) -> None:
         """Wait for a ring, for so many seconds (None: as long as it takes), and for nothing else."""
-        poll = select.poll()
+        poll = _poll()
         if self._fds:
             poll.register(self._fds[0], select.POLLIN)
         poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))

@@ -19,21 +19,19 @@ import math
 import selectors
 import sys
 import threading
+from collections.abc import Callable
 from os import getpid
 from threading import get_ident
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import records, wait
 from .records import ENTRY, LEFT, SLOT, STATE
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from typing_extensions import Self
-
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
 _public: Any = sys.modules[__name__.rpartition(".")[0]]
+
+_Server = TypeVar("_Server", bound="BaseServer")
 
 SELF_SHUTDOWN = (
     "shutdown() waits until serve_forever() has ended, and this is the thread that runs it: it would wait "
@@ -63,8 +61,6 @@ class BaseServer:
         self.RequestHandlerClass = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
-        if not hasattr(self, "active_children"):
-            wait.prepare()
 
     def server_activate(self) -> None:
         """Called by the constructor, after the socket has its address. Nothing here."""
@@ -81,7 +77,7 @@ class BaseServer:
         """
         self.__is_shut_down.clear()
         try:
-            with wait.serving(self, _public._ServerSelector(), _public) as waiting:
+            with _public._serving(self, _public._ServerSelector(), _public) as waiting:
                 while not self.__shutdown_request:
                     ready = waiting.wait(poll_interval)
                     # A connection that arrives together with the shutdown stays where it is: in the kernel's
@@ -232,7 +228,7 @@ class BaseServer:
         traceback.print_exc()
         print(rule, file=sys.stderr)
 
-    def __enter__(self) -> Self:
+    def __enter__(self: _Server) -> _Server:
         return self
 
     def __exit__(self, *args: object) -> None:

@@ -7,10 +7,11 @@ Rules of this file: nothing is asked of the request but what the standard librar
 from __future__ import annotations
 
 import socket
-from io import BufferedIOBase, BytesIO
+from io import BytesIO
 from typing import Any
 
 from .base import _public
+from .order import note_order
 
 _UNIX = getattr(socket, "AF_UNIX", object())
 
@@ -71,8 +72,6 @@ class StreamRequestHandler(BaseRequestHandler):
         else:
             self.wfile = self.connection.makefile("wb", self.wbufsize)
         if getattr(self.connection, "family", None) == _UNIX and isinstance(self.connection, socket.socket):
-            from .order import note_order  # most servers never need it
-
             self.wfile = note_order(self.connection, self.rfile, self.wfile)
 
     def finish(self) -> None:
@@ -84,24 +83,6 @@ class StreamRequestHandler(BaseRequestHandler):
                 pass  # the client that is gone needs no rest of the reply
         self.wfile.close()
         self.rfile.close()
-
-
-class _SocketWriter(BufferedIOBase):
-    """Writes all of each `write()` to the socket at once."""
-
-    def __init__(self, sock: Any) -> None:
-        self._sock = sock
-
-    def writable(self) -> bool:
-        return True
-
-    def write(self, data: Any) -> int:
-        self._sock.sendall(data)
-        with memoryview(data) as view:
-            return view.nbytes
-
-    def fileno(self) -> int:
-        return int(self._sock.fileno())
 
 
 class DatagramRequestHandler(BaseRequestHandler):

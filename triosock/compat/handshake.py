@@ -5,10 +5,11 @@ whole server. Here, when the request is going to have a thread or a process of i
 way there is the stock one, `get_request()` only accepts; the handshake is the first thing that the thread or
 the process does, and may take `TIMEOUT` seconds.
 
-What can be observed stays: `verify_request()` and `process_request()` get an SSLSocket; the handler gets one
-with its handshake done; a client with which it cannot be done is dropped without a word, as a failed
-`accept()` is. A server that handles requests in the accepting thread does handshakes there too: its handlers
-block it in the same way.
+What can be observed stays. A program that has a `get_request()`, `verify_request()` or any other method on
+the way of its own gets an SSLSocket with its handshake done, as from the standard library: there the
+handshake stays in the accept. The handler gets one with its handshake done; a client with which it cannot be
+done is dropped without a word and without a hook, as a failed `accept()` is. A server that handles requests
+in the accepting thread does handshakes there too: its handlers block it in the same way.
 
 The module `ssl` is not imported for it: who has an SSLSocket has done that.
 """
@@ -65,24 +66,35 @@ def complete(request: Any) -> bool:
         request.settimeout(TIMEOUT)
         request.do_handshake()
         request.settimeout(timeout)
-    except OSError:
+    except (OSError, ValueError):
+        # ValueError: the peer has hung up before it began. As after a failed accept(), nobody hears of it.
+        request.close()
         return False
     # What the listener's accept() would have given: a socket that has its handshake done by itself.
     tls.do_handshake_on_connect = True
     return True
 
 
+#: For each mixin whose requests pass through `complete()`: the methods between the accept and there, as they
+#: are in this package.
+_stock: dict[type, dict[str, Any]] = {}
+
+
+def completes(mixin: type, server: type, *names: str) -> None:
+    """Note that requests of servers with this mixin pass through `complete()`, if these methods of theirs are
+    those that `mixin` and `server` have now.
+    """
+    _stock[mixin] = {name: getattr(mixin, name, None) or getattr(server, name) for name in names}
+
+
 def _is_stock(server: TCPServer) -> bool:
     """Whether a request of this server certainly passes through `complete()`, in a thread or process of its
-    own.
+    own, and nothing of the program sees it before.
     """
-    from . import mixins
-
     kind: Any = type(server)
-    if isinstance(server, mixins.ThreadingMixIn):
-        return (
-            kind.process_request is mixins.ThreadingMixIn.process_request
-            and kind.process_request_thread is mixins.STOCK_THREAD
-        )
-    forking = getattr(mixins, "ForkingMixIn", None)
-    return forking is not None and getattr(kind, "process_request", None) is forking.process_request
+    for mixin, methods in _stock.items():
+        if isinstance(server, mixin):
+            return all(getattr(kind, name, None) is method for name, method in methods.items()) and not (
+                methods.keys() & vars(server).keys()
+            )
+    return False

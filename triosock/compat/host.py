@@ -19,9 +19,11 @@ process's signals to the main thread if it can.
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
+from time import perf_counter
+from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
@@ -30,6 +32,14 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+#: What a run of trio needs while it begins, as it was when this was imported. A program, a test mostly, may
+#: have put something in its place.
+_NEEDED: Final = (
+    (socket, "socket", socket.socket),
+    (socket, "socketpair", socket.socketpair),
+    (threading, "Thread", threading.Thread),
+    (threading, "Lock", threading.Lock),
+)
 _Birth: TypeAlias = "tuple[trio.lowlevel.TrioToken, trio.Event]"
 
 #: What threads of this module are called; a fixed name, so that the numbers in `Thread-N` stay the program's
@@ -150,7 +160,29 @@ def choose(server: object, host: Host | None) -> None:
         _chosen[id(server)] = host
 
 
+class _RealTime(trio.abc.Clock):
+    """The clock of the host, which no program stops: libraries that freeze time put functions of their own in
+    the place of those of the module `time`, in every module that they find.
+    """
+
+    def start_clock(self) -> None:
+        """Nothing: it runs."""
+
+    def current_time(self, _now: Callable[[], float] = perf_counter) -> float:
+        """Return seconds since some moment."""
+        return _now()
+
+    def deadline_to_sleep_time(self, deadline: float) -> float:
+        """Return how long to wait for that time."""
+        return deadline - self.current_time()
+
+
 def _start() -> _Helper:
+    for module, name, thing in _NEEDED:
+        if getattr(module, name) is not thing:
+            raise RuntimeError(
+                f"the program has replaced {module.__name__}.{name}: no trio run can start now"
+            )
     born: SimpleQueue[_Birth | BaseException] = SimpleQueue()
     thread = threading.Thread(target=_main, args=(born,), name=THREAD_NAME, daemon=True)
     thread.start()
@@ -180,7 +212,7 @@ def _main(born: SimpleQueue[_Birth | BaseException]) -> None:
         await stop.wait()
 
     try:
-        trio.run(live)
+        trio.run(live, clock=_RealTime())
     except BaseException as error:
         # Out of descriptors, as a rule; whoever waits for the birth must hear of it, and can do without.
         if alive:

@@ -18,6 +18,7 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
+from . import handshake
 from .base import _public
 from .records import SLOT, book_of
 from .servers import TCPServer, UDPServer
@@ -31,12 +32,6 @@ else:
 
 #: What most requests are: nothing is to be completed there.
 _PLAIN = frozenset({socket.socket, tuple})
-
-
-def _complete(request: Any) -> bool:
-    from .handshake import complete  # most servers never need it
-
-    return complete(request)
 
 
 class _Threads(list[threading.Thread]):
@@ -79,14 +74,16 @@ class ThreadingMixIn(_Mixed):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
+        dropped = type(request) not in _PLAIN and not handshake.complete(request)
         try:
-            if type(request) in _PLAIN or _complete(request):
+            if not dropped:
                 self.finish_request(request, client_address)
         except Exception:
             self.handle_error(request, client_address)
         finally:
             try:
-                self.shutdown_request(request)
+                if not dropped:
+                    self.shutdown_request(request)
             finally:
                 book: Book | None = self.__dict__.get(SLOT)
                 if book is not None:
@@ -122,6 +119,8 @@ class ThreadingMixIn(_Mixed):
 
 #: As it is here, whatever people put in its place.
 STOCK_THREAD: Any = ThreadingMixIn.process_request_thread
+_SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
+handshake.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
 
 
 if hasattr(os, "fork"):
@@ -182,8 +181,9 @@ if hasattr(os, "fork"):
                 return
             status = 1
             try:
-                if type(request) in _PLAIN or _complete(request):
-                    self.finish_request(request, client_address)
+                if type(request) not in _PLAIN and not handshake.complete(request):
+                    os._exit(0)
+                self.finish_request(request, client_address)
                 status = 0
             except Exception:
                 self.handle_error(request, client_address)
@@ -197,6 +197,8 @@ if hasattr(os, "fork"):
             """Close the listener, then reap the children; wait for them if `block_on_close` is true."""
             super().server_close()
             self.collect_children(blocking=self.block_on_close)
+
+    handshake.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request")  # the parent closes its copy
 
     class ForkingUDPServer(ForkingMixIn, UDPServer):
         pass

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from triosock import Cause, MemoryAddress
 from triosock._core.model.addresses import from_sockaddr
+from triosock._core.model.events import AcceptFailed as AcceptFailed
 
 from .interrupt import RequestCut
 

@@ -9,7 +9,7 @@ import socket
 import weakref
 from typing import Any
 
-from .handlers import _SocketWriter
+from .writer import _SocketWriter
 
 #: Sockets whose handlers have sent something and not read since.
 answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()

@@ -8,27 +8,24 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, TypeVar, final
 
 import attrs
 import trio
 
-from triosock import DrainReport, Observer, ServerStatistics
+from triosock import DrainReport, DrainScope, Observer, ServerStatistics
 from triosock._core.model.config import check_count, check_seconds
 
 from . import host as hosts
 from . import wait
+from .base import BaseServer
 from .ending import Ending, scope_for
 from .interrupt import RequestCut, is_idle
 from .records import ENTRY, REQUEST, book_of
 from .whose import book_of_thread
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from triosock import DrainScope
-
-    from .base import BaseServer
     from .entries import Request
     from .records import Book
     from .serving import CompatServer

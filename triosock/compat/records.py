@@ -24,11 +24,13 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 import sys
 import threading
+from os import getpid
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from .loading import late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -61,7 +63,7 @@ class Book:
     def __init__(
         self, name: str, policy: Policy | None, *, watched: bool = False, forks: bool = False
     ) -> None:
-        self.pid: int = os.getpid()
+        self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
         self.lock: threading.RLock = threading.RLock()  # pyright: ignore[reportInvalidTypeForm]
         self.name = name
@@ -99,9 +101,7 @@ class Book:
         #: Whether there is more to a request than its record, whoever looks.
         self.is_minded: bool = self.is_overseen or policy is not None
         if self.is_overseen:
-            from . import supervision  # where trio is
-
-            self.emitter = supervision.make_emitter(self, watched)
+            self.emitter = late("supervision").make_emitter(self, watched)
         #: Whether requests are handled in child processes.
         self.forks: bool = forks
         self.is_special: bool = forks or self.is_minded
@@ -111,7 +111,7 @@ class Book:
 
     def attend(self, record: Record) -> None:
         """Do for a request what is more than a record. In its thread, with the record put down already."""
-        if self.pid != os.getpid():
+        if self.pid != getpid():
             return  # a child of a fork, with what its parent had
         if self.is_overseen:
             self.hold()
@@ -137,7 +137,7 @@ class Book:
             record[STATE] = LEFT
             next(self.leaves)
             return
-        if self.pid != os.getpid():
+        if self.pid != getpid():
             return
         if record[ENTRY] is None or not self.supervision.leave(thread, record, error):
             record[STATE] = LEFT
@@ -156,7 +156,7 @@ class Book:
 
     def arrived(self) -> None:
         """A request was taken out of `expected`: its thread is over, or could not start."""
-        if self.pid == os.getpid():
+        if self.pid == getpid():
             self.poke()
             if self.is_overseen:
                 self.life.look()
@@ -178,11 +178,9 @@ class Book:
             return
         with self._holding:
             if not self._holds:
-                from . import oversee  # where trio is
-
                 timeout = math.inf if self.policy is None else self.policy.request_timeout
                 try:
-                    self._oversight = oversee.begin(self, timeout)
+                    self._oversight = late("oversee").begin(self, timeout)
                 except RuntimeError:
                     if self._needs_oversight:
                         raise
@@ -205,10 +203,8 @@ class Book:
         """What is told of the life of the server; only where it is overseen."""
         found = self._life
         if found is None:
-            from .telling import Life
-
             with self.lock:
-                found = self._life = self._life or Life(self)
+                found = self._life = self._life or late("telling").Life(self)
         return found
 
     @property
@@ -235,10 +231,8 @@ class Book:
         """What is known of the requests in a trio run; made when it is first asked for."""
         found = self._supervision
         if found is None:
-            from .supervision import Supervision  # where trio is
-
             with self.lock:
-                found = self._supervision = self._supervision or Supervision(self)
+                found = self._supervision = self._supervision or late("supervision").Supervision(self)
         return found
 
     @property
@@ -257,15 +251,29 @@ class Book:
             host.soon(lambda: emitter.emit(kind, **fields))
 
 
+ABSENT: Final = object()
+
+
+def of_class(server: BaseServer, name: str, default: Any = None) -> Any:
+    """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
+    any
+    name (`__getattr__`), and not be ready to give one.
+    """
+    for kind in type(server).__mro__:
+        if name in kind.__dict__:
+            return kind.__dict__[name]
+    return default
+
+
 def book_of(server: BaseServer) -> Book:
     """Return the server's book in this process; it is made when it is first asked for."""
     attributes = vars(server)
     book: Book | None = attributes.get(SLOT)
-    if book is None or book.pid != os.getpid():
+    if book is None or book.pid != getpid():
         # Not where it forks: a recording is not worth a thread beside a fork, and children could not add to
         # it.
-        forks = hasattr(server, "active_children")
-        policy = getattr(server, "trio_policy", None)
+        forks = of_class(server, "active_children", ABSENT) is not ABSENT
+        policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
         fresh = Book(type(server).__name__, policy, watched=_is_watched() and not forks, forks=forks)
         if book is None:
             # Two threads may be here at once; they must agree.
@@ -284,5 +292,5 @@ def _is_watched() -> bool:
 def closes(server: BaseServer) -> None:
     """Have the observers of a server told that its listener is closed, if it has any in this process."""
     book: Book | None = vars(server).get(SLOT)
-    if book is not None and book.is_overseen and book.pid == os.getpid():
+    if book is not None and book.is_overseen and book.pid == getpid():
         book.life.closes()

@@ -12,13 +12,11 @@ from __future__ import annotations
 
 import socket
 import sys
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
-from . import records
+from . import handshake, records
 from .base import BaseServer
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
 
 # SO_REUSEPORT on a Unix socket is an error since Linux 6.12.9, so the interpreters from these versions on
 # leave it out there.
@@ -101,11 +99,8 @@ class TCPServer(BaseServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: (its socket, the client's address)."""
         listener = self.socket
-        if type(listener) is not _Socket:
-            from . import handshake  # most servers never need it
-
-            if handshake.is_tls(listener):
-                return handshake.accept(self)
+        if type(listener) is not _Socket and handshake.is_tls(listener):
+            return handshake.accept(self)
         return _accept(listener)
 
     def shutdown_request(self, request: Any) -> None:

@@ -11,7 +11,8 @@ server is closed, whichever way it ended. A handler that cannot be ended from ou
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, final
+from collections.abc import Iterable
+from typing import final
 
 import trio
 
@@ -21,15 +22,11 @@ from triosock._core.model.events import ServerClosed, ServerStarted
 
 from . import host as hosts
 from . import policy, wait
+from .base import BaseServer
 from .ending import Ending, scope_for
 from .entries import Request
 from .naming import address_of_listener
 from .records import book_of
-
-if TYPE_CHECKING:
-    from collections.abc import Iterable
-
-    from .base import BaseServer
 
 
 async def serve(

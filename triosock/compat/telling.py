@@ -10,7 +10,7 @@ Rules of this file:
 3. Loops and requests hold the book until they have told their own end, so that the last `release()` comes
    after everything that there was to tell. A thread that `server_close()` waits for is expected until it is
    over.
-4. A server without observers has nobody to tell, and imports nothing for it (see `records.py`).
+4. A server without observers has nobody to tell, and none of this.
 5. A server that runs in a trio program (`compat.serve`) says all this itself. One that is only asked for
    single requests (`handle_request()`) has no doors to speak of, and none of it is told.
 """
@@ -19,6 +19,16 @@ from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING
+
+from triosock._core.model.events import (
+    ListenerClosed,
+    ServerClosed,
+    ServerResumed,
+    ServerStarted,
+    ServerSuspended,
+)
+
+from .naming import address_of_listener
 
 if TYPE_CHECKING:
     from triosock import Address
@@ -47,9 +57,6 @@ class Life:
                 return
             if book.emitter is None or book.served is not None:
                 return
-            from triosock._core.model.events import ServerResumed, ServerStarted  # where trio is
-
-            from .naming import address_of_listener
 
             if self._begun and self._listening:
                 book.tell(ServerResumed)
@@ -67,8 +74,6 @@ class Life:
             if is_closed(server):
                 self._shut()
             else:
-                from triosock._core.model.events import ServerSuspended
-
                 self._book.tell(ServerSuspended)
 
     def closes(self) -> None:
@@ -85,8 +90,6 @@ class Life:
         """The same for the last who holds it."""
         with self._lock:
             if self._is_over():
-                from triosock._core.model.events import ServerClosed
-
                 self._begun = False
                 self._book.tell(ServerClosed)
 
@@ -103,7 +106,6 @@ class Life:
             self._book.release()
 
     def _shut(self) -> None:
-        from triosock._core.model.events import ListenerClosed
 
         self._listening = False
         self._book.tell(ListenerClosed, address=self._address)

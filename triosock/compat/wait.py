@@ -24,16 +24,16 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import select
 import selectors
 import socket
-import sys
-import threading
+from os import getpid
+from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .alarm import Alarm
+from .loading import late
 from .records import Book, book_of
 
 if TYPE_CHECKING:
@@ -42,6 +42,11 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from .base import BaseServer
+
+#: Taken at import: a program may put something in its place while a server waits.
+_poll: Any = getattr(select, "poll", None)
+
+CAN_POLL = _poll is not None
 
 #: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
 #: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
@@ -78,8 +83,8 @@ class Waiting:
         self._left = 0
         #: When it began, in `time.perf_counter()`.
         self.since: float = perf_counter()
-        self._thread = threading.get_ident()
-        self._pid = os.getpid()
+        self._thread = get_ident()
+        self._pid = getpid()
 
     def __enter__(self) -> Self:
         self._selector = self._selector.__enter__()
@@ -156,11 +161,11 @@ class Waiting:
 
     def mine(self) -> bool:
         """Whether the calling thread is the one that serves."""
-        return self._thread == threading.get_ident()
+        return self._thread == get_ident()
 
     def is_here(self) -> bool:
         """Whether it runs in this process, and not only in the one that this was forked from."""
-        return self._pid == os.getpid()
+        return self._pid == getpid()
 
 
 class PollWait(Waiting):
@@ -171,7 +176,7 @@ class PollWait(Waiting):
 
     def __init__(self, server: BaseServer, selector: Any) -> None:
         super().__init__(server, selector)
-        self._poll = select.poll()
+        self._poll = _poll()
         self._fd = -1
         self._alarm: Alarm | None = None
         self._woken = False
@@ -247,33 +252,6 @@ class PollWait(Waiting):
         return False
 
 
-def prepare() -> None:
-    """Import what a server may need that does not fork for its requests.
-
-    When it is made, and not when it is served: that is often in another thread, and a fork in the middle of
-    an import would leave the child with a module that is locked for ever.
-    """
-    from . import handshake, hostwait, order  # noqa: F401
-
-
-def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
-    """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
-    if type(selector) is not DEFAULT_SELECTOR or not hasattr(select, "poll"):
-        return Waiting(server, selector)
-    if hasattr(public, "ForkingMixIn") and isinstance(server, public.ForkingMixIn):
-        from .forkwait import ForkingWait  # which is a wait of this file
-
-        return ForkingWait(server, selector)
-    # A host can have been chosen if there is a trio program that did so.
-    hosts = sys.modules.get(f"{__package__}.host")
-    chosen = None if hosts is None else hosts.host_for(server)
-    if chosen is None and not isinstance(server, public.ThreadingMixIn) and threading.active_count() == 1:
-        return PollWait(server, selector)
-    from .hostwait import HostWait, may_block  # where trio is
-
-    return HostWait(server, selector, chosen) if may_block() else PollWait(server, selector)
-
-
 #: What `_ServerSelector` is unless somebody replaced it.
 DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
@@ -289,12 +267,10 @@ def note_accept_error(server: BaseServer, error: OSError) -> None:
     book = book_of(server)
     book.accept_errors += 1
     if book.emitter is not None:
-        from triosock._core.model.events import AcceptFailed  # where trio is
-
-        from .naming import address_of_listener
-
+        naming = late("naming")
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
-        book.tell(AcceptFailed, address=address_of_listener(server), error=error, action=action, delay=delay)
+        address = naming.address_of_listener(server)
+        book.tell(naming.AcceptFailed, address=address, error=error, action=action, delay=delay)
     if pauses:
         for serving in servings_of(server):
             if serving.mine():

@@ -1,0 +1,38 @@
+"""Which wait one call of `serve_forever()` gets: see the rules of `wait.py`."""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING, Any
+
+from . import mixins
+from .forkwait import ForkingWait
+from .loading import is_loaded, late
+from .wait import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
+
+if TYPE_CHECKING:
+    from .base import BaseServer
+
+_active_count = threading.active_count
+
+
+def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
+    """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
+    if type(selector) is not DEFAULT_SELECTOR or not CAN_POLL:
+        return Waiting(server, selector)
+    # What people replace they replace in the package; what nobody has asked for there, nobody has replaced.
+    names = vars(public)
+    if "ForkingMixIn" in names and isinstance(server, names["ForkingMixIn"]):
+        return ForkingWait(server, selector)
+    if not is_loaded():
+        return PollWait(server, selector)
+    # A host can have been chosen if there is a trio program that did so.
+    chosen = late("host").host_for(server)
+    threading_mixin = names.get("ThreadingMixIn", mixins.ThreadingMixIn)
+    if chosen is None and not isinstance(server, threading_mixin) and _active_count() == 1:
+        return PollWait(server, selector)
+    hostwait = late("hostwait")
+    wait: Waiting = (
+        hostwait.HostWait(server, selector, chosen) if hostwait.may_block() else PollWait(server, selector)
+    )
+    return wait

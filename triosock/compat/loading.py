@@ -1,0 +1,99 @@
+"""Importing what needs trio: at one moment, as a whole, and by the import system as it was.
+
+Programs change the world in which a server lives: tests put objects of their own in the place of
+`socket.socket`, import hooks make modules lazy, a daemon locks itself into a folder without a single module.
+An import at such a moment fails, or leaves half of a package behind.
+
+The invariants:
+
+1. **No server imports anything.** What servers need is imported with `triosock.compat`, but for what needs
+   trio; that comes when a name is first asked for that a forking server has no use for (`ThreadingMixIn`, the
+   classes made with it, and all that is new). A class is defined before its servers live. A server of another
+   class waits without trio as long as nobody has asked.
+2. **A forking program never pays for trio**, which would double the pages that each fork copies, unless it
+   asks for such a name itself.
+3. **All or nothing.** An import that fails takes back what it has begun.
+
+Importing happens with the import hooks, the path and `__import__` that were there when `triosock.compat` was
+imported.
+"""
+
+from __future__ import annotations
+
+import builtins
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from types import ModuleType
+from typing import Any, Final
+
+#: All modules of this package that need trio.
+_NEED_TRIO: Final = (
+    *("host", "hostwait", "interrupt", "naming", "entries", "supervision", "oversee", "telling", "whose"),
+    *("ending", "policy", "serving", "looking"),
+)
+_PACKAGE: Final = __name__.rpartition(".")[0]
+
+_import: Final = builtins.__import__
+_hooks: Final = tuple(sys.meta_path)
+_path_hooks: Final = tuple(sys.path_hooks)
+_path: Final = tuple(sys.path)
+_lock: Final = threading.RLock()
+#: By their short names; all of them, or none.
+_modules: dict[str, ModuleType] = {}
+
+
+def is_loaded() -> bool:
+    """Whether everything that needs trio is there."""
+    return bool(_modules)
+
+
+def late(name: str) -> Any:
+    """Return a module of this package that needs trio. If none was loaded yet, all are, with what `load()`
+    raises.
+    """
+    if not _modules:
+        load()
+    return _modules[name]
+
+
+def load() -> None:
+    """Import everything that needs trio, if that was not done yet. From any thread.
+
+    Raises: ImportError, or whatever a module raises; nothing of it is left then.
+    """
+    with _lock:
+        if not _modules:
+            with _as_it_was(), _all_or_nothing():
+                # In one step: who asks without the lock finds all of them, or none.
+                _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
+
+
+@contextmanager
+def _as_it_was() -> Iterator[None]:
+    """Import with what was there when this module was imported; put back what was there before."""
+    imports: Any = builtins.__import__
+    now = [*sys.meta_path], [*sys.path_hooks], [*sys.path]
+    builtins.__import__ = _import
+    # A hook that was there then and has been taken off since may not work any more; ours may not depend on
+    # it.
+    sys.meta_path[:], sys.path_hooks[:] = _hooks, _path_hooks
+    sys.path[:] = [*_path, *(one for one in now[2] if one not in _path)]
+    try:
+        yield
+    finally:
+        builtins.__import__ = imports
+        sys.meta_path[:], sys.path_hooks[:], sys.path[:] = now
+
+
+@contextmanager
+def _all_or_nothing() -> Iterator[None]:
+    before = set(sys.modules)
+    try:
+        yield
+    except BaseException:
+        for name in set(sys.modules) - before:
+            del sys.modules[name]
+        raise

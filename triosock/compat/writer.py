@@ -1,0 +1,24 @@
+"""The unbuffered `wfile` of a stream handler."""
+
+from __future__ import annotations
+
+from io import BufferedIOBase
+from typing import Any
+
+
+class _SocketWriter(BufferedIOBase):
+    """Writes all of each `write()` to the socket at once."""
+
+    def __init__(self, sock: Any) -> None:
+        self._sock = sock
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self._sock.sendall(data)
+        with memoryview(data) as view:
+            return view.nbytes
+
+    def fileno(self) -> int:
+        return int(self._sock.fileno())
