@@ -115,7 +115,7 @@ def _is_text(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     # A JSON number may be NaN, infinite, or an int too large for a float.
-    return value is None or (type(value) in (int, float) and abs(value) < MAX_SECONDS)  # type: ignore[arg-type,operator]
+    return value is None or (type(value) in (int, float) and abs(value) < MAX_SECONDS)  # type: ignore[arg-type]
 
 
 def _is_number(value: object) -> bool:
