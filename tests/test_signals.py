@@ -110,6 +110,13 @@ BLOCKS = {
     "busy": "exec('while True: pass')",
     "asleep": "exec('import time\\nwhile True: time.sleep(0.01)')",
     "deaf": "exec('import time\\nwhile True:\\n try:\\n  time.sleep(9)\\n except BaseException: pass')",
+    # What Thread.start holds for a moment, and a signal may come just then.
+    "starting": "exec('import threading\\nwith threading._active_limbo_lock:\\n while True: pass')",
+}
+#: A cancelled handler that does not end.
+STAYS = {
+    "thread": "await trio.to_thread.run_sync(__import__('time').sleep, 1000)",
+    "shielded": "with trio.CancelScope(shield=True): await trio.sleep_forever()",
 }
 
 
@@ -125,7 +132,7 @@ async def blocked(block: str) -> Program:
     return program
 
 
-@pytest.mark.parametrize("block", ["busy", "asleep"])
+@pytest.mark.parametrize("block", ["busy", "asleep", "starting"])
 @pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
 async def test_the_second_signal_gets_through_a_blocked_loop(block, second):
     program = await blocked(block)
@@ -142,6 +149,22 @@ async def test_the_third_signal_ends_a_program_that_catches_everything():
     program.process.send_signal(signal.SIGTERM)
     code, out, _ = await program.end()
     assert (code, out) == (-signal.SIGTERM, "")
+
+
+@pytest.mark.parametrize("stay", STAYS)
+async def test_the_third_signal_ends_a_program_that_does_not_end_when_it_is_cancelled(stay):
+    program = Program(block=STAYS[stay])
+    client = program.dial()
+    await client.send_all(b"block\n")
+    assert await client.receive_until(b"\n") == b"blocking\n"
+    for _ in range(2):
+        program.process.send_signal(signal.SIGINT)
+        await trio.sleep(TOGETHER * 5)
+        assert program.process.poll() is None
+    program.process.send_signal(signal.SIGINT)
+    code, out, _ = await program.end()
+    assert (code, out) == (-signal.SIGINT, "")
+    await client.aclose()
 
 
 async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
@@ -163,6 +186,8 @@ async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
         with trio.fail_after(5):
             while len(told) == 1:
                 await trio.lowlevel.checkpoint()
+        now = 100.29
+        signal.raise_signal(signal.SIGTERM)  # the second one, twice: the third would end this process
     assert told == [("first", signal.SIGINT), ("second", signal.SIGTERM)]
     assert signals.killed_by == signal.SIGTERM
 

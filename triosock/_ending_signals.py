@@ -5,17 +5,22 @@ Python runs a signal's handler in the main thread, between two steps of whatever
 middle of a trio task that blocks the loop. The invariants:
 
 1. **The first signal changes nothing by itself**: it is told to the loop, which drains when it gets to it.
-2. **The second one ends the program at once.** It is told to the loop; and if the loop has not taken it
-   `PATIENCE` seconds later, somebody blocks it, and gets a KeyboardInterrupt, as from `trio.run`. That is
-   raised in the code of a task and never in trio's own.
-3. **A third one ends the process without another question**, as the system does by default, if the loop is
-   still blocked: the program catches what it should let pass.
+2. **The second one ends the program at once.** It is told to the loop, which cancels everything; and if the
+   loop has not taken it `PATIENCE` seconds later, somebody blocks it, and gets a KeyboardInterrupt, as from
+   `trio.run`. That is raised in the code of a task and never in trio's own.
+3. **The third one ends the process without another question**, as the system does by default. The program
+   has been cancelled, and something in it does not end: a thread that a task waits for, a shielded wait, a
+   block that catches everything.
 4. **What comes together is one signal.** A Ctrl-C at a terminal reaches the whole process group, and a
    wrapper that passes it on makes two of it, a moment apart.
+5. **A signal's handler waits for no lock**: the code that it interrupts may hold any. So the alarm is made of
+   `_thread`; `threading.Thread.start` waits for the new thread, and that for a lock of the module.
 """
 
 from __future__ import annotations
 
+import _thread
+import contextlib
 import os
 import signal
 import threading
@@ -27,7 +32,7 @@ from typing import Any, Final, final
 import trio
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name))
-#: Signals that come within so many seconds of the first are the same one, told twice.
+#: Signals that come within so many seconds of one that counted are the same one, told twice.
 TOGETHER: Final = 0.1
 #: How long a loop that runs may take to notice a signal, in seconds: a turn of a busy one is shorter.
 PATIENCE: Final = 0.1
@@ -45,10 +50,13 @@ class EndingSignals:
         self._on_second = on_second
         self._token = trio.lowlevel.current_trio_token()
         self._before: dict[int, Any] = {}
-        self._first_at: float | None = None
-        self._alarm: threading.Timer | None = None
-        #: The loop did not take the second signal in time.
-        self._is_blocked = False
+        #: When the last signal came that counted.
+        self._counted_at: float | None = None
+        self._alarm: _Alarm | None = None
+        #: The loop did not take the second signal in time, and is about to be told by another.
+        self._is_insisting = False
+        #: The loop has taken the second signal.
+        self._is_taken = False
         #: The number of the second signal, once there was one.
         self.killed_by: int | None = None
 
@@ -60,35 +68,47 @@ class EndingSignals:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for number, before in self._before.items():
-            signal.signal(number, before)
+        self._is_taken = True
         if self._alarm is not None:
+            # Before the handlers are put back: its signal must not find another one.
             self._alarm.cancel()
             self._alarm.join()
+        for number, before in self._before.items():
+            signal.signal(number, before)
 
     def _catch(self, number: int, frame: FrameType | None) -> None:
+        if self._is_insisting:
+            self._is_insisting = False
+            if not self._is_taken:
+                self._break_in(number)
+            return
         now = time.monotonic()
-        if self._first_at is None:
-            self._first_at = now
+        if self._counted_at is not None and now - self._counted_at < TOGETHER:
+            return
+        is_first, self._counted_at = self._counted_at is None, now
+        if is_first:
             self._token.run_sync_soon(self._on_first, number)
         elif self.killed_by is None:
-            if now - self._first_at >= TOGETHER:
-                self.killed_by = number
-                self._token.run_sync_soon(self._take_second, number)
-                self._alarm = threading.Timer(PATIENCE, self._insist, [number])
-                self._alarm.daemon = True
-                self._alarm.start()
-        elif self._is_blocked:
-            self._break_in(number)
+            self._tell_second(number)
+        else:
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+
+    def _tell_second(self, number: int) -> None:
+        self.killed_by = number
+        self._token.run_sync_soon(self._take_second, number)
+        with contextlib.suppress(RuntimeError):  # no thread is to be had: the third signal is left
+            self._alarm = _Alarm(lambda: self._insist(number))
 
     def _take_second(self, number: int) -> None:
-        assert self._alarm is not None
-        self._alarm.cancel()
+        self._is_taken = True
+        if self._alarm is not None:
+            self._alarm.cancel()
         self._on_second(number)
 
     def _insist(self, number: int) -> None:
         """In the alarm's thread: the loop is blocked."""
-        self._is_blocked = True
+        self._is_insisting = True
         main = threading.main_thread().ident
         assert main is not None
         signal.pthread_kill(main, number)
@@ -101,3 +121,32 @@ class EndingSignals:
         if trio.lowlevel.currently_ki_protected():
             os.kill(os.getpid(), number)
         raise KeyboardInterrupt
+
+
+@final
+class _Alarm:
+    """Calls a function in a thread of its own `PATIENCE` seconds later, unless it is cancelled."""
+
+    def __init__(self, ring: Callable[[], object]) -> None:
+        self._ring = ring
+        self._sleeping = _thread.allocate_lock()
+        self._sleeping.acquire()
+        self._running = _thread.allocate_lock()
+        self._running.acquire()
+        _thread.start_new_thread(self._run, ())
+
+    def _run(self) -> None:
+        try:
+            if not self._sleeping.acquire(timeout=PATIENCE):
+                self._ring()
+        finally:
+            self._running.release()
+
+    def cancel(self) -> None:
+        """Call nothing, if that is not too late. From one thread only."""
+        if self._sleeping.locked():
+            self._sleeping.release()
+
+    def join(self) -> None:
+        """Wait until its thread has done what it does."""
+        self._running.acquire()

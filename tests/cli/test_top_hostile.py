@@ -27,7 +27,7 @@ NODE: dict[str, Any] = {
 }
 
 
-def top(answer: bytes, folder: Path) -> subprocess.CompletedProcess[str]:
+def top(answer: bytes, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = folder / "socket"
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(path))
@@ -47,6 +47,7 @@ def top(answer: bytes, folder: Path) -> subprocess.CompletedProcess[str]:
             capture_output=True,
             text=True,
             timeout=60,
+            env={**os.environ, **environment},
         )
         thread.join()
     return done
@@ -62,11 +63,20 @@ def test_no_field_reaches_the_terminal_as_it_is(field: str, tmp_path: Path) -> N
     assert r"\x1b]0;owned\x07" in done.stdout
 
 
+def test_a_character_that_the_terminal_has_not_is_shown_as_an_escape(tmp_path: Path) -> None:
+    tree = {**NODE, "name": "\u4e2d"}
+    done = top(json.dumps({"tree": tree}).encode(), tmp_path, PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert r"run \u4e2d" in done.stdout
+
+
 NESTED = b"[" * 200_000
 WRONG = {
     "error": json.dumps({"error": ESCAPE}).encode(),
     "age": json.dumps({"tree": {**NODE, "age": "x"}}).encode(),
     "infinite": json.dumps({"tree": {**NODE, "age": float("inf")}}).encode(),
+    "too large for a float": json.dumps({"tree": {**NODE, "age": 10**400}}).encode(),
+    "thousands of digits": json.dumps({"tree": {**NODE, "more": 10**4_000}}).encode(),
     "more": json.dumps({"tree": {**NODE, "more": True}}).encode(),
     "children": json.dumps({"tree": {**NODE, "children": [1]}}).encode(),
     "unknown": json.dumps({"tree": {**NODE, ESCAPE: 1}}).encode(),

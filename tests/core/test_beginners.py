@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
-from triosock.testing import MemoryListener
+from triosock.testing import DatagramNetwork, MemoryListener
 
 
 @pytest.mark.parametrize(
@@ -27,6 +27,20 @@ from triosock.testing import MemoryListener
 def test_under_asyncio_it_is_said_that_this_is_a_trio_library(call: Any) -> None:
     with pytest.raises(RuntimeError, match="This is a trio library"):
         asyncio.run(call())
+
+
+def test_datagrams_of_real_sockets_are_warned_of_too() -> None:
+    async def main(network: bool) -> None:
+        sockets: list[Any] = [DatagramNetwork().open("server")]
+        if not network:
+            sockets = list(await triosock.open_udp_sockets(0, host="127.0.0.1"))
+        async with trio.open_nursery() as nursery:
+            server = await nursery.start(triosock.serve_datagram_sockets, shout, sockets)
+            server.drain()
+
+    with pytest.warns(RuntimeWarning, match="an autojump clock does not see bytes"):
+        trio.run(main, False, clock=trio.testing.MockClock(autojump_threshold=0))
+    trio.run(main, True, clock=trio.testing.MockClock(autojump_threshold=0))
 
 
 def serve_with(clock: trio.abc.Clock, listener: Any) -> None:

@@ -306,6 +306,31 @@ def test_by_name_a_socket_of_the_other_kind_is_refused_and_stays(both: list[sock
     assert run(program, both, "tcp:udp") == [port(sock) for sock in both]
 
 
+def test_without_names_of_their_own_both_kinds_are_named_after_their_unit(both: list[socket.socket]) -> None:
+    program = """
+        (stream,) = inherited_listeners(["dns.socket"])
+        refused(["dns.socket"], "needs a stream socket, not SOCK_DGRAM")
+        (datagram,) = triosock.inherited_datagram_sockets(["dns.socket"])
+        refused(["dns.socket"], "there are: none")
+        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
+        stream.close()
+        datagram.close()
+    """
+    assert run(program, both, "dns.socket:dns.socket") == [port(sock) for sock in both]
+
+
+def test_an_endpoint_of_the_command_line_has_one_kind(both: list[socket.socket]) -> None:
+    program = """
+        from triosock.cli.running import _inherit
+        try:
+            _inherit("dns.socket")
+        except ValueError as error:
+            print(*str(error).split())
+    """
+    words = run(program, both, "dns.socket:dns.socket")
+    assert " ".join(words).startswith("'dns.socket' names stream and datagram sockets")
+
+
 ACTIVATED = """
 import os, socket, sys, trio, triosock
 

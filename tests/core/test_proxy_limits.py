@@ -22,6 +22,11 @@ def head(client: str) -> bytes:
     return f"PROXY TCP4 {client} 10.0.0.1 5000 443\r\n".encode()
 
 
+def first_key(served: Any) -> Any:
+    (key,) = served.server._roster.keys_for(TcpAddress("203.0.113.9", 1))[:1]
+    return key
+
+
 async def who(conn: Connection) -> None:
     await conn.send_all(f"{conn.peer.host}\n".encode())  # type: ignore[union-attr]
     async for _ in conn:
@@ -83,6 +88,44 @@ async def test_a_function_says_something_to_one_too_many() -> None:
         assert await first.receive_until(b"\n") == b"203.0.113.9\n"
         second = await dial(served, head("203.0.113.9"))
         assert await second.receive_until(b"\n") == b"too many of you\n"
+
+
+async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
+    async def sorry(conn: Connection) -> None:
+        await conn.send_all(b"too many of you\n")
+        await trio.sleep_forever()
+
+    limits = Limits(max_connections=2, max_connections_per_peer=1, overflow=sorry, max_overflowing=2)
+    async with open_server(who, proxy=True, limits=limits) as served:
+        first = await dial(served, head("203.0.113.9"))
+        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
+        for _ in range(2):
+            more = await dial(served, head("203.0.113.9"))
+            assert await more.receive_until(b"\n") == b"too many of you\n"
+        third = await dial(served, head("203.0.113.9"))
+        assert await read_all(third) == b""  # no more farewells at once than max_overflowing
+        served.server._roster.check()
+        assert served.server._roster.count_of(first_key(served)) == 1
+        other = await dial(served, head("203.0.113.10"))
+        assert await other.receive_until(b"\n") == b"203.0.113.10\n"
+        await first.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        again = await dial(served, head("203.0.113.9"))
+        assert await again.receive_until(b"\n") == b"203.0.113.9\n"
+
+
+async def test_one_too_many_that_is_closed_without_a_word_is_not_waited_for(autojump_clock: Any) -> None:
+    limits = Limits(max_connections=2, max_connections_per_peer=1)
+    async with open_server(who, proxy=True, limits=limits) as served:
+        first = await dial(served, head("203.0.113.9"))
+        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
+        began = trio.current_time()
+        second = await dial(served, head("203.0.113.9"))
+        assert await read_all(second) == b""
+        # Its own end is still open, and the server does not wait for it.
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().active == 1
+        assert trio.current_time() == began
 
 
 @pytest.mark.parametrize("own", [LOCAL, b"PROXY UNKNOWN\r\n"])

@@ -153,11 +153,21 @@ async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
 
 def _inherit(name: str) -> Sequence[Any]:
     try:
-        return inherited_listeners([name])
+        listeners = inherited_listeners([name])
     except ValueError as error:
         if "needs a stream socket" not in str(error):
             raise
         return inherited_datagram_sockets([name])
+    try:
+        others = inherited_datagram_sockets([name])
+    except ValueError:
+        return listeners  # no others have the name
+    for one in (*listeners, *others):
+        one.close()
+    raise ValueError(
+        f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
+        "give each kind a FileDescriptorName= (systemd.socket(5)) and an endpoint of its own"
+    )
 
 
 def _host(address: TcpAddress | UdpAddress) -> str | None:

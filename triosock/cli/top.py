@@ -8,6 +8,7 @@ without it, or when the output is no terminal, each look is printed below the la
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import math
 import sys
@@ -64,6 +65,9 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look until Ctrl-C, or until the program has ended; return the exit code."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A name may have characters that this terminal has not.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _view(arguments) as show:
             trio.run(_look, arguments, show)

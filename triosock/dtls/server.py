@@ -11,7 +11,7 @@ import trio
 
 from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
-from .._core.listeners.bind import check_in_trio
+from .._core.listeners.bind import check_in_trio, warn_of_autojump
 from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
@@ -195,6 +195,7 @@ async def serve_dtls(
     with contextlib.ExitStack() as opened:
         for one in sockets:
             opened.callback(one.close)
+        warn_of_autojump(stacklevel=3)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
         for observer in observers:
             common.emitter.add(observer)

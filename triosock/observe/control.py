@@ -14,7 +14,6 @@ The rules:
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Callable
 from typing import Any, Final
@@ -38,6 +37,10 @@ TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
 MAX_REQUEST: Final = 1_000
 #: How deep an answer may be nested; a tree of ours has a level for each scope around a server, and five more.
 MAX_DEPTH: Final = 100
+#: No program is that old (30,000 years).
+MAX_SECONDS: Final = 1e12
+#: JSON numbers may have thousands of digits; what is counted fits into 64 bits.
+MAX_NUMBER: Final = 2**63
 
 
 async def serve_control(
@@ -111,11 +114,12 @@ def _is_text(value: object) -> bool:
 
 
 def _is_time(value: object) -> bool:
-    return value is None or (type(value) in (int, float) and math.isfinite(value))  # type: ignore[arg-type]
+    # A JSON number may be NaN, infinite, or an int too large for a float.
+    return value is None or (type(value) in (int, float) and abs(value) < MAX_SECONDS)  # type: ignore[arg-type]
 
 
 def _is_number(value: object) -> bool:
-    return type(value) is int
+    return type(value) is int and abs(value) < MAX_NUMBER
 
 
 def _are_counts(value: object) -> bool:

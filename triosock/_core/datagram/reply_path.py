@@ -36,6 +36,10 @@ _NOBODY_THERE: Final = (THE_PEERS | ABOUT_A_REPLY | {errno.ENOENT}) - {errno.EMS
 _NO_SUCH_PATH: Final = frozenset(
     {errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE, errno.EACCES, errno.ENAMETOOLONG, errno.ENXIO}
 )
+#: The unspecified addresses are nobody's. RFC 4291, 2.5.2, forbids sending to them; Linux sends to this
+#: machine then, so that a neighbour could make a server talk to a service on its loopback. A source port
+#: of 0 (RFC 768) means that there is none.
+_NOWHERE: Final = ("::", "0.0.0.0")
 
 
 @final
@@ -114,10 +118,9 @@ class Route:
                 "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
                 "a client that wants one must bind() its socket first"
             )
-        if isinstance(self._name, tuple) and not self._name[1]:
-            # RFC 768: the source port is optional, and 0 if there is none.
+        if isinstance(self._name, tuple) and (not self._name[1] or self._name[0] in _NOWHERE):
             self.failure = trio.BrokenResourceError(
-                "the peer cannot be reached: its datagram names no port to answer to"
+                "the peer cannot be reached: its datagram names no address and port to answer to"
             )
             raise self.failure
         await trio.lowlevel.checkpoint_if_cancelled()

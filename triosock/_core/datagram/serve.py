@@ -13,7 +13,7 @@ from typing import Any, Literal, TypeAlias
 import attrs
 import trio
 
-from ..listeners.bind import check_in_trio
+from ..listeners.bind import check_in_trio, warn_of_autojump
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
@@ -25,7 +25,7 @@ from .dispatch import Datagram
 from .open import check_size, open_udp_sockets, open_unix_datagram_socket
 from .server import DatagramServer
 from .session import Session, Sessions
-from .socket import DatagramSocket, adopt
+from .socket import DatagramSocket, KernelSocket, adopt
 
 DatagramHandlerFunction: TypeAlias = Callable[[Datagram], Awaitable[object]]
 SessionHandlerFunction: TypeAlias = Callable[[Session], Awaitable[object]]
@@ -175,6 +175,8 @@ async def _serve(
     with contextlib.ExitStack() as opened:
         for socket in sockets:
             opened.callback(socket.close)
+        if any(isinstance(socket, KernelSocket) for socket in sockets):
+            warn_of_autojump(stacklevel=4)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
         for observer in observers:
             common.emitter.add(observer)

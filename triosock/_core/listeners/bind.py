@@ -7,7 +7,9 @@ interfaces); they all get a socket on the same port, or the error is raised and 
 from __future__ import annotations
 
 import errno
+import math
 import socket
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, Final, TypeAlias
 
@@ -27,6 +29,19 @@ def check_in_trio(what: str) -> None:
         raise RuntimeError(
             f"{what} was called outside of a trio program. This is a trio library: start it with "
             "triosock.run(…) or trio.run(…), not with asyncio.run(…)"
+        )
+
+
+def warn_of_autojump(*, stacklevel: int) -> None:
+    """Warn (RuntimeWarning) if the clock of this run jumps when all tasks wait, whatever is on its way."""
+    threshold = getattr(trio.lowlevel.current_clock(), "autojump_threshold", math.inf)
+    if threshold < math.inf:
+        warnings.warn(
+            "an autojump clock does not see bytes on their way through real sockets, and jumps to the next "
+            "timeout, which may be half an hour ahead: serve a MemoryListener, or a socket of a "
+            "DatagramNetwork, from triosock.testing instead",
+            RuntimeWarning,
+            stacklevel=stacklevel + 1,
         )
 
 

@@ -35,14 +35,15 @@ def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListen
     removes these, so that no child takes the sockets for its own; what it does not take remains for later
     calls.
 
-    Args: `names` chooses by FileDescriptorName (systemd.socket(5)), in the order given. None takes all stream
-    sockets that are left, and leaves datagram sockets to `inherited_datagram_sockets`: a unit may have both.
+    Args: `names` chooses by FileDescriptorName (systemd.socket(5)), in the order given. None takes all that
+    are left. Datagram sockets are left to `inherited_datagram_sockets`, also those of the same name: a unit
+    may have both, and without a FileDescriptorName all of its sockets are named after it.
 
     Returns: the listeners; an empty list if `names` is None and nothing is left, or was meant for this
     process.
 
-    Raises: TypeError; ValueError if one of `names` was not handed down or is taken already, or if a
-    descriptor is no listening stream socket. Nothing is taken then.
+    Raises: TypeError; ValueError if one of `names` was not handed down or is taken already, or names no
+    stream socket, or one that does not listen. Nothing is taken then.
     """
     return _take(names, socket.SOCK_STREAM, SocketListener)
 
@@ -59,11 +60,11 @@ def inherited_datagram_sockets(names: Iterable[str] | None = None) -> list[socke
 def _take(
     names: Iterable[str] | None, kind: socket.SocketKind, make: Callable[[socket.socket], Taken]
 ) -> list[Taken]:
-    """Return what `make` makes of the chosen sockets: of all or of none. Without names, those of one kind."""
+    """Return what `make` makes of the chosen sockets of this kind: of all or of none."""
     if isinstance(names, (str, bytes)):
         raise TypeError(f"names must be several names, such as [{names!r}], not a single one")
     handed = _handed_down()
-    chosen = [one for one in handed if _is_of(one, kind)] if names is None else _choose(handed, names)
+    chosen = [one for one in handed if _is_of(one, kind)] if names is None else _choose(handed, names, kind)
     with contextlib.ExitStack() as failed:
         taken = []
         for name, descriptor in chosen:
@@ -99,7 +100,7 @@ def _check_datagram(sock: socket.socket) -> socket.socket:
     return sock
 
 
-def _choose(handed: list[_Handed], names: Iterable[str]) -> list[_Handed]:
+def _choose(handed: list[_Handed], names: Iterable[str], kind: socket.SocketKind) -> list[_Handed]:
     chosen = []
     for name in dict.fromkeys(names):
         matching = [one for one in handed if one[0] == name]
@@ -108,7 +109,8 @@ def _choose(handed: list[_Handed], names: Iterable[str]) -> list[_Handed]:
             raise ValueError(
                 f"names: no socket named {name!r} was handed down, or it is taken; there are: {there}"
             )
-        chosen += matching
+        # If none is of this kind, `make` says what is wrong with them.
+        chosen += [one for one in matching if _is_of(one, kind)] or matching
     return chosen
 
 

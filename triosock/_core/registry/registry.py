@@ -228,18 +228,22 @@ class Roster:
             self._per_key[key] -= 1
             if not self._per_key[key]:
                 del self._per_key[key]
-        if entry.holds_slot:
-            entry.holds_slot = False
-            self._slots -= 1
-            self.has_room = True
-            if self._queue or self._room is not None:
-                self._hand_on()
+        self.take_back(entry)
         if self._departure is not None:
             self._departure.set()
             self._departure = None
         if not self._entries and self._empty is not None:
             self._empty.set()
             self._empty = None
+
+    def take_back(self, entry: Entry) -> None:
+        """Give its slot, if it has one, to the first in the queue: it leaves, or is being turned away."""
+        if entry.holds_slot:
+            entry.holds_slot = False
+            self._slots -= 1
+            self.has_room = True
+            if self._queue or self._room is not None:
+                self._hand_on()
 
     def refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Return which limit ("peer" or "network") one more with these keys would break, or None."""

@@ -125,8 +125,8 @@ class Visit(Turn):
     # Handshake
 
     def _is_one_too_many(self) -> bool:
-        """Count the client that a proxy has named; return whether that is one too many, and there is nobody
-        to say so.
+        """Count the client that a proxy has named; return whether that is one too many, and is closed without
+        a word. One too many is not counted and holds no slot, as one that is refused with its accept.
         """
         entry, connection, service = self._entry, self._guest, self._common
         header, roster, overflow = connection.proxy_header, service.roster, service.limits.overflow
@@ -134,17 +134,27 @@ class Visit(Turn):
             return False  # it was counted with the accept, or is the proxy's own
         keys = roster.keys_for(connection.peer)
         reason = roster.refusal(keys)
-        roster.add_keys(entry, keys)
         if reason is None:
+            roster.add_keys(entry, keys)
             return False
+        has_room = roster.unslotted < service.limits.max_overflowing
+        roster.take_back(entry)
         roster.tally.refused[reason] += 1
         service.emitter.emit(Refused, peer=connection.peer, reason=reason)
         entry.cause = Cause.OVERFLOW
-        if not callable(overflow):
+        if not callable(overflow) or not has_room:
             return True
         self._handler = overflow
         entry.due = entry.now() + service.timeouts.handshake  # a farewell: as for one refused with its accept
         return False
+
+    async def _leave_now(self) -> None:
+        """Close without a goodbye, which would wait for the peer."""
+        wire = self._guest.wire
+        if isinstance(wire, SocketWire):
+            wire.close_now()
+        else:
+            await wire.aclose_now()
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
@@ -156,6 +166,7 @@ class Visit(Turn):
                 if service.proxy is not None:
                     await connection.read_proxy_header(service.proxy)
                     if service.roster.counts_peers and self._is_one_too_many():
+                        await self._leave_now()
                         return False
                 if service.tls is not None:
                     await connection.start_tls(service.tls, https_compatible=service.https_compatible)

@@ -13,13 +13,12 @@ import contextlib
 import math
 import os
 import ssl
-import warnings
 from collections.abc import Iterable
 from typing import Any
 
 import trio
 
-from ..listeners.bind import check_in_trio
+from ..listeners.bind import check_in_trio, warn_of_autojump
 from ..listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from ..listeners.unix import open_unix_listener
 from ..model.config import Limits, Timeouts
@@ -180,19 +179,8 @@ async def _serve(
             opened.callback(listener.close)
         service.emitter.name = service.emitter.name or str(listeners[0].address)
         if any(isinstance(listener, SocketListener) for listener in listeners):
-            _warn_of_autojump()
+            warn_of_autojump(stacklevel=4)
         return await StreamServer(service, listeners).serve(task_status)
-
-
-def _warn_of_autojump() -> None:
-    threshold = getattr(trio.lowlevel.current_clock(), "autojump_threshold", math.inf)
-    if threshold < math.inf:
-        warnings.warn(
-            "an autojump clock does not see bytes on their way through real sockets, and jumps to the next "
-            "timeout, which may be half an hour ahead: serve a triosock.testing.MemoryListener instead",
-            RuntimeWarning,
-            stacklevel=4,
-        )
 
 
 def _service(
