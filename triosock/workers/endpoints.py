@@ -141,8 +141,8 @@ async def open_endpoints(
         failed.callback(opened.close)
         for name, endpoint in _named(endpoints):
             await _open(name, endpoint, (modes or {}).get(name), opened)
+        await trio.lowlevel.checkpoint()
         failed.pop_all()
-    await trio.lowlevel.checkpoint_if_cancelled()
     return opened
 
 
