@@ -1,4 +1,4 @@
-"""Nothing outlives its brackets, processes included: a cancellation at every checkpoint of a service's life."""
+"""Nothing outlives its brackets, processes included: a service is cancelled at every checkpoint."""
 
 from __future__ import annotations
 
