@@ -81,10 +81,10 @@ bench: $(BENCH)/.ready
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
 
-# Restarts and upgrades under load behind a real HAProxy (Debian's package): nothing may be lost. Two minutes.
-prove-restart: $(READY)
-	$(BIN)/python -m benchmarks.restart --direct
-	$(BIN)/python -m benchmarks.restart
+# Restarts and upgrades under load behind a real HAProxy (Debian's package): nothing may be lost. Beside uvicorn and gunicorn. Minutes.
+prove-restart: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.restart --direct
+	$(BENCH)/bin/python -m benchmarks.restart --peers uvicorn gunicorn
 
 # Packages from PyPI that build on socketserver: their own tests with compat in its place and without. Half an hour.
 packages: $(READY)

@@ -53,7 +53,7 @@ LAYERS = {
     "_worker": ["_core", "notify"],
     "_ending_signals": [],
     "signals": ["_core", "_ending_signals", "_worker", "notify"],
-    "workers": ["workers", "_core", "notify", "_worker", "signals"],
+    "workers": ["workers", "facade", "_core", "notify", "_worker", "observe"],
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "handlers", "signals", "observe", "workers"],
@@ -70,7 +70,14 @@ TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
     "triosock.observe.control": [
-        *("inspect.snapshot", "stream.connection", "stream.serve", "stream.server", "registry.drain_scope"),
+        *(
+            "inspect.snapshot",
+            "inspect.verbs",
+            "stream.connection",
+            "stream.serve",
+            "stream.server",
+            "registry.drain_scope",
+        ),
     ],
 }
 

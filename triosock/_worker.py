@@ -21,6 +21,7 @@ import threading
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeVar
 
+import attrs
 import trio
 
 from ._core.model.emitter import default_observers
@@ -36,10 +37,18 @@ JOINED: Final = "X_TRIOSOCK_JOINED"
 REPORTS: Final = "X_TRIOSOCK_REPORTS"
 RECYCLE: Final = "X_TRIOSOCK_RECYCLE"
 LIFELINE: Final = "TRIOSOCK_LIFELINE"
+CONTROL: Final = "TRIOSOCK_CONTROL"
 MAX_REQUESTS: Final = "TRIOSOCK_MAX_REQUESTS"
+#: The counts of a report.
+COUNTS: Final = tuple(one.name for one in attrs.fields(DrainReport) if type(one.default) is int)
 #: Seconds that the parent may take for the last message.
 _FAREWELL: Final = 1.0
-_MAX_LINE: Final = 1_000
+
+
+def take_control() -> tuple[str | None, bool]:
+    """Return where a worker shows itself to its parent, once, and whether it obeys there; None if nowhere."""
+    verbs, _, name = os.environ.pop(CONTROL, "").partition("@")
+    return ("\0" + name if name else None), verbs == "verbs"
 
 
 def as_worker(
@@ -151,7 +160,7 @@ def format_reports(reports: tuple[tuple[str, DrainReport], ...]) -> str:
 
 def _fields(report: DrainReport) -> dict[str, Any]:
     return {
-        **{name: getattr(report, name) for name in ("finished", "failed", "cancelled", "refused")},
+        **{name: getattr(report, name) for name in COUNTS},
         "duration": report.duration,
         "drained": report.drained,
         "causes": {str(cause): count for cause, count in report.causes.items()},

@@ -31,7 +31,7 @@ from ._core.model.config import Timeouts, check_seconds
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
 from ._ending_signals import EndingSignals
-from ._worker import as_worker
+from ._worker import as_worker, take_control
 from .notify import call_notifying
 
 if TYPE_CHECKING:
@@ -143,7 +143,8 @@ class _Program:
         self._grace = grace
         self._idle_grace = idle_grace
         self._delay = delay
-        self._control = control
+        theirs, self._verbs = take_control()
+        self._control = theirs if control is None else control
         self._everything = trio.CancelScope()
         self._scope = DrainScope()
         self._refused: BaseException | None = None
@@ -224,7 +225,7 @@ class _Program:
     async def _serve_control(self, ready: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
         assert looking is not None
         try:
-            await looking.serve(self._control, task_status=task_status)
+            await looking.serve(self._control, verbs=self._verbs, task_status=task_status)
         except Exception as error:
             if not ready.is_set():
                 raise

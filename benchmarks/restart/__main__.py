@@ -14,6 +14,7 @@ import trio
 
 from .clients import Tally, ask_http, ask_lines
 from .haproxy import is_installed, proxying
+from .peers import PEERS, missing, serving_peer
 from .services import Service, serving
 
 #: What must be zero. "ended" of lines may be more: see clients.py.
@@ -29,13 +30,17 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--clients", type=int, default=16, help="of each protocol")
     parser.add_argument("--direct", action="store_true", help="without HAProxy, to one service")
+    parser.add_argument(
+        "--peers", nargs="*", choices=PEERS, default=[], help="others to run beside, with HTTP"
+    )
     options = parser.parse_args(argv)
     if not options.direct and not is_installed():
         print("haproxy is not installed", file=sys.stderr)
         return 2
     tallies = trio.run(_prove, options)
+    others = {kind: trio.run(_prove_peer, options, kind) for kind in options.peers if not _is_missing(kind)}
     print(f"{'':8}{'answers':>10}" + "".join(f"{name:>10}" for name in (*FATAL, "ended")))
-    for name, tally in tallies.items():
+    for name, tally in {**tallies, **others}.items():
         counts = "".join(f"{tally.trouble[one]:>10}" for one in (*FATAL, "ended"))
         print(f"{name:8}{tally.answers:>10}{counts}")
         for example in tally.examples:
@@ -70,6 +75,33 @@ async def _prove(options: argparse.Namespace) -> dict[str, Tally]:
                 for tally in tallies.values():
                     tally.is_over = True
     return tallies
+
+
+def _is_missing(kind: str) -> bool:
+    if why := missing(kind):
+        print(why, file=sys.stderr)
+    return bool(why)
+
+
+async def _prove_peer(options: argparse.Namespace, kind: str) -> Tally:
+    """The same restarts of two services of another kind, behind the same proxy. Reloads for upgrades."""
+    tally = Tally(options.requests // 2)
+    with tempfile.TemporaryDirectory() as name:
+        async with AsyncExitStack() as running:
+            *ports, http = _free_ports(3)
+            services: list[Service] = [
+                await running.enter_async_context(
+                    serving_peer(Path(name), kind, f"peer{port}", port, options.workers)
+                )
+                for port in ports
+            ]
+            await running.enter_async_context(proxying(Path(name), http, 0, services, header=False))
+            async with trio.open_nursery() as nursery:
+                for who in range(options.clients):
+                    nursery.start_soon(partial(ask_http, may_end=False), http, who, tally)
+                await _disturb(services, options, {kind: tally})
+                tally.is_over = True
+    return tally
 
 
 async def _disturb(services: list[Service], options: argparse.Namespace, tallies: dict[str, Tally]) -> None:

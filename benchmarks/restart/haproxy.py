@@ -30,6 +30,9 @@ backend http
     mode http
     http-reuse always
 {http_servers}
+{lines}
+"""
+LINES = """\
 frontend lines
     mode tcp
     bind 127.0.0.1:{lines}
@@ -51,16 +54,18 @@ def find() -> str | None:
 
 
 @asynccontextmanager
-async def proxying(folder: Path, http: int, lines: int, services: Sequence[Service]) -> AsyncIterator[None]:
-    """HAProxy runs, and is gone at the end."""
+async def proxying(
+    folder: Path, http: int, lines: int, services: Sequence[Service], *, header: bool = True
+) -> AsyncIterator[None]:
+    """HAProxy runs, and is gone at the end. `header`: the PROXY protocol, and lines; others have neither."""
     config = folder / "haproxy.cfg"
+    more = " send-proxy-v2" if header else ""
     http_servers, lines_servers = (
-        "\n".join(f"    server s{index} 127.0.0.1:{there} send-proxy-v2" for index, there in enumerate(ports))
+        "\n".join(f"    server s{index} 127.0.0.1:{there}{more}" for index, there in enumerate(ports))
         for ports in ([one.http for one in services], [one.lines for one in services])
     )
-    config.write_text(
-        CONFIG.format(http=http, lines=lines, http_servers=http_servers, lines_servers=lines_servers)
-    )
+    lines_part = LINES.format(lines=lines, lines_servers=lines_servers) if header else ""
+    config.write_text(CONFIG.format(http=http, http_servers=http_servers, lines=lines_part))
     program = find()
     assert program is not None
     process = await trio.lowlevel.open_process([program, "-db", "-f", str(config)])

@@ -97,6 +97,36 @@ async def test_a_crashed_worker_is_replaced_and_the_others_serve_meanwhile():
         await trio.aclose_forcefully(victim)
 
 
+async def test_a_worker_that_is_killed_costs_its_own_requests_and_no_others():
+    async with service(workers=2, supervision=QUICK) as workers:
+        clients = [dial(workers) for _ in range(40)]
+        owners = [int(await ask(client, "pid")) for client in clients]
+        victim = owners[0]
+        in_flight = {index for index, pid in enumerate(owners) if index % 2}
+        answered, failed = set(), set()
+
+        async def busy(index: int) -> None:
+            try:
+                assert await ask(clients[index], "sleep 1") == "slept"
+                answered.add(index)
+            except (trio.BrokenResourceError, triosock.Incomplete):
+                failed.add(index)
+
+        async with trio.open_nursery() as nursery:
+            for index in in_flight:
+                nursery.start_soon(busy, index)
+            await trio.sleep(0.3)
+            os.kill(victim, signal.SIGKILL)
+        lost = {index for index in in_flight if owners[index] == victim}
+        assert failed == lost
+        assert answered == in_flight - lost
+        for index, client in enumerate(clients):
+            # Those of the other worker go on, idle ones too.
+            if owners[index] != victim:
+                assert await ask(client, "hello") == "HELLO"
+            await trio.aclose_forcefully(client)
+
+
 async def test_a_worker_whose_event_loop_stands_is_killed_and_replaced(capfd):
     supervision = triosock.Supervision(watchdog=1.0)
     async with service(workers=1, supervision=supervision) as workers:

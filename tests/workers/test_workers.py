@@ -229,7 +229,12 @@ async def test_workers_die_with_a_parent_that_is_killed(tmp_path):
     process = await trio.lowlevel.open_process([sys.executable, str(program)], stdout=-1)
     assert process.stdout is not None
     with trio.fail_after(60):
-        children = [int(one) for one in (await process.stdout.receive_some()).split()]
+        line = b""
+        while not line.endswith(b"\n"):
+            data = await process.stdout.receive_some()
+            assert data, line
+            line += data
+        children = [int(one) for one in line.split()]
         assert len(children) == 2
         handles = [os.pidfd_open(one) for one in children]
         process.kill()

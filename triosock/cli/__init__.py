@@ -18,10 +18,10 @@ from importlib.metadata import version
 from typing import Final
 
 from .. import __version__
-from . import serve, top
+from . import serve, tell, top
 from .arguments import MachineRefused, Mistake
 
-COMMANDS: Final = (serve, top)
+COMMANDS: Final = (serve, top, tell)
 
 __all__ = ["main"]
 

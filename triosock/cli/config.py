@@ -77,5 +77,6 @@ class ServiceConfig:
     grace: float | None = None
     log_level: str = "info"
     control: str | None = None
+    control_verbs: bool = False
     supervision: Supervision = attrs.field(factory=Supervision)
     recycle: Recycle = attrs.field(factory=Recycle)

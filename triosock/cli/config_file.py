@@ -84,6 +84,7 @@ class _Reader:
             grace=None if grace is None else self._try(("grace",), check_seconds, grace, "grace", zero=True),
             log_level=content.get("log_level", "info"),
             control=content.get("control"),
+            control_verbs=content.get("control_verbs", False),
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )

@@ -66,6 +66,8 @@ async def serve_in_workers(
         grace=15.0 if config.grace is None else config.grace,
         supervision=config.supervision,
         recycle=config.recycle,
+        control=config.control,
+        verbs=config.control_verbs,
     )
     if os.getpid() != 1:
         return await serve(task_status=task_status)

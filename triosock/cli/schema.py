@@ -66,6 +66,7 @@ SERVICE: Final[Section] = {
     "grace": Key(("number",), "seconds that a drain may take"),
     "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
+    "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),
     "supervision": _of(Supervision, "how workers are treated"),
     "recycle": _of(Recycle, "when healthy workers are replaced"),
     "endpoints": {ANY: ENDPOINT},

@@ -75,6 +75,11 @@ def add_parser(commands: Any) -> None:
         "--control", metavar="PATH", help="let `triosock top` look in, at a Unix socket with this path"
     )
     parser.add_argument(
+        "--control-verbs",
+        action="store_true",
+        help="obey `triosock tell` there: drain, restart, suspend, resume, cut (with --workers)",
+    )
+    parser.add_argument(
         "--workers",
         metavar="N",
         type=typed(_workers),
@@ -126,7 +131,7 @@ def run(arguments: argparse.Namespace) -> int:
     )
     try:
         if config.workers is not None and not is_worker():
-            run_program(serve_in_workers, config, arguments.words, grace=config.grace, control=config.control)
+            run_program(serve_in_workers, config, arguments.words, grace=config.grace)
         else:
             control = None if is_worker() else config.control
             run_program(serve_here, config, prepare(config), grace=config.grace, control=control)
@@ -183,6 +188,7 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         grace=arguments.grace,
         log_level=arguments.log_level,
         control=arguments.control,
+        control_verbs=arguments.control_verbs,
     )
 
 

@@ -1,7 +1,9 @@
 """A window into a running program: its tree, through a Unix socket. For `python -m triosock top`.
 
 The protocol is lines of JSON: a request ``{"want": "tree", "limit": 200}`` is answered by one line, the
-snapshot, or by ``{"error": "…"}``. Who asks is told, and nothing can be changed from there.
+snapshot, or by ``{"error": "…"}``. Who asks is told, and nothing can be changed from there, unless verbs are
+allowed: then ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}`` is answered by
+``{"done": "…"}``. A parent of workers speaks the same protocol for all of them.
 
 The rules:
 
@@ -15,13 +17,14 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import attrs
 import trio
 
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
+from .._core.inspect.verbs import cut_connection, drain_all, resume_all, suspend_all
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_scope import DrainReport
 from .._core.stream.connection import Connection
@@ -44,35 +47,73 @@ MAX_NUMBER: Final = 2**63
 
 
 async def serve_control(
-    path: str | os.PathLike[str], *, task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED
+    path: str | os.PathLike[str],
+    *,
+    verbs: bool = False,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
     """Show the tree of this trio run to the user whose process this is, at a Unix socket.
 
-    Args: `path`, of the socket file. Its mode is 0600; it is gone when this returns.
+    Args: `path`, of the socket file. Its mode is 0600; it is gone when this returns. `verbs` allows that user
+    to drain, suspend and resume all servers, and to cut a connection.
 
     Returns: the DrainReport, when it has been drained. Use it with `nursery.start`, as `serve_unix`.
 
     Raises: as `serve_unix`. Cancellation: ends at once. Drain: likewise, as it has no grace; to look at a
     drain, start it outside of the `DrainScope`, as ``triosock.run(…, control=path)`` does.
     """
+
+    async def reply(request: dict[str, Any]) -> dict[str, Any]:
+        return _do(request) if verbs and "do" in request else _show(request)
+
+    return await serve_replies(path, reply, task_status=task_status)
+
+
+async def serve_replies(
+    path: str | os.PathLike[str],
+    reply: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
+    *,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Answer each request, a JSON object in a line, by what `reply` returns: to the user whose process this
+    is, and to nobody else.
+    """
+
+    async def answer(conn: Connection) -> None:
+        if conn.credentials().uid != os.geteuid():
+            return
+        async for line in conn.lines(max_bytes=MAX_REQUEST):
+            try:
+                request = json.loads(line)
+            except ValueError:
+                answered = {"error": "a request is a JSON object in one line"}
+            else:
+                answered = await reply(request if isinstance(request, dict) else {})
+            await conn.send_all(json.dumps(answered).encode() + b"\n")
+
     return await serve_unix(
-        _answer, path, mode=0o600, limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
+        answer, path, mode=0o600, limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
 
 
-async def _answer(conn: Connection) -> None:
-    if conn.credentials().uid != os.geteuid():
-        return
-    async for line in conn.lines(max_bytes=MAX_REQUEST):
-        await conn.send_all(json.dumps(_reply(line)).encode() + b"\n")
-
-
-def _reply(line: bytes) -> dict[str, Any]:
+def _do(request: dict[str, Any]) -> dict[str, Any]:
     try:
-        request = json.loads(line)
-    except ValueError:
-        return {"error": "a request is a JSON object in one line"}
-    if not isinstance(request, dict) or request.get("want") != "tree":
+        match request:
+            case {"do": "drain"}:
+                return {"done": drain_all(NAME)}
+            case {"do": "suspend"}:
+                return {"done": suspend_all(NAME)}
+            case {"do": "resume"}:
+                return {"done": resume_all(NAME)}
+            case {"do": "cut", "connection": int(number)}:
+                return {"done": cut_connection(number, request.get("server"), NAME)}
+    except ValueError as error:
+        return {"error": str(error)}
+    return {"error": 'do is "drain", "suspend", "resume", or "cut" with a "connection" (and a "server")'}
+
+
+def _show(request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("want") != "tree":
         return {"error": 'the only request is {"want": "tree", "limit": N}'}
     limit = request.get("limit", LIMIT)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:

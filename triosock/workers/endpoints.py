@@ -141,8 +141,8 @@ async def open_endpoints(
         failed.callback(opened.close)
         for name, endpoint in _named(endpoints):
             await _open(name, endpoint, (modes or {}).get(name), opened)
+        await trio.lowlevel.checkpoint()
         failed.pop_all()
-    await trio.lowlevel.checkpoint_if_cancelled()
     return opened
 
 
@@ -155,7 +155,7 @@ def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[t
         # sd_listen_fds_with_names(3)
         if not isinstance(name, str) or not name.isascii() or not name.isprintable() or ":" in name:
             raise ValueError(f"the name of an endpoint must be of ASCII characters without ':', not {name!r}")
-    return endpoints.items()
+    return [(str(name), endpoint) for name, endpoint in endpoints.items()]
 
 
 async def _open(name: str, endpoint: Endpoint, mode: int | None, opened: Endpoints) -> None:

@@ -103,7 +103,7 @@ class Process:
             os.close(self._lifeline)
         else:
             await trio.lowlevel.checkpoint()
-        return self._popen.returncode
+        return self._popen.wait()  # at once, for it has ended
 
     def release(self) -> None:
         """Let go of one that is not tied: it outlives this process, and is nobody's to reap here."""

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from ..signals import run
+from .. import run
 
 
 def main(argv: list[str]) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from .._core.model.addresses import Address, MemoryAddress, parse_address
 from .._core.model.events import Cause
 from .._core.registry.drain_scope import SLOWEST, DrainReport, Straggler
-from .._worker import parse_reports
+from .._worker import COUNTS, parse_reports
 
 
 def read_reports(text: str) -> list[DrainReport]:
@@ -25,7 +25,7 @@ def read_reports(text: str) -> list[DrainReport]:
 
 
 def _report(fields: dict[str, Any]) -> DrainReport:
-    counts = {name: int(fields[name]) for name in ("finished", "failed", "cancelled", "refused")}
+    counts = {name: int(fields[name]) for name in COUNTS}
     return DrainReport(
         **counts,
         duration=float(fields["duration"]),
@@ -64,10 +64,7 @@ def merge_reports(reports: Iterable[DrainReport], *, duration: float, missing: i
         causes.update(one.causes)
     stragglers = (straggler for one in reports for straggler in one.slowest)
     return DrainReport(
-        finished=sum(one.finished for one in reports),
-        failed=sum(one.failed for one in reports),
-        cancelled=sum(one.cancelled for one in reports),
-        refused=sum(one.refused for one in reports),
+        **{name: sum(getattr(one, name) for one in reports) for name in COUNTS},
         duration=duration,
         drained=not missing and all(one.drained for one in reports),
         slowest=tuple(heapq.nlargest(SLOWEST, stragglers, key=lambda one: one.age)),

@@ -36,52 +36,72 @@ async def serve_workers(
     # What else
     environment: Mapping[str, str] | None = None,
     signals: bool = True,
+    control: str | os.PathLike[str] | None = None,
+    verbs: bool = False,
     name: str = "workers",
     task_status: trio.TaskStatus[Workers] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Open `endpoints`, and have worker processes serve them; each is a fresh interpreter that inherits the
+    """Open `endpoints`, and have worker processes serve them, each a fresh interpreter that inherits the
     sockets by the convention of sd_listen_fds(3).
 
     Args:
-      program: what each worker runs: ``module:function``, an async function without arguments, which is run
-        by `triosock.run`, and which finds its listeners with `inherited_listeners`; or a command line. It is
-        ready when it tells so by sd_notify(3), as `triosock.run` does (see `triosock.notify`).
-      endpoints: addresses, ``tcp://HOST:PORT`` (``*`` for all), ``unix:///PATH``, ``udp://HOST:PORT``, or
-        ``fd://NAME`` for a socket that was handed down to this process; or listeners that are open, which
-        belong to the service from then on. A mapping gives each a name for `inherited_listeners`; without one
-        they are endpoint1, endpoint2, ...
+      program: what each worker runs: ``module:function``, an async function without arguments, which
+        `triosock.run` runs, and which finds its sockets with `inherited_listeners`; or a command line. It is
+        ready when it says so by sd_notify(3), as `triosock.run` does (see `triosock.notify`).
+      endpoints: ``tcp://HOST:PORT`` (``*`` for all), ``unix:///PATH``, ``udp://HOST:PORT``, ``fd://NAME`` for
+      an
+        inherited socket; or listeners that are open, which then belong to the service. A mapping gives each
+        a name for `inherited_listeners`; without one they are endpoint1, endpoint2, ...
       modes: permissions of the files of ``unix://`` endpoints, by the endpoint's name.
       workers: how many, from 1 on; "auto" is as many as this process may use processors.
-      grace: seconds that workers have to drain, when they are replaced and at the end; from 0 on. One that
-        takes 5 seconds longer is killed. `idle_grace`: as for `DrainScope.drain`.
-      supervision, recycle: how failing workers are treated, and when healthy ones are replaced; None for the
-        defaults.
+      grace, idle_grace: of the drain of a worker, as for `DrainScope.drain`. One that takes 5 seconds longer
+        is killed.
+      supervision, recycle: how failing workers are treated, and when healthy ones are replaced.
       environment: of the workers; None is that of this process.
-      signals: SIGHUP restarts the workers one after the other (`Workers.restart`), SIGTTIN and SIGTTOU make
-        them one more or less, SIGUSR2 hands over to a new parent (`Workers.upgrade`). Only in the main thread
-        do signals arrive. SIGTERM and SIGINT are `triosock.run`'s.
+      signals: SIGHUP is `Workers.restart`, SIGTTIN and SIGTTOU are one worker more or less, SIGUSR2 is
+        `Workers.upgrade`; in the main thread only. SIGTERM and SIGINT are `triosock.run`'s.
+      control: path of a Unix socket for ``python -m triosock top``. With `verbs`, ``triosock tell`` may
+      change
+        things there.
       name: what logs call the service.
 
-    Returns: the `DrainReport` of all workers together, when they have been drained. `nursery.start` gives the
-    `Workers` as soon as all are ready.
+    Returns: the `DrainReport` of all workers together. `nursery.start` gives the `Workers` when all are
+    ready.
 
-    Raises: TypeError, ValueError for wrong arguments; as the openers of the endpoints; WorkersFailed if a
-    worker of the beginning does not become ready, or if later those of all slots crash again and again.
+    Raises: TypeError, ValueError; as the openers of the endpoints; WorkersFailed if a worker of the beginning
+    does not become ready, or if later those of all slots crash again and again.
 
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
     drain, with one deadline. A parent that is killed takes its workers with it.
     """
     count = usable_processors() if workers == "auto" else check_number(workers, "workers")
-    check_seconds(grace, "grace", zero=True)
-    policies = supervision or Supervision(), recycle or Recycle(), grace, idle_grace
-    command, environment = _command(program), dict(os.environ if environment is None else environment)
+    settings = _settings(program, environment, supervision, recycle, grace, idle_grace, control, verbs)
     opened = await open_endpoints(endpoints, modes)
-    with contextlib.ExitStack() as ours:
-        ours.callback(opened.close)
-        settings = Settings(command, environment, ours.enter_context(NotifyReceiver()), *policies)
-        scope = ours.enter_context(DrainScope(grace=grace, idle_grace=idle_grace))
-        service = Workers(settings, opened, count, name, scope)
-        return await service.serve(task_status, signals=signals)
+    with contextlib.closing(opened), NotifyReceiver() as receiver:
+        with DrainScope(grace=grace, idle_grace=idle_grace) as scope:
+            service = Workers(settings, receiver, opened, count, name, scope)
+            return await service.serve(task_status, signals=signals, control=control)
+
+
+def _settings(
+    program: str | Sequence[str],
+    environment: Mapping[str, str] | None,
+    supervision: Supervision | None,
+    recycle: Recycle | None,
+    grace: float,
+    idle_grace: float | None,
+    control: object,
+    verbs: bool,
+) -> Settings:
+    return Settings(
+        command=_command(program),
+        environment=dict(os.environ if environment is None else environment),
+        supervision=supervision or Supervision(),
+        recycle=recycle or Recycle(),
+        grace=check_seconds(grace, "grace", zero=True),
+        idle_grace=idle_grace,
+        control="none" if control is None else "verbs" if verbs else "looks",
+    )
 
 
 def _command(program: str | Sequence[str]) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import threading
 from collections.abc import Sequence
 from typing import Final, final
@@ -26,8 +27,10 @@ from .._core.model.addresses import Address
 from .._core.model.errors import TriosockError
 from .._core.registry.drain_scope import DrainReport, DrainScope
 from ..notify import current_notifier
+from .control import show
 from .endpoints import Endpoints
 from .obey import obey_signals
+from .receiver import NotifyReceiver
 from .reports import merge_reports
 from .slot import Slot
 from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
@@ -84,8 +87,15 @@ class Workers:
     """
 
     def __init__(
-        self, settings: Settings, endpoints: Endpoints, count: int, name: str, scope: DrainScope
+        self,
+        settings: Settings,
+        receiver: NotifyReceiver,
+        endpoints: Endpoints,
+        count: int,
+        name: str,
+        scope: DrainScope,
     ) -> None:
+        self._receiver = receiver
         self._settings = settings
         self._endpoints = endpoints
         self._count = count
@@ -130,8 +140,7 @@ class Workers:
                 memory=worker.memory(),
                 status=worker.status,
             )
-            for slot in sorted((*self._slots, *self._leaving), key=lambda slot: slot.number)
-            for worker in slot.workers
+            for worker in self.living()
         )
 
     def drain(
@@ -187,7 +196,7 @@ class Workers:
             successor = await start_successor(
                 OWN_COMMAND if command is None else command,
                 self._endpoints,
-                settings.receiver,
+                self._receiver,
                 environment,
                 2 * settings.supervision.ready,
             )
@@ -217,16 +226,32 @@ class Workers:
         for slot in new:
             await slot.ready.wait()
 
+    def living(self) -> list[Worker]:
+        """Return the workers themselves, in the order of `statistics`. For the control socket."""
+        return [
+            worker
+            for slot in sorted((*self._slots, *self._leaving), key=lambda slot: slot.number)
+            for worker in slot.workers
+        ]
+
     # Its life
 
-    async def serve(self, task_status: trio.TaskStatus[Workers], *, signals: bool) -> DrainReport:
+    async def serve(
+        self,
+        task_status: trio.TaskStatus[Workers],
+        *,
+        signals: bool,
+        control: str | os.PathLike[str] | None = None,
+    ) -> DrainReport:
         """Serve until drained. `serve_workers` calls it."""
         try:
             async with trio.open_nursery() as nursery:
                 with self._everything:
-                    nursery.start_soon(self._settings.receiver.run)
+                    nursery.start_soon(self._receiver.run)
                     if signals and threading.current_thread() is threading.main_thread():
                         await nursery.start(obey_signals, self)
+                    if control is not None:
+                        nursery.start_soon(show, self, control, self._settings.control == "verbs")
                     await self._keep_slots(task_status)
                 nursery.cancel_scope.cancel(reason="triosock: no worker is left")
         finally:
@@ -297,7 +322,7 @@ class Workers:
 
     def _make(self, number: int) -> Worker:
         sockets = self._endpoints.descriptors(number)
-        return Worker(number, self._generation, self._settings, sockets, self._recycle)
+        return Worker(number, self._generation, self._settings, self._receiver, sockets, self._recycle)
 
     def _drain(self, worker: Worker) -> None:
         now, scope = trio.current_time(), self._scope

@@ -17,6 +17,7 @@ from __future__ import annotations
 import logging
 import math
 import os
+import secrets
 import signal
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final, Literal, TypeAlias, final
@@ -25,7 +26,7 @@ import attrs
 import trio
 
 from .._core.registry.drain_scope import DrainReport
-from .._worker import JOINED, MAX_REQUESTS, RECYCLE, REPORTS, format_drain
+from .._worker import CONTROL, JOINED, MAX_REQUESTS, RECYCLE, REPORTS, format_drain
 from .policy import Recycle, Supervision
 from .process import PATIENCE, Process
 from .receiver import Fields, NotifyReceiver
@@ -44,17 +45,18 @@ class StartFailed(Exception):
 
 
 @final
-@attrs.frozen
+@attrs.frozen(kw_only=True)
 class Settings:
     """What all workers of a service have in common."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
-    receiver: NotifyReceiver
     supervision: Supervision
     recycle: Recycle
     grace: float
     idle_grace: float | None
+    #: What the workers' own control sockets are for: the parent asks them.
+    control: Literal["none", "looks", "verbs"] = "none"
 
 
 @final
@@ -73,6 +75,7 @@ class Worker:
         number: int,
         generation: int,
         settings: Settings,
+        receiver: NotifyReceiver,
         sockets: Sequence[tuple[str, int]],
         on_recycle: Callable[[Worker, str], None],
     ) -> None:
@@ -80,6 +83,8 @@ class Worker:
         self.generation = generation
         self.state: State = "starting"
         self.status: str = ""
+        #: The abstract name at which it shows itself; "" for nowhere.
+        self.control: str = ""
         self.process: Process | None = None
         self.reports: list[DrainReport] | None = None
         self.ready_at: float = math.inf
@@ -87,6 +92,7 @@ class Worker:
         self.ready: trio.Event = trio.Event()
         self.ended: trio.Event = trio.Event()
         self._settings = settings
+        self._receiver = receiver
         self._recycle = settings.recycle.for_one()
         self._sockets = sockets
         self._on_recycle: Callable[[Worker, str], None] | None = on_recycle
@@ -98,6 +104,11 @@ class Worker:
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.process.id if self.process else 'none'})"
+
+    @property
+    def id(self) -> int:
+        """Its process id; 0 before it has one."""
+        return self.process.id if self.process else 0
 
     # Its life
 
@@ -113,8 +124,7 @@ class Worker:
             self.state = "ended"
             self.ended.set()
             raise StartFailed(f"worker {self.number} cannot be started: {error}") from error
-        receiver = self._settings.receiver
-        receiver.register(process.id, self._take)
+        self._receiver.register(process.id, self._take)
         try:
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self._tell_ready, task_status)
@@ -124,8 +134,8 @@ class Worker:
         finally:
             with trio.CancelScope(shield=True):
                 await process.end_at_once()
-            receiver.read_pending()
-            receiver.forget(process.id)
+            self._receiver.read_pending()
+            self._receiver.forget(process.id)
             self.state = "ended"
             self.ended.set()
         if not self.ready.is_set():
@@ -135,11 +145,14 @@ class Worker:
         supervision, most = self._settings.supervision, self._recycle.requests
         environment = {
             **self._settings.environment,
-            "NOTIFY_SOCKET": self._settings.receiver.path,
+            "NOTIFY_SOCKET": self._receiver.path,
             "TRIOSOCK_WORKER": str(self.number),
         }
         if supervision.watchdog < math.inf:
             environment["WATCHDOG_USEC"] = str(round(supervision.watchdog * 1e6))
+        if self._settings.control != "none":
+            self.control = f"triosock-{os.getpid()}-{self.number}-{secrets.token_hex(8)}"
+            environment[CONTROL] = f"{self._settings.control}@{self.control}"
         if most < math.inf:
             environment[MAX_REQUESTS] = str(int(most))
         return Process(self._settings.command, self._sockets, environment)
@@ -156,7 +169,7 @@ class Worker:
             with trio.CancelScope(deadline=due) as self._waiting:
                 await process.wait()
                 return
-            self._settings.receiver.read_pending()
+            self._receiver.read_pending()
             due, reason = self._next_deadline()
             if due <= trio.current_time():
                 break

@@ -1,0 +1,133 @@
+"""All workers in one place: the parent's control socket asks each worker at its own, and joins the answers.
+
+The rules are those of `triosock.observe.control`: off unless asked for, for the same user only, and nothing
+can be changed unless verbs are allowed. A worker that does not answer in time is shown without its tree.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import socket
+from collections.abc import Mapping
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from .._core.inspect.snapshot import LIMIT, Node
+from ..observe.control import NAME, parse_tree, serve_replies
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .service import Workers
+
+_logger: Final = logging.getLogger("triosock.workers")
+#: Seconds that a worker has for an answer.
+_PATIENCE: Final = 2.0
+_MAX_ANSWER: Final = 64 * 1024 * 1024
+_TO_WORKERS: Final = ("suspend", "resume", "cut")
+
+
+async def show(workers: Workers, path: str | os.PathLike[str], verbs: bool) -> None:
+    """Serve the control socket until cancelled. The service goes on without one if it cannot be opened."""
+    try:
+        await serve_replies(path, partial(_reply, workers, verbs))
+    except OSError as error:
+        _logger.error("no control socket: %s", error)
+
+
+async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict[str, Any]:
+    if verbs and "do" in request:
+        try:
+            return {"done": await _do(workers, request)}
+        except ValueError as error:
+            return {"error": str(error)}
+    limit = request.get("limit", LIMIT)
+    if request.get("want") != "tree" or isinstance(limit, bool) or not isinstance(limit, int):
+        return {"error": 'the only request is {"want": "tree", "limit": N}'}
+    return {"tree": attrs.asdict(await _tree(workers, limit))}
+
+
+async def _do(workers: Workers, request: Mapping[str, Any]) -> str:
+    """Do what is asked for, and say what was done. Raises: ValueError."""
+    match request:
+        case {"do": "drain"}:
+            workers.drain()
+            return "all workers drain"
+        case {"do": "restart"}:
+            return str(await workers.restart())
+        case {"do": "workers", "count": count}:
+            await workers.set_count(count)
+            return f"{workers.count} workers"
+        case {"do": verb} if verb in _TO_WORKERS:
+            return await _tell_workers(workers, request)
+    known = ", ".join(("drain", "restart", "workers", *_TO_WORKERS))
+    raise ValueError(f"do is one of {known}, not {request['do']!r}")
+
+
+async def _tell_workers(workers: Workers, request: Mapping[str, Any]) -> str:
+    number = request.get("worker")
+    chosen = [one for one in workers.living() if number is None or one.number == number]
+    if not chosen or (request["do"] == "cut" and number is None):
+        raise ValueError(f"there is no worker {number!r}: cut wants one by its number")
+    # Two may have one number: a worker and its predecessor, which drains.
+    answers = [await _ask(worker, request) for worker in chosen]
+    done = [
+        f"worker {worker.number}: {answer['done']}"
+        for worker, answer in zip(chosen, answers, strict=True)
+        if "done" in answer
+    ]
+    if not done:
+        raise ValueError(f"worker {chosen[-1].number}: {answers[-1].get('error')}")
+    return "; ".join(done)
+
+
+async def _tree(workers: Workers, limit: int) -> Node:
+    nodes: dict[Worker, Node] = {}
+
+    async def look(worker: Worker) -> None:
+        answer = await _ask(worker, {"want": "tree", "limit": limit})
+        try:
+            tree = parse_tree(json.dumps(answer))
+        except ValueError:
+            tree = Node(kind="run")
+        status = next(one for one in workers.statistics() if one.process == worker.id)
+        nodes[worker] = Node(
+            kind="process",
+            name=f"worker {worker.number}, process {worker.id}",
+            state=status.state,
+            age=status.age,
+            counts=(("generation", status.generation), ("memory", status.memory)),
+            # Without the socket at which it was just asked.
+            children=tuple(child for child in tree.children if child.name != NAME),
+        )
+
+    living = [one for one in workers.living() if one.id]
+    async with trio.open_nursery() as nursery:
+        for worker in living:
+            nursery.start_soon(look, worker)
+    found = tuple(nodes[worker] for worker in living)
+    return Node(kind="run", name=f"parent {os.getpid()}", children=found)
+
+
+async def _ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a worker's answer, or why there is none."""
+    if not worker.control:
+        return {"error": "it has no control socket"}
+    answer = b""
+    try:
+        with trio.move_on_after(_PATIENCE):
+            with trio.socket.socket(socket.AF_UNIX) as sock:
+                await sock.connect("\0" + worker.control)
+                await sock.send(json.dumps(request).encode() + b"\n")
+                while not answer.endswith(b"\n") and (data := await sock.recv(1 << 20)):
+                    answer += data
+    except OSError as error:
+        return {"error": str(error)}
+    if not answer.endswith(b"\n"):
+        return {"error": f"no answer within {_PATIENCE:g} s"}
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded
