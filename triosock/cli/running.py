@@ -164,7 +164,8 @@ def _inherit(name: str) -> Sequence[Any]:
         others = inherited_datagram_sockets([name])
     except ValueError:
         return listeners  # no others have the name
-    for one in (*listeners, *others):
+    both: list[Any] = [*listeners, *others]
+    for one in both:
         one.close()
     raise ValueError(
         f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "

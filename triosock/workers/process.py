@@ -51,6 +51,7 @@ class Process:
         tied: bool = True,
     ) -> None:
         reading, self._lifeline = os.pipe()
+        os.set_blocking(self._lifeline, False)  # a worker that is stuck must not stop its parent
         try:
             descriptors = [descriptor for _, descriptor in sockets]
             handed = ",".join(map(str, descriptors))
