@@ -13,11 +13,12 @@ import trio.testing
 
 import triosock
 from triosock import _ending_signals
-from triosock._ending_signals import TOGETHER
+from triosock._ending_signals import PATIENCE, TOGETHER
 
 PROGRAM = textwrap.dedent(
     """
     import functools, sys, trio, triosock
+    {prelude}
 
     async def handle(conn):
         async for line in conn.lines():
@@ -43,11 +44,37 @@ PROGRAM = textwrap.dedent(
 )
 
 
+TELLING = textwrap.dedent(
+    """
+    import os
+    import triosock._ending_signals as ending
+    ending.PATIENCE = {patience}
+    catch = ending.EndingSignals._catch
+    def telling(self, *args):
+        try:
+            catch(self, *args)
+        finally:
+            os.write(1, b"caught\\n")
+    ending.EndingSignals._catch = telling
+    """
+)
+
+
 class Program:
     def __init__(
-        self, *, grace: float | None = 30, own: float = 15, background: str = "", block: str = ""
+        self,
+        *,
+        grace: float | None = 30,
+        own: float = 15,
+        background: str = "",
+        block: str = "",
+        patience: float | None = None,
     ) -> None:
-        source = PROGRAM.format(grace=grace, own=own, background=background, block=block or "pass")
+        #: How long it leaves its loop to take the second signal; given, it says which signals it has caught.
+        prelude = "" if patience is None else TELLING.format(patience=patience)
+        source = PROGRAM.format(
+            grace=grace, own=own, background=background, block=block or "pass", prelude=prelude
+        )
         self.process = subprocess.Popen(
             [sys.executable, "-X", "dev", "-c", source],
             stdout=subprocess.PIPE,
@@ -63,6 +90,18 @@ class Program:
         sock = socket.create_connection(("127.0.0.1", self.port))
         sock.setblocking(False)
         return triosock.Connection(sock)
+
+    async def interrupt(self, number: int, *, catches: int = 1) -> None:
+        """Send a signal, and wait until the program has caught it (and told itself of it again). What is sent
+        later comes later than `TOGETHER`, however slow the machine is.
+        """
+        self.process.send_signal(number)
+        assert self.process.stdout is not None
+        for _ in range(catches):
+            with trio.fail_after(60):
+                line = await trio.to_thread.run_sync(self.process.stdout.readline, abandon_on_cancel=True)
+            assert line == "caught\n"
+        await trio.sleep(TOGETHER)
 
     async def end(self) -> tuple[int, str, str]:
         out, err = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=60))
@@ -121,12 +160,11 @@ STAYS = {
 
 
 async def blocked(block: str) -> Program:
-    program = Program(block=BLOCKS[block])
+    program = Program(block=BLOCKS[block], patience=PATIENCE)
     client = program.dial()
     await client.send_all(b"block\n")
     assert await client.receive_until(b"\n") == b"blocking\n"
-    program.process.send_signal(signal.SIGINT)
-    await trio.sleep(TOGETHER * 2)
+    await program.interrupt(signal.SIGINT)
     assert program.process.poll() is None
     await client.aclose()
     return program
@@ -138,13 +176,12 @@ async def test_the_second_signal_gets_through_a_blocked_loop(block, second):
     program = await blocked(block)
     program.process.send_signal(second)
     code, out, _ = await program.end()
-    assert (code, out) == (128 + second, "")
+    assert (code, out) == (128 + second, "caught\n" * 2)  # the signal, and what the alarm makes of it
 
 
 async def test_the_third_signal_ends_a_program_that_catches_everything():
     program = await blocked("deaf")
-    program.process.send_signal(signal.SIGINT)
-    await trio.sleep(TOGETHER * 5)
+    await program.interrupt(signal.SIGINT, catches=2)
     assert program.process.poll() is None
     program.process.send_signal(signal.SIGTERM)
     code, out, _ = await program.end()
@@ -153,13 +190,12 @@ async def test_the_third_signal_ends_a_program_that_catches_everything():
 
 @pytest.mark.parametrize("stay", STAYS)
 async def test_the_third_signal_ends_a_program_that_does_not_end_when_it_is_cancelled(stay):
-    program = Program(block=STAYS[stay])
+    program = Program(block=STAYS[stay], patience=1_000)
     client = program.dial()
     await client.send_all(b"block\n")
     assert await client.receive_until(b"\n") == b"blocking\n"
     for _ in range(2):
-        program.process.send_signal(signal.SIGINT)
-        await trio.sleep(TOGETHER * 5)
+        await program.interrupt(signal.SIGINT)
         assert program.process.poll() is None
     program.process.send_signal(signal.SIGINT)
     code, out, _ = await program.end()
