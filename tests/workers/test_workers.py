@@ -147,8 +147,13 @@ async def test_any_program_that_tells_when_it_is_ready_can_be_a_worker(tmp_path)
         "    conn.close()\n"
     )
     async with service(
-        [sys.executable, str(program)], {"web": "tcp://127.0.0.1:0"}, workers=1, environment=dict(os.environ)
+        [sys.executable, str(program)],
+        {"web": "tcp://127.0.0.1:0"},
+        workers=1,
+        environment=dict(os.environ),
+        supervision=triosock.Supervision(watchdog=0.1),  # which it does not feed
     ) as workers:
+        await trio.sleep(0.4)
         client = dial(workers)
         assert int(await client.receive_until(b"\n")) == processes(workers)[0]
         await client.aclose()
