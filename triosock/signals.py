@@ -4,8 +4,8 @@ The rules:
 
 1. **The first signal drains, the second cancels.** The first tells the outermost `DrainScope`, and with it
    every server; a second one, of either kind, cancels the whole program, and the process exits with 128 + its
-   number, as a shell would report it. It gets through a blocked loop, too, and a third one ends a process that
-   does not end when it is cancelled: see `_ending_signals.py`.
+   number, as a shell would report it. It gets through a blocked loop, too, and a third one ends a process
+   that does not end when it is cancelled: see `_ending_signals.py`.
 2. **The grace is the end**: when it is over, and every server has said how its drain went, what is left of
    the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
    needed.
@@ -89,8 +89,8 @@ def run(
     at the end of the grace. The reports of all servers that a signal ended are printed to stderr.
 
     Raises: what `async_fn` raises; SystemExit(128 + signal number) after a second signal. A third one, if the
-    program is still there, ends the process as the system does by default, with nothing tidied up. Only in the main
-    thread do signals arrive: RuntimeError elsewhere.
+    program is still there, ends the process as the system does by default, with nothing tidied up. Only in
+    the main thread do signals arrive: RuntimeError elsewhere.
     """
     check_async("async_fn", async_fn, "args")
     if threading.current_thread() is not threading.main_thread():
