@@ -36,13 +36,31 @@ def test_workers_serve_restart_and_drain():
         assert "workers: drained in" in program.output
 
 
-def test_a_unix_socket_has_its_mode_and_udp_its_own_sockets(tmp_path):
+def test_a_unix_socket_has_its_mode_and_goes(tmp_path):
     path = tmp_path / "web"
     with running(*SERVE, f"unix://{path}", *SHOUT, "--mode", "600", "--workers", "2") as program:
         program.wait_for("workers: 2 workers on unix://")
         assert path.stat().st_mode & 0o777 == 0o600
         program.stop()
     assert not path.exists()
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", 2]])
+def test_datagrams_are_served_too(tmp_path, more):
+    (tmp_path / "answers.py").write_text(
+        "import triosock\n"
+        "class Shout(triosock.DatagramHandler):\n"
+        "    async def handle(self):\n"
+        "        await self.datagram.reply(self.datagram.data.upper())\n"
+    )
+    words = ["udp://127.0.0.1:0", "--handler", "answers:Shout", *more]
+    with running(*SERVE, *words, cwd=tmp_path) as program:
+        port = int(program.wait_for(r"(?:listens|workers) on udp://127\.0\.0\.1:(\d+)")[1])
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(30)
+            client.sendto(b"hello", ("127.0.0.1", port))
+            assert client.recv(100) == b"HELLO"
+        assert program.stop() == 0
 
 
 def test_a_handler_that_is_not_there_is_exit_code_1_and_says_so():

@@ -32,8 +32,9 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
             def handle(self):
                 self.wfile.write(b"X")
 
-        class Failing(Exception):
-            pass
+        class Line(socketserver.StreamRequestHandler):
+            def handle(self):
+                self.wfile.write(self.rfile.readline().upper())
 
         class Server(KIND):
             def service_actions(self):
@@ -56,7 +57,7 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
         sys.path[:], sys.meta_path[:] = [], [Hook]
         try:
             udp = "UDP" in KIND.__name__
-            with Server(address, Datagram if udp else Echo) as server:
+            with Server(address, Datagram if udp else Line) as server:
                 serving = threading.Thread(target=server.serve_forever, args=(0.05,))
                 serving.start()
                 with socket.socket(server.address_family, server.socket_type) as client:

@@ -40,6 +40,15 @@ async def shout(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNOR
     await triosock.serve_listeners(handle, triosock.inherited_listeners(), task_status=task_status)
 
 
+async def measured() -> None:
+    """With metrics, as a user's program has them."""
+    from triosock.observe.metrics import PrometheusObserver
+
+    await triosock.serve_listeners(
+        handle, triosock.inherited_listeners(), observers=[PrometheusObserver()], name="shout"
+    )
+
+
 async def not_when_told() -> None:
     """A deploy that is broken if the file says so: how is its text."""
     try:

@@ -13,8 +13,9 @@ import trio
 import triosock
 from triosock.cli import main
 from triosock.observe.control import parse_tree
+from triosock.workers.metrics import merge_metrics
 
-from .conftest import ask, dial, processes, service, until
+from .conftest import HERE, ask, dial, processes, service, until
 
 QUICK = triosock.Supervision(settle=0)
 
@@ -105,3 +106,37 @@ async def test_the_command_tells_and_prints_what_was_done(tmp_path, capsys):
         assert f"worker 1, process {processes(workers)[0]}" in done.stdout.decode()
     assert await trio.to_thread.run_sync(partial(main, ["tell", str(path), "drain"])) == 1
     assert "No such file" in capsys.readouterr().err
+
+
+async def test_the_metrics_of_all_workers_are_one_text(tmp_path, capsys):
+    pytest.importorskip("prometheus_client")
+    path = tmp_path / "control"
+    async with service(f"{HERE}:measured", workers=2, control=path) as workers:
+        await until(path.exists)
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        assert await trio.to_thread.run_sync(main, ["tell", str(path), "metrics"]) == 0
+        await client.aclose()
+    text = capsys.readouterr().out
+    from prometheus_client.parser import text_string_to_metric_families
+
+    families = {one.name: one for one in text_string_to_metric_families(text)}
+    # Of the process, and so of each worker; and of the connection, which one of them has.
+    assert {one.labels["worker"] for one in families["python_info"].samples} == {"1", "2"}
+    assert [one.value for one in families["triosock_connections_active"].samples] == [1.0]
+
+
+def test_families_stand_together_and_say_once_what_they_are():
+    texts = [
+        (1, '# HELP a_total What.\n# TYPE a_total counter\na_total{x="}"} 1.0\n# TYPE b gauge\nb 2.0\n'),
+        (2, "# HELP a_total What.\n# TYPE a_total counter\na_total 3.0\nalone 4\n"),
+    ]
+    assert merge_metrics(texts).splitlines() == [
+        "# HELP a_total What.",
+        "# TYPE a_total counter",
+        'a_total{worker="1",x="}"} 1.0',
+        'a_total{worker="2"} 3.0',
+        "# TYPE b gauge",
+        'b{worker="1"} 2.0',
+        'alone{worker="2"} 4',
+    ]

@@ -147,8 +147,13 @@ async def test_any_program_that_tells_when_it_is_ready_can_be_a_worker(tmp_path)
         "    conn.close()\n"
     )
     async with service(
-        [sys.executable, str(program)], {"web": "tcp://127.0.0.1:0"}, workers=1, environment=dict(os.environ)
+        [sys.executable, str(program)],
+        {"web": "tcp://127.0.0.1:0"},
+        workers=1,
+        environment=dict(os.environ),
+        supervision=triosock.Supervision(watchdog=0.1),  # which it does not feed
     ) as workers:
+        await trio.sleep(0.4)
         client = dial(workers)
         assert int(await client.receive_until(b"\n")) == processes(workers)[0]
         await client.aclose()
@@ -267,3 +272,18 @@ async def test_a_signal_of_the_service_manager_beside_the_parents_word_cuts_nobo
         assert await client.receive_until(b"\n") == b"slept\n"
         await client.aclose()
         assert (await workers.wait_closed()).clean
+
+
+async def test_a_drain_while_the_first_workers_start_ends_them():
+    async def drain_soon(scope: triosock.DrainScope) -> None:
+        await trio.sleep(0.3)
+        scope.drain()
+
+    with trio.fail_after(20), triosock.DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(drain_soon, scope)
+            report = await triosock.serve_workers(
+                [sys.executable, "-c", "import time; time.sleep(60)"], ["tcp://127.0.0.1:0"], workers=2
+            )
+    assert report.clean
+    assert [name for name, _ in scope.reports] == ["workers"]

@@ -164,9 +164,10 @@ def _inherit(name: str) -> Sequence[Any]:
         others = inherited_datagram_sockets([name])
     except ValueError:
         return listeners  # no others have the name
-    both: list[Any] = [*listeners, *others]
-    for one in both:
-        one.close()
+    for listener in listeners:
+        listener.close()
+    for sock in others:
+        sock.close()
     raise ValueError(
         f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
         "give each kind a FileDescriptorName= (systemd.socket(5)) and an endpoint of its own"

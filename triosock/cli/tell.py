@@ -1,7 +1,8 @@
 """`python -m triosock tell SOCKET VERB`: what a running program may be told at its control socket.
 
 The program must have been started with ``--control SOCKET --control-verbs`` and workers, or have a
-`serve_control(…, verbs=True)` of its own, by the same user.
+`serve_control(…, verbs=True)` of its own, by the same user. Only ``metrics``, which changes nothing, is told
+without verbs: the metrics of all workers, in the text format of Prometheus.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Final
 
 from .arguments import MachineRefused
 
-VERBS: Final = ("drain", "restart", "workers", "suspend", "resume", "cut")
+VERBS: Final = ("metrics", "drain", "restart", "workers", "suspend", "resume", "cut")
 #: Seconds: a restart answers when its last worker has taken over.
 _PATIENCE: Final = 600.0
 
@@ -38,7 +39,7 @@ def add_parser(commands: Any) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Tell, and print the answer. Raises: MachineRefused if nobody answers, or it is refused."""
     request = {
-        "do": arguments.verb,
+        "want" if arguments.verb == "metrics" else "do": arguments.verb,
         **{
             name: value
             for name in ("count", "worker", "connection", "server")
@@ -60,5 +61,5 @@ def run(arguments: argparse.Namespace) -> int:
     said = json.loads(answer)
     if "error" in said:
         raise MachineRefused(said["error"])
-    print(said["done"])
+    print(said.get("done") or said["metrics"].rstrip("\n"))
     return 0

@@ -1,9 +1,10 @@
 """A window into a running program: its tree, through a Unix socket. For `python -m triosock top`.
 
 The protocol is lines of JSON: a request ``{"want": "tree", "limit": 200}`` is answered by one line, the
-snapshot, or by ``{"error": "…"}``. Who asks is told, and nothing can be changed from there, unless verbs are
-allowed: then ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}`` is answered by
-``{"done": "…"}``. A parent of workers speaks the same protocol for all of them.
+snapshot, or by ``{"error": "…"}``; ``{"want": "metrics"}`` by the text of prometheus_client. Who asks is
+told, and nothing can be changed from there, unless verbs are allowed: then ``{"do": "drain"}``, "suspend",
+"resume", or ``{"do": "cut", "connection": 7}`` is answered by ``{"done": "…"}``. A parent of workers speaks
+the same protocol for all of them.
 
 The rules:
 
@@ -17,6 +18,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -113,12 +115,22 @@ def _do(request: dict[str, Any]) -> dict[str, Any]:
 
 
 def _show(request: dict[str, Any]) -> dict[str, Any]:
+    if request.get("want") == "metrics":
+        return _metrics()
     if request.get("want") != "tree":
-        return {"error": 'the only request is {"want": "tree", "limit": N}'}
+        return {"error": 'the only request is {"want": "tree", "limit": N}, or {"want": "metrics"}'}
     limit = request.get("limit", LIMIT)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:
         return {"error": "limit must be an int from 0 to 10000"}
     return {"tree": attrs.asdict(snapshot(limit=limit))}
+
+
+def _metrics() -> dict[str, Any]:
+    """What the program has registered with prometheus_client, if it uses that: nothing is imported here."""
+    client = sys.modules.get("prometheus_client")
+    if client is None:
+        return {"error": "this program does not use prometheus_client"}
+    return {"metrics": client.generate_latest().decode()}
 
 
 def parse_tree(line: bytes | str) -> Node:

@@ -12,6 +12,7 @@
     handover    what a parent leaves to its successor
     upgrade     a new parent takes over
     service     parent and workers, from the start of the first to the merged report
+    metrics     many texts of Prometheus as one
     control     all workers in one place, and verbs
     obey        what signals do
     serve       `serve_workers`: open, and serve

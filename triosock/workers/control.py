@@ -19,6 +19,7 @@ import trio
 
 from .._core.inspect.snapshot import LIMIT, Node
 from ..observe.control import NAME, parse_tree, serve_replies
+from .metrics import merge_metrics
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -45,6 +46,8 @@ async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict
             return {"done": await _do(workers, request)}
         except ValueError as error:
             return {"error": str(error)}
+    if request.get("want") == "metrics":
+        return await _metrics(workers)
     limit = request.get("limit", LIMIT)
     if request.get("want") != "tree" or isinstance(limit, bool) or not isinstance(limit, int):
         return {"error": 'the only request is {"want": "tree", "limit": N}'}
@@ -111,6 +114,14 @@ async def _tree(workers: Workers, limit: int) -> Node:
             nursery.start_soon(look, worker)
     found = tuple(nodes[worker] for worker in living)
     return Node(kind="run", name=f"parent {os.getpid()}", children=found)
+
+
+async def _metrics(workers: Workers) -> dict[str, Any]:
+    answers = [(worker.number, await _ask(worker, {"want": "metrics"})) for worker in workers.living()]
+    texts = [(number, answer["metrics"]) for number, answer in answers if "metrics" in answer]
+    if not texts:
+        return {"error": "; ".join(f"worker {number}: {one.get('error')}" for number, one in answers)}
+    return {"metrics": merge_metrics(texts)}
 
 
 async def _ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:

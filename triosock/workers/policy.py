@@ -48,7 +48,7 @@ class Supervision:
       settle: how long a successor must live after it is ready before its predecessor drains. A deploy that
         crashes at once then changes nothing.
       watchdog: a worker whose event loop has not turned for so long is killed and replaced (gunicorn's
-        `timeout`: 30). inf for programs that do not feed the watchdog.
+        `timeout`: 30). A program that never feeds the watchdog has none.
       backoff, max_backoff: a slot whose worker crashed gets the next one at once, after a second crash in a
         row `backoff` later, and twice as much each time, up to `max_backoff`.
       stable: a worker that was ready for so long has not crashed in a row with the last one.

@@ -270,7 +270,8 @@ class Workers:
                 await slot.ready.wait()
             self._is_starting = False
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
-            await tell_predecessor(self._endpoints)
+            if not self._scope.draining:
+                await tell_predecessor(self._endpoints)
             task_status.started(self)
             await self._scope.wait_draining()
             await trio.sleep_until(self._scope.begins)
@@ -288,6 +289,8 @@ class Workers:
             self._close_ours()
         for slot in (*self._slots, *self._leaving):
             slot.drain()
+            if self._is_starting:
+                slot.retire()  # it may never be ready, and serves nobody yet
 
     def _close_ours(self) -> None:
         # Our copies of the listeners go before those of the workers: a connect is refused as soon as no

@@ -97,6 +97,7 @@ class Worker:
         self._sockets = sockets
         self._on_recycle: Callable[[Worker, str], None] | None = on_recycle
         self._has_joined = False
+        self._feeds_watchdog = False
         self._pinged_at = math.inf
         self._start_by = math.inf
         self._drained_by = math.inf
@@ -185,9 +186,11 @@ class Worker:
 
     def _next_deadline(self) -> tuple[float, str]:
         supervision = self._settings.supervision
+        # A program that never feeds the watchdog has none; and to start may take longer than a ping.
+        stuck = self._pinged_at if self._feeds_watchdog and self.ready.is_set() else math.inf
         deadlines = [
             (self._start_by, f"not ready within {supervision.ready:g} s"),
-            (self._pinged_at + supervision.watchdog, f"its event loop stood for {supervision.watchdog:g} s"),
+            (stuck + supervision.watchdog, f"its event loop stood for {supervision.watchdog:g} s"),
             (self._drained_by, "not drained in time"),
         ]
         return min(deadlines)
@@ -217,11 +220,13 @@ class Worker:
         now = trio.current_time()
         if fields.get(JOINED) == "1":
             self._has_joined = True
-        if fields.get("WATCHDOG") == "1" or (fields.get("READY") == "1" and self._pinged_at == math.inf):
+        if fields.get("WATCHDOG") == "1":
+            self._feeds_watchdog = True
             self._pinged_at = now
             self._recycle_by_memory()
         if fields.get("READY") == "1" and not self.ready.is_set():
             self.state, self.ready_at, self._start_by = "ready", now, math.inf
+            self._pinged_at = now
             self.ready.set()
         if "STATUS" in fields:
             self.status = fields["STATUS"]

@@ -1,0 +1,36 @@
+"""The metrics of all workers as one text in the format of Prometheus: each sample gets a label `worker`.
+
+Rule: the lines of one family stand together, with one HELP and one TYPE, as the format wants them. Nothing is
+added up: that is a query's work, and a worker that is replaced begins its counters anew, which Prometheus
+knows.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from typing import Final
+
+#: A sample: its name, its labels, and the rest.
+_SAMPLE: Final = re.compile(r"([a-zA-Z_:][\w:]*)(?:\{(.*)\})?( .*)")
+_COMMENT: Final = re.compile(r"# (?:HELP|TYPE) ([a-zA-Z_:][\w:]*) ")
+
+
+def merge_metrics(texts: Iterable[tuple[int, str]]) -> str:
+    """Return one text of those of workers, each with its number."""
+    families: dict[str, tuple[list[str], list[str]]] = {}
+    for worker, text in texts:
+        family = ""
+        for line in text.splitlines():
+            if comment := _COMMENT.match(line):
+                family = comment[1]
+                comments, _ = families.setdefault(family, ([], []))
+                if line not in comments:
+                    comments.append(line)
+            elif sample := _SAMPLE.fullmatch(line):
+                name, labels, rest = sample.groups()
+                more = f'worker="{worker}"' + (f",{labels}" if labels else "")
+                # A sample without comments before it is a family of its own.
+                whose = family if name.startswith(family) and family else name
+                families.setdefault(whose, ([], []))[1].append(f"{name}{{{more}}}{rest}")
+    return "".join(line + "\n" for comments, samples in families.values() for line in (*comments, *samples))
