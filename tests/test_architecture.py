@@ -71,6 +71,8 @@ TREE = {
     "triosock.observe.treeview": ["inspect.snapshot"],
     "triosock.observe.control": [
         *(
+            "listeners.listener",
+            "listeners.unix",
             "inspect.snapshot",
             "inspect.verbs",
             "stream.connection",

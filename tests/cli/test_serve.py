@@ -98,9 +98,11 @@ def test_the_options_reach_the_server():
             client.say(b"PROXY TCP4 192.0.2.7 127.0.0.1 5000 80\r\nhello")
             assert client.exactly(5) == b"hello"
             with dial(program.port()) as second:
+                # The limit is for each client, who is known when the header has come.
+                second.say(b"PROXY TCP4 192.0.2.7 127.0.0.1 5001 80\r\n")
                 assert second.rest() == b""
             assert client.rest() == b""  # idle for too long
-        program.wait_for(r"DEBUG .*127\.0\.0\.1:\d+ refused: peer")
+        program.wait_for(r"DEBUG .*192\.0\.2\.7:5001 refused: peer")
         program.wait_for(r"DEBUG .*connection 1 of tcp://192\.0\.2\.7:5000 closed after \S+ s: idle")
         assert program.stop() == 0
 

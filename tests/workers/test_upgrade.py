@@ -13,6 +13,7 @@ import trio
 
 import triosock
 from tests.programs import Program, dial, running
+from triosock.observe.control import parse_tree
 
 from .conftest import HERE, service
 
@@ -43,11 +44,18 @@ clock = iter(range(10**18, 2 * 10**18, 10**9))
 def serve(folder: Path, *more: object) -> contextlib.AbstractContextManager[Program]:
     config = folder / "server.toml"
     config.write_text(
-        "workers = 1\n[supervision]\nsettle = 0\nready = 10\n"
+        f'workers = 1\ncontrol = "{folder}/control"\n'
+        "[supervision]\nsettle = 0\nready = 10\n"
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "shop:handle"\n'
         f'[endpoints.local]\naddress = "unix://{folder}/socket"\nhandler = "shop:handle"\nmode = "600"\n'
     )
     return running("-m", "triosock", "serve", "--config", config, *more, cwd=folder)
+
+
+def tree_of(path: Path) -> triosock.observe.Node:
+    with dial(path) as client:
+        client.say(b'{"want": "tree"}\n')
+        return parse_tree(client.line())
 
 
 def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
@@ -68,12 +76,14 @@ def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
                     client.say(b"hello\n")
                     assert client.line() == b"two hello\n"
             assert (folder / "socket").stat().st_ino == file
+            assert tree_of(folder / "control").name == f"parent {successor}"
         finally:
             os.kill(successor, signal.SIGTERM)
         program.wait_for("workers: drained in(.|\n)*workers: drained in")
         # It is a child of nobody here: the pipe's end says that it has gone.
         program.wait()
         assert not (folder / "socket").exists()
+        assert not (folder / "control").exists()
         with socket.socket() as sock:
             assert sock.connect_ex(("127.0.0.1", port)) != 0
 

@@ -27,10 +27,12 @@ import trio
 
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
 from .._core.inspect.verbs import cut_connection, drain_all, resume_all, suspend_all
+from .._core.listeners.listener import Listener
+from .._core.listeners.unix import open_unix_listener
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_scope import DrainReport
 from .._core.stream.connection import Connection
-from .._core.stream.serve import serve_unix
+from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
 from .text import printable
 
@@ -68,11 +70,12 @@ async def serve_control(
     async def reply(request: dict[str, Any]) -> dict[str, Any]:
         return _do(request) if verbs and "do" in request else _show(request)
 
-    return await serve_replies(path, reply, task_status=task_status)
+    listener = open_unix_listener(path, mode=0o600)
+    return await serve_replies(listener, reply, task_status=task_status)
 
 
 async def serve_replies(
-    path: str | os.PathLike[str],
+    listener: Listener,
     reply: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
@@ -93,8 +96,8 @@ async def serve_replies(
                 answered = await reply(request if isinstance(request, dict) else {})
             await conn.send_all(json.dumps(answered).encode() + b"\n")
 
-    return await serve_unix(
-        answer, path, mode=0o600, limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
+    return await serve_listeners(
+        answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
 
 

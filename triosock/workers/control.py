@@ -7,7 +7,6 @@ can be changed unless verbs are allowed. A worker that does not answer in time i
 from __future__ import annotations
 
 import json
-import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ import attrs
 import trio
 
 from .._core.inspect.snapshot import LIMIT, Node
+from .._core.listeners.listener import SocketListener
 from ..observe.control import NAME, parse_tree, serve_replies
 from .metrics import merge_metrics
 from .worker import Worker
@@ -25,19 +25,15 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .service import Workers
 
-_logger: Final = logging.getLogger("triosock.workers")
 #: Seconds that a worker has for an answer.
 _PATIENCE: Final = 2.0
 _MAX_ANSWER: Final = 64 * 1024 * 1024
 _TO_WORKERS: Final = ("suspend", "resume", "cut")
 
 
-async def show(workers: Workers, path: str | os.PathLike[str], verbs: bool) -> None:
-    """Serve the control socket until cancelled. The service goes on without one if it cannot be opened."""
-    try:
-        await serve_replies(path, partial(_reply, workers, verbs))
-    except OSError as error:
-        _logger.error("no control socket: %s", error)
+async def show(workers: Workers, listener: SocketListener, verbs: bool) -> None:
+    """Answer at the control socket until cancelled."""
+    await serve_replies(listener, partial(_reply, workers, verbs))
 
 
 async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict[str, Any]:

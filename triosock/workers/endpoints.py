@@ -34,6 +34,8 @@ from .handover import Handover, slot_name, take_handover
 Endpoint: TypeAlias = "str | Listener | socket.socket"
 #: An inherited socket is written so: ``fd://NAME``, with its FileDescriptorName (systemd.socket(5)).
 INHERITED: Final = "fd://"
+#: The name of the control socket at a handover; no endpoint has it, for they have no slash.
+CONTROL: Final = "control/"
 
 
 @final
@@ -49,6 +51,8 @@ class Endpoints:
     #: As they were asked for, by name: what a successor compares its own with.
     wanted: dict[str, str] = attrs.field(factory=dict)
     handover: Handover | None = None
+    #: Of the control socket, which no worker inherits.
+    control: SocketListener | None = None
     _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
@@ -89,32 +93,43 @@ class Endpoints:
             for number, sockets in self._slots.items()
             for name, sock in sockets
         ]
-        return [*self.descriptors(0), *slots]
+        control = [] if self.control is None else [(CONTROL, self.control.socket.fileno())]
+        return [*self.descriptors(0), *slots, *control]
 
     def files(self) -> dict[str, tuple[str, int, int]]:
         """Return the socket files that were made here, by the endpoint's name: path, device, inode."""
         return {
             name: (one._path, *one._made)
-            for name, one in self.shared
+            for name, one in self._listeners()
             if isinstance(one, UnixListener) and one._path is not None and one._made is not None
         }
 
     def disown_files(self) -> None:
         """Leave the socket files to a successor."""
-        for _, one in self.shared:
+        for _, one in self._listeners():
             if isinstance(one, UnixListener):
                 one._path = None
+
+    def _listeners(self) -> list[tuple[str, SocketListener]]:
+        return self.shared if self.control is None else [*self.shared, (CONTROL, self.control)]
 
     def own_files(self) -> None:
         """Take over the socket files of the predecessor."""
         if self.handover is None:
             return
         self.shared = [(name, self.handover.own(name, one)) for name, one in self.shared]
+        if self.control is not None:
+            self.control = self.handover.own(CONTROL, self.control)
         self.handover.close()
         self.handover = None
 
+    def close_control(self) -> None:
+        """Close the control socket, which is looked at in a drain too."""
+        if self.control is not None:
+            self.control.close()
+
     def close(self) -> None:
-        """Close everything here, and remove the socket files that were made here."""
+        """Close all but the control socket, and remove the socket files that were made here."""
         for number in list(self._slots):
             self.close_slot(number)
         for _, listener in self.shared:
@@ -126,7 +141,9 @@ class Endpoints:
 
 
 async def open_endpoints(
-    endpoints: Iterable[Endpoint] | Mapping[str, Endpoint], modes: Mapping[str, int] | None = None
+    endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],
+    modes: Mapping[str, int] | None = None,
+    control: str | os.PathLike[str] | None = None,
 ) -> Endpoints:
     """Open all of these, or none.
 
@@ -139,6 +156,9 @@ async def open_endpoints(
     opened = Endpoints(handover=take_handover())
     with contextlib.ExitStack() as failed:
         failed.callback(opened.close)
+        failed.callback(opened.close_control)
+        if control is not None:
+            _open_control(os.fspath(control), opened)
         for name, endpoint in _named(endpoints):
             await _open(name, endpoint, (modes or {}).get(name), opened)
         await trio.lowlevel.checkpoint()
@@ -153,8 +173,10 @@ def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[t
         return [(f"endpoint{index}", one) for index, one in enumerate(endpoints, 1)]
     for name in endpoints:
         # sd_listen_fds_with_names(3)
-        if not isinstance(name, str) or not name.isascii() or not name.isprintable() or ":" in name:
-            raise ValueError(f"the name of an endpoint must be of ASCII characters without ':', not {name!r}")
+        if not isinstance(name, str) or not name.isascii() or not name.isprintable() or set(":/") & set(name):
+            raise ValueError(
+                f"an endpoint's name must be of ASCII characters without ':' and '/', not {name!r}"
+            )
     return [(str(name), endpoint) for name, endpoint in endpoints.items()]
 
 
@@ -181,6 +203,12 @@ async def _open_address(name: str, address: Address, mode: int | None, opened: E
             opened.udp.append((name, address))
             if address.port:
                 opened.addresses.append(address)
+
+
+def _open_control(path: str, opened: Endpoints) -> None:
+    opened.wanted[CONTROL] = path
+    left = opened.handover.take(CONTROL, path) if opened.handover is not None else []
+    opened.control = left[0] if left else open_unix_listener(path, mode=0o600)
 
 
 def _host(address: TcpAddress | UdpAddress) -> str | None:

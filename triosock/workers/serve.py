@@ -27,13 +27,11 @@ async def serve_workers(
     endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],
     *,
     modes: Mapping[str, int] | None = None,
-    # How many, how long
     workers: int | Literal["auto"] = "auto",
     grace: float = 15.0,
     idle_grace: float | None = None,
     supervision: Supervision | None = None,
     recycle: Recycle | None = None,
-    # What else
     environment: Mapping[str, str] | None = None,
     signals: bool = True,
     control: str | os.PathLike[str] | None = None,
@@ -76,11 +74,14 @@ async def serve_workers(
     """
     count = usable_processors() if workers == "auto" else check_number(workers, "workers")
     settings = _settings(program, environment, supervision, recycle, grace, idle_grace, control, verbs)
-    opened = await open_endpoints(endpoints, modes)
-    with contextlib.closing(opened), NotifyReceiver() as receiver:
-        with DrainScope(grace=grace, idle_grace=idle_grace) as scope:
-            service = Workers(settings, receiver, opened, count, name, scope)
-            return await service.serve(task_status, signals=signals, control=control)
+    opened = await open_endpoints(endpoints, modes, control)
+    with contextlib.ExitStack() as ours:
+        ours.callback(opened.close_control)
+        ours.callback(opened.close)
+        receiver = ours.enter_context(NotifyReceiver())
+        scope = ours.enter_context(DrainScope(grace=grace, idle_grace=idle_grace))
+        service = Workers(settings, receiver, opened, count, name, scope)
+        return await service.serve(task_status, signals=signals)
 
 
 def _settings(

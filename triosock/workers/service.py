@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import itertools
 import logging
-import os
 import threading
 from collections.abc import Sequence
 from typing import Final, final
@@ -23,6 +22,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.errors import TriosockError
 from .._core.registry.drain_scope import DrainReport, DrainScope
@@ -109,6 +109,7 @@ class Workers:
         self._ended: list[Worker] = []
         self._failure = ""
         self._everything = trio.CancelScope()
+        self._showing = trio.CancelScope()
         self._one_at_a_time = trio.Lock()
         self._resizing = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -201,6 +202,7 @@ class Workers:
                 2 * settings.supervision.ready,
             )
             self._endpoints.disown_files()
+            self._showing.cancel(reason="triosock: the successor shows itself")
             _logger.info("process %d has taken over", successor.id)
             notifier = current_notifier()
             if notifier is not None:
@@ -241,7 +243,6 @@ class Workers:
         task_status: trio.TaskStatus[Workers],
         *,
         signals: bool,
-        control: str | os.PathLike[str] | None = None,
     ) -> DrainReport:
         """Serve until drained. `serve_workers` calls it."""
         try:
@@ -250,9 +251,7 @@ class Workers:
                     nursery.start_soon(self._receiver.run)
                     if signals and threading.current_thread() is threading.main_thread():
                         await nursery.start(obey_signals, self)
-                    if control is not None:
-                        nursery.start_soon(show, self, control, self._settings.control == "verbs")
-                    await self._keep_slots(task_status)
+                    await self._keep_slots(task_status, nursery)
                 nursery.cancel_scope.cancel(reason="triosock: no worker is left")
         finally:
             self._closed.set()
@@ -260,7 +259,7 @@ class Workers:
             raise WorkersFailed(self._failure)
         return self._report
 
-    async def _keep_slots(self, task_status: trio.TaskStatus[Workers]) -> None:
+    async def _keep_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
         # Synchronously, and again when the deadline is tightened.
         self._scope._on_drain = self._drain_all
         async with trio.open_nursery() as self._nursery:
@@ -272,6 +271,9 @@ class Workers:
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
             if not self._scope.draining:
                 await tell_predecessor(self._endpoints)
+            if self._endpoints.control is not None:
+                # Outside, for a drain is looked at too.
+                outside.start_soon(self._show, self._endpoints.control)
             task_status.started(self)
             await self._scope.wait_draining()
             await trio.sleep_until(self._scope.begins)
@@ -283,6 +285,10 @@ class Workers:
         self._report = self._merge(leaving, trio.current_time() - began)
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report)
+
+    async def _show(self, listener: SocketListener) -> None:
+        with self._showing:
+            await show(self, listener, self._settings.control == "verbs")
 
     def _drain_all(self) -> None:
         if self._scope.begins <= trio.current_time():
