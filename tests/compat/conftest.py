@@ -57,6 +57,10 @@ class Running:
         assert not self.thread.is_alive()
 
 
+#: Asked for, so that servers wait in the trio run here, whichever test comes first: see `loading.py`.
+_LOADED = compat.ThreadingMixIn
+
+
 @pytest.fixture
 def start() -> Iterator[Callable[..., Running]]:
     """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the

@@ -75,6 +75,9 @@ def main() -> None:
         triosock.compat.install()
     from test import support
 
+    import socketserver
+
+    used = socketserver.__name__  # some of the tests take modules out again
     # "network" stands for sockets of any kind, loopback too; not given: "cpu", "largefile" and the like.
     support.use_resources = ["network"]
     report = Outcomes()
@@ -85,7 +88,7 @@ def main() -> None:
         loaded = importlib.import_module(f"test.{module}")
         suite = unittest.defaultTestLoader.loadTestsFromModule(loaded)
         keep(suite, wanted or None).run(report)
-    used = sys.modules["socketserver"].__name__
+
     with os.fdopen(out, "w") as stream:
         json.dump({"module": used, "outcomes": report.outcomes, "details": report.details}, stream)
         stream.flush()

@@ -20,6 +20,7 @@ import selectors
 import socket
 import sys
 import threading as threading
+import warnings as _warnings
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 from types import FunctionType
@@ -59,7 +60,10 @@ if TYPE_CHECKING:
     from .serving import CompatServer as CompatServer
     from .serving import serve as serve
 
-__version__ = "0.4"
+#: The standard library's; from Python 3.15 on it is told with a warning, and by `__getattr__`.
+_VERSION = "0.4"
+if sys.version_info < (3, 15):
+    __version__ = _VERSION
 
 #: The clock of `handle_request()`, under the name that people replace.
 time = _monotonic
@@ -132,6 +136,9 @@ _EXTRAS = ("install", *_NEW)
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
+        if name == "__version__":
+            _warnings._deprecated("__version__", remove=(3, 20))
+            return _VERSION
         if name in _THREADING:
             _loading.load()
             return globals().setdefault(name, _THREADING[name])

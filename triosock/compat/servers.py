@@ -52,7 +52,7 @@ class TCPServer(BaseServer):
 
     address_family = socket.AF_INET
     socket_type = socket.SOCK_STREAM
-    request_queue_size = 5
+    request_queue_size = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
     allow_reuse_address = False
     if sys.version_info >= (3, 11):
         allow_reuse_port = False
