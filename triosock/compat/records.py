@@ -5,7 +5,10 @@ Rules of this file:
 
 1. **A request costs next to nothing.** Its thread puts a plain record into a dict when the handler begins,
    and takes it off when it has ended: single operations, without a lock and without a hop to another thread,
-   and most of it is written out in `BaseServer.finish_request()`. Nobody is told.
+   and most of it is written out in `BaseServer.finish_request()`. Nobody is told. What is relied on: setting,
+   getting, popping and counting items of a dict, and copying one, are atomic, and so is `next()` of an
+   `itertools.count`. The GIL makes them so. Without it (PEP 703) a dict and a list lock themselves, and a
+   count does not: there two ends in the same instant could be counted as one.
 2. **Nothing heavy is imported.** A forking server, which pays for each page of its process with every fork,
    does so without trio. What needs it is in `supervision.py`, which comes with the first one who wants to
    act: a drain, a deadline, observers.

@@ -65,8 +65,9 @@ DATAGRAMS_IN_DRAIN = 1000
 
 _PAUSE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
-#: The calls of `serve_forever()` that are running. Changed by single operations only and without a lock,
-#: which a fork could leave locked for ever.
+#: The calls of `serve_forever()` that are running. Changed by `append` and `remove` and copied by `tuple`
+#: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); and without a lock of
+#: ours, which a fork could leave locked for ever.
 _servings: list[Waiting] = []
 
 
