@@ -47,6 +47,13 @@ if TYPE_CHECKING:
 
     from triosock._core.inspect.snapshot import Node
 
+    from .green import GreenMixIn as GreenMixIn
+    from .green import GreenTCPServer as GreenTCPServer
+    from .green import GreenUDPServer as GreenUDPServer
+    from .green import GreenUnixDatagramServer as GreenUnixDatagramServer
+    from .green import GreenUnixStreamServer as GreenUnixStreamServer
+    from .green import blocking as blocking
+    from .green import sleep as sleep
     from .interrupt import RequestCut as RequestCut
     from .mixins import ThreadingMixIn as ThreadingMixIn
     from .mixins import ThreadingTCPServer as ThreadingTCPServer
@@ -124,11 +131,18 @@ del _thing, _part
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
     "CompatServer": "serving",
+    "GreenMixIn": "green",
+    "GreenTCPServer": "green",
+    "GreenUDPServer": "green",
+    "GreenUnixDatagramServer": "green",
+    "GreenUnixStreamServer": "green",
     "Policy": "policy",
     "RequestCut": "interrupt",
+    "blocking": "green",
     "drain": "policy",
     "run": "policy",
     "serve": "serving",
+    "sleep": "green",
     "statistics": "policy",
 }
 _EXTRAS = ("install", *_NEW)

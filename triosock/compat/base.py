@@ -61,6 +61,10 @@ class BaseServer:
         self.RequestHandlerClass = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
+        if records.is_green(self):
+            from .green.check import check  # most servers never need it
+
+            check(self)
 
     def server_activate(self) -> None:
         """Called by the constructor, after the socket has its address. Nothing here."""
@@ -185,6 +189,11 @@ class BaseServer:
                 self.RequestHandlerClass(request, client_address, self)
                 return
             book = records.book_of(self)  # of this process
+            if book.green is not None:
+                from .green.group import finish
+
+                finish(book, self, request, client_address)
+                return
         live, thread = book.live, get_ident()
         around = live.get(thread)
         record = live[thread] = [request, client_address, perf_counter(), None, None]
