@@ -183,18 +183,15 @@ class BaseServer:
         """Make the handler, which does all its work in its constructor."""
         # Written out, as a call in a cold cache costs a percent of a short connection.
         book: records.Book | None = self.__dict__.get(SLOT)
+        thread = get_ident()
         if book is None or book.is_special:
             if book is not None and book.forks and not book.is_minded and book.pid != getpid():
                 # The child of a forking server: nobody can look, and each page that it writes to is copied.
                 self.RequestHandlerClass(request, client_address, self)
                 return
             book = records.book_of(self)  # of this process
-            if book.green is not None:
-                from .green.group import finish
-
-                finish(book, self, request, client_address)
-                return
-        live, thread = book.live, get_ident()
+            thread = book.me()
+        live = book.live
         around = live.get(thread)
         record = live[thread] = [request, client_address, perf_counter(), None, None]
         try:

@@ -1,10 +1,11 @@
 """Green mode: the handlers of a threading server, unchanged, each in a trio task instead of a thread.
 
-    serving thread: accept, verify_request, process_request ── Group.start() ──> trio run of the server's host
-                                                       one task per request: process_request_thread, in a greenlet
+    thread that serves: accept, verify_request, process_request ── Group.start()
+                                                                     │
+    trio run of the host: a task per request: process_request_thread <┘ in a greenlet
 
-What it is: a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the loop,
-the hooks, the book, drains, deadlines, events) is the rest of compat, without a second implementation.
+What it is: a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the
+loop, the hooks, the book, drains, deadlines, events) is the rest of compat, without a second implementation.
 
 The invariant: **a green handler waits in trio or not at all.** Whatever blocks goes through `tasks.wait()`,
 which suspends the greenlet and awaits in its task; so each wait is a checkpoint, and a cut is a cancellation.

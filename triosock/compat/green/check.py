@@ -11,8 +11,8 @@ def check(server: object) -> None:
     kind = type(server).__name__
     if hasattr(type(server), "active_children"):
         raise TypeError(
-            f"{kind} forks, and a green server must not: a child would have a copy of the trio run with every "
-            "task in it. Take ForkingMixIn out of its bases"
+            f"{kind} forks, and a green server must not: a child would have a copy of the trio run with "
+            "every task in it. Take ForkingMixIn out of its bases"
         )
     if not hasattr(type(server), "process_request_thread"):
         raise TypeError(

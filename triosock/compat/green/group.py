@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import sys
 import threading
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 import greenback
@@ -27,6 +26,8 @@ from . import tasks
 from .socket import make_green
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from triosock.compat.records import Book
 
 
@@ -44,6 +45,10 @@ class Group:
     def __len__(self) -> int:
         """Return how many `join()` would wait for."""
         return sum(not task.daemon for task in tuple(self._live.values()))
+
+    def __iter__(self) -> Iterator[tasks.GreenTask]:
+        """Go through those that `join()` would wait for."""
+        return iter([task for task in tuple(self._live.values()) if not task.daemon])
 
     # In the thread that serves
 
@@ -116,13 +121,11 @@ class Group:
         try:
             with task.scope:
                 await greenback.with_portal_run_sync(_handle, server, task, request, client_address)
-        except (trio.Cancelled, SystemExit):
-            if isinstance(sys.exc_info()[1], trio.Cancelled):
-                raise
+        except trio.Cancelled:
+            raise  # the trio program itself ends
         except BaseException as error:
-            # Also KeyboardInterrupt, as in a thread: `handle_error()` has not taken it.
-            told = (type(error), error, error.__traceback__, threading.current_thread())
-            threading.excepthook(threading.ExceptHookArgs(told))
+            # Also SystemExit and KeyboardInterrupt, as a thread does: `handle_error()` does not take them.
+            _tell(error)
         finally:
             if task.was_told and not task.scope.cancelled_caught:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
@@ -130,9 +133,14 @@ class Group:
 
 
 _SWALLOWED = (
-    "triosock.compat: {} was cancelled while it handled {} and caught that (trio.Cancelled) without raising it "
-    "again: catch Exception, and not BaseException, around what waits"
+    "triosock.compat: {} was cancelled while it handled {} and caught that (trio.Cancelled) without raising "
+    "it again: catch Exception, and not BaseException, around what waits"
 )
+
+
+def _tell(error: BaseException) -> None:
+    told = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(told))
 
 
 def _handle(server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
@@ -143,20 +151,3 @@ def _handle(server: Any, task: tasks.GreenTask, request: Any, client_address: An
         if isinstance(request, tuple) and hasattr(request[1], "let_go"):
             request[1].let_go()
         task.leave()
-
-
-def finish(book: Book, server: Any, request: Any, client_address: Any) -> None:
-    """Do `BaseServer.finish_request()` for a green server: make the handler, with a record in the book."""
-    live, me = book.live, book.me()
-    around = live.get(me)
-    record = live[me] = [request, client_address, perf_counter(), None, None]
-    error: BaseException | None = None
-    try:
-        book.peak = max(book.peak, len(live))
-        book.attend(record)
-        server.RequestHandlerClass(request, client_address, server)
-    except BaseException as raised:
-        error = raised
-        raise
-    finally:
-        book.leave(record, around, error)

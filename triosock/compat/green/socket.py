@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import socket
 import sys
+from functools import partial
 from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -58,8 +59,6 @@ class Waiting:
     Mixed into a socket class; the layout stays that of its base.
     """
 
-    __slots__ = ()
-
     _green_timeout: float | None
     _green_row: int
     #: Whether the last word was ours; None before the first one.
@@ -67,8 +66,7 @@ class Waiting:
     _green_last: bool
 
     if TYPE_CHECKING:
-
-        def fileno(self) -> int: ...
+        fileno: Callable[[], int]
 
     def settimeout(self, value: float | None) -> None:
         """As `socket.socket.settimeout()`; the descriptor's mode stays."""
@@ -143,7 +141,7 @@ class Waiting:
         return not has_unread(self)  # type: ignore[arg-type]
 
 
-class GreenSocket(Waiting, socket.socket):  # type: ignore[misc]  # its `timeout` is a property there, too
+class GreenSocket(Waiting, socket.socket):
     """A socket for a green handler: the standard library's, with waits in trio."""
 
     _green_timeout: float | None = None
@@ -182,7 +180,7 @@ class GreenSocket(Waiting, socket.socket):  # type: ignore[misc]  # its `timeout
             wanted, got = nbytes or len(view), 0
             while got < wanted:
                 rest = view[got:wanted]
-                more = self._receive(lambda rest=rest: _plain.recv_into(self, rest, 0, flags | _DONTWAIT), 0)
+                more = self._receive(partial(_plain.recv_into, self, rest, 0, flags | _DONTWAIT), 0)
                 if not more or flags & socket.MSG_PEEK:
                     return got + more
                 got += more
@@ -198,14 +196,14 @@ class GreenSocket(Waiting, socket.socket):  # type: ignore[misc]  # its `timeout
 
     def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """As `socket.socket.recvmsg()`."""
-        return self._receive(
-            lambda: _plain.recvmsg(self, bufsize, ancbufsize, flags | _DONTWAIT), (b"", [], 0, None)
-        )
+        nothing: Any = (b"", [], 0, None)
+        return self._receive(lambda: _plain.recvmsg(self, bufsize, ancbufsize, flags | _DONTWAIT), nothing)
 
     def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
         """As `socket.socket.recvmsg_into()`."""
+        nothing: Any = (0, [], 0, None)
         return self._receive(
-            lambda: _plain.recvmsg_into(self, buffers, ancbufsize, flags | _DONTWAIT), (0, [], 0, None)
+            lambda: _plain.recvmsg_into(self, buffers, ancbufsize, flags | _DONTWAIT), nothing
         )
 
     # Sending
@@ -229,7 +227,7 @@ class GreenSocket(Waiting, socket.socket):  # type: ignore[misc]  # its `timeout
             at = 0
             while at < len(rest):
                 part = rest[at:]
-                at += self._send(until, lambda part=part: _plain.send(self, part, flags | _DONTWAIT))
+                at += self._send(until, partial(_plain.send, self, part, flags | _DONTWAIT))
 
     def sendto(self, data: Any, *args: Any) -> int:
         """As `socket.socket.sendto()`."""

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import attrs
 import greenback
-import greenlet
+import greenlet  # type: ignore[import-untyped]
 import trio
 from trio.lowlevel import current_task, in_trio_run
 
@@ -51,6 +51,10 @@ class GreenTask:
         """Undo `enter()`, in the same task."""
         self._greenlet = None
         del _tasks[current_task()]
+
+    def is_alive(self) -> bool:
+        """Whether its handler runs: it stands among the threads of a server."""
+        return self._greenlet is not None
 
     def stack(self) -> tuple[str, ...]:
         """Return where the handler waits: one line a call ("file:line in function"), the outermost first."""
@@ -99,4 +103,4 @@ def blocking(fn: Callable[..., T], *args: Any) -> T:
     A cut waits until it has returned, as a thread cannot be ended. Raises: what `fn` raises; RuntimeError
     outside of a green handler.
     """
-    return wait(trio.to_thread.run_sync, fn, *args)
+    return cast("T", wait(trio.to_thread.run_sync, fn, *args))

@@ -1,7 +1,7 @@
 """`GreenSSLSocket`: an SSLSocket whose handshake, reads and writes wait in trio.
 
-It becomes one by a change of its class, as its layout is the same; from then on its descriptor does not block,
-which has OpenSSL say what it waits for.
+It becomes one by a change of its class, as its layout is the same; from then on its descriptor does not
+block, which has OpenSSL say what it waits for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
     timeout = request.gettimeout()
     _plain.setblocking(request, False)
     request.__class__ = GreenSSLSocket
-    request._green_timeout = timeout  # type: ignore[attr-defined]
+    request._green_timeout = timeout
     return request  # type: ignore[return-value]
 
 
@@ -56,7 +56,7 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):  # type: ignore[misc]
                 raise BlockingIOError("the TLS layer has to wait, and the timeout is 0")
             self.wait(until, wait, late)
 
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:  # noqa: A002 - the standard library's name
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """As `SSLSocket.read()`."""
         if self.is_over():
             return b"" if buffer is None else 0
