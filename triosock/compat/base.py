@@ -113,6 +113,13 @@ class BaseServer:
         # them sees the other. One flag stops one loop; so does one wake-up, when two threads serve.
         for serving in wait.servings_of(self)[:1]:
             serving.wake()
+        if records.is_green(self):
+            from .green.tasks import blocking, current
+
+            if current() is not None:
+                # The loop may need the trio run, in which this handler is, to come to its end.
+                blocking(self.__is_shut_down.wait)
+                return
         self.__is_shut_down.wait()
 
     def service_actions(self) -> None:

@@ -75,7 +75,7 @@ class HostWait(PollWait):
         try:
             if self.book.green is not None and self.is_here():
                 # A task whose client has seen the end leaves in the same step of the trio run: after one more,
-                # no finished request holds the host, and its thread ends here.
+                # none that has finished holds the host.
                 self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             hosts.give_back(self._host)

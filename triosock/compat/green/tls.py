@@ -7,7 +7,7 @@ block, which has OpenSSL say what it waits for.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from trio.lowlevel import wait_readable, wait_writable
 
@@ -25,8 +25,9 @@ def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
     timeout = request.gettimeout()
     _plain.setblocking(request, False)
     request.__class__ = GreenSSLSocket
-    request._green_timeout = timeout
-    return request  # type: ignore[return-value]
+    green = cast("GreenSSLSocket", request)
+    green.settimeout(timeout)
+    return green
 
 
 class GreenSSLSocket(Waiting, ssl.SSLSocket):  # type: ignore[misc]
