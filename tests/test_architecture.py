@@ -90,7 +90,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
-    "triosock/compat/green": ["greenback"],
+    "triosock/compat/green": ["greenback", "greenlet"],
     "triosock/dtls/": ["OpenSSL"],
 }
 
@@ -115,6 +115,8 @@ LOWLEVEL = {
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
     "triosock/compat/hostwait.py": ["wait_readable"],
     "triosock/compat/ending.py": ["wait_readable"],
+    "triosock/compat/green/socket.py": ["wait_readable", "wait_writable"],
+    "triosock/compat/green/tasks.py": ["current_task", "spawn_system_task"],
     # Whose run and task this is.
     "triosock/_core/server/handler_task.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],

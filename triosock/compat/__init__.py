@@ -21,6 +21,7 @@ import socket
 import sys
 import threading as threading
 import warnings as _warnings
+from importlib import import_module
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 from types import FunctionType
@@ -149,6 +150,10 @@ _EXTRAS = ("install", *_NEW)
 
 if not TYPE_CHECKING:
 
+    def _module(name: str) -> object:
+        # Its extra need not be installed, so this one is imported only when it is asked for.
+        return import_module(f"{__name__}.green") if name == "green" else _loading.late(name)
+
     def __getattr__(name: str) -> object:
         if name == "__version__":
             _warnings._deprecated("__version__", remove=(3, 20))
@@ -159,7 +164,7 @@ if not TYPE_CHECKING:
         if name not in _NEW:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         _loading.load()
-        module = _loading.late(_NEW[name])
+        module = _module(_NEW[name])
         value = getattr(module, name)
         if isinstance(value, type):
             # Those of a class are looked up where it says that it is from.

@@ -74,7 +74,7 @@ class HostWait(PollWait):
             return
         try:
             if self.book.green is not None and self.is_here():
-                # A task whose client has seen the end leaves in the same step of the trio run: after one more,
+                # A task whose client has seen the end leaves in the same step of the trio run: after one,
                 # none that has finished holds the host.
                 self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:

@@ -315,7 +315,7 @@ def book_of(server: BaseServer) -> Book:
     return book
 
 
-def is_green(server: object) -> bool:
+def is_green(server: BaseServer) -> bool:
     """Whether the requests of a server are to have tasks instead of threads."""
     if of_class(server, GREEN) or (all_green and of_class(server, "process_request_thread")):
         return True

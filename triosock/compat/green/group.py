@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any
 
 import greenback
 import trio
-from trio.lowlevel import spawn_system_task
 
 from triosock.compat import host as hosts
 
@@ -115,7 +114,7 @@ class Group:
 
     def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
         name = f"{type(server).__name__} {client_address}"
-        spawn_system_task(self._run, server, task, request, client_address, name=name)
+        tasks.spawn(self._run, server, task, request, client_address, name=name)
 
     async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
         try:

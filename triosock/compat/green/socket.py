@@ -19,7 +19,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from trio.lowlevel import checkpoint, wait_readable, wait_writable
+from trio.lowlevel import checkpoint
+from trio.lowlevel import wait_readable as wait_readable
+from trio.lowlevel import wait_writable as wait_writable
 
 from . import tasks
 

@@ -18,7 +18,7 @@ import attrs
 import greenback
 import greenlet  # type: ignore[import-untyped]
 import trio
-from trio.lowlevel import current_task, in_trio_run
+from trio.lowlevel import current_task, in_trio_run, spawn_system_task
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -63,6 +63,11 @@ class GreenTask:
             return ()
         found = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
         return tuple(f"{one.filename}:{one.lineno} in {one.name}" for one in reversed(found))
+
+
+def spawn(async_fn: Callable[..., Awaitable[object]], *args: Any, name: str) -> None:
+    """Start a task that no nursery of a user holds. In the trio thread."""
+    spawn_system_task(async_fn, *args, name=name)
 
 
 def current() -> GreenTask | None:

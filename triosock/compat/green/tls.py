@@ -9,10 +9,8 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from trio.lowlevel import wait_readable, wait_writable
-
 from . import tasks
-from .socket import Waiting, _plain
+from .socket import Waiting, _plain, wait_readable, wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +28,7 @@ def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
     return green
 
 
-class GreenSSLSocket(Waiting, ssl.SSLSocket):  # type: ignore[misc]
+class GreenSSLSocket(Waiting, ssl.SSLSocket):
     """A TLS connection of a green handler."""
 
     _green_timeout: float | None = None
