@@ -73,9 +73,9 @@ def main() -> None:
         import triosock.compat
 
         triosock.compat.install()
-    from test import support
-
     import socketserver
+
+    from test import support
 
     used = socketserver.__name__  # some of the tests take modules out again
     # "network" stands for sockets of any kind, loopback too; not given: "cpu", "largefile" and the like.

@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 from trio.lowlevel import checkpoint
-from trio.lowlevel import wait_readable as wait_readable
-from trio.lowlevel import wait_writable as wait_writable
 
 from . import tasks
+from .tasks import wait_readable, wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

@@ -19,6 +19,8 @@ import greenback
 import greenlet  # type: ignore[import-untyped]
 import trio
 from trio.lowlevel import current_task, in_trio_run, spawn_system_task
+from trio.lowlevel import wait_readable as wait_readable
+from trio.lowlevel import wait_writable as wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

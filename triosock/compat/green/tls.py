@@ -10,7 +10,8 @@ import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from . import tasks
-from .socket import Waiting, _plain, wait_readable, wait_writable
+from .socket import Waiting, _plain
+from .tasks import wait_readable, wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import Callable
