@@ -90,12 +90,11 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
-    "triosock/compat/green": ["greenback"],
+    "triosock/compat/green": ["greenback", "greenlet"],
     "triosock/dtls/": ["OpenSSL"],
 }
 
-#: Of trio.lowlevel, what any file may use: that a call is a checkpoint, names for annotations, and a
-#: question.
+#: Of trio.lowlevel, what any file may use: checkpoints, names for annotations, and a question.
 LOWLEVEL_ANYWHERE = [
     *("checkpoint", "checkpoint_if_cancelled", "cancel_shielded_checkpoint"),
     *("Task", "TrioToken", "in_trio_run"),
@@ -115,6 +114,7 @@ LOWLEVEL = {
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
     "triosock/compat/hostwait.py": ["wait_readable"],
     "triosock/compat/ending.py": ["wait_readable"],
+    "triosock/compat/green/tasks.py": ["wait_readable", "wait_writable", "current_task", "spawn_system_task"],
     # Whose run and task this is.
     "triosock/_core/server/handler_task.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],

@@ -23,11 +23,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
+from types import CodeType
 from typing import Any
 
 import pytest
 
 import triosock.compat
+from triosock.compat import records
+from triosock.compat.host import THREAD_NAME
 
 MODULES = (socketserver, triosock.compat)
 PATIENCE = 20.0
@@ -53,7 +56,64 @@ def compare(scenario: Callable[..., Any], *args: Any) -> Any:
         pytest.fail(
             "\n".join(difflib.unified_diff(*lines, "stdlib", "compat", n=1, lineterm="")), pytrace=False
         )
+    if mentions_threads(scenario):
+        compare_green(scenario, seen[0], *args)
     return seen[0]
+
+
+#: What a green server does in another way, by the name of the test: docs/reference/compat-deviations.md.
+GREEN_DIFFERS = {
+    "test_the_request_is_the_genuine_blocking_socket": "it is of a subclass of socket.socket",
+    "test_datagrams": "a handler's socket is not the server's own object, as it may have to wait",
+    "test_the_thread_of_a_request": "there is none",
+    "test_a_thread_that_does_not_start": "no thread is started for a request",
+}
+
+
+def mentions_threads(scenario: Callable[..., Any]) -> bool:
+    """Whether a scenario names a threading server: in its code, or in what it takes from around it."""
+    code = getattr(scenario, "__code__", None)
+    if code is None:
+        return False
+    cells = [cell.cell_contents for cell in scenario.__closure__ or ()]
+    found: list[object] = [*cells]
+    codes = [code]
+    while codes:
+        one = codes.pop()
+        found += [*one.co_names, *one.co_consts]
+        codes += [const for const in one.co_consts if isinstance(const, CodeType)]
+    return any(isinstance(one, str) and one.startswith("Threading") for one in found)
+
+
+def compare_green(scenario: Callable[..., Any], expected: Any, *args: Any) -> None:
+    """Run a scenario of a threading server once more, with tasks in the place of its threads."""
+    expected = as_requests(expected)
+    test = scenario.__qualname__.partition(".")[0]
+    records.all_green = True
+    try:
+        with Log() as log:
+            seen = as_requests(normal(scenario(triosock.compat, log, *args)))
+    finally:
+        records.all_green = False
+    if test in GREEN_DIFFERS:
+        assert seen != expected, f"{test}: this is no difference any more"
+    elif seen != expected:
+        lines = [pprint.pformat(one, width=110).splitlines() for one in (expected, seen)]
+        pytest.fail(
+            "\n".join(difflib.unified_diff(*lines, "stdlib", "green", n=1, lineterm="")), pytrace=False
+        )
+
+
+def as_requests(value: Any) -> Any:
+    """Make equal the names of a request's thread and of the thread in which its task runs."""
+    if isinstance(value, str):
+        value = re.sub(r"Thread-N \((hook|process_request_thread)\)", "REQUEST", value)
+        return value.replace(THREAD_NAME, "REQUEST")
+    if isinstance(value, dict):
+        return {as_requests(key): as_requests(one) for key, one in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(map(as_requests, value))
+    return value
 
 
 def normal(value: Any) -> Any:

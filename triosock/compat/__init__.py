@@ -21,6 +21,7 @@ import socket
 import sys
 import threading as threading
 import warnings as _warnings
+from importlib import import_module
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 from types import FunctionType
@@ -47,6 +48,13 @@ if TYPE_CHECKING:
 
     from triosock._core.inspect.snapshot import Node
 
+    from .green import GreenMixIn as GreenMixIn
+    from .green import GreenTCPServer as GreenTCPServer
+    from .green import GreenUDPServer as GreenUDPServer
+    from .green import GreenUnixDatagramServer as GreenUnixDatagramServer
+    from .green import GreenUnixStreamServer as GreenUnixStreamServer
+    from .green import blocking as blocking
+    from .green import sleep as sleep
     from .interrupt import RequestCut as RequestCut
     from .mixins import ThreadingMixIn as ThreadingMixIn
     from .mixins import ThreadingTCPServer as ThreadingTCPServer
@@ -124,16 +132,27 @@ del _thing, _part
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
     "CompatServer": "serving",
+    "GreenMixIn": "green",
+    "GreenTCPServer": "green",
+    "GreenUDPServer": "green",
+    "GreenUnixDatagramServer": "green",
+    "GreenUnixStreamServer": "green",
     "Policy": "policy",
     "RequestCut": "interrupt",
+    "blocking": "green",
     "drain": "policy",
     "run": "policy",
     "serve": "serving",
+    "sleep": "green",
     "statistics": "policy",
 }
 _EXTRAS = ("install", *_NEW)
 
 if not TYPE_CHECKING:
+
+    def _module(name: str) -> object:
+        # Its extra need not be installed, so this one is imported only when it is asked for.
+        return import_module(f"{__name__}.green") if name == "green" else _loading.late(name)
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
@@ -145,7 +164,7 @@ if not TYPE_CHECKING:
         if name not in _NEW:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
         _loading.load()
-        module = _loading.late(_NEW[name])
+        module = _module(_NEW[name])
         value = getattr(module, name)
         if isinstance(value, type):
             # Those of a class are looked up where it says that it is from.

@@ -9,12 +9,13 @@ import runpy
 import sys
 
 from triosock import compat
+from triosock.compat import records
 
-USAGE = """usage: python -m triosock.compat SCRIPT [ARGS...]
-       python -m triosock.compat -m MODULE [ARGS...]
+USAGE = """usage: python -m triosock.compat [--green] SCRIPT [ARGS...]
+       python -m triosock.compat [--green] -m MODULE [ARGS...]
 
 Runs the program as `python SCRIPT` or `python -m MODULE` would, with triosock.compat in the place of
-socketserver.
+socketserver. With --green each request of a threading server has a trio task instead of a thread.
 """
 
 
@@ -24,6 +25,9 @@ def main() -> None:
     if arguments[:1] in (["-h"], ["--help"]):
         print(USAGE, end="")
         return
+    if arguments[:1] == ["--green"]:
+        del arguments[0]
+        records.all_green = True
     module = arguments[:1] == ["-m"]
     if module:
         del arguments[0]

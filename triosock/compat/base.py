@@ -61,6 +61,10 @@ class BaseServer:
         self.RequestHandlerClass = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
+        if records.is_green(self):
+            from .green.check import check  # most servers never need it
+
+            check(self)
 
     def server_activate(self) -> None:
         """Called by the constructor, after the socket has its address. Nothing here."""
@@ -109,6 +113,13 @@ class BaseServer:
         # them sees the other. One flag stops one loop; so does one wake-up, when two threads serve.
         for serving in wait.servings_of(self)[:1]:
             serving.wake()
+        if records.is_green(self):
+            from .green.tasks import blocking, current
+
+            if current() is not None:
+                # The loop may need the trio run, in which this handler is, to come to its end.
+                blocking(self.__is_shut_down.wait)
+                return
         self.__is_shut_down.wait()
 
     def service_actions(self) -> None:
@@ -179,13 +190,15 @@ class BaseServer:
         """Make the handler, which does all its work in its constructor."""
         # Written out, as a call in a cold cache costs a percent of a short connection.
         book: records.Book | None = self.__dict__.get(SLOT)
+        thread = get_ident()
         if book is None or book.is_special:
             if book is not None and book.forks and not book.is_minded and book.pid != getpid():
                 # The child of a forking server: nobody can look, and each page that it writes to is copied.
                 self.RequestHandlerClass(request, client_address, self)
                 return
             book = records.book_of(self)  # of this process
-        live, thread = book.live, get_ident()
+            thread = book.me()
+        live = book.live
         around = live.get(thread)
         record = live[thread] = [request, client_address, perf_counter(), None, None]
         try:

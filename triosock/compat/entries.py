@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from triosock import Address
     from triosock._core.registry.registry import Phase
 
+    from .green.tasks import GreenTask
     from .records import Book
 
 
@@ -42,6 +43,8 @@ class Request(Entry):
     reported: bool = False
     #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
     call: Callable[[], None] | None = None
+    #: Its task, if it is a green one: cut by cancellation, in the trio thread.
+    green: GreenTask | None = None
 
     @property
     def peer(self) -> Address:
@@ -72,7 +75,9 @@ class Request(Entry):
             if self.cause is None:
                 self.cause = cause
             self.was_cut = True
-            if self.call is not None:
+            if self.green is not None:
+                self.green.scope.cancel(self.reason())
+            elif self.call is not None:
                 self.call()
             else:
                 interrupt.cut(self.request, self.thread, self.reason())
@@ -83,7 +88,7 @@ class Request(Entry):
 
     def stack(self) -> tuple[str, ...]:
         """Return where its thread is."""
-        return interrupt.stack_of(self.thread)
+        return interrupt.stack_of(self.thread) if self.green is None else self.green.stack()
 
 
 _WHY: dict[Cause | None, str] = {

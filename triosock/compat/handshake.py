@@ -58,7 +58,9 @@ def accept(server: TCPServer) -> tuple[Any, Any]:
 
 def complete(request: Any) -> bool:
     """Do the handshake that `accept()` left, if it did; return whether there is somebody to talk to now."""
-    if not is_tls(request) or not vars(request).pop(_DUE, False):
+    # An instance of a subclass is one that a green server made of it.
+    ssl = sys.modules.get("ssl")
+    if ssl is None or not isinstance(request, ssl.SSLSocket) or not vars(request).pop(_DUE, False):
         return True
     tls: Any = request
     timeout = request.gettimeout()

@@ -144,7 +144,9 @@ def give_back(host: Host) -> None:
             return
         shelf.helper = None
         host.soon(host.stop.set)
-        host.thread.join()
+        # Not where the last green request gives it back, in that thread: it ends when this task has.
+        if threading.current_thread() is not host.thread:
+            host.thread.join()
 
 
 def host_for(server: object) -> Host | None:

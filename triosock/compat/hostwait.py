@@ -70,7 +70,14 @@ class HostWait(PollWait):
     def close(self) -> None:
         """Give back the alarm and the host."""
         super().close()
-        if self._host is not None:
+        if self._host is None:
+            return
+        try:
+            if self.book.green is not None and self.is_here():
+                # A task whose client has seen the end leaves in the same step of the trio run: after one,
+                # none that has finished holds the host.
+                self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+        finally:
             hosts.give_back(self._host)
 
     def _cancel(self) -> None:

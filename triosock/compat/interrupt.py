@@ -75,7 +75,7 @@ def is_idle(request: Any) -> bool:
         return False
     info = _tcp_info(request)
     if info is None:
-        return request in answered
+        return request in answered or getattr(request, "_green_answered", False) is not False
     came, went = _SEGMENTS.unpack_from(info)
     if not came:
         return True
@@ -128,6 +128,8 @@ def end_idle(request: Any) -> None:
     """End the idle wait that this request is in, or else the next that it comes to. Work goes on."""
     if not isinstance(request, socket.socket):
         return
+    if hasattr(request, "_green_last"):
+        request._green_last = True
     if is_idle(request):
         _shut_down(request, socket.SHUT_RD)
     if type(request) in _LAST:

@@ -92,7 +92,13 @@ class ThreadingMixIn(_Mixed):
                         book.arrived()
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Start a thread for the request."""
+        """Start a thread for the request; a task, if the server is green."""
+        book: Book = self.__dict__.get(SLOT) or book_of(self)
+        if book.green is not None:
+            if self.block_on_close:
+                vars(self).setdefault("_threads", book.green)
+            book.green.start(self, request, client_address)
+            return
         if self.block_on_close:
             vars(self).setdefault("_threads", _public._Threads())
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address))
@@ -102,7 +108,6 @@ class ThreadingMixIn(_Mixed):
             thread.start()
             return
         # Counted before its thread starts; the stock method is known to take the count back.
-        book: Book = self.__dict__.get(SLOT) or book_of(self)
         book.expected[id(request)] = None
         try:
             thread.start()

@@ -7,9 +7,10 @@ with the server; a server gets no new names, as people give theirs every name th
 from __future__ import annotations
 
 import math
+import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar, final
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final
 
 import attrs
 import trio
@@ -55,12 +56,18 @@ class Policy:
         Seconds that a drain gives to requests in progress. 15 s is `Timeouts.grace`. 0 cuts at once.
     `observers`
         Who is told what happens: the same events as a native server's, given in the trio thread.
+    `mode`
+        "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
+        place of each thread of a `ThreadingMixIn`; needs the extra `green`.
     """
 
     request_timeout: float = attrs.field(default=math.inf, validator=_seconds)
     max_requests: float = attrs.field(default=math.inf, validator=_count)
     grace: float = attrs.field(default=15.0, validator=_seconds)
     observers: tuple[Observer, ...] = attrs.field(default=(), converter=tuple)
+    mode: Literal["own", "green"] = attrs.field(
+        default="own", validator=attrs.validators.in_(("own", "green"))
+    )
 
     @property
     def needs_oversight(self) -> bool:
@@ -225,6 +232,9 @@ def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
 
     Raises: what `async_fn` raises; RuntimeError in a trio thread.
     """
+    greens = sys.modules.get(f"{__package__}.green.tasks")
+    if greens is not None and greens.current() is not None:
+        return cast("T", greens.wait(async_fn, *args))
     book = book_of_thread()
     entry = book.supervision.own_entry() if book is not None else None
     host = book.host if book is not None else None

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
 
     from .base import BaseServer
     from .entries import Request
+    from .green.group import Group
     from .host import Host
     from .oversee import Oversight
     from .policy import Drain, Policy
@@ -51,6 +52,9 @@ if TYPE_CHECKING:
     from .telling import Life
 
 SLOT = "_BaseServer__triosock"
+#: What a `GreenMixIn` has; and whether `--green` was said for the whole program.
+GREEN = "_BaseServer__green"
+all_green: bool = False
 
 #: A record is a list, which is made in a fraction of the time of an object: the request, the client's
 #: address, since when (in `time.perf_counter()`), its entry once somebody asked, and how far it is.
@@ -64,7 +68,13 @@ class Book:
     """The records of one server in one process."""
 
     def __init__(
-        self, name: str, policy: Policy | None, *, watched: bool = False, forks: bool = False
+        self,
+        name: str,
+        policy: Policy | None,
+        *,
+        watched: bool = False,
+        forks: bool = False,
+        green: bool = False,
     ) -> None:
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
@@ -107,10 +117,26 @@ class Book:
             self.emitter = late("supervision").make_emitter(self, watched)
         #: Whether requests are handled in child processes.
         self.forks: bool = forks
-        self.is_special: bool = forks or self.is_minded
+        self.is_special: bool = forks or self.is_minded or green
+        #: Those of its requests that have tasks instead of threads, if it is a green server.
+        self.green: Group | None = None
+        if green:
+            from .green.group import Group  # where greenback is
+
+            self.green = Group(self)
         self._life: Life | None = None
 
     # In the threads that serve
+
+    def me(self) -> int:
+        """Return the key of the calling thread in `live`, or of the calling green task."""
+        if self.green is not None:
+            from .green.tasks import current
+
+            task = current()
+            if task is not None:
+                return task.number
+        return get_ident()
 
     def attend(self, record: Record) -> None:
         """Do for a request what is more than a record. In its thread, with the record put down already."""
@@ -121,13 +147,13 @@ class Book:
             record[STATE] = HELD
         # Who supervises sets the host before looking at the records: one of us sees the other.
         if self.host is not None:
-            self.supervision.attend(get_ident(), record)
+            self.supervision.attend(self.me(), record)
 
     def leave(self, record: Record, around: Record | None, error: BaseException | None = None) -> None:
         """Note that the handler of this record, in the calling thread, has ended, by `error` if it raised;
         `around` is the request that the thread was handling before. Does nothing when called again.
         """
-        thread, live = get_ident(), self.live
+        thread, live = self.me(), self.live
         if live.get(thread) is record:
             if around is None:
                 del live[thread]
@@ -277,13 +303,27 @@ def book_of(server: BaseServer) -> Book:
         # it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
         policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
-        fresh = Book(type(server).__name__, policy, watched=_is_watched() and not forks, forks=forks)
+        fresh = Book(
+            type(server).__name__,
+            policy,
+            watched=_is_watched() and not forks,
+            forks=forks,
+            green=is_green(server),
+        )
         if book is None:
             # Two threads may be here at once; they must agree.
             return attributes.setdefault(SLOT, fresh)  # type: ignore[no-any-return]
         attributes[SLOT] = fresh
         return fresh
     return book
+
+
+def is_green(server: BaseServer) -> bool:
+    """Whether the requests of a server are to have tasks instead of threads."""
+    if of_class(server, GREEN) or (all_green and of_class(server, "process_request_thread")):
+        return True
+    policy = vars(server).get("trio_policy") or of_class(server, "trio_policy")
+    return getattr(policy, "mode", None) == "green"
 
 
 def _is_watched() -> bool:

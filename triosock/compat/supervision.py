@@ -12,7 +12,6 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from threading import get_ident
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -73,7 +72,7 @@ class Supervision:
             if entry.gone:
                 return False
             entry.sealed = True
-            if entry.was_cut:
+            if entry.was_cut and entry.green is None:
                 interrupt.uncut(thread)
             # No cut can come between these.
             entry.gone = True
@@ -87,7 +86,7 @@ class Supervision:
 
     def own_entry(self) -> Request | None:
         """Return the entry of the request that the calling thread handles."""
-        thread = get_ident()
+        thread = self._book.me()
         record = self._book.live.get(thread)
         if record is None:
             return None
@@ -145,9 +144,11 @@ class Supervision:
         if entry is not None:
             return entry
         book = self._book
+        green = None if book.green is None else book.green.task(thread)
         entry = Request(
             accepted=record[SINCE] + self.clock,
-            scope=_NO_SCOPE,
+            scope=_NO_SCOPE if green is None else green.scope,
+            green=green,
             request=record[REQUEST],
             address=address_of(record[REQUEST], record[ADDRESS]),
             thread=thread,

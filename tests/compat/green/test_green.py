@@ -1,0 +1,229 @@
+"""Green servers: sync handlers in trio tasks, with real sockets."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+from triosock import Cause, compat
+from triosock.compat.host import THREAD_NAME
+
+
+class Echo(compat.StreamRequestHandler):
+    def handle(self) -> None:
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+
+
+class Hanging(compat.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.recv(1)
+
+
+def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: Any) -> None:
+    running = start("GreenTCPServer", Echo, request_queue_size=200)
+    clients = [running.dial(b"hello\n") for _ in range(200)]
+    assert {client.recv(100) for client in clients} == {b"HELLO\n"}
+    others = [thread.name for thread in threading.enumerate() if thread.name.startswith("Thread-")]
+    assert others == []
+    report = compat.drain(running.server, grace=20)
+    assert (report.finished, report.cancelled) == (200, 0)
+    assert {client.recv(1) for client in clients} == {b""}
+    for client in clients:
+        client.close()
+    running.join()
+    running.server.server_close()
+    assert THREAD_NAME not in [thread.name for thread in threading.enumerate()]
+
+
+def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsys: Any) -> None:
+    ended: list[BaseException] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.recv(1)
+            except BaseException as error:
+                ended.append(error)
+                raise
+
+    policy = compat.Policy(mode="green", request_timeout=0.1)
+    running = start("ThreadingTCPServer", Handler, trio_policy=policy)
+    with running.dial() as client:
+        assert read_all(client) == b""
+    running.server.shutdown()
+    running.server.server_close()
+    assert [type(error) for error in ended] == [trio.Cancelled]
+    assert compat.statistics(running.server).ended == {Cause.REQUEST: 1}
+    assert capsys.readouterr().err == ""
+
+
+def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys: Any) -> None:
+    class Swallows(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            try:
+                self.request.recv(1)
+            except BaseException:
+                pass
+
+    policy = compat.Policy(request_timeout=0.1)
+    running = start("GreenTCPServer", Swallows, trio_policy=policy)
+    with running.dial() as client:
+        assert read_all(client) == b""
+    running.server.shutdown()
+    running.server.server_close()
+    error = capsys.readouterr().err
+    assert "Swallows" in error
+    assert "trio.Cancelled" in error
+
+
+def test_timeouts_are_those_of_a_socket(start: Any, read_all: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(0.05)
+            seen = []
+            for wait in (0.05, 0.0):
+                self.request.settimeout(wait)
+                try:
+                    self.request.recv(1)
+                except OSError as error:
+                    seen.append(f"{type(error).__name__}: {error}")
+            self.request.sendall("|".join(seen).encode())
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial() as client:
+        expected = f"TimeoutError: timed out|BlockingIOError: [Errno 11] {os.strerror(11)}"
+        assert read_all(client).decode() == expected
+
+
+def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
+    start: Any, read_all: Any
+) -> None:
+    large = os.urandom(8_000_000)
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(large if self.request.recv(1) == b"l" else b"small")
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial(b"l") as slow:
+        with running.dial(b"s") as quick:
+            assert read_all(quick) == b"small"
+        assert read_all(slow) == large
+
+
+def test_blocking_and_sleep_and_run_let_others_go_on(start: Any, read_all: Any) -> None:
+    gate = threading.Event()
+
+    async def double(number: int) -> int:
+        await trio.sleep(0)
+        return number * 2
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(1) == b"w":
+                compat.sleep(0.01)
+                self.request.sendall(str(compat.blocking(gate.wait, 20)).encode())
+            else:
+                gate.set()
+                self.request.sendall(str(compat.run(double, 21)).encode())
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial(b"w") as waits, running.dial(b"o") as other:
+        assert read_all(other) == b"42"
+        assert read_all(waits) == b"True"
+
+
+def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any, read_all: Any) -> None:
+    seen: list[str] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            def use() -> None:
+                try:
+                    self.request.recv(1)
+                except RuntimeError as error:
+                    seen.append(str(error))
+
+            thread = threading.Thread(target=use)
+            thread.start()
+            compat.blocking(thread.join)
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial() as client:
+        assert read_all(client) == b""
+    assert "only wait in the task that handles it" in seen[0]
+
+
+def test_a_handler_may_shut_its_server_down(start: Any, read_all: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.server.shutdown()
+            self.request.sendall(b"bye")
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial() as client:
+        assert read_all(client) == b"bye"
+    running.join()
+
+
+async def test_served_in_a_trio_program_and_cancelled_with_it() -> None:
+    server = compat.GreenTCPServer(("127.0.0.1", 0), Hanging)
+    async with trio.open_nursery() as nursery:
+        await nursery.start(compat.serve, server)
+        with socket.create_connection(server.server_address) as client:
+            stream = trio.SocketStream(trio.socket.from_stdlib_socket(client.dup()))
+            while not compat.statistics(server).active:
+                await trio.testing.wait_all_tasks_blocked(0.01)
+            nursery.cancel_scope.cancel()
+            with trio.CancelScope(shield=True):
+                await stream.aclose()
+    assert compat.statistics(server).ended == {Cause.PARENT: 1}
+    assert server.fileno() == -1
+
+
+def test_what_cannot_be_green_is_refused_when_it_is_made(monkeypatch: Any) -> None:
+    class Forks(compat.GreenMixIn, compat.ForkingTCPServer):
+        pass
+
+    class Alone(compat.TCPServer):
+        trio_policy = compat.Policy(mode="green")
+
+    with pytest.raises(TypeError, match="Forks forks"):
+        Forks(("127.0.0.1", 0), Echo)
+    with pytest.raises(TypeError, match="put GreenMixIn or ThreadingMixIn in front"):
+        Alone(("127.0.0.1", 0), Echo)
+    monkeypatch.setattr("triosock.compat.green.check.find_spec", lambda name: None)
+    with pytest.raises(RuntimeError, match=r"pip install 'triosock\[green\]'"):
+        compat.GreenTCPServer(("127.0.0.1", 0), Echo)
+
+
+PROGRAM = """
+import socket, socketserver, threading
+
+class Handler(socketserver.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(threading.current_thread().name.encode())
+
+with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+    threading.Thread(target=server.serve_forever).start()
+    with socket.create_connection(server.server_address) as client:
+        print(client.recv(100).decode())
+    server.shutdown()
+"""
+
+
+def test_an_unedited_program_turns_green(tmp_path: Any) -> None:
+    script = tmp_path / "program.py"
+    script.write_text(PROGRAM)
+    command = [sys.executable, "-m", "triosock.compat", "--green", str(script)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert (done.stdout, done.stderr) == (f"{THREAD_NAME}\n", "")

@@ -1,0 +1,24 @@
+"""Green mode: the handlers of a threading server, unchanged, each in a trio task instead of a thread.
+
+    thread that serves: accept, verify_request, process_request ── Group.start()
+                                                                     │
+    trio run of the host: a task per request: process_request_thread <┘ in a greenlet
+
+What it is: a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the
+loop, the hooks, the book, drains, deadlines, events) is the rest of compat, without a second implementation.
+
+The invariant: **a green handler waits in trio or not at all.** Whatever blocks goes through `tasks.wait()`,
+which suspends the greenlet and awaits in its task; so each wait is a checkpoint, and a cut is a cancellation.
+
+May import: the rest of compat, the facade, trio, greenback. Nothing imports it until a server is green.
+"""
+
+from __future__ import annotations
+
+from .mixins import GreenMixIn as GreenMixIn
+from .mixins import GreenTCPServer as GreenTCPServer
+from .mixins import GreenUDPServer as GreenUDPServer
+from .mixins import GreenUnixDatagramServer as GreenUnixDatagramServer
+from .mixins import GreenUnixStreamServer as GreenUnixStreamServer
+from .tasks import blocking as blocking
+from .tasks import sleep as sleep

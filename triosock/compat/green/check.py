@@ -1,0 +1,27 @@
+"""Whether a server can be green, asked when it is made: before it has a socket."""
+
+from __future__ import annotations
+
+import sys
+from importlib.util import find_spec
+
+
+def check(server: object) -> None:
+    """Raise TypeError or RuntimeError, with the reason, if this server cannot be green."""
+    kind = type(server).__name__
+    if hasattr(type(server), "active_children"):
+        raise TypeError(
+            f"{kind} forks, and a green server must not: a child would have a copy of the trio run with "
+            "every task in it. Take ForkingMixIn out of its bases"
+        )
+    if not hasattr(type(server), "process_request_thread"):
+        raise TypeError(
+            f"{kind} is to be green, and handles requests in the thread that accepts: put GreenMixIn or "
+            "ThreadingMixIn in front of its bases"
+        )
+    if not getattr(sys, "_is_gil_enabled", lambda: True)():
+        raise RuntimeError(
+            f"{kind} cannot be green in this interpreter: it runs without the GIL, which greenlets need"
+        )
+    if find_spec("greenback") is None:
+        raise RuntimeError(f"{kind} is green, which needs greenback: pip install 'triosock[green]'")

@@ -1,0 +1,152 @@
+"""The green requests of one server: started from the thread that serves, run as tasks in the server's host.
+
+Rules of this file:
+
+1. The host is held as long as a request is there: from `start()` to the end of its task. The last one gives
+   it back, from its own task if the loop has ended before.
+2. They are system tasks, so nothing but a cancellation may leave one: what a thread would give to
+   `threading.excepthook` is given to that.
+3. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
+   server's threads.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+import greenback
+import trio
+
+from triosock.compat import host as hosts
+
+from . import tasks
+from .socket import make_green
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from triosock.compat.records import Book
+
+
+class Group:
+    """The green requests of a server in one process."""
+
+    def __init__(self, book: Book) -> None:
+        self._book = book
+        self._changed = threading.Condition()
+        self._live: dict[int, tasks.GreenTask] = {}
+        self._host: hosts.Host | None = None
+        #: Whether that is the caller's trio program, which is not given back.
+        self._is_chosen = False
+
+    def __len__(self) -> int:
+        """Return how many `join()` would wait for."""
+        return sum(not task.daemon for task in tuple(self._live.values()))
+
+    def __iter__(self) -> Iterator[tasks.GreenTask]:
+        """Go through those that `join()` would wait for."""
+        return iter([task for task in tuple(self._live.values()) if not task.daemon])
+
+    # In the thread that serves
+
+    def start(self, server: Any, request: Any, client_address: Any) -> None:
+        """Have `server.process_request_thread()` called in a task. Never waits for it.
+
+        Raises: RuntimeError if there can be no trio run; the request is closed then.
+        """
+        green = make_green(request)
+        task = tasks.GreenTask(daemon=server.daemon_threads)
+        self._book.expected[id(green)] = None
+        try:
+            host = self._enter(server, task)
+            host.token.run_sync_soon(self._spawn, server, task, green, client_address)
+        except BaseException:
+            self._leave(task, green)
+            if green is not request and not isinstance(green, tuple):
+                green.close()
+            raise
+
+    def join(self) -> None:
+        """Wait until all that are no daemons have ended. Raises RuntimeError in a green handler."""
+        if tasks.current() is not None:
+            raise RuntimeError(
+                "server_close() waits for all requests, and this is one of them: it would wait for itself"
+            )
+        with self._changed:
+            if not len(self):
+                return
+            # Held, so that the thread of the host has ended when this returns, and not a moment later.
+            held = self._host if self._is_chosen else hosts.borrow()
+            assert held is not None
+        try:
+            with self._changed:
+                self._changed.wait_for(lambda: not len(self))
+        finally:
+            hosts.give_back(held)
+
+    def _enter(self, server: Any, task: tasks.GreenTask) -> hosts.Host:
+        with self._changed:
+            if self._host is None:
+                chosen = hosts.host_for(server)
+                self._is_chosen = chosen is not None
+                self._host = chosen or hosts.borrow()
+            self._live[task.number] = task
+            return self._host
+
+    def _leave(self, task: tasks.GreenTask, request: Any) -> None:
+        self._book.expected.pop(id(request), None)
+        self._book.arrived()
+        with self._changed:
+            self._live.pop(task.number, None)
+            host = None if self._live else self._host
+            if host is not None:
+                self._host = None
+                hosts.give_back(host)
+            self._changed.notify_all()
+
+    # In the trio thread
+
+    def task(self, number: int) -> tasks.GreenTask | None:
+        """Return the task of this number."""
+        return self._live.get(number)
+
+    def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+        name = f"{type(server).__name__} {client_address}"
+        tasks.spawn(self._run, server, task, request, client_address, name=name)
+
+    async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+        try:
+            with task.scope:
+                await greenback.with_portal_run_sync(_handle, server, task, request, client_address)
+        except trio.Cancelled:
+            raise  # the trio program itself ends
+        except BaseException as error:
+            # Also SystemExit and KeyboardInterrupt, as a thread does: `handle_error()` does not take them.
+            _tell(error)
+        finally:
+            if task.was_told and not task.scope.cancelled_caught:
+                print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
+            self._leave(task, request)
+
+
+_SWALLOWED = (
+    "triosock.compat: {} was cancelled while it handled {} and caught that (trio.Cancelled) without raising "
+    "it again: catch Exception, and not BaseException, around what waits"
+)
+
+
+def _tell(error: BaseException) -> None:
+    told = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(told))
+
+
+def _handle(server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+    task.enter()
+    try:
+        server.process_request_thread(request, client_address)
+    finally:
+        if isinstance(request, tuple) and hasattr(request[1], "let_go"):
+            request[1].let_go()
+        task.leave()

@@ -1,0 +1,86 @@
+"""`GreenSSLSocket`: an SSLSocket whose handshake, reads and writes wait in trio.
+
+It becomes one by a change of its class, as its layout is the same; from then on its descriptor does not
+block, which has OpenSSL say what it waits for.
+"""
+
+from __future__ import annotations
+
+import ssl
+from typing import TYPE_CHECKING, Any, TypeVar, cast
+
+from . import tasks
+from .socket import Waiting, _plain
+from .tasks import wait_readable, wait_writable
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+T = TypeVar("T")
+
+
+def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
+    """Turn a request into a green one; the object stays."""
+    timeout = request.gettimeout()
+    _plain.setblocking(request, False)
+    request.__class__ = GreenSSLSocket
+    green = cast("GreenSSLSocket", request)
+    green.settimeout(timeout)
+    return green
+
+
+class GreenSSLSocket(Waiting, ssl.SSLSocket):
+    """A TLS connection of a green handler."""
+
+    _green_timeout: float | None = None
+    _green_row: int = 0
+    _green_answered: bool | None = None
+    _green_last: bool = False
+
+    def _tls(self, late: str, call: Callable[[], T]) -> T:
+        until = self.begin()
+        while True:
+            try:
+                result = call()
+            except ssl.SSLWantReadError:
+                wait: Any = wait_readable
+            except ssl.SSLWantWriteError:
+                wait = wait_writable
+            else:
+                self._green_row += 1
+                if self._green_row >= 16 and tasks.current() is not None:
+                    self._green_row = 0
+                    tasks.sleep(0)
+                return result
+            if self._green_timeout == 0.0:
+                raise BlockingIOError("the TLS layer has to wait, and the timeout is 0")
+            self.wait(until, wait, late)
+
+    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+        """As `SSLSocket.read()`."""
+        if self.is_over():
+            return b"" if buffer is None else 0
+        args = (len,) if buffer is None else (len, buffer)
+        result = self._tls("The read operation timed out", lambda: ssl.SSLSocket.read(self, *args))
+        self._green_answered = False
+        return result
+
+    def send(self, data: Any, flags: int = 0) -> int:
+        """As `SSLSocket.send()`; `sendall()` is made of it."""
+        result = self._tls("The write operation timed out", lambda: ssl.SSLSocket.send(self, data, flags))
+        self._green_answered = True
+        return result
+
+    def do_handshake(self, block: bool = False) -> None:
+        """As `SSLSocket.do_handshake()`."""
+        self._tls(
+            "_ssl.c: The handshake operation timed out", lambda: ssl.SSLSocket.do_handshake(self, False)
+        )
+
+    def unwrap(self) -> Any:
+        """As `SSLSocket.unwrap()`."""
+        return self._tls("The read operation timed out", lambda: ssl.SSLSocket.unwrap(self))
+
+    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+        """As `SSLSocket.sendfile()`."""
+        return int(self._sendfile_use_send(file, offset, count))  # type: ignore[attr-defined]
