@@ -54,7 +54,7 @@ def test_sigusr1_prints_the_tree_as_often_as_it_comes_and_also_in_a_drain(tmp_pa
         program.wait_for("told")  # two signals at once come in the order of their numbers
         program.signal(signal.SIGUSR1)
         program.wait_for(r"server shop · draining .* · due in [\d.]+ s \(grace: drain of server shop\)")
-        program.signal()
+        program.signal_again()
         assert program.wait() == 128 + signal.SIGTERM
 
 

@@ -77,6 +77,8 @@ class Visit(Turn):
                 self._guest.end_request(entry.cause or Cause.FINISHED)
             if not isinstance(wire, SocketWire):
                 return wire.aclose_now(reset=truncated)
+            if truncated:
+                wire.flush_nowait()  # whole answers that were gathered come before the reset
             wire.close_now(reset=truncated)
             return None
         finally:
