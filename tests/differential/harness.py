@@ -126,6 +126,7 @@ def normal(value: Any) -> Any:
         value = re.sub(r"127\.0\.0\.1', \d+", "127.0.0.1', PORT", value)
         value = re.sub(r"Thread-\d+", "Thread-N", value)
         value = re.sub(r"0x[0-9a-f]+", "0xN", value)
+        value = re.sub(r"\bfd=\d+", "fd=N", value)  # newer versions of libffi keep a descriptor of their own
         return re.sub(re.escape(tempfile.gettempdir()) + r"[\w/.-]+", "PATH", value)
     if isinstance(value, dict):
         return {normal(key): normal(one) for key, one in value.items()}
