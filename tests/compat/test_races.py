@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import selectors
 import signal
 import socket
@@ -173,7 +174,6 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
 
 def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
     # The loop ends while somebody rings: the number may be another file's by the time of the write.
-    import select
 
     inside, go = threading.Event(), threading.Event()
     write = os.write
@@ -186,7 +186,7 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
         return write(fd, data)
 
     bell = alarm.Alarm(select.poll())
-    monkeypatch.setattr(os, "write", write_slowly)
+    monkeypatch.setattr(alarm, "_write", write_slowly)
     ringing = threading.Thread(target=bell.ring)
     closing = threading.Thread(target=bell.close)
     ringing.start()
@@ -199,6 +199,25 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
     assert written == [True]
     bell.ring()  # nobody is there
     assert bell._fds == []
+
+
+def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -> None:
+    bell = alarm.Alarm(select.poll())
+    write, written = os.write, []
+
+    def write_and_be_interrupted(fd: int, data: bytes) -> int:
+        written.append(fd)
+        if len(written) == 1:
+            bell.ring()  # as a handler that calls shutdown() would, at this moment
+        return write(fd, data)
+
+    monkeypatch.setattr(alarm, "_write", write_and_be_interrupted)
+    ringing = threading.Thread(target=bell.ring, daemon=True)
+    ringing.start()
+    ringing.join(PATIENCE)
+    assert not ringing.is_alive()
+    assert len(written) == 2
+    bell.close()
 
 
 @forks_are_fine

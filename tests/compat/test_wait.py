@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import forkwait, host, wait
+from triosock.compat import alarm, forkwait, host, wait
 
 
 def hosts() -> list[threading.Thread]:
@@ -154,7 +154,7 @@ def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: An
     def refuse(*args: Any) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(os, "eventfd", refuse, raising=False)
+    monkeypatch.setattr(alarm, "_eventfd", refuse)
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
@@ -164,7 +164,7 @@ def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: An
 
 
 def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, no_leaks: None) -> None:
-    monkeypatch.delattr(os, "eventfd", raising=False)
+    monkeypatch.setattr(alarm, "_eventfd", None)
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
         serving = threading.Thread(target=server.serve_forever, args=(10,))
         serving.start()

@@ -9,6 +9,8 @@ Rules of this file:
 3. An alarm belongs to one process. After a fork its descriptors are the parent's as well: the child neither
    rings nor silences, but gives its copies back (`abandon()`), without the lock, which may be locked for
    ever.
+4. A signal handler may ring while its own thread does: the lock is one that its holder may take again.
+5. Functions are those that were there at import: a program may put something in their place at any time.
 """
 
 from __future__ import annotations
@@ -17,7 +19,11 @@ import math
 import os
 import select
 import sys
-import threading
+from os import close as _close
+from os import getpid as _getpid
+from os import read as _read
+from os import write as _write
+from threading import RLock as _Lock
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -25,6 +31,10 @@ if TYPE_CHECKING:
 
 
 _poll: Any = getattr(select, "poll", None)
+_eventfd: Any = getattr(os, "eventfd", None)
+_pidfd_open: Any = getattr(os, "pidfd_open", None)
+_pipe = os.pipe
+_set_blocking = os.set_blocking
 #: What an eventfd adds to its counter, and a pipe takes as it is.
 _ONE = (1).to_bytes(8, sys.byteorder)
 
@@ -34,15 +44,15 @@ class Alarm:
 
     def __init__(self, poll: select.poll) -> None:
         self._poll = poll
-        self._pid = os.getpid()
-        self._turn = threading.Lock()
+        self._pid = _getpid()
+        self._turn = _Lock()
         try:
-            if hasattr(os, "eventfd"):
-                self._fds = [os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
+            if _eventfd is not None:
+                self._fds = [_eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
             else:
-                self._fds = list(os.pipe())
+                self._fds = list(_pipe())
                 for fd in self._fds:
-                    os.set_blocking(fd, False)
+                    _set_blocking(fd, False)
         except OSError:
             # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
             self._fds = []
@@ -51,22 +61,22 @@ class Alarm:
 
     def ring(self) -> None:
         """Wake whoever polls, now or later."""
-        if self._pid != os.getpid():
+        if self._pid != _getpid():
             return
         with self._turn:
             if self._fds:
                 try:
-                    os.write(self._fds[-1], _ONE)
+                    _write(self._fds[-1], _ONE)
                 except BlockingIOError:
                     pass  # it rings already
 
     def silence(self) -> None:
         """Take back all rings so far. What a ring is about is to be looked at afterwards, not before."""
-        if self._pid != os.getpid():
+        if self._pid != _getpid():
             self.abandon()
         elif self._fds:
             try:
-                os.read(self._fds[0], 4096)
+                _read(self._fds[0], 4096)
             except BlockingIOError:
                 pass
 
@@ -79,13 +89,13 @@ class Alarm:
 
     def close(self) -> None:
         """Give the descriptors back."""
-        if self._pid != os.getpid():
+        if self._pid != _getpid():
             self.abandon()
             return
         with self._turn:
             fds, self._fds = self._fds, []
             for fd in fds:
-                os.close(fd)
+                _close(fd)
 
     def abandon(self) -> None:
         """Give back this process's copies of its parent's descriptors."""
@@ -93,16 +103,16 @@ class Alarm:
         if fds:
             self._poll.unregister(fds[0])
         for fd in fds:
-            os.close(fd)
+            _close(fd)
 
 
 def open_child_ends(children: Iterable[int]) -> dict[int, int]:
     """Return, for each child for which there can be one, a descriptor that is readable when it has ended."""
     ends = {}
-    if hasattr(os, "pidfd_open"):
+    if _pidfd_open is not None:
         for child in children:
             try:
-                ends[os.pidfd_open(child)] = child
+                ends[_pidfd_open(child)] = child
             except OSError:
                 pass  # reaped already, or no descriptors left: the next interval will see
     return ends

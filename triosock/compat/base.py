@@ -22,10 +22,10 @@ import threading
 from collections.abc import Callable
 from os import getpid
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import records, wait
+from . import handshake, records, wait
+from .clock import now
 from .records import ENTRY, LEFT, SLOT, STATE
 
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
@@ -164,9 +164,11 @@ class BaseServer:
         try:
             self.process_request(request, client_address)
         except Exception:
-            # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`.
-            self.handle_error(request, client_address)
-            self.shutdown_request(request)
+            # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`. A handshake
+            # that was left to a thread which could not start is done before these hooks see the request.
+            if handshake.complete(request):
+                self.handle_error(request, client_address)
+                self.shutdown_request(request)
         except:
             self.shutdown_request(request)
             raise
@@ -200,7 +202,7 @@ class BaseServer:
             thread = book.me()
         live = book.live
         around = live.get(thread)
-        record = live[thread] = [request, client_address, perf_counter(), None, None]
+        record = live[thread] = [request, client_address, now(), None, None]
         try:
             try:
                 if len(live) > book.peak:

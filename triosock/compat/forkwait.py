@@ -7,8 +7,8 @@ process (pidfd_open(2)) becomes readable then. SIGCHLD would be the other way, a
 from __future__ import annotations
 
 import math
-import os
 import select
+from os import close as _close
 from typing import TYPE_CHECKING, Any
 
 from .alarm import open_child_ends
@@ -45,6 +45,6 @@ class ForkingWait(PollWait):
         finally:
             for end in ends:
                 self._poll.unregister(end)
-                os.close(end)
+                _close(end)
         self._told.update(ends[fd] for fd, _ in ready if fd in ends)
         return any(fd == self._fd for fd, _ in ready)

@@ -11,6 +11,8 @@ handshake stays in the accept. The handler gets one with its handshake done; a c
 done is dropped without a word and without a hook, as a failed `accept()` is. A server that handles requests
 in the accepting thread does handshakes there too: its handlers block it in the same way.
 
+If there can be no thread or process, the accepting thread does the handshake before a hook is told of that.
+
 The module `ssl` is not imported for it: who has an SSLSocket has done that.
 """
 

@@ -22,16 +22,18 @@ import os
 import socket
 import threading
 from queue import SimpleQueue
-from time import perf_counter
 from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 
 import attrs
 import trio
 
+from .clock import now
+
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+_Lock: Final = threading.Lock
 #: What a run of trio needs while it begins, as it was when this was imported. A program, a test mostly, may
 #: have put something in its place.
 _NEEDED: Final = (
@@ -101,7 +103,7 @@ class _Shelf:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.lock = threading.Lock()
+        self.lock = _Lock()
         self.helper: _Helper | None = None
 
 
@@ -163,16 +165,14 @@ def choose(server: object, host: Host | None) -> None:
 
 
 class _RealTime(trio.abc.Clock):
-    """The clock of the host, which no program stops: libraries that freeze time put functions of their own in
-    the place of those of the module `time`, in every module that they find.
-    """
+    """The clock of the host: that of the requests."""
 
     def start_clock(self) -> None:
         """Nothing: it runs."""
 
-    def current_time(self, _now: Callable[[], float] = perf_counter) -> float:
+    def current_time(self) -> float:
         """Return seconds since some moment."""
-        return _now()
+        return now()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         """Return how long to wait for that time."""

@@ -3,7 +3,7 @@
 Rules of this file:
 
 1. **Looking changes nothing**: no trio run is started for it, no record becomes an entry, nobody is told. The
-   records stand there anyway, with times of `time.perf_counter()`.
+   records stand there anyway, with times of `clock.now()`.
 2. A server that runs in a trio program (`compat.serve`) is in the tree of that program, and not here.
 3. It is done in any thread, while others come and go: what is copied under the book's lock is described.
 """
@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import math
 import threading
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 from triosock._core.inspect import snapshot
@@ -20,6 +19,7 @@ from triosock._core.inspect.snapshot import Node
 
 from . import interrupt, wait, whose
 from .base import BaseServer
+from .clock import now
 from .naming import address_of, address_of_listener
 from .records import ADDRESS, ENTRY, REQUEST, SINCE, book_of
 from .telling import is_closed
@@ -56,7 +56,7 @@ class _Look:
         self._book = book
         self._server = server
         self._limit = limit
-        self._now = perf_counter()
+        self._now = now()
         self._threads = {one.ident: one.name for one in threading.enumerate()}
         self._grace = math.inf
         drain = book.drain

@@ -28,8 +28,9 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-import threading
 from os import getpid
+from threading import Lock as _Lock
+from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
@@ -57,7 +58,7 @@ GREEN = "_BaseServer__green"
 all_green: bool = False
 
 #: A record is a list, which is made in a fraction of the time of an object: the request, the client's
-#: address, since when (in `time.perf_counter()`), its entry once somebody asked, and how far it is.
+#: address, since when (in `clock.now()`), its entry once somebody asked, and how far it is.
 Record: TypeAlias = "list[Any]"
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
 #: What a record's state can be besides None: the book is held for it; its leaving was counted.
@@ -78,7 +79,7 @@ class Book:
     ) -> None:
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
-        self.lock: threading.RLock = threading.RLock()  # pyright: ignore[reportInvalidTypeForm]
+        self.lock = _RLock()
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
@@ -104,7 +105,7 @@ class Book:
         #: Ends the waits of the loops that serve, from any thread.
         self.wakers: list[Callable[[], None]] = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
-        self._holding = threading.Lock()
+        self._holding = _Lock()
         self._holds = 0
         self._oversight: Oversight | None = None
         self._supervision: Supervision | None = None

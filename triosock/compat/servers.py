@@ -33,7 +33,7 @@ def _accept(listener: Any) -> tuple[Any, Any]:
     """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
     connection: they cost more than all that a compat server does besides the standard library's calls.
     """
-    if type(listener) is not _Socket or _Socket.accept is not _ACCEPT:
+    if type(listener) is not _Socket or socket.socket is not _Socket or _Socket.accept is not _ACCEPT:
         return listener.accept()  # type: ignore[no-any-return]  # somebody's own
     descriptor, address = listener._accept()  # type: ignore[attr-defined]
     sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)

@@ -12,7 +12,6 @@ Rules of this file:
 from __future__ import annotations
 
 import math
-from time import perf_counter
 from typing import TYPE_CHECKING
 
 import trio
@@ -24,6 +23,7 @@ from triosock._core.model.events import ConnectionClosed, ConnectionOpened, Hand
 from triosock._core.registry.registry import Roster, Tally
 
 from . import interrupt
+from .clock import now
 from .entries import Request
 from .naming import address_of, cause_of, local_of
 from .records import ADDRESS, ENTRY, REQUEST, SINCE
@@ -47,7 +47,7 @@ class Supervision:
 
     def __init__(self, book: Book) -> None:
         self.roster: Roster = Roster(Limits())
-        #: What `time.perf_counter()` is behind the clock of the trio run that supervises, or did last.
+        #: What `clock.now()` is behind the clock of the trio run that supervises, or did last.
         self.clock: float = 0.0
         self._book = book
         #: What of the book's counts is in the roster's tally already, and how often they were read.
@@ -124,7 +124,7 @@ class Supervision:
         book = self._book
         self.tally()
         with book.lock:
-            clock = trio.current_time() - perf_counter()
+            clock = trio.current_time() - now()
             for entry in self.roster.entries():
                 entry.accepted += clock - self.clock
             self.clock = clock
@@ -188,7 +188,7 @@ class Supervision:
             with book.lock:
                 self.roster.tally.received += received
                 self.roster.tally.sent += sent
-            duration = perf_counter() + self.clock - entry.accepted
+            duration = now() + self.clock - entry.accepted
             book.tell(
                 ConnectionClosed,
                 cause=cause, received=received, sent=sent, duration=duration, error=error, **who,

@@ -17,7 +17,7 @@ Rules of this file:
 
 from __future__ import annotations
 
-import threading
+from threading import Lock as _Lock
 from typing import TYPE_CHECKING
 
 from triosock._core.model.events import (
@@ -42,7 +42,7 @@ class Life:
 
     def __init__(self, book: Book) -> None:
         self._book = book
-        self._lock = threading.Lock()
+        self._lock = _Lock()
         self._loops = 0
         self._begun = False
         self._address: Address | None = None

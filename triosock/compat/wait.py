@@ -29,10 +29,10 @@ import selectors
 import socket
 from os import getpid
 from threading import get_ident
-from time import perf_counter
 from typing import TYPE_CHECKING, Any
 
 from .alarm import Alarm
+from .clock import now
 from .loading import late
 from .records import Book, book_of
 
@@ -82,8 +82,8 @@ class Waiting:
         self.book: Book = book_of(server)
         self._selector = selector
         self._left = 0
-        #: When it began, in `time.perf_counter()`.
-        self.since: float = perf_counter()
+        #: When it began, in `clock.now()`.
+        self.since: float = now()
         self._thread = get_ident()
         self._pid = getpid()
 
