@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar, cast
 
 import attrs
 import greenback
@@ -21,9 +22,6 @@ import trio
 from trio.lowlevel import current_task, in_trio_run, spawn_system_task
 from trio.lowlevel import wait_readable as wait_readable
 from trio.lowlevel import wait_writable as wait_writable
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
