@@ -112,8 +112,8 @@ LOWLEVEL = {
     "triosock/_core/transport/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listeners/listener.py": ["wait_readable", "notify_closing"],
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
-    "triosock/compat/hostwait.py": ["wait_readable"],
-    "triosock/compat/ending.py": ["wait_readable"],
+    **{f"triosock/compat/{name}.py": ["wait_readable"] for name in ("hostwait", "ending")},
+    "triosock/compat/calls.py": ["wait_readable", "spawn_system_task"],
     "triosock/compat/green/tasks.py": ["wait_readable", "wait_writable", "current_task", "spawn_system_task"],
     # Whose run and task this is.
     "triosock/_core/server/handler_task.py": ["current_task"],

@@ -16,6 +16,9 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [
+        "socket.socket.send",
+        "socket.socket.recv",
+        "socket.socket.fileno",
         "socket.socketpair",
         "select.epoll",
         "select.poll",

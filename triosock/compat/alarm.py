@@ -40,9 +40,9 @@ _ONE = (1).to_bytes(8, sys.byteorder)
 
 
 class Alarm:
-    """A descriptor in a `poll` object that any thread can make readable."""
+    """A descriptor, in a `poll` object if one is given, that any thread can make readable."""
 
-    def __init__(self, poll: select.poll) -> None:
+    def __init__(self, poll: select.poll | None) -> None:
         self._poll = poll
         self._pid = _getpid()
         self._turn = _Lock()
@@ -57,7 +57,13 @@ class Alarm:
             # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
             self._fds = []
         else:
-            poll.register(self._fds[0], select.POLLIN)
+            if poll is not None:
+                poll.register(self._fds[0], select.POLLIN)
+
+    @property
+    def fd(self) -> int:
+        """What becomes readable; -1 if there is none."""
+        return self._fds[0] if self._fds else -1
 
     def ring(self) -> None:
         """Wake whoever polls, now or later."""
@@ -100,7 +106,7 @@ class Alarm:
     def abandon(self) -> None:
         """Give back this process's copies of its parent's descriptors."""
         fds, self._fds = self._fds, []
-        if fds:
+        if fds and self._poll is not None:
             self._poll.unregister(fds[0])
         for fd in fds:
             _close(fd)

@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import attrs
 import trio
 
+from .calls import Calls
 from .clock import now
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ _NEEDED: Final = (
     (threading, "Thread", threading.Thread),
     (threading, "Lock", threading.Lock),
 )
-_Birth: TypeAlias = "tuple[trio.lowlevel.TrioToken, trio.Event]"
+_Birth: TypeAlias = "tuple[trio.lowlevel.TrioToken, Calls]"
 
 #: What threads of this module are called; a fixed name, so that the numbers in `Thread-N` stay the program's
 #: own.
@@ -74,7 +75,7 @@ class Host:
             raise Ended
 
         try:
-            return trio.from_thread.run(inside, trio_token=self.token)
+            return self._run(inside)
         except Ended:
             raise
         except BaseException:
@@ -84,9 +85,19 @@ class Host:
     def soon(self, function: Callable[..., object], *args: Any) -> None:
         """Call a sync function in the trio thread, soon; nothing happens if the run is over. Never blocks."""
         try:
-            self.token.run_sync_soon(function, *args)
+            self.call(function, *args)
         except trio.RunFinishedError:
             pass  # then there is nothing left to tell
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a sync function in the trio thread, soon. Never blocks.
+
+        Raises: trio.RunFinishedError if the run is over.
+        """
+        self.token.run_sync_soon(function, *args)
+
+    def _run(self, async_fn: Callable[[], Awaitable[T]]) -> T:
+        return trio.from_thread.run(async_fn, trio_token=self.token)
 
 
 @attrs.define(eq=False)
@@ -94,8 +105,16 @@ class _Helper(Host):
     """The host in a thread of its own."""
 
     thread: threading.Thread = attrs.field(kw_only=True)
-    stop: trio.Event = attrs.field(kw_only=True)
+    calls: Calls = attrs.field(kw_only=True)
     users: int = 0
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """As above."""
+        if not self.calls.soon(function, *args):
+            raise trio.RunFinishedError("the trio run for compat servers is over")
+
+    def _run(self, async_fn: Callable[[], Awaitable[T]]) -> T:
+        return self.calls.run(async_fn)
 
 
 class _Shelf:
@@ -145,7 +164,7 @@ def give_back(host: Host) -> None:
         if host.users:
             return
         shelf.helper = None
-        host.soon(host.stop.set)
+        host.calls.soon(host.calls.end)
         # Not where the last green request gives it back, in that thread: it ends when this task has.
         if threading.current_thread() is not host.thread:
             host.thread.join()
@@ -194,24 +213,24 @@ def _start() -> _Helper:
         # Ctrl-C in the millisecond of its birth: it is let come to life, as only then it can be told to end.
         birth = born.get()
         if not isinstance(birth, BaseException):
-            birth[0].run_sync_soon(birth[1].set)
+            birth[1].soon(birth[1].end)
         raise
     if isinstance(birth, BaseException):
         thread.join()
         raise RuntimeError("the trio run for compat servers could not start") from birth
-    return _Helper(birth[0], thread=thread, stop=birth[1])
+    return _Helper(birth[0], thread=thread, calls=birth[1])
 
 
 def _main(born: SimpleQueue[_Birth | BaseException]) -> None:
     alive = False
 
     async def live() -> None:
-        """Only be there: all work is done in tasks that `Host.run()` starts beside this one."""
+        """Take calls: all work is done in tasks that they start beside this one."""
         nonlocal alive
-        stop = trio.Event()
-        born.put((trio.lowlevel.current_trio_token(), stop))
+        calls = Calls()
+        born.put((trio.lowlevel.current_trio_token(), calls))
         alive = True
-        await stop.wait()
+        await calls.pump()
 
     try:
         trio.run(live, clock=_RealTime())

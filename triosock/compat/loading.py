@@ -31,7 +31,18 @@ from typing import Any, Final
 
 #: All modules of this package that need trio.
 _NEED_TRIO: Final = (
-    *("host", "hostwait", "interrupt", "naming", "entries", "supervision", "oversee", "telling", "whose"),
+    *(
+        "calls",
+        "host",
+        "hostwait",
+        "interrupt",
+        "naming",
+        "entries",
+        "supervision",
+        "oversee",
+        "telling",
+        "whose",
+    ),
     *("ending", "policy", "serving", "looking"),
 )
 _PACKAGE: Final = __name__.rpartition(".")[0]

@@ -61,7 +61,7 @@ class Group:
         self._book.expected[id(green)] = None
         try:
             host = self._enter(server, task)
-            host.token.run_sync_soon(self._spawn, server, task, green, client_address)
+            host.call(self._spawn, server, task, green, client_address)
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
