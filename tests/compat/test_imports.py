@@ -16,17 +16,60 @@ KINDS = [
     "ForkingTCPServer",
     "UnixStreamServer",
     "ThreadingUnixStreamServer",
+    "UDPServer",
+    "ThreadingUDPServer",
+    "ForkingUDPServer",
+    "UnixDatagramServer",
+    "ThreadingUnixDatagramServer",
 ]
+STREAMS = ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"]
+
+#: What a program asks for while its classes are made, and with its servers.
+WAYS = {
+    "plain": ("pass", "pass", "server.shutdown()"),
+    "once": ("pass", "pass", "pass"),
+    "drain": ("drain = socketserver.drain", "pass", "drain(server, grace=1)"),
+    "policy": (
+        "POLICY = socketserver.Policy(request_timeout=60, max_requests=9)",
+        "trio_policy = POLICY",
+        "server.shutdown()",
+    ),
+    "green": ("POLICY = socketserver.Policy(mode='green')", "trio_policy = POLICY", "server.shutdown()"),
+    "tls": ("theirs, ours = make_contexts()", "pass", "server.shutdown()"),
+}
+CONTEXTS = """
+def make_contexts():
+    import ssl, subprocess
+    folder = tempfile.mkdtemp()
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout k -out c"
+    subprocess.run(make.split(), check=True, stderr=subprocess.DEVNULL, cwd=folder)
+    ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    ours.load_cert_chain(folder + "/c", folder + "/k")
+    theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    theirs.check_hostname, theirs.verify_mode = False, ssl.CERT_NONE
+    return theirs, ours
+"""
 
 
-@pytest.mark.parametrize("kind", KINDS)
-def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
-    code = textwrap.dedent(
+@pytest.mark.parametrize(
+    ("kind", "way"),
+    [
+        *((kind, way) for kind in KINDS for way in ("plain", "once")),
+        *((kind, way) for kind in STREAMS for way in ("drain", "policy", "tls")),
+        *(("ThreadingTCPServer", "green"), ("ThreadingUDPServer", "green")),
+    ],
+)
+def test_once_a_class_is_there_its_servers_import_nothing(kind: str, way: str) -> None:
+    before, attribute, end = WAYS[way]
+    code = CONTEXTS + textwrap.dedent(
         f"""
         import builtins, tempfile, traceback
         "x".encode("idna")
         KIND = socketserver.{kind}
+        udp = "UDP" in KIND.__name__ or "Datagram" in KIND.__name__
         address = tempfile.mktemp() if "Unix" in KIND.__name__ else ("127.0.0.1", 0)
+        own = tempfile.mktemp()
+        {before}
 
         class Datagram(socketserver.DatagramRequestHandler):
             def handle(self):
@@ -37,6 +80,7 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
                 self.wfile.write(self.rfile.readline().upper())
 
         class Server(KIND):
+            {attribute}
             def service_actions(self):
                 super().service_actions()
             def handle_error(self, *args):
@@ -53,20 +97,28 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
                 imported.append(name)
                 raise ImportError("no import here: " + name)
         path, hooks = sys.path[:], sys.meta_path[:]
-        builtins.__import__ = forbidden
+        if {way!r} != "green":  # greenback imports what is loaded already, with each request
+            builtins.__import__ = forbidden
         sys.path[:], sys.meta_path[:] = [], [Hook]
         try:
-            udp = "UDP" in KIND.__name__
             with Server(address, Datagram if udp else Line) as server:
-                serving = threading.Thread(target=server.serve_forever, args=(0.05,))
+                if {way!r} == "tls":
+                    server.socket = ours.wrap_socket(server.socket, server_side=True)
+                loop = server.handle_request if {way!r} == "once" else server.serve_forever
+                serving = threading.Thread(target=loop)
                 serving.start()
                 with socket.socket(server.address_family, server.socket_type) as client:
                     client.settimeout(5)
+                    if udp and "Unix" in KIND.__name__:
+                        client.bind(own)
                     client.connect(server.server_address)
+                    if {way!r} == "tls":
+                        client = theirs.wrap_socket(client)
                     client.send(b"x\\n")
                     answer = client.recv(10)
+                    client.close()
                 time.sleep(0.1)
-                server.shutdown()
+                {end}
                 serving.join()
         finally:
             builtins.__import__ = real
@@ -87,5 +139,5 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str) -> None:
         text=True,
         timeout=60,
     )
-    answer = "b'X'" if "UDP" in kind else r"b'X\n'"
+    answer = "b'X'" if "UDP" in kind or "Datagram" in kind else r"b'X\n'"
     assert (done.stdout, done.stderr) == (f"{answer} []\n", "")

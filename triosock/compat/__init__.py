@@ -21,7 +21,6 @@ import socket
 import sys
 import threading as threading
 import warnings as _warnings
-from importlib import import_module
 from io import BufferedIOBase as BufferedIOBase
 from time import monotonic as _monotonic
 from types import FunctionType
@@ -132,18 +131,18 @@ del _thing, _part
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
     "CompatServer": "serving",
-    "GreenMixIn": "green",
-    "GreenTCPServer": "green",
-    "GreenUDPServer": "green",
-    "GreenUnixDatagramServer": "green",
-    "GreenUnixStreamServer": "green",
+    "GreenMixIn": "green.mixins",
+    "GreenTCPServer": "green.mixins",
+    "GreenUDPServer": "green.mixins",
+    "GreenUnixDatagramServer": "green.mixins",
+    "GreenUnixStreamServer": "green.mixins",
     "Policy": "policy",
     "RequestCut": "interrupt",
-    "blocking": "green",
+    "blocking": "green.tasks",
     "drain": "policy",
     "run": "policy",
     "serve": "serving",
-    "sleep": "green",
+    "sleep": "green.tasks",
     "statistics": "policy",
 }
 _EXTRAS = ("install", *_NEW)
@@ -151,8 +150,13 @@ _EXTRAS = ("install", *_NEW)
 if not TYPE_CHECKING:
 
     def _module(name: str) -> object:
-        # Its extra need not be installed, so this one is imported only when it is asked for.
-        return import_module(f"{__name__}.green") if name == "green" else _loading.late(name)
+        part = name.partition(".")[2]
+        if not part:
+            return _loading.late(name)
+        try:
+            return _loading.green(part)
+        except RuntimeError as error:
+            raise ImportError(str(error)) from error
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
@@ -173,7 +177,9 @@ if not TYPE_CHECKING:
         return globals().setdefault(name, value)
 
     def __dir__() -> list[str]:
-        return sorted({*globals(), *__all__, *_EXTRAS})
+        # Tools get all that is listed, so what cannot be had is not.
+        absent = () if _loading.has_green() else (name for name in _NEW if _NEW[name].startswith("green."))
+        return sorted({*globals(), *__all__, *_EXTRAS}.difference(absent))
 
 
 def _look(what: object, limit: int) -> Iterable[Node]:

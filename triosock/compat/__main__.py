@@ -7,9 +7,10 @@ from __future__ import annotations
 import os
 import runpy
 import sys
+from contextlib import suppress
 
 from triosock import compat
-from triosock.compat import records
+from triosock.compat import loading, records
 
 USAGE = """usage: python -m triosock.compat [--green] SCRIPT [ARGS...]
        python -m triosock.compat [--green] -m MODULE [ARGS...]
@@ -28,6 +29,8 @@ def main() -> None:
     if arguments[:1] == ["--green"]:
         del arguments[0]
         records.all_green = True
+        with suppress(RuntimeError):  # said when a server is made
+            loading.green("check")
     module = arguments[:1] == ["-m"]
     if module:
         del arguments[0]

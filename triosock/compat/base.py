@@ -26,6 +26,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from . import handshake, records, wait
 from .clock import now
+from .loading import green
 from .records import ENTRY, LEFT, SLOT, STATE
 
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
@@ -62,9 +63,7 @@ class BaseServer:
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
         if records.is_green(self):
-            from .green.check import check  # most servers never need it
-
-            check(self)
+            green("check").check(self)
 
     def server_activate(self) -> None:
         """Called by the constructor, after the socket has its address. Nothing here."""
@@ -114,11 +113,10 @@ class BaseServer:
         for serving in wait.servings_of(self)[:1]:
             serving.wake()
         if records.is_green(self):
-            from .green.tasks import blocking, current
-
-            if current() is not None:
+            tasks = green("tasks")
+            if tasks.current() is not None:
                 # The loop may need the trio run, in which this handler is, to come to its end.
-                blocking(self.__is_shut_down.wait)
+                tasks.blocking(self.__is_shut_down.wait)
                 return
         self.__is_shut_down.wait()
 

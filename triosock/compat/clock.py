@@ -10,4 +10,4 @@ from functools import partial
 from time import perf_counter as _perf_counter
 
 #: `time.perf_counter()`.
-now = partial(_perf_counter)
+now: partial[float] = partial(_perf_counter)

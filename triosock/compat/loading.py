@@ -11,7 +11,7 @@ The invariants:
    classes made with it, and all that is new). A class is defined before its servers live. A server of another
    class waits without trio as long as nobody has asked.
 2. **A forking program never pays for trio**, which would double the pages that each fork copies, unless it
-   asks for such a name itself.
+   asks for such a name itself. Green mode comes with the first of its names, or of its policies.
 3. **All or nothing.** An import that fails takes back what it has begun.
 
 Importing happens with the import hooks, the path and `__import__` that were there when `triosock.compat` was
@@ -26,6 +26,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
+from importlib.util import find_spec
 from types import ModuleType
 from typing import Any, Final
 
@@ -45,6 +46,8 @@ _NEED_TRIO: Final = (
     ),
     *("ending", "policy", "serving", "looking"),
 )
+#: All modules of green mode, which need an extra besides.
+_NEED_GREENBACK: Final = ("check", "group", "mixins", "socket", "tasks", "tls")
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
 _import: Final = builtins.__import__
@@ -54,6 +57,7 @@ _path: Final = tuple(sys.path)
 _lock: Final = threading.RLock()
 #: By their short names; all of them, or none.
 _modules: dict[str, ModuleType] = {}
+_greens: dict[str, ModuleType] = {}
 
 
 def is_loaded() -> bool:
@@ -80,6 +84,44 @@ def load() -> None:
             with _as_it_was(), _all_or_nothing():
                 # In one step: who asks without the lock finds all of them, or none.
                 _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
+
+
+def green(name: str) -> Any:
+    """Return a module of green mode. If none was loaded yet, all are, with what `load()` raises.
+
+    Raises: RuntimeError, with the reason, if there can be no green servers here.
+    """
+    if not _greens:
+        _load_green()
+    return _greens[name]
+
+
+def has_green() -> bool:
+    """Whether there can be green servers here; nothing is imported for this."""
+    try:
+        return bool(_greens) or (_has_gil() and find_spec("greenback") is not None)
+    except ImportError:  # from somebody's import hook
+        return False
+
+
+def _has_gil() -> bool:
+    return bool(getattr(sys, "_is_gil_enabled", lambda: True)())
+
+
+def _load_green() -> None:
+    load()
+    with _lock:
+        if _greens:
+            return
+        if not _has_gil():
+            raise RuntimeError("this interpreter runs without the GIL, which green servers' greenlets need")
+        try:
+            with _as_it_was(), _all_or_nothing():
+                _greens.update({one: import_module(f"{_PACKAGE}.green.{one}") for one in _NEED_GREENBACK})
+        except ModuleNotFoundError as error:
+            if error.name not in ("greenback", "greenlet"):
+                raise
+            raise RuntimeError("green servers need greenback: pip install 'triosock[green]'") from error
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import math
 import sys
 import threading
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final
 
 import attrs
@@ -19,7 +20,7 @@ from triosock import DrainReport, DrainScope, Observer, ServerStatistics
 from triosock._core.model.config import check_count, check_seconds
 
 from . import host as hosts
-from . import wait
+from . import loading, wait
 from .base import BaseServer
 from .ending import Ending, scope_for
 from .interrupt import RequestCut, is_idle
@@ -68,6 +69,12 @@ class Policy:
     mode: Literal["own", "green"] = attrs.field(
         default="own", validator=attrs.validators.in_(("own", "green"))
     )
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode == "green":
+            # With the class, and not with its servers; whether they can be is said when one is made.
+            with suppress(RuntimeError):
+                loading.green("check")
 
     @property
     def needs_oversight(self) -> bool:

@@ -34,6 +34,7 @@ from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
+from . import loading
 from .loading import late
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ class Book:
     ) -> None:
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
-        self.lock = _RLock()
+        self.lock: _RLock = _RLock()  # pyright: ignore[reportInvalidTypeForm]
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
@@ -122,9 +123,7 @@ class Book:
         #: Those of its requests that have tasks instead of threads, if it is a green server.
         self.green: Group | None = None
         if green:
-            from .green.group import Group  # where greenback is
-
-            self.green = Group(self)
+            self.green = loading.green("group").Group(self)
         self._life: Life | None = None
 
     # In the threads that serve
@@ -132,11 +131,9 @@ class Book:
     def me(self) -> int:
         """Return the key of the calling thread in `live`, or of the calling green task."""
         if self.green is not None:
-            from .green.tasks import current
-
-            task = current()
+            task = loading.green("tasks").current()
             if task is not None:
-                return task.number
+                return int(task.number)
         return get_ident()
 
     def attend(self, record: Record) -> None:

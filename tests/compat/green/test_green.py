@@ -190,7 +190,7 @@ async def test_served_in_a_trio_program_and_cancelled_with_it() -> None:
     assert server.fileno() == -1
 
 
-def test_what_cannot_be_green_is_refused_when_it_is_made(monkeypatch: Any) -> None:
+def test_what_cannot_be_green_is_refused_when_it_is_made() -> None:
     class Forks(compat.GreenMixIn, compat.ForkingTCPServer):
         pass
 
@@ -201,9 +201,42 @@ def test_what_cannot_be_green_is_refused_when_it_is_made(monkeypatch: Any) -> No
         Forks(("127.0.0.1", 0), Echo)
     with pytest.raises(TypeError, match="put GreenMixIn or ThreadingMixIn in front"):
         Alone(("127.0.0.1", 0), Echo)
-    monkeypatch.setattr("triosock.compat.green.check.find_spec", lambda name: None)
-    with pytest.raises(RuntimeError, match=r"pip install 'triosock\[green\]'"):
-        compat.GreenTCPServer(("127.0.0.1", 0), Echo)
+
+
+WITHOUT = """
+import importlib.util, inspect, sys
+
+class Nothing:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name.partition(".")[0] in ("greenback", "greenlet"):
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+sys.meta_path.insert(0, Nothing)
+from triosock import compat
+
+print("GreenMixIn" in dir(compat), "Policy" in dict(inspect.getmembers(compat)))
+try:
+    compat.GreenMixIn
+except ImportError as error:
+    print(error)
+
+class Server(compat.ThreadingTCPServer):
+    trio_policy = compat.Policy(mode="green")
+
+try:
+    Server(("127.0.0.1", 0), print)
+except RuntimeError as error:
+    print(error)
+print(sorted(name for name in sys.modules if "green" in name))
+"""
+
+
+def test_without_the_extra_its_names_are_not_shown_and_who_asks_is_told_what_to_install() -> None:
+    done = subprocess.run([sys.executable, "-c", WITHOUT], capture_output=True, text=True, timeout=60)
+    shown, name, server, modules = done.stdout.splitlines()
+    assert (shown, modules, done.stderr) == ("False True", "[]", "")
+    assert all("pip install 'triosock[green]'" in error for error in (name, server))
 
 
 PROGRAM = """

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from importlib.util import find_spec
-
 
 def check(server: object) -> None:
-    """Raise TypeError or RuntimeError, with the reason, if this server cannot be green."""
+    """Raise TypeError, with the reason, if this server cannot be green."""
     kind = type(server).__name__
     if hasattr(type(server), "active_children"):
         raise TypeError(
@@ -19,9 +16,3 @@ def check(server: object) -> None:
             f"{kind} is to be green, and handles requests in the thread that accepts: put GreenMixIn or "
             "ThreadingMixIn in front of its bases"
         )
-    if not getattr(sys, "_is_gil_enabled", lambda: True)():
-        raise RuntimeError(
-            f"{kind} cannot be green in this interpreter: it runs without the GIL, which greenlets need"
-        )
-    if find_spec("greenback") is None:
-        raise RuntimeError(f"{kind} is green, which needs greenback: pip install 'triosock[green]'")

@@ -21,6 +21,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import trio
 from trio.lowlevel import checkpoint
 
+from triosock.compat import interrupt, loading
+
 from . import tasks
 from .tasks import wait_readable, wait_writable
 
@@ -48,9 +50,7 @@ def make_green(request: Any) -> Any:
         return request[0], GreenDatagramSocket.of(request[1])
     ssl = sys.modules.get("ssl")
     if ssl is not None and kind is ssl.SSLSocket:
-        from .tls import make_green_tls  # only where there is TLS
-
-        return make_green_tls(request)
+        return loading.green("tls").make_green_tls(request)
     return request
 
 
@@ -137,9 +137,7 @@ class Waiting:
         """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
         if not self._green_last or self._green_answered is False:
             return False
-        from triosock.compat.interrupt import has_unread
-
-        return not has_unread(self)  # type: ignore[arg-type]
+        return not interrupt.has_unread(self)  # type: ignore[arg-type]
 
 
 class GreenSocket(Waiting, socket.socket):
