@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -33,23 +36,80 @@ def start_tls(start: Any, contexts: Any) -> Any:
     return lambda kind, handler, **attributes: start(kind, handler, server_activate=activate, **attributes)
 
 
-@pytest.mark.parametrize("kind", ["ThreadingTCPServer", "ForkingTCPServer"])
-@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-def test_a_client_that_says_nothing_stops_nobody(
-    start_tls: Any, contexts: Any, kind: str, capsys: Any, monkeypatch: Any
-) -> None:
-    # Long enough for the talkative one; a child process has a copy of the silent client, too, so that only
-    # this ends it.
-    monkeypatch.setattr(handshake, "TIMEOUT", 2)
-
+def test_a_client_that_says_nothing_stops_nobody(start_tls: Any, contexts: Any, capsys: Any) -> None:
     def answer(request: Any, *args: Any) -> None:
         request.sendall(b"%r" % request.do_handshake_on_connect)
 
-    running = start_tls(kind, answer, daemon_threads=True)
+    running = start_tls("ThreadingTCPServer", answer, daemon_threads=True)
     with running.dial(), running.dial() as plain:
         with contexts[1].wrap_socket(plain, server_hostname="localhost") as client:
             assert client.recv(10) == b"True"
     assert capsys.readouterr().err == ""
+
+
+FORKING = """
+import os, socket, ssl, subprocess, sys
+from triosock import compat
+from triosock.compat import handshake
+
+handshake.TIMEOUT = 2  # a child has a copy of the silent client, too, so that only this ends it
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[1])
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"%r" % self.request.do_handshake_on_connect)
+
+class Server(compat.ForkingTCPServer):
+    def service_actions(self):
+        super().service_actions()
+        self._BaseServer__shutdown_request = client.poll() is not None
+
+with Server(("127.0.0.1", 0), Handler) as server:
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    client = subprocess.Popen([sys.executable, "-c", sys.argv[2], str(server.server_address[1])])
+    server.serve_forever(0.05)
+"""
+CLIENTS = """
+import socket, ssl, sys
+address = "127.0.0.1", int(sys.argv[1])
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+with socket.create_connection(address), socket.create_connection(address, 10) as plain:
+    with context.wrap_socket(plain) as client:
+        print(client.recv(10).decode(), flush=True)
+"""
+
+
+def test_a_client_that_says_nothing_stops_no_forking_server_that_has_its_process_for_itself(
+    tmp_path: Any,
+) -> None:
+    # With the handshake in the accept the silent client would stop the other one, which gives up after 10 s.
+    certificate = trustme.CA().issue_cert("localhost")
+    pem = tmp_path / "pem"
+    pem.write_bytes(certificate.private_key_pem.bytes() + certificate.cert_chain_pems[0].bytes())
+    command = [sys.executable, "-c", FORKING, str(pem), CLIENTS]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert (done.stdout, done.stderr, done.returncode) == ("True\n", "", 0)
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_forked_child_does_handshakes_only_if_nobody_can_hold_a_lock(
+    contexts: Any, monkeypatch: Any, others: int
+) -> None:
+    monkeypatch.setattr(handshake, "_active_count", lambda: 1 + others)
+    with compat.ForkingTCPServer(("127.0.0.1", 0), print) as server:
+        server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
+        with socket.create_connection(server.server_address) as plain:
+            if others:
+                plain.sendall(b"no TLS\r\n\r\n")
+                with pytest.raises(ssl.SSLError):
+                    server.get_request()
+            else:
+                request, _ = server.get_request()
+                assert request.version() is None
+                request.close()
 
 
 def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any, read_all: Any) -> None:

@@ -13,6 +13,10 @@ in the accepting thread does handshakes there too: its handlers block it in the 
 
 If there can be no thread or process, the accepting thread does the handshake before a hook is told of that.
 
+A forked child does handshakes only if its parent has no other thread. What another one held of OpenSSL's
+locks at the fork nobody releases in the child, and a handshake takes many of them: it would wait for ever,
+where the standard library's child finds the handshake done.
+
 The module `ssl` is not imported for it: who has an SSLSocket has done that.
 """
 
@@ -20,6 +24,7 @@ from __future__ import annotations
 
 import socket
 import sys
+import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -29,6 +34,7 @@ if TYPE_CHECKING:
 TIMEOUT = 10.0
 
 _DUE = "_triosock_handshake_due"
+_active_count = threading.active_count
 
 
 def is_tls(sock: Any) -> bool:
@@ -82,12 +88,16 @@ def complete(request: Any) -> bool:
 #: For each mixin whose requests pass through `complete()`: the methods between the accept and there, as they
 #: are in this package.
 _stock: dict[type, dict[str, Any]] = {}
+#: Those of them whose requests have processes.
+_forking: set[type] = set()
 
 
-def completes(mixin: type, server: type, *names: str) -> None:
+def completes(mixin: type, server: type, *names: str, forks: bool = False) -> None:
     """Note that requests of servers with this mixin pass through `complete()`, if these methods of theirs are
-    those that `mixin` and `server` have now.
+    those that `mixin` and `server` have now; in a child process, if it `forks`.
     """
+    if forks:
+        _forking.add(mixin)
     _stock[mixin] = {name: getattr(mixin, name, None) or getattr(server, name) for name in names}
 
 
@@ -98,6 +108,8 @@ def _is_stock(server: TCPServer) -> bool:
     kind: Any = type(server)
     for mixin, methods in _stock.items():
         if isinstance(server, mixin):
+            if mixin in _forking and _active_count() > 1:
+                return False
             return all(getattr(kind, name, None) is method for name, method in methods.items()) and not (
                 methods.keys() & vars(server).keys()
             )

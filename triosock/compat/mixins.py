@@ -203,7 +203,8 @@ if hasattr(os, "fork"):
             super().server_close()
             self.collect_children(blocking=self.block_on_close)
 
-    handshake.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request")  # the parent closes its copy
+    # The parent closes its copy.
+    handshake.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request", forks=True)
 
     class ForkingUDPServer(ForkingMixIn, UDPServer):
         pass
