@@ -102,8 +102,8 @@ def test_a_forked_child_does_handshakes_only_if_nobody_can_hold_a_lock(
     with compat.ForkingTCPServer(("127.0.0.1", 0), print) as server:
         server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
         with socket.create_connection(server.server_address) as plain:
+            plain.sendall(b"no TLS\r\n\r\n")
             if others:
-                plain.sendall(b"no TLS\r\n\r\n")
                 with pytest.raises(ssl.SSLError):
                     server.get_request()
             else:
