@@ -125,7 +125,7 @@ class DrainScope:
         self._begins = math.inf
         self._deadline = math.inf
         self._idle_grace: float | None = None
-        self._delaying = trio.CancelScope()
+        self._delaying: dict[trio.CancelScope, None] = {}  # of those who wait for its beginning
         self._on_drain: Callable[[], None] | None = None
         self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
         self._token: contextvars.Token[DrainScope | None] | None = None
@@ -241,7 +241,8 @@ class DrainScope:
         if deadline is not None:
             self._deadline = min(self._deadline, deadline)
         self._told.set()
-        self._delaying.deadline = self._begins
+        for delaying in self._delaying:
+            delaying.deadline = self._begins
         if self._on_drain is not None:
             self._on_drain()
         for child in reversed(tuple(self._children)):
@@ -250,8 +251,12 @@ class DrainScope:
     async def wait_begun(self) -> None:
         """Return when the drain of this scope has begun: it was told, and the delay is over. A checkpoint."""
         await self._told.wait()
-        with self._delaying:
-            await trio.sleep_forever()
+        with trio.CancelScope(deadline=self._begins) as delaying:
+            self._delaying[delaying] = None
+            try:
+                await trio.sleep_forever()
+            finally:
+                del self._delaying[delaying]
 
     async def wait_draining(self) -> None:
         """Return when this scope is draining. A checkpoint."""

@@ -251,7 +251,7 @@ class StreamServer(Server):
         entry, roster = connection.entry, self._roster
         has_room = roster.has_room
         if self._farewell is not None:
-            entry.spared_until = entry.accepted + NEWCOMER_GRACE
+            entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
             if not has_room:
                 entry.stage = "queued"
         roster.add(entry, slot=has_room, keys=keys)

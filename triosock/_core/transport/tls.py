@@ -131,6 +131,12 @@ class TlsWire(SocketWire):
                 self.received += len(data)
                 return data
 
+    async def wait_request(self) -> bytes | None:
+        """Wait, idle, for input, and return it: what is in the socket may be no more than a goodbye, or half
+        a record, and what is decrypted is in the socket no more.
+        """
+        return await self.receive_some(idle=True)
+
     def has_input(self) -> bool:
         """Whether decrypted bytes are at hand, or encrypted ones in the socket."""
         return self._sock.pending() > 0 or super().has_input()
