@@ -10,15 +10,16 @@ from typing import Any
 
 import pytest
 import trio
+import trio.testing
 import trustme
 
 from tests.pairs import served as served_connection
 from tests.pairs import tcp_pair
-from triosock import Cause, Connection, DrainScope, Timeouts
+from triosock import Cause, Connection, DrainScope, StreamServer, Timeouts, serve_listeners
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import Overseer
 from triosock._core.transport.epoll import Pump
-from triosock.testing import open_server
+from triosock.testing import MemoryListener, memory_stream_pair, open_server
 
 # TLS
 
@@ -232,3 +233,75 @@ async def test_who_comes_out_of_the_queue_has_the_idle_grace_too(autojump_clock:
         await trio.sleep(12)
         await client.send_all(b"late\n")
         assert await client.receive_some() == b"late\n"
+
+
+async def test_listeners_that_are_closed_in_the_delay_of_a_drain_do_not_end_the_delay(
+    autojump_clock: Any,
+) -> None:
+    async def echo(conn: Connection) -> None:
+        async for line in conn.lines():
+            await conn.send_all(line)
+
+    listener = MemoryListener("early")
+    async with trio.open_nursery() as nursery:
+        server: StreamServer = await nursery.start(serve_listeners, echo, [listener])
+        client = await listener.connect()
+        await client.send_all(b"one\n")
+        assert await client.receive_some() == b"one\n"
+        server.drain(grace=60, delay=20)
+        await listener.aclose()
+        await trio.sleep(19)
+        await client.send_all(b"two\n")
+        assert await client.receive_some() == b"two\n"
+        assert await client.receive_some() == b""
+        await client.aclose()
+        report = await server.wait_closed()
+    assert report.duration < 5  # from the end of the delay on
+
+
+# Hanging up, while TLS is put on
+
+
+async def test_who_waits_for_the_peer_to_hang_up_goes_on_under_tls(serving: Any) -> None:
+    ours, theirs = tls_contexts()
+    heard: list[str] = []
+
+    async def handler(conn: Connection) -> None:
+        async def listen() -> None:
+            await conn.wait_peer_gone()
+            heard.append("gone")
+            nursery.cancel_scope.cancel()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listen)
+            await conn.receive_exactly(1)
+            await conn.start_tls(ours)
+            heard.append("tls")
+            await trio.sleep_forever()
+
+    async with serving(handler) as server:
+        inner = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+        async with inner:
+            await inner.send_all(b"x")
+            stream = trio.SSLStream(inner, theirs, server_hostname="localhost")
+            await stream.do_handshake()
+            await trio.testing.wait_all_tasks_blocked(0.01)
+        with trio.fail_after(5):
+            while server.statistics().active:
+                await trio.sleep(0.01)
+    assert heard == ["tls", "gone"]
+
+
+async def test_under_tls_in_memory_the_stream_underneath_tells_who_has_hung_up(autojump_clock: Any) -> None:
+    ours, theirs = tls_contexts()
+    one, other = memory_stream_pair()
+    conn = Connection(one)
+    client = trio.SSLStream(other, theirs, server_hostname="localhost")
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(client.do_handshake)
+        await conn.start_tls(ours)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conn.wait_peer_gone)
+        await trio.testing.wait_all_tasks_blocked()
+        await other.aclose()
+    await conn.aclose()

@@ -156,7 +156,14 @@ class Receiving(Conversation):
 
         A checkpoint. Cancellation: cancels only the wait. Drain: does not end it.
         """
-        await self.wire.wait_peer_gone()
+        while True:
+            wire = self.wire
+            try:
+                return await wire.wait_peer_gone()
+            except trio.ClosedResourceError:
+                if wire is self.wire:
+                    raise
+            # TLS was put on it meanwhile, and the peer is the same.
 
     def set_timeouts(
         self,

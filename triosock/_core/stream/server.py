@@ -172,6 +172,10 @@ class StreamServer(Server):
                     doors.start_soon(door.run)
                 self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                 task_status.started(self)
+            if self._scope.draining:
+                await (
+                    trio.sleep_forever()
+                )  # until the delay of the drain is over: those inside go on as before
         if not self._scope.draining:
             self._scope.drain()
 

@@ -239,6 +239,7 @@ def encrypt(
             if transport.fileno() < 0:
                 _close_what_was_begun(error)
                 wire.is_closed = True
+                wire.tell_gone()
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
@@ -256,6 +257,8 @@ def encrypt(
     if wire.is_interrupted:
         encrypted.interrupt()
     wire.is_closed = True
+    if isinstance(wire, SocketWire):
+        wire.tell_gone()  # who waits for the peer to hang up goes on waiting with the new wire
     return encrypted
 
 
