@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 import socket
 import ssl
@@ -15,11 +16,17 @@ import trustme
 
 from tests.pairs import served as served_connection
 from tests.pairs import tcp_pair
-from triosock import Cause, Connection, DrainScope, StreamServer, Timeouts, serve_listeners
+from triosock import Cause, Connection, DrainScope, StreamServer, Timeouts, serve_listeners, serve_tcp
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import Overseer
 from triosock._core.transport.epoll import Pump
-from triosock.testing import MemoryListener, memory_stream_pair, open_server
+from triosock.testing import (
+    MemoryListener,
+    cancel_at_every_checkpoint,
+    memory_stream_pair,
+    open_server,
+    watch,
+)
 
 # TLS
 
@@ -305,3 +312,46 @@ async def test_under_tls_in_memory_the_stream_underneath_tells_who_has_hung_up(a
         await trio.testing.wait_all_tasks_blocked()
         await other.aclose()
     await conn.aclose()
+
+
+# All of it, cancelled at each checkpoint
+
+
+@pytest.mark.parametrize("whose", ["scenario", "handlers"])
+async def test_waits_and_drains_leave_nothing_wherever_they_are_cancelled(whose: Any) -> None:
+    async def handler(conn: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conn.wait_peer_gone)
+            conn.set_timeouts(idle=50)
+            while await conn.wait_request():
+                async with conn.request():
+                    await conn.send_all(await conn.receive_exactly(2))
+                data = b""
+                with conn.idle():
+                    data = await conn.receive_some(1)
+                if not data:
+                    break
+                raise ValueError("of the handler")
+
+    async def answer(error: Exception, conn: Connection) -> None:
+        await conn.send_all(b"no")
+
+    async def scenario() -> None:
+        async with trio.open_nursery() as nursery:
+            server: StreamServer = await nursery.start(
+                functools.partial(serve_tcp, handler, 0, host="127.0.0.1", on_error=answer)
+            )
+            watch(server)
+            port = server.addresses[0].port
+            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+                async with await trio.open_tcp_stream("127.0.0.1", port) as other:
+                    await one.send_all(b"ab")
+                    await one.receive_some()
+                    await other.send_all(b"cd")
+                    await other.receive_some()
+                    server.drain(grace=1, idle_grace=0.1)
+                    await one.send_all(b"x")
+                    await one.receive_some()
+            await server.wait_closed()
+
+    assert await cancel_at_every_checkpoint(scenario, whose=whose) > 10
