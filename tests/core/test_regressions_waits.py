@@ -266,6 +266,22 @@ async def test_listeners_that_are_closed_in_the_delay_of_a_drain_do_not_end_the_
     assert report.duration < 5  # from the end of the delay on
 
 
+async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any) -> None:
+    async def echo(conn: Connection) -> None:
+        async for line in conn.lines():
+            await conn.send_all(line)
+
+    async with open_server(echo, timeouts=Timeouts(idle=10)) as served:
+        client = await served.connect()
+        await client.send_all(b"a\n")
+        assert await client.receive_some() == b"a\n"
+        served.server.drain(grace=60, idle_grace=30)
+        assert await client.receive_some() == b""
+        report = await served.server.wait_closed()
+    assert (report.finished, report.cancelled, report.clean) == (1, 0, True)
+    assert report.causes == {Cause.IDLE: 1}
+
+
 # Hanging up, while TLS is put on
 
 

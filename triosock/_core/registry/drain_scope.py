@@ -185,9 +185,7 @@ class DrainScope:
 
     @property
     def begins(self) -> float:
-        """When the drain begins, on trio's clock: the time at which `drain()` was called, and its delay; inf
-        before.
-        """
+        """When the drain begins, its delay included, on trio's clock; inf before it was told."""
         return self._begins
 
     @property
@@ -301,9 +299,7 @@ def _roots_here() -> dict[DrainScope, None]:
 
 
 def draining() -> bool:
-    """Whether what surrounds the caller is draining: its server, or a `DrainScope`. False where there is
-    none.
-    """
+    """Whether what surrounds the caller is draining: its server, or a `DrainScope`; False without one."""
     scope = _current.get()
     return scope is not None and scope.draining
 
@@ -328,6 +324,7 @@ class Farewell:
         self._scope = scope
         self._began = trio.current_time()
         self._before = Counter(roster.tally.ended)
+        self._idled_before = roster.tally.idled
         self._refused_before = roster.tally.refused["drain"]
         #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
         self.turned_away = 0
@@ -377,7 +374,8 @@ class Farewell:
     def report(self, *, drained: bool = True) -> DrainReport:
         """Return what has happened since the beginning."""
         causes = self._roster.tally.ended - self._before
-        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW]
+        idled = self._roster.tally.idled - self._idled_before
+        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled
         failed, left = causes[Cause.FAILED], causes[Cause.PEER]
         return DrainReport(
             finished=finished,

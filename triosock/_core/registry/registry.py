@@ -159,6 +159,8 @@ class Tally:
     accepted: int = 0
     peak: int = 0
     ended: collections.Counter[Cause] = attrs.field(factory=collections.Counter)
+    #: Of those that ended by IDLE: the ones that were let go, like at the end of the stream, and not cut.
+    idled: int = 0
     refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
     accept_errors: int = 0
     received: int = 0

@@ -101,6 +101,7 @@ class Visit(Turn):
         entry, wire = self._entry, self._guest.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
+            self._common.roster.tally.idled += 1
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:

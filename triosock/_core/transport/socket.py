@@ -137,8 +137,7 @@ class SocketWire(SocketOutput):
 
 def _is_acknowledged(sock: socket.socket) -> bool:
     """Whether the peer's system has all that was sent, the end of the stream included; False if that cannot
-    be
-    told.
+    be told.
     """
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True
