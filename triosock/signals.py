@@ -186,6 +186,8 @@ class _Program:
         async with trio.open_nursery() as nursery:
 
             def drain(number: int) -> None:
+                if listening.cancel_called:
+                    return  # the program ended before the loop got to it
                 # Whether it drains already does not count: the parent of a worker may have told it.
                 self._scope.drain(grace=self._grace, idle_grace=self._idle_grace, delay=self._delay)
                 nursery.start_soon(self._end_at_deadline)

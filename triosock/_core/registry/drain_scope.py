@@ -125,7 +125,7 @@ class DrainScope:
         self._begins = math.inf
         self._deadline = math.inf
         self._idle_grace: float | None = None
-        self._delaying = trio.CancelScope()
+        self._delaying: dict[trio.CancelScope, None] = {}  # of those who wait for its beginning
         self._on_drain: Callable[[], None] | None = None
         self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
         self._token: contextvars.Token[DrainScope | None] | None = None
@@ -185,9 +185,7 @@ class DrainScope:
 
     @property
     def begins(self) -> float:
-        """When the drain begins, on trio's clock: the time at which `drain()` was called, and its delay; inf
-        before.
-        """
+        """When the drain begins, its delay included, on trio's clock; inf before it was told."""
         return self._begins
 
     @property
@@ -241,7 +239,8 @@ class DrainScope:
         if deadline is not None:
             self._deadline = min(self._deadline, deadline)
         self._told.set()
-        self._delaying.deadline = self._begins
+        for delaying in self._delaying:
+            delaying.deadline = self._begins
         if self._on_drain is not None:
             self._on_drain()
         for child in reversed(tuple(self._children)):
@@ -250,8 +249,12 @@ class DrainScope:
     async def wait_begun(self) -> None:
         """Return when the drain of this scope has begun: it was told, and the delay is over. A checkpoint."""
         await self._told.wait()
-        with self._delaying:
-            await trio.sleep_forever()
+        with trio.CancelScope(deadline=self._begins) as delaying:
+            self._delaying[delaying] = None
+            try:
+                await trio.sleep_forever()
+            finally:
+                del self._delaying[delaying]
 
     async def wait_draining(self) -> None:
         """Return when this scope is draining. A checkpoint."""
@@ -296,9 +299,7 @@ def _roots_here() -> dict[DrainScope, None]:
 
 
 def draining() -> bool:
-    """Whether what surrounds the caller is draining: its server, or a `DrainScope`. False where there is
-    none.
-    """
+    """Whether what surrounds the caller is draining: its server, or a `DrainScope`; False without one."""
     scope = _current.get()
     return scope is not None and scope.draining
 
@@ -323,6 +324,7 @@ class Farewell:
         self._scope = scope
         self._began = trio.current_time()
         self._before = Counter(roster.tally.ended)
+        self._idled_before = roster.tally.idled
         self._refused_before = roster.tally.refused["drain"]
         #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
         self.turned_away = 0
@@ -372,7 +374,8 @@ class Farewell:
     def report(self, *, drained: bool = True) -> DrainReport:
         """Return what has happened since the beginning."""
         causes = self._roster.tally.ended - self._before
-        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW]
+        idled = self._roster.tally.idled - self._idled_before
+        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled
         failed, left = causes[Cause.FAILED], causes[Cause.PEER]
         return DrainReport(
             finished=finished,

@@ -89,6 +89,8 @@ class Entry:
     ready_since: float = NEVER
     #: In a drain: until when one more request of its peer is waited for; 0 for not at all.
     spared_until: float = 0.0
+    #: It was cut at the end of a drain's grace: no more is waited for, not even its last word.
+    is_final: bool = False
     gone: bool = False
 
     @property
@@ -133,6 +135,8 @@ class Entry:
         """
         if self.cause is None and self.stage != "closing":
             self.cause = cause
+        if cause is Cause.DRAIN:
+            self.is_final = True
         self.scope.cancel(reason=f"triosock: {cause}")
 
     def stack(self) -> tuple[str, ...]:
@@ -155,6 +159,8 @@ class Tally:
     accepted: int = 0
     peak: int = 0
     ended: collections.Counter[Cause] = attrs.field(factory=collections.Counter)
+    #: Of those that ended by IDLE: the ones that were let go, like at the end of the stream, and not cut.
+    idled: int = 0
     refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
     accept_errors: int = 0
     received: int = 0

@@ -84,8 +84,8 @@ class Overseer:
         self._newcomers: dict[Entry, float] = {}
         self._heap: list[tuple[float, int, Entry]] = []
         self._looks = itertools.count(1)
-        #: Whether there is nothing to wait for, and so no deadline of the nap.
-        self._is_resting = False
+        #: When the nap ends. Before `run()` there is none that could be too long.
+        self._wakes = -math.inf
         self._nap = trio.CancelScope()
 
     def watch(self, entry: Entry) -> None:
@@ -94,9 +94,9 @@ class Overseer:
             return
         # Its stage may change at once; no wait that begins from now on can be overdue before this time.
         self._newcomers[entry] = when = entry.accepted + self._shortest
-        if self._is_resting:
-            self._is_resting = False
-            self._nap.deadline = when
+        # Not only if there was nobody: those with longer timeouts of their own are looked at later.
+        if when < self._wakes:
+            self._wakes = self._nap.deadline = when
 
     def forget(self, entry: Entry) -> None:
         """Do not keep one that is gone any longer than need be."""
@@ -107,15 +107,14 @@ class Overseer:
         self._newcomers.pop(entry, None)
         now = entry.now()
         self._put(entry, now)
-        self._is_resting = False
-        self._nap.deadline = now
+        if now < self._wakes:
+            self._wakes = self._nap.deadline = now
 
     async def run(self) -> None:
         """Cut what is overdue, when it is, until cancelled."""
         while True:
-            # What is added later cannot be due before that, or moves the deadline itself.
-            when = self._next()
-            self._is_resting = when == math.inf
+            # What is added later moves the deadline itself if it is due before that.
+            self._wakes = when = self._next()
             with trio.CancelScope(deadline=when) as self._nap:
                 await trio.sleep_forever()
             self._look(trio.current_time())
@@ -169,7 +168,9 @@ def _time_to_add(entry: Entry, cause: Cause, late: float, shortest: float) -> fl
     """
     if cause in (Cause.REQUEST, Cause.OVERFLOW) and entry.phase == "working":
         return 0.0
-    progress = entry.has_room() if entry.send_since != NEVER else entry.has_input()
+    # Beside an idle wait another task may send; what has come is what the wait is for.
+    is_sending = entry.send_since != NEVER and cause is not Cause.IDLE
+    progress = entry.has_room() if is_sending else entry.has_input()
     if progress is None:  # nobody can tell: then the loop's own delay is all that is known
         return min(late, shortest) if late > TARDY else 0.0
     if progress and cause in (Cause.IDLE, Cause.SEND):

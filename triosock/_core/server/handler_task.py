@@ -206,8 +206,8 @@ class Turn:
             raise passing from None
 
     def _is_late(self) -> bool:
-        """Whether it was cut since its request took too long."""
-        return self._entry.cause is Cause.REQUEST
+        """Whether it was cut since its request took too long, and has time left for an answer."""
+        return self._entry.cause is Cause.REQUEST and not self._entry.is_final
 
     async def _answer_late(self) -> None:
         """The same for one that was cut at the end of its request's time."""

@@ -101,8 +101,11 @@ class Visit(Turn):
         entry, wire = self._entry, self._guest.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
+            self._common.roster.tally.idled += 1
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
+        if wire.is_broken_off:
+            return None  # the end of the stream would make half an answer look like a whole one
         if wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled:
             return None  # the usual end: everything is said on both sides
         return self._say_goodbye(wire)

@@ -104,8 +104,8 @@ class Receiving(Conversation):
         self.note_first_bytes()
 
     async def wait_request(self) -> bool:
-        """Wait for the first byte of the next request, and take nothing; for protocols that read by other
-        means than `lines()` and `frames()`::
+        """Wait for the first byte of the next request, which the next receiving method returns; for protocols
+        that read by other means than `lines()` and `frames()`::
 
             while await conn.wait_request():
                 head = await conn.receive_until(b"\\r\\n\\r\\n")
@@ -156,7 +156,14 @@ class Receiving(Conversation):
 
         A checkpoint. Cancellation: cancels only the wait. Drain: does not end it.
         """
-        await self.wire.wait_peer_gone()
+        while True:
+            wire = self.wire
+            try:
+                return await wire.wait_peer_gone()
+            except trio.ClosedResourceError:
+                if wire is self.wire:
+                    raise
+            # TLS was put on it meanwhile, and the peer is the same.
 
     def set_timeouts(
         self,
@@ -167,7 +174,8 @@ class Receiving(Conversation):
         close: float | None = None,
     ) -> None:
         """Give this connection timeouts of its own, for instance after a login or an upgrade. They hold at
-        once, also for waits that go on; `conn.timeouts` is the result.
+        once, also for waits that go on; `conn.timeouts` is the result. Only a `request()` block that has
+        begun keeps its deadline.
 
         Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
         `Timeouts`.

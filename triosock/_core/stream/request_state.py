@@ -235,23 +235,19 @@ class RequestBlock:
     Neither entering nor leaving it is a checkpoint.
     """
 
-    __slots__ = ("_around", "_conversation", "_nested", "_scope", "_seconds")
+    __slots__ = ("_around", "_conversation", "_scope", "_seconds")
 
     def __init__(self, conversation: Conversation, timeout: float | None) -> None:
         limit = conversation.timeouts.request
         self._seconds = limit if timeout is None else min(check_seconds(timeout, "timeout"), limit)
         self._conversation = conversation
         self._scope = trio.CancelScope()
-        self._nested: tuple[float, float] = (NEVER, NEVER)
         self._around: trio.CancelScope | None = None
 
     async def __aenter__(self) -> trio.CancelScope:
         conversation, entry = self._conversation, self._conversation.entry
-        began = entry.request_since
-        if began == NEVER:
+        if entry.request_since == NEVER:
             conversation.begin_request()
-            began = entry.request_since
-        self._nested = (began, entry.request_due)
         # From the request's first byte on, if that is known; and this block minds it from here, instead of
         # the overseer.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
@@ -266,10 +262,14 @@ class RequestBlock:
         conversation = self._conversation
         conversation.request_scope = self._around
         swallowed = bool(self._scope.__exit__(kind, error, trace))
+        is_whole = self._around is None  # a block in another is a part of its request
         if self._scope.cancelled_caught:
-            conversation.end_request(Cause.REQUEST)
+            if is_whole:
+                conversation.end_request(Cause.REQUEST)
             raise RequestTimedOut(
                 f"a request of {conversation.peer} was not done in {self._seconds:g} s"
             ) from None
-        conversation.end_request(Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED)
+        if is_whole:
+            cause = Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED
+            conversation.end_request(cause)
         return swallowed

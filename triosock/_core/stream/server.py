@@ -172,6 +172,10 @@ class StreamServer(Server):
                     doors.start_soon(door.run)
                 self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                 task_status.started(self)
+            if self._scope.draining:
+                await (
+                    trio.sleep_forever()
+                )  # until the delay of the drain is over: those inside go on as before
         if not self._scope.draining:
             self._scope.drain()
 
@@ -251,7 +255,7 @@ class StreamServer(Server):
         entry, roster = connection.entry, self._roster
         has_room = roster.has_room
         if self._farewell is not None:
-            entry.spared_until = entry.accepted + NEWCOMER_GRACE
+            entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
             if not has_room:
                 entry.stage = "queued"
         roster.add(entry, slot=has_room, keys=keys)

@@ -65,9 +65,8 @@ class Pump:
         self._readers[fd] = reader
 
     def tell_acknowledged(self, fd: int, reader: Reader) -> None:
-        """Tell `reader`, which has said its last word, also when the peer's system has acknowledged that:
-        then
-        the state of the connection changes, and the kernel looks again whether it can be written to. It says
+        """Tell `reader`, which has said its last word, also when the peer's system has acknowledged that. The
+        state of the connection changes then, and the kernel looks again whether it can be written to. It says
         so once more now. (tcp_rcv_state_process() in the kernel, FIN_WAIT1 to FIN_WAIT2.)
         """
         if self._readers.get(fd) is reader:

@@ -63,6 +63,11 @@ class SocketWire(SocketOutput):
         if self.is_closed:
             raise trio.ClosedResourceError("another task closed this connection")
 
+    def tell_gone(self) -> None:
+        """End the wait for the peer to hang up, if there is one: this wire is over."""
+        if self._gone is not None:
+            self._gone.cancel()
+
     @property
     def transport(self) -> socket.socket:
         """The socket."""
@@ -113,8 +118,7 @@ class SocketWire(SocketOutput):
                 self.flush_nowait()
             self._gathered = None  # what the kernel does not take now, nobody will ever send
         self.is_closed = True
-        if self._gone is not None:
-            self._gone.cancel()
+        self.tell_gone()
         if self._receiving:
             self._rouse()
         if self._sending:
@@ -133,8 +137,7 @@ class SocketWire(SocketOutput):
 
 def _is_acknowledged(sock: socket.socket) -> bool:
     """Whether the peer's system has all that was sent, the end of the stream included; False if that cannot
-    be
-    told.
+    be told.
     """
     if sock.family == getattr(socket, "AF_UNIX", None):
         return True

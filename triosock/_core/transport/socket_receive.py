@@ -23,6 +23,7 @@ Rules of this file, beside those of `interface.py`:
 from __future__ import annotations
 
 import errno
+import select
 import socket
 from typing import TYPE_CHECKING, Final, NoReturn
 
@@ -268,14 +269,17 @@ class SocketInput:
                 self._fail(error)
 
     def has_input(self) -> bool:
-        """Whether a receive would find bytes, the end of the stream or an error without waiting."""
-        try:
-            self._peek()
-        except BlockingIOError:
-            return False
-        except OSError:
-            return True
-        return True
+        """Whether a receive would find bytes, the end of the stream or an error without waiting. Takes none
+        of them: a recv, even one that only looks, would take the error, and the next find a proper end.
+        """
+        fd = self._sock.fileno()
+        if fd < 0:
+            return True  # closed, here or by somebody else
+        if not hasattr(select, "poll"):
+            return bool(select.select([fd], [], [], 0)[0])
+        look = select.poll()
+        look.register(fd, select.POLLIN)
+        return bool(look.poll(0))
 
     def _peek(self) -> bytes:
         return socket.socket.recv(self._sock, 1, socket.MSG_PEEK)

@@ -151,10 +151,13 @@ class StreamWire:
 
     async def wait_peer_gone(self) -> None:
         """Return when the peer has hung up, as the stream's own method `wait_peer_gone` tells."""
-        wait = getattr(self._stream, "wait_peer_gone", None)
+        stream = self._stream
+        while isinstance(stream, trio.SSLStream):
+            stream = stream.transport_stream
+        wait = getattr(stream, "wait_peer_gone", None)
         if wait is None:
             raise TypeError(
-                f"a {type(self._stream).__name__} cannot tell that its peer has hung up: give it an async "
+                f"a {type(stream).__name__} cannot tell that its peer has hung up: give it an async "
                 "method wait_peer_gone(), or receive from the connection instead"
             )
         await wait()

@@ -131,6 +131,12 @@ class TlsWire(SocketWire):
                 self.received += len(data)
                 return data
 
+    async def wait_request(self) -> bytes | None:
+        """Wait, idle, for input, and return it: what is in the socket may be no more than a goodbye, or half
+        a record, and what is decrypted is in the socket no more.
+        """
+        return await self.receive_some(idle=True)
+
     def has_input(self) -> bool:
         """Whether decrypted bytes are at hand, or encrypted ones in the socket."""
         return self._sock.pending() > 0 or super().has_input()
@@ -233,6 +239,7 @@ def encrypt(
             if transport.fileno() < 0:
                 _close_what_was_begun(error)
                 wire.is_closed = True
+                wire.tell_gone()
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
@@ -250,6 +257,8 @@ def encrypt(
     if wire.is_interrupted:
         encrypted.interrupt()
     wire.is_closed = True
+    if isinstance(wire, SocketWire):
+        wire.tell_gone()  # who waits for the peer to hang up goes on waiting with the new wire
     return encrypted
 
 
