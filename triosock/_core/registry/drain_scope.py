@@ -33,6 +33,8 @@ from .registry import Entry, Phase, Roster
 NEWCOMER_GRACE: Final = 5.0
 #: Those whose time for that ends within so many seconds are told together.
 _TOGETHER: Final = 0.05
+#: What was the peers' doing.
+_THE_PEERS: Final = (Cause.PEER, Cause.IDLE, Cause.SEND, Cause.HANDSHAKE)
 #: How many of the connections that had to be cut a report describes.
 SLOWEST: Final = 5
 
@@ -67,9 +69,10 @@ class DrainReport:
     """How a server ended. The five counts add up to all who were there when the drain began or came out of
     the queue with it.
 
-    `finished` handlers returned; `failed` ones raised; the peers of `left` ones went away, or broke the
-    protocol, in the middle; `cancelled` ones were cut, most at the deadline (`slowest` describes the oldest
-    of these); `refused` ones were accepted and never got their turn. `causes` is the same by `Cause`.
+    `finished` handlers returned; `failed` ones raised; the peers of `left` ones went away, broke the
+    protocol, or did nothing for too long (idle, send, handshake); `cancelled` ones were cut, most at the
+    deadline (`slowest` describes the oldest of these); `refused` ones were accepted and never got their turn.
+    `causes` is the same by `Cause`.
     `duration` is in seconds. `drained` is False if the server was cancelled, or crashed, instead: then the
     counts are of those who were there at that moment.
     """
@@ -373,7 +376,7 @@ class Farewell:
         """Return what has happened since the beginning."""
         causes = self._roster.tally.ended - self._before
         finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW]
-        failed, left = causes[Cause.FAILED], causes[Cause.PEER]
+        failed, left = causes[Cause.FAILED], sum(causes[cause] for cause in _THE_PEERS)
         return DrainReport(
             finished=finished,
             failed=failed,

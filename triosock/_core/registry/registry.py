@@ -133,6 +133,8 @@ class Entry:
         """
         if self.cause is None and self.stage != "closing":
             self.cause = cause
+        if cause is Cause.DRAIN:
+            self.due = self.now()  # nothing is begun for it any more
         self.scope.cancel(reason=f"triosock: {cause}")
 
     def stack(self) -> tuple[str, ...]:
