@@ -15,7 +15,7 @@ import triosock
 from tests.handlers import read_all, read_to_reset
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
-from triosock.testing import open_server
+from triosock.testing import cancel_at_every_checkpoint, open_server
 
 from .test_tls import server_context
 
@@ -267,3 +267,22 @@ async def test_its_own_bug_beside_a_peer_that_has_gone_is_told(recorder: Any) ->
         await client.send_all(b"hello\n")
         assert await read_to_reset(client) == b""
     assert [type(event.error) for event in recorder.of(HandlerFailed)] == [ExceptionGroup]
+
+
+@pytest.mark.parametrize("whose", ["scenario", "handlers"])
+@pytest.mark.parametrize("handler", [slow_block, slow_line, too_large])
+async def test_cancelled_at_every_checkpoint_nothing_is_left(
+    handler: Any, whose: Any, autojump_clock: Any
+) -> None:
+    async def answer(error: Exception, conn: Connection) -> None:
+        await trio.sleep(0.1)
+        await conn.send_all(b"sorry")
+
+    async def scenario() -> None:
+        async with open_server(handler, on_error=answer, timeouts=Timeouts(request=1)) as served:
+            client = await served.connect()
+            await client.send_all(b"hello\n")
+            received = await read_all(client)
+            assert received in (b"sorry", b"")
+
+    assert await cancel_at_every_checkpoint(scenario, whose=whose) >= 5
