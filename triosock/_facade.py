@@ -50,9 +50,9 @@ from ._core.protocols.framing import LengthPrefixed as LengthPrefixed
 from ._core.protocols.framing import Netstrings as Netstrings
 from ._core.protocols.proxy_parser import ProxyHeader as ProxyHeader
 from ._core.protocols.proxy_parser import ProxyPolicy as ProxyPolicy
-from ._core.registry.drain_scope import DrainReport as DrainReport
+from ._core.registry.drain_report import DrainReport as DrainReport
+from ._core.registry.drain_report import Straggler as Straggler
 from ._core.registry.drain_scope import DrainScope as DrainScope
-from ._core.registry.drain_scope import Straggler as Straggler
 from ._core.registry.drain_scope import draining as draining
 from ._core.registry.drain_scope import wait_draining as wait_draining
 from ._core.stream.connection import Connection as Connection

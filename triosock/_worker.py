@@ -26,7 +26,8 @@ import trio
 
 from ._core.model.emitter import default_observers
 from ._core.model.events import Event, RequestFinished
-from ._core.registry.drain_scope import DrainReport, DrainScope
+from ._core.registry.drain_report import DrainReport
+from ._core.registry.drain_scope import DrainScope
 from .notify import Notifier, current_notifier
 
 Result = TypeVar("Result")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 import struct
 import sys
 from typing import Any
@@ -12,12 +11,14 @@ from typing import Any
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import triosock
 from tests.handlers import read_all, read_to_reset, shout
 from triosock import Cause, Connection, FrameTooLarge, Incomplete, RequestTimedOut, Timeouts
+from triosock._core.model.events import HandlerFailed
 from triosock.testing import DatagramNetwork, open_server
+
+from .test_tls import client_context, server_context
 
 if sys.version_info < (3, 11):
     from exceptiongroup import ExceptionGroup
@@ -162,68 +163,151 @@ async def test_the_handler_of_a_datagram_that_takes_too_long_is_answered(autojum
     assert server.statistics().ended == {Cause.REQUEST: 1}
 
 
-# Half an answer does not look like a whole one
+# Whose peer it was: a handler may have other connections
 
 
-async def half(conn: Connection) -> None:
-    await conn.receive_some()
-    await conn.send_all(b"half an ans")
-    raise ValueError("planned")
+async def broken_database(conn: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.aclose()
+    await ours.send_all(b"SELECT 1")
 
 
-async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: Any) -> None:
-    async with serving(half) as server:
-        client = await dial(server)
+async def short_backend(conn: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"abc")
+    await theirs.aclose()
+    await Connection(ours).receive_exactly(10)
+
+
+async def talkative_backend(conn: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"more than four bytes")
+    await Connection(ours).receive_until(b"\n", max_bytes=4)
+
+
+async def wordy_backend(conn: Any) -> None:
+    ours, theirs = trio.testing.memory_stream_pair()
+    await theirs.send_all(b"more than four bytes\n")
+    async for _ in Connection(ours).lines(max_bytes=4):
+        pass
+
+
+async def slow_backend(conn: Any) -> None:
+    ours, _theirs = trio.testing.memory_stream_pair()
+    async with Connection(ours).request(timeout=1):
+        await trio.sleep_forever()
+
+
+ELSEWHERE = [broken_database, short_backend, talkative_backend, wordy_backend, slow_backend]
+
+
+@pytest.mark.parametrize("fail", ELSEWHERE)
+@pytest.mark.parametrize("memory", [False, True])
+async def test_what_happens_at_another_connection_is_the_handlers_own_affair(
+    fail: Any, memory: bool, serving: Any, dial: Any, recorder: Any
+) -> None:
+    async def handler(conn: Connection) -> None:
+        await conn.receive_some()
+        await fail(conn)
+
+    async with contextlib.AsyncExitStack() as stack:
+        if memory:
+            served = await stack.enter_async_context(open_server(handler, observers=[recorder]))
+            server, client = served.server, await served.connect()
+        else:
+            server = await stack.enter_async_context(serving(handler, observers=[recorder]))
+            client = await stack.enter_async_context(await dial(server))
         await client.send_all(b"x")
-        assert await read_to_reset(client) in (b"half an ans", b"")
-        await client.aclose()
-
-
-async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
-    async with open_server(half) as served:
-        client = await served.connect()
-        await client.send_all(b"x")
-        assert await read_to_reset(client) in (b"half an ans", b"")
+        assert await read_to_reset(client) == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FAILED: 1}
+    assert len(recorder.of(HandlerFailed)) == 1
 
 
 @pytest.mark.parametrize("memory", [False, True])
-async def test_under_tls_a_failed_handler_sends_no_close_notify(memory: bool, serving: Any) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
-    async with contextlib.AsyncExitStack() as stack:
-        if memory:
-            served = await stack.enter_async_context(open_server(half, tls=ours))
-            inner: Any = (await served.connect()).transport
-        else:
-            server = await stack.enter_async_context(serving(half, tls=ours))
-            inner = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-        client = trio.SSLStream(inner, theirs, server_hostname="localhost", https_compatible=False)
-        await client.send_all(b"x")
-        with pytest.raises(trio.BrokenResourceError):
-            while await client.receive_some():
-                pass
-        await trio.aclose_forcefully(client)
-
-
-async def test_who_is_cut_in_the_middle_of_a_request_is_reset_and_who_is_idle_is_not(
-    autojump_clock: Any,
+async def test_a_layer_on_the_connection_has_the_same_peer(
+    memory: bool, serving: Any, dial: Any, recorder: Any
 ) -> None:
-    async with open_server(slow_line) as served:
-        busy, idle = await served.connect(), await served.connect()
-        await busy.send_all(b"x\n")
-        await trio.sleep(6)
-        served.server.drain(grace=1)
-        assert await read_to_reset(busy) == b""
-        assert await read_all(idle) == b""
+    async def layered(conn: Connection) -> None:
+        await Connection(trio.StapledStream(conn, conn)).receive_exactly(100)
+
+    async def by_tls(conn: Connection) -> None:
+        await Connection(trio.SSLStream(conn, server_context(), server_side=True)).receive_exactly(100)
+
+    for handler in (layered, by_tls):
+        async with contextlib.AsyncExitStack() as stack:
+            if memory:
+                served = await stack.enter_async_context(open_server(handler, observers=[recorder]))
+                server, stream = served.server, await served.connect()
+            else:
+                server = await stack.enter_async_context(serving(handler, observers=[recorder]))
+                stream = await stack.enter_async_context(await dial(server))
+            client: Any = stream
+            if handler is by_tls:
+                client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+            await client.send_all(b"abc")
+            await client.aclose()
+            while not server.statistics().ended:
+                await trio.sleep(0.001)
+            assert server.statistics().ended == {Cause.PEER: 1}
+    assert recorder.of(HandlerFailed) == []
 
 
-async def test_a_function_that_returns_has_had_the_last_word(autojump_clock: Any) -> None:
-    async def nothing(error: Exception, conn: Connection) -> None:
-        """Says nothing, and by that: this is all."""
+OWN, LARGE, LATE = ValueError("planned"), FrameTooLarge("line", 4), RequestTimedOut("planned")
 
-    async with open_server(half, on_error=nothing) as served:
-        client = await served.connect()
-        await client.send_all(b"x")
-        assert await read_all(client) == b"half an ans"
+
+@pytest.mark.parametrize(
+    ("errors", "cause"),
+    [
+        ([OWN, LARGE, LATE], Cause.FAILED),
+        ([LATE, LARGE], Cause.REQUEST),
+        ([LARGE, ExceptionGroup("inner", [LARGE])], Cause.PEER),
+        ([LARGE, ExceptionGroup("inner", [LARGE, OWN])], Cause.FAILED),
+    ],
+)
+async def test_of_several_in_a_group_the_gravest_counts(errors: list[Exception], cause: Cause) -> None:
+    async def handler(conn: Connection) -> None:
+        raise ExceptionGroup("planned", errors)
+
+    async def answer(error: Exception, conn: Connection) -> None:
+        assert isinstance(error, ExceptionGroup)
+        await conn.send_all(b"sorry")
+
+    async with open_server(handler, on_error=answer) as served:
+        assert await read_all(await served.connect()) == b"sorry"
+    assert served.server.statistics().ended == {cause: 1}
+
+
+async def test_in_a_drain_the_report_counts_by_whose_fault_it_was(autojump_clock: Any) -> None:
+    async def handler(conn: Connection) -> None:
+        async for line in conn.lines():
+            if line == b"fail\n":
+                raise OWN
+            if line == b"large\n":
+                raise LARGE
+            if line == b"never read\n":
+                await conn.send_all(bytes(1_000_000))
+            if line == b"half\n":
+                await conn.receive_some()
+            if line == b"slow\n":
+                await trio.sleep_forever()
+
+    timeouts = Timeouts(idle=4, send=4, request=30)
+    async with open_server(handler, timeouts=timeouts) as served:
+        clients = [await served.connect() for _ in range(6)]
+        for client, line in zip(clients, ["fail", "large", "never read", "half", "slow"], strict=False):
+            await client.send_all(line.encode() + b"\n") if line in ("never read", "half", "slow") else None
+        await trio.testing.wait_all_tasks_blocked()
+        # The last two have said nothing yet, and are waited for as newcomers.
+        served.server.drain(grace=10)
+        await trio.sleep(0)
+        await clients[0].send_all(b"fail\n")
+        await clients[1].send_all(b"large\n")
+        await clients[5].aclose()
+        await trio.sleep(1)
+        await clients[1].aclose()
+        report = await served.server.wait_closed()
+    assert report.causes == {
+        Cause.FAILED: 1, Cause.PEER: 1, Cause.SEND: 1, Cause.IDLE: 1, Cause.DRAIN: 1, Cause.FINISHED: 1
+    }  # fmt: skip
+    assert (report.finished, report.failed, report.left, report.cancelled) == (1, 1, 3, 1)

@@ -147,3 +147,35 @@ async def test_a_connection_says_whether_it_can_end_in_one_direction(serving: An
         assert await encrypted.receive_some() == b""
         await trio.aclose_forcefully(encrypted)
     assert answers == [True, False]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_it_is_known_when_a_session_is_resumed(version: ssl.TLSVersion, serving: Any) -> None:
+    async def greet(conn: Connection) -> None:
+        await conn.receive_some()
+        await tell_name(conn)
+
+    context = lenient()
+    context.maximum_version = version
+
+    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
+        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+        with context.wrap_socket(plain, server_hostname="one.example", session=session) as client:
+            client.sendall(b"x")
+            return client.recv(100), client.session_reused, client.session
+
+    async with serving(greet, tls=server_context()) as server:
+        port = server.addresses[0].port
+        name, _, session = await trio.to_thread.run_sync(ask, port, None)
+        again, was_resumed, _ = await trio.to_thread.run_sync(ask, port, session)
+    assert was_resumed
+    assert (name, again) == (b"one.example", b"one.example")
+
+
+async def test_a_callback_of_the_older_kind_is_called_too(serving: Any, dial: Any) -> None:
+    context, seen = server_context(), []
+    context.set_servername_callback(lambda connection, name, given: seen.append(name))
+    async with serving(tell_name, tls=context) as server:
+        for _ in range(3):
+            assert await asked(await dial(server), "one.example") == b"one.example"
+    assert seen == ["one.example"] * 3  # once for each, however often ours was put around it

@@ -264,3 +264,21 @@ async def test_wrong_arguments(options, error, text):
 
 def test_the_facade_does_not_need_the_extra():
     assert not hasattr(triosock, "serve_dtls")
+
+
+@pytest.mark.parametrize("fail", [trio.sleep_forever, trio.lowlevel.checkpoint])
+async def test_an_on_error_function_can_still_send(serving_dtls, dial_dtls, fail):
+    async def handler(session):
+        async for _ in session:
+            await fail()
+            raise ValueError("planned")
+
+    async def answer(error, session):
+        await session.send(type(error).__name__.encode())
+
+    async with serving_dtls(handler, on_error=answer, timeouts=Timeouts(request=0.1)) as server:
+        with dial_dtls(server) as channel:
+            is_late = fail is trio.sleep_forever
+            assert await exchange(channel, b"x") == (b"RequestTimedOut" if is_late else b"ValueError")
+        await until_ended(server, 1)
+        assert server.statistics().ended == {Cause.REQUEST if is_late else Cause.FAILED: 1}

@@ -16,7 +16,7 @@ from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
-from .._core.registry.drain_scope import DrainReport
+from .._core.registry.drain_report import DrainReport
 from .._core.registry.registry import Entry, Roster
 from .._core.registry.timeout_monitor import Overseer
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value

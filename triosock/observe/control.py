@@ -30,7 +30,7 @@ from .._core.inspect.verbs import cut_connection, drain_all, resume_all, suspend
 from .._core.listeners.listener import Listener
 from .._core.listeners.unix import open_unix_listener
 from .._core.model.config import Limits, Timeouts
-from .._core.registry.drain_scope import DrainReport
+from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer

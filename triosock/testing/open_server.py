@@ -26,7 +26,7 @@ import trio
 
 from .._core.listeners.listener import Listener, adopt
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
-from .._core.registry.drain_scope import DrainReport
+from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
 from .._core.stream.connection_task import Handler
 from .._core.stream.serve import serve_listeners

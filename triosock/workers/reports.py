@@ -13,7 +13,7 @@ from typing import Any
 
 from .._core.model.addresses import Address, MemoryAddress, parse_address
 from .._core.model.events import Cause
-from .._core.registry.drain_scope import SLOWEST, DrainReport, Straggler
+from .._core.registry.drain_report import SLOWEST, DrainReport, Straggler
 from .._worker import COUNTS, parse_reports
 
 

@@ -14,7 +14,8 @@ from typing import Literal
 import trio
 
 from .._core.model.config import check_seconds
-from .._core.registry.drain_scope import DrainReport, DrainScope
+from .._core.registry.drain_report import DrainReport
+from .._core.registry.drain_scope import DrainScope
 from .endpoints import Endpoint, open_endpoints, usable_processors
 from .policy import Recycle, Supervision
 from .receiver import NotifyReceiver

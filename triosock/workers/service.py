@@ -25,7 +25,8 @@ import trio
 from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.errors import TriosockError
-from .._core.registry.drain_scope import DrainReport, DrainScope
+from .._core.registry.drain_report import DrainReport
+from .._core.registry.drain_scope import DrainScope
 from ..notify import current_notifier
 from .control import show
 from .endpoints import Endpoints

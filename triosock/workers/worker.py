@@ -25,7 +25,7 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 import trio
 
-from .._core.registry.drain_scope import DrainReport
+from .._core.registry.drain_report import DrainReport
 from .._worker import CONTROL, JOINED, MAX_REQUESTS, RECYCLE, REPORTS, format_drain
 from .policy import Recycle, Supervision
 from .process import PATIENCE, Process

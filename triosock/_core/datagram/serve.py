@@ -17,7 +17,7 @@ from ..listeners.bind import check_in_trio, warn_of_autojump
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
-from ..registry.drain_scope import DrainReport
+from ..registry.drain_report import DrainReport
 from ..registry.registry import Roster
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..server.handler_task import Common

@@ -38,7 +38,7 @@ from ..listeners.accept_loop import BATCH, Door, Gate, Verdict, judge
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
-from ..registry.drain_scope import DrainReport
+from ..registry.drain_report import DrainReport
 from ..registry.registry import Roster
 from ..server.base_server import Server
 from ..server.handler_task import Common

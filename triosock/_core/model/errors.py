@@ -25,7 +25,12 @@ Rules of this file:
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import trio
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 
 class TriosockError(Exception):
@@ -39,6 +44,14 @@ class TriosockError(Exception):
 
 class PeerError(TriosockError):
     """The peer broke a rule of the protocol. Left uncaught it ends that connection, and no other."""
+
+    #: The connection whose peer it was, if a connection raised it: a handler may have others than its own.
+    _connection: object = None
+
+    def _of(self, connection: object) -> Self:
+        """Note whose peer it was."""
+        self._connection = connection
+        return self
 
 
 class MachineError(TriosockError):

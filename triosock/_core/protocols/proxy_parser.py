@@ -185,6 +185,7 @@ async def read_header(receive: Receive) -> ProxyHeader:
         if not piece:
             raise ProxyHeaderError(f"the peer ended the stream after {len(data)} bytes of a PROXY header")
         data += piece
+        del piece  # or the wait for more would keep it a second time
     return parse_header(bytes(data))
 
 

@@ -16,25 +16,22 @@ from __future__ import annotations
 import contextvars
 import math
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from types import TracebackType
 from typing import Any, Final, final
 
-import attrs
 import trio
 
-from ..model.addresses import Address
 from ..model.config import check_seconds
 from ..model.events import Cause
-from .registry import Entry, Phase, Roster
+from .drain_report import THE_PEERS, DrainReport, Straggler, describe_slowest
+from .registry import Roster
 
 #: How long, from when it could send, a peer that has sent nothing yet may take for its first byte in a drain:
 #: Go's http.Server gives a new connection as long.
 NEWCOMER_GRACE: Final = 5.0
 #: Those whose time for that ends within so many seconds are told together.
 _TOGETHER: Final = 0.05
-#: How many of the connections that had to be cut a report describes.
-SLOWEST: Final = 5
 
 #: The scopes of this trio run that are in no other: where a drawing of all that lives begins.
 _roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("triosock_drain_roots")
@@ -42,60 +39,6 @@ _roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("tri
 _current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
     "triosock_drain_scope", default=None
 )
-
-
-@final
-@attrs.frozen(kw_only=True)
-class Straggler:
-    """One that had to be cut: its `peer`, its `age` in seconds, what it was doing (`phase`), and its `stack`,
-    outermost call first.
-    """
-
-    peer: Address
-    age: float
-    phase: Phase
-    stack: tuple[str, ...]
-
-    def __str__(self) -> str:
-        where = f", at {self.stack[-1]}" if self.stack else ""
-        return f"{self.peer}: {self.phase} after {self.age:.1f} s{where}"
-
-
-@final
-@attrs.frozen(kw_only=True)
-class DrainReport:
-    """How a server ended. The five counts add up to all who were there when the drain began or came out of
-    the queue with it.
-
-    `finished` handlers returned; `failed` ones raised; the peers of `left` ones went away, or broke the
-    protocol, in the middle; `cancelled` ones were cut, most at the deadline (`slowest` describes the oldest
-    of these); `refused` ones were accepted and never got their turn. `causes` is the same by `Cause`.
-    `duration` is in seconds. `drained` is False if the server was cancelled, or crashed, instead: then the
-    counts are of those who were there at that moment.
-    """
-
-    finished: int = 0
-    failed: int = 0
-    left: int = 0
-    cancelled: int = 0
-    refused: int = 0
-    duration: float = 0.0
-    drained: bool = True
-    slowest: tuple[Straggler, ...] = ()
-    causes: Mapping[Cause, int] = attrs.field(factory=dict)
-
-    @property
-    def clean(self) -> bool:
-        """Whether everybody was let finish: drained, nobody cancelled and nobody refused."""
-        return self.drained and not self.cancelled and not self.refused
-
-    def __str__(self) -> str:
-        how = "drained" if self.drained else "ended without a drain"
-        lines = [
-            f"{how} in {self.duration:.2f} s: {self.finished} finished, {self.failed} failed, "
-            f"{self.left} left, {self.cancelled} cancelled, {self.refused} refused"
-        ]
-        return "\n  ".join(lines + [str(straggler) for straggler in self.slowest])
 
 
 @final
@@ -376,7 +319,7 @@ class Farewell:
         causes = self._roster.tally.ended - self._before
         idled = self._roster.tally.idled - self._idled_before
         finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled
-        failed, left = causes[Cause.FAILED], causes[Cause.PEER]
+        failed, left = causes[Cause.FAILED], sum(causes[cause] for cause in THE_PEERS) - idled
         return DrainReport(
             finished=finished,
             failed=failed,
@@ -388,13 +331,3 @@ class Farewell:
             slowest=self._slowest,
             causes=dict(causes),
         )
-
-
-def describe_slowest(entries: tuple[Entry, ...]) -> tuple[Straggler, ...]:
-    """Return the oldest of those who are not just waiting for their peer's goodbye."""
-    now = trio.current_time()
-    busy = [entry for entry in entries if entry.stage != "closing"]
-    return tuple(
-        Straggler(peer=entry.peer, age=now - entry.accepted, phase=entry.phase, stack=entry.stack())
-        for entry in sorted(busy, key=lambda entry: entry.accepted)[:SLOWEST]
-    )

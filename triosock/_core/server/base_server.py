@@ -26,7 +26,8 @@ from ..model.events import (
     ServerResumed,
     ServerSuspended,
 )
-from ..registry.drain_scope import DrainReport, DrainScope, Farewell
+from ..registry.drain_report import DrainReport
+from ..registry.drain_scope import DrainScope, Farewell
 from .handler_task import Common
 
 

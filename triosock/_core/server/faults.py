@@ -11,7 +11,10 @@ The rule: **a server is told of its own faults, and a peer of what it did wrong.
 | trio.ClosedResourceError after abort() or aclose() | nobody's | not called | not raised | FINISHED | |
 
 A function that returns has had the last word, and the connection ends properly, so that its answer arrives.
-Of several in a group the gravest counts, in the order of the table; the second row comes after the first.
+Of several in a group the gravest counts, in the order of the table.
+
+A peer is at fault for its own connection only: a handler that talks to others may fail at their end, and that
+is its own affair. So errors know whose they are (`PeerError._connection`, `wire.failure`).
 """
 
 from __future__ import annotations
@@ -23,7 +26,6 @@ import trio
 
 from ..model.errors import PeerError, RequestTimedOut
 from ..model.events import Cause
-from ..transport.stream_adapter import StreamWire
 
 if TYPE_CHECKING:
     from ..model.addresses import Address
@@ -69,21 +71,51 @@ def blame(error: BaseException, guest: Guest) -> Cause:
         causes = {blame(one, guest) for one in error.exceptions}
         # If one of several tasks went wrong by itself, the others' peers do not excuse it.
         return next(cause for cause in _GRAVEST_FIRST if cause in causes)
-    if isinstance(error, RequestTimedOut):
-        return Cause.REQUEST
     if isinstance(error, PeerError):
-        return Cause.PEER
+        if not _is_of(error._connection, guest):
+            return Cause.FAILED
+        return Cause.REQUEST if isinstance(error, RequestTimedOut) else Cause.PEER
     wire = guest.wire
-    if isinstance(error, trio.BrokenResourceError) and (
-        isinstance(wire, StreamWire)
-        or (wire.failure is not None and wire.failure in (error, error.__cause__))
-    ):
-        # Only of this guest: a handler that talks to others may fail at their end, and that is its own
-        # affair.
+    if isinstance(error, trio.BrokenResourceError) and wire.failure in _chain(error):
         return Cause.PEER
     if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
         return Cause.FINISHED  # by abort() or aclose(), from another task of the program
     return Cause.FAILED
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """Return an exception and its causes: what is put around a connection, such as a layer of TLS, raises
+    errors of its own from those of the connection.
+    """
+    chain = [error]
+    while (cause := chain[-1].__cause__) is not None and cause not in chain:
+        chain.append(cause)
+    return chain
+
+
+def _is_of(connection: object, guest: Guest) -> bool:
+    """Whether an error that this connection raised is the fault of the guest's peer: it is the guest, or one
+    carries the other, or nobody knows (an error of the user's own).
+    """
+    if connection is None or connection is guest:
+        return True
+    return any(one is other for one in _layers(connection) for other in _layers(guest))
+
+
+def _layers(stream: object) -> list[object]:
+    """Return a stream and what it lies on, down to the socket."""
+    layers = [stream]
+    while True:
+        top = layers[-1]
+        if isinstance(top, trio.SSLStream):
+            below = top.transport_stream
+        elif isinstance(top, trio.StapledStream):
+            below = top.send_stream
+        else:
+            below = getattr(getattr(top, "wire", None), "transport", None)
+        if below is None or any(below is one for one in layers):
+            return layers
+        layers.append(below)
 
 
 def is_to_be_answered(error: BaseException, cause: Cause) -> bool:

@@ -9,6 +9,9 @@ The invariants:
 3. **Every end has one cause**, the first that was decided: see `Cause`.
 4. **Who failed says no goodbye**: `_part`, which tells the peer that everything was said, is left out, unless
    `on_error` is a function and has had the last word.
+5. **The handler has one scope, and the function another**: `entry.scope` is that of the one that runs. So
+   what ended the handler does not end the function, which is called once at most, and a drain's deadline ends
+   both.
 """
 
 from __future__ import annotations
@@ -51,7 +54,7 @@ class Common:
 class Turn:
     """One run of a handler. `run()` is its task."""
 
-    __slots__ = ("_common", "_entry", "_error", "_failed", "_guest", "_handler")
+    __slots__ = ("_common", "_cut", "_entry", "_error", "_failed", "_guest", "_handler")
 
     #: What the handler is given, in words.
     takes = "one argument"
@@ -66,6 +69,8 @@ class Turn:
         self._error: BaseException | None = None
         #: The handler has failed, and nobody has answered in its place.
         self._failed = False
+        #: It was cancelled, and nobody has answered in its place.
+        self._cut = False
 
     async def run(self) -> None:
         """Serve the guest; return when it is closed and no longer counted."""
@@ -87,18 +92,17 @@ class Turn:
                     except NotAwaitable:
                         raise  # no peer can cause it or cure it: the program is wrong, and must hear so
                     except Exception as error:  # a failing handler costs its own guest: rule 2
-                        await self._consider(error)
+                        self._consider(error)
                     except BaseExceptionGroup as group:
-                        await self._consider_group(group)
+                        self._consider_group(group)
                 if not self._failed:
                     parting = self._part()
                     if parting is not None:
                         await parting
-            if entry.scope.cancelled_caught and callable(self._common.on_error) and self._is_late():
-                await self._answer_late()
+            if self._failed or entry.scope.cancelled_caught:
+                await self._answer()
         except BaseException as error:
-            if entry.cause is None:
-                entry.cause = Cause.PARENT if _is_cancellation(error) else Cause.FAILED
+            self._note_passing(error)
             raise
         finally:
             try:
@@ -157,70 +161,108 @@ class Turn:
                 error=self._error,
             )
 
+    # Failures
+
+    def _consider_group(self, group: BaseExceptionGroup[BaseException]) -> None:
+        # Cancelled, and a task of the handler's failed at that: the one passes, the other is its own.
+        failed, passing = group.split(Exception)
+        if failed is None:
+            raise group
+        if self._goes_on(blame(failed, self._guest)):
+            self._failed = True
+            raise group
+        self._consider(failed)
+        assert passing is not None
+        raise passing from None
+
+    def _consider(self, error: Exception) -> None:
+        """Note what the table in `faults.py` says about an exception of the handler."""
+        entry, cause = self._entry, blame(error, self._guest)
+        self._error = error
+        # The end of who is to be answered waits for that.
+        self._failed = cause in (Cause.FAILED, Cause.REQUEST) or self._is_answered(error, cause)
+        if self._goes_on(cause):
+            raise error
+        if entry.cause is None:
+            # Who was cut without a cause was so by the deadline of the scope.
+            entry.cause = Cause.REQUEST if entry.scope.cancel_called else cause
+        if cause is Cause.FAILED:
+            self._tell(HandlerFailed, error=error)
+
     def _goes_on(self, cause: Cause) -> bool:
         """Whether an exception with this cause is raised further, and ends the server."""
         return cause is Cause.FAILED and self._common.on_error == "raise"
 
-    async def _consider_group(self, group: BaseExceptionGroup[BaseException]) -> None:
-        # Cancelled, and a task of the handler's failed at that: the one passes, the other is its own.
-        failed, passing = group.split(Exception)
-        if failed is None or (
-            self._common.on_error == "raise" and blame(failed, self._guest) is Cause.FAILED
-        ):
-            self._failed = True
-            raise group
-        await self._consider(failed)
-        assert passing is not None
-        raise passing from None
+    def _is_answered(self, error: Exception, cause: Cause) -> bool:
+        return callable(self._common.on_error) and is_to_be_answered(error, cause)
 
-    async def _consider(self, error: Exception) -> None:
-        """Do what the table in `faults.py` says about an exception of the handler."""
-        on_error, cause = self._common.on_error, blame(error, self._guest)
-        self._error = error
-        self._failed = cause in (Cause.FAILED, Cause.REQUEST)
-        if self._goes_on(cause):
-            raise error
-        self._entry.cause = self._entry.cause or cause
-        if cause is Cause.FAILED:
-            self._tell(HandlerFailed, error=error)
-        if callable(on_error) and is_to_be_answered(error, cause):
-            await self._answer(on_error, error)
-
-    async def _answer(
-        self, on_error: Callable[[Exception, Any], Awaitable[object]], error: Exception
-    ) -> None:
-        """Let the function have the last word, for as long as a handshake may take."""
-        try:
-            with trio.move_on_after(self._common.timeouts.handshake) as patience:
-                await on_error(error, self._guest)
-            self._failed = patience.cancelled_caught
-        except Exception as second:  # an error handler that fails costs the same guest, and no more
+    def _note_passing(self, error: BaseException) -> None:
+        """Note what ends more than this run."""
+        is_cancelled = _is_cancellation(error)
+        self._entry.cause = self._entry.cause or (Cause.PARENT if is_cancelled else Cause.FAILED)
+        if is_cancelled:
+            self._cut = True
+        else:
             self._failed = True
-            self._tell(HandlerFailed, error=second)
-        except BaseExceptionGroup as group:
-            self._failed = True
-            failed, passing = group.split(Exception)
-            if failed is not None:
-                self._tell(HandlerFailed, error=failed)
-            assert passing is not None
-            raise passing from None
 
     def _is_late(self) -> bool:
         """Whether it was cut since its request took too long, and has time left for an answer."""
         return self._entry.cause is Cause.REQUEST and not self._entry.is_final
 
-    async def _answer_late(self) -> None:
-        """The same for one that was cut at the end of its request's time."""
-        entry, on_error = self._entry, self._common.on_error
-        assert callable(on_error)
-        entry.request_due = NEVER  # or it would be cut again
-        entry.scope = trio.CancelScope()
-        with entry.scope:
-            error = RequestTimedOut(f"a request of {self._guest.peer} was not done in its time")
+    async def _answer(self) -> None:
+        """Have `on_error` called, if the handler has failed or was cut and the table says so."""
+        entry, on_error, error = self._entry, self._common.on_error, self._error
+        if entry.scope.cancel_called:
+            if entry.stage == "closing":
+                return  # the handler has said everything, and this was its goodbye
+            self._cut = entry.scope.cancelled_caught
+            if not self._is_late() or entry.due <= trio.current_time():
+                return
+            late = RequestTimedOut(f"a request of {self._guest.peer} was not done in its time")
+            late.__cause__ = error
+            entry.cause, error = Cause.REQUEST, late
+        if (
+            callable(on_error)
+            and isinstance(error, Exception)
+            and self._is_answered(error, blame(error, self._guest))
+        ):
             self._error = error
-            await self._answer(on_error, error)
-            if not self._failed and (parting := self._part()) is not None:
-                await parting
+            await self._call(on_error, error)
+
+    async def _call(self, on_error: Callable[[Exception, Any], Awaitable[object]], error: Exception) -> None:
+        """Let the function have the last word, for as long as a handshake may take."""
+        entry, was_broken = self._entry, self._is_broken_off()
+        self._cut, self._failed = False, True
+        entry.request_due = NEVER  # it has a time of its own
+        entry.scope = trio.CancelScope(deadline=trio.current_time() + self._common.timeouts.handshake)
+        with entry.scope:
+            try:
+                await on_error(error, self._guest)
+            except Exception as second:  # a function that fails costs the same guest, and no more
+                self._consider_second(second, was_broken)
+            except BaseExceptionGroup as group:
+                failed, passing = group.split(Exception)
+                if failed is not None:
+                    self._consider_second(failed, was_broken)
+                assert passing is not None
+                raise passing from None
+            else:
+                self._failed = False
+                entry.scope.deadline = NEVER
+                if (parting := self._part()) is not None:
+                    await parting
+
+    def _consider_second(self, error: Exception, was_broken: bool) -> None:
+        """Tell of an exception of the function, if it is its own fault: that the peer has gone meanwhile, or
+        that the handler was cut inside of a send, is not.
+        """
+        is_excused = was_broken and isinstance(error, trio.BrokenResourceError)
+        if blame(error, self._guest) is Cause.FAILED and not is_excused:
+            self._tell(HandlerFailed, error=error)
+
+    def _is_broken_off(self) -> bool:
+        """Whether a send has ended half-way, so that nothing more can be sent."""
+        return False
 
     def _tell(self, kind: type[Any], **fields: Any) -> None:
         self._common.emitter.emit(kind, connection=self._entry.number, peer=self._guest.peer, **fields)

@@ -15,7 +15,7 @@ import trio
 from ..listeners.listener import Accepted, PeerName
 from ..model.addresses import Address
 from ..model.config import Timeouts
-from ..model.errors import HandshakeFailed
+from ..model.errors import HandshakeFailed, PeerError
 from ..model.peer_credentials import PeerCredentials, peer_credentials
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
 from ..registry.registry import Entry
@@ -225,7 +225,7 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
         if self._buffer:
             raise HandshakeFailed(
                 f"the peer sent {len(self._buffer)} bytes in the clear after which TLS should begin"
-            )
+            )._of(self)
         if isinstance(self.wire, SocketWire):
             await self.wire.settle()
         entry = self.entry
@@ -242,6 +242,9 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
             )
             await encrypted.handshake()
             self._tls = encrypted.info(server_hostname)
+        except PeerError as error:
+            error._of(self)
+            raise
         finally:
             entry.stage = stage
         return self._tls
@@ -253,7 +256,11 @@ class Connection(Receiving, trio.abc.HalfCloseableStream):
         `serve_*(proxy=…)` does it for every connection. Raises: ProxyHeaderError. Cancellation: the
         connection can only be closed.
         """
-        self.proxy_header = await policy.admit(self.peer, self.wire.receive_some)
+        try:
+            self.proxy_header = await policy.admit(self.peer, self.wire.receive_some)
+        except PeerError as error:
+            error._of(self)
+            raise
         if self.proxy_header is not None and self.proxy_header.source is not None:
             self._peer = self.proxy_header.source
 

@@ -9,9 +9,10 @@ The invariants, beside those of `handler_task.py`:
 2. **A reply survives the input that nobody read**: a close with unread input would make the kernel send a
    reset, which takes the reply with it. So the handler's end is a half-close; then input is thrown away until
    the peer closes, or `Timeouts.close` is over.
-3. **Half an answer does not look like a whole one.** A handler that failed, or was cut in the middle of a
-   request or of a send, ends its connection with a reset, and under TLS without a close_notify. (Unix sockets
-   have no reset; there the stream just ends.)
+3. **Half an answer does not look like a whole one.** A handler that failed ends its connection with a reset,
+   and under TLS without a close_notify. So does one that was cancelled, for whatever reason, unless nothing
+   was said in either direction, or no request was in progress and it has waited for the peer since it last
+   sent: who waits has said what was to be said. (Unix sockets have no reset; there the stream just ends.)
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class Visit(Turn):
 
     def _close(self) -> Awaitable[None] | None:
         entry, service, wire = self._entry, self._common, self._guest.wire
-        truncated = self._failed or wire.is_broken_off
+        truncated = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
         try:
             if entry.request_since != NEVER:  # it was cancelled in the middle of it
                 truncated = True
@@ -85,6 +86,14 @@ class Visit(Turn):
             service.overseer.forget(entry)
             if service.pump is not None:
                 service.pump.leave()
+
+    def _is_in_the_middle(self) -> bool:
+        """Whether a handler that was cancelled may have had more to say: see the third invariant."""
+        wire = self._guest.wire
+        return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
+
+    def _is_broken_off(self) -> bool:
+        return self._guest.wire.is_broken_off
 
     def _open(self) -> Awaitable[bool] | None:
         self._guest.wire.just_begun = True

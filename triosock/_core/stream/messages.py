@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, final
 
-from ..model.errors import FrameTooLarge, Incomplete
+from ..model.errors import FrameTooLarge, Incomplete, PeerError
 from ..protocols.framing import Buffer, Framer
 from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
@@ -48,7 +48,11 @@ class _Messages(AsyncIterator[bytes]):
             if self._credit <= 0:
                 await conversation.wire.take_turn()
                 self._credit = IN_A_ROW
-            message = self._split(buffer)
+            try:
+                message = self._split(buffer)
+            except PeerError as error:
+                error._of(conversation)
+                raise
             conversation.begin_request()  # it is here, or its beginning is
             if message is not None:
                 self._credit -= 1
@@ -62,11 +66,15 @@ class _Messages(AsyncIterator[bytes]):
                 data = await conversation.wire.receive_some(idle=idle)
             except Interrupted:
                 raise StopAsyncIteration from None
-            if not data:
-                return self._at_end(buffer)
-            if idle:
+            if idle and data:
                 conversation.begin_request()
-            message = self._first(buffer, data)
+            try:
+                if not data:
+                    return self._at_end(buffer)
+                message = self._first(buffer, data)
+            except PeerError as error:
+                error._of(conversation)
+                raise
             if message is not None:
                 conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
                 return message

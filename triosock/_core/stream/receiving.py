@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import trio
 
-from ..model.errors import Incomplete
+from ..model.errors import Incomplete, PeerError
 from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
 from ..transport.interface import Interrupted, check_receive_size
 from .messages import Frames, Lines
@@ -91,7 +91,11 @@ class Receiving(Conversation):
         delimiter, max_bytes = check_delimiter(delimiter), check_max_bytes(max_bytes)
         await trio.lowlevel.checkpoint()
         while True:
-            taken = self.buffer.take_through(delimiter, max_bytes, "message")
+            try:
+                taken = self.buffer.take_through(delimiter, max_bytes, "message")
+            except PeerError as error:
+                error._of(self)
+                raise
             if taken is not None:
                 return taken
             await self._receive_more(f"a message that ends with {delimiter!r}")
@@ -99,7 +103,7 @@ class Receiving(Conversation):
     async def _receive_more(self, what: str) -> None:
         data = await self.wire.receive_some()
         if not data:
-            raise Incomplete(what, bytes(self.buffer.data))
+            raise Incomplete(what, bytes(self.buffer.data))._of(self)
         self.buffer.feed(data)
         self.note_first_bytes()
 

@@ -213,7 +213,7 @@ class IdleBlock:
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         self.interrupted = self._scope.cancelled_caught
         if self.interrupted:
-            conversation.wire.note_idle_end()
+            conversation.wire.note_wait_end(idle=True)
         if kind is None and not self.interrupted and conversation.entry.request_since == NEVER:
             conversation.begin_request()
         return swallowed
@@ -268,7 +268,7 @@ class RequestBlock:
                 conversation.end_request(Cause.REQUEST)
             raise RequestTimedOut(
                 f"a request of {conversation.peer} was not done in {self._seconds:g} s"
-            ) from None
+            )._of(conversation) from None
         if is_whole:
             cause = Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED
             conversation.end_request(cause)

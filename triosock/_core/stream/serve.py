@@ -25,7 +25,7 @@ from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
 from ..protocols.proxy_parser import ProxyPolicy, check_proxy
-from ..registry.drain_scope import DrainReport
+from ..registry.drain_report import DrainReport
 from ..registry.registry import Roster
 from ..registry.timeout_monitor import Overseer
 from ..server.arguments import check_async, check_name, check_on_error, check_value
@@ -58,7 +58,8 @@ async def serve_tcp(
     """Listen on a TCP port and serve each connection in a task of its own.
 
     Args:
-      handler: an async function of one `Connection`. When it returns, the connection is ended properly.
+      handler: an async function of one `Connection`. When it returns, the connection is ended properly; when
+        it fails, or is cancelled in the middle, with a reset (docs/reference/endings.md).
       port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
         and IPv6.
       limits, timeouts: how much to take on and how long to wait; None for the defaults.
@@ -67,10 +68,10 @@ async def serve_tcp(
         as many HTTP clients do; see `Connection.start_tls`.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
       on_error: what a handler's `Exception` does besides ending its connection. "log" tells the observers.
-        An async function of the exception and the connection is called as well, also for what the peer did
-        wrong and for a request that took too long, and may answer, within `Timeouts.handshake`. "raise" lets
-        what is the handler's own fault end the server, which is trio's own rule. The table of faults is in
-        docs/discussion/errors.md.
+        An async function of the exception and the connection is called as well, once, also for what the peer
+        did wrong and for a request that took too long, and may answer, within `Timeouts.handshake`. "raise"
+        lets what is the handler's own fault end the server, which is trio's own rule. The table of faults is
+        in docs/discussion/errors.md.
       observers: who is told what happens, besides the log.
       name: what events and logs call the server; None for its first address.
 

@@ -37,7 +37,8 @@ from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import peer_credentials
-from ..registry.drain_scope import NEWCOMER_GRACE, DrainReport
+from ..registry.drain_report import DrainReport
+from ..registry.drain_scope import NEWCOMER_GRACE
 from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_PUMP, Pump

@@ -48,6 +48,8 @@ class Wire(Protocol):
     received: int
     sent: int
     is_closed: bool
+    #: What was raised first because the peer is gone; the same object, or the cause of what was raised later.
+    failure: trio.BrokenResourceError | None
 
     @property
     def transport(self) -> socket.socket | trio.abc.Stream:
@@ -82,8 +84,10 @@ class Wire(Protocol):
         """End the idle wait that goes on now, and at once each that begins later without input at hand."""
         ...
 
-    def note_idle_end(self) -> None:
-        """An idle wait has been ended from this side, and nothing was received in it."""
+    def note_wait_end(self, *, idle: bool) -> None:
+        """A wait for the peer (`idle`, for its next request) has been ended from this side, and nothing was
+        received in it.
+        """
         ...
 
     def expire(self) -> None:
@@ -140,6 +144,11 @@ class Wire(Protocol):
     @property
     def is_broken_off(self) -> bool:
         """Whether a send ended half-way."""
+        ...
+
+    @property
+    def ended_waiting(self) -> bool:
+        """Whether the last thing that happened here is that a wait for the peer was ended from this side."""
         ...
 
     async def aclose_now(self, *, reset: bool = False) -> None:

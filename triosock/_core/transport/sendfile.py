@@ -77,11 +77,16 @@ async def _send_pieces(
     if offset is not None:
         await trio.to_thread.run_sync(file.seek, offset)
     sent = 0
-    while count is None or sent < count:
-        size = _PIECE if count is None else min(_PIECE, count - sent)
-        piece = await trio.to_thread.run_sync(file.read, size)
-        if not piece:
-            break
-        await wire.send_all(piece)
-        sent += len(piece)
+    try:
+        while count is None or sent < count:
+            size = _PIECE if count is None else min(_PIECE, count - sent)
+            piece = await trio.to_thread.run_sync(file.read, size)
+            if not piece:
+                break
+            await wire.send_all(piece)
+            sent += len(piece)
+    except BaseException:
+        if sent:
+            wire.break_off(f"an earlier send_file ended after {sent} bytes")
+        raise
     return sent

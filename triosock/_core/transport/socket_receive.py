@@ -136,7 +136,7 @@ class SocketInput:
             raise trio.ClosedResourceError("somebody has closed this connection's socket")
         if idle and (self._interrupted or self._expired_at == self.received):
             await checkpoint_if_cancelled()
-            self.note_idle_end()
+            self.note_wait_end(idle=True)
             raise Interrupted
         entry, pump = self.entry, self._pump
         self._receiving = True
@@ -160,8 +160,11 @@ class SocketInput:
             if self.is_closed:
                 raise trio.ClosedResourceError("another task closed this connection")
             if self._quiet and idle and (self._interrupted or self._expired_at == self.received):
-                self.note_idle_end()
+                self.note_wait_end(idle=True)
                 raise Interrupted
+        except trio.Cancelled:
+            self.note_wait_end(idle=False)
+            raise
         finally:
             self._receiving = False
             self._receiver = None
@@ -195,7 +198,7 @@ class SocketInput:
                 if idle and self.is_over:
                     if self.has_input():
                         return None
-                    self.note_idle_end()
+                    self.note_wait_end(idle=True)
                     raise Interrupted from None
                 # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
 
@@ -229,8 +232,8 @@ class SocketInput:
         if self._receiving and not self.is_closed and self.entry.idle_since != NEVER and not self.has_input():
             self._rouse()
 
-    def note_idle_end(self) -> None:
-        """An idle wait has been ended from this side. Where somebody sends, there is more to it."""
+    def note_wait_end(self, *, idle: bool) -> None:
+        """A wait for the peer has been ended from this side. Where somebody sends, there is more to it."""
 
     def expire(self) -> None:
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""

@@ -41,7 +41,7 @@ class SocketOutput(SocketInput):
     """What a `SocketWire` sends, and how it waits for the peer to take it."""
 
     __slots__ = (
-        "_ended", "_gathered", "_idle_end", "_postman", "_pushing", "_send_broken", "_sending", "gathering",
+        "_ended", "_gathered", "_postman", "_pushing", "_send_broken", "_sending", "_wait_end", "gathering",
         "sent",
     )  # fmt: skip
 
@@ -60,8 +60,9 @@ class SocketOutput(SocketInput):
         self._sending = False
         self._send_broken: str | None = None
         self._ended = False
-        #: How much had been received and sent when an idle wait was ended from this side.
-        self._idle_end: tuple[int, int] | None = None
+        #: How much had been received and sent when a wait for the peer was ended from this side, and whether
+        #: it was idle.
+        self._wait_end: tuple[int, int, bool] | None = None
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
@@ -90,19 +91,28 @@ class SocketOutput(SocketInput):
         if self._receiving:
             self._renew_wait()
 
+    def break_off(self, why: str) -> None:
+        """Note that something was sent only in part: every later send raises."""
+        self._send_broken = self._send_broken or why
+
     @property
     def is_broken_off(self) -> bool:
         """Whether a send ended half-way."""
         return self._send_broken is not None
 
-    def note_idle_end(self) -> None:
-        """An idle wait has been ended from this side."""
-        self._idle_end = (self.received, self.sent)
+    def note_wait_end(self, *, idle: bool) -> None:
+        """A wait for the peer has been ended from this side."""
+        self._wait_end = (self.received, self.sent, idle)
 
     @property
     def ended_idle(self) -> bool:
         """Whether the last thing that happened here is that an idle wait was ended from this side."""
-        return self._idle_end == (self.received, self.sent)
+        return self._wait_end == (self.received, self.sent, True)
+
+    @property
+    def ended_waiting(self) -> bool:
+        """The same of any wait for the peer."""
+        return self._wait_end is not None and self._wait_end[:2] == (self.received, self.sent)
 
     def _renew_wait(self) -> None:
         """Somebody is being sent to, and waited for, too: that is no idle connection."""

@@ -36,8 +36,10 @@ class StreamWire:
         "_receiving",
         "_send_broken",
         "_stream",
+        "_wait_end",
         "can_half_close",
         "entry",
+        "failure",
         "gathering",
         "heard_all",
         "is_closed",
@@ -56,7 +58,10 @@ class StreamWire:
         self.received: int = 0
         self.sent: int = 0
         self.is_closed: bool = False
+        self.failure: trio.BrokenResourceError | None = None
         self._send_broken: str | None = None
+        #: How much had been received and sent when a wait for the peer was ended from this side.
+        self._wait_end: tuple[int, int] | None = None
         self._interrupted = False
         self._expired_at = -1
         self._receiving = False
@@ -84,6 +89,12 @@ class StreamWire:
         self._receiving = True
         try:
             data = await (self._receive_idle(max_bytes) if idle else self._receive(max_bytes))
+        except trio.Cancelled:
+            self.note_wait_end(idle=idle)
+            raise
+        except trio.BrokenResourceError as error:
+            self.failure = self.failure or error
+            raise
         finally:
             self._receiving = False
         if iterating and not data:
@@ -119,8 +130,14 @@ class StreamWire:
         if self._idle_scope is not None and not self.has_input():
             self._idle_scope.cancel(reason="triosock: end of an idle wait")
 
-    def note_idle_end(self) -> None:
-        """An idle wait has been ended from this side: makes no difference here."""
+    def note_wait_end(self, *, idle: bool) -> None:
+        """A wait for the peer has been ended from this side; whether it was idle makes no difference here."""
+        self._wait_end = (self.received, self.sent)
+
+    @property
+    def ended_waiting(self) -> bool:
+        """Whether the last thing that happened here is that a wait for the peer was ended from this side."""
+        return self._wait_end == (self.received, self.sent)
 
     def expire(self) -> None:
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
@@ -176,7 +193,7 @@ class StreamWire:
         """Send all of `data`. Cancelled, it leaves a connection that every later send reports as broken."""
         check_sendable(data)
         if self._send_broken is not None and not self.is_closed:
-            raise trio.BrokenResourceError(self._send_broken)
+            raise trio.BrokenResourceError(self._send_broken) from self.failure
         entry = self.entry
         if entry.send_since != NEVER:
             raise trio.BusyResourceError("another task is sending on this connection")
@@ -193,6 +210,9 @@ class StreamWire:
         except trio.Cancelled:
             # How much of it went out is known to nobody here.
             self._send_broken = "an earlier send_all was cancelled"
+            raise
+        except trio.BrokenResourceError as error:
+            self.failure = self.failure or error
             raise
         finally:
             entry.send_since = NEVER
@@ -214,13 +234,20 @@ class StreamWire:
         entry.send_since = trio.current_time()
         try:
             await self._stream.wait_send_all_might_not_block()
+        except trio.BrokenResourceError as error:
+            self.failure = self.failure or error
+            raise
         finally:
             entry.send_since = NEVER
 
     async def send_eof(self) -> None:
         """End the stream in this direction, if it can be ended in one."""
         assert isinstance(self._stream, trio.abc.HalfCloseableStream)
-        await self._stream.send_eof()
+        try:
+            await self._stream.send_eof()
+        except trio.BrokenResourceError as error:
+            self.failure = self.failure or error
+            raise
 
     async def say_goodbye(self) -> None:
         """End the stream, read and forget until the peer has ended it too, close. The caller bounds the
@@ -242,6 +269,10 @@ class StreamWire:
         if not self.is_closed:
             _close_at_once(self._stream, reset)
             self.is_closed = True
+
+    def break_off(self, why: str) -> None:
+        """Note that something was sent only in part: every later send raises."""
+        self._send_broken = self._send_broken or why
 
     @property
     def is_broken_off(self) -> bool:

@@ -86,6 +86,9 @@ class TlsWire(SocketWire):
         try:
             with noted_server_name() as names:
                 await self._shake_hands()
+        except trio.Cancelled:
+            self.note_wait_end(idle=False)  # a handshake is a wait for the peer
+            raise
         finally:
             self._sending = False
         self._server_name = names[-1] if names else None
@@ -197,6 +200,9 @@ class TlsStreamWire(StreamWire):
         try:
             with noted_server_name() as names:
                 await self._stream.do_handshake()
+        except trio.Cancelled:
+            self.note_wait_end(idle=False)
+            raise
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
         self._server_name = names[-1] if names else None

@@ -1,0 +1,248 @@
+"""Half an answer does not look like a whole one: how the connection ends of a handler that did not come to
+its end.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.handlers import read_all, read_to_reset
+from triosock import Connection
+from triosock.testing import MemoryListener, open_server
+
+from .test_tls import client_context, server_context
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+async def slow_line(conn: Connection) -> None:
+    async for _ in conn.lines():
+        await trio.sleep_forever()
+
+
+async def half(conn: Connection) -> None:
+    await conn.receive_some()
+    await conn.send_all(b"half an ans")
+    raise ValueError("planned")
+
+
+async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: Any) -> None:
+    async with serving(half) as server:
+        client = await dial(server)
+        await client.send_all(b"x")
+        assert await read_to_reset(client) in (b"half an ans", b"")
+        await client.aclose()
+
+
+async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
+    async with open_server(half) as served:
+        client = await served.connect()
+        await client.send_all(b"x")
+        assert await read_to_reset(client) in (b"half an ans", b"")
+
+
+@pytest.mark.parametrize("memory", [False, True])
+async def test_under_tls_a_failed_handler_sends_no_close_notify(memory: bool, serving: Any) -> None:
+    async with contextlib.AsyncExitStack() as stack:
+        if memory:
+            served = await stack.enter_async_context(open_server(half, tls=server_context()))
+            inner: Any = (await served.connect()).transport
+        else:
+            server = await stack.enter_async_context(serving(half, tls=server_context()))
+            inner = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+        client = trio.SSLStream(inner, client_context(), server_hostname="localhost", https_compatible=False)
+        await client.send_all(b"x")
+        with pytest.raises(trio.BrokenResourceError):
+            while await client.receive_some():
+                pass
+        await trio.aclose_forcefully(client)
+
+
+async def test_who_is_cut_in_the_middle_of_a_request_is_reset_and_who_is_idle_is_not(
+    autojump_clock: Any,
+) -> None:
+    async with open_server(slow_line) as served:
+        busy, idle = await served.connect(), await served.connect()
+        await busy.send_all(b"x\n")
+        await trio.sleep(6)
+        served.server.drain(grace=1)
+        assert await read_to_reset(busy) == b""
+        assert await read_all(idle) == b""
+
+
+async def test_a_function_that_returns_has_had_the_last_word(autojump_clock: Any) -> None:
+    async def nothing(error: Exception, conn: Connection) -> None:
+        """Says nothing, and by that: this is all."""
+
+    async with open_server(half, on_error=nothing) as served:
+        client = await served.connect()
+        await client.send_all(b"x")
+        assert await read_all(client) == b"half an ans"
+
+
+# Cut without a mark of what is a request: by what was said last
+
+
+async def half_and_work(conn: Connection) -> None:
+    await conn.receive_some()
+    await conn.send_all(b"half an ans")
+    await trio.sleep_forever()
+
+
+async def echo(conn: Connection) -> None:
+    async for data in conn:
+        await conn.send_all(data)
+
+
+async def greet(conn: Connection) -> None:
+    await conn.send_all(b"hello")
+    await conn.receive_exactly(100)
+
+
+async def owe(conn: Connection) -> None:
+    await conn.receive_some()
+    await trio.sleep_forever()
+
+
+async def think(conn: Connection) -> None:
+    await trio.sleep_forever()
+
+
+async def wait_and_work(conn: Connection) -> None:
+    with trio.move_on_after(0.01):
+        await conn.receive_exactly(100)
+    await conn.send_all(b"half an ans")
+    await trio.sleep_forever()
+
+
+CUT = [
+    (half_and_work, b"half an ans", True),
+    (owe, b"", True),
+    (wait_and_work, b"half an ans", True),
+    (echo, b"x", False),  # who waits for the peer has said what was to be said
+    (greet, b"hello", False),
+    (think, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
+]
+
+
+@pytest.mark.parametrize(("handler", "answer", "is_reset"), CUT)
+@pytest.mark.parametrize("how", ["drain", "parent"])
+@pytest.mark.parametrize("memory", [False, True])
+async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
+    handler: Any, answer: bytes, is_reset: bool, how: str, memory: bool, dial: Any
+) -> None:
+    async with trio.open_nursery() as nursery:
+        if memory:
+            listener = MemoryListener()
+            server = await nursery.start(
+                lambda task_status: triosock.serve_listeners(handler, [listener], task_status=task_status)
+            )
+            client: Any = await listener.connect()
+        else:
+            server = await start_tcp(nursery, handler)
+            client = await dial(server)
+        if handler is not think:
+            await client.send_all(b"x")
+        with trio.CancelScope(shield=True):
+            if answer:
+                assert await client.receive_some() == answer
+            else:
+                while handler is owe and not server.statistics().received:
+                    await trio.sleep(0.001)
+            await trio.sleep(0.02)
+            if how == "drain":
+                server.drain(grace=0)
+            else:
+                nursery.cancel_scope.cancel()
+            assert await (read_to_reset if is_reset else read_all)(client) == b""
+            await client.aclose()
+
+
+async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: Any) -> None:
+    """Under TLS the file is read piece by piece, and the cancellation may come between two of them."""
+
+    class File:
+        reads = 0
+
+        def read(self, size: int) -> bytes:
+            self.reads += 1
+            if self.reads == 2:
+                trio.from_thread.run_sync(scope.cancel)
+            return bytes(1000)
+
+    async def handler(conn: Connection) -> None:
+        await conn.receive_some()
+        file: Any = File()
+        with scope:
+            await conn.send_file(file)
+        with pytest.raises(trio.BrokenResourceError, match="an earlier send_file ended after 1000 bytes"):
+            await conn.send_all(b"something else")
+        done.set()
+
+    scope, done = trio.CancelScope(), trio.Event()
+    async with serving(handler, tls=server_context(), on_error="raise") as server:
+        client = trio.SSLStream(await dial(server), client_context(), server_hostname="localhost")
+        await client.send_all(b"x")
+        await done.wait()
+        await trio.aclose_forcefully(client)
+
+
+# An answer in place of the handler's arrives, whatever the peer still sends
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
+async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, tmp_path: Any) -> None:
+    async def too_large(conn: Connection) -> None:
+        await conn.receive_until(b"\r\n\r\n", max_bytes=1000)
+
+    async def answer(error: Exception, conn: Connection) -> None:
+        await conn.send_all(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
+
+    path = str(tmp_path / "s")
+
+    def ask(port: int) -> bytes:
+        client: Any = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
+        client.settimeout(10)
+        client.connect(path if kind == "unix" else ("127.0.0.1", port))
+        if kind == "tls":
+            client = client_context().wrap_socket(client, server_hostname="localhost")
+        with client:
+            with contextlib.suppress(BrokenPipeError):  # a client that does not look until it has sent all
+                for _ in range(64):
+                    client.sendall(bytes(65_536))
+            received = b""
+            while data := client.recv(1000):
+                received += data
+            return received
+
+    async with trio.open_nursery() as nursery:
+        if kind == "unix":
+            server = await nursery.start(
+                lambda task_status: triosock.serve_unix(
+                    too_large, path, on_error=answer, task_status=task_status
+                )
+            )
+            port = 0
+        else:
+            options = {"tls": server_context()} if kind == "tls" else {}
+            server = await start_tcp(nursery, too_large, on_error=answer, **options)
+            port = server.addresses[0].port
+        received = await trio.to_thread.run_sync(ask, port)
+        nursery.cancel_scope.cancel()
+    assert received.startswith(b"HTTP/1.1 413 ")
+    assert received.endswith(b"\r\n\r\n")
+
+
+async def start_tcp(nursery: trio.Nursery, handler: Any, **options: Any) -> Any:
+    return await nursery.start(
+        lambda task_status: triosock.serve_tcp(
+            handler, 0, host="127.0.0.1", task_status=task_status, **options
+        )
+    )
