@@ -78,7 +78,7 @@ TREE = {
             "stream.connection",
             "stream.serve",
             "stream.server",
-            "registry.drain_scope",
+            "registry.drain_report",
         ),
     ],
 }
