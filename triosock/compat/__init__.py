@@ -114,19 +114,25 @@ if hasattr(socket, "AF_UNIX"):
 #: Asked for by whoever does not fork: with the first of these comes trio. See `loading.py`.
 _THREADING = {name: getattr(_mixins, name) for name in __all__ if name.startswith("Threading")}
 
-for _thing in (
-    *(_THREADING.get(name) or globals()[name] for name in __all__),
-    *(install, _SocketWriter, _Threads, _NoThreads),
-):
-    _thing.__module__ = __name__
-    # As the standard library's: who asks for annotations finds none, and stumbles over no name in them. They
-    # are for type checkers, which read the source.
-    if "__annotations__" in vars(_thing):
-        del _thing.__annotations__
-    for _part in vars(_thing).values() if isinstance(_thing, type) else ():
-        if isinstance(_part, FunctionType):
-            _part.__annotations__ = {}
-del _thing, _part
+
+def _as_in_the_standard_library() -> None:
+    """Make all that it has too look so: of this module, and without annotations.
+
+    Who asks for annotations finds none, and stumbles over no name in them. They are for type checkers, which
+    read the source.
+    """
+    there = [_THREADING.get(name) or globals()[name] for name in __all__]
+    for thing in (*there, install, _SocketWriter, _Threads, _NoThreads):
+        thing.__module__ = __name__
+        if "__annotations__" in vars(thing):
+            del thing.__annotations__
+        for part in vars(thing).values() if isinstance(thing, type) else ():
+            if isinstance(part, FunctionType):
+                part.__annotations__ = {}
+
+
+_as_in_the_standard_library()
+del _as_in_the_standard_library
 
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {

@@ -128,8 +128,9 @@ def end_idle(request: Any) -> None:
     """End the idle wait that this request is in, or else the next that it comes to. Work goes on."""
     if not isinstance(request, socket.socket):
         return
-    if hasattr(request, "_green_last"):
-        request._green_last = True
+    green: Any = request
+    if hasattr(green, "_green_last"):
+        green._green_last = True
     if is_idle(request):
         _shut_down(request, socket.SHUT_RD)
     if type(request) in _LAST:

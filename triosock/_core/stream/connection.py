@@ -30,7 +30,9 @@ from .request_state import IdleBlock, RequestBlock
 
 
 @final
-class Connection(Receiving, trio.abc.HalfCloseableStream):
+class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Receiving.receive_some
+    Receiving, trio.abc.HalfCloseableStream
+):
     """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` that knows its peer and how to
     read messages.
 

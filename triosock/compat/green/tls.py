@@ -60,7 +60,8 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
         """As `SSLSocket.read()`."""
         if self.is_over():
             return b"" if buffer is None else 0
-        args = (len,) if buffer is None else (len, buffer)
+        # Of None as an argument OpenSSL's module says that it is no buffer.
+        args: tuple[Any, ...] = (len,) if buffer is None else (len, buffer)
         result = self._tls("The read operation timed out", lambda: ssl.SSLSocket.read(self, *args))
         self._green_answered = False
         return result
