@@ -5,6 +5,7 @@ Rule: what was not measured, or not in enough rounds, has not passed.
 
 from __future__ import annotations
 
+import tomllib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,9 +80,7 @@ def _plan(thresholds: Iterable[Threshold]) -> list[tuple[Work, Sequence[Peer]]]:
 
 
 def load(path: Path = THRESHOLDS) -> Thresholds:
-    """Read the file; needs tomllib, which Python has since 3.11. ValueError if a name in it is unknown."""
-    import tomllib
-
+    """Read the file. ValueError if a name in it is unknown."""
     with path.open("rb") as file:
         table = tomllib.load(file)
     return Thresholds(table["rounds"], tuple(one for entry in table["ratio"] for one in _read(entry)))

@@ -83,8 +83,7 @@ TREE = {
     ],
 }
 
-#: trio itself needs exceptiongroup where Python has no groups of its own.
-DEPENDENCIES = ["triosock", "trio", "attrs", "exceptiongroup"]
+DEPENDENCIES = ["triosock", "trio", "attrs"]
 EXTRAS = {
     "triosock/testing/plugin.py": ["pytest"],
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],

@@ -119,7 +119,6 @@ def _needs_docstring(member: object) -> bool:
     return isinstance(member, (property, classmethod, staticmethod)) or inspect.isfunction(member)
 
 
-@pytest.mark.skipif(sys.version_info < (3, 11), reason="@final leaves no mark before Python 3.11")
 def test_classes_are_final_unless_they_are_there_to_be_derived_from():
     for name, value in public_objects():
         if not inspect.isclass(value):

@@ -35,12 +35,10 @@ from ._worker import as_worker, take_control
 from .notify import call_notifying
 
 if TYPE_CHECKING:
-    from typing_extensions import TypeVarTuple, Unpack
+    from typing import TypeVarTuple, Unpack
 
     Args = TypeVarTuple("Args")
 
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 Result = TypeVar("Result")
 
@@ -62,7 +60,7 @@ looking: Looking | None = None
 
 def run(
     async_fn: Callable[[Unpack[Args]], Awaitable[Result]],
-    *args: Unpack[Args],
+    *args: *Args,
     grace: float | None = None,
     idle_grace: float | None = None,
     delay: float | None = None,

@@ -15,7 +15,7 @@ import triosock
 
 
 async def tell_time(datagram):
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     await datagram.reply(now.strftime("%A, %B %d, %Y %H:%M:%S-UTC\r\n").encode())
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
@@ -12,9 +11,6 @@ import trio
 from triosock import Connection, FrameTooLarge, Incomplete
 from triosock.events import HandlerFailed
 from triosock.testing import OpenServer
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 #: How long an answer may take, in seconds; no exercise asks for so much.
 SOON: Final = 3.0

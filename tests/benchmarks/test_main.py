@@ -6,13 +6,9 @@ import sys
 from pathlib import Path
 from time import monotonic
 
-import pytest
-
 from benchmarks.__main__ import effort_of, main, parser, plan_of
 from benchmarks.process import ROOT
 from benchmarks.rounds import QUICK, Effort, Result, machine
-
-needs_tomllib = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
 
 IMPOSSIBLE = """
 rounds = 1
@@ -25,7 +21,6 @@ at_least = 1000000
 """
 
 
-@needs_tomllib
 def test_check_measures_and_exits_with_1_naming_what_fell_short(tmp_path):
     limits = tmp_path / "thresholds.toml"
     limits.write_text(IMPOSSIBLE)
@@ -49,7 +44,6 @@ def test_check_measures_and_exits_with_1_naming_what_fell_short(tmp_path):
     assert "### connect, exchange, close" in (tmp_path / "table.md").read_text()
 
 
-@needs_tomllib
 def test_show_writes_the_files_again(tmp_path):
     first = tmp_path / "result.json"
     first.write_text(Result(Effort(), machine()).to_json())
@@ -57,7 +51,6 @@ def test_show_writes_the_files_again(tmp_path):
     assert {path.name for path in (tmp_path / "out").iterdir()} == {"result.json", "table.md", "picture.svg"}
 
 
-@needs_tomllib
 def test_sigterm_ends_the_run_and_whatever_it_has_started(tmp_path, ends):
     command = (
         "-m",
@@ -104,7 +97,6 @@ def test_a_part_of_it_can_be_asked_for():
     assert effort_of(options).rounds == 9
 
 
-@needs_tomllib
 def test_the_quick_mode_fits_into_two_minutes():
     options = parser().parse_args(["run", "--quick"])
     effort = effort_of(options)

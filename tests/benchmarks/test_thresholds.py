@@ -1,15 +1,10 @@
 """What fell short is named, and what was not measured has not passed."""
 
-import sys
-
 import pytest
 
+from benchmarks import thresholds
 from benchmarks.__main__ import main
 from benchmarks.rounds import Effort, Result
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="needs tomllib")
-
-from benchmarks import thresholds  # noqa: E402
 
 ONE = """
 rounds = 3

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
 
 import pytest
@@ -13,8 +12,6 @@ from tests.programs import dial, running
 from triosock.cli import main, schema
 from triosock.cli.arguments import MachineRefused, Mistake
 from triosock.cli.config_file import find_line, read_config
-
-pytestmark = pytest.mark.skipif(sys.version_info < (3, 11), reason="tomllib came with Python 3.11")
 
 FULL = """\
 workers = 3

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
-import sys
 from typing import Any
 
 import pytest
@@ -19,9 +18,6 @@ from triosock._core.model.events import HandlerFailed
 from triosock.testing import DatagramNetwork, open_server
 
 from .test_tls import client_context, server_context
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 
 async def too_large(conn: Connection) -> None:

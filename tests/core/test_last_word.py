@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import socket
 import struct
-import sys
 from typing import Any
 
 import pytest
@@ -18,9 +17,6 @@ from triosock._core.model.events import HandlerFailed
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
 from .test_tls import server_context
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 
 import pytest
 import trio
@@ -13,9 +12,6 @@ import triosock
 from tests.handlers import read_all, read_to_reset
 from triosock import Cause
 from triosock._core.model import events
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -6,7 +6,6 @@ import contextlib
 import socket
 import ssl
 import struct
-import sys
 
 import pytest
 import trio
@@ -21,9 +20,6 @@ from triosock._core.registry.registry import Entry
 from triosock._core.server.handler_task import blame
 from triosock._core.transport.socket import SocketWire
 from triosock.testing import open_server
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -9,7 +9,6 @@ import gzip
 import lzma
 import signal
 import socket
-import sys
 import threading
 import weakref
 
@@ -22,9 +21,6 @@ from tests.handlers import shout
 from tests.pairs import memory_pair, pair
 from triosock import Cause, Limits, Timeouts
 from triosock.testing import open_server
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

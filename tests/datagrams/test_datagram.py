@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import trio
 import trio.testing
 
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 settle = trio.testing.wait_all_tasks_blocked
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import pytest
 import trio
 import trio.testing
@@ -11,9 +9,6 @@ import trio.testing
 import triosock
 from triosock import Cause, Limits
 from triosock._core.model import events
-
-if sys.version_info < (3, 11):
-    pass
 
 settle = trio.testing.wait_all_tasks_blocked
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import sys
 
 import pytest
 import trio
@@ -16,9 +15,6 @@ from triosock import Cause, Sessions, Timeouts, UnixAddress
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
 from triosock.testing import check_nothing_left
-
-if sys.version_info < (3, 11):
-    pass
 
 settle = trio.testing.wait_all_tasks_blocked
 

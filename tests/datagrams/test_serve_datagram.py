@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 
 import pytest
 import trio
@@ -12,9 +11,6 @@ import trio.testing
 import triosock
 from triosock import Sessions
 from triosock.testing import DatagramNetwork, check_nothing_left
-
-if sys.version_info < (3, 11):
-    pass
 
 settle = trio.testing.wait_all_tasks_blocked
 

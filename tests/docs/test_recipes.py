@@ -17,9 +17,6 @@ import trustme
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
 
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
-
 CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
 
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import AsyncIterator
-from typing import BinaryIO
+from typing import BinaryIO, assert_type
 
 import trio
-from typing_extensions import assert_type
 
 import triosock
 from triosock import Address, Connection

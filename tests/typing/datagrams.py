@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import assert_type
+
 import trio
-from typing_extensions import assert_type
 
 import triosock
 from triosock import Datagram, DatagramServer, DrainReport, Session

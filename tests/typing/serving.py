@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import ssl
 from functools import partial
+from typing import assert_type
 
 import trio
-from typing_extensions import assert_type
 
 import triosock
 from triosock import Connection, DrainReport, StreamServer

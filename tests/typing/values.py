@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from typing import assert_never, assert_type
+
 import trio
-from typing_extensions import assert_never, assert_type
 
 import triosock
 from triosock import Cause, DrainReport, Limits, TcpAddress, Timeouts, UnixAddress, events

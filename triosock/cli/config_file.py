@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 import re
-import sys
+import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
@@ -21,9 +21,6 @@ from .._core.model.config import check_seconds
 from .arguments import MachineRefused, Mistake, permissions
 from .config import EndpointConfig, ServiceConfig, parse_endpoint
 from .schema import ANY, SERVICE, Key, Section
-
-if sys.version_info >= (3, 11):
-    import tomllib
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -47,19 +44,12 @@ def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
     return _Reader(str(path), text).service(content)
 
 
-if sys.version_info >= (3, 11):
-
-    def _parse(name: str, text: str) -> dict[str, Any]:
-        try:
-            return tomllib.loads(text)
-        except tomllib.TOMLDecodeError as error:
-            found = re.search(r"\(at line (\d+)", str(error))
-            raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
-
-else:
-
-    def _parse(name: str, text: str) -> dict[str, Any]:
-        raise MachineRefused("a configuration file is read by Python's tomllib, which Python 3.11 brought")
+def _parse(name: str, text: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r"\(at line (\d+)", str(error))
+        raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
 
 
 class _Reader:

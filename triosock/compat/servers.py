@@ -54,8 +54,7 @@ class TCPServer(BaseServer):
     socket_type = socket.SOCK_STREAM
     request_queue_size = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
     allow_reuse_address = False
-    if sys.version_info >= (3, 11):
-        allow_reuse_port = False
+    allow_reuse_port = False
 
     def __init__(
         self,
@@ -77,9 +76,9 @@ class TCPServer(BaseServer):
         """Give the socket its address, and `server_address` what the system made of it."""
         if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        if sys.version_info >= (3, 11) and self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT"):
-            if not _REUSEPORT_IS_FOR_IP_ONLY or self.address_family in (socket.AF_INET, socket.AF_INET6):
-                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        may_reuse = not _REUSEPORT_IS_FOR_IP_ONLY or self.address_family in (socket.AF_INET, socket.AF_INET6)
+        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT") and may_reuse:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
         self.server_address: Any = self.socket.getsockname()
 
@@ -124,8 +123,7 @@ class UDPServer(TCPServer):
     What a datagram has beyond `max_packet_size` bytes is lost.
     """
 
-    if sys.version_info >= (3, 11):
-        allow_reuse_port = False
+    allow_reuse_port = False
     allow_reuse_address = False
     socket_type = socket.SOCK_DGRAM
     max_packet_size = 8192

@@ -38,8 +38,7 @@ from .records import Book, book_of
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from typing_extensions import Self
+    from typing import Self
 
     from .base import BaseServer
 

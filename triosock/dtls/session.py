@@ -13,7 +13,7 @@ from .._core.server.handler_task import Common, Turn
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from .server import DtlsServer
 

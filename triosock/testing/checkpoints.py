@@ -14,7 +14,6 @@ in which trio runs tasks is random, so that two calls need not see the same orde
 from __future__ import annotations
 
 import gc
-import sys
 from collections.abc import Awaitable, Callable
 from typing import Any, Final, Literal, TypeAlias, final
 
@@ -26,9 +25,6 @@ from .._core.registry.registry import Entry
 from .._core.stream.server import StreamServer
 from .leaks import compared, where
 from .open_server import check_nothing_left, watched_servers
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 Scenario: TypeAlias = Callable[[], Awaitable[object]]
 

@@ -17,7 +17,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import sys
 from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
 from typing import Any, Final, final
@@ -33,9 +32,6 @@ from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
 from .recorder import Recorder
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 #: Of the drain at the end of the block: more than a handler needs that sees its client gone.
 GRACE: Final = 1.0

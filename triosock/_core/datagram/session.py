@@ -31,7 +31,7 @@ from .queue import Intake
 from .reply_path import Route
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 
 def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:

@@ -17,7 +17,7 @@ from .addresses import Address
 from .config import Timeouts
 
 
-class Cause(str, enum.Enum):
+class Cause(enum.StrEnum):
     """Why a connection or request ended."""
 
     #: The handler returned.
@@ -42,7 +42,6 @@ class Cause(str, enum.Enum):
     OVERFLOW = "overflow"
 
     __hash__ = str.__hash__  # an Enum's own is a Python function, and one is counted for each connection
-    __str__ = str.__str__
 
 
 @attrs.frozen(kw_only=True)

@@ -19,7 +19,6 @@ is its own affair. So errors know whose they are (`PeerError._connection`, `wire
 
 from __future__ import annotations
 
-import sys
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import trio
@@ -29,9 +28,6 @@ from ..model.events import Cause
 
 if TYPE_CHECKING:
     from ..model.addresses import Address
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import ExceptionGroup
 
 
 class Guest(Protocol):

@@ -16,7 +16,6 @@ The invariants:
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any, Literal, TypeAlias
@@ -30,9 +29,6 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
 from ..registry.registry import NEVER, Entry, Roster
 from .faults import NotAwaitable, blame, is_to_be_answered
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was
 #: given.

@@ -21,7 +21,7 @@ from ..transport.interface import Interrupted
 from .request_state import Conversation
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 #: Messages in a row out of the buffer before a checkpoint.
 IN_A_ROW = 16

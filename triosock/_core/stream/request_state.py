@@ -29,7 +29,7 @@ from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
     from ..protocols.proxy_parser import ProxyHeader
     from ..transport.tls import TlsInfo

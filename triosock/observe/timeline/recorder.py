@@ -24,7 +24,7 @@ from .svg import WIDTH, Drawing
 from .trace import chrome_trace
 
 if TYPE_CHECKING:
-    from typing_extensions import Self
+    from typing import Self
 
 StrPath: TypeAlias = "str | os.PathLike[str]"
 
