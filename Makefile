@@ -7,6 +7,8 @@ READY := $(VENV)/.ready
 BENCH := .venv-bench
 # Most of what tests do is to wait, so one process more than a small machine has processors. JOBS=0 runs them in one, in order.
 JOBS ?= 3
+# Of `make test-here`.
+MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
 .PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check packages prove-restart check clean
@@ -33,7 +35,7 @@ test-pythons:
 
 # What is the same on every Python is tested on one: pictures in a browser, pages, lessons, and the benchmark's own.
 test-here: $(READY)
-	$(BIN)/python -X dev -m pytest -q -m "not soak" $(PARALLEL) \
+	$(BIN)/python -X dev -m pytest -q -m "$(MARKS)" $(PARALLEL) \
 	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks
 
 # Minutes, not seconds: never a part of `make test`.

@@ -22,6 +22,8 @@ class Peer:
     kinds: frozenset[str]
     needs: str | None = None
     arguments: tuple[str, ...] = ()
+    #: Runs only in works that name it.
+    special: bool = False
 
     @property
     def installed(self) -> bool:
@@ -48,10 +50,28 @@ PEERS = [
     _native("observer", "triosock, one observer", frozenset({"echo"})),
     Peer("trio", "trio.serve_tcp", "trio_tcp", STREAMS | TLS | UDP | SHUTDOWN | DRAIN, "trio"),
     Peer("uvloop", "uvloop streams", "uvloop_streams", STREAMS | TLS | SHUTDOWN, "uvloop"),
+    Peer(
+        "uvloop-close",
+        "uvloop streams, close() only",
+        "uvloop_streams",
+        frozenset({"echo"}),
+        "uvloop",
+        ("close",),
+        special=True,
+    ),
     Peer("gevent", "gevent", "gevent_server", STREAMS | TLS | UDP, "gevent"),
     Peer("twisted", "Twisted", "twisted_server", STREAMS | TLS | UDP, "twisted"),
     Peer("anyio", "anyio on trio", "anyio_trio", STREAMS | TLS | UDP, "anyio"),
     Peer("asyncio", "asyncio streams", "asyncio_streams", STREAMS | TLS | SHUTDOWN),
+    Peer(
+        "asyncio-close",
+        "asyncio streams, close() only",
+        "asyncio_streams",
+        frozenset({"echo"}),
+        None,
+        ("close",),
+        special=True,
+    ),
     Peer("asyncio-protocols", "asyncio protocols", "asyncio_protocols", STREAMS - {"lines"} | TLS | UDP),
     Peer("uvloop-protocols", "uvloop protocols", "uvloop_protocols", UDP, "uvloop"),
     Peer("easynetwork", "EasyNetwork on trio", "easynetwork_trio", STREAMS | TLS | UDP, "easynetwork"),

@@ -16,6 +16,7 @@ COLUMNS = [
     ("cpu_us", "CPU µs each", 1),
     ("p50_us", "p50 µs", 0),
     ("p99_us", "p99 µs", 0),
+    ("p999_us", "p99.9 µs", 0),
     ("rss_mib", "memory MiB", 1),
     ("idle_kib", "KiB each", 2),
     ("drain_ms", "drained ms", 1),

@@ -20,7 +20,7 @@ MORE_IS_BETTER = frozenset({"rate", "answered"})
 @dataclass(frozen=True)
 class Work:
     """`kind` of the servers, `load` and its `params`; `measures` are what ratios are made of; `without` says
-    who cannot.
+    who cannot, `also` which special peers it has.
     """
 
     name: str
@@ -31,10 +31,12 @@ class Work:
     unit: str = "operations"
     measures: tuple[str, ...] = ("rate", "cpu_us")
     without: frozenset[str] = frozenset()
+    also: frozenset[str] = frozenset()
 
     @property
     def peers(self) -> list[Peer]:
-        return [peer for peer in PEERS if self.kind in peer.kinds and peer.name not in self.without]
+        able = [peer for peer in PEERS if self.kind in peer.kinds and peer.name not in self.without]
+        return [peer for peer in able if not peer.special or peer.name in self.also]
 
     @property
     def in_slices(self) -> bool:
@@ -56,6 +58,8 @@ class Work:
         return [pair for pair in pairs if names.issuperset(pair)]
 
 
+#: Streams as many users write them: `writer.close()` and no `wait_closed()`.
+_CLOSES = frozenset({"uvloop-close", "asyncio-close"})
 _VARIANTS = frozenset({"triosock-timeouts", "triosock-observer"})
 #: One connection at a time: with several that stay open it serves only the first.
 _SYNC = frozenset({"stdlib-sync", "compat-sync"})
@@ -69,11 +73,18 @@ def _echo(connections: int, without: frozenset[str]) -> Work:
     return Work(f"echo-{connections}", title, "echo", "exchange", params, unit="messages", without=without)
 
 
-def _connect(in_flight: int) -> Work:
-    title = f"connect, exchange, close; {in_flight} in flight"
-    params = {"in_flight": in_flight}
+def _connect(in_flight: int, ending: str = "close") -> Work:
+    says = {"close": "close", "half-close": "half-close and wait for the end", "reset": "reset"}[ending]
+    name = f"connect-{in_flight}" + (f"-{ending}" if ending != "close" else "")
     return Work(
-        f"connect-{in_flight}", title, "echo", "connect", params, unit="connections", without=_VARIANTS
+        name,
+        f"connect, exchange, {says}; {in_flight} in flight",
+        "echo",
+        "connect",
+        {"in_flight": in_flight, "ending": ending},
+        unit="connections",
+        without=_VARIANTS,
+        also=_CLOSES,
     )
 
 
@@ -122,9 +133,13 @@ WORKS = [
     _echo(1, _VARIANTS),
     _echo(64, _SYNC),
     _echo(4000, _VARIANTS | _SYNC | _THREADS | _FORKS),
+    # The usual hard limit of descriptors is 20,000, and a server has some others.
+    _echo(19_000, _VARIANTS | _SYNC | _THREADS | _FORKS),
     *_lines(),
     _connect(1),
     _connect(32),
+    _connect(32, "half-close"),
+    _connect(32, "reset"),
     _bulk("download", "replies of 1 MiB, 4 connections", "download", 1, MEBIBYTE),
     _bulk("upload", "uploads of 1 MiB, 4 connections", "upload", MEBIBYTE, 1),
     _bulk("bulk-echo", "echo of 1 MiB, 4 connections", "echo", MEBIBYTE, MEBIBYTE),

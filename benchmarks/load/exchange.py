@@ -1,16 +1,19 @@
 """Persistent connections, each with one message under way: raw echo, lines, pipelined lines, TLS echo.
 
 Parameters: `connections`, `size` (bytes of a message), `lines` (lines that one message is made of), `tls`.
+The loop is the compiled one (fast.c) if there is a compiler, but not under TLS.
 """
 
 from __future__ import annotations
 
+import ctypes
 import select
 import socket
 import ssl
 from collections.abc import Callable
 from time import perf_counter
 
+from .compiled import ROOM, count_of, library, whole
 from .job import STALLED_AFTER, Job, Tally
 from .tls import client_context
 
@@ -41,6 +44,10 @@ class Exchange:
         # it measures.
         top = max(sock.fileno() for sock in self.sockets) + 1
         nothing: Callable[..., bytes] = bytes
+        self.fast = library() if context is None else None
+        self.latencies = (ctypes.c_double * (ROOM if self.fast else 0))()
+        self.missing_of = (ctypes.c_int64 * top)(*[len(self.message)] * top)
+        self.since_of = (ctypes.c_double * top)(*[perf_counter()] * top)
         self.receive = [nothing] * top
         self.send: list[Callable[[bytes], object]] = [nothing] * top
         self.missing = [len(self.message)] * top
@@ -51,6 +58,26 @@ class Exchange:
             sock.send(self.message)
 
     def drive(self, stop_at: float, limit: float) -> Tally:
+        return self.drive_compiled(stop_at, limit) if self.fast else self.drive_here(stop_at, limit)
+
+    def drive_compiled(self, stop_at: float, limit: float) -> Tally:
+        assert self.fast is not None
+        result = self.fast.exchange(
+            self.epoll.fileno(),
+            self.message,
+            ctypes.c_int64(len(self.message)),
+            ctypes.c_double(stop_at),
+            ctypes.c_int64(whole(limit / self.lines)),
+            ctypes.c_int64(int(STALLED_AFTER * 1e3)),
+            self.missing_of,
+            self.since_of,
+            self.latencies,
+            ctypes.c_int64(ROOM),
+        )
+        count = count_of(result, f"{len(self.sockets)} connections", STALLED_AFTER)
+        return Tally(count * self.lines, self.latencies[:count])
+
+    def drive_here(self, stop_at: float, limit: float) -> Tally:
         poll, receive, send = self.epoll.poll, self.receive, self.send
         missing, since = self.missing, self.since
         text, size, clock = self.message, len(self.message), perf_counter
@@ -60,9 +87,7 @@ class Exchange:
         while now < stop_at and len(latencies) < messages:
             ready = poll(STALLED_AFTER)
             if not ready:
-                raise TimeoutError(
-                    f"no reply on any of {len(self.sockets)} connections in {STALLED_AFTER:.0f} s"
-                )
+                count_of(-1, f"{len(self.sockets)} connections", STALLED_AFTER)
             for fd, _ in ready:
                 try:
                     data = receive[fd](65536)

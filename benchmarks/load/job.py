@@ -130,6 +130,7 @@ class Meter:
             "cpu_us": self._cpu_seconds / seen.count * 1e6,
             "p50_us": percentile(seen.latencies, 0.50) * 1e6,
             "p99_us": percentile(seen.latencies, 0.99) * 1e6,
+            "p999_us": percentile(seen.latencies, 0.999) * 1e6,
             "rss_mib": self._resident / 2**20,
             "count": seen.count,
             "seconds": seconds,

@@ -14,6 +14,7 @@ import pytest
 from benchmarks.load import DRIVEN
 from benchmarks.load import job as jobs
 from benchmarks.load.__main__ import run
+from benchmarks.load.compiled import library
 from benchmarks.load.connect import Connects
 from benchmarks.load.exchange import Exchange, message
 from benchmarks.load.job import PASSES, Job, Meter, Tally, percentile
@@ -142,7 +143,7 @@ def test_a_load_takes_a_slice_for_each_line(monkeypatch):
 
 
 @contextlib.contextmanager
-def tcp_server(handle):
+def tcp_server(handle, **params):
     """A thread that gives each connection, one after another, to `handle`; Job for it."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.settimeout(20)
@@ -157,7 +158,9 @@ def tcp_server(handle):
         thread = threading.Thread(target=serve)
         thread.start()
         try:
-            yield Job(listener.getsockname()[1], os.getpid(), params={"connections": 1, "in_flight": 1})
+            yield Job(
+                listener.getsockname()[1], os.getpid(), params={"connections": 1, "in_flight": 1, **params}
+            )
         finally:
             listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
             thread.join(20)
@@ -169,7 +172,17 @@ def close_sockets(load):
     load.epoll.close()
 
 
-def test_a_server_that_closes_early_is_not_counted_as_done():
+@pytest.fixture(params=["compiled", "python"])
+def loop(request, monkeypatch):
+    """Each of the two loops in turn."""
+    if request.param == "python":
+        monkeypatch.setattr("benchmarks.load.connect.library", lambda: None)
+        monkeypatch.setattr("benchmarks.load.exchange.library", lambda: None)
+    elif library() is None:
+        pytest.skip("no compiler is here")
+
+
+def test_a_server_that_closes_early_is_not_counted_as_done(loop):
     with tcp_server(lambda sock: sock.recv(10)) as job:
         load = Exchange(job)
         with contextlib.closing(load.epoll), pytest.raises(ConnectionError):
@@ -177,7 +190,7 @@ def test_a_server_that_closes_early_is_not_counted_as_done():
         close_sockets(load)
 
 
-def test_a_server_that_answers_too_much_is_not_counted_as_done():
+def test_a_server_that_answers_too_much_is_not_counted_as_done(loop):
     def twice(sock):
         data = sock.recv(64)
         sock.sendall(data * 2)
@@ -185,12 +198,12 @@ def test_a_server_that_answers_too_much_is_not_counted_as_done():
 
     with tcp_server(twice) as job:
         load = Exchange(job)
-        with pytest.raises(ConnectionError, match="64 bytes too many"):
+        with pytest.raises(ConnectionError, match="too many"):
             load.drive(math.inf, 1)
         close_sockets(load)
 
 
-def test_replies_in_pieces_are_put_together():
+def test_replies_in_pieces_are_put_together(loop):
     def in_pieces(sock):
         while data := sock.recv(64):
             for byte in data:
@@ -202,14 +215,31 @@ def test_replies_in_pieces_are_put_together():
         close_sockets(load)
 
 
-def test_connects_count_whole_exchanges():
-    with tcp_server(lambda sock: sock.sendall(sock.recv(64))) as job:
-        load = Connects(job)
-        tally = load.drive(math.inf, 20)
+@pytest.mark.parametrize(
+    ("ending", "sees"), [("close", b""), ("half-close", b""), ("reset", ConnectionResetError)]
+)
+def test_connects_count_whole_exchanges_and_end_as_they_are_told(loop, ending, sees):
+    seen = []
+
+    def answer(sock):
+        sock.sendall(sock.recv(64))
+        try:
+            seen.append(sock.recv(64))
+        except ConnectionResetError as error:
+            seen.append(type(error))
+
+    with tcp_server(answer, ending=ending) as job:
+        with contextlib.closing(Connects(job)) as load:
+            tally = load.drive(math.inf, 20)
         assert tally.count == len(tally.latencies) == 20
-        for sock, _ in load.under_way.values():
-            sock.close()
-        load.epoll.close()
+        assert all(0 < latency < 20 for latency in tally.latencies)
+    assert seen[:20] == [sees] * 20
+
+
+def test_a_server_that_closes_before_it_answers_is_an_error(loop):
+    with tcp_server(lambda sock: sock.recv(64)) as job, contextlib.closing(Connects(job)) as load:
+        with pytest.raises(ConnectionError, match="closed before it answered"):
+            load.drive(math.inf, 1)
 
 
 @contextlib.contextmanager
