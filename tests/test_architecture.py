@@ -121,6 +121,7 @@ LOWLEVEL = {
     "triosock/dtls/session.py": ["current_trio_token"],
     "triosock/compat/serving.py": ["current_trio_token"],
     "triosock/observe/timeline/recording.py": ["current_trio_token"],
+    "triosock/observe/event_stream.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],

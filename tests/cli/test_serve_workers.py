@@ -130,3 +130,19 @@ def test_as_process_1_of_a_container_it_drains_and_reaps():
 def children_of(process: int) -> list[int]:
     with open(f"/proc/{process}/task/{process}/children") as file:
         return [int(one) for one in file.read().split()]
+
+
+def test_tell_prints_the_events_of_all_workers_as_they_happen(tmp_path):
+    path = tmp_path / "control"
+    words = [*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 1]
+    with running(*words, "--control", path) as program:
+        port = int(program.wait_for(r"workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        with running("-m", "triosock", "tell", path, "events", "--kinds", "ConnectionClosed") as reader:
+            reader.wait_for(r'"event": "WorkerReady"')
+            with dial(port) as client:
+                client.say(b"hello\n")
+                client.line()
+            reader.wait_for(r'"worker": 1, "event": "ConnectionClosed"')
+            program.signal()
+            assert reader.wait() == 0  # the stream ends with the service
+        assert program.wait() == 0

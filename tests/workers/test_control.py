@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -53,6 +54,50 @@ async def test_the_tree_of_all_workers_is_one(tmp_path):
         assert "the only request" in str(await request(path, {"do": "drain"}))
         await client.aclose()
     assert not path.exists()
+
+
+async def test_the_events_of_all_workers_are_one_stream_also_across_a_restart(tmp_path):
+    path = tmp_path / "control"
+    async with service(workers=2, control=path, verbs=True, supervision=QUICK) as workers:
+        await until(path.exists)
+        before = set(processes(workers))
+        async with contextlib.AsyncExitStack() as stack:
+            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
+            stack.enter_context(trio.fail_after(60))
+            reader = trio.socket.from_stdlib_socket(sock)
+            sock.setblocking(False)
+            await reader.connect(str(path))
+            await reader.send(b'{"want": "events", "kinds": ["ConnectionClosed"]}\n')
+            events = await stack.enter_async_context(contextlib.aclosing(lines_of(reader)))
+            assert (await anext(events))["event"] == "EventsFollow"
+            ready = [await anext(events) for _ in range(2)]
+            assert {(one["event"], one["process"]) for one in ready} == {
+                ("WorkerReady", process) for process in before
+            }
+            await request(path, {"do": "restart"})
+            told = [await anext(events) for _ in range(4)]
+            assert sorted(one["event"] for one in told) == ["WorkerEnded"] * 2 + ["WorkerReady"] * 2
+            assert {one["process"] for one in told if one["event"] == "WorkerEnded"} == before
+            assert {one["how"] for one in told if one["event"] == "WorkerEnded"} == {"exited with 0"}
+            client = dial(workers)
+            served_by = int(await ask(client, "pid"))
+            await client.aclose()
+            closed = await anext(events)
+            (number,) = (one.number for one in workers.statistics() if one.process == served_by)
+            assert (closed["event"], closed["worker"], closed["cause"]) == (
+                "ConnectionClosed",
+                number,
+                "finished",
+            )
+
+
+async def lines_of(reader):
+    """The lines of a trio socket, as JSON."""
+    pending = b""
+    while data := await reader.recv(65_536):
+        *lines, pending = (pending + data).split(b"\n")
+        for line in lines:
+            yield json.loads(line)
 
 
 async def test_verbs_restart_resize_suspend_and_cut(tmp_path):

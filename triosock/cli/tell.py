@@ -1,8 +1,9 @@
 """`python -m triosock tell SOCKET VERB`: what a running program may be told at its control socket.
 
 The program must have been started with ``--control SOCKET --control-verbs`` and workers, or have a
-`serve_control(…, verbs=True)` of its own, by the same user. Only ``metrics``, which changes nothing, is told
-without verbs: the metrics of all workers, in the text format of Prometheus.
+`serve_control(…, verbs=True)` of its own, by the same user. What changes nothing is told without verbs:
+``metrics``, those of all workers, in the text format of Prometheus; and ``events``, a line of JSON for each
+as it happens, until interrupted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import Any, Final
 
 from .arguments import MachineRefused
 
-VERBS: Final = ("metrics", "drain", "restart", "workers", "suspend", "resume", "cut")
+LOOKS: Final = ("metrics", "events")
+VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut")
 #: Seconds: a restart answers when its last worker has taken over.
 _PATIENCE: Final = 600.0
 
@@ -33,16 +35,19 @@ def add_parser(commands: Any) -> None:
     parser.add_argument("--count", type=int, help="how many workers there should be, for `workers`")
     parser.add_argument("--worker", type=int, help="which one, by its number: for suspend, resume and cut")
     parser.add_argument("--connection", type=int, help="which one, by its number, for `cut`")
+    parser.add_argument(
+        "--kinds", nargs="+", metavar="EVENT", help="which ones, by their names, for `events`"
+    )
     parser.add_argument("--server", help="of which server, by its name, for `cut`")
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Tell, and print the answer. Raises: MachineRefused if nobody answers, or it is refused."""
     request = {
-        "want" if arguments.verb == "metrics" else "do": arguments.verb,
+        "want" if arguments.verb in LOOKS else "do": arguments.verb,
         **{
             name: value
-            for name in ("count", "worker", "connection", "server")
+            for name in ("count", "worker", "connection", "server", "kinds")
             if (value := getattr(arguments, name)) is not None
         },
     }
@@ -52,6 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
             sock.settimeout(_PATIENCE)
             sock.connect(arguments.socket)
             sock.sendall(json.dumps(request).encode() + b"\n")
+            if arguments.verb == "events":
+                return _print_lines(sock)
             while not answer.endswith(b"\n") and (data := sock.recv(65_536)):
                 answer += data
     except OSError as error:
@@ -62,4 +69,18 @@ def run(arguments: argparse.Namespace) -> int:
     if "error" in said:
         raise MachineRefused(said["error"])
     print(said.get("done") or said["metrics"].rstrip("\n"))
+    return 0
+
+
+def _print_lines(sock: socket.socket) -> int:
+    """Print what comes, line by line, until it ends or Ctrl-C. Raises: MachineRefused if it is an error."""
+    sock.settimeout(None)
+    with sock.makefile(encoding="utf-8") as lines:
+        try:
+            for line in lines:
+                if line.startswith('{"error"'):
+                    raise MachineRefused(json.loads(line)["error"])
+                print(line, end="", flush=True)
+        except KeyboardInterrupt:
+            pass
     return 0

@@ -1,10 +1,15 @@
 """A window into a running program: its tree, through a Unix socket. For `python -m triosock top`.
 
-The protocol is lines of JSON: a request ``{"want": "tree", "limit": 200}`` is answered by one line, the
-snapshot, or by ``{"error": "…"}``; ``{"want": "metrics"}`` by the text of prometheus_client. Who asks is
-told, and nothing can be changed from there, unless verbs are allowed: then ``{"do": "drain"}``, "suspend",
-"resume", or ``{"do": "cut", "connection": 7}`` is answered by ``{"done": "…"}``. A parent of workers speaks
-the same protocol for all of them.
+The protocol is lines of JSON. Each request is answered by one line, which may be ``{"error": "…"}``:
+
+- ``{"want": "tree", "limit": 200}``: the snapshot;
+- ``{"want": "metrics"}``: the text of prometheus_client;
+- ``{"want": "events"}``, with ``"kinds": ["ConnectionClosed", …]`` for some only: the line
+  ``{"event": "EventsFollow"}``, and then one for each event of any server, until the reader hangs up;
+- if verbs are allowed, ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}``:
+  ``{"done": "…"}``.
+
+A parent of workers speaks the same protocol for all of them.
 
 The rules:
 
@@ -17,29 +22,36 @@ The rules:
 from __future__ import annotations
 
 import json
+import math
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 
 import attrs
 import trio
 
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
-from .._core.inspect.verbs import cut_connection, drain_all, resume_all, suspend_all
+from .._core.inspect.verbs import cut_connection, drain_all, resume_all, servers, suspend_all
 from .._core.listeners.listener import Listener
 from .._core.listeners.unix import open_unix_listener
+from .._core.model import events
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
+from .event_stream import EventStream
 from .text import printable
 
 NAME: Final = "triosock control"
 #: A few people look at a time; whoever stops asking or taking is not waited for.
 LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
+#: The names that events have.
+EVENTS: Final = frozenset(
+    name for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, events.Event)
+)
 #: The longest request.
 MAX_REQUEST: Final = 1_000
 #: How deep an answer may be nested; a tree of ours has a level for each scope around a server, and five more.
@@ -71,17 +83,38 @@ async def serve_control(
         return _do(request) if verbs and "do" in request else _show(request)
 
     listener = open_unix_listener(path, mode=0o600)
-    return await serve_replies(listener, reply, task_status=task_status)
+    return await serve_replies(listener, reply, _stream_own, task_status=task_status)
+
+
+async def _stream_own(conn: Connection, kinds: Collection[str] | None) -> None:
+    emitters = [server.observers for server in servers(NAME)]
+    with EventStream(kinds, NAME).listening(emitters) as stream:
+        await send_stream(conn, stream)
+
+
+async def send_stream(conn: Connection, stream: EventStream) -> None:
+    """Send what a stream has, until the reader hangs up."""
+    conn.set_timeouts(request=math.inf)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(_send_all_of, conn, stream)
+        await conn.wait_peer_gone()
+        nursery.cancel_scope.cancel(reason="triosock: the reader of events has hung up")
+
+
+async def _send_all_of(conn: Connection, stream: EventStream) -> None:
+    while True:
+        await conn.send_all(await stream.receive())
 
 
 async def serve_replies(
     listener: Listener,
     reply: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
+    stream: Callable[[Connection, Collection[str] | None], Awaitable[None]],
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Answer each request, a JSON object in a line, by what `reply` returns: to the user whose process this
-    is, and to nobody else.
+    """Answer each request, a JSON object in a line, by what `reply` returns, or, if it is for events, by what
+    `stream` sends: to the user whose process this is, and to nobody else.
     """
 
     async def answer(conn: Connection) -> None:
@@ -93,12 +126,22 @@ async def serve_replies(
             except ValueError:
                 answered = {"error": "a request is a JSON object in one line"}
             else:
-                answered = await reply(request if isinstance(request, dict) else {})
+                request = request if isinstance(request, dict) else {}
+                if request.get("want") == "events":
+                    if _are_kinds(kinds := request.get("kinds")):
+                        return await stream(conn, kinds)
+                    answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
+                else:
+                    answered = await reply(request)
             await conn.send_all(json.dumps(answered).encode() + b"\n")
 
     return await serve_listeners(
         answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
+
+
+def _are_kinds(kinds: object) -> bool:
+    return kinds is None or (isinstance(kinds, list) and all(one in EVENTS for one in kinds))
 
 
 def _do(request: dict[str, Any]) -> dict[str, Any]:
@@ -121,7 +164,7 @@ def _show(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("want") == "metrics":
         return _metrics()
     if request.get("want") != "tree":
-        return {"error": 'the only request is {"want": "tree", "limit": N}, or {"want": "metrics"}'}
+        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics" or "events"'}
     limit = request.get("limit", LIMIT)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:
         return {"error": "limit must be an int from 0 to 10000"}

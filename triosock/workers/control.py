@@ -19,6 +19,7 @@ import trio
 from .._core.inspect.snapshot import LIMIT, Node
 from .._core.listeners.listener import SocketListener
 from ..observe.control import NAME, parse_tree, serve_replies
+from .events import stream_events
 from .metrics import merge_metrics
 from .worker import Worker
 
@@ -33,7 +34,7 @@ _TO_WORKERS: Final = ("suspend", "resume", "cut")
 
 async def show(workers: Workers, listener: SocketListener, verbs: bool) -> None:
     """Answer at the control socket until cancelled."""
-    await serve_replies(listener, partial(_reply, workers, verbs))
+    await serve_replies(listener, partial(_reply, workers, verbs), partial(stream_events, workers))
 
 
 async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict[str, Any]:
@@ -46,7 +47,7 @@ async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict
         return await _metrics(workers)
     limit = request.get("limit", LIMIT)
     if request.get("want") != "tree" or isinstance(limit, bool) or not isinstance(limit, int):
-        return {"error": 'the only request is {"want": "tree", "limit": N}'}
+        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics" or "events"'}
     return {"tree": attrs.asdict(await _tree(workers, limit))}
 
 

@@ -13,10 +13,11 @@ The invariants:
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
 import attrs
@@ -105,6 +106,7 @@ class Workers:
         self._slots: list[Slot] = []
         #: Those that are retired and still have workers.
         self._leaving: list[Slot] = []
+        self._followers: list[Callable[[Worker], None]] = []
         self._is_starting = True
         self._generation = 1
         self._ended: list[Worker] = []
@@ -237,6 +239,17 @@ class Workers:
             for worker in slot.workers
         ]
 
+    @contextlib.contextmanager
+    def followed_by(self, follower: Callable[[Worker], None]) -> Iterator[None]:
+        """Call `follower` for each worker that there is, and for each that is made in the block."""
+        self._followers.append(follower)
+        try:
+            for worker in self.living():
+                follower(worker)
+            yield
+        finally:
+            self._followers.remove(follower)
+
     # Its life
 
     async def serve(
@@ -332,7 +345,10 @@ class Workers:
 
     def _make(self, number: int) -> Worker:
         sockets = self._endpoints.descriptors(number)
-        return Worker(number, self._generation, self._settings, self._receiver, sockets, self._recycle)
+        worker = Worker(number, self._generation, self._settings, self._receiver, sockets, self._recycle)
+        for follower in self._followers:
+            follower(worker)
+        return worker
 
     def _drain(self, worker: Worker) -> None:
         now, scope = trio.current_time(), self._scope

@@ -239,6 +239,17 @@ class Worker:
                 _logger.error("%s sent a report that cannot be read: %r", self, error)
         self._look_at_the_clock_again()
 
+    async def wait_ready_or_ended(self) -> None:
+        """Return when it is ready, or has ended before that."""
+        async with trio.open_nursery() as nursery:
+
+            async def wait(event: trio.Event) -> None:
+                await event.wait()
+                nursery.cancel_scope.cancel(reason="triosock: one of the two has come")
+
+            nursery.start_soon(wait, self.ready)
+            nursery.start_soon(wait, self.ended)
+
     # When it should be replaced
 
     async def _recycle_by_age(self) -> None:

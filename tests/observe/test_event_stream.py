@@ -1,0 +1,147 @@
+"""Events as they happen, at the control socket."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import math
+import time
+from functools import partial
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from triosock._core.model import events
+from triosock._core.model.emitter import watchers
+from triosock.observe import serve_control
+from triosock.observe.event_stream import MAX_PENDING, EventStream, event_fields
+
+
+async def shout(conn):
+    async for line in conn.lines():
+        await conn.send_all(line.upper())
+
+
+@pytest.fixture
+async def control(tmp_path, nursery):
+    path = tmp_path / "control"
+    await nursery.start(serve_control, path)
+    yield path
+    nursery.cancel_scope.cancel()
+
+
+@contextlib.asynccontextmanager
+async def reading(path, **request):
+    """A connection that is asked for events; and it is attached."""
+    async with triosock.Connection(await trio.open_unix_socket(path)) as conn:
+        await conn.send_all(json.dumps({"want": "events", **request}).encode() + b"\n")
+        (first,) = await read(conn, 1)
+        assert first["event"] == "EventsFollow"
+        yield conn
+
+
+async def read(conn, count):
+    lines = conn.lines(max_bytes=100_000)
+    with trio.fail_after(5):
+        return [json.loads(await anext(lines)) for _ in range(count)]
+
+
+async def serving(nursery, name):
+    return await nursery.start(partial(triosock.serve_tcp, shout, 0, host="127.0.0.1", name=name))
+
+
+async def talk(server):
+    (address,) = server.addresses
+    async with triosock.Connection(await trio.open_tcp_stream(address.host, address.port)) as client:
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"HELLO\n"
+
+
+async def test_what_happens_at_servers_old_and_new_is_told(control, nursery):
+    old = await serving(nursery, "old")
+    async with reading(control, kinds=["ServerStarted", "ConnectionOpened", "ConnectionClosed"]) as conn:
+        began = time.time()
+        await talk(old)
+        opened, closed = await read(conn, 2)
+        assert (opened["event"], opened["server"], opened["connection"]) == ("ConnectionOpened", "old", 1)
+        assert opened["peer"].startswith("tcp://127.0.0.1:")
+        assert closed["event"] == "ConnectionClosed"
+        assert (closed["cause"], closed["received"], closed["sent"], closed["error"]) == (
+            "finished",
+            6,
+            6,
+            None,
+        )
+        assert began - 1 < opened["time"] <= closed["time"] < time.time() + 1
+        new = await serving(nursery, "new")
+        await talk(new)
+        assert [(one["event"], one["server"]) for one in await read(conn, 3)] == [
+            ("ServerStarted", "new"),
+            ("ConnectionOpened", "new"),
+            ("ConnectionClosed", "new"),
+        ]
+
+
+async def test_it_tells_nothing_of_its_own_server_and_leaves_nothing_attached(control, nursery):
+    server = await serving(nursery, "one")
+    async with reading(control) as conn:
+        async with triosock.Connection(await trio.open_unix_socket(control)) as other:
+            await other.send_all(b'{"want": "tree"}\n')
+            await other.receive_until(b"\n")
+        await talk(server)
+        (first,) = await read(conn, 1)
+        assert (first["event"], first["server"]) == ("ConnectionOpened", server.name)
+    with trio.fail_after(5):
+        while watchers:
+            await trio.testing.wait_all_tasks_blocked(0.001)
+    attached = len(server.observers)
+    await talk(server)  # at its next event it is taken off
+    assert len(server.observers) == attached - 1
+
+
+@pytest.mark.parametrize("kinds", ["ConnectionClosed", [1], ["Nonsense"], {}])
+async def test_kinds_that_are_none_are_refused(control, kinds):
+    async with triosock.Connection(await trio.open_unix_socket(control)) as conn:
+        await conn.send_all(json.dumps({"want": "events", "kinds": kinds}).encode() + b"\n")
+        assert b"kinds is a list of names of events" in await conn.receive_until(b"\n")
+
+
+async def test_a_slow_reader_loses_events_and_is_told_how_many():
+    stream = EventStream()
+    with stream.listening():
+        for number in range(MAX_PENDING + 7):
+            stream.put({"event": "Some", "number": number})
+        lines = [json.loads(line) for line in (await stream.receive()).splitlines()]
+    assert lines[0]["event"] == "EventsFollow"
+    assert [one["number"] for one in lines[1:-1]] == list(range(MAX_PENDING - 1))
+    assert (lines[-1]["event"], lines[-1]["count"]) == ("EventsLost", 8)
+
+
+async def test_events_of_other_threads_wake_the_reader():
+    stream = EventStream()
+    with stream.listening(), trio.fail_after(5):
+        await stream.receive()
+        await trio.to_thread.run_sync(stream.put, {"event": "Far"})
+        assert json.loads(await stream.receive()) == {"event": "Far"}
+
+
+@pytest.mark.parametrize(
+    ("fields", "plain"),
+    [
+        ({"error": ValueError("a\x1b[2Jb"), "peer": "p"}, "ValueError: a\\x1b[2Jb"),
+        ({"error": None, "peer": "p"}, None),
+    ],
+)
+def test_fields_are_what_json_can_say(fields, plain):
+    event = events.HandshakeRefused(server="s", time=1.0, connection=3, **fields)
+    assert json.loads(json.dumps(event_fields(event)))["error"] == plain
+
+
+def test_an_infinite_time_is_null():
+    timeouts = triosock.Timeouts(idle=math.inf)
+    event = events.ServerStarted(server="s", time=1.0, addresses=(), timeouts=timeouts)
+    fields = json.loads(json.dumps(event_fields(event), allow_nan=False))
+    assert fields["timeouts"]["idle"] is None
+    assert fields["timeouts"]["handshake"] == triosock.Timeouts().handshake

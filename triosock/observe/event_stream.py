@@ -1,0 +1,128 @@
+"""Events of all servers of this process as they happen, as JSON. For the control socket.
+
+The rules:
+
+1. **A reader that is slow costs a bounded queue, and no server anything**: what finds the queue full is
+   counted, and the number stands where the events would have.
+2. Nothing is left attached: when the stream ends, it is off the list of those that new servers have, and each
+   server takes it off at its next event.
+3. Events may come from any thread (servers of `triosock.compat` have their own); the queue is a deque, whose
+   operations are atomic, and its reader is woken through trio's token.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from collections import deque
+from collections.abc import Collection, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from .._core.model.config import Timeouts
+from .._core.model.emitter import Emitter, ObserverDone, watchers
+from .._core.model.events import Event
+from .text import error_text, printable
+
+#: Events that wait for a slow reader, at most.
+MAX_PENDING: Final = 10_000
+#: The first line of a stream: what happens from now on is in it.
+FOLLOWS: Final = "EventsFollow"
+
+
+def event_fields(event: Event) -> dict[str, Any]:
+    """Return an event as JSON can say it: its class under "event", its fields by their names.
+
+    Addresses, errors and observers are their texts, and what is infinite is null. "time" is the system's
+    clock (seconds since 1970), not trio's, which is another one in each process.
+    """
+    fields: dict[str, Any] = {"event": type(event).__name__}
+    for field in attrs.fields(type(event)):
+        fields[field.name] = _plain(getattr(event, field.name))
+    fields["time"] = round(time.time(), 6)
+    return fields
+
+
+def _plain(value: object) -> object:
+    if value is None or isinstance(value, (bool, int, str)):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None  # JSON has no infinity
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    if isinstance(value, Timeouts):
+        return {field.name: _plain(getattr(value, field.name)) for field in attrs.fields(Timeouts)}
+    return error_text(value) if isinstance(value, BaseException) else printable(value)
+
+
+@final
+class EventStream:
+    """An observer that keeps events for one reader.
+
+    `kinds` are the names of event classes that it wants; None is all.
+
+    Servers with the name `hidden` are left out: the one that sends the stream would else tell of itself.
+    """
+
+    def __init__(self, kinds: Collection[str] | None = None, hidden: str = "") -> None:
+        self._kinds, self._hidden = kinds, hidden
+        self._pending: deque[dict[str, Any]] = deque()
+        self._lost = 0
+        self._is_open = True
+        self._token = trio.lowlevel.current_trio_token()
+        self._wakes = trio.Event()
+
+    @contextmanager
+    def listening(self, emitters: Iterable[Emitter] = ()) -> Iterator[EventStream]:
+        """Attach it to `emitters`, those of the servers that are there, and to each that comes meanwhile."""
+        make = self._of_new_server
+        watchers.append(make)
+        try:
+            for emitter in emitters:
+                emitter.add(self)
+            self.put({"event": FOLLOWS, "time": round(time.time(), 6)})
+            yield self
+        finally:
+            self._is_open = False
+            watchers.remove(make)
+
+    def _of_new_server(self) -> EventStream:
+        return self
+
+    def on_event(self, event: Event) -> None:
+        """Keep it, if there is room. From any thread."""
+        if not self._is_open:
+            raise ObserverDone
+        if event.server == self._hidden or not (self._kinds is None or type(event).__name__ in self._kinds):
+            return
+        self.put(event_fields(event))
+
+    def put(self, fields: dict[str, Any]) -> None:
+        """Keep what is written like an event. From any thread."""
+        if len(self._pending) >= MAX_PENDING:
+            self._lost += 1
+            return
+        self._pending.append(fields)
+        try:
+            self._token.run_sync_soon(self._wake, idempotent=True)
+        except trio.RunFinishedError:
+            pass  # a server of another thread outlives the run of the reader
+
+    def _wake(self) -> None:
+        self._wakes.set()
+
+    async def receive(self) -> bytes:
+        """Return all that is pending, a line each; wait for the first. A checkpoint if it waits."""
+        while not self._pending:
+            self._wakes = trio.Event()
+            if not self._pending:
+                await self._wakes.wait()
+        lines = [self._pending.popleft() for _ in range(len(self._pending))]
+        if self._lost:
+            lost, self._lost = self._lost, 0
+            lines.append({"event": "EventsLost", "count": lost, "time": round(time.time(), 6)})
+        return b"".join(json.dumps(line).encode() + b"\n" for line in lines)

@@ -1,0 +1,68 @@
+"""One stream of the events of all workers, each with its worker's number, and of their own coming and going.
+
+Rule: a worker that starts while somebody listens is listened to as soon as it is ready. What it told before
+it was asked is not in the stream.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import trio
+
+from .._core.stream.connection import Connection
+from ..observe.control import send_stream
+from ..observe.event_stream import FOLLOWS, EventStream
+from .worker import Worker
+
+if TYPE_CHECKING:
+    from .service import Workers
+
+
+async def stream_events(workers: Workers, conn: Connection, kinds: Collection[str] | None) -> None:
+    """Send the events of all workers, those that start meanwhile included, until the reader hangs up."""
+    stream = EventStream()
+    stream.put({"event": FOLLOWS, "time": round(time.time(), 6)})
+    async with trio.open_nursery() as nursery:
+
+        def follow(worker: Worker) -> None:
+            nursery.start_soon(_follow, worker, stream, kinds)
+
+        with workers.followed_by(follow):
+            await send_stream(conn, stream)
+        nursery.cancel_scope.cancel(reason="triosock: the reader of events has hung up")
+
+
+async def _follow(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
+    await worker.wait_ready_or_ended()
+    if worker.ready.is_set():
+        await _pass_on(worker, stream, kinds)
+    await worker.ended.wait()
+    stream.put({"event": "WorkerEnded", "how": worker.describe_end(), **_whose(worker)})
+
+
+def _whose(worker: Worker) -> dict[str, object]:
+    return {"worker": worker.number, "process": worker.id, "time": round(time.time(), 6)}
+
+
+async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
+    """Ask a worker for its events, and pass them on until it hangs up."""
+    request: dict[str, object] = {"want": "events"} | ({} if kinds is None else {"kinds": list(kinds)})
+    pending = b""
+    try:
+        with trio.socket.socket(socket.AF_UNIX) as sock:
+            await sock.connect("\0" + worker.control)
+            await sock.send(json.dumps(request).encode() + b"\n")
+            while data := await sock.recv(1 << 16):
+                *lines, pending = (pending + data).split(b"\n")
+                for line in lines:
+                    fields = json.loads(line)
+                    if fields["event"] == FOLLOWS:
+                        fields = {"event": "WorkerReady", "process": worker.id, "time": fields["time"]}
+                    stream.put({"worker": worker.number, **fields})
+    except OSError as error:
+        stream.put({"event": "WorkerSilent", "error": str(error), **_whose(worker)})
