@@ -13,11 +13,12 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Final
 
 from . import handshake, records
 from .base import BaseServer
 
+_BACKLOG: Final[int] = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
 # SO_REUSEPORT on a Unix socket is an error since Linux 6.12.9, so the interpreters from these versions on
 # leave it out there.
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
@@ -52,7 +53,7 @@ class TCPServer(BaseServer):
 
     address_family = socket.AF_INET
     socket_type = socket.SOCK_STREAM
-    request_queue_size = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
+    request_queue_size = _BACKLOG
     allow_reuse_address = False
     allow_reuse_port = False
 
