@@ -15,7 +15,7 @@ import triosock
 from .conftest import HERE, ask, dial, processes, service, until
 
 #: What a test does not want to wait for.
-QUICK = triosock.Supervision(settle=0.3, ready=5, backoff=0.1, stable=0.5)
+QUICK = triosock.Supervision(settle=0.3, ready=20, backoff=0.1, stable=0.5)
 
 
 async def test_a_rolling_restart_replaces_all_and_no_client_notices():
@@ -61,12 +61,12 @@ async def test_a_rolling_restart_replaces_all_and_no_client_notices():
     ("how", "words"),
     [
         ("import", "exited with 1 before it was ready"),
-        ("never", r"killed \(not ready within 1 s\)"),
+        ("never", r"killed \(not ready within 5 s\)"),
         ("after", "exited with 3 as soon as it was ready"),
     ],
 )
 async def test_a_broken_deploy_keeps_the_old(tmp_path, how, words):
-    supervision = triosock.Supervision(settle=1, ready=1 if how == "never" else 10)
+    supervision = triosock.Supervision(settle=1, ready=5 if how == "never" else 20)
     environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
     async with service(f"{HERE}:not_when_told", environment=environment, supervision=supervision) as workers:
         old = processes(workers)
