@@ -11,7 +11,7 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check packages prove-restart check clean
+.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -82,6 +82,10 @@ bench: $(BENCH)/.ready
 
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
+
+# One process and workers, beside uvicorn's and gunicorn's: about four minutes.
+bench-workers: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.workers
 
 # Restarts and upgrades under load behind a real HAProxy (Debian's package): nothing may be lost. Beside uvicorn and gunicorn. Minutes.
 prove-restart: $(BENCH)/.ready
