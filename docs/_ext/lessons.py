@@ -1,4 +1,5 @@
-"""The lessons are run when the site is built: what a page shows is what that run printed, and its picture.
+"""The lessons are run when the site is built: what a page shows is what that run printed, and its picture. The
+front page has a run of its own.
 
 ```{lesson-output} lesson1
 ```
@@ -34,7 +35,7 @@ def run_all(app):
             cwd=ROOT,
             env={"PYTHONPATH": str(ROOT)},
         )
-        for path in sorted(FOLDER.glob("lesson*.py"))
+        for path in [*sorted(FOLDER.glob("lesson*.py")), ROOT / "docs" / "front.py"]
     }
     app.lesson_outputs = {}
     for name, process in running.items():

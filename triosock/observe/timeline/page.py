@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from .layout import Picture
-from .svg import LEGEND, STYLE, Drawing, swatch
+from .svg import STYLE, Drawing, swatch
 
 _HERE: Final = Path(__file__).parent
 _SCRIPT: Final = (_HERE / "page.js").read_text("utf-8")
@@ -27,10 +27,12 @@ def page(picture: Picture) -> str:
         for flag in band.flags
     )
     notes = "".join(f"<p class=note>Note: {escape(note)}.</p>" for note in picture.notes)
+    drawing = Drawing(picture)
+    plot = drawing.plot()
     legend = "".join(
         f'<li><svg class="timeline" width="34" height="20" viewBox="-2 -10 34 20" aria-hidden="true">'
         f"{swatch(kind)}</svg>{escape(words)}</li>"
-        for kind, words in LEGEND
+        for kind, words in drawing.legend()
     )
     return f"""<!DOCTYPE html>
 <html lang="en"><head><meta charset="utf-8">
@@ -46,7 +48,7 @@ def page(picture: Picture) -> str:
 <button id="all" title="the whole run (0)">all</button>
 <span id="range" aria-live="off"></span></div></header>
 <main id="picture" tabindex="0" aria-label="Timeline. Arrow keys: up and down go from bar to bar, left and
-right move, plus and minus zoom, zero shows all.">{Drawing(picture).plot()}</main>
+right move, plus and minus zoom, zero shows all.">{plot}</main>
 <div id="details" role="status" aria-live="polite"><p class="hint">Point at a bar, a mark or a line,
 or go from bar to bar with &uarr; and &darr;. Zoom: wheel, pinch, or + and &minus;. Move: drag, or &larr; and
 &rarr;.</p></div>

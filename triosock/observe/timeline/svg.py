@@ -83,7 +83,7 @@ class Drawing:
         self._gutter = GUTTER if width >= 600 else 46
         self._span = picture.end * 1.04 if picture.end > 0 else 1.0
         most = max((band.rows for band in picture.bands), default=0)
-        self._row = 24 if most <= 60 else 14 if most <= 200 else 6
+        self._row = 24 if most <= 24 else 14 if most <= 200 else 6
         self._out: list[str] = []
         self._y = 0.0
 
@@ -268,9 +268,14 @@ class Drawing:
             x = 24 if number else 6
             self._out.append(f'<text class="key" x="{x}" y="{self._y:g}">{escape(line)}</text>')
 
+    def legend(self) -> list[tuple[str, str]]:
+        """Return what of LEGEND the picture shows, once it is drawn."""
+        drawn = "".join(self._out)
+        return [(kind, words) for kind, words in LEGEND if _attribute(kind) in drawn]
+
     def _legend(self) -> None:
         columns = max(1, self._width // 280)
-        for number, (kind, words) in enumerate(LEGEND):
+        for number, (kind, words) in enumerate(self.legend()):
             x = 6 + number % columns * (self._width - 12) / columns
             if number % columns == 0:
                 self._y += 22
@@ -282,6 +287,14 @@ class Drawing:
 
 
 _BADLY: Final = {"failed": "failed", "cut": "cut", "cancelled": "cancelled", "peer": "broken"}
+
+
+def _attribute(kind: str) -> str:
+    """How an element that a sign of LEGEND is about begins its class."""
+    what, _, which = kind.partition(" ")
+    if what == "end":
+        return f'class="end end-{which}'
+    return 'class="bracket close"' if what == "bracket" else f'class="{kind}"'
 
 
 def swatch(kind: str) -> str:

@@ -1,0 +1,69 @@
+"""Makes the picture of the front page: a drain under load, with thirty clients, one of which never ends.
+
+    python docs/front.py FOLDER
+
+It is a real run of about two seconds. Clients come one after the other, some ask once, some again and again;
+then the server is told to drain while most of them are there.
+"""
+
+from __future__ import annotations
+
+import functools
+import logging
+import random
+import sys
+from pathlib import Path
+
+import trio
+
+import triosock
+from triosock.observe import Timeline
+
+CLIENTS = 30
+DRAIN_AT = 1.2
+
+
+async def handler(conn: triosock.Connection) -> None:
+    async for line in conn.lines():
+        await trio.sleep(float(line))  # as if that were work
+        await conn.send_all(b"done\n")
+
+
+async def client(port: int, start: float, works: list[float], pause: float) -> None:
+    await trio.sleep(start)
+    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
+        for seconds in works:
+            await stream.send_all(f"{seconds}\n".encode())
+            try:
+                if not await stream.receive_some():
+                    return
+            except trio.BrokenResourceError:
+                return  # cut: a reset, for there will be no answer
+            await trio.sleep(pause)
+        if len(works) != 1:
+            await stream.receive_some()  # stays until it is sent home
+
+
+async def main(folder: Path) -> None:
+    chance = random.Random(7)
+    with Timeline() as timeline:
+        async with trio.open_nursery() as nursery:
+            serve = functools.partial(triosock.serve_tcp, handler, 0, host="127.0.0.1", name="shop")
+            server = await nursery.start(serve)
+            port = server.addresses[0].port
+            for number in range(CLIENTS):
+                works = [round(chance.uniform(0.05, 0.5), 2) for _ in range(chance.randrange(1, 5))]
+                if number == CLIENTS // 2:
+                    works = [60.0]
+                start = number / CLIENTS * (DRAIN_AT - 0.05)
+                nursery.start_soon(client, port, start, works, chance.uniform(0.05, 0.2))
+            await trio.sleep(DRAIN_AT)
+            server.drain(grace=0.8)
+    timeline.write_svg(folder / "front.svg")
+    timeline.write_svg(folder / "front.phone.svg", width=360)
+    timeline.write_html(folder / "front.html")
+
+
+if __name__ == "__main__":
+    logging.getLogger("triosock").addHandler(logging.NullHandler())
+    trio.run(main, Path(sys.argv[1]))
