@@ -1,5 +1,5 @@
-"""The lessons are run when the site is built: what a page shows is what that run printed, and its picture. The
-front page has a run of its own.
+"""The lessons are run when the site is built: what a page shows is what that run printed, and its picture. So
+is the run of the front page.
 
 ```{lesson-output} lesson1
 ```
