@@ -38,7 +38,7 @@ async def test_a_loop_over_the_bytes_ends_with_the_peers_goodbye(make):
         nursery.start_soon(serve)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
         await client.send_all(b"hello")
-        await client.wire.say_goodbye()
+        await client.wire.linger()
     assert b"".join(heard) == b"hello"
 
 

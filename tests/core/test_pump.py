@@ -36,7 +36,7 @@ async def running():
         pump = Pump()
         nursery.start_soon(pump.run)
         for _ in range(pumps._CROWD):
-            pump.enter()
+            pump.users += 1
         try:
             yield pump
         finally:

@@ -17,7 +17,7 @@ from tests.handlers import read_all, shout
 from triosock import Cause, Timeouts
 from triosock._core.model import events
 from triosock._core.registry.registry import Entry
-from triosock._core.server.handler_task import blame
+from triosock._core.server.handler_run import blame
 from triosock._core.transport.socket import SocketWire
 from triosock.testing import open_server
 
@@ -253,7 +253,7 @@ async def test_a_peer_that_never_stops_sending_does_not_keep_others_from_their_t
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(count)
-            await wire.say_goodbye()
+            await wire.linger()
             assert turns >= 1
             nursery.cancel_scope.cancel()
         wire.close_now()

@@ -176,7 +176,7 @@ async def test_the_pump_of_a_server_tells_of_it_too() -> None:
     one, other = tcp_pair()
     async with trio.open_nursery() as nursery:
         pump = Pump()
-        pump.enter()
+        pump.users += 1
         nursery.start_soon(pump.run)
         await hang_up_scenario(served(one, pump=pump), Connection(other))
         pump.leave()

@@ -132,7 +132,7 @@ async def end_stream(sender, wire):
     if not wire.startswith("tls"):
         await sender.send_eof()
     elif wire == "tls":
-        await sender.wire.say_goodbye()
+        await sender.wire.linger()
     else:
         await sender.transport.aclose()
 

@@ -18,7 +18,7 @@ Read these seven files if you read nothing else:
     stream/server.py             two nurseries: accept loops inside, connections outside
     listeners/accept_loop.py     accept, and every way in which it fails
     stream/connection_task.py    the life of one connection, from its accept to its close
-    server/handler_task.py       what happens around one run of a handler, however it ends
+    server/handler_run.py       what happens around one run of a handler, however it ends
     registry/registry.py         who is being served: counted before its task starts
     registry/drain_scope.py      stop accepting, tell, end what is idle, wait, cancel the rest
 

@@ -21,9 +21,9 @@ from .._core.registry.registry import Entry, Roster
 from .._core.registry.timeout_monitor import Overseer
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server
-from .._core.server.handler_task import AnyOnError, Common
+from .._core.server.handler_run import AnyOnError, Common
 from .._core.stream.server import ServerStatistics
-from .session import DtlsSession, DtlsTurn
+from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ class DtlsServer(Server):
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local
             )
-        await DtlsTurn(self._common, session, self.handshakes).run()
+        await AssociationTask(self._common, session, self.handshakes).run()
 
 
 async def serve_dtls(

@@ -9,7 +9,7 @@ import trio
 from .._core.model.addresses import Address
 from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
 from .._core.registry.registry import NEVER, Entry
-from .._core.server.handler_task import Common, Turn
+from .._core.server.handler_run import Common, HandlerRun
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -162,8 +162,8 @@ class DtlsSession:
 
 
 @final
-class DtlsTurn(Turn):
-    """One association's stay."""
+class AssociationTask(HandlerRun):
+    """One association's stay. `run()` is its task."""
 
     __slots__ = ("_handshakes", "_session")
 
@@ -174,7 +174,24 @@ class DtlsTurn(Turn):
         self._session = session
         self._handshakes = handshakes
 
-    async def _open(self) -> bool:
+    async def run(self) -> None:
+        """The life of an association."""
+        entry = self._entry
+        entry.task = trio.lowlevel.current_task()
+        try:
+            with entry.scope:
+                if await self._shake_hands():
+                    await self.call_handler()
+            if self._failed or entry.scope.cancelled_caught:
+                await self.answer()
+        except BaseException as error:
+            self.note_passing(error)
+            raise
+        finally:
+            self.unregister()
+
+    async def _shake_hands(self) -> bool:
+        """Agree with the peer; return whether that went well."""
         from OpenSSL import SSL
 
         entry = self._entry
@@ -184,12 +201,12 @@ class DtlsTurn(Turn):
                 await self._session.channel.do_handshake()
         except (SSL.Error, trio.BrokenResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
-            self._tell(HandshakeRefused, error=error)
+            self.tell(HandshakeRefused, error=error)
             return False
         except trio.Cancelled:
             if entry.cause is Cause.HANDSHAKE:
-                self._tell(HandshakeRefused, error=None)
+                self.tell(HandshakeRefused, error=None)
             raise
         entry.stage = "serving"
-        self._tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
+        self.tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
         return True

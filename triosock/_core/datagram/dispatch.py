@@ -20,7 +20,7 @@ from ..model.addresses import Address
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.registry import NEVER, Entry
-from ..server.handler_task import Common, Turn
+from ..server.handler_run import Common, HandlerRun
 from ..transport.interface import BytesLike
 from .queue import Intake, Reason
 from .reply_path import Route, host_of
@@ -151,7 +151,7 @@ class Singly:
 
     def _start(self, entry: DatagramEntry) -> None:
         assert self.nursery is not None
-        self.nursery.start_soon(_DatagramTurn(self._common, entry, self._intake, self).run)
+        self.nursery.start_soon(_DatagramTask(self._common, entry, self._intake, self).run)
 
     def leave(self, entry: DatagramEntry) -> None:
         """Take one off the roster, and let the next of the line in."""
@@ -178,52 +178,59 @@ class Singly:
 
 
 @final
-class _DatagramTurn(Turn):
+class _DatagramTask(HandlerRun):
     """The task of one datagram."""
 
     __slots__ = ("_dispatch", "_intake")
 
     takes = "one datagram"
 
+    _entry: DatagramEntry  # said again for type checkers
+
     def __init__(self, common: Common, entry: DatagramEntry, intake: Intake, dispatch: Singly) -> None:
         super().__init__(common, entry.guest, entry, common.handler)
         self._intake = intake
         self._dispatch = dispatch
 
-    async def _open(self) -> bool:
-        entry = self._datagram_entry
-        await trio.lowlevel.checkpoint_if_cancelled()
-        if entry.gone:
-            return False  # dropped between the start of this task and now
-        self._intake.begin(entry)
-        now = trio.current_time()
-        entry.request_since = now
-        if self._common.timeouts.request < NEVER:  # setting it is not free, and most have none
-            entry.scope.deadline = now + self._common.timeouts.request
-        if self._common.emitter.takers(RequestStarted):
-            self._tell(RequestStarted)
-        return True
-
-    @property
-    def _datagram_entry(self) -> DatagramEntry:
+    async def run(self) -> None:
+        """The life of a datagram that has its slot."""
         entry = self._entry
-        assert type(entry) is DatagramEntry
-        return entry
+        entry.task = trio.lowlevel.current_task()
+        try:
+            with entry.scope:
+                await trio.lowlevel.checkpoint_if_cancelled()
+                if not entry.gone:  # dropped between the start of this task and now
+                    self._begin()
+                    await self.call_handler()
+            if self._failed or entry.scope.cancelled_caught:
+                await self.answer()
+        except BaseException as error:
+            self.note_passing(error)
+            raise
+        finally:
+            self._unregister()
 
-    def _is_late(self) -> bool:
-        return not self._entry.gone and self._entry.cause in (None, Cause.REQUEST)
+    def _begin(self) -> None:
+        """Count it as handled, and let its time begin."""
+        self._intake.begin(self._entry)
+        now = trio.current_time()
+        self._entry.request_since = now
+        if self._common.timeouts.request < NEVER:  # setting it is not free, and most have none
+            self._entry.scope.deadline = now + self._common.timeouts.request
+        if self._common.emitter.takers(RequestStarted):
+            self.tell(RequestStarted)
 
-    def _leave(self) -> None:
-        entry = self._datagram_entry
+    def _unregister(self) -> None:
+        """Count and tell, and let the next of the line in."""
+        entry, common = self._entry, self._common
         entry.task = None
         if entry.gone or self._dispatch.drop_if_waiting(entry, "closed"):
             return
         if entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut):
             entry.cause = entry.cause or Cause.REQUEST
         cause = entry.cause = entry.cause or Cause.FINISHED
-        common = self._common
         common.roster.tally.ended[cause] += 1
         self._intake.release(entry.host)
         self._dispatch.leave(entry)
         if common.emitter.takers(RequestFinished):
-            self._tell(RequestFinished, duration=trio.current_time() - entry.request_since, cause=cause)
+            self.tell(RequestFinished, duration=trio.current_time() - entry.request_since, cause=cause)

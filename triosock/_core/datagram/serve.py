@@ -20,7 +20,7 @@ from ..model.events import Observer
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Roster
 from ..server.arguments import check_async, check_name, check_on_error, check_value
-from ..server.handler_task import Common
+from ..server.handler_run import Common
 from .dispatch import Datagram
 from .open import check_size, open_udp_sockets, open_unix_datagram_socket
 from .server import DatagramServer

@@ -41,7 +41,7 @@ from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Roster
 from ..server.base_server import Server
-from ..server.handler_task import Common
+from ..server.handler_run import Common
 from .dispatch import Singly
 from .queue import Intake
 from .reply_path import Route
@@ -224,7 +224,7 @@ class DatagramServer(Server):
                     )
                     task_status.started(self)
                     await self._scope.wait_begun()
-                    await self._see_out()
+                    await self._drain()
                     receiving.cancel(reason="triosock: nobody is left to receive for")
                 self._end("late")
                 self._conclude(drained=True)
@@ -244,7 +244,7 @@ class DatagramServer(Server):
                 # Every socket has been closed by somebody else.
                 self._scope.drain()
 
-    async def _see_out(self) -> None:
+    async def _drain(self) -> None:
         farewell = self._begin_farewell()
         for receiver in self._receivers:
             receiver.take_waiting()

@@ -13,7 +13,7 @@ The invariants, beside those of the intake:
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Hashable
+from collections.abc import Hashable
 from typing import Any, final
 
 import trio
@@ -22,7 +22,7 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionOpened, LimitReached
 from ..registry.idle_queue import IdleLine
 from ..registry.registry import Entry
-from ..server.handler_task import Common, Turn
+from ..server.handler_run import Common, HandlerRun
 from .queue import Intake, Reason
 from .reply_path import Route, host_of
 from .session import Parcel, Session, Sessions
@@ -135,7 +135,7 @@ class Clientele:
         if emitter.wants_openings:
             emitter.emit(ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local)
         assert self.nursery is not None
-        self.nursery.start_soon(_SessionTurn(self._common, session, self).run)
+        self.nursery.start_soon(_SessionTask(self._common, session, self).run)
         if not roster.has_room:
             emitter.emit(LimitReached, active=roster.active)
 
@@ -170,7 +170,7 @@ class Clientele:
 
 
 @final
-class _SessionTurn(Turn):
+class _SessionTask(HandlerRun):
     """The task of one session."""
 
     __slots__ = ("_clientele", "_session")
@@ -182,17 +182,28 @@ class _SessionTurn(Turn):
         self._session = session
         self._clientele = clientele
 
-    def _open(self) -> Awaitable[bool] | None:
-        return self._wait_slot() if self._entry.stage == "queued" else None
+    async def run(self) -> None:
+        """The life of a session."""
+        entry = self._entry
+        entry.task = trio.lowlevel.current_task()
+        try:
+            with entry.scope:
+                if entry.stage == "queued":
+                    await self.wait_slot()
+                await self.call_handler()
+            if self._failed or entry.scope.cancelled_caught:
+                await self.answer()
+        except BaseException as error:
+            self.note_passing(error)
+            raise
+        finally:
+            self._unregister()
 
-    def _is_late(self) -> bool:
-        return self._entry.cause in (None, Cause.REQUEST)
-
-    def _leave(self) -> None:
-        entry: Any = self._entry
-        late = entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut)
-        if late and entry.cause is None:
+    def _unregister(self) -> None:
+        """Count and tell; what is left in the buffer goes to the next session of this peer."""
+        entry = self._entry
+        if entry.cause is None and (entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut)):
             entry.cause = Cause.REQUEST
         self._session.end_request(entry.cause or Cause.FINISHED)
-        super()._leave()
+        self.unregister()
         self._clientele.part(self._session, cancelled=entry.cause is Cause.PARENT)

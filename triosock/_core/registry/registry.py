@@ -219,8 +219,12 @@ class Roster:
         for key in keys:
             self._per_key[key] += 1
         self.tally.accepted += 1
-        if slot:
-            self.grant(entry)
+        if slot:  # as `grant`, without the call
+            entry.holds_slot = True
+            self._slots += 1
+            self.has_room = self._slots < self.limits.max_connections
+            if self._slots > self.tally.peak:
+                self.tally.peak = self._slots
 
     def remove(self, entry: Entry) -> None:
         """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off

@@ -28,7 +28,7 @@ from ..model.events import (
 )
 from ..registry.drain_report import DrainReport
 from ..registry.drain_scope import DrainScope, Farewell
-from .handler_task import Common
+from .handler_run import Common
 
 
 class Server(abc.ABC):
@@ -45,8 +45,10 @@ class Server(abc.ABC):
         self._emitter = common.emitter
         self._gate = Gate()
         self._scope = DrainScope(grace=common.timeouts.grace, idle_grace=common.timeouts.idle_grace)
-        self._scope._on_drain = self._on_drain
+        self._scope._on_drain = self.on_drain
         self._scope._owner = self
+        #: What takes on new peers runs in it; that of a datagram server does not, which is needed to the end.
+        self._accepting = trio.CancelScope()
         # For whoever draws what lives: nobody can ask later for the deadlines of the scopes around a task.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
@@ -130,13 +132,18 @@ class Server(abc.ABC):
             self._gate.open()
             self._emitter.emit(ServerResumed)
 
-    def _on_drain(self) -> None:
-        """Called at once when a drain is told, and each time that it is told again."""
+    def on_drain(self) -> None:
+        """A drain was told, for the first time or again. Called by the scope, at once."""
+        begins, now = self._scope.begins, trio.current_time()
         if self._farewell is not None:
             self._farewell.tighten()
-        elif not self._announced and (delay := self._scope.begins - trio.current_time()) > 0:
-            self._announced = True
-            self._emitter.emit(DrainAnnounced, delay=delay)
+        elif begins <= now:
+            self._accepting.cancel(reason="triosock: drain")
+        else:
+            self._accepting.deadline = begins
+            if not self._announced:
+                self._announced = True
+                self._emitter.emit(DrainAnnounced, delay=begins - now)
 
     def _begin_farewell(self) -> Farewell:
         """Say that the drain begins."""

@@ -1,11 +1,13 @@
 """The life of one connection, from its accept to its close: one task, one scope, one file.
 
-    slot → PROXY header and TLS → handler → goodbye → closed, counted, told
+`ConnectionTask.run` is that life. In the order in which things come:
 
-The invariants, beside those of `handler_task.py`:
+    slot → PROXY header and TLS → handler → lingering close → close → unregister
 
-1. **Whatever happens in the middle, the end happens**: the socket is closed, the entry leaves the roster, the
-   observers are told.
+The invariants, beside those of `handler_run.py`:
+
+1. **Whatever happens in the middle, the end happens**: the socket is closed, the entry leaves the registry,
+   and the observers are told.
 2. **A reply survives the input that nobody read**: a close with unread input would make the kernel send a
    reset, which takes the reply with it. So the handler's end is a half-close; then input is thrown away until
    the peer closes, or `Timeouts.close` is over.
@@ -19,6 +21,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Awaitable, Callable
+from types import CoroutineType
 from typing import Any, Literal, TypeAlias, final
 
 import attrs
@@ -29,10 +32,9 @@ from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.registry import NEVER
 from ..registry.timeout_monitor import Overseer
-from ..server.handler_task import Common, Turn
+from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import Pump
 from ..transport.socket import SocketWire
-from ..transport.stream_adapter import StreamWire
 from .connection import Connection
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
@@ -52,14 +54,16 @@ class Service(Common):
     #: There is one as soon as there is a task for it.
     pump: Pump | None = None
 
-    @property
-    def opens_with_handshake(self) -> bool:
-        """Whether there is anything to do between the accept and the handler."""
+    #: Whether there is anything to do between the accept and the handler.
+    has_handshake: bool = attrs.field(init=False)
+
+    @has_handshake.default
+    def _has_handshake(self) -> bool:
         return self.tls is not None or self.proxy is not None
 
 
 @final
-class Visit(Turn):
+class ConnectionTask(HandlerRun):
     """One connection's stay. `run()` is its task."""
 
     __slots__ = ()
@@ -69,44 +73,55 @@ class Visit(Turn):
     _common: Service  # said again for type checkers, as the next one
     _guest: Connection
 
-    def _close(self) -> Awaitable[None] | None:
-        entry, service, wire = self._entry, self._common, self._guest.wire
-        truncated = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
+    async def run(self) -> None:
+        """The life of a connection. The handler is called and awaited here, and not in a coroutine of its
+        own, of which each costs about a percent of a short connection.
+        """
+        entry, connection = self._entry, self._guest
+        entry.task = trio.lowlevel.current_task()
+        connection.wire.just_begun = True
         try:
-            if entry.request_since != NEVER:  # it was cancelled in the middle of it
-                truncated = True
-                self._guest.end_request(entry.cause or Cause.FINISHED)
-            if not isinstance(wire, SocketWire):
-                return wire.aclose_now(reset=truncated)
-            if truncated:
-                wire.flush_nowait()  # whole answers that were gathered come before the reset
-            wire.close_now(reset=truncated)
-            return None
+            with entry.scope:
+                if entry.stage == "queued":
+                    await self.wait_slot()
+                if not self._common.has_handshake or await self._shake_hands():
+                    try:
+                        awaitable = self._handler(connection)
+                        if type(awaitable) is not CoroutineType:
+                            self.check_awaitable(awaitable)
+                        await awaitable
+                        del awaitable  # nobody is to hold it through the lingering close
+                    except BaseException as error:  # `consider` says which of them pass
+                        if not self.consider(error):
+                            raise
+                if not self._failed and self._has_to_linger():
+                    await self._linger()
+            if self._failed or entry.scope.cancelled_caught:
+                await self._answer()
+        except BaseException as error:
+            self.note_passing(error)
+            raise
         finally:
-            service.overseer.forget(entry)
-            if service.pump is not None:
-                service.pump.leave()
+            try:
+                await self._close()
+            finally:
+                self._unregister()
 
-    def _is_in_the_middle(self) -> bool:
-        """Whether a handler that was cancelled may have had more to say: see the third invariant."""
-        wire = self._guest.wire
-        return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
+    async def _answer(self) -> None:
+        """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
+        error = self.error_to_answer()
+        if error is None:
+            return
+        was_broken = self._guest.wire.is_broken_off
+        with self.begin_answer():
+            await self.call_on_error(error, was_broken=was_broken)
+            if not self._failed and self._has_to_linger():
+                await self._linger()
 
-    def _is_broken_off(self) -> bool:
-        return self._guest.wire.is_broken_off
+    # The end
 
-    def _open(self) -> Awaitable[bool] | None:
-        self._guest.wire.just_begun = True
-        if self._entry.stage == "queued" or self._common.opens_with_handshake:
-            return self._come_in()
-        return None
-
-    async def _come_in(self) -> bool:
-        if self._entry.stage == "queued":
-            await self._wait_slot()
-        return not self._common.opens_with_handshake or await self._shake_hands()
-
-    def _part(self) -> Awaitable[None] | None:
+    def _has_to_linger(self) -> bool:
+        """Note the end of what the handler has done; return whether the peer is to be waited for."""
         entry, wire = self._entry, self._guest.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
@@ -114,29 +129,58 @@ class Visit(Turn):
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
-            return None  # the end of the stream would make half an answer look like a whole one
-        if wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled:
-            return None  # the usual end: everything is said on both sides
-        return self._say_goodbye(wire)
+            return False  # the end of the stream would make half an answer look like a whole one
+        # The usual end: everything is said on both sides.
+        return not (wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled)
 
-    async def _say_goodbye(self, wire: SocketWire | StreamWire) -> None:
+    async def _linger(self) -> None:
+        """Send the rest, end the stream, and wait for the peer's end of it, for `Timeouts.close` at most."""
+        entry, wire = self._entry, self._guest.wire
         if isinstance(wire, SocketWire):
             await wire.settle()
         # Also after a handshake that failed: the alert that says why is a reply like any other.
         if wire.heard_all or wire.is_closed or self._guest.timeouts.close <= 0:
             return
-        entry = self._entry
         entry.stage = "closing"
         entry.closing_since = entry.now()
         entry.cause = entry.cause or Cause.FINISHED
         try:
-            await wire.say_goodbye()
+            await wire.linger()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
             # Somebody else has closed it, has taken the socket out of it, or still reads from it: there is
-            # nobody to say goodbye to, and that is no other connection's affair.
+            # no peer to wait for, and that is no other connection's affair.
             pass
 
-    # Handshake
+    async def _close(self) -> None:
+        """Close, with a reset if the connection was cut in the middle. No checkpoint, and not to be
+        cancelled.
+        """
+        entry, wire = self._entry, self._guest.wire
+        reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
+        if entry.request_since != NEVER:  # it was cancelled in the middle of it
+            reset = True
+            self._guest.end_request(entry.cause or Cause.FINISHED)
+        if not isinstance(wire, SocketWire):
+            await wire.aclose_now(reset=reset)
+            return
+        if reset:
+            wire.flush_nowait()  # whole answers that were gathered come before the reset
+        wire.close_now(reset=reset)
+
+    def _is_in_the_middle(self) -> bool:
+        """Whether a handler that was cancelled may have had more to say: see the third invariant."""
+        wire = self._guest.wire
+        return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
+
+    def _unregister(self) -> None:
+        """Count and tell, and leave what looked after the connection."""
+        service = self._common
+        service.overseer.forget(self._entry)
+        if service.pump is not None:
+            service.pump.leave()
+        self.unregister()
+
+    # The handshake
 
     def _is_one_too_many(self) -> bool:
         """Count the client that a proxy has named; return whether that is one too many, and is closed without
@@ -159,16 +203,9 @@ class Visit(Turn):
         if not callable(overflow) or not has_room:
             return True
         self._handler = overflow
-        entry.due = entry.now() + service.timeouts.handshake  # a farewell: as for one refused with its accept
+        # As long as one that is refused with its accept.
+        entry.due = entry.now() + service.timeouts.handshake
         return False
-
-    async def _leave_now(self) -> None:
-        """Close without a goodbye, which would wait for the peer."""
-        wire = self._guest.wire
-        if isinstance(wire, SocketWire):
-            wire.close_now()
-        else:
-            await wire.aclose_now()
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
@@ -180,24 +217,25 @@ class Visit(Turn):
                 if service.proxy is not None:
                     await connection.read_proxy_header(service.proxy)
                     if service.roster.counts_peers and self._is_one_too_many():
-                        await self._leave_now()
+                        # Without a lingering close, which would wait for the peer.
+                        await connection.wire.aclose_now()
                         return False
                 if service.tls is not None:
                     await connection.start_tls(service.tls, https_compatible=service.https_compatible)
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self._error = error
-            self._tell(HandshakeRefused, error=error)
+            self.tell(HandshakeRefused, error=error)
             return False
         except trio.Cancelled:
             if entry.cause is Cause.HANDSHAKE:
-                self._tell(HandshakeRefused, error=None)
+                self.tell(HandshakeRefused, error=None)
             raise
         entry.stage = "serving"
         entry.ready_since = entry.now()
         if service.emitter.takers(HandshakeFinished):
             tls = connection.tls
-            self._tell(
+            self.tell(
                 HandshakeFinished,
                 duration=trio.current_time() - entry.accepted,
                 tls_version=tls.version if tls else None,

@@ -43,10 +43,11 @@ from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_PUMP, Pump
 from ..transport.socket import SocketWire
+from ..transport.stream_adapter import StreamWire
 from ..transport.wires import make_wire
 from ..transport.write_batcher import Postman
 from .connection import Connection
-from .connection_task import Handler, Service, Visit
+from .connection_task import ConnectionTask, Handler, Service
 from .request_state import Conversation
 
 
@@ -94,7 +95,6 @@ class StreamServer(Server):
         self._service = service
         self._listeners = tuple(listeners)
         self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
-        self._doors_scope = trio.CancelScope()
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._postman: Postman | None = None
@@ -148,7 +148,7 @@ class StreamServer(Server):
                             self._service = attrs.evolve(self._service, pump=pump)
                             self._connections.start_soon(pump.run)
                         await self._keep_doors(task_status)
-                        await self._see_out()
+                        await self._drain()
                     finally:
                         if self._service.pump is not None:
                             self._service.pump.retire()
@@ -167,7 +167,7 @@ class StreamServer(Server):
 
     async def _keep_doors(self, task_status: trio.TaskStatus[StreamServer]) -> None:
         """Accept until drained, or until every listener has been closed by somebody else."""
-        with self._doors_scope:
+        with self._accepting:
             async with trio.open_nursery() as doors:
                 for door in self._doors:
                     doors.start_soon(door.run)
@@ -180,15 +180,7 @@ class StreamServer(Server):
         if not self._scope.draining:
             self._scope.drain()
 
-    def _on_drain(self) -> None:
-        begins = self._scope.begins
-        if begins <= trio.current_time():
-            self._doors_scope.cancel(reason="triosock: drain")
-        else:
-            self._doors_scope.deadline = begins
-        super()._on_drain()
-
-    async def _see_out(self) -> None:
+    async def _drain(self) -> None:
         farewell = self._begin_farewell()
         now = trio.current_time()
         for entry in self._roster.entries():
@@ -220,22 +212,32 @@ class StreamServer(Server):
                 for listener in self._listeners:
                     closing.push_async_callback(trio.aclose_forcefully, listener)
 
-    # Letting in. Synchronous from here on: see the invariants of registry.py and accept_loop.py.
+    # Admission. Synchronous from here on: see the invariants of registry.py and accept_loop.py.
 
     def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
-        entry = Entry(self._clock(), self._clock)
+        """Register one more and start its task, or turn it away."""
+        entry, service = Entry(self._clock(), self._clock), self._service
         try:
-            wire = make_wire(accepted, entry, self._service.pump, self._postman)
+            wire: SocketWire | StreamWire
+            if type(accepted) is socket.socket and accepted.gettimeout() == 0:  # the usual case
+                wire = SocketWire(accepted, entry, service.pump, self._postman)
+            else:
+                wire = make_wire(accepted, entry, service.pump, self._postman)
             # A socket knows by itself which of the listener's addresses was dialled.
             local = None if isinstance(accepted, socket.socket) else listener.address
             # Past the constructor for users, and by place: a class called with keywords takes three times as
             # long.
             connection = Connection.__new__(Connection)
-            Conversation.__init__(connection, wire, entry, self.timeouts, self._emitter, peer, local, self)
+            Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
             reason = None if not keys and self._roster.has_room else self._refusal(keys)
             if reason is None:
-                self._let_in(connection, keys)
+                if self._farewell is not None:
+                    self._spare_newcomer(entry)
+                self._roster.add(entry, slot=self._roster.has_room, keys=keys)
+                self._start(connection, service.handler)
+                if not self._roster.has_room:
+                    self._emitter.emit(LimitReached, active=self._roster.active)
             else:
                 self._turn_away(connection, reason)
         except BaseException:
@@ -245,24 +247,32 @@ class StreamServer(Server):
                 accepted.close()
             raise
 
+    def _start(self, connection: Connection, handler: Handler) -> None:
+        """Start the task of a connection that is registered."""
+        assert self._connections is not None
+        entry, service, emitter = connection.entry, self._service, self._emitter
+        service.overseer.watch(entry)
+        if emitter.wants_openings:
+            emitter.emit(
+                ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
+            )
+        task = ConnectionTask(service, connection, entry, handler)
+        self._connections.start_soon(task.run, name=_TASK_NAME)
+        if service.pump is not None:
+            service.pump.users += 1  # until the task leaves it
+
+    def _spare_newcomer(self, entry: Entry) -> None:
+        """Note of one that comes out of the queue in a drain until when its first request is waited for."""
+        entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
+        if not self._roster.has_room:
+            entry.stage = "queued"
+
     def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
         reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._roster.has_room and self._farewell is None:
             reason = "connections"
         return reason
-
-    def _let_in(self, connection: Connection, keys: tuple[Hashable, ...]) -> None:
-        entry, roster = connection.entry, self._roster
-        has_room = roster.has_room
-        if self._farewell is not None:
-            entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
-            if not has_room:
-                entry.stage = "queued"
-        roster.add(entry, slot=has_room, keys=keys)
-        self._start(connection, self._service.handler)
-        if not roster.has_room:
-            self._emitter.emit(LimitReached, active=roster.active)
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
         """Close one too many, after a farewell if there is a handler for it and not too many are being
@@ -286,18 +296,6 @@ class StreamServer(Server):
         else:
             assert self._connections is not None
             self._connections.start_soon(connection.wire.aclose_now)
-
-    def _start(self, connection: Connection, handler: Handler) -> None:
-        assert self._connections is not None
-        entry, service = connection.entry, self._service
-        service.overseer.watch(entry)
-        if self._emitter.wants_openings:
-            self._emitter.emit(
-                ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local
-            )
-        self._connections.start_soon(Visit(service, connection, entry, handler).run, name=_TASK_NAME)
-        if service.pump is not None:
-            service.pump.enter()  # the visit leaves it
 
     def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
         try:

@@ -49,7 +49,8 @@ class Pump:
         self._epoll = select.epoll()
         self._scope = trio.CancelScope(shield=True)
         self._readers: dict[int, Reader] = {}
-        self._users = 0
+        #: How many may wait for input. The server counts up one that comes, and `leave` down.
+        self.users: int = 0
         self._retired = False
         self._interest = select.EPOLLIN | select.EPOLLRDHUP | select.EPOLLET
         self._ended = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
@@ -57,7 +58,7 @@ class Pump:
     @property
     def is_worth_it(self) -> bool:
         """Whether there are so many that waiting here is cheaper than `wait_readable`."""
-        return self._users >= _CROWD
+        return self.users >= _CROWD
 
     def add(self, fd: int, reader: Reader) -> None:
         """Tell `reader` of the input of a descriptor until `remove`. What is there already is told, too."""
@@ -105,20 +106,16 @@ class Pump:
         finally:
             epoll.close()
 
-    def enter(self) -> None:
-        """Count one more who may wait for input."""
-        self._users += 1
-
     def leave(self) -> None:
-        """Count one less."""
-        self._users -= 1
+        """Count down one that came."""
+        self.users -= 1
         if self._retired:
             self.retire()
 
     def retire(self) -> None:
-        """End `run()` as soon as all who entered have left."""
+        """End `run()` as soon as all who came have left."""
         self._retired = True
-        if not self._users:
+        if not self.users:
             self._scope.cancel(reason="triosock: nobody is left to wait for input")
 
 

@@ -129,7 +129,7 @@ class Wire(Protocol):
         """Whether something could be sent without waiting; None if that cannot be told."""
         ...
 
-    async def say_goodbye(self) -> None:
+    async def linger(self) -> None:
         """Tell the peer that nothing more will come, and wait until it has said so too; what it still sends
         is thrown away.
         """

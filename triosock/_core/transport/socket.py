@@ -23,14 +23,14 @@ from trio.lowlevel import notify_closing
 from .checkpoints import checkpoint
 from .hang_up import wait_hang_up
 from .interface import RECEIVE_SIZE
-from .socket_send import SocketOutput
+from .socket_send import SocketSending
 
 if sys.platform == "linux":
     import fcntl
     import termios
 
 
-class SocketWire(SocketOutput):
+class SocketWire(SocketSending):
     """A connected, non-blocking stream socket of the standard library, and the entry whose waits it
     records.
 
@@ -73,7 +73,7 @@ class SocketWire(SocketOutput):
         """The socket."""
         return self._sock
 
-    async def say_goodbye(self) -> None:
+    async def linger(self) -> None:
         """Half-close, then read and forget until the peer has closed too. The caller bounds the time.
 
         After an idle wait it is enough that the peer's system knows: see the second invariant.

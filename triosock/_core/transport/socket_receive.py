@@ -25,68 +25,24 @@ from __future__ import annotations
 import errno
 import select
 import socket
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 import trio
-from trio.lowlevel import Task, checkpoint_if_cancelled, current_task, notify_closing, wait_readable
+from trio.lowlevel import checkpoint_if_cancelled, current_task, notify_closing, wait_readable
 
 from ..registry.registry import NEVER
 from .checkpoints import checkpoint, give_turn, sleep, wake
 from .interface import RECEIVE_SIZE, Interrupted, check_receive_size
+from .socket_state import SocketState
 
 if TYPE_CHECKING:
-    from ..registry.registry import Entry
     from .epoll import Pump
 
 
-#: In how many waits of a connection's life its task gives others their turn and looks again, rather than to
-#: sleep. A client that closes when it has its answer takes some tens of microseconds, and a turn may be
-#: shorter; from four on, more make no difference (docs/discussion/performance.md).
-LOOKS: Final = 4
-
-
-class SocketInput:
+class SocketReceiving(SocketState):
     """What a `SocketWire` receives, and how it waits for it."""
 
-    __slots__ = (
-        "_at_end", "_credit", "_expired_at", "_fd", "_gone", "_interrupted", "_looks", "_lost", "_pump",
-        "_quiet", "_receiver", "_receiving", "_sock", "_watched", "entry", "failure", "heard_all",
-        "is_closed", "just_begun", "received",
-    )  # fmt: skip
-
-    def __init__(self, sock: socket.socket, entry: Entry, pump: Pump | None) -> None:
-        self._sock = sock
-        self._pump = pump
-        self._fd = sock.fileno()
-        self.entry: Entry = entry
-        self.received: int = 0
-        self.is_closed: bool = False
-        #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
-        self.just_begun: bool = False
-        self._receiving = False
-        self._interrupted = False
-        #: How much had been received when an idle wait took too long. As long as no more has come, the stream
-        #: looks as if it had ended there.
-        self._expired_at = -1
-        #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
-        self._gone: trio.CancelScope | None = None
-        #: What was raised first because the peer is gone; the cause of all that was raised later.
-        self.failure: trio.BrokenResourceError | None = None
-        #: Whether the kernel has told of that already, to a send that nobody waited for.
-        self._lost = False
-        #: The last read emptied the socket, and nothing has come since: the next one has to wait.
-        self._quiet = False
-        #: How many bytes may be sent before others must have had their turn: see `socket_send.py`.
-        self._credit = 0
-        #: The peer's end of stream has been read.
-        self.heard_all: bool = False
-        #: The pump has seen the end of the stream, or an error.
-        self._at_end = False
-        #: Whether the pump knows of this socket, and who sleeps until it tells of input.
-        self._watched = False
-        self._receiver: Task | None = None
-        #: How many more waits are turns.
-        self._looks = LOOKS
+    __slots__ = ()
 
     async def receive_some(
         self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
@@ -233,7 +189,18 @@ class SocketInput:
             self._rouse()
 
     def note_wait_end(self, *, idle: bool) -> None:
-        """A wait for the peer has been ended from this side. Where somebody sends, there is more to it."""
+        """A wait for the peer has been ended from this side."""
+        self._wait_end = (self.received, self.sent, idle)
+
+    @property
+    def ended_idle(self) -> bool:
+        """Whether the last thing that happened here is that an idle wait was ended from this side."""
+        return self._wait_end == (self.received, self.sent, True)
+
+    @property
+    def ended_waiting(self) -> bool:
+        """The same of any wait for the peer."""
+        return self._wait_end is not None and self._wait_end[:2] == (self.received, self.sent)
 
     def expire(self) -> None:
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""

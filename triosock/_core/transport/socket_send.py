@@ -29,40 +29,16 @@ from trio.lowlevel import checkpoint_if_cancelled, wait_writable
 from ..registry.registry import NEVER
 from .checkpoints import checkpoint, give_turn
 from .interface import RECEIVE_SIZE, SMALL, BytesLike, check_sendable
-from .socket_receive import SocketInput
+from .socket_receive import SocketReceiving
 
 if TYPE_CHECKING:
-    from ..registry.registry import Entry
-    from .epoll import Pump
     from .write_batcher import Postman
 
 
-class SocketOutput(SocketInput):
+class SocketSending(SocketReceiving):
     """What a `SocketWire` sends, and how it waits for the peer to take it."""
 
-    __slots__ = (
-        "_ended", "_gathered", "_postman", "_pushing", "_send_broken", "_sending", "_wait_end", "gathering",
-        "sent",
-    )  # fmt: skip
-
-    def __init__(
-        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
-    ) -> None:
-        super().__init__(sock, entry, pump)
-        self._postman = postman
-        #: Whether the peer has sent the next request already, and so will not miss the answers to come before
-        #: it has got the last of them. Without a postman it makes no difference.
-        self.gathering: bool = False
-        self._gathered: bytearray | None = None
-        #: Set when the task is done that sends what was gathered and what the kernel did not take.
-        self._pushing: trio.Event | None = None
-        self.sent: int = 0
-        self._sending = False
-        self._send_broken: str | None = None
-        self._ended = False
-        #: How much had been received and sent when a wait for the peer was ended from this side, and whether
-        #: it was idle.
-        self._wait_end: tuple[int, int, bool] | None = None
+    __slots__ = ()
 
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
@@ -99,20 +75,6 @@ class SocketOutput(SocketInput):
     def is_broken_off(self) -> bool:
         """Whether a send ended half-way."""
         return self._send_broken is not None
-
-    def note_wait_end(self, *, idle: bool) -> None:
-        """A wait for the peer has been ended from this side."""
-        self._wait_end = (self.received, self.sent, idle)
-
-    @property
-    def ended_idle(self) -> bool:
-        """Whether the last thing that happened here is that an idle wait was ended from this side."""
-        return self._wait_end == (self.received, self.sent, True)
-
-    @property
-    def ended_waiting(self) -> bool:
-        """The same of any wait for the peer."""
-        return self._wait_end is not None and self._wait_end[:2] == (self.received, self.sent)
 
     def _renew_wait(self) -> None:
         """Somebody is being sent to, and waited for, too: that is no idle connection."""

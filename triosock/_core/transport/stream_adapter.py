@@ -249,7 +249,7 @@ class StreamWire:
             self.failure = self.failure or error
             raise
 
-    async def say_goodbye(self) -> None:
+    async def linger(self) -> None:
         """End the stream, read and forget until the peer has ended it too, close. The caller bounds the
         time.
         """

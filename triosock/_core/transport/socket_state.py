@@ -1,0 +1,89 @@
+"""What a socket's wire keeps: the plain attributes that its receiving and its sending half share.
+
+The two halves are mixed for two reasons. A receive earns the credit that a send uses, and a wait for the peer
+that was ended is remembered with what had been received and sent. Both files say which attributes they mean.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Final
+
+import trio
+from trio.lowlevel import Task
+
+if TYPE_CHECKING:
+    from ..registry.registry import Entry
+    from .epoll import Pump
+    from .write_batcher import Postman
+
+#: In how many waits of a connection's life its task gives others their turn and looks again, rather than to
+#: sleep. A client that closes when it has its answer takes some tens of microseconds, and a turn may be
+#: shorter; from four on, more make no difference (docs/discussion/performance.md).
+LOOKS: Final = 4
+
+
+class SocketState:
+    """The attributes of a `SocketWire`."""
+
+    __slots__ = (
+        "_at_end", "_credit", "_ended", "_expired_at", "_fd", "_gathered", "_gone", "_interrupted", "_looks",
+        "_lost", "_postman", "_pump", "_pushing", "_quiet", "_receiver", "_receiving", "_send_broken",
+        "_sending", "_sock", "_wait_end", "_watched", "entry", "failure", "gathering", "heard_all",
+        "is_closed", "just_begun", "received", "sent",
+    )  # fmt: skip
+
+    def __init__(
+        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
+    ) -> None:
+        self._sock = sock
+        self._fd = sock.fileno()
+        self.entry: Entry = entry
+        self.is_closed: bool = False
+        #: What was raised first because the peer is gone; the cause of all that was raised later.
+        self.failure: trio.BrokenResourceError | None = None
+        #: How much had been received and sent when a wait for the peer was ended from this side, and whether
+        #: it was idle.
+        self._wait_end: tuple[int, int, bool] | None = None
+        #: How many bytes may be sent before others must have had their turn: see `socket_send.py`.
+        self._credit = 0
+
+        # Receiving
+        self._pump = pump
+        self.received: int = 0
+        #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+        self.just_begun: bool = False
+        self._receiving = False
+        self._interrupted = False
+        #: How much had been received when an idle wait took too long. As long as no more has come, the stream
+        #: looks as if it had ended there.
+        self._expired_at = -1
+        #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
+        self._gone: trio.CancelScope | None = None
+        #: The last read emptied the socket, and nothing has come since: the next one has to wait.
+        self._quiet = False
+        #: The peer's end of stream has been read.
+        self.heard_all: bool = False
+        #: The pump has seen the end of the stream, or an error.
+        self._at_end = False
+        #: Whether the pump knows of this socket, and who sleeps until it tells of input.
+        self._watched = False
+        self._receiver: Task | None = None
+        #: How many more waits are turns.
+        self._looks = LOOKS
+
+        # Sending
+        self._postman = postman
+        self.sent: int = 0
+        #: Whether the peer has sent the next request already, and so will not miss the answers to come before
+        #: it has got the last of them. Without a postman it makes no difference.
+        self.gathering: bool = False
+        self._gathered: bytearray | None = None
+        #: Set when the task is done that sends what was gathered and what the kernel did not take.
+        self._pushing: trio.Event | None = None
+        self._sending = False
+        self._send_broken: str | None = None
+        #: The end of the stream was sent.
+        self._ended = False
+        #: The kernel has told of a failure already, to a send that nobody waited for.
+        self._lost = False
