@@ -62,7 +62,7 @@ types: $(READY)
 	$(BIN)/pyright --pythonpath $(BIN)/python
 
 architecture: $(READY)
-	$(BIN)/python -m pytest -q tests/test_architecture.py
+	$(BIN)/python -m pytest -q tests/test_architecture.py tests/test_source_tree.py
 
 # Type-checks a project that still has trio-typing installed, in a folder of its own.
 legacy-typing:

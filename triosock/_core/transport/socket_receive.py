@@ -44,6 +44,11 @@ class SocketReceiving(SocketState):
 
     __slots__ = ()
 
+    # Said again for type checkers, since methods of this class set them.
+    received: int
+    heard_all: bool
+    failure: trio.BrokenResourceError | None
+
     async def receive_some(
         self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
     ) -> bytes:

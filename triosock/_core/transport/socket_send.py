@@ -40,6 +40,8 @@ class SocketSending(SocketReceiving):
 
     __slots__ = ()
 
+    sent: int  # said again for type checkers, since methods of this class set it
+
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled half-way, it leaves a connection that every later send reports as
         broken.
