@@ -146,12 +146,12 @@ def test_a_circle_is_found_however_its_arrows_are_written(made: Made) -> None:
 def test_an_observer_that_knows_too_much_is_found(made: Made) -> None:
     tree = {
         "_core/events.py": "",
-        "_core/roster.py": "",
-        "observe/log.py": "from .._core.events import Event\nfrom .._core import roster",
-        "observer.py": "from ._core import roster",
+        "_core/registry.py": "",
+        "observe/log.py": "from .._core.events import Event\nfrom .._core import registry",
+        "observer.py": "from ._core import registry",
     }
     assert wrong_targets(imports_of(made(tree)), "made.observe", "made._core", ["events"]) == [
-        "made/observe/log.py:2: imports made._core.roster: of made._core only events"
+        "made/observe/log.py:2: imports made._core.registry: of made._core only events"
     ]
 
 

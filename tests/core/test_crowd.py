@@ -54,7 +54,7 @@ async def test_of_ten_thousand_every_busy_client_is_answered_and_none_is_reset(e
             assert server.statistics().active == COUNT
             server.drain(grace=100)
             while server.statistics().active > COUNT // 2:
-                await server._roster.wait_departure()
+                await server._registry.wait_departure()
             release.set()
             report = await server.wait_closed()
             ends = json.loads(await trio.to_thread.run_sync(crowd.stdout.read))

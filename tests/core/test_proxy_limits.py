@@ -23,7 +23,7 @@ def head(client: str) -> bytes:
 
 
 def first_key(served: Any) -> Any:
-    (key,) = served.server._roster.keys_for(TcpAddress("203.0.113.9", 1))[:1]
+    (key,) = served.server._registry.keys_for(TcpAddress("203.0.113.9", 1))[:1]
     return key
 
 
@@ -63,7 +63,7 @@ async def test_one_client_too_many_is_refused_behind_its_header_and_makes_room_a
         await trio.testing.wait_all_tasks_blocked()
         again = await dial(served, head("203.0.113.9"))
         assert await again.receive_until(b"\n") == b"203.0.113.9\n"
-        served.server._roster.check()
+        served.server._registry.check()
 
 
 async def test_networks_are_counted_by_the_header_too() -> None:
@@ -104,8 +104,8 @@ async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
             assert await more.receive_until(b"\n") == b"too many of you\n"
         third = await dial(served, head("203.0.113.9"))
         assert await read_all(third) == b""  # no more farewells at once than max_overflowing
-        served.server._roster.check()
-        assert served.server._roster.count_of(first_key(served)) == 1
+        served.server._registry.check()
+        assert served.server._registry.count_of(first_key(served)) == 1
         other = await dial(served, head("203.0.113.10"))
         assert await other.receive_until(b"\n") == b"203.0.113.10\n"
         await first.aclose()
@@ -163,7 +163,7 @@ async def test_nothing_is_left_of_the_counts() -> None:
             await dial(served, head(f"203.0.113.{number % 2}"))
         await trio.testing.wait_all_tasks_blocked()
     check_nothing_left(served.server)
-    assert not served.server._roster._per_key
+    assert not served.server._registry._per_key
 
 
 @pytest.mark.parametrize("wrong", [0, -1, True, "x"])

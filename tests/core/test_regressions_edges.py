@@ -69,7 +69,7 @@ async def test_those_who_are_gone_are_not_kept_until_the_longest_timeout(autojum
         for _ in range(5):
             client = await served.connect()
             await trio.testing.wait_all_tasks_blocked()
-            gone.update(served.server._roster.entries())
+            gone.update(served.server._registry.entries())
             await client.aclose()
             await trio.testing.wait_all_tasks_blocked()
         assert served.server.statistics().ended == {Cause.FINISHED: 5}

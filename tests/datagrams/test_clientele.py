@@ -280,7 +280,7 @@ async def test_many_one_shot_peers_leave_nothing_behind(in_memory):
             dispatch = server._dispatch
             assert len(dispatch._present) <= 50
             assert len(dispatch._idle_line) <= 50
-            assert len(server._roster) <= 50
+            assert len(server._registry) <= 50
         s = server.statistics()
         assert s.received == rounds * peers
         assert s.handled >= 50 * rounds - 50
@@ -294,7 +294,9 @@ async def test_who_returns_at_once_is_not_kept_until_a_timeout(in_memory):
         for _ in range(200):
             await network.open().send(b"x", server.addresses[0])
         await settle()
-        assert len(server._roster) == len(server._dispatch._present) == len(server._dispatch._idle_line) == 0
+        assert (
+            len(server._registry) == len(server._dispatch._present) == len(server._dispatch._idle_line) == 0
+        )
 
 
 async def test_the_idle_line_asks_only_those_who_are_idle(in_memory):

@@ -85,7 +85,7 @@ async def test_sessions_survive_20_000_peers_in_bounded_memory(on_loopback, when
                 sizes.append(tracemalloc.get_traced_memory()[0])
                 # Besides those who are served, one may wait for each that has been asked to go.
                 assert server.statistics().active <= most
-                assert len(server._roster) <= 2 * most
+                assert len(server._registry) <= 2 * most
         finally:
             tracemalloc.stop()
         s = server.statistics()

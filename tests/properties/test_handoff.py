@@ -1,8 +1,8 @@
 """The invariant: whoever was let in is counted exactly once, from accept to close, wherever a cancel strikes.
 
-`cancel_at_every_checkpoint` asserts it: the roster is checked after every step of every task, and after each
-run nothing may be left. Here it is given whole servers, each with several clients, a limit and what comes
-after it.
+`cancel_at_every_checkpoint` asserts it: the registry is checked after every step of every task, and after
+each run nothing may be left. Here it is given whole servers, each with several clients, a limit and what
+comes after it.
 """
 
 import functools

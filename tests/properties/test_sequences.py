@@ -1,6 +1,6 @@
 """The invariants of a whole server, whatever its clients and its owner do in whatever order, after each step:
 
-1. The roster is consistent, nobody is served beyond the limit, and nobody waits in the queue who could be
+1. The registry is consistent, nobody is served beyond the limit, and nobody waits in the queue who could be
    served.
 2. Whoever is being served has the answer to every line that it completed.
 3. When it is over, nothing is left; the four counts of the report are all who were there; and whoever was
@@ -169,7 +169,7 @@ class World:
 
     async def drain(self, grace):
         if self.there is None and not self.cancelled:
-            self.there = len(self.server._roster) + self.listener.pending
+            self.there = len(self.server._registry) + self.listener.pending
             for one in self.clients:
                 one.before_drain = len(one.said)
         self.server.drain(grace=grace)
@@ -191,9 +191,9 @@ class World:
     # What must hold
 
     def check(self):
-        roster = self.server._roster
-        roster.check()
-        entries = {entry.peer.name: entry for entry in roster.entries()}
+        registry = self.server._registry
+        registry.check()
+        entries = {entry.peer.name: entry for entry in registry.entries()}
         if self.cancelled:
             assert not entries
         if self.there is not None or self.cancelled:
@@ -201,7 +201,7 @@ class World:
             assert not [entry for entry in entries.values() if entry.is_idle and not entry.spared_until]
             return
         if not self.suspended:
-            waits = self.limits.overflow == "wait" and not roster.has_room
+            waits = self.limits.overflow == "wait" and not registry.has_room
             assert waits or not self.listener.pending, "somebody waits who could be served"
         for one in self.clients:
             entry = entries.get(one.name)

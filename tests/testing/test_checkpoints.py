@@ -138,7 +138,7 @@ async def test_a_handler_that_leaks_a_stream_is_caught(autojump_clock):
 
 async def test_a_slot_that_is_taken_twice_is_caught(autojump_clock):
     async def leak(conn):
-        conn.server._roster._slots += 1
+        conn.server._registry._slots += 1
         await conn.send_all(b"x")
 
     with pytest.raises(AssertionError, match=r"1 entries are served, 2 slots are taken"):
@@ -187,7 +187,7 @@ async def test_clients_may_find_their_peer_gone_but_nothing_else(autojump_clock)
 
 async def test_servers_opened_by_other_means_are_watched_if_named(autojump_clock):
     async def leak(conn):
-        conn.server._roster._slots += 1
+        conn.server._registry._slots += 1
 
     async def scenario(watching):
         listener = MemoryListener()

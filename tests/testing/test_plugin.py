@@ -31,7 +31,7 @@ async def test_two_servers(open_server, recorder, memory_network, autojump_clock
 
 async def test_fails(open_server, autojump_clock):
     async def stay(conn):
-        conn.server._roster._slots += 1
+        conn.server._registry._slots += 1
     served = await open_server(stay)
     client = await served.connect()
     await client.receive_some()

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triosock._core.model.emitter import Emitter
-    from triosock._core.registry.registry import Roster, Tally
+    from triosock._core.registry.registry import Registry, Tally
 
     from .base import BaseServer
     from .entries import Request
@@ -263,7 +263,7 @@ class Book:
         return found
 
     @property
-    def roster(self) -> Roster:
+    def roster(self) -> Registry:
         """The entries of those who have one, and the counts."""
         return self.supervision.roster
 

@@ -79,7 +79,7 @@ class CompatServer:
         self._scope._on_drain = self._on_drain
         # What a tree of all that lives shows of it.
         self._scope._owner = self
-        self._roster = self._book.roster
+        self._registry = self._book.roster
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         policy_ = self._book.policy

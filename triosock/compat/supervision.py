@@ -1,4 +1,4 @@
-"""The requests of a compat server as a trio run sees them: entries of the core's `Roster`, and events.
+"""The requests of a compat server as a trio run sees them: entries of the core's `Registry`, and events.
 
 Rules of this file:
 
@@ -20,7 +20,7 @@ from triosock import Cause
 from triosock._core.model.config import Limits
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ConnectionClosed, ConnectionOpened, HandlerFailed
-from triosock._core.registry.registry import Roster, Tally
+from triosock._core.registry.registry import Registry, Tally
 
 from . import interrupt
 from .clock import now
@@ -46,7 +46,7 @@ class Supervision:
     """The entries of a book."""
 
     def __init__(self, book: Book) -> None:
-        self.roster: Roster = Roster(Limits())
+        self.roster: Registry = Registry(Limits())
         #: What `clock.now()` is behind the clock of the trio run that supervises, or did last.
         self.clock: float = 0.0
         self._book = book

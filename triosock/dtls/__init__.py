@@ -10,9 +10,9 @@ streams, since a DTLS association is a connection with a handshake.
 
 The invariants:
 
-1. **An association is in the roster from its first valid ClientHello to the end of its task.** Those before
+1. **An association is in the registry from its first valid ClientHello to the end of its task.** Those before
    it (cookies) cost nothing and are counted nowhere: anybody can send them from any address.
-2. **The sockets are closed last**: when the roster is empty, or when everything is cancelled.
+2. **The sockets are closed last**: when the registry is empty, or when everything is cancelled.
 3. **The system task that trio's endpoint receives with is over when `serve_dtls` returns**: see
    `_Socket.wait_left`.
 """

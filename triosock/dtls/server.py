@@ -17,7 +17,7 @@ from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_report import DrainReport
-from .._core.registry.registry import Entry, Roster
+from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import Overseer
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server
@@ -43,7 +43,7 @@ class DtlsServer(Server):
         self._context = context
         self._listeners = tuple(sockets)
         self._sockets = [
-            EndpointSocket(one, one.socket.family, self._gate, self._roster, self._emitter, self._on_end)
+            EndpointSocket(one, one.socket.family, self._gate, self._registry, self._emitter, self._on_end)
             for one in self._listeners
         ]
         self._overseer = Overseer(common.timeouts)
@@ -59,10 +59,10 @@ class DtlsServer(Server):
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. `received` and `sent` are bytes of the plain text."""
-        tally, guests = self._roster.tally, [entry.guest for entry in self._roster.entries()]
+        tally, guests = self._registry.tally, [entry.guest for entry in self._registry.entries()]
         return ServerStatistics(
-            active=self._roster.active,
-            idle=self._roster.count_idle(),
+            active=self._registry.active,
+            idle=self._registry.count_idle(),
             queued=0,
             peak=tally.peak,
             accepted=tally.accepted,
@@ -120,20 +120,20 @@ class DtlsServer(Server):
         entry = Entry(accepted=trio.current_time())
         sock: Any = channel.endpoint.socket
         session = DtlsSession(channel, entry, sock, self)
-        roster = self._roster
-        keys = roster.keys_for(session.peer)
-        reason = roster.refusal(keys) if keys else None
+        registry = self._registry
+        keys = registry.keys_for(session.peer)
+        reason = registry.refusal(keys) if keys else None
         if self._farewell is not None:
             reason = "drain"
-        elif reason is None and not roster.has_room:
+        elif reason is None and not registry.has_room:
             reason = "connections"
         if reason is not None:
             # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
             # late.
-            roster.tally.refused["late" if reason == "drain" else reason] += 1
+            registry.tally.refused["late" if reason == "drain" else reason] += 1
             self._emitter.emit(Refused, peer=session.peer, reason=reason)
             return
-        roster.add(entry, keys=keys)
+        registry.add(entry, keys=keys)
         self._overseer.watch(entry)
         if self._emitter.wants_openings:
             self._emitter.emit(
@@ -188,7 +188,7 @@ async def serve_dtls(
         on_error=check_on_error(on_error, "an exception and a DTLS session"),
         limits=limits,
         timeouts=check_value("timeouts", timeouts, Timeouts),
-        roster=Roster(limits),
+        registry=Registry(limits),
         emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
     )
     sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)

@@ -12,7 +12,7 @@ from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
 from .._core.listeners.accept_loop import Gate, Verdict, judge
 from .._core.model.emitter import Emitter
 from .._core.model.events import AcceptFailed
-from .._core.registry.registry import Roster
+from .._core.registry.registry import Registry
 
 
 @final
@@ -30,7 +30,7 @@ class EndpointSocket(trio.socket.SocketType):
         inner: DatagramSocket,
         family: int,
         gate: Gate,
-        roster: Roster,
+        registry: Registry,
         emitter: Emitter,
         on_end: Callable[[OSError | None], None],
     ) -> None:
@@ -38,7 +38,7 @@ class EndpointSocket(trio.socket.SocketType):
         self._on_end = on_end
         self._family = family
         self._gate = gate
-        self._roster = roster
+        self._registry = registry
         self._emitter = emitter
         self._in_use = False
         self._left = trio.Event()
@@ -83,11 +83,11 @@ class EndpointSocket(trio.socket.SocketType):
     async def _consider(self, error: OSError) -> Verdict:
         """Return what the table of accept errors says, after the wait that it wants."""
         verdict = Verdict.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
-        self._roster.tally.accept_errors += 1
+        self._registry.tally.accept_errors += 1
         self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=verdict.value)
         if verdict is Verdict.BACK_OFF:
             with trio.move_on_after(0.1):
-                await self._roster.wait_departure()
+                await self._registry.wait_departure()
         else:
             await trio.lowlevel.checkpoint()
         return verdict

@@ -2,8 +2,8 @@
 brackets.
 
 The invariant that is asserted: **wherever a cancellation strikes, nothing is left**: no descriptor, no task,
-no thread, no in-memory stream, no entry in a roster and no slot taken; and at no moment on the way does a
-roster count what is not there, or not count what is.
+no thread, no in-memory stream, no entry in a registry and no slot taken; and at no moment on the way does a
+registry count what is not there, or not count what is.
 
 How: a scenario is run again and again, the first time without any cancellation. From then on an instrument
 counts the steps that its tasks take, and in the n-th run the cancellation comes right after the n-th step,
@@ -159,13 +159,13 @@ class _Run(trio.abc.Instrument):
     def _check_rosters(self) -> None:
         for server in self._servers:
             try:
-                server._roster.check()
+                server._registry.check()
             except AssertionError as error:
                 self._inconsistent = error
 
     def _entry(self, task: trio.lowlevel.Task) -> Entry | None:
         for server in self._servers:
-            for entry in server._roster.entries():
+            for entry in server._registry.entries():
                 if entry.task is not None and _descends(task, entry.task):
                     return entry
         return None

@@ -54,12 +54,12 @@ def check_nothing_left(server: StreamServer) -> None:
 
     Raises: AssertionError, which says what is.
     """
-    roster = server._roster
-    roster.check()
-    assert not len(roster), (
-        f"connections are left in the roster: {[str(entry.peer) for entry in roster.entries()]}"
+    registry = server._registry
+    registry.check()
+    assert not len(registry), (
+        f"connections are left in the registry: {[str(entry.peer) for entry in registry.entries()]}"
     )
-    assert not roster.active, f"{roster.active} slots are taken, though nobody is left"
+    assert not registry.active, f"{registry.active} slots are taken, though nobody is left"
     for listener in server._listeners:
         assert listener.is_closed, f"{listener!r} is still open"
     assert server._closed.is_set(), f"{server!r} has not ended"

@@ -4,8 +4,8 @@
 
 The invariants, beside those of the intake:
 
-1. **Whoever waits is in the roster**, so that a drain waits for him too: with a slot if his task is about to
-   start, without one (`queued`) in the line. The line is not empty only if every slot is taken.
+1. **Whoever waits is in the registry**, so that a drain waits for him too: with a slot if his task is about
+   to start, without one (`queued`) in the line. The line is not empty only if every slot is taken.
 2. **What was dropped is never begun**, even if its task had been told to start.
 """
 
@@ -99,7 +99,7 @@ class DatagramEntry(Entry):
             Entry.cut(self, cause)
 
     def withdraw(self) -> None:
-        """Leave the line and the roster: it was dropped."""
+        """Leave the line and the registry: it was dropped."""
         self.dispatch.forget(self)
 
 
@@ -110,7 +110,7 @@ class Singly:
     def __init__(self, common: Common, intake: Intake, server: Any) -> None:
         self._common = common
         self._intake = intake
-        self._roster = common.roster
+        self._registry = common.registry
         self._server = server
         self._line: dict[DatagramEntry, None] = {}
         self.nursery: trio.Nursery | None = None
@@ -126,7 +126,7 @@ class Singly:
 
     def deliver(self, received: Received, socket: DatagramSocket) -> None:
         """Take one more, or drop it. Synchronous: see the invariants of the intake."""
-        intake, roster = self._intake, self._roster
+        intake, registry = self._intake, self._registry
         entry = DatagramEntry(accepted=trio.current_time(), dispatch=self, host=host_of(received))
         route = Route(socket, received.name, received.destination, entry, intake, self._common.timeouts)
         route.received = len(received.data)
@@ -138,11 +138,11 @@ class Singly:
         keys: tuple[Any, ...] = ()
         if reason is None:
             keys = self._server.keys_for(route)
-            reason = roster.refusal(keys) if keys else None  # type: ignore[assignment]
+            reason = registry.refusal(keys) if keys else None  # type: ignore[assignment]
         if reason is not None:
             intake.refuse(reason, route)
         elif intake.admit(entry):
-            roster.add(entry, slot=roster.has_room, keys=keys)
+            registry.add(entry, slot=registry.has_room, keys=keys)
             if entry.holds_slot:
                 self._start(entry)
             else:
@@ -154,18 +154,18 @@ class Singly:
         self.nursery.start_soon(_DatagramTask(self._common, entry, self._intake, self).run)
 
     def leave(self, entry: DatagramEntry) -> None:
-        """Take one off the roster, and let the next of the line in."""
-        roster = self._roster
-        roster.remove(entry)
-        while self._line and roster.has_room:
+        """Take one off the registry, and let the next of the line in."""
+        registry = self._registry
+        registry.remove(entry)
+        while self._line and registry.has_room:
             following = next(iter(self._line))
             del self._line[following]
-            roster.grant(following)
+            registry.grant(following)
             following.stage = "serving"
             self._start(following)
 
     def forget(self, entry: DatagramEntry) -> None:
-        """Take one that was dropped off the line and the roster."""
+        """Take one that was dropped off the line and the registry."""
         self._line.pop(entry, None)
         self.leave(entry)
 
@@ -229,7 +229,7 @@ class _DatagramTask(HandlerRun):
         if entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut):
             entry.cause = entry.cause or Cause.REQUEST
         cause = entry.cause = entry.cause or Cause.FINISHED
-        common.roster.tally.ended[cause] += 1
+        common.registry.tally.ended[cause] += 1
         self._intake.release(entry.host)
         self._dispatch.leave(entry)
         if common.emitter.takers(RequestFinished):

@@ -18,7 +18,7 @@ from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
 from ..registry.drain_report import DrainReport
-from ..registry.registry import Roster
+from ..registry.registry import Registry
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..server.handler_run import Common
 from .dispatch import Datagram
@@ -193,13 +193,13 @@ def _common(
     if sessions is not None and not isinstance(sessions, Sessions):
         raise TypeError(f"sessions must be a triosock.Sessions(…) or None, not {sessions!r}")
     limits = check_value("limits", limits, Limits)
-    # The roster counts what runs. Its doors never wait: what is not received is lost in the kernel.
+    # The registry counts what runs. Its doors never wait: what is not received is lost in the kernel.
     most = limits.max_connections if sessions is None else min(limits.max_connections, sessions.max)
     return Common(
         handler=check_async("handler", handler, "one datagram" if sessions is None else "one session"),
         on_error=check_on_error(on_error, "an exception and a datagram or session"),
         limits=limits,
         timeouts=check_value("timeouts", timeouts, Timeouts),
-        roster=Roster(attrs.evolve(limits, max_connections=most, overflow="reject")),
+        registry=Registry(attrs.evolve(limits, max_connections=most, overflow="reject")),
         emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
     )

@@ -39,7 +39,7 @@ from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
 from ..registry.drain_report import DrainReport
-from ..registry.registry import Roster
+from ..registry.registry import Registry
 from ..server.base_server import Server
 from ..server.handler_run import Common
 from .dispatch import Singly
@@ -98,11 +98,11 @@ class _Receiver(Door):
         self,
         socket: DatagramSocket,
         dispatch: Singly | Clientele,
-        roster: Roster,
+        registry: Registry,
         gate: Gate,
         emitter: Emitter,
     ) -> None:
-        super().__init__(cast("Any", socket), cast("Any", dispatch.deliver), roster, gate, emitter)
+        super().__init__(cast("Any", socket), cast("Any", dispatch.deliver), registry, gate, emitter)
         self._socket = socket
         self._dispatch = dispatch
         self._lost_told = 0
@@ -163,7 +163,7 @@ class DatagramServer(Server):
     def __init__(self, common: Common, sockets: Sequence[DatagramSocket], sessions: Sessions | None) -> None:
         super().__init__(common)
         self._listeners = tuple(sockets)
-        self._intake = Intake(common.limits, common.roster.tally, common.emitter)
+        self._intake = Intake(common.limits, common.registry.tally, common.emitter)
         self._dispatch: Singly | Clientele
         if sessions is None:
             self._dispatch = Singly(common, self._intake, self)
@@ -171,7 +171,7 @@ class DatagramServer(Server):
             self._dispatch = Clientele(common, self._intake, self, sessions)
         self._session_idle = None if sessions is None else sessions.idle
         self._receivers = [
-            _Receiver(socket, self._dispatch, self._roster, self._gate, self._emitter) for socket in sockets
+            _Receiver(socket, self._dispatch, self._registry, self._gate, self._emitter) for socket in sockets
         ]
 
     @property
@@ -181,10 +181,10 @@ class DatagramServer(Server):
 
     def statistics(self) -> DatagramStatistics:
         """Return a frozen snapshot. Costs a look at every handler, and a system call for each socket."""
-        intake, tally = self._intake, self._roster.tally
+        intake, tally = self._intake, self._registry.tally
         return DatagramStatistics(
-            active=self._roster.active,
-            idle=self._roster.count_idle(),
+            active=self._registry.active,
+            idle=self._registry.count_idle(),
             queued=self._dispatch.waiting,
             peak=tally.peak,
             pending=intake.pending,
@@ -204,7 +204,7 @@ class DatagramServer(Server):
 
     def keys_for(self, route: Route) -> tuple[Hashable, ...]:
         """Return under which names the limits count a peer; () if no limit asks."""
-        return self._roster.keys_for(route.peer) if self._roster.counts_peers else ()
+        return self._registry.keys_for(route.peer) if self._registry.counts_peers else ()
 
     # The life
 

@@ -36,7 +36,7 @@ class Clientele:
     def __init__(self, common: Common, intake: Intake, server: Any, sessions: Sessions) -> None:
         self._common = common
         self._intake = intake
-        self._roster = common.roster
+        self._registry = common.registry
         #: Comes later in the reading order: a DatagramServer.
         self._server = server
         self._sessions = sessions
@@ -47,7 +47,7 @@ class Clientele:
     @property
     def waiting(self) -> int:
         """How many sessions wait for the place of one that was asked to go."""
-        return self._roster.unslotted
+        return self._registry.unslotted
 
     async def watch(self) -> None:
         """End the waits that are too long, until cancelled."""
@@ -111,13 +111,13 @@ class Clientele:
         waits, even if their task has not run yet: taken by anybody else, they would wait for one more to go,
         whom nobody has asked.
         """
-        return self._roster.has_room and not self._roster.unslotted
+        return self._registry.has_room and not self._registry.unslotted
 
     def _no_place(self, keys: tuple[Hashable, ...]) -> Reason | None:
         """Why somebody new cannot be served, or None."""
         if self._intake.refusing is not None:
             return self._intake.refusing
-        if keys and (limit := self._roster.refusal(keys)) is not None:
+        if keys and (limit := self._registry.refusal(keys)) is not None:
             return "peer" if limit == "peer" else "network"
         if self._has_place:
             return None
@@ -125,19 +125,19 @@ class Clientele:
         return None if can_evict else "sessions"
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
-        roster, entry, emitter = self._roster, session.entry, self._common.emitter
+        registry, entry, emitter = self._registry, session.entry, self._common.emitter
         begins = self._has_place
         if not begins:
             entry.stage = "queued"
             self._evict()
         self._present[session.key] = session
-        roster.add(entry, slot=begins, keys=keys)
+        registry.add(entry, slot=begins, keys=keys)
         if emitter.wants_openings:
             emitter.emit(ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local)
         assert self.nursery is not None
         self.nursery.start_soon(_SessionTask(self._common, session, self).run)
-        if not roster.has_room:
-            emitter.emit(LimitReached, active=roster.active)
+        if not registry.has_room:
+            emitter.emit(LimitReached, active=registry.active)
 
     def _evict(self) -> None:
         """Ask the one that has been idle for longest to go."""

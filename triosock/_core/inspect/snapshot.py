@@ -8,7 +8,7 @@
 The rules:
 
 1. **Looking changes nothing**: no await, no event, nothing is written; and it costs nothing until somebody
-   looks, since all that is said here stands in the roster anyway.
+   looks, since all that is said here stands in the registry anyway.
 2. **A deadline has an origin.** Several may be in force at once: timeouts of the server, the block
    `conn.request()`, the grace of a drain, cancel scopes around. The tightest is the effective one, and
    `due_to` says which it is.
@@ -32,7 +32,7 @@ from ..datagram.session_table import Clientele
 from ..model.config import Timeouts
 from ..model.events import Cause
 from ..registry.drain_scope import DrainScope, _current, _roots_here
-from ..registry.registry import NEVER, Entry, Roster
+from ..registry.registry import NEVER, Entry, Registry
 from ..registry.timeout_monitor import next_deadline
 from ..server.base_server import Server
 from .providers import elsewhere
@@ -152,12 +152,12 @@ def _grace_of(scope: DrainScope) -> tuple[float, str]:
 
 
 def _server(owner: Any, due: float, origin: str, now: float, limit: int, inside: tuple[Node, ...]) -> Node:
-    """`owner` has a name, addresses and a roster; what it has besides is asked for."""
-    roster: Roster = owner._roster
+    """`owner` has a name, addresses and a registry; what it has besides is asked for."""
+    registry: Registry = owner._registry
     around = getattr(owner, "_around", math.inf)
     if around < due:
         due, origin = around, "a cancel scope around the server"
-    entries = roster.entries()
+    entries = registry.entries()
     view = _View(owner, due, origin, now)
     gate = getattr(owner, "_gate", None)
     suspended = gate is not None and not gate.is_open
@@ -170,10 +170,10 @@ def _server(owner: Any, due: float, origin: str, now: float, limit: int, inside:
         due=_left(due, now),
         due_to=origin,
         counts=(
-            ("active", roster.active),
-            ("idle", roster.count_idle()),
-            ("accepted", roster.tally.accepted),
-            ("refused", sum(roster.tally.refused.values())),
+            ("active", registry.active),
+            ("idle", registry.count_idle()),
+            ("accepted", registry.tally.accepted),
+            ("refused", sum(registry.tally.refused.values())),
         ),
         more=max(0, len(entries) - limit),
         children=(*_listeners(owner, suspended), *map(view.entry, entries[:limit]), *inside),

@@ -59,7 +59,7 @@ def cut_connection(number: int, server: str | None = None, hidden: str = "") -> 
         (one, entry)
         for one in servers(hidden)
         if server is None or one.name == server
-        for entry in one._roster.entries()
+        for entry in one._registry.entries()
         if entry.number == number
     ]
     if len(found) != 1:

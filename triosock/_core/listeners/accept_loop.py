@@ -23,7 +23,7 @@ import trio
 
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
-from ..registry.registry import Roster
+from ..registry.registry import Registry
 from .listener import Accepted, Listener, PeerName
 
 #: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as
@@ -122,13 +122,13 @@ class Door:
         self,
         listener: Listener,
         admit: Callable[[Accepted, PeerName, Listener], None],
-        roster: Roster,
+        registry: Registry,
         gate: Gate,
         emitter: Emitter,
     ) -> None:
         self._listener = listener
         self._admit = admit
-        self._roster = roster
+        self._registry = registry
         self._gate = gate
         self._emitter = emitter
         self._delay = FIRST_DELAY
@@ -137,11 +137,11 @@ class Door:
 
     async def run(self) -> None:
         """Accept until cancelled, or until the listener is closed."""
-        must_wait = self._roster.limits.overflow == "wait"
+        must_wait = self._registry.limits.overflow == "wait"
         while True:
             await self._gate.wait_open()
-            if must_wait and not self._roster.has_room:  # if there is, wait_ready() is checkpoint enough
-                await self._roster.wait_room()
+            if must_wait and not self._registry.has_room:  # if there is, wait_ready() is checkpoint enough
+                await self._registry.wait_room()
             try:
                 await self._listener.wait_ready()
                 self._accept_some(must_wait)
@@ -153,9 +153,9 @@ class Door:
         """Admit all who are there; stop early when there is no more room, or when it is time to let others
         run.
         """
-        gate, roster, listener, admit = self._gate, self._roster, self._listener, self._admit
+        gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
         for _ in range(BATCH):
-            if not gate.is_open or (must_wait and not roster.has_room):
+            if not gate.is_open or (must_wait and not registry.has_room):
                 return
             try:
                 accepted, peer = listener.accept_nowait()
@@ -214,11 +214,11 @@ class Door:
 
     async def _back_off(self) -> None:
         with trio.move_on_after(self._delay):
-            await self._roster.wait_departure()  # gives a descriptor back
+            await self._registry.wait_departure()  # gives a descriptor back
         self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _tell(self, error: Exception, verdict: Verdict, delay: float = 0.0) -> None:
-        self._roster.tally.accept_errors += 1
+        self._registry.tally.accept_errors += 1
         self._emitter.emit(
             AcceptFailed, address=self._listener.address, error=error, action=verdict.value, delay=delay
         )

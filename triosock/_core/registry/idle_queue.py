@@ -26,7 +26,7 @@ class Waiter(Protocol):
 
     @property
     def entry(self) -> Entry:
-        """What it is in the roster."""
+        """What it is in the registry."""
         raise NotImplementedError
 
 

@@ -1,8 +1,8 @@
 """Who is being served: counted before its task starts; limits, statistics and the drain report are read off
 it.
 
-The invariant: **an entry is in the roster from the moment its socket is ours to the moment that socket is
-closed**, both moments are synchronous, and an entry that is served holds exactly one slot. `Roster.check()`
+The invariant: **an entry is in the registry from the moment its socket is ours to the moment that socket is
+closed**, both moments are synchronous, and an entry that is served holds exactly one slot. `Registry.check()`
 says so in code; a property test calls it under cancellation at every checkpoint.
 
 An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of
@@ -54,7 +54,7 @@ class Entry:
     accepted: float
     #: The clock of its trio run: that of `trio.current_time`, without the question whose run it is.
     now: Callable[[], float] = trio.current_time
-    #: From 1 on, in the order of arrival; 0 outside a roster.
+    #: From 1 on, in the order of arrival; 0 outside a registry.
     number: int = 0
     stage: Stage = "serving"
     #: When the wait began that it is in now: for the first byte of a request, for any bytes, for the peer to
@@ -168,7 +168,7 @@ class Tally:
 
 
 @final
-class Roster:
+class Registry:
     """The entries of one server, and the slots of its `Limits`."""
 
     def __init__(self, limits: Limits) -> None:
@@ -334,7 +334,7 @@ class Roster:
             raise
 
     def grant(self, entry: Entry) -> None:
-        """Give a slot to one that is in the roster without; there must be room."""
+        """Give a slot to one that is in the registry without; there must be room."""
         entry.holds_slot = True
         self._slots += 1
         self.has_room = self._slots < self.limits.max_connections

@@ -41,7 +41,7 @@ class Server(abc.ABC):
 
     def __init__(self, common: Common) -> None:
         self._common = common
-        self._roster = common.roster
+        self._registry = common.registry
         self._emitter = common.emitter
         self._gate = Gate()
         self._scope = DrainScope(grace=common.timeouts.grace, idle_grace=common.timeouts.idle_grace)
@@ -58,7 +58,7 @@ class Server(abc.ABC):
         self._report = DrainReport(drained=False)
 
     def __repr__(self) -> str:
-        return f"<triosock.{type(self).__name__} {self.name!r}, {self._roster.active} active>"
+        return f"<triosock.{type(self).__name__} {self.name!r}, {self._registry.active} active>"
 
     @property
     def name(self) -> str:
@@ -147,13 +147,13 @@ class Server(abc.ABC):
 
     def _begin_farewell(self) -> Farewell:
         """Say that the drain begins."""
-        roster = self._roster
-        self._farewell = Farewell(roster, self._scope)
+        registry = self._registry
+        self._farewell = Farewell(registry, self._scope)
         self._emitter.emit(
             DrainStarted,
             grace=max(0.0, self._scope.deadline - trio.current_time()),
-            active=roster.active,
-            idle=roster.count_idle(),
+            active=registry.active,
+            idle=registry.count_idle(),
         )
         return self._farewell
 
@@ -161,7 +161,7 @@ class Server(abc.ABC):
         if self._farewell is not None:
             self._report = self._farewell.report(drained=drained)
         else:
-            self._report = DrainReport(cancelled=self._roster.tally.ended[Cause.PARENT], drained=False)
+            self._report = DrainReport(cancelled=self._registry.tally.ended[Cause.PARENT], drained=False)
         if drained:
             report = self._report
             self._emitter.emit(

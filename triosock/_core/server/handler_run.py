@@ -29,7 +29,7 @@ from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
-from ..registry.registry import NEVER, Entry, Roster
+from ..registry.registry import NEVER, Entry, Registry
 from .faults import NotAwaitable, blame, is_to_be_answered
 
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was
@@ -45,7 +45,7 @@ class Common:
     on_error: AnyOnError
     limits: Limits
     timeouts: Timeouts
-    roster: Roster
+    registry: Registry
     emitter: Emitter
 
 
@@ -90,7 +90,7 @@ class HandlerRun:
 
     async def wait_slot(self) -> None:
         """Wait until an entry that is queued may be served."""
-        await self._common.roster.wait_slot(self._entry)
+        await self._common.registry.wait_slot(self._entry)
         self._entry.stage = "serving"
 
     async def answer(self) -> None:
@@ -106,7 +106,7 @@ class HandlerRun:
             self._entry,
             self._common.emitter,
             self._guest.wire,
-            self._common.roster.tally,
+            self._common.registry.tally,
         )
         tally.received += wire.received
         tally.sent += wire.sent
@@ -116,7 +116,7 @@ class HandlerRun:
         else:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
-        self._common.roster.remove(entry)
+        self._common.registry.remove(entry)
         entry.task = entry.guest = None  # no cycles: what is over is freed at once
         if emitter.wants_end(entry.cause or Cause.DRAIN):
             self.tell(

@@ -125,7 +125,7 @@ class ConnectionTask(HandlerRun):
         entry, wire = self._entry, self._guest.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
-            self._common.roster.tally.idled += 1
+            self._common.registry.tally.idled += 1
         if entry.request_since != NEVER:
             self._guest.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
@@ -187,17 +187,17 @@ class ConnectionTask(HandlerRun):
         a word. One too many is not counted and holds no slot, as one that is refused with its accept.
         """
         entry, connection, service = self._entry, self._guest, self._common
-        header, roster, overflow = connection.proxy_header, service.roster, service.limits.overflow
+        header, registry, overflow = connection.proxy_header, service.registry, service.limits.overflow
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
-        keys = roster.keys_for(connection.peer)
-        reason = roster.refusal(keys)
+        keys = registry.keys_for(connection.peer)
+        reason = registry.refusal(keys)
         if reason is None:
-            roster.add_keys(entry, keys)
+            registry.add_keys(entry, keys)
             return False
-        has_room = roster.unslotted < service.limits.max_overflowing
-        roster.take_back(entry)
-        roster.tally.refused[reason] += 1
+        has_room = registry.unslotted < service.limits.max_overflowing
+        registry.take_back(entry)
+        registry.tally.refused[reason] += 1
         service.emitter.emit(Refused, peer=connection.peer, reason=reason)
         entry.cause = Cause.OVERFLOW
         if not callable(overflow) or not has_room:
@@ -216,7 +216,7 @@ class ConnectionTask(HandlerRun):
             async with service.handshakes:
                 if service.proxy is not None:
                     await connection.read_proxy_header(service.proxy)
-                    if service.roster.counts_peers and self._is_one_too_many():
+                    if service.registry.counts_peers and self._is_one_too_many():
                         # Without a lingering close, which would wait for the peer.
                         await connection.wire.aclose_now()
                         return False

@@ -26,7 +26,7 @@ from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
 from ..protocols.proxy_parser import ProxyPolicy, check_proxy
 from ..registry.drain_report import DrainReport
-from ..registry.registry import Roster
+from ..registry.registry import Registry
 from ..registry.timeout_monitor import Overseer
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..transport.tls import check_context
@@ -206,7 +206,7 @@ def _service(
         tls=None if tls is None else check_context(tls, server_side=True),
         https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
-        roster=Roster(limits),
+        registry=Registry(limits),
         emitter=Emitter(
             "" if name is None else check_name(name),  # until there is an address to name it by
             trio.current_time,

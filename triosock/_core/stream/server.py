@@ -94,12 +94,12 @@ class StreamServer(Server):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        self._doors = [Door(one, self._admit, self._roster, self._gate, self._emitter) for one in listeners]
+        self._doors = [Door(one, self._admit, self._registry, self._gate, self._emitter) for one in listeners]
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._postman: Postman | None = None
         #: Whether any limit asks whose a connection is, when it is accepted.
-        self._counts_peers = self._roster.counts_peers or (
+        self._counts_peers = self._registry.counts_peers or (
             service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
         )
 
@@ -110,11 +110,11 @@ class StreamServer(Server):
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Costs a look at every connection."""
-        tally, entries = self._roster.tally, self._roster.entries()
+        tally, entries = self._registry.tally, self._registry.entries()
         wires = [entry.guest.wire for entry in entries]
         return ServerStatistics(
-            active=self._roster.active,
-            idle=self._roster.count_idle(),
+            active=self._registry.active,
+            idle=self._registry.count_idle(),
             queued=sum(entry.stage == "queued" for entry in entries),
             peak=tally.peak,
             accepted=tally.accepted,
@@ -183,7 +183,7 @@ class StreamServer(Server):
     async def _drain(self) -> None:
         farewell = self._begin_farewell()
         now = trio.current_time()
-        for entry in self._roster.entries():
+        for entry in self._registry.entries():
             entry.spared_until = max(_newcomer_until(entry, now), self._idle_until(now))
         for door, listener in zip(self._doors, self._listeners, strict=True):
             await door.sweep()
@@ -230,19 +230,19 @@ class StreamServer(Server):
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = None if not keys and self._roster.has_room else self._refusal(keys)
+            reason = None if not keys and self._registry.has_room else self._refusal(keys)
             if reason is None:
                 if self._farewell is not None:
                     self._spare_newcomer(entry)
-                self._roster.add(entry, slot=self._roster.has_room, keys=keys)
+                self._registry.add(entry, slot=self._registry.has_room, keys=keys)
                 self._start(connection, service.handler)
-                if not self._roster.has_room:
-                    self._emitter.emit(LimitReached, active=self._roster.active)
+                if not self._registry.has_room:
+                    self._emitter.emit(LimitReached, active=self._registry.active)
             else:
                 self._turn_away(connection, reason)
         except BaseException:
             # Nobody else has it yet.
-            self._roster.remove(entry)
+            self._registry.remove(entry)
             if isinstance(accepted, socket.socket):
                 accepted.close()
             raise
@@ -264,13 +264,13 @@ class StreamServer(Server):
     def _spare_newcomer(self, entry: Entry) -> None:
         """Note of one that comes out of the queue in a drain until when its first request is waited for."""
         entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
-        if not self._roster.has_room:
+        if not self._registry.has_room:
             entry.stage = "queued"
 
     def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
         reason = self._refusal_by_name(keys) if keys else None
-        if reason is None and not self._roster.has_room and self._farewell is None:
+        if reason is None and not self._registry.has_room and self._farewell is None:
             reason = "connections"
         return reason
 
@@ -278,15 +278,15 @@ class StreamServer(Server):
         """Close one too many, after a farewell if there is a handler for it and not too many are being
         said.
         """
-        roster, limits = self._roster, self._service.limits
-        roster.tally.refused[reason] += 1
+        registry, limits = self._registry, self._service.limits
+        registry.tally.refused[reason] += 1
         self._emitter.emit(Refused, peer=connection.peer, reason=reason)
-        if callable(limits.overflow) and roster.unslotted < limits.max_overflowing:
+        if callable(limits.overflow) and registry.unslotted < limits.max_overflowing:
             entry = connection.entry
             entry.cause = Cause.OVERFLOW
             # As long as a handshake may take: a farewell is not a visit.
             entry.due = entry.accepted + self._service.timeouts.handshake
-            roster.add(entry, slot=False)
+            registry.add(entry, slot=False)
             self._start(connection, limits.overflow)
             return
         if self._farewell is not None:
@@ -306,15 +306,15 @@ class StreamServer(Server):
         if proxy is not None and proxy.trusts(peer):
             # Whose this is, is said by the header: it is counted there.
             return ((PROXY, peer.host if isinstance(peer, TcpAddress) else user),)
-        return self._roster.keys_for(peer, user)
+        return self._registry.keys_for(peer, user)
 
     def _refusal_by_name(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit of peers one more with these keys would break."""
         key, proxy = keys[0], self._service.proxy
         if proxy is not None and isinstance(key, tuple) and key[0] is PROXY:
-            is_full = self._roster.count_of(key) >= proxy.max_connections_per_proxy
+            is_full = self._registry.count_of(key) >= proxy.max_connections_per_proxy
             return "proxy" if is_full else None
-        return self._roster.refusal(keys)
+        return self._registry.refusal(keys)
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:
