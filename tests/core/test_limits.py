@@ -26,7 +26,7 @@ ABOVE_ZERO = ["handshake", "idle", "request", "send"]
 FROM_ZERO = ["close", "grace", "idle_grace"]
 
 
-async def farewell(connection: object) -> None:
+async def turn_away(connection: object) -> None:
     """An overflow handler."""
 
 
@@ -95,7 +95,7 @@ def test_counts_come_back_as_they_are(value: int) -> None:
     assert check_count(value, "n") == value
 
 
-@pytest.mark.parametrize("good", ["wait", "reject", farewell, lambda connection: farewell(connection)])
+@pytest.mark.parametrize("good", ["wait", "reject", turn_away, lambda connection: turn_away(connection)])
 def test_overflow_is_a_word_or_a_function(good: Any) -> None:
     assert Limits(overflow=good).overflow is good
 
@@ -107,7 +107,7 @@ def test_overflow_is_a_word_or_a_function(good: Any) -> None:
         (None, TypeError),
         (5, TypeError),
         (Limits, TypeError),
-        (farewell(None), TypeError),
+        (turn_away(None), TypeError),
     ],
 )
 def test_another_overflow_is_an_error_that_names_it(bad: Any, error: type[Exception]) -> None:

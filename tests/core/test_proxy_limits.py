@@ -103,7 +103,7 @@ async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
             more = await dial(served, head("203.0.113.9"))
             assert await more.receive_until(b"\n") == b"too many of you\n"
         third = await dial(served, head("203.0.113.9"))
-        assert await read_all(third) == b""  # no more farewells at once than max_overflowing
+        assert await read_all(third) == b""  # no more overflow handlers at once than max_overflowing
         served.server._registry.check()
         assert served.server._registry.count_of(first_key(served)) == 1
         other = await dial(served, head("203.0.113.10"))

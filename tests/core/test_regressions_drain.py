@@ -70,12 +70,12 @@ async def test_a_server_is_closed_when_a_listener_cannot_be_closed_and_the_other
     assert last.closed
 
 
-@pytest.mark.parametrize("overflow", ["wait", "farewell"])
+@pytest.mark.parametrize("overflow", ["wait", "handler"])
 async def test_who_comes_out_of_the_queue_and_is_one_too_many_for_its_peer_is_in_the_report(overflow):
-    async def farewell(conn):
+    async def turn_away(conn):
         await conn.send_all(b"full")
 
-    limits = Limits(max_connections_per_peer=1, overflow=farewell if overflow == "farewell" else "wait")
+    limits = Limits(max_connections_per_peer=1, overflow=turn_away if overflow == "handler" else "wait")
     async with open_server(shout, limits=limits) as served:
         served.server.suspend()
         clients = [await served.connect(peer=TcpAddress("192.0.2.1", port)) for port in (1, 2, 3)]
@@ -83,7 +83,7 @@ async def test_who_comes_out_of_the_queue_and_is_one_too_many_for_its_peer_is_in
             await client.send_eof()
         served.server.drain()
         report = await served.server.wait_closed()
-    expected = (3, 0) if overflow == "farewell" else (1, 2)
+    expected = (3, 0) if overflow == "handler" else (1, 2)
     assert (report.finished, report.refused) == expected
     assert served.server.statistics().refused == {"peer": 2}
 

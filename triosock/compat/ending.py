@@ -1,4 +1,4 @@
-"""The drain of a compat server: `Farewell` of the core's `drain_scope` does it, and this tells it who is
+"""The drain of a compat server: `DrainRun` of the core's `drain_run` does it, and this tells it who is
 still there.
 
 Rules of this file:
@@ -23,7 +23,7 @@ import trio
 
 from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
 from triosock._core.model.events import DrainFinished, DrainStarted
-from triosock._core.registry.drain_scope import NEWCOMER_GRACE, Farewell
+from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
 from triosock._core.registry.registry import Entry, Registry, Tally
 
 from . import wait
@@ -71,7 +71,7 @@ class Child(Entry):
 
 
 class Ending:
-    """One drain of one server; lives in the trio thread. Stands in for the roster that a Farewell sees
+    """One drain of one server; lives in the trio thread. Stands in for the roster that a DrainRun sees
     out.
     """
 
@@ -84,9 +84,9 @@ class Ending:
         self._watched: set[int] = set()
         self._changed = trio.Event()
         self._nursery: trio.Nursery | None = None
-        self.farewell: Farewell | None = None
+        self.farewell: DrainRun | None = None
 
-    # What a Farewell asks
+    # What a DrainRun asks
 
     @property
     def tally(self) -> Tally:
@@ -138,7 +138,7 @@ class Ending:
         entries = self.entries()
         idle = sum(entry.is_idle for entry in entries)
         grace = max(0.0, self._scope.deadline - now)
-        self.farewell = Farewell(cast("Registry", self), self._scope)
+        self.farewell = DrainRun(cast("Registry", self), self._scope)
         book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
         book.on_leave = self.poke
         try:
@@ -147,7 +147,7 @@ class Ending:
                 self._watch_children()
                 for serving in wait.servings_of(self._server):
                     serving.drain()
-                await self.farewell.see_out()
+                await self.farewell.wait_completion()
                 self._count_stuck()
                 self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
         finally:

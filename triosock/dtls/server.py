@@ -101,7 +101,7 @@ class DtlsServer(Server):
                     task_status.started(self)
                     await self._scope.wait_begun()
                     self._gate.open()  # the busy need their peers' datagrams
-                    await self._begin_farewell().see_out()
+                    await self._begin_drain().wait_completion()
                     drained = True
                     nursery.cancel_scope.cancel(reason="triosock: nobody is left to receive for")
         finally:
@@ -123,7 +123,7 @@ class DtlsServer(Server):
         registry = self._registry
         keys = registry.keys_for(session.peer)
         reason = registry.refusal(keys) if keys else None
-        if self._farewell is not None:
+        if self._drain_run is not None:
             reason = "drain"
         elif reason is None and not registry.has_room:
             reason = "connections"

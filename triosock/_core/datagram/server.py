@@ -245,13 +245,13 @@ class DatagramServer(Server):
                 self._scope.drain()
 
     async def _drain(self) -> None:
-        farewell = self._begin_farewell()
+        drain_run = self._begin_drain()
         for receiver in self._receivers:
             receiver.take_waiting()
         self._intake.refusing = "late"
         # What was suspended must go on: those who are in the middle of an exchange wait for it.
         self._gate.open()
-        await farewell.see_out()
+        await drain_run.wait_completion()
 
     def _end(self, refusing: Any) -> None:
         """Count what is left, and close."""

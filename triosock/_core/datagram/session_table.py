@@ -147,7 +147,7 @@ class Clientele:
         longest.entry.interrupt(Cause.OVERFLOW)
 
     def part(self, session: Session, *, cancelled: bool) -> None:
-        """Say goodbye to a session whose task has ended: invariant 3."""
+        """Remove a session whose task has ended, and open the next one with what is left: invariant 3."""
         del self._present[session.key]
         left, intake = session.buffer, self._intake
         if left and not session.taken:

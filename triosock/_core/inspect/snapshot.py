@@ -46,7 +46,7 @@ _ORIGINS: Final = {
     Cause.SEND: "Timeouts.send",
     Cause.REQUEST: "Timeouts.request",
     Cause.FINISHED: "Timeouts.close",
-    Cause.OVERFLOW: "a farewell's time",
+    Cause.OVERFLOW: "Timeouts.handshake (overflow)",
 }
 _CORE: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 _FOREIGN: Final = tuple(os.path.dirname(os.path.abspath(file)) + os.sep for file in (trio.__file__, _CORE))

@@ -111,7 +111,7 @@ class Limits:
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
-        farewells are under way, the rest is closed.
+        overflow handlers run, the rest is closed.
     `max_pending_datagrams`
         Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"``
         or the ``"oldest"`` of those not yet begun.

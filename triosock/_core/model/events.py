@@ -123,7 +123,7 @@ class LimitReached(Event):
 @attrs.frozen(kw_only=True)
 class Refused(Event):
     """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (farewells), "drain".
+    "overflow" (an overflow handler ran), "drain".
     """
 
     peer: Address

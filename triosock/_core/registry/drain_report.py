@@ -74,7 +74,7 @@ class DrainReport:
 
 
 def describe_slowest(entries: tuple[Entry, ...]) -> tuple[Straggler, ...]:
-    """Return the oldest of those who are not just waiting for their peer's goodbye."""
+    """Return the oldest of those who are not just in their lingering close."""
     now = trio.current_time()
     busy = [entry for entry in entries if entry.stage != "closing"]
     return tuple(

@@ -67,7 +67,7 @@ class Entry:
     request_since: float = NEVER
     request_due: float = NEVER
     handshake_since: float = NEVER
-    #: When all of it must be over: a farewell to one too many.
+    #: When all of it must be over: of one too many, for which the overflow handler runs.
     due: float = NEVER
     #: When the last word was said and the wait for the peer's began.
     closing_since: float = NEVER
@@ -211,7 +211,7 @@ class Registry:
         return len(self._entries) - self._slots
 
     def add(self, entry: Entry, *, slot: bool = True, keys: tuple[Hashable, ...] = ()) -> None:
-        """Enter one more, with a slot or (a farewell, or one that waits for a slot) without."""
+        """Enter one more, with a slot or (one too many, or one that waits for a slot) without."""
         entry.number = self._next_number
         self._next_number += 1
         self._entries[entry.number] = entry

@@ -45,7 +45,7 @@ TARDY: Final = 0.02
 def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
     """Return when this entry is overdue as things stand now, and for which cause; (inf, None) if never.
 
-    The tightest deadline wins. The cause of the last wait of a connection, for its peer's goodbye, is
+    The tightest deadline wins. The cause of the last wait of a connection, its lingering close, is
     FINISHED: it has been served.
     """
     if entry.stage == "handshake":
@@ -154,8 +154,8 @@ class Overseer:
 
     def _act(self, entry: Entry, cause: Cause) -> None:
         if cause is Cause.IDLE and entry.is_idle:
-            # An idle wait ends like the end of the stream, so that the handler may say goodbye. If it goes
-            # back to waiting, that wait ends at once, as long as the peer sends nothing.
+            # An idle wait ends like the end of the stream, so that the handler may end it properly. If it
+            # goes back to waiting, that wait ends at once, as long as the peer sends nothing.
             entry.interrupt(cause)
         else:
             entry.cut(cause)

@@ -27,7 +27,8 @@ from ..model.events import (
     ServerSuspended,
 )
 from ..registry.drain_report import DrainReport
-from ..registry.drain_scope import DrainScope, Farewell
+from ..registry.drain_run import DrainRun
+from ..registry.drain_scope import DrainScope
 from .handler_run import Common
 
 
@@ -53,7 +54,7 @@ class Server(abc.ABC):
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         self._announced = False
-        self._farewell: Farewell | None = None
+        self._drain_run: DrainRun | None = None
         self._closed = trio.Event()
         self._report = DrainReport(drained=False)
 
@@ -135,8 +136,8 @@ class Server(abc.ABC):
     def on_drain(self) -> None:
         """A drain was told, for the first time or again. Called by the scope, at once."""
         begins, now = self._scope.begins, trio.current_time()
-        if self._farewell is not None:
-            self._farewell.tighten()
+        if self._drain_run is not None:
+            self._drain_run.tighten()
         elif begins <= now:
             self._accepting.cancel(reason="triosock: drain")
         else:
@@ -145,21 +146,21 @@ class Server(abc.ABC):
                 self._announced = True
                 self._emitter.emit(DrainAnnounced, delay=begins - now)
 
-    def _begin_farewell(self) -> Farewell:
+    def _begin_drain(self) -> DrainRun:
         """Say that the drain begins."""
         registry = self._registry
-        self._farewell = Farewell(registry, self._scope)
+        self._drain_run = DrainRun(registry, self._scope)
         self._emitter.emit(
             DrainStarted,
             grace=max(0.0, self._scope.deadline - trio.current_time()),
             active=registry.active,
             idle=registry.count_idle(),
         )
-        return self._farewell
+        return self._drain_run
 
     def _conclude(self, *, drained: bool) -> None:
-        if self._farewell is not None:
-            self._report = self._farewell.report(drained=drained)
+        if self._drain_run is not None:
+            self._report = self._drain_run.report(drained=drained)
         else:
             self._report = DrainReport(cancelled=self._registry.tally.ended[Cause.PARENT], drained=False)
         if drained:

@@ -84,7 +84,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     @property
     def draining(self) -> bool:
-        """Whether the server has asked its idle connections to end. A handler may use it to say goodbye
+        """Whether the server has asked its idle connections to end. A handler may use it to end
         sooner.
         """
         return self.wire.is_interrupted or (self.server is not None and self.server.draining)

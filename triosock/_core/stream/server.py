@@ -38,7 +38,7 @@ from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import peer_credentials
 from ..registry.drain_report import DrainReport
-from ..registry.drain_scope import NEWCOMER_GRACE
+from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_PUMP, Pump
@@ -181,7 +181,7 @@ class StreamServer(Server):
             self._scope.drain()
 
     async def _drain(self) -> None:
-        farewell = self._begin_farewell()
+        drain_run = self._begin_drain()
         now = trio.current_time()
         for entry in self._registry.entries():
             entry.spared_until = max(_newcomer_until(entry, now), self._idle_until(now))
@@ -189,7 +189,7 @@ class StreamServer(Server):
             await door.sweep()
             self._close(listener)
         await self._close_listeners()
-        await farewell.see_out()
+        await drain_run.wait_completion()
 
     def _idle_until(self, now: float) -> float:
         """Until when each connection may have one more request answered."""
@@ -232,7 +232,7 @@ class StreamServer(Server):
             keys = self._keys(connection) if self._counts_peers else ()
             reason = None if not keys and self._registry.has_room else self._refusal(keys)
             if reason is None:
-                if self._farewell is not None:
+                if self._drain_run is not None:
                     self._spare_newcomer(entry)
                 self._registry.add(entry, slot=self._registry.has_room, keys=keys)
                 self._start(connection, service.handler)
@@ -270,13 +270,13 @@ class StreamServer(Server):
     def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
         reason = self._refusal_by_name(keys) if keys else None
-        if reason is None and not self._registry.has_room and self._farewell is None:
+        if reason is None and not self._registry.has_room and self._drain_run is None:
             reason = "connections"
         return reason
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
-        """Close one too many, after a farewell if there is a handler for it and not too many are being
-        said.
+        """Close one too many, after the overflow handler if there is one and not too many of them
+        run.
         """
         registry, limits = self._registry, self._service.limits
         registry.tally.refused[reason] += 1
@@ -284,13 +284,13 @@ class StreamServer(Server):
         if callable(limits.overflow) and registry.unslotted < limits.max_overflowing:
             entry = connection.entry
             entry.cause = Cause.OVERFLOW
-            # As long as a handshake may take: a farewell is not a visit.
+            # As long as a handshake may take: the last word is short.
             entry.due = entry.accepted + self._service.timeouts.handshake
             registry.add(entry, slot=False)
             self._start(connection, limits.overflow)
             return
-        if self._farewell is not None:
-            self._farewell.turned_away += 1
+        if self._drain_run is not None:
+            self._drain_run.turned_away += 1
         if isinstance(connection.wire, SocketWire):
             connection.wire.close_now()
         else:

@@ -79,7 +79,7 @@ class SocketWire(SocketSending):
         After an idle wait it is enough that the peer's system knows: see the second invariant.
         """
         if self.heard_all:
-            return  # the close itself says goodbye, and destroys no reply: nothing can be unread
+            return  # the close itself says the last word, and destroys no reply: nothing can be unread
         self._say_last_word()
         briefly = self.ended_idle and self._can_hear_acknowledgement()
         while not self.is_closed:

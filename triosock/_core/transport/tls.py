@@ -9,7 +9,7 @@ Rules of this file:
 3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC
    8446, 6.1, since an attacker could have done it. With `https_compatible` it counts as an end, for protocols
    that tell by themselves where a message ends: many HTTP clients never send a close_notify.
-4. A TLS stream cannot be ended in one direction: OpenSSL forgets to read once it has said goodbye.
+4. A TLS stream cannot be ended in one direction: OpenSSL does not read once it has sent its close_notify.
 """
 
 from __future__ import annotations
@@ -135,8 +135,8 @@ class TlsWire(SocketWire):
                 return data
 
     async def wait_request(self) -> bytes | None:
-        """Wait, idle, for input, and return it: what is in the socket may be no more than a goodbye, or half
-        a record, and what is decrypted is in the socket no more.
+        """Wait, idle, for input, and return it: what is in the socket may be no more than a close_notify, or
+        half a record, and what is decrypted is in the socket no more.
         """
         return await self.receive_some(idle=True)
 
