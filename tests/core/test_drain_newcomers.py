@@ -265,7 +265,7 @@ class Endless(Listener):
         return self.waiting
 
     async def wait_ready(self) -> None:
-        await self.inner.wait_ready()  # until the sweep, nobody comes
+        await self.inner.wait_ready()  # until the backlog is drained, nobody comes
 
     def accept_nowait(self) -> Any:
         self.accepted += 1

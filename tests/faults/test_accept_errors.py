@@ -1,4 +1,4 @@
-"""What a listener may fail with: one test for each row of the table in accept_loop.py, by a listener that
+"""What a listener may fail with: one test for each row of the table in accept_errors.py, by a listener that
 fails as scripted.
 """
 

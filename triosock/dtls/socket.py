@@ -9,7 +9,8 @@ from typing import Any, final
 import trio
 
 from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
-from .._core.listeners.accept_loop import Gate, Verdict, judge
+from .._core.listeners.accept_errors import Verdict, judge
+from .._core.listeners.gate import Gate
 from .._core.model.emitter import Emitter
 from .._core.model.events import AcceptFailed
 from .._core.registry.registry import Registry

@@ -16,7 +16,7 @@ from typing import Final, NoReturn, final
 
 import trio
 
-from ..listeners.accept_loop import THE_PEERS
+from ..listeners.accept_errors import THE_PEERS
 from ..listeners.listener import PeerName
 from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Timeouts

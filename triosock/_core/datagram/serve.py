@@ -193,7 +193,7 @@ def _common(
     if sessions is not None and not isinstance(sessions, Sessions):
         raise TypeError(f"sessions must be a triosock.Sessions(…) or None, not {sessions!r}")
     limits = check_value("limits", limits, Limits)
-    # The registry counts what runs. Its doors never wait: what is not received is lost in the kernel.
+    # The registry counts what runs. The loops never wait: what is not received is lost in the kernel.
     most = limits.max_connections if sessions is None else min(limits.max_connections, sessions.max)
     return Common(
         handler=check_async("handler", handler, "one datagram" if sessions is None else "one session"),

@@ -29,12 +29,14 @@ nobody sees.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, cast, final
+from typing import Any, final
 
 import attrs
 import trio
 
-from ..listeners.accept_loop import BATCH, Door, Gate, Verdict, judge
+from ..listeners.accept_errors import Verdict, judge
+from ..listeners.accept_loop import BATCH, SourceLoop
+from ..listeners.gate import Gate
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
@@ -91,8 +93,8 @@ class DatagramStatistics:
 
 
 @final
-class _Receiver(Door):
-    """One receive loop: the accept loop, for datagrams. Its table of errors has one row more."""
+class _ReceiveLoop(SourceLoop):
+    """One receive loop. Its table of errors has one row more than that of accept loops."""
 
     def __init__(
         self,
@@ -102,12 +104,12 @@ class _Receiver(Door):
         gate: Gate,
         emitter: Emitter,
     ) -> None:
-        super().__init__(cast("Any", socket), cast("Any", dispatch.deliver), registry, gate, emitter)
+        super().__init__(socket, registry, gate, emitter)
         self._socket = socket
         self._dispatch = dispatch
         self._lost_told = 0
 
-    def _accept_some(self, must_wait: bool) -> None:
+    def _take_some(self) -> None:
         """Take what is there; stop early when it is time to let others run."""
         for _ in range(BATCH):
             if not self._gate.is_open or not self._take_one():
@@ -170,8 +172,9 @@ class DatagramServer(Server):
         else:
             self._dispatch = Clientele(common, self._intake, self, sessions)
         self._session_idle = None if sessions is None else sessions.idle
-        self._receivers = [
-            _Receiver(socket, self._dispatch, self._registry, self._gate, self._emitter) for socket in sockets
+        self._receive_loops = [
+            _ReceiveLoop(socket, self._dispatch, self._registry, self._gate, self._emitter)
+            for socket in sockets
         ]
 
     @property
@@ -239,14 +242,14 @@ class DatagramServer(Server):
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._dispatch.watch)
                 async with trio.open_nursery() as receivers:
-                    for receiver in self._receivers:
+                    for receiver in self._receive_loops:
                         receivers.start_soon(receiver.run)
                 # Every socket has been closed by somebody else.
                 self._scope.drain()
 
     async def _drain(self) -> None:
         drain_run = self._begin_drain()
-        for receiver in self._receivers:
+        for receiver in self._receive_loops:
             receiver.take_waiting()
         self._intake.refusing = "late"
         # What was suspended must go on: those who are in the middle of an exchange wait for it.
@@ -256,7 +259,7 @@ class DatagramServer(Server):
     def _end(self, refusing: Any) -> None:
         """Count what is left, and close."""
         self._intake.refusing = refusing
-        for receiver in self._receivers:
+        for receiver in self._receive_loops:
             receiver.take_waiting()
             receiver.tell_all_lost()
         for socket in self._listeners:

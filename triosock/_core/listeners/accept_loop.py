@@ -1,4 +1,4 @@
-"""The accept loop, and the table of what can go wrong in it.
+"""The accept loop.
 
 The invariants:
 
@@ -6,24 +6,24 @@ The invariants:
    it.
 2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be
    served.
-3. **An accept loop ends only if its listener is closed.** Every error has a row in the table below, and none
-   of them leads to a busy
-   loop: after a want of descriptors or memory it waits until one of ours is given back, or a moment that
-   doubles each time.
+3. **An accept loop ends only if its listener is closed.** Every error has a row in the table of
+   `accept_errors.py`.
 """
 
 from __future__ import annotations
 
-import enum
-import errno
+import abc
 from collections.abc import Callable
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
 
+from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
 from ..registry.registry import Registry
+from .accept_errors import Verdict, judge
+from .gate import Gate
 from .listener import Accepted, Listener, PeerName
 
 #: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as
@@ -36,160 +36,48 @@ FIRST_DELAY: Final = 0.1
 LAST_DELAY: Final = 1.0
 
 
-class Verdict(enum.Enum):
-    """What an accept loop does about an error."""
+class Source(Protocol):
+    """A listener, or a socket of datagrams."""
 
-    GO_ON = "go on"
-    BACK_OFF = "back off"
-    END = "end"
-    CRASH = "crash"
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        raise NotImplementedError
 
-
-def _named(*names: str) -> frozenset[int]:
-    # Not every system has every name.
-    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+    async def wait_ready(self) -> None:
+        """Return when there may be something to take."""
 
 
-#: The connection was gone, or a firewall forbade it, before it could be handed over. accept(2) on Linux
-#: passes such errors of the new socket on, and says to treat them like EAGAIN; trio's survey of other systems
-#: adds the rest.
-THE_PEERS: Final = _named(
-    *(
-        "ECONNABORTED",
-        "EPERM",
-        "EPROTO",
-        "ENETDOWN",
-        "ENOPROTOOPT",
-        "EHOSTDOWN",
-        "ENONET",
-        "EHOSTUNREACH",
-        "EOPNOTSUPP",
-    ),
-    *("ENETUNREACH", "ENOSR", "ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ETIMEDOUT", "ECONNRESET", "EINTR"),
-)
-#: The process or the machine has no descriptor or memory left. The connection stays in the queue.
-THE_MACHINES: Final = _named("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
-#: The listener is no listener any more: closed, or shut down (EINVAL on Linux).
-CLOSED: Final = _named("EBADF", "ENOTSOCK", "EINVAL")
+class SourceLoop(abc.ABC):
+    """The loop that accept loops and receive loops share: wait until there is something, and take it."""
 
-
-def judge(error: BaseException) -> Verdict:
-    """Return the verdict on an error of `wait_ready` or `accept_nowait`. What is in no row is a bug, and must
-    be seen: CRASH.
-    """
-    if isinstance(error, trio.ClosedResourceError):
-        return Verdict.END
-    if isinstance(error, OSError):
-        if error.errno in THE_PEERS:
-            return Verdict.GO_ON
-        if error.errno in THE_MACHINES:
-            return Verdict.BACK_OFF
-        if error.errno in CLOSED:
-            return Verdict.END
-    return Verdict.CRASH
-
-
-@final
-class Gate:
-    """Open, or shut by `suspend()`."""
-
-    def __init__(self) -> None:
-        #: Whether anything may be accepted.
-        self.is_open: bool = True
-        self._opened = trio.Event()
-
-    def shut(self) -> None:
-        """Let nobody through until `open()`."""
-        if self.is_open:
-            self.is_open = False
-            self._opened = trio.Event()
-
-    def open(self) -> None:
-        """Let everybody through."""
-        self.is_open = True
-        self._opened.set()
-
-    async def wait_open(self) -> None:
-        """Return when it is open. A checkpoint only if it must wait."""
-        if not self.is_open:
-            await self._opened.wait()
-
-
-class Door:
-    """One accept loop: brings what comes to `listener` to `admit`."""
-
-    def __init__(
-        self,
-        listener: Listener,
-        admit: Callable[[Accepted, PeerName, Listener], None],
-        registry: Registry,
-        gate: Gate,
-        emitter: Emitter,
-    ) -> None:
-        self._listener = listener
-        self._admit = admit
+    def __init__(self, source: Source, registry: Registry, gate: Gate, emitter: Emitter) -> None:
+        self._source = source
         self._registry = registry
         self._gate = gate
         self._emitter = emitter
+        #: With `overflow="wait"` nothing is taken that could not be served.
+        self._must_wait = registry.limits.overflow == "wait"
         self._delay = FIRST_DELAY
-        #: The listener was closed by somebody else.
+        #: The source was closed by somebody else.
         self._ended = False
 
     async def run(self) -> None:
-        """Accept until cancelled, or until the listener is closed."""
-        must_wait = self._registry.limits.overflow == "wait"
+        """Take what comes until cancelled, or until the source is closed."""
         while True:
             await self._gate.wait_open()
-            if must_wait and not self._registry.has_room:  # if there is, wait_ready() is checkpoint enough
-                await self._registry.wait_room()
+            if self._must_wait and not self._registry.has_room:
+                await self._registry.wait_room()  # if there is room, wait_ready() is checkpoint enough
             try:
-                await self._listener.wait_ready()
-                self._accept_some(must_wait)
+                await self._source.wait_ready()
+                self._take_some()
             except (OSError, trio.ClosedResourceError) as error:
                 if await self._consider(error):
                     return
 
-    def _accept_some(self, must_wait: bool) -> None:
-        """Admit all who are there; stop early when there is no more room, or when it is time to let others
-        run.
-        """
-        gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
-        for _ in range(BATCH):
-            if not gate.is_open or (must_wait and not registry.has_room):
-                return
-            try:
-                accepted, peer = listener.accept_nowait()
-            except trio.WouldBlock:
-                return
-            self._delay = FIRST_DELAY
-            admit(accepted, peer, listener)
-
-    async def sweep(self) -> None:
-        """Admit those who are in the queue, room or no room: a drain owes them an answer.
-
-        No more than were there at its beginning, and `BATCH` besides: who connects as fast as we accept would
-        otherwise hold the drain for ever. Returns without another await after the accept that found the queue
-        empty, for the listener to be closed. A checkpoint after each `BATCH`.
-        """
-        waiting = self._listener.count_waiting()
-        most = (LONGEST_QUEUE if waiting is None else waiting) + BATCH
-        for number in range(most):
-            if self._ended:
-                return
-            if number % BATCH == BATCH - 1:
-                await trio.lowlevel.checkpoint()
-            try:
-                accepted, peer = self._listener.accept_nowait()
-            except trio.WouldBlock:
-                return
-            except (OSError, trio.ClosedResourceError) as error:
-                verdict = self._judge(error)
-                self._tell(error, verdict)
-                if verdict is not Verdict.GO_ON:
-                    # Without descriptors nobody can be let in, and the listener is about to be closed.
-                    return
-            else:
-                self._admit(accepted, peer, self._listener)
+    @abc.abstractmethod
+    def _take_some(self) -> None:
+        """Take what is there; stop early when it is time to let others run."""
 
     def _judge(self, error: BaseException) -> Verdict:
         return judge(error)
@@ -220,5 +108,64 @@ class Door:
     def _tell(self, error: Exception, verdict: Verdict, delay: float = 0.0) -> None:
         self._registry.tally.accept_errors += 1
         self._emitter.emit(
-            AcceptFailed, address=self._listener.address, error=error, action=verdict.value, delay=delay
+            AcceptFailed, address=self._source.address, error=error, action=verdict.value, delay=delay
         )
+
+
+@final
+class AcceptLoop(SourceLoop):
+    """Brings what comes to `listener` to `admit`."""
+
+    def __init__(
+        self,
+        listener: Listener,
+        admit: Callable[[Accepted, PeerName, Listener], None],
+        registry: Registry,
+        gate: Gate,
+        emitter: Emitter,
+    ) -> None:
+        super().__init__(listener, registry, gate, emitter)
+        self._listener = listener
+        self._admit = admit
+
+    def _take_some(self) -> None:
+        """Admit all that are there; stop early when there is no more room, or when it is time to let others
+        run.
+        """
+        gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
+        for _ in range(BATCH):
+            if not gate.is_open or (self._must_wait and not registry.has_room):
+                return
+            try:
+                accepted, peer = listener.accept_nowait()
+            except trio.WouldBlock:
+                return
+            self._delay = FIRST_DELAY
+            admit(accepted, peer, listener)
+
+    async def drain_backlog(self) -> None:
+        """Admit what is in the queue, room or no room: a drain owes it an answer.
+
+        No more than were there at its beginning, and `BATCH` besides: who connects as fast as we accept would
+        otherwise hold the drain for ever. Returns without another await after the accept that found the queue
+        empty, for the listener to be closed. A checkpoint after each `BATCH`.
+        """
+        waiting = self._listener.count_waiting()
+        most = (LONGEST_QUEUE if waiting is None else waiting) + BATCH
+        for number in range(most):
+            if self._ended:
+                return
+            if number % BATCH == BATCH - 1:
+                await trio.lowlevel.checkpoint()
+            try:
+                accepted, peer = self._listener.accept_nowait()
+            except trio.WouldBlock:
+                return
+            except (OSError, trio.ClosedResourceError) as error:
+                verdict = self._judge(error)
+                self._tell(error, verdict)
+                if verdict is not Verdict.GO_ON:
+                    # Without descriptors nobody can be let in, and the listener is about to be closed.
+                    return
+            else:
+                self._admit(accepted, peer, self._listener)

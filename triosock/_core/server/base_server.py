@@ -13,7 +13,7 @@ import abc
 
 import trio
 
-from ..listeners.accept_loop import Gate
+from ..listeners.gate import Gate
 from ..model.addresses import Address
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter

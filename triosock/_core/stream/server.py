@@ -1,6 +1,6 @@
-"""A stream server: two nurseries, the doors inside, the connections outside.
+"""A stream server: two nurseries, accept loops inside, connections outside.
 
-    connections ┬─ doors ┬─ accept loop of the first listener
+    connections ┬─ loops ┬─ accept loop of the first listener
                 │        └─ accept loop of the second …
                 ├─ overseer, pump
                 ├─ connection 1
@@ -32,7 +32,7 @@ from typing import Final, final
 import attrs
 import trio
 
-from ..listeners.accept_loop import Door
+from ..listeners.accept_loop import AcceptLoop
 from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
@@ -94,7 +94,9 @@ class StreamServer(Server):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        self._doors = [Door(one, self._admit, self._registry, self._gate, self._emitter) for one in listeners]
+        self._accept_loops = [
+            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter) for one in listeners
+        ]
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._postman: Postman | None = None
@@ -147,7 +149,7 @@ class StreamServer(Server):
                             pump = Pump()
                             self._service = attrs.evolve(self._service, pump=pump)
                             self._connections.start_soon(pump.run)
-                        await self._keep_doors(task_status)
+                        await self._accept(task_status)
                         await self._drain()
                     finally:
                         if self._service.pump is not None:
@@ -165,12 +167,12 @@ class StreamServer(Server):
         with scope:
             await self._service.overseer.run()
 
-    async def _keep_doors(self, task_status: trio.TaskStatus[StreamServer]) -> None:
+    async def _accept(self, task_status: trio.TaskStatus[StreamServer]) -> None:
         """Accept until drained, or until every listener has been closed by somebody else."""
         with self._accepting:
-            async with trio.open_nursery() as doors:
-                for door in self._doors:
-                    doors.start_soon(door.run)
+            async with trio.open_nursery() as loops:
+                for loop in self._accept_loops:
+                    loops.start_soon(loop.run)
                 self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                 task_status.started(self)
             if self._scope.draining:
@@ -185,8 +187,8 @@ class StreamServer(Server):
         now = trio.current_time()
         for entry in self._registry.entries():
             entry.spared_until = max(_newcomer_until(entry, now), self._idle_until(now))
-        for door, listener in zip(self._doors, self._listeners, strict=True):
-            await door.sweep()
+        for loop, listener in zip(self._accept_loops, self._listeners, strict=True):
+            await loop.drain_backlog()
             self._close(listener)
         await self._close_listeners()
         await drain_run.wait_completion()

@@ -1,0 +1,66 @@
+"""The table of what can go wrong when a connection or a datagram is taken from the kernel.
+
+None of the verdicts leads to a busy loop: after a want of descriptors or memory the loop waits until one of
+ours is given back, or a moment that doubles each time.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+from typing import Final
+
+import trio
+
+
+class Verdict(enum.Enum):
+    """What an accept loop does about an error."""
+
+    GO_ON = "go on"
+    BACK_OFF = "back off"
+    END = "end"
+    CRASH = "crash"
+
+
+def _named(*names: str) -> frozenset[int]:
+    # Not every system has every name.
+    return frozenset(getattr(errno, name) for name in names if hasattr(errno, name))
+
+
+#: The connection was gone, or a firewall forbade it, before it could be handed over. accept(2) on Linux
+#: passes such errors of the new socket on, and says to treat them like EAGAIN; trio's survey of other systems
+#: adds the rest.
+THE_PEERS: Final = _named(
+    *(
+        "ECONNABORTED",
+        "EPERM",
+        "EPROTO",
+        "ENETDOWN",
+        "ENOPROTOOPT",
+        "EHOSTDOWN",
+        "ENONET",
+        "EHOSTUNREACH",
+        "EOPNOTSUPP",
+    ),
+    *("ENETUNREACH", "ENOSR", "ESOCKTNOSUPPORT", "EPROTONOSUPPORT", "ETIMEDOUT", "ECONNRESET", "EINTR"),
+)
+#: The process or the machine has no descriptor or memory left. The connection stays in the queue.
+THE_MACHINES: Final = _named("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
+#: The listener is no listener any more: closed, or shut down (EINVAL on Linux).
+CLOSED: Final = _named("EBADF", "ENOTSOCK", "EINVAL")
+
+
+def judge(error: BaseException) -> Verdict:
+    """Return the verdict on an error of `wait_ready` or `accept_nowait`. What is in no row is a bug, and must
+    be seen: CRASH.
+    """
+    if isinstance(error, trio.ClosedResourceError):
+        return Verdict.END
+    if isinstance(error, OSError):
+        if error.errno in THE_PEERS:
+            return Verdict.GO_ON
+        if error.errno in THE_MACHINES:
+            return Verdict.BACK_OFF
+        if error.errno in CLOSED:
+            return Verdict.END
+    return Verdict.CRASH
