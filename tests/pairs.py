@@ -11,15 +11,17 @@ import trio.testing
 from triosock import Connection, Timeouts
 from triosock._core.registry.registry import Entry
 from triosock._core.stream.request_state import Conversation
-from triosock._core.transport.epoll import Pump
+from triosock._core.transport.epoll import EpollReader
 from triosock._core.transport.wires import make_wire
-from triosock._core.transport.write_batcher import Postman
+from triosock._core.transport.write_batcher import WriteBatcher
 
 
-def served(sock: socket.socket, *, pump: Pump | None = None, postman: Postman | None = None) -> Connection:
+def served(
+    sock: socket.socket, *, epoll_reader: EpollReader | None = None, batcher: WriteBatcher | None = None
+) -> Connection:
     """A connection as a server makes it, with what its server would give it."""
     entry = Entry(accepted=trio.current_time())
-    wire = make_wire(sock, entry, pump, postman)
+    wire = make_wire(sock, entry, epoll_reader, batcher)
     connection = Connection.__new__(Connection)
     Conversation.__init__(connection, wire, entry, Timeouts(), None, None, None, None)
     return connection

@@ -15,7 +15,7 @@ import triosock
 from tests.pairs import served
 from triosock import Connection
 from triosock._core.transport.socket import SocketWire
-from triosock._core.transport.write_batcher import Postman
+from triosock._core.transport.write_batcher import WriteBatcher
 from triosock.events import ConnectionClosed
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -55,8 +55,8 @@ async def exactly(client, size):
 
 @contextlib.asynccontextmanager
 async def full_connection():
-    """A connection with a postman, whose peer has sent two lines and takes nothing; and the peer, and what it
-    has to read before it takes anything.
+    """A connection with a write batcher, whose peer has sent two lines and takes nothing; and the peer, and
+    what it has to read before it takes anything.
     """
     one, other = socket.socketpair()
     one.setblocking(False)
@@ -67,7 +67,7 @@ async def full_connection():
         while True:
             filled += one.send(b"x" * 4096)
     async with trio.open_nursery() as nursery:
-        conn = served(one, postman=Postman(nursery))
+        conn = served(one, batcher=WriteBatcher(nursery))
         yield conn, client, b"x" * filled
         conn.wire.close_now()
         await client.aclose()
@@ -97,7 +97,7 @@ async def test_no_more_than_sixteen_are_gathered(serving, dial, sends):
 
 
 async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
-    """Whatever trio runs first in that turn, the postman or the handler again."""
+    """Whatever trio runs first in that turn, the write batcher or the handler again."""
 
     class Late:
         def call(self, sender):
@@ -107,7 +107,7 @@ async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
     one.setblocking(False)
     with other:
         other.send(b"one\ntwo\n")
-        conn = served(one, postman=Late())
+        conn = served(one, batcher=Late())
         await anext(conn.lines())
         await conn.send_all(b"one\n")
         assert sends == []
@@ -202,7 +202,7 @@ async def test_what_the_kernel_does_not_take_is_sent_when_it_does(sends):
         assert await exactly(client, 5) == b"last\n"
 
 
-async def test_who_sends_while_the_postman_waits_comes_after_it():
+async def test_who_sends_while_the_flush_task_waits_comes_after_it():
     async with full_connection() as (conn, client, filled), trio.open_nursery() as nursery:
         lines = conn.lines()
         await anext(lines)
@@ -228,7 +228,7 @@ async def test_who_ends_the_stream_while_something_is_gathered_waits_for_it():
             assert await exactly(client, len(expected) + 1) == expected
 
 
-async def test_a_send_timeout_bounds_what_the_postman_waits_for(serving, dial, recorder, autojump_clock):
+async def test_a_send_timeout_bounds_what_the_flush_task_waits_for(serving, dial, recorder, autojump_clock):
     async def handler(conn):
         async for _ in conn.lines():
             conn.wire.gathering = True
@@ -255,7 +255,7 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
         conn.wire.gathering = True
         await gone.wait()
         await conn.send_all(b"to nobody\n")
-        await trio.testing.wait_all_tasks_blocked()  # the postman has been there
+        await trio.testing.wait_all_tasks_blocked()  # the write batcher has been there
         for call in (lambda: conn.send_all(b"more\n"), conn.receive_some):
             try:
                 while await call():
@@ -298,7 +298,7 @@ async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_m
     async with full_connection() as (conn, client, filled):
         await anext(conn.lines())
         await conn.send_all(b"gathered\n")
-        assert not conn.wire.flush_nowait()  # as the postman does, who then starts push()
+        assert not conn.wire.flush_nowait()  # as the write batcher does, who then starts push()
         conn.wire.close_now()
         one, other = socket.socketpair()
         one.setblocking(False)
@@ -381,7 +381,7 @@ def test_in_whatever_way_it_is_sent_all_arrives_in_order(actions, ending, tmp_pa
         one.setblocking(False)
         client = trio.SocketStream(trio.socket.from_stdlib_socket(other))
         async with trio.open_nursery() as nursery:
-            conn = served(one, postman=Postman(nursery))
+            conn = served(one, batcher=WriteBatcher(nursery))
             await client.send_all(b"line\n" * len(actions))
             await client.send_eof()
             nursery.start_soon(write, conn)

@@ -25,7 +25,7 @@ from triosock import (
 )
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import Overseer
-from triosock._core.transport.epoll import Pump
+from triosock._core.transport.epoll import EpollReader
 from triosock.testing import (
     cancel_at_every_checkpoint,
     memory_stream_pair,
@@ -118,10 +118,10 @@ async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump
 @pytest.mark.parametrize("pumped", [False, True])
 async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(pumped: bool) -> None:
     one, other = tcp_pair()
-    pump = Pump()
-    conn = served_connection(one, pump=pump if pumped else None)
+    epoll_reader = EpollReader()
+    conn = served_connection(one, epoll_reader=epoll_reader if pumped else None)
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(pump.run)
+        nursery.start_soon(epoll_reader.run)
         try:
             other.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             other.close()
@@ -132,7 +132,7 @@ async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(pumped:
             with pytest.raises(trio.BrokenResourceError):
                 await conn.receive_some()
         finally:
-            pump.retire()
+            epoll_reader.retire()
             conn.wire.close_now()
 
 

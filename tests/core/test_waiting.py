@@ -12,7 +12,7 @@ import trio.testing
 
 from tests.pairs import memory_pair, served, tcp_pair
 from triosock import Cause, Connection, Timeouts, events
-from triosock._core.transport.epoll import Pump
+from triosock._core.transport.epoll import EpollReader
 from triosock.testing import Recorder, memory_stream_pair, open_server
 
 
@@ -175,12 +175,12 @@ async def test_a_peer_that_hangs_up_is_told_of_without_reading() -> None:
 async def test_the_pump_of_a_server_tells_of_it_too() -> None:
     one, other = tcp_pair()
     async with trio.open_nursery() as nursery:
-        pump = Pump()
-        pump.users += 1
-        nursery.start_soon(pump.run)
-        await hang_up_scenario(served(one, pump=pump), Connection(other))
-        pump.leave()
-        pump.retire()
+        epoll_reader = EpollReader()
+        epoll_reader.users += 1
+        nursery.start_soon(epoll_reader.run)
+        await hang_up_scenario(served(one, epoll_reader=epoll_reader), Connection(other))
+        epoll_reader.leave()
+        epoll_reader.retire()
 
 
 async def test_a_memory_stream_tells_of_it_too() -> None:

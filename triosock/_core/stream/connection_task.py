@@ -33,7 +33,7 @@ from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.registry import NEVER
 from ..registry.timeout_monitor import Overseer
 from ..server.handler_run import Common, HandlerRun
-from ..transport.epoll import Pump
+from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
 from .connection import Connection
 
@@ -52,7 +52,7 @@ class Service(Common):
     handshakes: trio.abc.AsyncResource | Any = None
     overseer: Overseer
     #: There is one as soon as there is a task for it.
-    pump: Pump | None = None
+    epoll_reader: EpollReader | None = None
 
     #: Whether there is anything to do between the accept and the handler.
     has_handshake: bool = attrs.field(init=False)
@@ -176,8 +176,8 @@ class ConnectionTask(HandlerRun):
         """Count and tell, and leave what looked after the connection."""
         service = self._common
         service.overseer.forget(self._entry)
-        if service.pump is not None:
-            service.pump.leave()
+        if service.epoll_reader is not None:
+            service.epoll_reader.leave()
         self.unregister()
 
     # The handshake

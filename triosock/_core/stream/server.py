@@ -2,7 +2,7 @@
 
     connections ┬─ loops ┬─ accept loop of the first listener
                 │        └─ accept loop of the second …
-                ├─ overseer, pump
+                ├─ overseer, epoll reader
                 ├─ connection 1
                 └─ connection 2 …
 
@@ -41,11 +41,11 @@ from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
-from ..transport.epoll import HAS_PUMP, Pump
+from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 from ..transport.wires import make_wire
-from ..transport.write_batcher import Postman
+from ..transport.write_batcher import WriteBatcher
 from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
 from .request_state import Conversation
@@ -99,7 +99,7 @@ class StreamServer(Server):
         ]
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
-        self._postman: Postman | None = None
+        self._batcher: WriteBatcher | None = None
         #: Whether any limit asks whose a connection is, when it is accepted.
         self._counts_peers = self._registry.counts_peers or (
             service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
@@ -141,19 +141,19 @@ class StreamServer(Server):
         with self._scope:
             try:
                 async with trio.open_nursery() as self._connections:
-                    self._postman = Postman(self._connections)
+                    self._batcher = WriteBatcher(self._connections)
                     overseeing = trio.CancelScope()
                     self._connections.start_soon(self._oversee, overseeing)
                     try:
-                        if HAS_PUMP:
-                            pump = Pump()
-                            self._service = attrs.evolve(self._service, pump=pump)
-                            self._connections.start_soon(pump.run)
+                        if HAS_EPOLL:
+                            epoll_reader = EpollReader()
+                            self._service = attrs.evolve(self._service, epoll_reader=epoll_reader)
+                            self._connections.start_soon(epoll_reader.run)
                         await self._accept(task_status)
                         await self._drain()
                     finally:
-                        if self._service.pump is not None:
-                            self._service.pump.retire()
+                        if self._service.epoll_reader is not None:
+                            self._service.epoll_reader.retire()
                     overseeing.cancel(reason="triosock: nobody is left to look after")
                 drained = True
             finally:
@@ -222,9 +222,9 @@ class StreamServer(Server):
         try:
             wire: SocketWire | StreamWire
             if type(accepted) is socket.socket and accepted.gettimeout() == 0:  # the usual case
-                wire = SocketWire(accepted, entry, service.pump, self._postman)
+                wire = SocketWire(accepted, entry, service.epoll_reader, self._batcher)
             else:
-                wire = make_wire(accepted, entry, service.pump, self._postman)
+                wire = make_wire(accepted, entry, service.epoll_reader, self._batcher)
             # A socket knows by itself which of the listener's addresses was dialled.
             local = None if isinstance(accepted, socket.socket) else listener.address
             # Past the constructor for users, and by place: a class called with keywords takes three times as
@@ -260,8 +260,8 @@ class StreamServer(Server):
             )
         task = ConnectionTask(service, connection, entry, handler)
         self._connections.start_soon(task.run, name=_TASK_NAME)
-        if service.pump is not None:
-            service.pump.users += 1  # until the task leaves it
+        if service.epoll_reader is not None:
+            service.epoll_reader.users += 1  # until the task leaves it
 
     def _spare_newcomer(self, entry: Entry) -> None:
         """Note of one that comes out of the queue in a drain until when its first request is waited for."""

@@ -3,7 +3,7 @@
 trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
 socket is registered once, when it first has to sleep, and the kernel tells whenever something has *come*. One
 task waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no
-epoll there is no pump, and wires use `wait_readable`; so they do where there are few of them.
+epoll there is no epoll reader, and wires use `wait_readable`; so they do where there are few of them.
 
 The invariants:
 
@@ -16,8 +16,8 @@ The invariants:
    events are handed out with no await after they were taken from the kernel: a number cannot have got a new
    owner in between. Should a copy of a closed descriptor live on in a child process, its events are still
    told, perhaps to the number's next owner, who wakes, finds nothing, and sleeps again.
-4. **The pump outlives whoever may wait for it**: it is shielded from cancellation, since those who are
-   cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
+4. **The epoll reader outlives whoever may wait for it**: it is shielded from cancellation, since those who
+   are cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
    descriptor back itself.
 """
 
@@ -28,13 +28,13 @@ from typing import Final, Protocol, final
 
 import trio
 
-#: For fewer, the pump's own wake-up costs more than the waits that it saves.
+#: For fewer, the epoll reader's own wake-up costs more than the waits that it saves.
 _CROWD: Final = 5
 #: Events taken from the kernel at once; more wait for the next pass of trio's loop.
 _BATCH: Final = 512
 
 
-class Reader(Protocol):
+class Receiver(Protocol):
     """Who is told."""
 
     def note_input(self, ended: bool) -> None:
@@ -42,13 +42,13 @@ class Reader(Protocol):
 
 
 @final
-class Pump:
+class EpollReader:
     """The epoll of one server, and the task `run()`. Without that task it must not be made."""
 
     def __init__(self) -> None:
         self._epoll = select.epoll()
         self._scope = trio.CancelScope(shield=True)
-        self._readers: dict[int, Reader] = {}
+        self._receivers: dict[int, Receiver] = {}
         #: How many may wait for input. The server counts up one that comes, and `leave` down.
         self.users: int = 0
         self._retired = False
@@ -60,32 +60,32 @@ class Pump:
         """Whether there are so many that waiting here is cheaper than `wait_readable`."""
         return self.users >= _CROWD
 
-    def add(self, fd: int, reader: Reader) -> None:
-        """Tell `reader` of the input of a descriptor until `remove`. What is there already is told, too."""
+    def add(self, fd: int, receiver: Receiver) -> None:
+        """Tell `receiver` of the input of a descriptor until `remove`. What is there already is told, too."""
         self._epoll.register(fd, self._interest)
-        self._readers[fd] = reader
+        self._receivers[fd] = receiver
 
-    def tell_acknowledged(self, fd: int, reader: Reader) -> None:
-        """Tell `reader`, which has said its last word, also when the peer's system has acknowledged that. The
-        state of the connection changes then, and the kernel looks again whether it can be written to. It says
-        so once more now. (tcp_rcv_state_process() in the kernel, FIN_WAIT1 to FIN_WAIT2.)
+    def tell_acknowledged(self, fd: int, receiver: Receiver) -> None:
+        """Tell `receiver`, which has said its last word, also when the peer's system has acknowledged that.
+        The state of the connection changes then, and the kernel looks again whether it can be written to. It
+        says so once more now. (tcp_rcv_state_process() in the kernel, FIN_WAIT1 to FIN_WAIT2.)
         """
-        if self._readers.get(fd) is reader:
+        if self._receivers.get(fd) is receiver:
             self._epoll.modify(fd, self._interest | select.EPOLLOUT)
 
-    def forget(self, fd: int, reader: Reader) -> None:
+    def forget(self, fd: int, receiver: Receiver) -> None:
         """Tell it nothing any more. For a descriptor that is about to be closed: that takes it out of the
         epoll (epoll(7)), so it need not cost a system call of its own.
         """
-        if self._readers.get(fd) is reader:
-            del self._readers[fd]
+        if self._receivers.get(fd) is receiver:
+            del self._receivers[fd]
         # Otherwise it was closed behind our back, and the number has a new owner.
 
-    def remove(self, fd: int, reader: Reader) -> None:
+    def remove(self, fd: int, receiver: Receiver) -> None:
         """Tell it nothing any more. For a descriptor that somebody else goes on with."""
-        if self._readers.get(fd) is not reader:
+        if self._receivers.get(fd) is not receiver:
             return
-        del self._readers[fd]
+        del self._receivers[fd]
         try:
             self._epoll.unregister(fd)
         except OSError:
@@ -94,15 +94,15 @@ class Pump:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Hand out events until retired, even if everything around is cancelled."""
-        epoll, readers, ended = self._epoll, self._readers, self._ended
+        epoll, receivers, ended = self._epoll, self._receivers, self._ended
         try:
             with self._scope:
                 while True:
                     await trio.lowlevel.wait_readable(epoll.fileno())
                     for fd, flags in epoll.poll(0, _BATCH):
-                        reader = readers.get(fd)
-                        if reader is not None:
-                            reader.note_input(flags & ended != 0)
+                        receiver = receivers.get(fd)
+                        if receiver is not None:
+                            receiver.note_input(flags & ended != 0)
         finally:
             epoll.close()
 
@@ -119,5 +119,5 @@ class Pump:
             self._scope.cancel(reason="triosock: nobody is left to wait for input")
 
 
-#: Whether this system has what a pump needs.
-HAS_PUMP: Final = hasattr(select, "epoll")
+#: Whether this system has what an epoll reader needs.
+HAS_EPOLL: Final = hasattr(select, "epoll")

@@ -34,7 +34,7 @@ class SocketWire(SocketSending):
     """A connected, non-blocking stream socket of the standard library, and the entry whose waits it
     records.
 
-    It waits for input in `pump`, and gathers answers for `postman`, if there are any.
+    It waits for input in `epoll_reader`, and gathers answers for `batcher`, if there are any.
     """
 
     can_half_close = True
@@ -51,10 +51,10 @@ class SocketWire(SocketSending):
             raise trio.BusyResourceError("another task waits for the peer of this connection to hang up")
         try:
             with trio.CancelScope() as self._gone:
-                if self._pump is None:
+                if self._epoll_reader is None:
                     await wait_hang_up(self._fd)
                 else:
-                    self._watch(self._pump)
+                    self._watch(self._epoll_reader)
                     if self._at_end:
                         self._gone.cancel()
                     await trio.sleep_forever()
@@ -98,10 +98,10 @@ class SocketWire(SocketSending):
         """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
         if self._sock.family == getattr(socket, "AF_UNIX", None):
             return True  # there is no network between: it knows already
-        if self._pump is None:
+        if self._epoll_reader is None:
             return False
-        self._watch(self._pump)
-        self._pump.tell_acknowledged(self._fd, self)
+        self._watch(self._epoll_reader)
+        self._epoll_reader.tell_acknowledged(self._fd, self)
         return True
 
     def _say_last_word(self) -> None:
@@ -124,7 +124,7 @@ class SocketWire(SocketSending):
         if self._sending:
             notify_closing(self._fd)
         if self._watched:
-            self._leave_pump()
+            self._leave_epoll_reader()
         if reset:
             # l_onoff=1, l_linger=0: socket(7)
             self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))

@@ -1,7 +1,7 @@
 """The receiving half of a socket's wire: the fast path of every server.
 
 A non-blocking socket of the standard library, whose system calls are made directly. Its task sleeps only when
-the kernel says that it must: in the server's pump (Linux), or in trio's `wait_readable`.
+the kernel says that it must: in the server's epoll reader (Linux), or in trio's `wait_readable`.
 
 Rules of this file, beside those of `interface.py`:
 
@@ -11,13 +11,13 @@ Rules of this file, beside those of `interface.py`:
 2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
    its bytes.
 3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
-   taken back by the pump: see the invariants there. Once the stream's end has been told (`_at_end`), it is
-   never set again.
+   taken back by the epoll reader: see the invariants there. Once the stream's end has been told (`_at_end`),
+   it is never set again.
 4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
    finds out why.
 5. **The first few waits are turns.** Many connections are one exchange, and over as soon as the others have
-   had their turn, or a few turns: to make them known to the pump would cost more than to look once more. It
-   is done when LOOKS are used up, once in a connection's life.
+   had their turn, or a few turns: to make them known to the epoll reader would cost more than to look once
+   more. It is done when LOOKS are used up, once in a connection's life.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .interface import RECEIVE_SIZE, Interrupted, check_receive_size
 from .socket_state import SocketState
 
 if TYPE_CHECKING:
-    from .epoll import Pump
+    from .epoll import EpollReader
 
 
 class SocketReceiving(SocketState):
@@ -99,7 +99,7 @@ class SocketReceiving(SocketState):
             await checkpoint_if_cancelled()
             self.note_wait_end(idle=True)
             raise Interrupted
-        entry, pump = self.entry, self._pump
+        entry, epoll_reader = self.entry, self._epoll_reader
         self._receiving = True
         if idle:
             entry.idle_since = entry.now()
@@ -107,13 +107,13 @@ class SocketReceiving(SocketState):
             entry.receive_since = entry.now()
         try:
             if not self._watched:
-                if pump is None or not pump.is_worth_it:
-                    return await self._wait_without_pump(idle)
+                if epoll_reader is None or not epoll_reader.is_worth_it:
+                    return await self._wait_by_trio(idle)
                 if self._looks:
                     self._looks -= 1
                     await give_turn()
                     return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
-                self._watch(pump)
+                self._watch(epoll_reader)
             self._quiet = not self._at_end
             self._receiver = task = current_task()
             task.custom_sleep_data = self
@@ -134,13 +134,13 @@ class SocketReceiving(SocketState):
             else:
                 entry.receive_since = NEVER
 
-    def _watch(self, pump: Pump) -> None:
+    def _watch(self, epoll_reader: EpollReader) -> None:
         if not self._watched:
-            pump.add(self._fd, self)  # tells of what is there, too
+            epoll_reader.add(self._fd, self)  # tells of what is there, too
             self._watched = True
 
     def note_input(self, ended: bool) -> None:
-        """The pump says: something has come."""
+        """The epoll reader says: something has come."""
         self._quiet = False
         if ended:
             self._at_end = True
@@ -149,7 +149,7 @@ class SocketReceiving(SocketState):
         if self._receiver is not None:
             wake(self._receiver, self)
 
-    async def _wait_without_pump(self, idle: bool) -> None:
+    async def _wait_by_trio(self, idle: bool) -> None:
         while True:
             try:
                 return await wait_readable(self._fd)
@@ -163,21 +163,21 @@ class SocketReceiving(SocketState):
                     raise Interrupted from None
                 # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
 
-    def release(self) -> Pump | None:
-        """Give the descriptor up, for another wire to take it over; return the pump."""
-        if self._watched and self._pump is not None:
+    def release(self) -> EpollReader | None:
+        """Give the descriptor up, for another wire to take it over; return the epoll reader."""
+        if self._watched and self._epoll_reader is not None:
             self._watched = False
-            self._pump.remove(self._fd, self)
-        return self._pump
+            self._epoll_reader.remove(self._fd, self)
+        return self._epoll_reader
 
-    def _leave_pump(self) -> None:
+    def _leave_epoll_reader(self) -> None:
         """The descriptor is about to be closed."""
-        if self._pump is not None:
+        if self._epoll_reader is not None:
             self._watched = False
             if self._sock.fileno() == self._fd:
-                self._pump.forget(self._fd, self)
+                self._epoll_reader.forget(self._fd, self)
             else:
-                self._pump.remove(self._fd, self)  # somebody has taken it out of its socket
+                self._epoll_reader.remove(self._fd, self)  # somebody has taken it out of its socket
 
     def _rouse(self) -> None:
         """Wake who waits for input, though none may have come."""

@@ -6,13 +6,13 @@ Rules of this file, beside those of `interface.py`:
    `_credit`, in bytes; a send that the kernel takes as a whole is a cancel point only, as long as it lasts.
    As nobody earns any without a turn, no task does more between two turns than RECEIVE_SIZE bytes each way.
 2. **Small answers to a peer that has sent more requests already are gathered** (`gathering`): they are sent
-   with the last of them, or by the postman in the next pass of trio's loop, whichever is first. Not more are
-   gathered than the credit allows.
+   with the last of them, or by the write batcher in the next pass of trio's loop, whichever is first. Not
+   more are gathered than the credit allows.
 3. **An answer overtakes no other.** Everything that sends, ends or closes takes what was gathered along
    first, or waits for the task that sends the rest of it (`_pushing`). So while anything is gathered, nobody
    sends.
-4. **What failed for nobody to hear is told to the next caller**: a send that the postman makes takes the
-   socket's error away from the kernel, so it is kept (`_lost`) for the next send or receive.
+4. **What failed for nobody to hear is told to the next caller**: a send that the write batcher makes takes
+   the socket's error away from the kernel, so it is kept (`_lost`) for the next send or receive.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .interface import RECEIVE_SIZE, SMALL, BytesLike, check_sendable
 from .socket_receive import SocketReceiving
 
 if TYPE_CHECKING:
-    from .write_batcher import Postman
+    from .write_batcher import WriteBatcher
 
 
 class SocketSending(SocketReceiving):
@@ -53,8 +53,8 @@ class SocketSending(SocketReceiving):
         affordable = SMALL <= self._credit >= size
         if affordable:
             self._credit -= size if size > SMALL else SMALL
-            if self.gathering and self._postman is not None:
-                return self._gather(data, self._postman)
+            if self.gathering and self._batcher is not None:
+                return self._gather(data, self._batcher)
         owed = 0
         if self._gathered is not None:
             owed = len(self._gathered)
@@ -97,10 +97,10 @@ class SocketSending(SocketReceiving):
         look.register(self._fd, select.POLLOUT)
         return bool(look.poll(0))
 
-    def _gather(self, data: BytesLike, postman: Postman) -> None:
+    def _gather(self, data: BytesLike, batcher: WriteBatcher) -> None:
         if self._gathered is None:
             self._gathered = bytearray(data)
-            postman.call(self)
+            batcher.schedule(self)
         else:
             self._gathered += data
 
@@ -138,9 +138,9 @@ class SocketSending(SocketReceiving):
                 self.sent += taken
                 done += taken
         except BaseException:
-            if done < owed and self._postman is not None and not self.is_closed and self.failure is None:
-                # Nothing of this call was sent: let the postman have the rest of the others again.
-                self._gather(data[done:owed], self._postman)
+            if done < owed and self._batcher is not None and not self.is_closed and self.failure is None:
+                # Nothing of this call was sent: let the write batcher have the rest of the others again.
+                self._gather(data[done:owed], self._batcher)
             elif owed < done < size:
                 self._send_broken = f"an earlier send_all ended after {done - owed} of {size - owed} bytes"
             raise
@@ -163,7 +163,7 @@ class SocketSending(SocketReceiving):
 
     async def take_turn(self) -> None:
         """Let others run, as a receive does: a checkpoint."""
-        self.flush_nowait()  # or what is gathered after the turn could be added, before the postman has come
+        self.flush_nowait()  # or what is gathered after the turn could be added, before the flush task runs
         await checkpoint()
         self._credit = RECEIVE_SIZE
 

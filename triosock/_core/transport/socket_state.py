@@ -14,8 +14,8 @@ from trio.lowlevel import Task
 
 if TYPE_CHECKING:
     from ..registry.registry import Entry
-    from .epoll import Pump
-    from .write_batcher import Postman
+    from .epoll import EpollReader
+    from .write_batcher import WriteBatcher
 
 #: In how many waits of a connection's life its task gives others their turn and looks again, rather than to
 #: sleep. A client that closes when it has its answer takes some tens of microseconds, and a turn may be
@@ -27,14 +27,18 @@ class SocketState:
     """The attributes of a `SocketWire`."""
 
     __slots__ = (
-        "_at_end", "_credit", "_ended", "_expired_at", "_fd", "_gathered", "_gone", "_interrupted", "_looks",
-        "_lost", "_postman", "_pump", "_pushing", "_quiet", "_receiver", "_receiving", "_send_broken",
-        "_sending", "_sock", "_wait_end", "_watched", "entry", "failure", "gathering", "heard_all",
-        "is_closed", "just_begun", "received", "sent",
+        "_at_end", "_batcher", "_credit", "_ended", "_epoll_reader", "_expired_at", "_fd", "_gathered",
+        "_gone", "_interrupted", "_looks", "_lost", "_pushing", "_quiet", "_receiver", "_receiving",
+        "_send_broken", "_sending", "_sock", "_wait_end", "_watched", "entry", "failure", "gathering",
+        "heard_all", "is_closed", "just_begun", "received", "sent",
     )  # fmt: skip
 
     def __init__(
-        self, sock: socket.socket, entry: Entry, pump: Pump | None = None, postman: Postman | None = None
+        self,
+        sock: socket.socket,
+        entry: Entry,
+        epoll_reader: EpollReader | None = None,
+        batcher: WriteBatcher | None = None,
     ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
@@ -49,7 +53,7 @@ class SocketState:
         self._credit = 0
 
         # Receiving
-        self._pump = pump
+        self._epoll_reader = epoll_reader
         self.received: int = 0
         #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
         self.just_begun: bool = False
@@ -64,19 +68,19 @@ class SocketState:
         self._quiet = False
         #: The peer's end of stream has been read.
         self.heard_all: bool = False
-        #: The pump has seen the end of the stream, or an error.
+        #: The epoll reader has seen the end of the stream, or an error.
         self._at_end = False
-        #: Whether the pump knows of this socket, and who sleeps until it tells of input.
+        #: Whether the epoll reader knows of this socket, and who sleeps until it tells of input.
         self._watched = False
         self._receiver: Task | None = None
         #: How many more waits are turns.
         self._looks = LOOKS
 
         # Sending
-        self._postman = postman
+        self._batcher = batcher
         self.sent: int = 0
         #: Whether the peer has sent the next request already, and so will not miss the answers to come before
-        #: it has got the last of them. Without a postman it makes no difference.
+        #: it has got the last of them. Without a write batcher it makes no difference.
         self.gathering: bool = False
         self._gathered: bytearray | None = None
         #: Set when the task is done that sends what was gathered and what the kernel did not take.

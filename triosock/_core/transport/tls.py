@@ -231,7 +231,7 @@ def encrypt(
     encrypted: TlsWire | TlsStreamWire
     if isinstance(transport, socket.socket):
         assert isinstance(wire, SocketWire)
-        pump = wire.release()
+        epoll_reader = wire.release()
         try:
             # Moves the descriptor into the new object: no moment with two owners, or with none.
             sock = context.wrap_socket(
@@ -249,7 +249,7 @@ def encrypt(
             if isinstance(error, ValueError) and not isinstance(error, OSError):
                 raise  # of the arguments
             raise HandshakeFailed(f"TLS handshake: {error}") from error
-        encrypted = TlsWire(sock, wire.entry, pump)
+        encrypted = TlsWire(sock, wire.entry, epoll_reader)
     else:
         stream = trio.SSLStream(
             transport,

@@ -7,25 +7,25 @@ import socket
 import trio
 
 from ..registry.registry import Entry
-from .epoll import Pump
+from .epoll import EpollReader
 from .socket import SocketWire
 from .stream_adapter import StreamWire
-from .write_batcher import Postman
+from .write_batcher import WriteBatcher
 
 
 def make_wire(
     transport: socket.socket | trio.abc.Stream,
     entry: Entry,
-    pump: Pump | None = None,
-    postman: Postman | None = None,
+    epoll_reader: EpollReader | None = None,
+    batcher: WriteBatcher | None = None,
 ) -> SocketWire | StreamWire:
-    """Return the wire for a connected non-blocking socket (with `pump` and `postman`, if there are any) or a
-    trio stream; TypeError or ValueError for anything else.
+    """Return the wire for a connected non-blocking socket (with `epoll_reader` and `batcher`, if there are
+    any) or a trio stream; TypeError or ValueError for anything else.
     """
     if isinstance(transport, socket.socket):
         if transport.gettimeout() != 0:
             raise ValueError("the socket must be non-blocking: call setblocking(False) first")
-        return SocketWire(transport, entry, pump, postman)
+        return SocketWire(transport, entry, epoll_reader, batcher)
     if isinstance(transport, trio.abc.Stream):
         return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")

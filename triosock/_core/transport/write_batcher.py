@@ -1,10 +1,11 @@
-"""Who sends what was gathered: one errand for all the connections of a server that have something to send.
+"""Who sends what was gathered: one flush task for all the connections of a server that have something to
+send.
 
 A peer that sends many requests at once is better answered with one system call than with many, so a wire may
 keep small answers back while the next request is at hand (`socket_send.py`). The handler does not know of
-it, and may do anything after its `send_all`, such as to wait for an hour. Hence the postman.
+it, and may do anything after its `send_all`, such as to wait for an hour. So a task of the server sends it.
 
-The invariant: **what was gathered is on its way in the next pass of trio's loop.** The errand is a task that
+The invariant: **what was gathered is on its way in the next pass of trio's loop.** The flush task
 is started, synchronously, when the first wire has something; trio runs it in the next pass, whatever the
 others wait for. It sends before its first await, so not even a cancellation comes in between.
 """
@@ -15,11 +16,11 @@ from typing import Final, Protocol, final
 
 import trio
 
-_ERRAND: Final = "triosock postman"
-_PARCEL: Final = "triosock postman, waiting for a full socket"
+_FLUSH: Final = "triosock flush"
+_PUSH: Final = "triosock flush, waiting for a full socket"
 
 
-class Sender(Protocol):
+class Flushable(Protocol):
     """Who has something to send."""
 
     def flush_nowait(self) -> bool:
@@ -32,21 +33,21 @@ class Sender(Protocol):
 
 
 @final
-class Postman:
-    """The errands of one server, as tasks of `nursery`."""
+class WriteBatcher:
+    """Starts the flush tasks of one server in `nursery`."""
 
     def __init__(self, nursery: trio.Nursery) -> None:
         self._nursery = nursery
-        self._senders: list[Sender] = []
+        self._senders: list[Flushable] = []
 
-    def call(self, sender: Sender) -> None:
+    def schedule(self, sender: Flushable) -> None:
         """See to it that `sender` is flushed in the next pass of trio's loop."""
         if not self._senders:
-            self._nursery.start_soon(self._go, name=_ERRAND)
+            self._nursery.start_soon(self._flush, name=_FLUSH)
         self._senders.append(sender)
 
-    async def _go(self) -> None:
+    async def _flush(self) -> None:
         senders, self._senders = self._senders, []
         for sender in senders:
             if not sender.flush_nowait():
-                self._nursery.start_soon(sender.push, name=_PARCEL)
+                self._nursery.start_soon(sender.push, name=_PUSH)

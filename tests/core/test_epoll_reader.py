@@ -1,5 +1,5 @@
-"""The pump: no input is missed, no event reaches a stranger, and it outlives whoever may wait for it. And the
-traps underneath.
+"""The epoll reader: no input is missed, no event reaches a stranger, and it outlives whoever may wait for it.
+And the checkpoints underneath.
 """
 
 from __future__ import annotations
@@ -15,41 +15,41 @@ import trio.testing
 from tests.pairs import served, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
 from triosock._core.transport import checkpoints, socket_receive
-from triosock._core.transport import epoll as pumps
-from triosock._core.transport.epoll import HAS_PUMP, Pump
+from triosock._core.transport import epoll as epoll_module
+from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
 
 pytestmark = [
     pytest.mark.usefixtures("no_leaks"),
-    pytest.mark.skipif(not HAS_PUMP, reason="no epoll here"),
+    pytest.mark.skipif(not HAS_EPOLL, reason="no epoll here"),
 ]
 
 
 @pytest.fixture
 def crowded(monkeypatch):
-    """Servers use the pump for their first connection, too."""
-    monkeypatch.setattr(pumps, "_CROWD", 1)
+    """Servers use the epoll reader for their first connection, too."""
+    monkeypatch.setattr(epoll_module, "_CROWD", 1)
 
 
 @contextlib.asynccontextmanager
 async def running():
     async with trio.open_nursery() as nursery:
-        pump = Pump()
-        nursery.start_soon(pump.run)
-        for _ in range(pumps._CROWD):
-            pump.users += 1
+        epoll_reader = EpollReader()
+        nursery.start_soon(epoll_reader.run)
+        for _ in range(epoll_module._CROWD):
+            epoll_reader.users += 1
         try:
-            yield pump
+            yield epoll_reader
         finally:
-            for _ in range(pumps._CROWD):
-                pump.leave()
-            pump.retire()
+            for _ in range(epoll_module._CROWD):
+                epoll_reader.leave()
+            epoll_reader.retire()
 
 
 @contextlib.asynccontextmanager
 async def pair(sockets=tcp_pair):
-    async with running() as pump:
+    async with running() as epoll_reader:
         one, other = sockets()
-        conn = served(one, pump=pump)
+        conn = served(one, epoll_reader=epoll_reader)
         yield conn, other
         await conn.aclose()
         other.close()
@@ -60,10 +60,10 @@ async def blocked():
 
 
 async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_checks():
-    async with running() as pump:
+    async with running() as epoll_reader:
 
         async def make():
-            return tuple(served(sock, pump=pump) for sock in tcp_pair())
+            return tuple(served(sock, epoll_reader=epoll_reader) for sock in tcp_pair())
 
         async def make_clogged():
             sockets = socket_pair()
@@ -71,7 +71,7 @@ async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_ch
                 with contextlib.suppress(BlockingIOError):
                     while True:
                         sock.send(b"x" * 65536)
-            return tuple(served(sock, pump=pump) for sock in sockets)
+            return tuple(served(sock, epoll_reader=epoll_reader) for sock in sockets)
 
         await trio.testing.check_half_closeable_stream(make, make_clogged)
 
@@ -89,25 +89,25 @@ async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_fo
         other.send(b"first")
         await blocked()
         other.send(b"second")
-        await blocked()  # the pump has been told, and nobody waits
+        await blocked()  # the epoll reader has been told, and nobody waits
         await read()
         assert seen == [b"first", b"second"]
 
 
 async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the_kernel(monkeypatch):
     happened = []
-    add = Pump.add
+    add = EpollReader.add
 
     async def give_turn():
         happened.append("turn")
         await checkpoints.give_turn()
 
-    def added(pump, fd, reader):
+    def added(epoll_reader, fd, reader):
         happened.append("known")
-        add(pump, fd, reader)
+        add(epoll_reader, fd, reader)
 
     monkeypatch.setattr(socket_receive, "give_turn", give_turn)
-    monkeypatch.setattr(Pump, "add", added)
+    monkeypatch.setattr(EpollReader, "add", added)
     async with pair() as (conn, other), trio.open_nursery() as nursery:
         for data in (b"one", b"two"):
             nursery.start_soon(conn.receive_some)
@@ -177,10 +177,10 @@ async def test_a_second_reader_is_refused_and_a_close_wakes_the_first():
 
 
 async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
-    async with running() as pump:
+    async with running() as epoll_reader:
         async with trio.open_nursery() as nursery:
             former_end, far = tcp_pair()
-            former = served(former_end, pump=pump)
+            former = served(former_end, epoll_reader=epoll_reader)
             nursery.start_soon(former.receive_some)
             await blocked()
             nursery.cancel_scope.cancel()
@@ -190,7 +190,7 @@ async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
         assert number in (one.fileno(), other.fileno())
         if one.fileno() != number:
             one, other = other, one
-        conn = served(one, pump=pump)
+        conn = served(one, epoll_reader=epoll_reader)
         async with trio.open_nursery() as nursery:
 
             async def talk():
@@ -255,7 +255,7 @@ async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dia
     await client.aclose()
 
 
-async def test_a_drain_ends_idle_waits_in_the_pump(crowded, serving, dial):
+async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dial):
     async def handler(conn):
         async for line in conn.lines():
             await conn.send_all(line)
@@ -270,7 +270,7 @@ async def test_a_drain_ends_idle_waits_in_the_pump(crowded, serving, dial):
             assert (await server.wait_closed()).clean
 
 
-async def test_an_idle_timeout_ends_a_wait_in_the_pump(crowded, serving, dial, autojump_clock):
+async def test_an_idle_timeout_ends_a_wait_in_the_epoll_reader(crowded, serving, dial, autojump_clock):
     async with serving(echo, timeouts=Timeouts(idle=3)) as server:
         client = await dial(server)
         assert await client.receive_some() == b""
@@ -279,8 +279,8 @@ async def test_an_idle_timeout_ends_a_wait_in_the_pump(crowded, serving, dial, a
 
 
 #: How often a connection that always has input may read before one that has just got some: once for each task
-#: that runs before the loop looks for input, and once while the pump hands it on. At 64 KiB a time that is
-#: below a millisecond.
+#: that runs before the loop looks for input, and once while the epoll reader hands it on. At 64 KiB a time
+#: that is below a millisecond.
 TURNS = 4
 
 
@@ -315,7 +315,7 @@ async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(
         await greedy.aclose()
 
 
-# The traps
+# The checkpoints
 
 
 async def test_this_trio_has_messages_without_state():
