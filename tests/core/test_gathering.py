@@ -100,7 +100,7 @@ async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
     """Whatever trio runs first in that turn, the write batcher or the handler again."""
 
     class Late:
-        def call(self, sender):
+        def schedule(self, sender):
             pass
 
     one, other = socket.socketpair()
