@@ -17,7 +17,7 @@ from triosock.testing import DatagramNetwork, check_nothing_left
 
 def check(server: triosock.DatagramServer) -> None:
     """Assert the invariants of a server that may still run."""
-    server._intake.check()
+    server._queue.check()
     server._registry.check()
     s = server.statistics()
     assert s.received == s.handled + sum(s.dropped.values()) + s.pending

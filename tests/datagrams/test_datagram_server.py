@@ -39,7 +39,7 @@ async def serving(serve, *args, **options):
         server = await nursery.start(run)
         yield server
         nursery.cancel_scope.cancel()
-    server._intake.check()
+    server._queue.check()
     check_nothing_left(server)
 
 

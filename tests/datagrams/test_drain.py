@@ -209,7 +209,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
                 await server.wait_closed()
             finally:
                 client.close()
-                server._intake.check()
-        server._intake.check()
+                server._queue.check()
+        server._queue.check()
 
     assert await cancel_at_every_checkpoint(scenario) > 5

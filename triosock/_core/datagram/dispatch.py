@@ -1,11 +1,11 @@
-"""One task per datagram: what a handler is given, and how it gets its turn.
+"""One task per datagram: what a handler is given, and how a datagram comes to its handler.
 
-    received → counted → (line) → slot → task → handler → place and slot given back → next of the line
+    received → counted → (queue) → slot → task → handler → place and slot given back → next of the queue
 
-The invariants, beside those of the intake:
+The invariants, beside those of the receive queue:
 
-1. **Whoever waits is in the registry**, so that a drain waits for him too: with a slot if his task is about
-   to start, without one (`queued`) in the line. The line is not empty only if every slot is taken.
+1. **What waits is in the registry**, so that a drain waits for it too: with a slot if its task is about to
+   start, without one (`queued`) in the queue. The queue is not empty only if every slot is taken.
 2. **What was dropped is never begun**, even if its task had been told to start.
 """
 
@@ -22,7 +22,7 @@ from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.registry import NEVER, Entry
 from ..server.handler_run import Common, HandlerRun
 from ..transport.interface import BytesLike
-from .queue import Intake, Reason
+from .queue import Reason, ReceiveQueue
 from .reply_path import Route, host_of
 from .socket import DatagramSocket, Received
 
@@ -99,81 +99,81 @@ class DatagramEntry(Entry):
             Entry.cut(self, cause)
 
     def withdraw(self) -> None:
-        """Leave the line and the registry: it was dropped."""
+        """Leave the queue and the registry: it was dropped."""
         self.dispatch.forget(self)
 
 
 @final
-class Singly:
+class DatagramDispatch:
     """Brings each datagram to a handler in a task of its own."""
 
-    def __init__(self, common: Common, intake: Intake, server: Any) -> None:
+    def __init__(self, common: Common, queue: ReceiveQueue, server: Any) -> None:
         self._common = common
-        self._intake = intake
+        self._queue = queue
         self._registry = common.registry
         self._server = server
-        self._line: dict[DatagramEntry, None] = {}
+        self._waiting: dict[DatagramEntry, None] = {}
         self.nursery: trio.Nursery | None = None
 
     @property
     def waiting(self) -> int:
         """How many wait for a slot."""
-        return len(self._line)
+        return len(self._waiting)
 
     async def watch(self) -> None:
         """Nothing to look after: a handler's deadline is its scope's."""
         await trio.sleep_forever()
 
     def deliver(self, received: Received, socket: DatagramSocket) -> None:
-        """Take one more, or drop it. Synchronous: see the invariants of the intake."""
-        intake, registry = self._intake, self._registry
+        """Take one more, or drop it. Synchronous: see the invariants of the receive queue."""
+        queue, registry = self._queue, self._registry
         entry = DatagramEntry(accepted=trio.current_time(), dispatch=self, host=host_of(received))
-        route = Route(socket, received.name, received.destination, entry, intake, self._common.timeouts)
+        route = Route(socket, received.name, received.destination, entry, queue, self._common.timeouts)
         route.received = len(received.data)
         entry.guest = Datagram(received.data, received.truncated, route, entry, self._server)
-        intake.count(received.data, received.truncated)
+        queue.count(received.data, received.truncated)
         if received.truncated:
-            intake.tell_truncated(route, len(received.data))
-        reason: Reason | None = intake.refusing
+            queue.tell_truncated(route, len(received.data))
+        reason: Reason | None = queue.refusing
         keys: tuple[Any, ...] = ()
         if reason is None:
             keys = self._server.keys_for(route)
             reason = registry.refusal(keys) if keys else None  # type: ignore[assignment]
         if reason is not None:
-            intake.refuse(reason, route)
-        elif intake.admit(entry):
+            queue.refuse(reason, route)
+        elif queue.admit(entry):
             registry.add(entry, slot=registry.has_room, keys=keys)
             if entry.holds_slot:
                 self._start(entry)
             else:
                 entry.stage = "queued"
-                self._line[entry] = None
+                self._waiting[entry] = None
 
     def _start(self, entry: DatagramEntry) -> None:
         assert self.nursery is not None
-        self.nursery.start_soon(_DatagramTask(self._common, entry, self._intake, self).run)
+        self.nursery.start_soon(_DatagramTask(self._common, entry, self._queue, self).run)
 
     def leave(self, entry: DatagramEntry) -> None:
-        """Take one off the registry, and let the next of the line in."""
+        """Take one off the registry, and start the next of the queue."""
         registry = self._registry
         registry.remove(entry)
-        while self._line and registry.has_room:
-            following = next(iter(self._line))
-            del self._line[following]
+        while self._waiting and registry.has_room:
+            following = next(iter(self._waiting))
+            del self._waiting[following]
             registry.grant(following)
             following.stage = "serving"
             self._start(following)
 
     def forget(self, entry: DatagramEntry) -> None:
-        """Take one that was dropped off the line and the registry."""
-        self._line.pop(entry, None)
+        """Take one that was dropped off the queue and the registry."""
+        self._waiting.pop(entry, None)
         self.leave(entry)
 
     def drop_if_waiting(self, entry: DatagramEntry, reason: Reason) -> bool:
         """Drop one whose handler has not begun; return whether that was so."""
-        if not self._intake.is_waiting(entry):
+        if not self._queue.is_waiting(entry):
             return False
-        self._intake.discard(entry, reason)
+        self._queue.discard(entry, reason)
         return True
 
 
@@ -181,15 +181,17 @@ class Singly:
 class _DatagramTask(HandlerRun):
     """The task of one datagram."""
 
-    __slots__ = ("_dispatch", "_intake")
+    __slots__ = ("_dispatch", "_queue")
 
     takes = "one datagram"
 
     _entry: DatagramEntry  # said again for type checkers
 
-    def __init__(self, common: Common, entry: DatagramEntry, intake: Intake, dispatch: Singly) -> None:
+    def __init__(
+        self, common: Common, entry: DatagramEntry, queue: ReceiveQueue, dispatch: DatagramDispatch
+    ) -> None:
         super().__init__(common, entry.guest, entry, common.handler)
-        self._intake = intake
+        self._queue = queue
         self._dispatch = dispatch
 
     async def run(self) -> None:
@@ -212,7 +214,7 @@ class _DatagramTask(HandlerRun):
 
     def _begin(self) -> None:
         """Count it as handled, and let its time begin."""
-        self._intake.begin(self._entry)
+        self._queue.begin(self._entry)
         now = trio.current_time()
         self._entry.request_since = now
         if self._common.timeouts.request < NEVER:  # setting it is not free, and most have none
@@ -221,7 +223,7 @@ class _DatagramTask(HandlerRun):
             self.tell(RequestStarted)
 
     def _unregister(self) -> None:
-        """Count and tell, and let the next of the line in."""
+        """Count and tell, and start the next of the queue."""
         entry, common = self._entry, self._common
         entry.task = None
         if entry.gone or self._dispatch.drop_if_waiting(entry, "closed"):
@@ -230,7 +232,7 @@ class _DatagramTask(HandlerRun):
             entry.cause = entry.cause or Cause.REQUEST
         cause = entry.cause = entry.cause or Cause.FINISHED
         common.registry.tally.ended[cause] += 1
-        self._intake.release(entry.host)
+        self._queue.release(entry.host)
         self._dispatch.leave(entry)
         if common.emitter.takers(RequestFinished):
             self.tell(RequestFinished, duration=trio.current_time() - entry.request_since, cause=cause)

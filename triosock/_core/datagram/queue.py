@@ -43,7 +43,7 @@ class Sender(Protocol):
         raise NotImplementedError
 
 
-class Parcel(Sender, Protocol):
+class Waiting(Sender, Protocol):
     """A datagram that waits to be handled."""
 
     @property
@@ -55,7 +55,7 @@ class Parcel(Sender, Protocol):
 
 
 @final
-class Intake:
+class ReceiveQueue:
     """The counters of one datagram server, and what waits in it."""
 
     def __init__(self, limits: Limits, tally: Tally, emitter: Emitter) -> None:
@@ -73,8 +73,8 @@ class Intake:
         #: What becomes of those who come from nobody known: None while they are welcome.
         self.refusing: Literal["late", "closed"] | None = None
         #: All that wait, and the same by host: dicts, for they keep the order and give up any member at once.
-        self._waiting: dict[Parcel, None] = {}
-        self._waiting_of: dict[Hashable, dict[Parcel, None]] = {}
+        self._waiting: dict[Waiting, None] = {}
+        self._waiting_of: dict[Hashable, dict[Waiting, None]] = {}
         self._held = 0
         self._held_by: collections.Counter[Hashable] = collections.Counter()
 
@@ -83,9 +83,9 @@ class Intake:
         """How many have been received, and neither handled nor dropped."""
         return len(self._waiting)
 
-    def is_waiting(self, parcel: Parcel) -> bool:
+    def is_waiting(self, queued: Waiting) -> bool:
         """Whether it has been neither handled nor dropped."""
-        return parcel in self._waiting
+        return queued in self._waiting
 
     def count(self, data: bytes, truncated: bool) -> None:
         """Count one as received. The caller must admit or refuse it before its next checkpoint."""
@@ -98,20 +98,20 @@ class Intake:
         if self._emitter.takers(DatagramTruncated):
             self._emitter.emit(DatagramTruncated, peer=sender.peer, size=size)
 
-    def admit(self, parcel: Parcel) -> bool:
+    def admit(self, queued: Waiting) -> bool:
         """Let one wait, if the bound and its peer's share allow it; it holds a place from now until
         `release`.
         """
-        host = parcel.host
+        host = queued.host
         reason = self._refusal(host)
         if reason is not None:
             candidates = self._waiting_of.get(host, {}) if reason == "share" else self._waiting
             if not self._keep_newest or not candidates:
-                self.refuse(reason, parcel)
+                self.refuse(reason, queued)
                 return False
             self.discard(next(iter(candidates)), reason)
-        self._waiting[parcel] = None
-        self._waiting_of.setdefault(host, {})[parcel] = None
+        self._waiting[queued] = None
+        self._waiting_of.setdefault(host, {})[queued] = None
         self._held += 1
         self._held_by[host] += 1
         return True
@@ -122,9 +122,9 @@ class Intake:
             return "full"
         return "share" if self._held_by[host] > free else None
 
-    def begin(self, parcel: Parcel) -> None:
+    def begin(self, queued: Waiting) -> None:
         """Count one that waited as handled. It keeps its place."""
-        self._take_out(parcel)
+        self._take_out(queued)
         self.handled += 1
 
     def release(self, host: Hashable) -> None:
@@ -134,12 +134,12 @@ class Intake:
         if not self._held_by[host]:
             del self._held_by[host]
 
-    def discard(self, parcel: Parcel, reason: Reason) -> None:
+    def discard(self, queued: Waiting, reason: Reason) -> None:
         """Drop one that waits."""
-        self._take_out(parcel)
-        self.release(parcel.host)
-        parcel.withdraw()
-        self.refuse(reason, parcel)
+        self._take_out(queued)
+        self.release(queued.host)
+        queued.withdraw()
+        self.refuse(reason, queued)
 
     def refuse(self, reason: Reason, sender: Sender) -> None:
         """Count one as dropped that was received and does not wait (or not any more)."""
@@ -154,12 +154,12 @@ class Intake:
         self.sent += 1
         self.sent_bytes += size
 
-    def _take_out(self, parcel: Parcel) -> None:
-        del self._waiting[parcel]
-        of_host = self._waiting_of[parcel.host]
-        del of_host[parcel]
+    def _take_out(self, queued: Waiting) -> None:
+        del self._waiting[queued]
+        of_host = self._waiting_of[queued.host]
+        del of_host[queued]
         if not of_host:
-            del self._waiting_of[parcel.host]
+            del self._waiting_of[queued.host]
 
     def check(self) -> None:
         """Assert the invariants of this file. Raises: AssertionError."""

@@ -25,7 +25,7 @@ from ..model.events import Cause
 from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike, check_sendable
 from .packet_info import ControlMessage
-from .queue import Intake
+from .queue import ReceiveQueue
 from .socket import ABOUT_A_REPLY, DatagramSocket, Received
 
 #: Nobody is there, as the kernel knows: the socket file is gone or dead, there is no route, or a firewall
@@ -48,10 +48,10 @@ class Route:
 
     __slots__ = (
         "_destination",
-        "_intake",
         "_local",
         "_name",
         "_peer",
+        "_queue",
         "_timeouts",
         "entry",
         "failure",
@@ -66,14 +66,14 @@ class Route:
         name: PeerName,
         destination: ControlMessage | None,
         entry: Entry,
-        intake: Intake,
+        queue: ReceiveQueue,
         timeouts: Timeouts,
     ) -> None:
         self.socket: DatagramSocket = socket
         self._name = name
         self._destination = destination
         self.entry: Entry = entry
-        self._intake = intake
+        self._queue = queue
         self._timeouts = timeouts
         self._peer: Address | None = None
         self._local: Address | None = None
@@ -85,7 +85,7 @@ class Route:
 
     def renewed(self, entry: Entry) -> Route:
         """Return the same way for another entry, with nothing received and nothing sent yet."""
-        return Route(self.socket, self._name, self._destination, entry, self._intake, self._timeouts)
+        return Route(self.socket, self._name, self._destination, entry, self._queue, self._timeouts)
 
     @property
     def peer(self) -> Address:
@@ -127,7 +127,7 @@ class Route:
         while not self._try_send(data, size):
             await self._wait_room()
         self.sent += size
-        self._intake.count_sent(size)
+        self._queue.count_sent(size)
         await trio.lowlevel.cancel_shielded_checkpoint()
 
     def _try_send(self, data: BytesLike, size: int) -> bool:

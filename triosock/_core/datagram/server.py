@@ -44,11 +44,11 @@ from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
 from ..server.base_server import Server
 from ..server.handler_run import Common
-from .dispatch import Singly
-from .queue import Intake
+from .dispatch import DatagramDispatch
+from .queue import ReceiveQueue
 from .reply_path import Route
 from .session import Sessions
-from .session_table import Clientele
+from .session_table import SessionTable
 from .socket import ABOUT_A_REPLY, DatagramSocket
 
 
@@ -99,7 +99,7 @@ class _ReceiveLoop(SourceLoop):
     def __init__(
         self,
         socket: DatagramSocket,
-        dispatch: Singly | Clientele,
+        dispatch: DatagramDispatch | SessionTable,
         registry: Registry,
         gate: Gate,
         emitter: Emitter,
@@ -165,12 +165,12 @@ class DatagramServer(Server):
     def __init__(self, common: Common, sockets: Sequence[DatagramSocket], sessions: Sessions | None) -> None:
         super().__init__(common)
         self._listeners = tuple(sockets)
-        self._intake = Intake(common.limits, common.registry.tally, common.emitter)
-        self._dispatch: Singly | Clientele
+        self._queue = ReceiveQueue(common.limits, common.registry.tally, common.emitter)
+        self._dispatch: DatagramDispatch | SessionTable
         if sessions is None:
-            self._dispatch = Singly(common, self._intake, self)
+            self._dispatch = DatagramDispatch(common, self._queue, self)
         else:
-            self._dispatch = Clientele(common, self._intake, self, sessions)
+            self._dispatch = SessionTable(common, self._queue, self, sessions)
         self._session_idle = None if sessions is None else sessions.idle
         self._receive_loops = [
             _ReceiveLoop(socket, self._dispatch, self._registry, self._gate, self._emitter)
@@ -184,21 +184,21 @@ class DatagramServer(Server):
 
     def statistics(self) -> DatagramStatistics:
         """Return a frozen snapshot. Costs a look at every handler, and a system call for each socket."""
-        intake, tally = self._intake, self._registry.tally
+        queue, tally = self._queue, self._registry.tally
         return DatagramStatistics(
             active=self._registry.active,
             idle=self._registry.count_idle(),
             queued=self._dispatch.waiting,
             peak=tally.peak,
-            pending=intake.pending,
-            received=intake.received,
-            handled=intake.handled,
-            dropped={str(reason): count for reason, count in intake.dropped.items()},
+            pending=queue.pending,
+            received=queue.received,
+            handled=queue.handled,
+            dropped={str(reason): count for reason, count in queue.dropped.items()},
             lost=sum(socket.lost for socket in self._listeners),
-            truncated=intake.truncated,
-            sent=intake.sent,
-            received_bytes=intake.received_bytes,
-            sent_bytes=intake.sent_bytes,
+            truncated=queue.truncated,
+            sent=queue.sent,
+            received_bytes=queue.received_bytes,
+            sent_bytes=queue.sent_bytes,
             ended=dict(tally.ended),
             receive_errors=tally.accept_errors,
             suspended=not self._gate.is_open,
@@ -251,14 +251,14 @@ class DatagramServer(Server):
         drain_run = self._begin_drain()
         for receiver in self._receive_loops:
             receiver.take_waiting()
-        self._intake.refusing = "late"
+        self._queue.refusing = "late"
         # What was suspended must go on: those who are in the middle of an exchange wait for it.
         self._gate.open()
         await drain_run.wait_completion()
 
     def _end(self, refusing: Any) -> None:
         """Count what is left, and close."""
-        self._intake.refusing = refusing
+        self._queue.refusing = refusing
         for receiver in self._receive_loops:
             receiver.take_waiting()
             receiver.tell_all_lost()

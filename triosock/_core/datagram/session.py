@@ -24,10 +24,10 @@ from ..model.addresses import Address
 from ..model.config import check_count, check_seconds
 from ..model.emitter import Emitter
 from ..model.events import Cause, RequestFinished, RequestStarted
-from ..registry.idle_queue import IdleLine
 from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike
-from .queue import Intake
+from .idle_queue import IdleQueue
+from .queue import ReceiveQueue
 from .reply_path import Route
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class Sessions:
 
 
 @final
-class Parcel:
+class QueuedDatagram:
     """A datagram in the buffer of a session."""
 
     __slots__ = ("data", "session", "truncated")
@@ -115,10 +115,10 @@ class Session:
     __slots__ = (
         "_busy",
         "_emitter",
-        "_idle_line",
-        "_intake",
+        "_idle_queue",
         "_interrupted",
         "_last_call",
+        "_queue",
         "_request_timeout",
         "_wakeup",
         "buffer",
@@ -139,8 +139,8 @@ class Session:
         key: Hashable,
         host: Hashable,
         server: Any,
-        intake: Intake,
-        idle_line: IdleLine,
+        queue: ReceiveQueue,
+        idle_queue: IdleQueue,
     ) -> None:
         self.wire: Route = wire
         self.entry: Entry = entry
@@ -148,12 +148,12 @@ class Session:
         self.host: Hashable = host
         #: The server that serves it (it comes later in the reading order).
         self.server: Any = server
-        self._intake = intake
-        self._idle_line = idle_line
+        self._queue = queue
+        self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers
         self._request_timeout = server.timeouts.request
         #: What waits for `receive` or the next turn of the loop.
-        self.buffer: collections.deque[Parcel] = collections.deque()
+        self.buffer: collections.deque[QueuedDatagram] = collections.deque()
         #: Datagrams of this peer that were dropped for want of room.
         self.dropped: int = 0
         #: How many the handler has taken.
@@ -218,14 +218,14 @@ class Session:
         return self._take()
 
     def _take(self) -> bytes:
-        parcel = self.buffer.popleft()
+        queued = self.buffer.popleft()
         self._last_call = max(0, self._last_call - 1)
-        self._intake.begin(parcel)
-        self._intake.release(self.host)
+        self._queue.begin(queued)
+        self._queue.release(self.host)
         self.taken += 1
-        self.truncated = parcel.truncated
+        self.truncated = queued.truncated
         self._begin_request()
-        return parcel.data
+        return queued.data
 
     async def _wait(self, *, idle: bool) -> None:
         if self._busy:
@@ -237,27 +237,27 @@ class Session:
         else:
             entry.receive_since = now
         self._busy = True
-        self._idle_line.join(self)
+        self._idle_queue.join(self.entry)
         try:
             await self._wakeup.wait()
         finally:
-            self._idle_line.leave(self)
+            self._idle_queue.leave(self.entry)
             self._busy = False
             self._wakeup = None
             entry.idle_since = entry.receive_since = NEVER
 
-    def put(self, parcel: Parcel) -> None:
+    def put(self, queued: QueuedDatagram) -> None:
         """Take one more into the buffer."""
-        self.buffer.append(parcel)
-        self.wire.received += len(parcel.data)
+        self.buffer.append(queued)
+        self.wire.received += len(queued.data)
         if self._wakeup is not None:
             self._wakeup.set()
             # It is not idle from this moment on, though its task has yet to hear of it.
-            self._idle_line.leave(self)
+            self._idle_queue.leave(self.entry)
 
-    def lose(self, parcel: Parcel) -> None:
+    def lose(self, queued: QueuedDatagram) -> None:
         """Take one that was dropped out of the buffer. It is the oldest: so it is found at once."""
-        self.buffer.remove(parcel)
+        self.buffer.remove(queued)
         self.dropped += 1
 
     def interrupt_idle(self, cause: Cause) -> None:
@@ -267,7 +267,7 @@ class Session:
             self._last_call = len(self.buffer)
         if self._wakeup is not None and self.entry.is_idle:
             self._wakeup.set()
-            self._idle_line.leave(self)
+            self._idle_queue.leave(self.entry)
 
     # Sending
 

@@ -1,6 +1,6 @@
 """The sessions of one server: who is there, who may come, what becomes of what is left when one ends.
 
-The invariants, beside those of the intake:
+The invariants, beside those of the receive queue:
 
 1. **One session per peer at a time**, from the datagram that opens it to the end of its task.
 2. **No more than `Sessions.max` tasks run.** With `when_full="evict"` as many new ones may wait, each for the
@@ -20,28 +20,28 @@ import trio
 
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionOpened, LimitReached
-from ..registry.idle_queue import IdleLine
 from ..registry.registry import Entry
 from ..server.handler_run import Common, HandlerRun
-from .queue import Intake, Reason
+from .idle_queue import IdleQueue
+from .queue import Reason, ReceiveQueue
 from .reply_path import Route, host_of
-from .session import Parcel, Session, Sessions
+from .session import QueuedDatagram, Session, Sessions
 from .socket import DatagramSocket, Received
 
 
 @final
-class Clientele:
+class SessionTable:
     """Brings each datagram to the session of its peer."""
 
-    def __init__(self, common: Common, intake: Intake, server: Any, sessions: Sessions) -> None:
+    def __init__(self, common: Common, queue: ReceiveQueue, server: Any, sessions: Sessions) -> None:
         self._common = common
-        self._intake = intake
+        self._queue = queue
         self._registry = common.registry
         #: Comes later in the reading order: a DatagramServer.
         self._server = server
         self._sessions = sessions
         self._present: dict[Hashable, Session] = {}
-        self._idle_line = IdleLine(sessions.idle)
+        self._idle_queue = IdleQueue(sessions.idle)
         self.nursery: trio.Nursery | None = None
 
     @property
@@ -51,43 +51,43 @@ class Clientele:
 
     async def watch(self) -> None:
         """End the waits that are too long, until cancelled."""
-        await self._idle_line.watch()
+        await self._idle_queue.watch()
 
     def deliver(self, received: Received, socket: DatagramSocket) -> None:
         """Bring one to its session, open one for it, or drop it. Synchronous: see the invariants of the
-        intake.
+        receive queue.
         """
-        intake = self._intake
-        intake.count(received.data, received.truncated)
+        queue = self._queue
+        queue.count(received.data, received.truncated)
         # Unix peers without a name cannot be told apart: they share one session.
         key = (socket, received.name, received.destination)
         session = self._present.get(key)
         route = session.wire if session is not None else self._route(received, socket)
         if received.truncated:
-            intake.tell_truncated(route, len(received.data))
+            queue.tell_truncated(route, len(received.data))
         keys = self._server.keys_for(route) if session is None else ()
         reason = self._refusal(session, keys)
         if reason is not None:
-            intake.refuse(reason, route)
+            queue.refuse(reason, route)
             if session is not None:
                 session.dropped += 1
             return
         newcomer = session is None
         if session is None:
             session = self._make(route, key, host_of(received))
-        parcel = Parcel(received.data, received.truncated, session)
-        if not intake.admit(parcel):
+        queued = QueuedDatagram(received.data, received.truncated, session)
+        if not queue.admit(queued):
             session.dropped += 1
             return
         if self._is_full(session):
-            intake.discard(session.buffer[0], "buffer")
-        session.put(parcel)
+            queue.discard(session.buffer[0], "buffer")
+        session.put(queued)
         if newcomer:
             self._open(session, keys)
 
     def _refusal(self, session: Session | None, keys: tuple[Hashable, ...]) -> Reason | None:
         """Why a datagram is dropped, of this session or of somebody new; None if it is welcome."""
-        if self._intake.refusing == "closed":
+        if self._queue.refusing == "closed":
             return "closed"
         if session is None:
             return self._no_place(keys)
@@ -98,10 +98,10 @@ class Clientele:
 
     def _route(self, received: Received, socket: DatagramSocket) -> Route:
         entry = Entry(accepted=trio.current_time())
-        return Route(socket, received.name, received.destination, entry, self._intake, self._common.timeouts)
+        return Route(socket, received.name, received.destination, entry, self._queue, self._common.timeouts)
 
     def _make(self, route: Route, key: Hashable, host: Hashable) -> Session:
-        session = Session(route, route.entry, key, host, self._server, self._intake, self._idle_line)
+        session = Session(route, route.entry, key, host, self._server, self._queue, self._idle_queue)
         route.entry.guest = session
         return session
 
@@ -115,13 +115,13 @@ class Clientele:
 
     def _no_place(self, keys: tuple[Hashable, ...]) -> Reason | None:
         """Why somebody new cannot be served, or None."""
-        if self._intake.refusing is not None:
-            return self._intake.refusing
+        if self._queue.refusing is not None:
+            return self._queue.refusing
         if keys and (limit := self._registry.refusal(keys)) is not None:
             return "peer" if limit == "peer" else "network"
         if self._has_place:
             return None
-        can_evict = self._sessions.when_full == "evict" and self._idle_line.longest() is not None
+        can_evict = self._sessions.when_full == "evict" and self._idle_queue.longest() is not None
         return None if can_evict else "sessions"
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
@@ -141,31 +141,31 @@ class Clientele:
 
     def _evict(self) -> None:
         """Ask the one that has been idle for longest to go."""
-        longest = self._idle_line.longest()
+        longest = self._idle_queue.longest()
         assert longest is not None
-        longest.entry.cause = longest.entry.cause or Cause.OVERFLOW
-        longest.entry.interrupt(Cause.OVERFLOW)
+        longest.cause = longest.cause or Cause.OVERFLOW
+        longest.interrupt(Cause.OVERFLOW)
 
     def part(self, session: Session, *, cancelled: bool) -> None:
         """Remove a session whose task has ended, and open the next one with what is left: invariant 3."""
         del self._present[session.key]
-        left, intake = session.buffer, self._intake
+        left, queue = session.buffer, self._queue
         if left and not session.taken:
-            intake.discard(left[0], "unread")
+            queue.discard(left[0], "unread")
         if not left:
             return
         route = session.wire.renewed(Entry(accepted=trio.current_time()))
         following = self._make(route, session.key, session.host)
         keys = self._server.keys_for(following.wire)
-        reason: Reason | None = "unread" if cancelled or intake.refusing else self._no_place(keys)
+        reason: Reason | None = "unread" if cancelled or queue.refusing else self._no_place(keys)
         if reason is not None:
             while left:
-                intake.discard(left[0], reason)
+                queue.discard(left[0], reason)
             return
         while left:
-            parcel = left.popleft()
-            parcel.session = following
-            following.put(parcel)
+            queued = left.popleft()
+            queued.session = following
+            following.put(queued)
         self._open(following, keys)
 
 
@@ -173,14 +173,14 @@ class Clientele:
 class _SessionTask(HandlerRun):
     """The task of one session."""
 
-    __slots__ = ("_clientele", "_session")
+    __slots__ = ("_session", "_table")
 
     takes = "one session"
 
-    def __init__(self, common: Common, session: Session, clientele: Clientele) -> None:
+    def __init__(self, common: Common, session: Session, session_table: SessionTable) -> None:
         super().__init__(common, session, session.entry, common.handler)
         self._session = session
-        self._clientele = clientele
+        self._table = session_table
 
     async def run(self) -> None:
         """The life of a session."""
@@ -206,4 +206,4 @@ class _SessionTask(HandlerRun):
             entry.cause = Cause.REQUEST
         self._session.end_request(entry.cause or Cause.FINISHED)
         self.unregister()
-        self._clientele.part(self._session, cancelled=entry.cause is Cause.PARENT)
+        self._table.part(self._session, cancelled=entry.cause is Cause.PARENT)

@@ -28,7 +28,7 @@ import attrs
 import trio
 
 from ..datagram.server import DatagramServer
-from ..datagram.session_table import Clientele
+from ..datagram.session_table import SessionTable
 from ..model.config import Timeouts
 from ..model.events import Cause
 from ..registry.drain_scope import DrainScope, _current, _roots_here
@@ -204,7 +204,7 @@ class _View:
         self._origins = _ORIGINS
         if isinstance(owner, DatagramServer) and self._timeouts is not None:
             dispatch = owner._dispatch
-            sessions = dispatch._sessions if isinstance(dispatch, Clientele) else None
+            sessions = dispatch._sessions if isinstance(dispatch, SessionTable) else None
             self._kind = "datagram" if sessions is None else "session"
             # Datagrams wait for nothing; a session's idle time is its own.
             idle = math.inf if sessions is None else sessions.idle

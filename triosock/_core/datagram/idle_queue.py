@@ -1,10 +1,10 @@
 """Sessions in the order in which their waits began: who is idle too long, and who has been idle for longest.
 
-The invariant: **the line is in the order of its deadlines**, because all sessions of a server have the same
+The invariant: **the queue is in the order of its deadlines**, because all sessions of a server have the same
 patience and join at its end. So one task sleeps until the first one's deadline, joining and leaving cost the
 same whatever the length, and nobody who has left is kept.
 
-That last point is why this is not the overseer of the connections: its heap keeps each entry until its
+That last point is why this is not the timeout monitor of the connections: its heap keeps each entry until its
 shortest timeout is over, which is nothing beside a connection, and without bound beside a million peers that
 send one datagram each.
 """
@@ -12,50 +12,41 @@ send one datagram each.
 from __future__ import annotations
 
 import math
-from typing import Protocol, final
+from typing import final
 
 import trio
 
 from ..model.events import Cause
-from .registry import Entry
-from .timeout_monitor import TARDY
-
-
-class Waiter(Protocol):
-    """One that waits: its entry says for what."""
-
-    @property
-    def entry(self) -> Entry:
-        """What it is in the registry."""
-        raise NotImplementedError
+from ..registry.registry import Entry
+from ..registry.timeout_monitor import TARDY
 
 
 @final
-class IdleLine:
+class IdleQueue:
     """The waiting sessions of one server, which wait for `patience` seconds each."""
 
     def __init__(self, patience: float) -> None:
         self._patience = patience
-        self._since: dict[Waiter, float] = {}
+        self._since: dict[Entry, float] = {}
         self._joined = trio.Event()
 
     def __len__(self) -> int:
         return len(self._since)
 
-    def join(self, session: Waiter) -> None:
+    def join(self, entry: Entry) -> None:
         """Begin a wait."""
-        self._since[session] = trio.current_time()
+        self._since[entry] = trio.current_time()
         self._joined.set()
 
-    def leave(self, session: Waiter) -> None:
+    def leave(self, entry: Entry) -> None:
         """End it; nothing happens if it does not wait."""
-        self._since.pop(session, None)
+        self._since.pop(entry, None)
 
-    def longest(self) -> Waiter | None:
+    def longest(self) -> Entry | None:
         """Return who has been idle for longest and could be asked to go; None if nobody is idle."""
-        for session in self._since:
-            if session.entry.is_idle:
-                return session
+        for entry in self._since:
+            if entry.is_idle:
+                return entry
         return None
 
     async def watch(self) -> None:
@@ -64,7 +55,7 @@ class IdleLine:
             while not self._since:
                 self._joined = trio.Event()
                 await self._joined.wait()
-            # Nobody who joins later can be due before the first of the line: see the invariant.
+            # Nobody who joins later can be due before the first of the queue: see the invariant.
             await self._wait_until(next(iter(self._since.values())) + self._patience)
             self._end_waits(trio.current_time())
         await trio.sleep_forever()
@@ -79,11 +70,10 @@ class IdleLine:
             await trio.sleep_until(when)
 
     def _end_waits(self, now: float) -> None:
-        for session, since in tuple(self._since.items()):
+        for entry, since in tuple(self._since.items()):
             if since + self._patience > now:
                 break
-            del self._since[session]
-            entry = session.entry
+            del self._since[entry]
             entry.cause = entry.cause or Cause.IDLE
             if entry.is_idle:
                 entry.interrupt(Cause.IDLE)

@@ -8,9 +8,9 @@ import trio.testing
 
 import triosock
 from triosock import Cause, Limits, Sessions
+from triosock._core.datagram.idle_queue import IdleQueue
 from triosock._core.datagram.socket import Received
 from triosock._core.model import events
-from triosock._core.registry.idle_queue import IdleLine
 from triosock.testing import DatagramNetwork
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -279,7 +279,7 @@ async def test_many_one_shot_peers_leave_nothing_behind(in_memory):
                 client.close()
             dispatch = server._dispatch
             assert len(dispatch._present) <= 50
-            assert len(dispatch._idle_line) <= 50
+            assert len(dispatch._idle_queue) <= 50
             assert len(server._registry) <= 50
         s = server.statistics()
         assert s.received == rounds * peers
@@ -295,21 +295,21 @@ async def test_who_returns_at_once_is_not_kept_until_a_timeout(in_memory):
             await network.open().send(b"x", server.addresses[0])
         await settle()
         assert (
-            len(server._registry) == len(server._dispatch._present) == len(server._dispatch._idle_line) == 0
+            len(server._registry) == len(server._dispatch._present) == len(server._dispatch._idle_queue) == 0
         )
 
 
-async def test_the_idle_line_asks_only_those_who_are_idle(in_memory):
+async def test_the_idle_queue_asks_only_those_who_are_idle(in_memory):
     async def handler(session):
         await session.receive()
         await session.receive()
 
     async with in_memory(handler, sessions=Sessions()) as (server, network):
         await send_all(network.open(), server, b"x")
-        line = server._dispatch._idle_line
-        assert len(line) == 1
-        assert line.longest() is None
-    assert IdleLine(1).longest() is None
+        queue = server._dispatch._idle_queue
+        assert len(queue) == 1
+        assert queue.longest() is None
+    assert IdleQueue(1).longest() is None
 
 
 async def test_cancelled_at_every_checkpoint_nothing_is_left():
@@ -341,7 +341,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
             finally:
                 a.close()
                 b.close()
-                server._intake.check()
-        server._intake.check()
+                server._queue.check()
+        server._queue.check()
 
     assert await cancel_at_every_checkpoint(scenario) > 5
