@@ -24,7 +24,7 @@ from triosock import (
     serve_tcp,
 )
 from triosock._core.registry.registry import NEVER, Entry
-from triosock._core.registry.timeout_monitor import Overseer
+from triosock._core.registry.timeout_monitor import TimeoutMonitor
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import (
     cancel_at_every_checkpoint,
@@ -159,12 +159,12 @@ class Guest:
 async def test_an_idle_wait_beside_a_send_that_is_stuck_goes_by_what_has_come(
     has_input: bool, interrupted: list[Cause], autojump_clock: Any
 ) -> None:
-    overseer = Overseer(Timeouts(idle=1, send=3, handshake=9, request=9, close=9))
+    monitor = TimeoutMonitor(Timeouts(idle=1, send=3, handshake=9, request=9, close=9))
     now = trio.current_time()
     entry = Entry(now, guest=Guest(has_input=has_input, has_room=False), idle_since=now, send_since=now)
-    overseer.watch(entry)
+    monitor.watch(entry)
     with trio.move_on_after(1.5):
-        await overseer.run()
+        await monitor.run()
     assert entry.guest.interrupted == interrupted
     assert entry.request_since == NEVER
 

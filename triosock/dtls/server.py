@@ -18,7 +18,7 @@ from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.registry import Entry, Registry
-from .._core.registry.timeout_monitor import Overseer
+from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
@@ -46,7 +46,7 @@ class DtlsServer(Server):
             EndpointSocket(one, one.socket.family, self._gate, self._registry, self._emitter, self._on_end)
             for one in self._listeners
         ]
-        self._overseer = Overseer(common.timeouts)
+        self._monitor = TimeoutMonitor(common.timeouts)
         self._crash: OSError | None = None
         self._everything = trio.CancelScope()
         most = common.limits.max_handshakes
@@ -90,7 +90,7 @@ class DtlsServer(Server):
         try:
             with self._scope, self._everything:
                 async with trio.open_nursery() as nursery:
-                    nursery.start_soon(self._overseer.run)
+                    nursery.start_soon(self._monitor.run)
                     # Each endpoint sets options of the context, and pyOpenSSL refuses that once a first
                     # association was made from it: so none receives before all have begun.
                     self._gate.shut()
@@ -134,7 +134,7 @@ class DtlsServer(Server):
             self._emitter.emit(Refused, peer=session.peer, reason=reason)
             return
         registry.add(entry, keys=keys)
-        self._overseer.watch(entry)
+        self._monitor.watch(entry)
         if self._emitter.wants_openings:
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local

@@ -7,7 +7,7 @@ says so in code; a property test calls it under cancellation at every checkpoint
 
 An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of
 its life, and when each wait that it is in began. Nobody is told when they change; whoever wants to know (the
-overseer, a tree, a report) reads them.
+timeout monitor, a tree, a report) reads them.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ NEVER: Final = math.inf
 class Entry:
     """One connection (or request of a compat server) that is being served.
 
-    The drain and the overseer know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of it,
-    `stack` tells where it is.
+    The drain and the timeout monitor know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of
+    it, `stack` tells where it is.
     """
 
     accepted: float

@@ -1,7 +1,7 @@
 """Timeouts that are nearly free: one task per server cancels what is overdue.
 
 The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute
-write (when it began), and one task, the overseer, reads them.
+write (when it began), and one task, the timeout monitor, reads them.
 
 The invariants:
 
@@ -75,7 +75,7 @@ def shortest_timeout(timeouts: Timeouts) -> float:
 
 
 @final
-class Overseer:
+class TimeoutMonitor:
     """Watches the entries of one server. `watch(entry)` is synchronous and cheap; `run()` is the one task."""
 
     def __init__(self, timeouts: Timeouts) -> None:

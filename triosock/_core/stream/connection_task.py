@@ -31,7 +31,7 @@ from ..model.errors import PeerError
 from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.registry import NEVER
-from ..registry.timeout_monitor import Overseer
+from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
@@ -50,7 +50,7 @@ class Service(Common):
     https_compatible: bool
     proxy: ProxyPolicy | None
     handshakes: trio.abc.AsyncResource | Any = None
-    overseer: Overseer
+    monitor: TimeoutMonitor
     #: There is one as soon as there is a task for it.
     epoll_reader: EpollReader | None = None
 
@@ -175,7 +175,7 @@ class ConnectionTask(HandlerRun):
     def _unregister(self) -> None:
         """Count and tell, and leave what looked after the connection."""
         service = self._common
-        service.overseer.forget(self._entry)
+        service.monitor.forget(self._entry)
         if service.epoll_reader is not None:
             service.epoll_reader.leave()
         self.unregister()

@@ -249,7 +249,7 @@ class RequestBlock:
         if entry.request_since == NEVER:
             conversation.begin_request()
         # From the request's first byte on, if that is known; and this block minds it from here, instead of
-        # the overseer.
+        # the timeout monitor.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
         entry.request_due = NEVER
         self._around, conversation.request_scope = conversation.request_scope, self._scope

@@ -27,7 +27,7 @@ from ..model.events import Observer
 from ..protocols.proxy_parser import ProxyPolicy, check_proxy
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
-from ..registry.timeout_monitor import Overseer
+from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..transport.tls import check_context
 from .connection_task import Handler, OnError, Service
@@ -213,7 +213,7 @@ def _service(
             [*(make() for make in default_observers), *observers],
         ),
         handshakes=_limiter(limits.max_handshakes),
-        overseer=Overseer(timeouts),
+        monitor=TimeoutMonitor(timeouts),
     )
 
 

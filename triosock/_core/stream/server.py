@@ -2,7 +2,7 @@
 
     connections ┬─ loops ┬─ accept loop of the first listener
                 │        └─ accept loop of the second …
-                ├─ overseer, epoll reader
+                ├─ timeout monitor, epoll reader
                 ├─ connection 1
                 └─ connection 2 …
 
@@ -131,7 +131,7 @@ class StreamServer(Server):
 
     def note_timeouts(self, entry: Entry) -> None:
         """The timeouts of a connection have changed."""
-        self._service.overseer.reconsider(entry)
+        self._service.monitor.reconsider(entry)
 
     # The life
 
@@ -142,8 +142,8 @@ class StreamServer(Server):
             try:
                 async with trio.open_nursery() as self._connections:
                     self._batcher = WriteBatcher(self._connections)
-                    overseeing = trio.CancelScope()
-                    self._connections.start_soon(self._oversee, overseeing)
+                    monitoring = trio.CancelScope()
+                    self._connections.start_soon(self._run_monitor, monitoring)
                     try:
                         if HAS_EPOLL:
                             epoll_reader = EpollReader()
@@ -154,7 +154,7 @@ class StreamServer(Server):
                     finally:
                         if self._service.epoll_reader is not None:
                             self._service.epoll_reader.retire()
-                    overseeing.cancel(reason="triosock: nobody is left to look after")
+                    monitoring.cancel(reason="triosock: nobody is left to look after")
                 drained = True
             finally:
                 try:
@@ -163,9 +163,9 @@ class StreamServer(Server):
                     self._conclude(drained=drained)
         return self._report
 
-    async def _oversee(self, scope: trio.CancelScope) -> None:
+    async def _run_monitor(self, scope: trio.CancelScope) -> None:
         with scope:
-            await self._service.overseer.run()
+            await self._service.monitor.run()
 
     async def _accept(self, task_status: trio.TaskStatus[StreamServer]) -> None:
         """Accept until drained, or until every listener has been closed by somebody else."""
@@ -253,7 +253,7 @@ class StreamServer(Server):
         """Start the task of a connection that is registered."""
         assert self._connections is not None
         entry, service, emitter = connection.entry, self._service, self._emitter
-        service.overseer.watch(entry)
+        service.monitor.watch(entry)
         if emitter.wants_openings:
             emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=connection.peer, local=connection.local

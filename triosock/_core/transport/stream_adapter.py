@@ -83,7 +83,7 @@ class StreamWire:
         ends the wait. `iterating`: raise StopAsyncIteration at the end of the stream.
         """
         check_receive_size(max_bytes)
-        # Before the notes that the overseer reads are touched, which are the first task's.
+        # Before the notes that the timeout monitor reads are touched, which are the first task's.
         if self._receiving:
             raise trio.BusyResourceError("another task is receiving from this connection")
         self._receiving = True
