@@ -16,7 +16,7 @@ from tests.core.test_tls import server_context
 from tests.handlers import read_all, shout
 from triosock import Cause, Timeouts
 from triosock._core.model import events
-from triosock._core.registry.registry import Entry
+from triosock._core.registry.entry import Entry
 from triosock._core.server.handler_run import blame
 from triosock._core.transport.socket import SocketWire
 from triosock.testing import open_server
@@ -185,7 +185,7 @@ async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(
 
 
 def test_the_gravest_of_several_causes_counts():
-    class Guest:
+    class Served:
         class wire:
             is_closed = True
             failure = None
@@ -198,7 +198,7 @@ def test_the_gravest_of_several_causes_counts():
         ([peers, closed], Cause.PEER),
         ([closed, ExceptionGroup("", [closed])], Cause.FINISHED),
     ]:
-        assert blame(ExceptionGroup("", errors), Guest()) is cause
+        assert blame(ExceptionGroup("", errors), Served()) is cause
 
 
 # Times and marks

@@ -23,7 +23,7 @@ from triosock import (
     Timeouts,
     serve_tcp,
 )
-from triosock._core.registry.registry import NEVER, Entry
+from triosock._core.registry.entry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import TimeoutMonitor
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import (
@@ -139,7 +139,7 @@ async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(pumped:
 # Which progress counts
 
 
-class Guest:
+class Served:
     def __init__(self, *, has_input: bool, has_room: bool) -> None:
         self.wire = self
         self.answers = has_input, has_room
@@ -161,11 +161,11 @@ async def test_an_idle_wait_beside_a_send_that_is_stuck_goes_by_what_has_come(
 ) -> None:
     monitor = TimeoutMonitor(Timeouts(idle=1, send=3, handshake=9, request=9, close=9))
     now = trio.current_time()
-    entry = Entry(now, guest=Guest(has_input=has_input, has_room=False), idle_since=now, send_since=now)
+    entry = Entry(now, served=Served(has_input=has_input, has_room=False), idle_since=now, send_since=now)
     monitor.watch(entry)
     with trio.move_on_after(1.5):
         await monitor.run()
-    assert entry.guest.interrupted == interrupted
+    assert entry.served.interrupted == interrupted
     assert entry.request_since == NEVER
 
 

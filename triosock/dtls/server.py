@@ -17,7 +17,8 @@ from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_report import DrainReport
-from .._core.registry.registry import Entry, Registry
+from .._core.registry.entry import Entry
+from .._core.registry.registry import Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server
@@ -59,7 +60,7 @@ class DtlsServer(Server):
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. `received` and `sent` are bytes of the plain text."""
-        tally, guests = self._registry.tally, [entry.guest for entry in self._registry.entries()]
+        tally, wires = self._registry.tally, [entry.wire for entry in self._registry.entries()]
         return ServerStatistics(
             active=self._registry.active,
             idle=self._registry.count_idle(),
@@ -69,8 +70,8 @@ class DtlsServer(Server):
             ended=dict(tally.ended),
             refused=dict(tally.refused),
             accept_errors=tally.accept_errors,
-            received=tally.received + sum(guest.received for guest in guests),
-            sent=tally.sent + sum(guest.sent for guest in guests),
+            received=tally.received + sum(wire.received for wire in wires),
+            sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
         )

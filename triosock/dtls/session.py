@@ -8,7 +8,7 @@ import trio
 
 from .._core.model.addresses import Address
 from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
-from .._core.registry.registry import NEVER, Entry
+from .._core.registry.entry import NEVER, Entry
 from .._core.server.handler_run import Common, HandlerRun
 from .socket import EndpointSocket
 
@@ -45,7 +45,7 @@ class DtlsSession:
         self.local: Address = sock.inner.local_address(destination)
         self._waiting: trio.CancelScope | None = None
         self._interrupted = False
-        entry.guest = self
+        entry.served = self
 
     def __repr__(self) -> str:
         return f"<triosock.dtls.DtlsSession {self.id} with {self.peer}>"

@@ -19,7 +19,7 @@ import trio
 from ..model.addresses import Address
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
-from ..registry.registry import NEVER, Entry
+from ..registry.entry import NEVER, Entry
 from ..server.handler_run import Common, HandlerRun
 from ..transport.interface import BytesLike
 from .queue import Reason, ReceiveQueue
@@ -130,7 +130,7 @@ class DatagramDispatch:
         entry = DatagramEntry(accepted=trio.current_time(), dispatch=self, host=host_of(received))
         route = Route(socket, received.name, received.destination, entry, queue, self._common.timeouts)
         route.received = len(received.data)
-        entry.guest = Datagram(received.data, received.truncated, route, entry, self._server)
+        entry.served = Datagram(received.data, received.truncated, route, entry, self._server)
         queue.count(received.data, received.truncated)
         if received.truncated:
             queue.tell_truncated(route, len(received.data))
@@ -190,7 +190,7 @@ class _DatagramTask(HandlerRun):
     def __init__(
         self, common: Common, entry: DatagramEntry, queue: ReceiveQueue, dispatch: DatagramDispatch
     ) -> None:
-        super().__init__(common, entry.guest, entry, common.handler)
+        super().__init__(common, entry.served, entry, common.handler)
         self._queue = queue
         self._dispatch = dispatch
 

@@ -22,7 +22,7 @@ from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Timeouts
 from ..model.errors import NoReturnAddress
 from ..model.events import Cause
-from ..registry.registry import NEVER, Entry
+from ..registry.entry import NEVER, Entry
 from ..transport.interface import BytesLike, check_sendable
 from .packet_info import ControlMessage
 from .queue import ReceiveQueue
@@ -105,6 +105,12 @@ class Route:
     def is_closed(self) -> bool:
         """Whether the server has ended."""
         return self.socket.is_closed
+
+    def has_input(self) -> None:
+        """Not to be told: its datagrams come by a socket that all peers share."""
+
+    def has_room(self) -> None:
+        """Not to be told, either."""
 
     async def send(self, data: BytesLike) -> None:
         """Send one datagram back, from the address that the peer sent to. A checkpoint."""

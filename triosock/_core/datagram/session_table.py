@@ -20,7 +20,7 @@ import trio
 
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionOpened, LimitReached
-from ..registry.registry import Entry
+from ..registry.entry import Entry
 from ..server.handler_run import Common, HandlerRun
 from .idle_queue import IdleQueue
 from .queue import Reason, ReceiveQueue
@@ -102,7 +102,7 @@ class SessionTable:
 
     def _make(self, route: Route, key: Hashable, host: Hashable) -> Session:
         session = Session(route, route.entry, key, host, self._server, self._queue, self._idle_queue)
-        route.entry.guest = session
+        route.entry.served = session
         return session
 
     @property

@@ -32,7 +32,8 @@ from ..datagram.session_table import SessionTable
 from ..model.config import Timeouts
 from ..model.events import Cause
 from ..registry.drain_scope import DrainScope, _current, _roots_here
-from ..registry.registry import NEVER, Entry, Registry
+from ..registry.entry import NEVER, Entry
+from ..registry.registry import Registry
 from ..registry.timeout_monitor import next_deadline
 from ..server.base_server import Server
 from .providers import elsewhere
@@ -238,7 +239,7 @@ class _View:
         )
         if self._each < math.inf:
             yield entry.accepted + self._each, "Policy.request_timeout"
-        block = getattr(entry.guest, "request_scope", None)
+        block = getattr(entry.served, "request_scope", None)
         if block is not None:
             yield block.deadline, "conn.request()"
 

@@ -19,30 +19,13 @@ is its own affair. So errors know whose they are (`PeerError._connection`, `wire
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import Final
 
 import trio
 
 from ..model.errors import PeerError, RequestTimedOut
 from ..model.events import Cause
-
-if TYPE_CHECKING:
-    from ..model.addresses import Address
-
-
-class Guest(Protocol):
-    """What a handler is given: it knows its peer, and what carries its bytes."""
-
-    @property
-    def peer(self) -> Address:
-        """The other side."""
-        raise NotImplementedError
-
-    @property
-    def wire(self) -> Any:
-        """What carries its bytes: `received` and `sent`, whether it `is_closed`, and the `failure` that was
-        the peer's.
-        """
+from ..registry.entry import Served
 
 
 class NotAwaitable(TypeError):
@@ -59,19 +42,19 @@ class NotAwaitable(TypeError):
 _GRAVEST_FIRST: Final = (Cause.FAILED, Cause.REQUEST, Cause.PEER, Cause.FINISHED)
 
 
-def blame(error: BaseException, guest: Guest) -> Cause:
+def blame(error: BaseException, served: Served) -> Cause:
     """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
     handler's own).
     """
     if isinstance(error, ExceptionGroup):
-        causes = {blame(one, guest) for one in error.exceptions}
+        causes = {blame(one, served) for one in error.exceptions}
         # If one of several tasks went wrong by itself, the others' peers do not excuse it.
         return next(cause for cause in _GRAVEST_FIRST if cause in causes)
     if isinstance(error, PeerError):
-        if not _is_of(error._connection, guest):
+        if not _is_of(error._connection, served):
             return Cause.FAILED
         return Cause.REQUEST if isinstance(error, RequestTimedOut) else Cause.PEER
-    wire = guest.wire
+    wire = served.wire
     if isinstance(error, trio.BrokenResourceError) and wire.failure in _chain(error):
         return Cause.PEER
     if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
@@ -89,13 +72,13 @@ def _chain(error: BaseException) -> list[BaseException]:
     return chain
 
 
-def _is_of(connection: object, guest: Guest) -> bool:
-    """Whether an error that this connection raised is the fault of the guest's peer: it is the guest, or one
-    carries the other, or nobody knows (an error of the user's own).
+def _is_of(connection: object, served: Served) -> bool:
+    """Whether an error that this connection raised is the fault of the peer of what is served: it is that, or
+    one carries the other, or nobody knows (an error of the user's own).
     """
-    if connection is None or connection is guest:
+    if connection is None or connection is served:
         return True
-    return any(one is other for one in _layers(connection) for other in _layers(guest))
+    return any(one is other for one in _layers(connection) for other in _layers(served))
 
 
 def _layers(stream: object) -> list[object]:

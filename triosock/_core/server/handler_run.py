@@ -29,7 +29,8 @@ from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
-from ..registry.registry import NEVER, Entry, Registry
+from ..registry.entry import NEVER, Entry
+from ..registry.registry import Registry
 from .faults import NotAwaitable, blame, is_to_be_answered
 
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was
@@ -52,16 +53,16 @@ class Common:
 class HandlerRun:
     """One run of a handler; a subclass has the function `run`, its task."""
 
-    __slots__ = ("_common", "_cut", "_entry", "_error", "_failed", "_guest", "_handler")
+    __slots__ = ("_common", "_cut", "_entry", "_error", "_failed", "_handler", "_served")
 
     #: What the handler is given, in words.
     takes = "one argument"
 
     def __init__(
-        self, common: Common, guest: Any, entry: Entry, handler: Callable[[Any], Awaitable[object]]
+        self, common: Common, served: Any, entry: Entry, handler: Callable[[Any], Awaitable[object]]
     ) -> None:
         self._common = common
-        self._guest = guest
+        self._served = served
         self._entry = entry
         self._handler = handler
         self._error: BaseException | None = None
@@ -75,7 +76,7 @@ class HandlerRun:
         each layer of coroutines costs about a percent of a short connection.
         """
         try:
-            awaitable = self._handler(self._guest)
+            awaitable = self._handler(self._served)
             if type(awaitable) is not CoroutineType:  # asked first since it is cheap
                 self.check_awaitable(awaitable)
             await awaitable
@@ -105,7 +106,7 @@ class HandlerRun:
         entry, emitter, wire, tally = (
             self._entry,
             self._common.emitter,
-            self._guest.wire,
+            self._served.wire,
             self._common.registry.tally,
         )
         tally.received += wire.received
@@ -117,7 +118,7 @@ class HandlerRun:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
         self._common.registry.remove(entry)
-        entry.task = entry.guest = None  # no cycles: what is over is freed at once
+        entry.task = entry.served = None  # no cycles: what is over is freed at once
         if emitter.wants_end(entry.cause or Cause.DRAIN):
             self.tell(
                 ConnectionClosed,
@@ -130,7 +131,7 @@ class HandlerRun:
 
     def tell(self, kind: type[Any], **fields: Any) -> None:
         """Tell the observers of something about this run."""
-        self._common.emitter.emit(kind, connection=self._entry.number, peer=self._guest.peer, **fields)
+        self._common.emitter.emit(kind, connection=self._entry.number, peer=self._served.peer, **fields)
 
     # Failures
 
@@ -152,7 +153,7 @@ class HandlerRun:
         raise passing from None
 
     def _is_stopped(self, error: Exception) -> bool:
-        entry, cause = self._entry, blame(error, self._guest)
+        entry, cause = self._entry, blame(error, self._served)
         self._error = error
         # The end of who is to be answered waits for that.
         self._failed = cause in (Cause.FAILED, Cause.REQUEST) or self._is_answered(error, cause)
@@ -189,10 +190,10 @@ class HandlerRun:
             is_late = entry.cause in (None, Cause.REQUEST) and not entry.is_final
             if not is_late or entry.due <= trio.current_time():
                 return None
-            late = RequestTimedOut(f"a request of {self._guest.peer} was not done in its time")
+            late = RequestTimedOut(f"a request of {self._served.peer} was not done in its time")
             late.__cause__ = error
             entry.cause, error = Cause.REQUEST, late
-        if not isinstance(error, Exception) or not self._is_answered(error, blame(error, self._guest)):
+        if not isinstance(error, Exception) or not self._is_answered(error, blame(error, self._served)):
             return None
         self._error = error
         return error
@@ -213,7 +214,7 @@ class HandlerRun:
         on_error = self._common.on_error
         assert callable(on_error)
         try:
-            await on_error(error, self._guest)
+            await on_error(error, self._served)
         except Exception as second:  # a function that fails costs the same peer, and no more
             self._consider_second(second, was_broken)
         except BaseExceptionGroup as group:
@@ -231,7 +232,7 @@ class HandlerRun:
         that the handler was cut inside of a send, is not.
         """
         is_excused = was_broken and isinstance(error, trio.BrokenResourceError)
-        if blame(error, self._guest) is Cause.FAILED and not is_excused:
+        if blame(error, self._served) is Cause.FAILED and not is_excused:
             self.tell(HandlerFailed, error=error)
 
 

@@ -30,7 +30,7 @@ import trio
 from ..model.errors import PeerError
 from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
-from ..registry.registry import NEVER
+from ..registry.entry import NEVER
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
@@ -71,13 +71,13 @@ class ConnectionTask(HandlerRun):
     takes = "one connection"
 
     _common: Service  # said again for type checkers, as the next one
-    _guest: Connection
+    _served: Connection
 
     async def run(self) -> None:
         """The life of a connection. The handler is called and awaited here, and not in a coroutine of its
         own, of which each costs about a percent of a short connection.
         """
-        entry, connection = self._entry, self._guest
+        entry, connection = self._entry, self._served
         entry.task = trio.lowlevel.current_task()
         connection.wire.just_begun = True
         try:
@@ -112,7 +112,7 @@ class ConnectionTask(HandlerRun):
         error = self.error_to_answer()
         if error is None:
             return
-        was_broken = self._guest.wire.is_broken_off
+        was_broken = self._served.wire.is_broken_off
         with self.begin_answer():
             await self.call_on_error(error, was_broken=was_broken)
             if not self._failed and self._has_to_linger():
@@ -122,12 +122,12 @@ class ConnectionTask(HandlerRun):
 
     def _has_to_linger(self) -> bool:
         """Note the end of what the handler has done; return whether the peer is to be waited for."""
-        entry, wire = self._entry, self._guest.wire
+        entry, wire = self._entry, self._served.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
             self._common.registry.tally.idled += 1
         if entry.request_since != NEVER:
-            self._guest.end_request(entry.cause or Cause.FINISHED)
+            self._served.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
             return False  # the end of the stream would make half an answer look like a whole one
         # The usual end: everything is said on both sides.
@@ -135,11 +135,11 @@ class ConnectionTask(HandlerRun):
 
     async def _linger(self) -> None:
         """Send the rest, end the stream, and wait for the peer's end of it, for `Timeouts.close` at most."""
-        entry, wire = self._entry, self._guest.wire
+        entry, wire = self._entry, self._served.wire
         if isinstance(wire, SocketWire):
             await wire.settle()
         # Also after a handshake that failed: the alert that says why is a reply like any other.
-        if wire.heard_all or wire.is_closed or self._guest.timeouts.close <= 0:
+        if wire.heard_all or wire.is_closed or self._served.timeouts.close <= 0:
             return
         entry.stage = "closing"
         entry.closing_since = entry.now()
@@ -155,11 +155,11 @@ class ConnectionTask(HandlerRun):
         """Close, with a reset if the connection was cut in the middle. No checkpoint, and not to be
         cancelled.
         """
-        entry, wire = self._entry, self._guest.wire
+        entry, wire = self._entry, self._served.wire
         reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
         if entry.request_since != NEVER:  # it was cancelled in the middle of it
             reset = True
-            self._guest.end_request(entry.cause or Cause.FINISHED)
+            self._served.end_request(entry.cause or Cause.FINISHED)
         if not isinstance(wire, SocketWire):
             await wire.aclose_now(reset=reset)
             return
@@ -169,7 +169,7 @@ class ConnectionTask(HandlerRun):
 
     def _is_in_the_middle(self) -> bool:
         """Whether a handler that was cancelled may have had more to say: see the third invariant."""
-        wire = self._guest.wire
+        wire = self._served.wire
         return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
 
     def _unregister(self) -> None:
@@ -186,7 +186,7 @@ class ConnectionTask(HandlerRun):
         """Count the client that a proxy has named; return whether that is one too many, and is closed without
         a word. One too many is not counted and holds no slot, as one that is refused with its accept.
         """
-        entry, connection, service = self._entry, self._guest, self._common
+        entry, connection, service = self._entry, self._served, self._common
         header, registry, overflow = connection.proxy_header, service.registry, service.limits.overflow
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
@@ -209,7 +209,7 @@ class ConnectionTask(HandlerRun):
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
-        entry, connection, service = self._entry, self._guest, self._common
+        entry, connection, service = self._entry, self._served, self._common
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
         try:

@@ -24,7 +24,7 @@ from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..protocols.framing import Buffer
-from ..registry.registry import NEVER, Entry
+from ..registry.entry import NEVER, Entry
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 
@@ -69,7 +69,7 @@ class Conversation:
         self.server: Any = server
         #: What the PROXY protocol header said, if there was one.
         self.proxy_header: ProxyHeader | None = None
-        entry.guest = self
+        entry.served = self
 
     # Who
 

@@ -39,7 +39,7 @@ from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed
 from ..model.peer_credentials import peer_credentials
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
-from ..registry.registry import NEVER, Entry
+from ..registry.entry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
@@ -113,7 +113,7 @@ class StreamServer(Server):
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Costs a look at every connection."""
         tally, entries = self._registry.tally, self._registry.entries()
-        wires = [entry.guest.wire for entry in entries]
+        wires = [entry.wire for entry in entries]
         return ServerStatistics(
             active=self._registry.active,
             idle=self._registry.count_idle(),
@@ -325,7 +325,7 @@ def _newcomer_until(entry: Entry, now: float) -> float:
     """
     if entry.stage == "handshake" or entry.task is None:
         return now + NEWCOMER_GRACE
-    if entry.guest.wire.received:
+    if entry.wire.received:
         return 0.0
     until = (entry.accepted if entry.ready_since == NEVER else entry.ready_since) + NEWCOMER_GRACE
     return until if until > now else 0.0
