@@ -57,7 +57,7 @@ LAYERS = {
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "handlers", "signals", "observe", "workers"],
-    "testing": ["testing", "facade", "_core"],
+    "testing": ["testing", "facade", "events", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
     "cli": ["cli", "facade", "_core", "observe", "workers"],
@@ -91,6 +91,7 @@ EXTRAS = {
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/compat/green": ["greenback", "greenlet"],
     "triosock/dtls/": ["OpenSSL"],
+    "triosock/testing/simulation/": ["hypothesis"],
 }
 
 #: Of trio.lowlevel, what any file may use: checkpoints, names for annotations, and a question.
@@ -126,8 +127,7 @@ LOWLEVEL = {
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/cli/running.py": ["spawn_system_task"],
-    "triosock/workers/process.py": ["wait_readable"],
-    "triosock/workers/receiver.py": ["wait_readable"],
+    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/oversee.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
@@ -136,6 +136,7 @@ LOWLEVEL = {
     "triosock/testing/memory_listener.py": ["ParkingLot"],
     "triosock/testing/memory_stream.py": ["ParkingLot"],
     "triosock/testing/recorder.py": ["ParkingLot"],
+    **{f"triosock/testing/simulation/{name}.py": ["ParkingLot"] for name in ("link", "listener", "pipe")},
 }
 
 MAX_FILE = 400

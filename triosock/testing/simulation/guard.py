@@ -1,8 +1,9 @@
 """What cannot be simulated is refused: real threads, sockets, processes and sleeps.
 
-How: Python tells an audit hook (PEP 578) of each of them, and the hook may raise. So it makes no difference by
-which name a function was imported. A hook can never be taken off again; this one is put on by the first
-simulation of a process, and does nothing outside of a simulation and in other threads.
+How: Python tells an audit hook (PEP 578) of each of them, and the hook may raise. So it makes no difference
+by which name a function was imported. A hook can never be taken off again; this one is put on by the first
+simulation of a process, and does nothing outside of a simulation and in other threads. The functions that
+some versions of Python do not tell of, `time.sleep` and the start of a thread, are replaced as well.
 
 The invariant: **what was refused fails the run**, also if the code that did it caught the error.
 """
@@ -12,6 +13,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any, Final, final
 
@@ -50,12 +52,31 @@ class Guard:
     def on_duty(self) -> Iterator[None]:
         """Refuse in this thread for the length of the block."""
         _put_on()
-        with no_threads(lambda: self.refuse(_THREADS)):
+        with (
+            no_threads(lambda: self.refuse(_THREADS)),
+            self._replaced(threading.Thread, "start", _THREADS),
+            self._replaced(time, "sleep", _SLEEPS),
+        ):
             _guards[threading.get_ident()] = self
             try:
                 yield
             finally:
                 del _guards[threading.get_ident()]
+
+    @contextlib.contextmanager
+    def _replaced(self, owner: Any, name: str, what: str) -> Iterator[None]:
+        before, mine = getattr(owner, name), threading.get_ident()
+
+        def guarded(*args: Any, **options: Any) -> Any:
+            if threading.get_ident() == mine and mine in _guards:
+                raise self.refuse(what)
+            return before(*args, **options)
+
+        setattr(owner, name, guarded)
+        try:
+            yield
+        finally:
+            setattr(owner, name, before)
 
     @contextlib.contextmanager
     def off_duty(self) -> Iterator[None]:

@@ -35,9 +35,9 @@ _SPREAD: Final = 10
 
 @attrs.define(eq=False)
 class Terms:
-    """What one direction of a connection is like. `seconds`: how long anything takes on its way;
-    `jitter` seconds more at most; pieces of `piece` bytes at most (0: as sent); reset, or ended, after so many
-    bytes; before each receive the reader waits for `reading` seconds.
+    """What one direction of a connection is like. `seconds`: how long anything takes on its way; `jitter`
+    seconds more at most; pieces of `piece` bytes at most (0: as sent); reset, or ended, after so many bytes;
+    before each receive the reader waits for `reading` seconds.
     """
 
     buffer: int = BUFFER
@@ -127,8 +127,9 @@ def draw_terms(choices: Choices, faults: Faults) -> tuple[Terms, Terms]:
             terms.random = choices.generator()
         if terms.random is None:
             terms.piece = 0
-        if choices.happens(faults.resets / 2):
-            terms.reset_at = choices.moment(_MOST_BYTES) - 1
+    if choices.happens(faults.resets):
+        victim = choices.pick((to_server, to_client))
+        victim.reset_at = choices.moment(_MOST_BYTES) - 1
     if choices.happens(faults.half_closes):
         to_server.end_at = choices.moment(_MOST_BYTES) - 1
     if choices.happens(faults.slow_readers):

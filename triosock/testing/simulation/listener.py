@@ -44,7 +44,7 @@ class Arrival:
 class SimulatedListener(Listener):
     """Where a server of the world listens.
 
-    Args: `next_error` is asked at each accept for the errno with which it fails, or 0; `mark` is told of that.
+    Args: `next_error` is asked at each accept for the errno with which it fails, or 0; `mark` is told of it.
     """
 
     def __init__(

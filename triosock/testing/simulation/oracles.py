@@ -71,7 +71,7 @@ def _check_bytes(server: SimulatedServer) -> None:
     for event in server.events:
         if not isinstance(event, happened.ConnectionClosed):
             continue
-        contact = server.contacts.get(event.peer)  # type: ignore[call-overload]
+        contact = server.contact_of(event.peer)
         if contact is None or server.is_encrypted:
             continue
         read, taken = contact.server.incoming.taken_by_reader, contact.server.outgoing.sent

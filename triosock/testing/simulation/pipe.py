@@ -6,13 +6,15 @@ The rules:
 2. **Nobody has to carry anything**: each piece is due at a time that is known when it is sent, and whoever
    looks takes over what is due by now. What a partition holds back is due when it heals.
 3. **A buffer is full of what was sent and not read yet**, on its way or arrived.
+4. **Small pieces and buffers grow with what has passed**, so that a megabyte is no million steps: what is
+   strange about a byte is strange about the first few.
 """
 
 from __future__ import annotations
 
 import math
 from collections import deque
-from typing import final
+from typing import Final, final
 
 import attrs
 import trio
@@ -20,6 +22,9 @@ from trio.lowlevel import ParkingLot
 
 from .journal import Journal
 from .link import Link, Terms
+
+#: After so many bytes, as a power of 2, a piece or buffer of one byte has grown to two.
+_GROWTH: Final = 7
 
 
 @final
@@ -62,7 +67,25 @@ class Pipe:
     @property
     def room(self) -> int:
         """How many bytes more may be sent now."""
-        return self.terms.buffer - (self.sent - self.taken)
+        return self._capacity() - (self.sent - self.taken)
+
+    def room_for(self, size: int) -> int:
+        """How many of so many bytes may be sent now: none, as long as there is room for few of them only.
+
+        Otherwise each byte that is read would make one be sent (RFC 9293, 3.8.6.2.1).
+        """
+        room = self.room
+        return room if room >= min(size, (self._capacity() + 1) // 2) else 0
+
+    def _capacity(self) -> int:
+        return max(self.terms.buffer, self.sent >> _GROWTH)
+
+    def _piece(self, size: int, passed: int) -> int:
+        """How many of so many bytes are one piece, if so many have passed."""
+        terms = self.terms
+        if size <= 1 or not terms.piece or terms.random is None:
+            return size
+        return min(size, terms.random.randint(1, max(terms.piece, passed >> _GROWTH)))
 
     def put(self, data: memoryview) -> None:
         """Send so many bytes, for which there must be room."""
@@ -72,11 +95,8 @@ class Pipe:
         if self.is_abandoned:
             self.taken = self.arrived = self.sent
             return
-        terms = self.terms
         while data:
-            size = len(data)
-            if terms.piece and terms.random is not None:
-                size = min(size, terms.random.randint(1, terms.piece))
+            size = self._piece(len(data), self.sent)
             self.flying.append((self._next_due(size), bytes(data[:size])))
             data = data[size:]
         self.changed.unpark_all()
@@ -146,9 +166,7 @@ class Pipe:
     def take(self, max_bytes: int | None) -> bytes:
         """Return some of what has arrived; as few as the terms will have it."""
         size = len(self.ready) if max_bytes is None else min(max_bytes, len(self.ready))
-        terms = self.terms
-        if size > 1 and terms.piece and terms.random is not None:
-            size = min(size, terms.random.randint(1, terms.piece))
+        size = self._piece(size, self.taken)
         data = bytes(self.ready[:size])
         del self.ready[:size]
         if size:

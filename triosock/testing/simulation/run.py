@@ -1,7 +1,7 @@
 """One run of a scenario, from its choices to its outcome.
 
-The invariant: **nothing of one run is seen by the next**: the order of tasks, the audit hook, the generator of
-the `random` module and the garbage collector are as before when it ends.
+The invariant: **nothing of one run is seen by the next**: the order of tasks, the audit hook, the generator
+of the `random` module and the garbage collector are as before when it ends.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ import contextlib
 import gc
 import logging
 import random
-import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final, TypeAlias, final
@@ -28,9 +27,6 @@ from .journal import Journal
 from .schedule import Schedule
 from .trio_internals import ordered_by
 from .world import World
-
-if sys.version_info < (3, 11):
-    from exceptiongroup import BaseExceptionGroup
 
 Scenario: TypeAlias = Callable[[World], Awaitable[object]]
 

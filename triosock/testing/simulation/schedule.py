@@ -5,7 +5,7 @@ Four kinds of order, since different faults show in different ones:
     by age     the oldest first; what a kind world does
     at random  each batch shuffled: finds what takes one unlucky moment
     priorities each task keeps a random priority, and a few times one of them is put last: what takes a task
-               that is late for a long while (probabilistic concurrency testing; Burckhardt et al., ASPLOS 2010)
+               that is late for a long while (probabilistic concurrency testing, Burckhardt and others, 2010)
     youngest   the newest first
 
 From some batch on the order is by age again, so that a schedule can be made simpler by making it strange for

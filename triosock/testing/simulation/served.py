@@ -18,8 +18,8 @@ from .listener import SimulatedListener
 
 @final
 class SimulatedServer:
-    """What `World.serve` returns. `server` is the `StreamServer`, `events` has all its events, `report` is its
-    `DrainReport` once it is over.
+    """What `World.serve` returns. `server` is the `StreamServer`, `events` has all its events, `report` is
+    its `DrainReport` once it is over.
     """
 
     def __init__(
@@ -126,19 +126,18 @@ class SimulatedServer:
                     contact.note_drain(event.time)
             case happened.ConnectionClosed():
                 self.ended_in_drain += self.draining
-                contact = self._contact_of(event.peer)
-                if contact is not None:
-                    contact.cause = event.cause
+                if (ended := self.contact_of(event.peer)) is not None:
+                    ended.cause = event.cause
             case happened.Refused():
-                contact = self._contact_of(event.peer)
-                if contact is not None:
-                    contact.refused = True
+                if (refused := self.contact_of(event.peer)) is not None:
+                    refused.refused = True
             case happened.HandlerFailed() | happened.ObserverFailed():
                 self._note_failure(event.error)
             case _:
                 pass
 
-    def _contact_of(self, peer: object) -> Contact | None:
+    def contact_of(self, peer: object) -> Contact | None:
+        """Return the connection of a peer, if it has an address of its own."""
         return self.contacts.get(peer) if isinstance(peer, TcpAddress) else None
 
     def _note_failure(self, error: BaseException) -> None:

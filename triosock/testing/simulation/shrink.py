@@ -36,15 +36,17 @@ def shorten(plan: Plan, outcome: Outcome, seconds: float) -> tuple[tuple[int, ..
     except ImportError as error:
         return outcome.tape, f"not made simpler: {error}"
     search = _Search(plan, outcome, time.monotonic() + seconds)
-    # One choice too many, for Hypothesis takes an example that is exact for one that it has made smaller before.
+    # One choice too many: Hypothesis takes an example that is exact for one that it has made smaller before.
     saved = choices_to_bytes((*outcome.tape, 0))
     try:
         _shrink(hypothesis, search.attempt, saved)
-    except _Enough:
-        return search.best, f"made simpler in {search.runs} runs, until the time was over"
     except AssertionError:
         pass  # the failure of the smallest example
-    return search.best, f"made simpler in {search.runs} runs"
+    except BaseException:
+        # That, or Hypothesis's surprise that a test ends before it has drawn anything.
+        if not search.is_over:
+            raise
+    return search.best, f"made simpler in {search.runs} runs{', until the time was over' * search.is_over}"
 
 
 class _Search:
@@ -56,10 +58,12 @@ class _Search:
         self._deadline = deadline
         self.best: tuple[int, ...] = outcome.tape
         self.runs = 0
+        self.is_over = False
 
     def attempt(self, choices: Choices) -> None:
         """Run once; raises AssertionError if it fails as the seed did."""
         if time.monotonic() > self._deadline:
+            self.is_over = True
             raise _Enough
         self.runs += 1
         outcome = run(self._plan, choices)
@@ -77,7 +81,7 @@ def _size(tape: Sequence[int]) -> tuple[int, int, list[int]]:
 def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -> None:
     from hypothesis import strategies
 
-    class Saved(hypothesis.database.ExampleDatabase):  # type: ignore[misc, name-defined]
+    class Saved(hypothesis.database.ExampleDatabase):  # type: ignore[misc]
         """Has the one example, whatever is asked for, and keeps nothing."""
 
         def fetch(self, key: bytes) -> Iterable[bytes]:
@@ -89,7 +93,7 @@ def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -
         def delete(self, key: bytes, value: bytes) -> None:
             pass
 
-    @hypothesis.settings(
+    settings: Any = hypothesis.settings(
         database=Saved(),
         deadline=None,
         max_examples=_MOST_EXAMPLES,
@@ -99,8 +103,8 @@ def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -
         verbosity=hypothesis.Verbosity.quiet,
         print_blob=False,
     )
-    @hypothesis.given(strategies.data())
+
     def once(data: Any) -> None:
         attempt(drawn(data.draw))
 
-    once()
+    settings(hypothesis.given(strategies.data())(once))()

@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 from typing import Final, final
 
 import attrs
+import trio
 
 from .choices import Choices, recorded, seeded
 from .errors import NotDeterministic, NotSimulated, SimulationFailed
@@ -63,8 +64,8 @@ def simulate(
       seeds: how many (from 0 on), or which.
       faults: how much goes wrong; None for nothing, but that the order of tasks comes from the seed.
       tape: run this schedule, which a failure has told, instead of seeds.
-      choices: run what Hypothesis draws (`drawn(data.draw)`), once, instead of seeds. What fails is raised as it
-        is, for Hypothesis to make simpler.
+      choices: run what Hypothesis draws (`drawn(data.draw)`), once, instead of seeds. What fails is raised as
+        it is, for Hypothesis to make simpler.
       max_seconds: of the world's clock, after which a run must be over.
       max_steps: of all tasks together, likewise.
       within: no further seed is begun after so many seconds of the wall clock; None for no bound.
@@ -77,6 +78,8 @@ def simulate(
     same seed then gave another run; NotSimulated if the scenario did something for real; RuntimeError in a
     trio program, since this runs one of its own.
     """
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError("simulate() runs a trio program of its own: call it from a plain function")
     plan = Plan(scenario=scenario, faults=faults or Faults(), max_seconds=max_seconds, max_steps=max_steps)
     if choices is not None:
         return _simulate_drawn(plan, choices)
@@ -142,9 +145,9 @@ def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
         difference = first_difference(one.journal, other.journal)
         if difference is not None:
             raise NotDeterministic(
-                f"seed {seed} failed ({outcome.error!r}), and is not the same run each time: something in the "
-                f"scenario or its handlers depends on what no seed decides (the wall clock, hashes of objects, "
-                f"threads, the system). The runs part {difference}"
+                f"seed {seed} failed ({outcome.error!r}), and is not the same run each time: something in "
+                f"the scenario or its handlers depends on what no seed decides (the wall clock, hashes of "
+                f"objects, threads, the system). The runs part {difference}"
             ) from outcome.error
     tape, notes = shorten(plan, outcome, shrink)
     shortest = run(plan, recorded(tape), located=True, quiet=False)

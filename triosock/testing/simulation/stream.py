@@ -58,7 +58,7 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
         A checkpoint. Cancellation: loses nothing.
         """
-        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 1):
+        if max_bytes is not None and max_bytes < 1:
             raise ValueError(f"max_bytes must be an int from 1 on, or None, not {max_bytes!r}")
         incoming = self.incoming
         with self._alone("receiving"):
@@ -111,14 +111,14 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
                 view = self._put_some(view)
                 if not view:
                     return
-                if outgoing.room <= 0:
+                if outgoing.room_for(len(view)) <= 0:
                     await self._wait_room()
 
     def _put_some(self, view: memoryview) -> memoryview:
         outgoing = self.outgoing
         terms = outgoing.terms
         until_fault = min(terms.reset_at, terms.end_at) - outgoing.sent
-        size = int(min(len(view), max(outgoing.room, 0), max(until_fault, 0)))
+        size = int(min(len(view), outgoing.room_for(len(view)), max(until_fault, 0)))
         if size:
             outgoing.put(view[:size])
         if self.outgoing.is_abandoned and self.incoming.reset_due == math.inf:

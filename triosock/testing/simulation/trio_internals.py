@@ -32,7 +32,7 @@ class Order(Protocol):
 
 
 class _Shuffler(random.Random):
-    """Stands in trio's place of the generator. Other threads, which may run trio, too, get real randomness."""
+    """Stands in trio's place of the generator. Other threads, which may run trio too, get real chance."""
 
     def __init__(self, order: Order) -> None:
         super().__init__()
@@ -102,8 +102,8 @@ def _check() -> None:
 
 def _changed(what: str) -> RuntimeError:
     return RuntimeError(
-        f"triosock cannot simulate with trio {trio.__version__}: {what}. The order of tasks is no public API of "
-        "trio; take a version of trio that this version of triosock was tested with, or a newer triosock"
+        f"triosock cannot simulate with trio {trio.__version__}: {what}. The order of tasks is no public API "
+        "of trio; take a version of trio that this version of triosock was tested with, or a newer triosock"
     )
 
 

@@ -4,10 +4,11 @@
              └─ each `world.client()`
     servers ──── each `world.serve()`          the life of a run, from the inside out:
     weather ──── partitions that heal, …       the scenario and its clients end; the servers that still run
-                                               are drained; the weather is cancelled; what must hold is checked
+                                               are drained; the weather is cancelled; then what must hold
+                                               is checked
 
-The invariant: **whatever is not the scenario's own doing comes from the choices**, drawn in the order in which
-things are made. Nothing here asks a clock, a hash or the system.
+The invariant: **whatever is not the scenario's own doing comes from the choices**, drawn in the order in
+which things are made. Nothing here asks a clock, a hash or the system.
 """
 
 from __future__ import annotations
@@ -89,8 +90,8 @@ class World:
         may_fail: tuple[type[Exception], ...] = (),
         **options: Any,
     ) -> SimulatedServer:
-        """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario and
-        all clients have ended.
+        """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario
+        and all clients have ended.
 
         Args: `port` and `backlog` are those of its listener; `may_fail`, what the handler may raise without
         failing the run; `options`, those of `triosock.serve_listeners`.
@@ -166,8 +167,8 @@ class World:
         server.crash()
 
     def check(self, check: Callable[[], object], *, always: bool = False) -> None:
-        """Have `check` called when everything is over, or (`always`) after every step of every task. It raises
-        AssertionError, or returns False, if something is wrong.
+        """Have `check` called when everything is over, or (`always`) after every step of every task. It
+        raises AssertionError, or returns False, if something is wrong.
         """
 
         def called() -> None:
