@@ -57,7 +57,7 @@ LAYERS = {
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "handlers", "signals", "observe", "workers"],
-    "testing": ["testing", "facade", "events", "_core"],
+    "testing": ["testing", "facade", "events", "observe", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
     "cli": ["cli", "facade", "_core", "observe", "workers"],
@@ -91,7 +91,7 @@ EXTRAS = {
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/compat/green": ["greenback", "greenlet"],
     "triosock/dtls/": ["OpenSSL"],
-    "triosock/testing/simulation/": ["hypothesis"],
+    "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
 
 #: Of trio.lowlevel, what any file may use: checkpoints, names for annotations, and a question.
@@ -121,7 +121,7 @@ LOWLEVEL = {
     "triosock/compat/host.py": ["current_trio_token"],
     "triosock/dtls/session.py": ["current_trio_token"],
     "triosock/compat/serving.py": ["current_trio_token"],
-    "triosock/observe/timeline/recording.py": ["current_trio_token"],
+    "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],

@@ -19,7 +19,8 @@ Read them in this order:
     contact         who was owed an answer          oracles         what always holds
     served, client  the two sides                   world           what a scenario is given
     run             one run                         simulate        many, and the first that fails
-    shrink          the shortest that fails         report          what is said about it
+    shrink          the shortest that fails         report, picture what is said and shown of it
+    marker          the same as a mark of pytest    machine         the same as a state machine of Hypothesis
 
 The invariant: **the same seed is the same run**, step by step, in every process of the same versions.
 """

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Final
 
 from .run import Outcome, Plan
@@ -10,13 +11,16 @@ from .run import Outcome, Plan
 _MOST_MARKS: Final = 30
 
 
-def failure_text(plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str) -> str:
+def failure_text(
+    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, picture: Path | None
+) -> str:
     """Return it. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
     tape = trimmed(shortest.tape)
     name = getattr(plan.scenario, "__name__", "scenario")
+    again = f"{plan.again}{seed}" if plan.again else f"simulate({name}, seeds=[{seed}], faults=…)"
     lines = [
         f"seed {seed} fails: {_error(outcome.error)}",
-        f"  run it again:      simulate({name}, seeds=[{seed}], faults=…)",
+        f"  run it again:      {again}",
         f"  shortest schedule: {sum(map(bool, tape))} of {len(shortest.tape)} choices are not 0, "
         f"{shortest.journal.steps} steps instead of {outcome.journal.steps} ({notes})",
         f"  run that one:      simulate({name}, tape={list(tape)}, faults=…)",
@@ -27,6 +31,8 @@ def failure_text(plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, not
     lines += [f"  {time:10.6f} s  {text}" for time, text in shortest.marks[:_MOST_MARKS]]
     if len(shortest.marks) > _MOST_MARKS:
         lines.append(f"  and {len(shortest.marks) - _MOST_MARKS} more")
+    if picture is not None:
+        lines.append(f"  picture:           {picture}")
     return "\n".join(lines)
 
 

@@ -12,11 +12,10 @@ import logging
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 import attrs
-import trio
-import trio.testing
 
 from .choices import Choices
 from .client import DISAPPOINTMENTS
@@ -45,6 +44,10 @@ class Plan:
     faults: Faults
     max_seconds: float = MAX_SECONDS
     max_steps: int = MAX_STEPS
+    #: What runs one seed again, up to its number; None for a call of `simulate`.
+    again: str | None = None
+    #: The folder for pictures of runs that fail.
+    pictures: Path | None = None
 
 
 @final
@@ -62,20 +65,29 @@ class Outcome:
 
 
 def run(
-    plan: Plan, choices: Choices, *, seed: int | None = None, located: bool = False, quiet: bool = True
+    plan: Plan,
+    choices: Choices,
+    *,
+    seed: int | None = None,
+    located: bool = False,
+    quiet: bool = True,
+    on_mark: Callable[[str], None] | None = None,
 ) -> Outcome:
     """Run a scenario. Args: `located`, whether the journal says where each step ended; `quiet`, whether
-    triosock's log is silent.
+    triosock's log is silent; `on_mark` is told, in words, what befalls the world.
 
     Raises: what is no `Exception`; everything else is in the outcome.
     """
+    import trio.testing  # late, for it imports pytest, which nobody needs who only has this package installed
+
     journal = Journal(located=located)
     clock = trio.testing.MockClock(autojump_threshold=0)
     journal.clock = clock.current_time
     conductor = Conductor(journal, plan.max_steps)
     schedule = Schedule(choices)
     guard = Guard()
-    world = World(choices, plan.faults, journal, conductor, clock, seed)
+    world = World(choices, plan.faults, journal, conductor, clock.jump, seed)
+    world.on_mark = on_mark
     error: BaseException | None = None
     with ordered_by(schedule), _as_before(world.random.getrandbits(32)), _logging(quiet):
         try:

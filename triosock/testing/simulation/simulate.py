@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Final, final
 
 import attrs
@@ -14,6 +16,7 @@ from .choices import Choices, recorded, seeded
 from .errors import NotDeterministic, NotSimulated, SimulationFailed
 from .faults import Faults
 from .journal import first_difference
+from .picture import picture_of
 from .report import failure_text
 from .run import MAX_SECONDS, MAX_STEPS, Outcome, Plan, Scenario, run
 from .shrink import shorten
@@ -56,6 +59,8 @@ def simulate(
     within: float | None = None,
     shrink: float = SHRINKING,
     digests: bool = False,
+    again: str | None = None,
+    pictures: str | os.PathLike[str] | None = None,
 ) -> Simulation:
     """Run `scenario` in a simulated world once for each seed; the first one that fails is reported.
 
@@ -71,6 +76,9 @@ def simulate(
       within: no further seed is begun after so many seconds of the wall clock; None for no bound.
       shrink: for how many seconds of the wall clock a failure is made simpler; 0 for not at all.
       digests: keep the hash of each run.
+      again: the command that runs one seed again, up to the seed's number, for the report of a failure; None
+        for a call of this function.
+      pictures: a folder, for a picture of a run that fails (HTML); it is made if it is not there.
 
     Returns: what was simulated.
 
@@ -80,18 +88,28 @@ def simulate(
     """
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("simulate() runs a trio program of its own: call it from a plain function")
-    plan = Plan(scenario=scenario, faults=faults or Faults(), max_seconds=max_seconds, max_steps=max_steps)
+    plan = Plan(
+        scenario=scenario,
+        faults=faults or Faults(),
+        max_seconds=max_seconds,
+        max_steps=max_steps,
+        again=again,
+        pictures=None if pictures is None else Path(pictures),
+    )
+    if choices is None and tape is not None:
+        choices = recorded(tape)
     if choices is not None:
-        return _simulate_drawn(plan, choices)
-    if tape is not None:
-        outcome = run(plan, recorded(tape), quiet=False)
-        if outcome.error is not None:
-            raise outcome.error
-        return _sum([(0, outcome)], digests=digests)
+        return _simulate_once(plan, choices, quiet=tape is None)
+    return _simulate_seeds(plan, _numbers(seeds), within, shrink, digests)
+
+
+def _simulate_seeds(
+    plan: Plan, seeds: Iterable[int], within: float | None, shrink: float, digests: bool
+) -> Simulation:
     deadline = None if within is None else time.monotonic() + within
     outcomes: list[tuple[int, Outcome]] = []
     summary = Simulation()
-    for seed in _numbers(seeds):
+    for seed in seeds:
         if deadline is not None and time.monotonic() > deadline:
             break
         outcome = run(plan, seeded(seed), seed=seed)
@@ -128,8 +146,8 @@ def _sum(
     )
 
 
-def _simulate_drawn(plan: Plan, choices: Choices) -> Simulation:
-    outcome = run(plan, choices)
+def _simulate_once(plan: Plan, choices: Choices, *, quiet: bool) -> Simulation:
+    outcome = run(plan, choices, quiet=quiet)
     if outcome.error is not None:
         raise outcome.error
     return _sum([(0, outcome)], digests=False)
@@ -150,6 +168,7 @@ def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
                 f"objects, threads, the system). The runs part {difference}"
             ) from outcome.error
     tape, notes = shorten(plan, outcome, shrink)
-    shortest = run(plan, recorded(tape), located=True, quiet=False)
-    told = shortest if shortest.error is not None else again
-    raise SimulationFailed(failure_text(plan, seed, outcome, told, notes), seed, told.tape) from told.error
+    told, picture = picture_of(plan, recorded(tape), seed)
+    raise SimulationFailed(
+        failure_text(plan, seed, outcome, told, notes, picture), seed, told.tape
+    ) from told.error

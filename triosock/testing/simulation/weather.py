@@ -6,7 +6,6 @@ from collections.abc import Callable
 from typing import Final, final
 
 import trio
-import trio.testing
 
 from .choices import Choices
 from .conductor import Conductor
@@ -30,13 +29,13 @@ class Weather:
         choices: Choices,
         faults: Faults,
         conductor: Conductor,
-        clock: trio.testing.MockClock,
+        jump: Callable[[float], None],
         mark: Callable[[str, str], None],
     ) -> None:
         self._choices = choices
         self._faults = faults
         self._conductor = conductor
-        self._clock = clock
+        self._jump = jump
         self._mark = mark
         if choices.happens(faults.stalls):
             seconds = choices.seconds(faults.stall)
@@ -44,7 +43,7 @@ class Weather:
 
     def _stall(self, seconds: float) -> None:
         self._mark("stalls", f"the event loop stands still for {seconds:.3f} s")
-        self._clock.jump(seconds)
+        self._jump(seconds)
 
     def over(self, server: SimulatedServer, nursery: trio.Nursery) -> None:
         """Draw what will come over a server that has just begun."""

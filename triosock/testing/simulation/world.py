@@ -54,7 +54,7 @@ class World:
         faults: Faults,
         journal: Journal,
         conductor: Conductor,
-        clock: trio.testing.MockClock,
+        jump: Callable[[float], None],
         seed: int | None,
     ) -> None:
         self.seed = seed
@@ -63,6 +63,8 @@ class World:
         self.struck: Counter[str] = Counter()
         #: What befell the world, for a picture: times and words.
         self.marks: list[tuple[float, str]] = []
+        #: Who else wants to know.
+        self.on_mark: Callable[[str], None] | None = None
         self.servers: list[SimulatedServer] = []
         self.clients: list[Client] = []
         self._choices = choices
@@ -70,7 +72,7 @@ class World:
         self._journal = journal
         self._conductor = conductor
         self._network = Network(choices, faults, journal, self._mark)
-        self._weather = Weather(choices, faults, conductor, clock, self._mark)
+        self._weather = Weather(choices, faults, conductor, jump, self._mark)
         self._checks: list[Callable[[], object]] = []
         self._client_nursery: trio.Nursery | None = None
         self._server_nursery: trio.Nursery | None = None
@@ -232,6 +234,8 @@ class World:
     def _mark(self, kind: str, text: str) -> None:
         self.struck[kind] += 1
         self.marks.append((trio.current_time(), text))
+        if self.on_mark is not None:
+            self.on_mark(text)
         self._journal.note(kind, text)
 
 
