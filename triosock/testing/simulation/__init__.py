@@ -17,7 +17,8 @@ Read them in this order:
     listener        the queue before a server       guard           what is refused
     network         who is connected with whom      weather         what comes over them
     contact         who was owed an answer          oracles         what always holds
-    served, client  the two sides                   world           what a scenario is given
+    life, served    the servers of the world        datagrams       what has no connection
+    client          whose disappointments are judged    world       what a scenario is given
     run             one run                         simulate        many, and the first that fails
     shrink          the shortest that fails         report, picture what is said and shown of it
     marker          the same as a mark of pytest    machine         the same as a state machine of Hypothesis
@@ -28,11 +29,13 @@ The invariant: **the same seed is the same run**, step by step, in every process
 from .choices import Choices as Choices
 from .choices import drawn as drawn
 from .client import Client as Client
+from .datagrams import DatagramClient as DatagramClient
 from .errors import NotDeterministic as NotDeterministic
 from .errors import NotSimulated as NotSimulated
 from .errors import SimulationFailed as SimulationFailed
 from .faults import Faults as Faults
 from .link import Link as Link
+from .served import SimulatedDatagramServer as SimulatedDatagramServer
 from .served import SimulatedServer as SimulatedServer
 from .simulate import Simulation as Simulation
 from .simulate import simulate as simulate
@@ -41,10 +44,12 @@ from .world import World as World
 __all__ = [
     "Choices",
     "Client",
+    "DatagramClient",
     "Faults",
     "Link",
     "NotDeterministic",
     "NotSimulated",
+    "SimulatedDatagramServer",
     "SimulatedServer",
     "Simulation",
     "SimulationFailed",

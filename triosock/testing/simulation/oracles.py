@@ -8,6 +8,7 @@ The rules that are checked of each server:
    sent no more than was taken from it, and its report counts whoever ended in the drain, once.
 4. A drain resets nobody who stood in its queue.
 5. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
+6. Every datagram that it received was handled or dropped for a reason that it counts.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from triosock import Cause
 from triosock import events as happened
 
 from ..open_server import check_nothing_left
-from .served import SimulatedServer
+from .served import SimulatedDatagramServer, SimulatedServer
 
 #: A drain that could not accept for want of these has to leave the queue to its fate.
 _MACHINES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
@@ -41,16 +42,31 @@ def always(server: SimulatedServer) -> Callable[[], None]:
     return check
 
 
-def finally_(server: SimulatedServer) -> None:
+def finally_(server: SimulatedServer | SimulatedDatagramServer) -> None:
     """Check a server that is over. Raises: AssertionError, or what its handler raised."""
     if server.failure is not None:
         raise server.failure
+    if isinstance(server, SimulatedDatagramServer):
+        _check_datagrams(server)
+        return
     check_nothing_left(server.server)
     _check_counts(server)
     _check_bytes(server)
     if server.report is not None and server.report.drained:
         _check_report(server)
         _check_queue(server)
+
+
+def _check_datagrams(server: SimulatedDatagramServer) -> None:
+    statistics = server.server.statistics()
+    dropped = sum(statistics.dropped.values())
+    assert server.socket.is_closed, f"the socket of {server!r} is still open"
+    assert not statistics.active, f"{statistics.active} handlers of {server!r} are left"
+    assert statistics.received == statistics.handled + dropped + statistics.pending, (
+        f"{server!r} received {statistics.received} datagrams, handled {statistics.handled}, dropped "
+        f"{dropped} and has {statistics.pending} left"
+    )
+    assert not statistics.pending, f"{server!r} left {statistics.pending} datagrams without a word"
 
 
 def _check_counts(server: SimulatedServer) -> None:

@@ -11,8 +11,8 @@ from .choices import Choices
 from .conductor import Conductor
 from .contact import Contact
 from .faults import Faults
+from .life import Life
 from .link import Link
-from .served import SimulatedServer
 
 #: Strikes come within so many steps.
 _MOST_STEPS: Final = 2**11
@@ -45,7 +45,7 @@ class Weather:
         self._mark("stalls", f"the event loop stands still for {seconds:.3f} s")
         self._jump(seconds)
 
-    def over(self, server: SimulatedServer, nursery: trio.Nursery) -> None:
+    def over(self, server: Life, nursery: trio.Nursery) -> None:
         """Draw what will come over a server that has just begun."""
         faults = self._faults
         for kind, share, action in (
@@ -61,7 +61,7 @@ class Weather:
             nursery.start_soon(self._suspend, server, told, seconds)
             self._strike(server, "suspends", told.set)
 
-    def _strike(self, server: SimulatedServer, kind: str, action: Callable[[], None]) -> None:
+    def _strike(self, server: Life, kind: str, action: Callable[[], None]) -> None:
         def strike() -> None:
             if not server.is_over:
                 self._mark(kind, f"{kind} {server.host}")
@@ -69,11 +69,11 @@ class Weather:
 
         self._conductor.strike_after(self._choices.moment(_MOST_STEPS), strike)
 
-    async def _suspend(self, server: SimulatedServer, told: trio.Event, seconds: float) -> None:
+    async def _suspend(self, server: Life, told: trio.Event, seconds: float) -> None:
         await told.wait()
-        server.server.suspend()
+        server.suspend()
         await trio.sleep(seconds)
-        server.server.resume()
+        server.resume()
 
     def between(self, contact: Contact, nursery: trio.Nursery) -> None:
         """Draw whether the way of a connection that has just been made will be interrupted."""

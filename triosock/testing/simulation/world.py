@@ -16,6 +16,7 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any, Final, final
 
 import trio
@@ -29,12 +30,13 @@ from .choices import Choices
 from .client import Client
 from .client import current as current_client
 from .conductor import Conductor
+from .datagrams import DatagramClient, DatagramWays
 from .faults import Faults
 from .journal import Journal
 from .link import Link
 from .listener import BACKLOG, SimulatedListener
 from .network import Network
-from .served import SimulatedServer
+from .served import SimulatedDatagramServer, SimulatedServer
 from .weather import Weather
 
 #: The port of a server that does not say another.
@@ -65,13 +67,14 @@ class World:
         self.marks: list[tuple[float, str]] = []
         #: Who else wants to know.
         self.on_mark: Callable[[str], None] | None = None
-        self.servers: list[SimulatedServer] = []
+        self.servers: list[SimulatedServer | SimulatedDatagramServer] = []
         self.clients: list[Client] = []
         self._choices = choices
         self._faults = faults
         self._journal = journal
         self._conductor = conductor
         self._network = Network(choices, faults, journal, self._mark)
+        self._ways = DatagramWays(choices, faults, journal, self._mark, self._network.link)
         self._weather = Weather(choices, faults, conductor, jump, self._mark)
         self._checks: list[Callable[[], object]] = []
         self._client_nursery: trio.Nursery | None = None
@@ -104,18 +107,40 @@ class World:
         server.is_encrypted = options.get("tls") is not None
         options.setdefault("name", host)
 
-        async def serve(observers: list[Any], started: Callable[[Any], None]) -> Any:
-            status = _Started(started)
-            return await triosock.serve_listeners(
-                handler, [listener], observers=observers, task_status=status, **options
-            )
+        await self._begin(server, partial(triosock.serve_listeners, handler, [listener]), options)
+        self._conductor.check_always(oracles.always(server))
+        return server
 
+    async def serve_datagrams(
+        self,
+        handler: Callable[[Any], Awaitable[object]],
+        *,
+        host: str = "server",
+        max_bytes: int | None = None,
+        may_fail: tuple[type[Exception], ...] = (),
+        **options: Any,
+    ) -> SimulatedDatagramServer:
+        """Serve datagrams on a host, and return the server when it receives.
+
+        Args: `max_bytes`, as for `triosock.serve_udp`; `may_fail`, as for `serve`; `options`, those of
+        `triosock.serve_datagram_sockets`, `sessions` among them.
+        """
+        socket = self._ways.open(host, max_bytes)
+        server = SimulatedDatagramServer(host, socket, may_fail, self._journal)
+        options.setdefault("name", host)
+        await self._begin(server, partial(triosock.serve_datagram_sockets, handler, [socket]), options)
+        return server
+
+    async def _begin(
+        self,
+        server: SimulatedServer | SimulatedDatagramServer,
+        serve: Callable[..., Any],
+        options: dict[str, Any],
+    ) -> None:
         nursery = self._servers_here()
         await nursery.start(server.run, serve, options)
         self.servers.append(server)
-        self._conductor.check_always(oracles.always(server))
         self._weather.over(server, nursery)
-        return server
 
     async def connect(
         self, server: SimulatedServer, *, host: str | None = None, peer: Address | None = None
@@ -133,6 +158,15 @@ class World:
             client.contacts.append(contact)
         self._weather.between(contact, self._servers_here())
         return Connection(contact.client, peer=server.address)
+
+    def datagram_client(self, server: SimulatedDatagramServer, *, host: str | None = None) -> DatagramClient:
+        """Return a socket that sends datagrams to a server, and receives what comes back.
+
+        Args: `host`, from which one (None: that of the client that calls).
+        """
+        client = current_client.get()
+        name = host or (client.name if client else "scenario")
+        return DatagramClient(self._ways.open(name), server.address)
 
     def client(
         self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: str | None = None
@@ -164,7 +198,7 @@ class World:
         """Return the link between two hosts: `partition()` it, `heal()` it."""
         return self._network.link(one, other)
 
-    def crash(self, server: SimulatedServer) -> None:
+    def crash(self, server: SimulatedServer | SimulatedDatagramServer) -> None:
         """Let the process of a server die: its connections are reset. A new one may be served on its host."""
         server.crash()
 
@@ -200,6 +234,7 @@ class World:
             raise self._conductor.error
         for server in self.servers:
             oracles.finally_(server)
+        self._ways.check()
         for check in self._checks:
             check()
 
@@ -237,13 +272,3 @@ class World:
         if self.on_mark is not None:
             self.on_mark(text)
         self._journal.note(kind, text)
-
-
-class _Started:
-    """A task status that calls a function."""
-
-    def __init__(self, call: Callable[[Any], None]) -> None:
-        self._call = call
-
-    def started(self, value: Any = None) -> None:
-        self._call(value)
