@@ -211,3 +211,14 @@ def test_checks_of_the_scenario_are_called_at_the_end_or_always() -> None:
 def test_faults_are_checked(wrong) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         Faults(**wrong)
+
+
+def test_what_is_drawn_from_one_possibility_is_not_on_the_tape() -> None:
+    async def scenario(world: World) -> None:
+        assert world.integer(3, 3) == 3
+        assert world.integer(0, 9) < 5
+
+    with pytest.raises(SimulationFailed) as found:
+        simulate(scenario, seeds=20, shrink=0)
+    with pytest.raises(AssertionError):
+        simulate(scenario, tape=found.value.tape)

@@ -37,7 +37,9 @@ class Choices:
 
     def integer(self, most: int) -> int:
         """Return a number from 0 to `most`."""
-        number = self._source(most) if most > 0 else 0
+        if most <= 0:
+            return 0  # nothing is drawn, and nothing is on the tape
+        number = self._source(most)
         self.tape.append(number)
         return number
 

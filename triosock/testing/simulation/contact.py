@@ -9,6 +9,7 @@ seconds, its first request may also have arrived later (docs/discussion/draining
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Final, final
 
 import attrs
@@ -34,8 +35,8 @@ class Contact:
     server: SimulatedStream
     connected: float = math.inf
     faults: list[str] = attrs.field(factory=list)
-    #: Its server crashed, or was cancelled.
-    cut_short: bool = False
+    #: Whether its server crashed, or was cancelled.
+    is_cut_short: Callable[[], bool] = bool
     #: A limit of its server turned it away.
     refused: bool = False
     #: How it ended at its server, once it has.
@@ -63,7 +64,7 @@ class Contact:
         """Return why its client need not have got what it wanted; None if there is no reason."""
         if self.faults:
             return self.faults[0]
-        if self.cut_short:
+        if self.is_cut_short():
             return "its server was cut short"
         if self.refused:
             return "a limit turned it away"

@@ -106,6 +106,7 @@ class Network:
             SimulatedStream(name, other, one, on_fault),
             SimulatedStream(f"{server.host} (to {name})", one, other, on_fault),
             faults=faults,
+            is_cut_short=lambda: server.cut_short,
         )
         self.contacts.append(contact)
         return contact, Arrival(contact.server, peer)

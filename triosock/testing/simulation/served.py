@@ -50,11 +50,6 @@ class SimulatedServer(Life):
         for contact in self.contacts.values():
             contact.server.abort()
 
-    def _end_by_force(self, how: str) -> None:
-        for contact in self.contacts.values():
-            contact.cut_short = True
-        super()._end_by_force(how)
-
     def on_event(self, event: Event, /) -> None:
         """Take note of what happens, as an observer."""
         super().on_event(event)
