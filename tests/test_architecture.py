@@ -54,7 +54,7 @@ LAYERS = {
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "handlers", "signals", "observe", "workers"],
-    "testing": ["testing", "facade", "_core"],
+    "testing": ["testing", "facade", "events", "observe", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
     "cli": ["cli", "facade", "_core", "observe", "workers"],
@@ -88,6 +88,7 @@ EXTRAS = {
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/compat/green": ["greenback", "greenlet"],
     "triosock/dtls/": ["OpenSSL"],
+    "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
 
 #: Of trio.lowlevel, what any file may use: checkpoints, names for annotations, and a question.
@@ -119,15 +120,14 @@ LOWLEVEL = {
     "triosock/compat/host.py": ["current_trio_token"],
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/serving.py": ["current_trio_token"],
-    "triosock/observe/timeline/recording.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
+    "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/cli/running.py": ["spawn_system_task"],
-    "triosock/workers/process.py": ["wait_readable"],
-    "triosock/workers/receiver.py": ["wait_readable"],
+    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/oversee.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
@@ -136,6 +136,7 @@ LOWLEVEL = {
     "triosock/testing/memory_listener.py": ["ParkingLot"],
     "triosock/testing/memory_stream.py": ["ParkingLot"],
     "triosock/testing/recorder.py": ["ParkingLot"],
+    **{f"triosock/testing/simulation/{name}.py": ["ParkingLot"] for name in ("link", "listener", "pipe")},
 }
 
 MAX_FILE = 400

@@ -8,6 +8,7 @@ recorder         an observer that keeps all events, and lets a test wait for one
 open_server      a server for the length of a test, with clients, and a look at what is left
 leaks            descriptors, tasks, threads and streams: what must not be left behind
 checkpoints      a scenario, cancelled at each of its checkpoints in turn
+simulation       a server, its clients and their network, all from one seed: the run in a thousand that fails
 plugin           fixtures for pytest-trio
 """
 
@@ -27,19 +28,25 @@ from .open_server import check_nothing_left as check_nothing_left
 from .open_server import open_server as open_server
 from .open_server import watch as watch
 from .recorder import Recorder as Recorder
+from .simulation.faults import Faults as Faults
+from .simulation.simulate import simulate as simulate
+from .simulation.world import World as World
 
 __all__ = [
     "DatagramNetwork",
+    "Faults",
     "FlakyListener",
     "MemoryDatagramSocket",
     "MemoryListener",
     "MemoryStream",
     "OpenServer",
     "Recorder",
+    "World",
     "cancel_at_every_checkpoint",
     "check_nothing_left",
     "memory_stream_pair",
     "no_leaks",
     "open_server",
+    "simulate",
     "watch",
 ]

@@ -1,11 +1,15 @@
-"""The pytest plugin: fixtures for tests that pytest-trio runs. Installed with triosock; nothing needs to be
-imported.
+"""The pytest plugin: fixtures for tests that pytest-trio runs, and a mark for tests that are simulated.
+Installed with triosock; nothing needs to be imported.
 
     async def test_echo(open_server, autojump_clock):
         served = await open_server(echo)
         client = await served.connect()
 
-Without pytest-trio there are no fixtures, and nothing else either: the plugin must be harmless for those who
+    @pytest.mark.simulate(seeds=200)
+    async def test_echo_in_a_bad_network(world):
+        server = await world.serve(echo)
+
+Without pytest-trio there are no fixtures of the first kind; and the plugin must be harmless for those who
 have triosock installed and test something quite different.
 """
 
@@ -14,8 +18,19 @@ from __future__ import annotations
 from typing import Any
 
 
+def pytest_addoption(parser: Any) -> None:
+    """Add the options of simulated tests."""
+    from .simulation import marker
+
+    marker.add_options(parser)
+
+
 def pytest_configure(config: Any) -> None:
-    """Register the fixtures if pytest-trio is there to run them."""
+    """Register the mark, and the fixtures if pytest-trio is there to run them."""
+    from .simulation import marker
+
+    marker.configure(config)
+    config.pluginmanager.register(marker, "triosock-simulate")
     # Under the first name if it was found by its entry point, under the second if by `-p`.
     if any(config.pluginmanager.hasplugin(name) for name in ("trio", "pytest_trio.plugin")):
         from . import _fixtures

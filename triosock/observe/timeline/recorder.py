@@ -19,7 +19,8 @@ from ..._core.model.events import Event, ServerClosed
 from .layout import Picture, lay_out
 from .model import Lane
 from .page import page
-from .recording import Recording, this_run
+from .recording import Recording
+from .runs import this_run
 from .svg import WIDTH, Drawing
 from .trace import chrome_trace
 
@@ -84,6 +85,12 @@ class Timeline:
         self._added[event.server].on_event(event)
         if isinstance(event, ServerClosed):
             del self._added[event.server]
+
+    def mark(self, text: str) -> None:
+        """Note something that no event says, at this moment: a point, with this text, at the door of every
+        server that is recorded. Call it in the trio program of the servers.
+        """
+        self._recording.mark(text)
 
     def picture(self) -> Picture:
         """Return what would be drawn now, as values."""

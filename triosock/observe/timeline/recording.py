@@ -67,6 +67,7 @@ from .model import (
     Run,
     Segment,
 )
+from .runs import this_run
 
 
 @final
@@ -135,6 +136,12 @@ class Recording:
             method = _TAKE.get(type(event))
             if method is not None:
                 method(self, lane, event, when)
+
+    def mark(self, text: str) -> None:
+        """Note something, now, at the door of every server that there is."""
+        with self._lock:
+            for lane in self._lanes:
+                self._point(lane, Point(self._now(), "error", printable(text)))
 
     def stop(self) -> None:
         """Take no more: what is still open stays so in the picture, at this moment."""
@@ -360,14 +367,6 @@ def _copy_lane(lane: Lane) -> Lane:
         points=deque(lane.points),
         cuts=dict(lane.cuts),
     )
-
-
-def this_run() -> object:
-    """Return what tells one trio run from another; None outside of one."""
-    try:
-        return trio.lowlevel.current_trio_token()
-    except RuntimeError:
-        return None
 
 
 _TAKE: Final[dict[type[Event], Callable[[Recording, Lane, Any, float], None]]] = {

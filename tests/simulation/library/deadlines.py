@@ -1,0 +1,150 @@
+"""Timeouts: nobody is cut who was in time, and nobody stays who was not."""
+
+from __future__ import annotations
+
+import trio
+
+from tests.handlers import shout
+from triosock import Cause, Connection, Timeouts, events
+from triosock.testing.simulation import Faults, World
+
+
+async def idle(world: World) -> None:
+    """Who says something every nine seconds is not idle for ten; who says nothing is let go then."""
+    server = await world.serve(shout, timeouts=Timeouts(idle=10, close=1))
+    rests = [world.integer(0, 90) / 10 for _ in range(world.integer(1, 5))]
+
+    async def talk() -> None:
+        conn = await world.connect(server)
+        for rest in rests:
+            await trio.sleep(rest)
+            await conn.send_all(b"x\n")
+            assert await conn.receive_until(b"\n") == b"X\n"
+        began = trio.current_time()
+        assert await conn.receive_some() == b""
+        assert 9.5 <= trio.current_time() - began <= 11
+
+    for _ in range(world.integer(1, 3)):
+        world.client(talk)
+    world.check(
+        lambda: (
+            {one.cause for one in server.events if isinstance(one, events.ConnectionClosed)} == {Cause.IDLE}
+        )
+    )
+
+
+async def idle_in_pieces(world: World) -> None:
+    """A request that comes byte by byte is not idle, however long it takes."""
+    server = await world.serve(shout, timeouts=Timeouts(idle=10))
+
+    async def talk() -> None:
+        conn = await world.connect(server)
+        for byte in b"slow\n":
+            await conn.send_all(bytes([byte]))
+            await trio.sleep(world.integer(0, 9))
+        assert await conn.receive_until(b"\n") == b"SLOW\n"
+
+    world.client(talk)
+    world.client(talk)
+
+
+async def requests(world: World) -> None:
+    """A request is cut when its time is over, and not before; the next one has a time of its own."""
+
+    async def work(conn: Connection) -> None:
+        async for line in conn.lines():
+            await trio.sleep(int(line))
+            await conn.send_all(b"done\n")
+
+    server = await world.serve(work, timeouts=Timeouts(request=10))
+
+    async def ask(seconds: list[int]) -> None:
+        conn = await world.connect(server)
+        for number in seconds:
+            await conn.send_all(b"%d\n" % number)
+            began = trio.current_time()
+            try:
+                assert await conn.receive_until(b"\n") == b"done\n"
+            except trio.BrokenResourceError:
+                assert number > 9
+                assert 10 <= trio.current_time() - began <= 11.5
+                return
+            assert number < 11
+            await trio.sleep(0.5)
+
+    for _ in range(world.integer(1, 3)):
+        world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))])
+
+
+async def sends(world: World) -> None:
+    """A client that takes something every few seconds is not cut; one that takes nothing is."""
+    size = 200_000
+
+    async def flood(conn: Connection) -> None:
+        await conn.send_all(b"x" * size)
+
+    server = await world.serve(flood, timeouts=Timeouts(send=30))
+
+    async def slow(pause: int) -> None:
+        conn = await world.connect(server)
+        received = 0
+        while received < size:
+            data = await conn.receive_some(20_000)
+            assert data, f"ended after {received} bytes"
+            received += len(data)
+            await trio.sleep(pause)
+
+    async def stuck() -> None:
+        conn = await world.connect(server)
+        await trio.sleep(100)
+        try:
+            while await conn.receive_some():
+                pass
+        except trio.BrokenResourceError:
+            return
+        raise AssertionError("one that took nothing was sent everything")
+
+    world.client(slow, world.integer(0, 9))
+    world.client(stuck)
+    world.check(lambda: server.server.statistics().ended.get(Cause.SEND, 0) == 1)
+
+
+async def handshakes(world: World) -> None:
+    """Who sends no header in time is let go; who sends it in pieces is served."""
+    server = await world.serve(shout, proxy=PROXIED, timeouts=Timeouts(handshake=10))
+
+    async def proxied(pause: float) -> None:
+        conn = await world.connect(server)
+        header = b"PROXY TCP4 192.0.2.1 192.0.2.2 1000 80\r\n"
+        half = world.integer(1, len(header) - 1)
+        await conn.send_all(header[:half])
+        await trio.sleep(pause)
+        await conn.send_all(header[half:] + b"x\n")
+        assert await conn.receive_until(b"\n") == b"X\n"
+
+    async def silent() -> None:
+        conn = await world.connect(server)
+        began = trio.current_time()
+        await conn.receive_some()
+        # The time began when it was accepted, and latency is up to a twentieth of a second.
+        assert 9.9 <= trio.current_time() - began <= 11
+
+    world.client(proxied, world.integer(0, 8))
+    world.client(silent)
+
+
+def _policy() -> object:
+    from triosock import ProxyPolicy
+
+    return ProxyPolicy(trusted=("10.0.0.0/8",))
+
+
+PROXIED = _policy()
+
+SCENARIOS = {
+    "idle": (idle, Faults(latency=0.05)),
+    "idle, in pieces": (idle_in_pieces, Faults(latency=0.05, cuts=0.5)),
+    "requests": (requests, Faults(latency=0.05, cuts=0.2)),
+    "sends": (sends, Faults(latency=0.05)),
+    "handshakes": (handshakes, Faults(latency=0.05)),
+}

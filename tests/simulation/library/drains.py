@@ -1,0 +1,184 @@
+"""Drains: newcomers, requests that had arrived, work that is under way, and the report."""
+
+from __future__ import annotations
+
+import trio
+
+from tests.handlers import shout
+from triosock import Connection, DrainScope, Timeouts, events
+from triosock.testing.simulation import Faults, SimulatedServer, World
+
+SOON = Faults(drains=1.0, latency=0.05, jitter=0.01, cuts=0.3, small_buffers=0.1)
+
+
+async def newcomers(world: World) -> None:
+    """Who has connected, and asks within five seconds, is answered, drain or not."""
+    server = await world.serve(shout)
+
+    async def ask(first: float, more: int) -> None:
+        conn = await world.connect(server)
+        await trio.sleep(first)
+        await conn.send_all(b"first\n")
+        assert await conn.receive_until(b"\n") == b"FIRST\n"
+        for _ in range(more):
+            await conn.send_all(b"next\n")
+            assert await conn.receive_until(b"\n") == b"NEXT\n"
+
+    for _ in range(world.integer(1, 5)):
+        world.client(ask, world.integer(0, 40) / 10, world.integer(0, 3))
+    await trio.sleep(world.integer(0, 30) / 10)
+    if world.integer(0, 1):
+        server.drain()
+
+
+async def pipelined(world: World) -> None:
+    """Requests that had arrived whole before the drain are answered, all of them, in order."""
+
+    async def slow(conn: Connection) -> None:
+        async for line in conn.lines():
+            await trio.sleep(0.1)
+            await conn.send_all(line.upper())
+
+    server = await world.serve(slow)
+
+    async def ask(count: int) -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"".join(b"line %d\n" % number for number in range(count)))
+        for number in range(count):
+            assert await conn.receive_until(b"\n") == b"LINE %d\n" % number
+
+    for _ in range(world.integer(1, 4)):
+        world.client(ask, world.integer(1, 6))
+    await trio.sleep(world.integer(0, 5) / 10)
+    server.drain()
+
+
+async def work_under_way(world: World) -> None:
+    """Work is finished within the grace, and cut after it; the report says so."""
+
+    async def work(conn: Connection) -> None:
+        async for line in conn.lines():
+            await trio.sleep(int(line))
+            await conn.send_all(b"done\n")
+
+    server = await world.serve(work)
+    answered: list[int] = []
+
+    async def ask(seconds: int) -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"%d\n" % seconds)
+        assert await conn.receive_until(b"\n") == b"done\n"
+        answered.append(seconds)
+
+    times = [world.integer(1, 20) for _ in range(world.integer(1, 5))]
+    for seconds in times:
+        world.client(ask, seconds)
+    await trio.sleep(0.5)
+    server.drain(grace=10)
+
+    def exact() -> None:
+        report = server.report
+        assert report is not None
+        # Eleven seconds: the drain begins after half a second, and whatever has latency may come later.
+        assert all(seconds in answered for seconds in times if seconds <= 9), (times, answered)
+        assert report.cancelled <= sum(seconds >= 10 for seconds in times)
+        assert report.cancelled >= sum(seconds >= 12 for seconds in times)
+        assert report.duration <= 10.001 + 2  # the grace, and the wait for the goodbyes of the peers
+
+    world.check(exact)
+
+
+async def idle_ends(world: World) -> None:
+    """Who is idle is let go at once, with an end of the stream and not a reset."""
+    server = await world.serve(shout)
+    ended: list[float] = []
+
+    async def idle() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"one\n")
+        assert await conn.receive_until(b"\n") == b"ONE\n"
+        await conn.receive_some()
+        ended.append(trio.current_time())
+
+    count = world.integer(1, 4)
+    for _ in range(count):
+        world.client(idle)
+    await trio.sleep(20)
+    server.drain(grace=30)
+    world.check(lambda: len(ended) == count and all(20 <= when <= 21 for when in ended))
+
+
+async def scopes(world: World) -> None:
+    """A scope drains all servers in it, and each of them only once."""
+    with DrainScope() as scope:
+        servers = [await world.serve(shout, host=f"server{n}") for n in range(world.integer(1, 3))]
+
+    async def ask(server: SimulatedServer) -> None:
+        conn = await world.connect(server)
+        for _ in range(3):
+            await conn.send_all(b"x\n")
+            assert await conn.receive_until(b"\n") == b"X\n"
+            await trio.sleep(0.2)
+
+    for server in servers:
+        world.client(ask, server)
+        world.client(ask, server)
+    await trio.sleep(world.integer(0, 10) / 10)
+    scope.drain(grace=5)
+    scope.drain(grace=20)
+
+    def told_once() -> None:
+        for server in servers:
+            kinds = [type(event) for event in server.events]
+            assert kinds.count(events.DrainStarted) == kinds.count(events.DrainFinished) == 1
+            assert server.report is not None
+            assert server.report.duration <= 7.001
+
+    world.check(told_once)
+
+
+async def suspended(world: World) -> None:
+    """Who comes while the server is suspended waits, and is served when it is resumed."""
+    server = await world.serve(shout, timeouts=Timeouts(idle=100))
+
+    async def ask() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        assert await conn.receive_until(b"\n") == b"X\n"
+
+    for _ in range(world.integer(1, 3)):
+        server.suspend()
+        world.client(ask)
+        await trio.sleep(world.integer(0, 10) / 10)
+        server.resume()
+        world.client(ask)
+    served = await world.serve(shout, host="other")
+    world.check(lambda: served.report is not None)
+
+
+async def life(world: World) -> None:
+    """Whatever comes over a server, and whenever: it ends, with nothing left and exact numbers."""
+    server = await world.serve(shout, timeouts=Timeouts(idle=60, grace=5))
+
+    async def ask(count: int) -> None:
+        conn = await world.connect(server)
+        for number in range(count):
+            await conn.send_all(b"%d\n" % number)
+            assert await conn.receive_until(b"\n") == b"%d\n" % number
+
+    for _ in range(world.integer(1, 5)):
+        world.client(ask, world.integer(0, 4))
+        await trio.sleep(world.integer(0, 3) / 100)
+
+
+SCENARIOS = {
+    "newcomers": (newcomers, SOON),
+    "newcomers, at every moment": (newcomers, Faults(drains=1.0)),
+    "pipelined": (pipelined, Faults(latency=0.05, cuts=0.3)),
+    "work under way": (work_under_way, Faults(latency=0.05)),
+    "idle ends": (idle_ends, Faults(latency=0.2, cuts=0.3)),
+    "scopes": (scopes, Faults(latency=0.1)),
+    "suspended": (suspended, Faults(latency=0.1)),
+    "life": (life, Faults.all(drains=0.4, cancels=0.2)),
+    "life, with resets": (life, Faults(drains=0.5, suspends=0.3, cancels=0.3, resets=0.5, half_closes=0.2)),
+}

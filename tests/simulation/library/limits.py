@@ -1,0 +1,158 @@
+"""Limits: never more than allowed, nobody forgotten, and every slot given back."""
+
+from __future__ import annotations
+
+import trio
+
+from tests.handlers import shout
+from triosock import Connection, Limits, TcpAddress
+from triosock.testing.simulation import Faults, World
+
+
+async def slots(world: World) -> None:
+    """With few slots everybody is served in the end, also when those inside or outside give up."""
+    most = world.integer(1, 3)
+    inside: set[int] = set()
+
+    async def hold(conn: Connection) -> None:
+        inside.add(conn.id)
+        assert len(inside) <= most
+        try:
+            async for line in conn.lines():
+                await trio.sleep(0.2)
+                await conn.send_all(line.upper())
+        finally:
+            inside.discard(conn.id)
+
+    server = await world.serve(hold, limits=Limits(max_connections=most))
+
+    async def patient() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        with trio.fail_after(100):
+            assert await conn.receive_until(b"\n") == b"X\n"
+
+    async def impatient(seconds: float) -> None:
+        with trio.move_on_after(seconds):
+            await patient()
+
+    for _ in range(world.integer(1, 4)):
+        world.client(patient)
+        world.client(impatient, world.integer(0, 5) / 10)
+    world.check(lambda: server.server.statistics().peak <= most)
+
+
+async def turned_away(world: World) -> None:
+    """One too many is told so, and the others never notice."""
+
+    async def sorry(conn: Connection) -> None:
+        await conn.send_all(b"full\n")
+
+    async def hold(conn: Connection) -> None:
+        async for line in conn.lines():
+            await trio.sleep(1)
+            await conn.send_all(line.upper())
+
+    most = world.integer(1, 2)
+    server = await world.serve(hold, limits=Limits(max_connections=most, overflow=sorry))
+    answers: list[bytes] = []
+
+    async def ask() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        answer = await conn.receive_until(b"\n")
+        assert answer in (b"X\n", b"full\n")
+        answers.append(answer)
+
+    count = world.integer(1, 6)
+    for _ in range(count):
+        world.client(ask)
+    world.check(lambda: answers.count(b"X\n") == min(count, most) and len(answers) == count)
+
+
+async def of_one_peer(world: World) -> None:
+    """One peer has no more than its share, and the share of one that has left is free again."""
+    server = await world.serve(shout, limits=Limits(max_connections_per_peer=2))
+
+    async def visit(number: int, times: int) -> None:
+        for turn in range(times):
+            peer = TcpAddress("192.0.2.7", 1000 + 100 * number + turn)
+            conn = await world.connect(server, peer=peer)
+            await conn.send_all(b"x\n")
+            assert await conn.receive_until(b"\n") == b"X\n"
+            await conn.aclose()
+            await trio.sleep(5)  # longer than the goodbye takes
+
+    world.client(visit, 1, world.integer(1, 3))
+    world.client(visit, 2, world.integer(1, 3))
+
+    async def third() -> None:
+        await trio.sleep(0.01)
+        conns = []
+        for port in range(3):
+            conns.append(await world.connect(server, host="many", peer=TcpAddress("192.0.2.9", 10 + port)))
+            await trio.sleep(0.5)
+        for conn in conns[:2]:
+            await conn.send_all(b"x\n")
+            assert await conn.receive_until(b"\n") == b"X\n"
+        assert await conns[2].receive_some() == b""
+
+    world.client(third)
+    world.check(lambda: server.server.statistics().refused.get("peer", 0) == 1)
+
+
+async def failed_accepts(world: World) -> None:
+    """Whatever accept fails with, everybody whom the network has not lost is served."""
+    server = await world.serve(shout)
+
+    async def ask() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        with trio.fail_after(600):
+            assert await conn.receive_until(b"\n") == b"X\n"
+
+    for _ in range(world.integer(1, 6)):
+        world.client(ask)
+        await trio.sleep(world.integer(0, 2) / 10)
+
+
+async def failing_handlers(world: World) -> None:
+    """A handler that fails costs its own connection, and gives its slot back."""
+
+    async def fail_sometimes(conn: Connection) -> None:
+        async for line in conn.lines():
+            if line == b"fail\n":
+                raise LookupError("no such thing")
+            await conn.send_all(line.upper())
+
+    server = await world.serve(fail_sometimes, limits=Limits(max_connections=2), may_fail=(LookupError,))
+    resets: list[int] = []
+
+    async def ask() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        assert await conn.receive_until(b"\n") == b"X\n"
+
+    async def fail() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"fail\n")
+        try:
+            await conn.receive_some()
+        except trio.BrokenResourceError:
+            resets.append(1)
+
+    count = world.integer(1, 4)
+    for _ in range(count):
+        world.client(fail)
+        world.client(ask)
+    world.check(lambda: len(resets) == count)
+
+
+SCENARIOS = {
+    "slots": (slots, Faults(latency=0.05, jitter=0.05)),
+    "slots, with faults": (slots, Faults(latency=0.05, cancels=0.2, drains=0.2, suspends=0.2)),
+    "turned away": (turned_away, Faults(cuts=0.3)),
+    "of one peer": (of_one_peer, Faults(latency=0.05)),
+    "failed accepts": (failed_accepts, Faults(accept_errors=0.5, latency=0.02)),
+    "failing handlers": (failing_handlers, Faults(cuts=0.3, latency=0.02)),
+}

@@ -1,0 +1,108 @@
+"""Simulation as a part of Hypothesis: what it draws, what it makes simpler, and state machines."""
+
+from __future__ import annotations
+
+import hypothesis
+import pytest
+import trio
+from hypothesis import strategies
+from hypothesis.stateful import Bundle, rule, run_state_machine_as_test
+
+from tests.handlers import shout
+from tests.simulation.scenarios import careless, shouting
+from triosock.testing.simulation import Faults, World, drawn, simulate
+from triosock.testing.simulation.machine import ServerMachine
+
+FEW = hypothesis.settings(
+    max_examples=20,
+    deadline=None,
+    database=None,
+    derandomize=True,
+    suppress_health_check=list(hypothesis.HealthCheck),
+)
+
+
+@FEW
+@hypothesis.given(strategies.data())
+def test_a_schedule_may_be_drawn(data) -> None:
+    simulate(shouting, choices=drawn(data.draw), faults=Faults.all())
+
+
+def test_data_and_schedule_are_made_simpler_together() -> None:
+    failed = []
+
+    phases = [hypothesis.Phase.generate, hypothesis.Phase.shrink]
+
+    @hypothesis.settings(FEW, max_examples=200, phases=phases)
+    @hypothesis.given(strategies.data(), strategies.integers(0, 50))
+    def test(data, size: int) -> None:
+        async def scenario(world: World) -> None:
+            server = await world.serve(careless)
+
+            async def ask() -> None:
+                conn = await world.connect(server)
+                await conn.send_all(b"x" * size + b"\n")
+                assert len(await conn.receive_exactly(size + 1)) == size + 1
+
+            world.client(ask)
+
+        try:
+            simulate(scenario, choices=drawn(data.draw), faults=Faults(cuts=0.5))
+        except AssertionError:
+            failed.append(size)
+            raise
+
+    with pytest.raises(AssertionError, match="is no line"):
+        test()
+    assert failed[-1] <= 2
+
+
+class Shouting(ServerMachine):
+    handler = staticmethod(shout)
+    connections = Bundle("connections")
+
+    async def begin(self, world: World) -> None:
+        self.server = await world.serve(self.handler)
+
+    @rule(target=connections)
+    def connect(self):
+        return self.run(self.world.connect, self.server)
+
+    @rule(conn=connections, word=strategies.sampled_from([b"a", b"bc", b"def"]))
+    def ask(self, conn, word: bytes) -> None:
+        self.run(conn.send_all, word + b"\n")
+        assert self.run(conn.receive_until, b"\n") == word.upper() + b"\n"
+
+    @rule(seconds=strategies.sampled_from([1, 100]))
+    def wait(self, seconds: float) -> None:
+        before = self.run(_now)
+        self.run(trio.sleep, seconds)
+        assert self.run(_now) == before + seconds
+
+
+async def _now() -> float:
+    return trio.current_time()
+
+
+def test_a_state_machine_drives_a_server() -> None:
+    run_state_machine_as_test(Shouting, settings=FEW)
+
+
+def test_a_state_machine_finds_what_takes_a_fault() -> None:
+    class Careless(Shouting):
+        handler = staticmethod(careless)
+        faults = Faults(cuts=0.5)
+
+    unshrunk = hypothesis.settings(FEW, max_examples=100, phases=[hypothesis.Phase.generate])
+    with pytest.raises((AssertionError, trio.BrokenResourceError), match=r"is no line|reset"):
+        run_state_machine_as_test(Careless, settings=unshrunk)
+
+
+def test_a_machine_without_a_beginning_says_so() -> None:
+    class Empty(ServerMachine):
+        @rule()
+        def nothing(self) -> None:
+            pass
+
+    with pytest.raises(NotImplementedError, match="must have an async method begin"):
+        run_state_machine_as_test(Empty, settings=FEW)

@@ -1,0 +1,85 @@
+"""A client of the world: a task whose disappointments are judged.
+
+The rule: **a client may fail only if somebody had the right to disappoint it**: the network, a crash, or a
+server that was draining before it asked (see `contact.py`). A network error for which there is no such reason
+fails the run, as every other exception does.
+"""
+
+from __future__ import annotations
+
+import contextvars
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, final
+
+import trio
+
+from triosock import PeerError
+
+from .contact import Contact
+from .journal import Journal
+
+#: What a peer or a network can make a client raise.
+DISAPPOINTMENTS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, PeerError, OSError)
+
+#: Whose connections are made here.
+current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
+    "triosock_client", default=None
+)
+
+
+@final
+class Client:
+    """What `World.client` returns. `excused` says why it was disappointed, if it was."""
+
+    def __init__(self, name: str, journal: Journal) -> None:
+        self.name = name
+        self.contacts: list[Contact] = []
+        self.excused: str | None = None
+        self._journal = journal
+        self._over = trio.Event()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.name}{' (over)' if self.is_over else ''}>"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether its function has returned."""
+        return self._over.is_set()
+
+    async def wait_over(self) -> None:
+        """Return when its function has returned, or was excused. A checkpoint."""
+        await self._over.wait()
+
+    async def run(self, async_fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+        """Be this client: its task."""
+        current.set(self)
+        try:
+            await async_fn(*args)
+        except DISAPPOINTMENTS as error:
+            self.excused = self._excuse(error)
+            if self.excused is None:
+                error.add_note(f"client {self.name}: {self._history()}") if hasattr(
+                    error, "add_note"
+                ) else None
+                raise
+            self._journal.note(f"excused ({type(error).__name__})", self.name)
+        finally:
+            for contact in self.contacts:
+                contact.client.close()
+            self._over.set()
+
+    def _excuse(self, error: BaseException) -> str | None:
+        if isinstance(error, ConnectionRefusedError):
+            return "nobody listened any more"
+        return next(filter(None, (contact.excuse() for contact in self.contacts)), None)
+
+    def _history(self) -> str:
+        if not self.contacts:
+            return "it had no connection"
+        told = [
+            f"{one.name}: {one.client.outgoing.sent} bytes sent, of which its server read "
+            f"{one.server.incoming.taken}; {one.client.incoming.taken} bytes received; "
+            + (f"ended at the server: {one.cause}" if one.cause else "not ended at the server")
+            for one in self.contacts
+        ]
+        return "; ".join(told)

@@ -1,0 +1,65 @@
+"""The instrument of a run: writes the journal, strikes when it is time, and has what must always hold looked
+at after every step.
+
+The invariant: **a strike comes between two steps**, as a signal or another task's doing would, at a number of
+steps that was drawn; so it can come at any checkpoint of any task, also one at which no time passes.
+
+trio drops an instrument that raises: so nothing here raises, and what is wrong is kept in `error`.
+"""
+
+from __future__ import annotations
+
+import collections
+from collections.abc import Callable
+from typing import final
+
+import trio
+
+from ..leaks import where
+from .journal import Journal
+
+
+@final
+class Conductor(trio.abc.Instrument):
+    """One for each run."""
+
+    def __init__(self, journal: Journal, max_steps: int) -> None:
+        self._journal = journal
+        self._max_steps = max_steps
+        self._strikes: collections.defaultdict[int, list[Callable[[], None]]] = collections.defaultdict(list)
+        self._checks: list[Callable[[], None]] = []
+        self._scope: trio.CancelScope | None = None
+        #: What was found wrong first.
+        self.error: Exception | None = None
+
+    def watch(self, scope: trio.CancelScope) -> None:
+        """From now on, cancel this scope if anything is wrong."""
+        self._scope = scope
+
+    def strike_after(self, steps: int, action: Callable[[], None]) -> None:
+        """Have `action` called after so many more steps (1 on)."""
+        self._strikes[self._journal.steps + steps].append(action)
+
+    def check_always(self, check: Callable[[], None]) -> None:
+        """Have `check` called after every step; it raises if something is wrong."""
+        self._checks.append(check)
+
+    def after_task_step(self, task: trio.lowlevel.Task) -> None:
+        """Count, note, strike and check."""
+        if self._scope is None or self.error is not None:
+            return
+        journal = self._journal
+        journal.step(task)
+        try:
+            for action in self._strikes.pop(journal.steps, ()):
+                action()
+            for check in self._checks:
+                check()
+            if journal.steps > self._max_steps:
+                raise AssertionError(
+                    f"the run took more than {self._max_steps} steps, the last one {where(task)}: it may go "
+                    "round in circles; if not, raise max_steps"
+                )
+        except Exception as error:  # a check may raise whatever it likes, and trio must not see it
+            self.error = error
+            self._scope.cancel(reason="triosock: the simulation has failed")

@@ -1,0 +1,135 @@
+"""Datagrams of a simulated world: late, twice, in another order, cut short, or not at all.
+
+The rule: **every datagram is counted**: ``sent + duplicated == delivered + lost + undeliverable + overflowed
++ under way``. The sockets are those of `triosock.testing.DatagramNetwork`; what befalls a datagram is drawn
+when it is sent, and one that sets out over a partitioned link is lost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final, final
+
+import trio
+
+from triosock import MemoryAddress
+
+from ..datagrams import MemoryDatagramSocket
+from .choices import Choices
+from .faults import Faults
+from .journal import Journal
+from .link import Link
+
+#: How much later a datagram comes that is put behind others, where there is no latency.
+_LATE: Final = 0.01
+#: As many as a socket of `DatagramNetwork` has room for.
+_QUEUED: Final = 256
+
+
+@final
+class DatagramWays:
+    """What connects the datagram sockets of one world."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        faults: Faults,
+        journal: Journal,
+        mark: Callable[[str, str], None],
+        link: Callable[[str, str], Link],
+    ) -> None:
+        self._choices = choices
+        self._faults = faults
+        self._journal = journal
+        self._mark = mark
+        self._link = link
+        self._sockets: dict[MemoryAddress, MemoryDatagramSocket] = {}
+        self.sent: int = 0
+        self.duplicated: int = 0
+        self.lost: int = 0
+        self.undeliverable: int = 0
+        self.overflowed: int = 0
+        self.delivered: int = 0
+
+    def open(self, name: str, max_bytes: int | None = None) -> MemoryDatagramSocket:
+        """Return a socket of this name. Raises: ValueError if the name is taken."""
+        address = MemoryAddress(name)
+        if address in self._sockets:
+            raise ValueError(f"{address} is taken: a host has one datagram socket under each name")
+        ways: Any = self  # which does for a socket what a DatagramNetwork does
+        socket = MemoryDatagramSocket(ways, address, max_bytes, _QUEUED)
+        self._sockets[address] = socket
+        return socket
+
+    def carry(self, data: bytes, sender: MemoryAddress, to: MemoryAddress) -> None:
+        """Send one on its way."""
+        choices, faults = self._choices, self._faults
+        self.sent += 1
+        way = f"{sender.name} to {to.name}"
+        self._journal.note("datagram", way, len(data))
+        if choices.happens(faults.losses) or self._link(sender.name, to.name).is_down:
+            self._mark("losses", f"a datagram of {way} is lost")
+            self.lost += 1
+            return
+        if data and choices.happens(faults.truncations):
+            data = data[: choices.integer(len(data) - 1)]
+            self._mark("truncations", f"a datagram of {way} loses all but {len(data)} bytes")
+        copies = 1
+        if choices.happens(faults.duplicates):
+            self._mark("duplicates", f"a datagram of {way} comes twice")
+            self.duplicated += 1
+            copies = 2
+        for _ in range(copies):
+            self._deliver(data, sender, to, way)
+
+    def _deliver(self, data: bytes, sender: MemoryAddress, to: MemoryAddress, way: str) -> None:
+        choices, faults = self._choices, self._faults
+        receiver = self._sockets.get(to)
+        if receiver is None:
+            self.undeliverable += 1
+            return
+        seconds = choices.seconds(faults.latency)
+        if choices.happens(faults.reorders):
+            self._mark("reorders", f"a datagram of {way} is overtaken by others")
+            seconds += max(faults.latency, _LATE)
+        receiver.arrive(trio.current_time() + seconds, data, sender)
+
+    def forget(self, address: MemoryAddress, under_way: int) -> None:
+        """A socket was closed."""
+        self._sockets.pop(address, None)
+        self.undeliverable += under_way
+
+    def check(self) -> None:
+        """Assert that every datagram is accounted for. Raises: AssertionError."""
+        under_way = sum(len(socket._queue) for socket in self._sockets.values())
+        gone = self.delivered + self.lost + self.undeliverable + self.overflowed
+        assert self.sent + self.duplicated == gone + under_way, (
+            f"{self.sent} datagrams were sent, {self.duplicated} more came twice; {self.delivered} were "
+            f"delivered, {self.lost} lost, {self.undeliverable} undeliverable, {self.overflowed} overflowed, "
+            f"{under_way} under way"
+        )
+
+
+@final
+class DatagramClient:
+    """A client's socket, made by `World.datagram_client`: sends to one server and receives from it."""
+
+    def __init__(self, socket: MemoryDatagramSocket, server: MemoryAddress) -> None:
+        self._socket = socket
+        self._server = server
+
+    def __repr__(self) -> str:
+        return f"<DatagramClient {self._socket.address}>"
+
+    async def send(self, data: bytes) -> None:
+        """Send one datagram to the server. A checkpoint."""
+        await self._socket.send(data, self._server)
+
+    async def receive(self) -> bytes:
+        """Wait for a datagram and return it. A checkpoint; cancelled, nothing was taken."""
+        data, _ = await self._socket.receive()
+        return data
+
+    def close(self) -> None:
+        """Close. What is under way to it gets lost."""
+        self._socket.close()

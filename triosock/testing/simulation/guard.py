@@ -1,0 +1,107 @@
+"""What cannot be simulated is refused: real threads, sockets, processes and sleeps.
+
+How: Python tells an audit hook (PEP 578) of each of them, and the hook may raise. So it makes no difference
+by which name a function was imported. A hook can never be taken off again; this one is put on by the first
+simulation of a process, and does nothing outside of a simulation and in other threads. The functions that
+some versions of Python do not tell of, `time.sleep` and the start of a thread, are replaced as well.
+
+The invariant: **what was refused fails the run**, also if the code that did it caught the error.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any, Final, final
+
+from .errors import NotSimulated
+from .trio_internals import no_threads
+
+_SOCKETS: Final = "a real socket: take world.serve() and world.connect(), or world.datagram_client()"
+_PROCESSES: Final = "another process: give the scenario a function that stands for it"
+_THREADS: Final = "a real thread, whose speed nobody can decide: give the scenario an async function instead"
+_SLEEPS: Final = "a sleep that blocks the event loop: await world.sleep() or trio.sleep() instead"
+
+#: Audit events (docs.python.org/3/library/audit_events.html), and what they are.
+_REFUSED: Final = {
+    **dict.fromkeys(("socket.__new__", "socket.bind", "socket.connect", "socket.getaddrinfo"), _SOCKETS),
+    **dict.fromkeys(("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"), _PROCESSES),
+    **dict.fromkeys(("os.system", "os.exec"), _PROCESSES),
+    **dict.fromkeys(("_thread.start_new_thread", "_thread.start_joinable_thread"), _THREADS),
+    "time.sleep": _SLEEPS,
+}
+
+
+@final
+class Guard:
+    """Refuses; `refused` is what was raised first."""
+
+    def __init__(self) -> None:
+        self.refused: NotSimulated | None = None
+
+    def refuse(self, what: str) -> NotSimulated:
+        """Return the error for it, and keep the first one."""
+        error = NotSimulated(f"a simulation cannot have {what}")
+        self.refused = self.refused or error
+        return error
+
+    @contextlib.contextmanager
+    def on_duty(self) -> Iterator[None]:
+        """Refuse in this thread for the length of the block."""
+        _put_on()
+        with (
+            no_threads(lambda: self.refuse(_THREADS)),
+            self._replaced(threading.Thread, "start", _THREADS),
+            self._replaced(time, "sleep", _SLEEPS),
+        ):
+            _guards[threading.get_ident()] = self
+            try:
+                yield
+            finally:
+                del _guards[threading.get_ident()]
+
+    @contextlib.contextmanager
+    def _replaced(self, owner: Any, name: str, what: str) -> Iterator[None]:
+        before, mine = getattr(owner, name), threading.get_ident()
+
+        def guarded(*args: Any, **options: Any) -> Any:
+            if threading.get_ident() == mine and mine in _guards:
+                raise self.refuse(what)
+            return before(*args, **options)
+
+        setattr(owner, name, guarded)
+        try:
+            yield
+        finally:
+            setattr(owner, name, before)
+
+    @contextlib.contextmanager
+    def off_duty(self) -> Iterator[None]:
+        """Let everything through for the length of the block."""
+        guard = _guards.pop(threading.get_ident(), None)
+        try:
+            yield
+        finally:
+            if guard is not None:
+                _guards[threading.get_ident()] = guard
+
+
+#: By thread.
+_guards: Final[dict[int, Guard]] = {}
+_is_on: list[bool] = []
+
+
+def _put_on() -> None:
+    if not _is_on:
+        _is_on.append(True)
+        sys.addaudithook(_hear)
+
+
+def _hear(event: str, args: Any) -> None:
+    if _guards and event in _REFUSED:
+        guard = _guards.get(threading.get_ident())
+        if guard is not None:
+            raise guard.refuse(_REFUSED[event])

@@ -1,0 +1,117 @@
+"""The life of a server of the world, of connections or of datagrams, and its end by force."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+from triosock import DrainReport
+from triosock import events as happened
+from triosock.events import Event
+
+from .journal import Journal
+
+
+class Life:
+    """What both kinds have in common: `events` are all that it told, `report` is its `DrainReport` once it is
+    over, `cut_short` says that it was crashed or cancelled, `failure` what a handler raised that it had no
+    right to.
+    """
+
+    def __init__(self, host: str, may_fail: tuple[type[Exception], ...], journal: Journal) -> None:
+        self.host: str = host
+        self.events: list[Event] = []
+        self.report: DrainReport | None = None
+        self.cut_short: bool = False
+        self.failure: Exception | None = None
+        self._any_server: Any = None
+        self._scope = trio.CancelScope()
+        self._over = trio.Event()
+        self._may_fail = may_fail
+        self._journal = journal
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} on {self.host}{' (over)' if self.is_over else ''}>"
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended."""
+        return self._over.is_set()
+
+    def drain(self, **options: Any) -> None:
+        """Tell it to drain, with the options of the server's own `drain`. Nothing happens if it is over."""
+        if not self.is_over:
+            self._journal.note("drain", self.host)
+            self._any_server.drain(**options)
+
+    def cancel(self) -> None:
+        """Cancel it, as if the program around it ended."""
+        if not self.is_over:
+            self._end_by_force("cancelled")
+
+    def crash(self) -> None:
+        """Let its process die: nothing that it still does is heard."""
+        if not self.is_over:
+            self._silence()
+            self._end_by_force("crashed")
+
+    def suspend(self) -> None:
+        """Have it accept nobody until `resume()`."""
+        self._any_server.suspend()
+
+    def resume(self) -> None:
+        """Have it accept again."""
+        self._any_server.resume()
+
+    def _silence(self) -> None:
+        raise NotImplementedError
+
+    def _end_by_force(self, how: str) -> None:
+        self._journal.note(how, self.host)
+        self.cut_short = True
+        self._scope.cancel(reason=f"triosock: the world has {how} this server")
+
+    async def wait_over(self) -> None:
+        """Return when it has ended. A checkpoint."""
+        await self._over.wait()
+
+    async def run(
+        self,
+        serve: Callable[..., Any],
+        options: dict[str, Any],
+        *,
+        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+    ) -> None:
+        """Serve until it is drained, cancelled or crashed: its task."""
+        options["observers"] = [self, *options.get("observers", ())]
+        try:
+            with self._scope:
+                self.report = await serve(task_status=_Started(self, task_status), **options)
+        finally:
+            self._over.set()
+            self._journal.note("over", self.host)
+
+    def on_event(self, event: Event, /) -> None:
+        """Take note of what happens, as an observer."""
+        self.events.append(event)
+        if isinstance(event, (happened.HandlerFailed, happened.ObserverFailed)):
+            self._note_failure(event.error)
+
+    def _note_failure(self, error: BaseException) -> None:
+        # Of a crash, nothing that its handlers say is heard.
+        if not self.cut_short and isinstance(error, Exception) and not isinstance(error, self._may_fail):
+            self.failure = self.failure or error
+
+
+class _Started:
+    """A task status that keeps the server, and passes on whose it is."""
+
+    def __init__(self, life: Life, status: trio.TaskStatus[Any]) -> None:
+        self._life = life
+        self._status = status
+
+    def started(self, value: Any = None) -> None:
+        self._life._any_server = value
+        self._status.started(self._life)

@@ -1,0 +1,142 @@
+"""A state machine of Hypothesis for a server: rules in any order, in a simulated world.
+
+    class Shouting(ServerMachine):
+        connections = Bundle("connections")
+
+        async def begin(self, world):
+            self.server = await world.serve(shout)
+
+        @rule(target=connections)
+        def connect(self):
+            return self.run(self.world.connect, self.server)
+
+        @rule(conn=connections, word=strategies.sampled_from([b"a", b"bc"]))
+        def ask(self, conn, word):
+            self.run(conn.send_all, word + b"\\n")
+            assert self.run(conn.receive_until, b"\\n") == word.upper() + b"\\n"
+
+    TestShouting = Shouting.TestCase
+
+How: rules are plain functions, so the world lives in a thread of its own.
+
+The invariant: **one of the two threads runs at a time.** The world stands still, its clock too, between two
+calls of `run()`; the rules wait while one is under way. So a thread more makes nothing less deterministic.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Awaitable, Callable
+from typing import Any, Final, TypeVar
+
+import attrs
+from hypothesis import strategies
+from hypothesis.stateful import RuleBasedStateMachine, initialize
+
+from .choices import recorded, seeded
+from .faults import Faults
+from .run import MAX_SECONDS, Outcome, Plan
+from .run import run as run_world
+from .world import World
+
+T = TypeVar("T")
+
+
+@attrs.frozen(kw_only=True)
+class _Done:
+    """What a job came to."""
+
+    value: Any = None
+    error: Exception | None = None
+
+
+_MOST_SEED: Final = 2**32 - 1
+
+
+class ServerMachine(RuleBasedStateMachine):
+    """Derive from it, override `begin`, and add rules that call `run`. `faults` are those of the world, whose
+    seed is drawn; 0 is the world in which nothing goes wrong.
+    """
+
+    faults: Faults = Faults()
+    max_seconds: float = MAX_SECONDS
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._jobs: queue.SimpleQueue[Callable[[], Awaitable[Any]] | None] = queue.SimpleQueue()
+        #: What a job came to; None when the world is over.
+        self._done: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
+        self._thread: threading.Thread | None = None
+        self._ended: Outcome | None = None
+        self._world: World | None = None
+
+    @property
+    def world(self) -> World:
+        """The world, once `begin` was called."""
+        assert self._world is not None
+        return self._world
+
+    async def begin(self, world: World) -> None:
+        """Start the servers. To be overridden."""
+        raise NotImplementedError(f"{type(self).__name__} must have an async method begin(world)")
+
+    @initialize(seed=strategies.integers(0, _MOST_SEED))
+    def make_world(self, seed: int) -> None:
+        """Make the world. Rules come after it."""
+        self._thread = threading.Thread(target=self._live, args=[seed], name="triosock simulation")
+        self._thread.start()
+        self._take()
+
+    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run ``async_fn(*args)`` in the world and return its result. The world's clock goes on meanwhile.
+
+        Raises: what it raises; what the world has failed with.
+        """
+
+        async def job() -> T:
+            return await async_fn(*args)
+
+        self._jobs.put(job)
+        result: T = self._take()
+        return result
+
+    def teardown(self) -> None:
+        """End the world. Raises: what it has failed with."""
+        if self._thread is None:
+            return
+        self._jobs.put(None)
+        self._thread.join()
+        if self._ended is not None and self._ended.error is not None:
+            raise self._ended.error
+
+    def _take(self) -> Any:
+        done = self._done.get()
+        if done is not None:
+            if done.error is not None:
+                raise done.error
+            return done.value
+        assert self._thread is not None
+        self._thread.join()
+        assert self._ended is not None
+        raise self._ended.error or RuntimeError("the world has ended: its rules come too late")
+
+    # In the world's thread
+
+    def _live(self, seed: int) -> None:
+        plan = Plan(scenario=self._serve_jobs, faults=self.faults, max_seconds=self.max_seconds)
+        try:
+            self._ended = run_world(plan, seeded(seed) if seed else recorded(()), seed=seed)
+        finally:
+            self._done.put(None)
+
+    async def _serve_jobs(self, world: World) -> None:
+        self._world = world
+        await self.begin(world)
+        self._done.put(_Done())
+        while (job := self._jobs.get()) is not None:
+            try:
+                done = _Done(value=await job())
+            except Exception as error:  # the rule's own affair; a cancellation is the world's
+                done = _Done(error=error)
+            self._done.put(done)

@@ -1,0 +1,102 @@
+"""`@pytest.mark.simulate`: a test that is a scenario.
+
+    @pytest.mark.simulate(seeds=500, faults=Faults.network())
+    async def test_shouting(world):
+        server = await world.serve(shout)
+        ...
+
+The rules:
+
+1. **The mark's options are those of `simulate`.** ``--simulate-seeds N`` puts another number of seeds in
+   their place, ``--simulate-seed N`` one seed; both for all marked tests.
+2. **A marked test is no async test for others**: it becomes a plain function before pytest-trio looks for
+   async ones. Its other fixtures are made once, and shared by all its runs: they must not be changed by them.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .simulate import simulate
+
+_MARKER = (
+    "simulate(seeds=200, faults=None, ...): run this async test, a scenario of a `world`, once for each "
+    "seed; the options are those of triosock.testing.simulate"
+)
+
+
+def add_options(parser: Any) -> None:
+    """Add the options of the command line."""
+    group = parser.getgroup("triosock", "simulations of triosock")
+    group.addoption("--simulate-seeds", type=int, metavar="N", help="run N seeds of each simulated test")
+    group.addoption("--simulate-seed", type=int, metavar="N", help="run this seed of each simulated test")
+    group.addoption(
+        "--simulate-within",
+        type=float,
+        metavar="SECONDS",
+        help="begin no further seed of a simulated test after so long",
+    )
+
+
+def configure(config: Any) -> None:
+    """Tell pytest of the mark."""
+    config.addinivalue_line("markers", _MARKER)
+
+
+@pytest.fixture
+def world() -> Any:
+    """The `triosock.testing.World` of a run, in a test that is marked with ``@pytest.mark.simulate``."""
+    return None  # each run puts its own in this place
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+    """Make plain functions of all marked tests."""
+    for item in items:
+        marker = item.get_closest_marker("simulate")
+        if marker is not None and hasattr(item, "obj"):
+            item.obj = _plain(item, marker)
+
+
+def _plain(item: Any, marker: Any) -> Any:
+    scenario = item.obj
+    if not inspect.iscoroutinefunction(scenario) or "world" not in inspect.signature(scenario).parameters:
+        raise pytest.UsageError(
+            f"{item.nodeid} is marked with simulate: it must be an async function with an argument `world`"
+        )
+    if marker.args:
+        raise pytest.UsageError(f"{item.nodeid}: the options of simulate must be named, as in seeds=200")
+    options = _options(item, marker)
+
+    @functools.wraps(scenario)
+    def test(**fixtures: Any) -> None:
+        @functools.wraps(scenario)
+        async def of_world(world: Any) -> None:
+            await scenario(**fixtures | {"world": world})
+
+        simulate(of_world, **options)
+
+    # Only its name and place are those of the scenario: nobody shall look through it to an async function.
+    del test.__wrapped__
+    return test
+
+
+def _options(item: Any, marker: Any) -> dict[str, Any]:
+    config = item.config
+    options = {"again": f'pytest "{item.nodeid}" --simulate-seed ', **marker.kwargs}
+    if config.getoption("simulate_within") is not None:
+        options["within"] = config.getoption("simulate_within")
+    if config.getoption("simulate_seeds") is not None:
+        options["seeds"] = config.getoption("simulate_seeds")
+    if config.getoption("simulate_seed") is not None:
+        options["seeds"] = [config.getoption("simulate_seed")]
+    cache = getattr(config, "cache", None)
+    if cache is not None and "pictures" not in options:
+        options["pictures"] = Path(cache.mkdir("simulate")) / re.sub(r"\W+", "-", item.nodeid)
+    return options

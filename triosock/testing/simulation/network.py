@@ -1,0 +1,112 @@
+"""Hosts, the links between them, and how a connection is made."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+import trio
+
+from triosock import Address, TcpAddress
+
+from .choices import Choices
+from .contact import Contact
+from .faults import Faults
+from .journal import Journal
+from .link import Link, describe, draw_terms
+from .listener import Arrival
+from .pipe import Pipe
+from .served import SimulatedServer
+from .stream import SimulatedStream
+
+#: The first port of clients: where Linux begins, ip(7).
+_FIRST_PORT: Final = 32_768
+_LAST_PORT: Final = 65_535
+
+
+@final
+class Network:
+    """Of one world. `faults` counts what was done, by kind; `marks` has it in words, with times."""
+
+    def __init__(
+        self, choices: Choices, faults: Faults, journal: Journal, mark: Callable[[str, str], None]
+    ) -> None:
+        self._choices = choices
+        self._faults = faults
+        self._journal = journal
+        self._mark = mark
+        self._hosts: dict[str, str] = {}
+        self._links: dict[tuple[str, str], Link] = {}
+        self._next_port = _FIRST_PORT
+        self.contacts: list[Contact] = []
+
+    def ip(self, host: str) -> str:
+        """Return the address of a host, which is there from then on."""
+        if host not in self._hosts:
+            number = len(self._hosts) + 1
+            self._hosts[host] = f"10.0.{number >> 8}.{number & 255}"
+        return self._hosts[host]
+
+    def link(self, one: str, other: str) -> Link:
+        """Return the link between two hosts."""
+        key = (one, other) if one < other else (other, one)
+        if key not in self._links:
+            self._links[key] = Link(*key)
+        return self._links[key]
+
+    def next_error(self) -> int:
+        """Return the errno with which an accept fails, or 0."""
+        if not self._choices.happens(self._faults.accept_errors):
+            return 0
+        number = self._choices.pick(self._faults.errnos)
+        return number
+
+    async def connect(self, server: SimulatedServer, host: str, peer: Address | None) -> Contact:
+        """Return a new connection of `host` to `server`.
+
+        Raises: ConnectionRefusedError. Cancellation: nothing is left of the attempt.
+        """
+        who = peer or TcpAddress(self.ip(host), self._next_port)
+        self._next_port = self._next_port + 1 if self._next_port < _LAST_PORT else _FIRST_PORT
+        contact, arrival = self._make(server, host, who)
+        seconds = contact.client.outgoing.terms.seconds
+        link = contact.client.outgoing.link
+        try:
+            await link.travel(seconds)
+            if isinstance(who, TcpAddress):
+                server.contacts[who] = contact
+            contact.connected = trio.current_time()
+            await server.listener.enter(arrival)
+            await link.travel(seconds)
+        except BaseException:
+            contact.client.abort()
+            if arrival.is_outside:
+                contact.server.abort()
+            raise
+        return contact
+
+    def _make(self, server: SimulatedServer, host: str, peer: Address) -> tuple[Contact, Arrival]:
+        link, journal = self.link(host, server.host), self._journal
+        name = f"{host}-{self._next_port - _FIRST_PORT}"
+        there, back = draw_terms(self._choices, self._faults)
+        one = Pipe(f"{name} to {server.host}", link, there, journal)
+        other = Pipe(f"{server.host} to {name}", link, back, journal)
+        one.back, other.back = other, one
+        for pipe in (one, other):
+            for kind, text in describe(pipe.terms):
+                self._mark(kind, f"{pipe.name} {text}")
+        faults: list[str] = []
+
+        def on_fault(kind: str, text: str) -> None:
+            faults.append(text)
+            self._mark(kind, text)
+
+        contact = Contact(
+            name,
+            SimulatedStream(name, other, one, on_fault),
+            SimulatedStream(f"{server.host} (to {name})", one, other, on_fault),
+            faults=faults,
+            is_cut_short=lambda: server.cut_short,
+        )
+        self.contacts.append(contact)
+        return contact, Arrival(contact.server, peer)

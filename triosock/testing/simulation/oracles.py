@@ -1,0 +1,124 @@
+"""What holds in every run, whatever the scenario and the faults are.
+
+The rules that are checked of each server:
+
+1. At every step its book of connections is exact: as many entries as slots, and no more than its limits.
+2. When it is over, nothing is left: no connection, no slot, no listener.
+3. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
+   sent no more than was taken from it, and its report counts whoever ended in the drain, once.
+4. A drain resets nobody who stood in its queue.
+5. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
+6. Every datagram that it received was handled or dropped for a reason that it counts.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+from typing import Final
+
+from triosock import Cause
+from triosock import events as happened
+
+from ..open_server import check_nothing_left
+from .served import SimulatedDatagramServer, SimulatedServer
+
+#: A drain that could not accept for want of these has to leave the queue to its fate.
+_MACHINES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+
+
+def always(server: SimulatedServer) -> Callable[[], None]:
+    """Return the check that holds at every step; it costs little while nothing has changed."""
+    roster = server.server._roster
+    seen = (-1, -1, -1)
+
+    def check() -> None:
+        nonlocal seen
+        now = (len(roster), roster.active, roster.tally.accepted)
+        if now != seen:
+            seen = now
+            roster.check()
+
+    return check
+
+
+def finally_(server: SimulatedServer | SimulatedDatagramServer) -> None:
+    """Check a server that is over. Raises: AssertionError, or what its handler raised."""
+    if server.failure is not None:
+        raise server.failure
+    if isinstance(server, SimulatedDatagramServer):
+        _check_datagrams(server)
+        return
+    check_nothing_left(server.server)
+    _check_counts(server)
+    _check_bytes(server)
+    if server.report is not None and server.report.drained:
+        _check_report(server)
+        _check_queue(server)
+
+
+def _check_datagrams(server: SimulatedDatagramServer) -> None:
+    statistics = server.server.statistics()
+    dropped = sum(statistics.dropped.values())
+    assert server.socket.is_closed, f"the socket of {server!r} is still open"
+    assert not statistics.active, f"{statistics.active} handlers of {server!r} are left"
+    assert statistics.received == statistics.handled + dropped + statistics.pending, (
+        f"{server!r} received {statistics.received} datagrams, handled {statistics.handled}, dropped "
+        f"{dropped} and has {statistics.pending} left"
+    )
+    assert not statistics.pending, f"{server!r} left {statistics.pending} datagrams without a word"
+
+
+def _check_counts(server: SimulatedServer) -> None:
+    statistics = server.server.statistics()
+    ended = sum(statistics.ended.values())
+    assert ended == statistics.accepted, (
+        f"{server!r} took in {statistics.accepted} connections and ended {ended}"
+    )
+    missing = server.listener.accepted - statistics.accepted
+    refused = sum(statistics.refused.values())
+    assert 0 <= missing <= refused, (
+        f"{server.listener.accepted} connections left the queue of {server!r}, which says that it took in "
+        f"{statistics.accepted} and refused {refused}"
+    )
+
+
+def _check_bytes(server: SimulatedServer) -> None:
+    for event in server.events:
+        if not isinstance(event, happened.ConnectionClosed):
+            continue
+        contact = server.contact_of(event.peer)
+        if contact is None or server.is_encrypted:
+            continue
+        read, taken = contact.server.incoming.taken_by_reader, contact.server.outgoing.sent
+        assert event.received <= read, (
+            f"{server!r} says that it received {event.received} bytes of {contact.name}, and read {read}"
+        )
+        assert event.sent <= taken, (
+            f"{server!r} says that it sent {event.sent} bytes to {contact.name}, which were {taken}"
+        )
+        if event.cause is Cause.FINISHED and event.error is None:
+            assert event.sent == taken, (
+                f"{server!r} sent {taken} bytes to {contact.name}, and says {event.sent}"
+            )
+
+
+def _check_report(server: SimulatedServer) -> None:
+    report = server.report
+    assert report is not None
+    told = report.finished + report.failed + report.left + report.cancelled
+    assert told == server.ended_in_drain, (
+        f"the report of {server!r} counts {told} connections, and {server.ended_in_drain} ended in its drain"
+    )
+
+
+def _check_queue(server: SimulatedServer) -> None:
+    could_not = any(
+        isinstance(event, happened.AcceptFailed)
+        and isinstance(event.error, OSError)
+        and event.error.errno in _MACHINES
+        for event in server.events
+    )
+    if server.listener.cut and not could_not and not server.cut_short:
+        names = ", ".join(arrival.stream.name for arrival in server.listener.cut)
+        raise AssertionError(f"the drain of {server!r} reset those in its queue: {names}")

@@ -1,0 +1,104 @@
+"""The servers of the world: one of connections, one of datagrams."""
+
+from __future__ import annotations
+
+from typing import final
+
+from triosock import DatagramServer, MemoryAddress, StreamServer, TcpAddress
+from triosock import events as happened
+from triosock.events import Event
+
+from ..datagrams import MemoryDatagramSocket
+from .contact import Contact
+from .journal import Journal
+from .life import Life
+from .listener import SimulatedListener
+
+
+@final
+class SimulatedServer(Life):
+    """What `World.serve` returns. `server` is the `StreamServer`, `events` has all its events, `report` is
+    its `DrainReport` once it is over.
+    """
+
+    def __init__(
+        self, host: str, listener: SimulatedListener, may_fail: tuple[type[Exception], ...], journal: Journal
+    ) -> None:
+        super().__init__(host, may_fail, journal)
+        self.listener = listener
+        self.contacts: dict[TcpAddress, Contact] = {}
+        #: It has TLS: its bytes are not those of the network.
+        self.is_encrypted: bool = False
+        #: How many connections ended since its drain began.
+        self.ended_in_drain: int = 0
+        self._draining = False
+
+    @property
+    def server(self) -> StreamServer:
+        """The server itself."""
+        assert isinstance(self._any_server, StreamServer)
+        return self._any_server
+
+    @property
+    def address(self) -> TcpAddress:
+        """Where it listens."""
+        return self.listener.address
+
+    def _silence(self) -> None:
+        # The kernel resets the connections of a process that has died.
+        self.listener.close()
+        for contact in self.contacts.values():
+            contact.server.abort()
+
+    def on_event(self, event: Event, /) -> None:
+        """Take note of what happens, as an observer."""
+        super().on_event(event)
+        match event:
+            case happened.DrainStarted():
+                self._draining = True
+                for contact in self.contacts.values():
+                    contact.note_drain(event.time)
+            case happened.ConnectionClosed():
+                self.ended_in_drain += self._draining
+                if (ended := self.contact_of(event.peer)) is not None:
+                    ended.cause = event.cause
+            case happened.Refused():
+                if (refused := self.contact_of(event.peer)) is not None:
+                    refused.refused = True
+            case _:
+                pass
+
+    def contact_of(self, peer: object) -> Contact | None:
+        """Return the connection of a peer, if it has an address of its own."""
+        return self.contacts.get(peer) if isinstance(peer, TcpAddress) else None
+
+
+@final
+class SimulatedDatagramServer(Life):
+    """What `World.serve_datagrams` returns. `server` is the `DatagramServer`, the rest as with
+    `SimulatedServer`.
+    """
+
+    def __init__(
+        self,
+        host: str,
+        socket: MemoryDatagramSocket,
+        may_fail: tuple[type[Exception], ...],
+        journal: Journal,
+    ) -> None:
+        super().__init__(host, may_fail, journal)
+        self.socket = socket
+
+    @property
+    def server(self) -> DatagramServer:
+        """The server itself."""
+        assert isinstance(self._any_server, DatagramServer)
+        return self._any_server
+
+    @property
+    def address(self) -> MemoryAddress:
+        """Where it receives."""
+        return self.socket.address
+
+    def _silence(self) -> None:
+        self.socket.close()

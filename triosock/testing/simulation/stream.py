@@ -1,0 +1,222 @@
+"""One end of a simulated connection.
+
+The rules are those of `MemoryStream`: every method begins with a checkpoint and is synchronous from then on
+unless it has to wait; a cancelled receive has taken nothing; whoever closes with unread input, or is sent
+something after its close, resets the connection. Beyond these:
+
+1. **Everything takes its time**: an end, and a reset, arrive after what was sent before, as late as that.
+2. **A fault is noted as one** before it strikes, so that nobody is blamed for what the network did.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Callable, Iterator
+from typing import TypeAlias, final
+
+import trio
+from trio.lowlevel import checkpoint
+
+from .pipe import Pipe
+
+_BytesLike: TypeAlias = bytes | bytearray | memoryview
+
+
+@final
+class SimulatedStream(trio.abc.HalfCloseableStream):
+    """One end, made by `World.connect`. One receiving and one sending task at a time.
+
+    Errors: those of `triosock.testing.MemoryStream`. `on_fault` is told in words what the network does.
+    """
+
+    def __init__(
+        self, name: str, incoming: Pipe, outgoing: Pipe, on_fault: Callable[[str, str], None]
+    ) -> None:
+        self.name = name
+        self.incoming = incoming
+        self.outgoing = outgoing
+        #: It was closed with bytes in it that had arrived and that nobody had read.
+        self.closed_with_input: int = 0
+        self._on_fault = on_fault
+        self._busy: set[str] = set()
+        self._closed = False
+
+    def __repr__(self) -> str:
+        return f"<SimulatedStream {self.name}{' (closed)' if self._closed else ''}>"
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether this end was closed."""
+        return self._closed
+
+    # Receiving
+
+    async def receive_some(self, max_bytes: int | None = None) -> bytes:
+        """Wait for some bytes and return them, up to `max_bytes` (1 on; None: all that is there); b"" at the
+        end of the stream.
+
+        A checkpoint. Cancellation: loses nothing.
+        """
+        if max_bytes is not None and max_bytes < 1:
+            raise ValueError(f"max_bytes must be an int from 1 on, or None, not {max_bytes!r}")
+        incoming = self.incoming
+        with self._alone("receiving"):
+            if incoming.terms.reading:
+                await trio.sleep(incoming.terms.reading)
+            else:
+                await checkpoint()
+            while not self._closed and not incoming.has_news():
+                await incoming.wait_news()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if incoming.is_reset:
+            raise trio.BrokenResourceError("the other end has reset the connection")
+        return incoming.take(max_bytes)
+
+    def has_input(self) -> bool:
+        """Whether a receive would find bytes, the end of the stream or a reset without waiting."""
+        return self.incoming.has_news()
+
+    def has_room(self) -> bool:
+        """Whether a send would find room, or an error, without waiting."""
+        outgoing = self.outgoing
+        return outgoing.room > 0 or outgoing.is_abandoned or outgoing.is_ended or self.incoming.is_reset
+
+    async def wait_peer_gone(self) -> None:
+        """Return when the other end has ended its stream, closed, or reset the connection. A checkpoint."""
+        await checkpoint()
+        incoming = self.incoming
+        while not self._closed:
+            incoming.land()
+            if incoming.is_reset or (incoming.end_due <= trio.current_time() and not incoming.link.is_down):
+                break
+            await incoming.wait_news()
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+
+    # Sending
+
+    async def send_all(self, data: _BytesLike) -> None:
+        """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
+
+        Cancellation: some of it may have been sent, if it had to wait.
+        """
+        view = memoryview(data).cast("B")
+        outgoing = self.outgoing
+        with self._alone("sending"):
+            await checkpoint()
+            while True:
+                self._check_send()
+                view = self._put_some(view)
+                if not view:
+                    return
+                if outgoing.room_for(len(view)) <= 0:
+                    await self._wait_room()
+
+    def _put_some(self, view: memoryview) -> memoryview:
+        outgoing = self.outgoing
+        terms = outgoing.terms
+        until_fault = min(terms.reset_at, terms.end_at) - outgoing.sent
+        size = int(min(len(view), outgoing.room_for(len(view)), max(until_fault, 0)))
+        if size:
+            outgoing.put(view[:size])
+        if self.outgoing.is_abandoned and self.incoming.reset_due == math.inf:
+            # Nobody is there: the answer to what was sent is a reset (RFC 9293, 3.5.2).
+            self.incoming.reset(self.outgoing.terms.seconds + self.incoming.terms.seconds)
+        if outgoing.sent >= min(terms.reset_at, terms.end_at):
+            self._strike()
+        return view[size:]
+
+    def _strike(self) -> None:
+        terms, outgoing = self.outgoing.terms, self.outgoing
+        if outgoing.sent >= terms.end_at:
+            terms.end_at = math.inf
+            self._on_fault("half closes", f"{self.name} ends its sending side after {outgoing.sent} bytes")
+            outgoing.end()
+        else:
+            terms.reset_at = math.inf
+            self.break_off("resets", f"the connection of {self.name} is reset after {outgoing.sent} bytes")
+
+    def break_off(self, kind: str, why: str) -> None:
+        """Have the network reset both ends. `kind` of fault, and `why`, in words."""
+        self._on_fault(kind, why)
+        self.outgoing.reset()
+        self.incoming.reset(0.0)
+
+    async def _wait_room(self) -> None:
+        # A reset is news of the other direction, and may have a time at which it arrives.
+        due = self.incoming.reset_due
+        if due == math.inf:
+            await self.outgoing.changed.park()
+        else:
+            with trio.move_on_at(due):
+                await self.outgoing.changed.park()
+
+    async def wait_send_all_might_not_block(self) -> None:
+        """Return when there is room for at least one byte. A checkpoint."""
+        with self._alone("sending"):
+            await checkpoint()
+            self._check_send()
+            while self.outgoing.room <= 0:
+                await self._wait_room()
+                self._check_send()
+
+    async def send_eof(self) -> None:
+        """End the stream in this direction; twice is as good as once. A checkpoint."""
+        with self._alone("sending"):
+            await checkpoint()
+            if self._closed:
+                raise trio.ClosedResourceError("this stream is closed")
+            self.outgoing.end()
+
+    def _check_send(self) -> None:
+        if self._closed:
+            raise trio.ClosedResourceError("this stream is closed")
+        if self.incoming.is_reset:
+            raise trio.BrokenResourceError("the connection was reset")
+        if self.outgoing.is_ended:
+            raise trio.ClosedResourceError("send_eof() was called: nothing more can be sent")
+
+    # Ending
+
+    def close(self) -> None:
+        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
+        self.incoming.land()
+        self.closed_with_input = 0 if self._closed else len(self.incoming.ready)
+        self._close(reset=bool(self.incoming.ready))
+
+    def abort(self) -> None:
+        """Close this end with a reset: the other one loses what it has not read yet. Synchronous."""
+        self._close(reset=True)
+
+    def _close(self, *, reset: bool) -> None:
+        if self._closed:
+            return
+        self._closed = True
+        if reset:
+            self.outgoing.reset()
+        elif self.incoming.flying and self.incoming.reset_due == math.inf:
+            # What arrives later at a closed end is answered with a reset.
+            self.outgoing.end()
+            last, _ = self.incoming.flying[-1]
+            self.outgoing.reset(last - trio.current_time() + self.outgoing.terms.seconds)
+        else:
+            self.outgoing.end()
+        self.incoming.forget()
+        self.outgoing.changed.unpark_all()
+
+    async def aclose(self) -> None:
+        """The same as `close()`; closed even if cancelled. A checkpoint."""
+        self.close()
+        await checkpoint()
+
+    @contextlib.contextmanager
+    def _alone(self, what: str) -> Iterator[None]:
+        if what in self._busy:
+            raise trio.BusyResourceError(f"another task is {what} on this stream")
+        self._busy.add(what)
+        try:
+            yield
+        finally:
+            self._busy.discard(what)

@@ -1,0 +1,132 @@
+"""The only file that reaches into trio: the order in which it runs tasks, and the threads that it starts.
+
+What is used, and is no public API of trio:
+
+- ``trio._core._run._r``, the generator that shuffles each batch of runnable tasks, and
+  ``_ALLOW_DETERMINISTIC_SCHEDULING``, which has a batch sorted by the age of its tasks before. Hypothesis and
+  pytest-trio use the same two, through ``trio._core._run._hypothesis_plugin_setup``.
+- ``trio._threads.start_thread_soon``, by which `trio.to_thread.run_sync` gets its threads.
+
+The invariant: **both are as before when the block ends.** Before the first simulation of a process two tasks
+are run in a known order, so that a trio that has changed is found out, and named, at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import random
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol
+
+import trio
+
+
+class Order(Protocol):
+    """Decides in which order a batch of tasks runs."""
+
+    def arrange(self, batch: list[Any]) -> None:
+        """Put `batch`, which is sorted by age, in the order in which to run it."""
+        ...
+
+
+class _Shuffler(random.Random):
+    """Stands in trio's place of the generator. Other threads, which may run trio too, get real chance."""
+
+    def __init__(self, order: Order) -> None:
+        super().__init__()
+        self._order = order
+        self._thread = threading.get_ident()
+
+    def shuffle(self, x: Any) -> None:
+        if threading.get_ident() != self._thread:
+            super().shuffle(x)
+        elif len(x) > 1:
+            self._order.arrange(x)
+            x.reverse()  # trio takes them from the end
+
+
+@contextlib.contextmanager
+def ordered_by(order: Order) -> Iterator[None]:
+    """Have trio run tasks in this order, in runs of this thread, for the length of the block.
+
+    Raises: RuntimeError if this version of trio has no place for that.
+    """
+    _check()
+    with _in_place(order):
+        yield
+
+
+@contextlib.contextmanager
+def _in_place(order: Order) -> Iterator[None]:
+    run: Any = trio._core._run
+    before = run._r, run._ALLOW_DETERMINISTIC_SCHEDULING
+    run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = _Shuffler(order), True
+    try:
+        yield
+    finally:
+        run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
+
+
+@contextlib.contextmanager
+def no_threads(refuse: Callable[[], Exception]) -> Iterator[None]:
+    """Have trio start no thread for this one in the block: `refuse` makes what is raised instead."""
+    threads: Any = trio._threads
+    before, mine = threads.start_thread_soon, threading.get_ident()
+
+    def start_thread_soon(*args: Any, **options: Any) -> None:
+        if threading.get_ident() == mine:
+            raise refuse()
+        before(*args, **options)
+
+    threads.start_thread_soon = start_thread_soon
+    try:
+        yield
+    finally:
+        threads.start_thread_soon = before
+
+
+@functools.cache
+def _check() -> None:
+    run: Any = trio._core._run
+    names = {run: ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING"), trio._threads: ("start_thread_soon",)}
+    for module, wanted in names.items():
+        for name in wanted:
+            if not hasattr(module, name):
+                raise _changed(f"{module.__name__}.{name} is not there")
+    for newest_first in (False, True):
+        if _try_order(newest_first) != ([2, 1, 0] if newest_first else [0, 1, 2]):
+            raise _changed("tasks did not run in the order that was asked for")
+
+
+def _changed(what: str) -> RuntimeError:
+    return RuntimeError(
+        f"triosock cannot simulate with trio {trio.__version__}: {what}. The order of tasks is no public API "
+        "of trio; take a version of trio that this version of triosock was tested with, or a newer triosock"
+    )
+
+
+class _Fixed:
+    def __init__(self, newest_first: bool) -> None:
+        self._newest_first = newest_first
+
+    def arrange(self, batch: list[Any]) -> None:
+        if self._newest_first:
+            batch.reverse()
+
+
+def _try_order(newest_first: bool) -> list[int]:
+    ran: list[int] = []
+
+    async def note(number: int) -> None:
+        ran.append(number)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            for number in range(3):
+                nursery.start_soon(note, number)
+
+    with _in_place(_Fixed(newest_first)):
+        trio.run(main)
+    return ran

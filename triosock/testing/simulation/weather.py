@@ -1,0 +1,89 @@
+"""What comes over servers, links and the event loop at moments of the seed's choosing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final, final
+
+import trio
+
+from .choices import Choices
+from .conductor import Conductor
+from .contact import Contact
+from .faults import Faults
+from .life import Life
+from .link import Link
+
+#: Strikes come within so many steps.
+_MOST_STEPS: Final = 2**11
+#: Partitions begin within so many seconds.
+_SOON: Final = 2.0
+
+
+@final
+class Weather:
+    """Of one world."""
+
+    def __init__(
+        self,
+        choices: Choices,
+        faults: Faults,
+        conductor: Conductor,
+        jump: Callable[[float], None],
+        mark: Callable[[str, str], None],
+    ) -> None:
+        self._choices = choices
+        self._faults = faults
+        self._conductor = conductor
+        self._jump = jump
+        self._mark = mark
+        if choices.happens(faults.stalls):
+            seconds = choices.seconds(faults.stall)
+            conductor.strike_after(choices.moment(_MOST_STEPS), lambda: self._stall(seconds))
+
+    def _stall(self, seconds: float) -> None:
+        self._mark("stalls", f"the event loop stands still for {seconds:.3f} s")
+        self._jump(seconds)
+
+    def over(self, server: Life, nursery: trio.Nursery) -> None:
+        """Draw what will come over a server that has just begun."""
+        faults = self._faults
+        for kind, share, action in (
+            ("drains", faults.drains, server.drain),
+            ("cancels", faults.cancels, server.cancel),
+            ("crashes", faults.crashes, server.crash),
+        ):
+            if self._choices.happens(share):
+                self._strike(server, kind, action)
+        if self._choices.happens(faults.suspends):
+            seconds = self._choices.seconds(faults.pause)
+            told = trio.Event()
+            nursery.start_soon(self._suspend, server, told, seconds)
+            self._strike(server, "suspends", told.set)
+
+    def _strike(self, server: Life, kind: str, action: Callable[[], None]) -> None:
+        def strike() -> None:
+            if not server.is_over:
+                self._mark(kind, f"{kind} {server.host}")
+                action()
+
+        self._conductor.strike_after(self._choices.moment(_MOST_STEPS), strike)
+
+    async def _suspend(self, server: Life, told: trio.Event, seconds: float) -> None:
+        await told.wait()
+        server.suspend()
+        await trio.sleep(seconds)
+        server.resume()
+
+    def between(self, contact: Contact, nursery: trio.Nursery) -> None:
+        """Draw whether the way of a connection that has just been made will be interrupted."""
+        if self._choices.happens(self._faults.partitions):
+            start, length = self._choices.seconds(_SOON), self._choices.seconds(self._faults.pause)
+            nursery.start_soon(self._interrupt, contact.client.outgoing.link, start, length)
+
+    async def _interrupt(self, link: Link, start: float, length: float) -> None:
+        await trio.sleep(start)
+        self._mark("partitions", f"nothing passes between {link.name} for {length:.3f} s")
+        link.partition()
+        await trio.sleep(length)
+        link.heal()

@@ -1,0 +1,274 @@
+"""The world of one run: what a scenario is given.
+
+    clients ─┬─ the scenario
+             └─ each `world.client()`
+    servers ──── each `world.serve()`          the life of a run, from the inside out:
+    weather ──── partitions that heal, …       the scenario and its clients end; the servers that still run
+                                               are drained; the weather is cancelled; then what must hold
+                                               is checked
+
+The invariant: **whatever is not the scenario's own doing comes from the choices**, drawn in the order in
+which things are made. Nothing here asks a clock, a hash or the system.
+"""
+
+from __future__ import annotations
+
+import random
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from functools import partial
+from typing import Any, Final, final
+
+import trio
+
+import triosock
+from triosock import Address, Connection
+
+from ..leaks import where
+from . import oracles
+from .choices import Choices
+from .client import Client
+from .client import current as current_client
+from .conductor import Conductor
+from .datagrams import DatagramClient, DatagramWays
+from .faults import Faults
+from .journal import Journal
+from .link import Link
+from .listener import BACKLOG, SimulatedListener
+from .network import Network
+from .served import SimulatedDatagramServer, SimulatedServer
+from .weather import Weather
+
+#: The port of a server that does not say another.
+PORT: Final = 80
+
+
+@final
+class World:
+    """Where a scenario runs: hosts, links, servers, clients, and what befalls them.
+
+    `seed` is the seed of the run (None: the choices were given), `random` a generator for the scenario.
+    """
+
+    def __init__(
+        self,
+        choices: Choices,
+        faults: Faults,
+        journal: Journal,
+        conductor: Conductor,
+        jump: Callable[[float], None],
+        seed: int | None,
+    ) -> None:
+        self.seed = seed
+        self.random = random.Random(choices.integer(2**16 - 1))
+        #: How often each kind of fault has struck.
+        self.struck: Counter[str] = Counter()
+        #: What befell the world, for a picture: times and words.
+        self.marks: list[tuple[float, str]] = []
+        #: Who else wants to know.
+        self.on_mark: Callable[[str], None] | None = None
+        self.servers: list[SimulatedServer | SimulatedDatagramServer] = []
+        self.clients: list[Client] = []
+        self._choices = choices
+        self._faults = faults
+        self._journal = journal
+        self._conductor = conductor
+        self._network = Network(choices, faults, journal, self._mark)
+        self._ways = DatagramWays(choices, faults, journal, self._mark, self._network.link)
+        self._weather = Weather(choices, faults, conductor, jump, self._mark)
+        self._checks: list[Callable[[], object]] = []
+        self._client_nursery: trio.Nursery | None = None
+        self._server_nursery: trio.Nursery | None = None
+
+    def __repr__(self) -> str:
+        return f"<World of seed {self.seed}>"
+
+    # What a scenario does
+
+    async def serve(
+        self,
+        handler: Callable[[Connection], Awaitable[object]],
+        *,
+        host: str = "server",
+        port: int = PORT,
+        backlog: int = BACKLOG,
+        may_fail: tuple[type[Exception], ...] = (),
+        **options: Any,
+    ) -> SimulatedServer:
+        """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario
+        and all clients have ended.
+
+        Args: `port` and `backlog` are those of its listener; `may_fail`, what the handler may raise without
+        failing the run; `options`, those of `triosock.serve_listeners`.
+        """
+        address = triosock.TcpAddress(self._network.ip(host), port)
+        listener = SimulatedListener(address, self._journal, self._network.next_error, self._mark, backlog)
+        server = SimulatedServer(host, listener, may_fail, self._journal)
+        server.is_encrypted = options.get("tls") is not None
+        options.setdefault("name", host)
+
+        await self._begin(server, partial(triosock.serve_listeners, handler, [listener]), options)
+        self._conductor.check_always(oracles.always(server))
+        return server
+
+    async def serve_datagrams(
+        self,
+        handler: Callable[[Any], Awaitable[object]],
+        *,
+        host: str = "server",
+        max_bytes: int | None = None,
+        may_fail: tuple[type[Exception], ...] = (),
+        **options: Any,
+    ) -> SimulatedDatagramServer:
+        """Serve datagrams on a host, and return the server when it receives.
+
+        Args: `max_bytes`, as for `triosock.serve_udp`; `may_fail`, as for `serve`; `options`, those of
+        `triosock.serve_datagram_sockets`, `sessions` among them.
+        """
+        socket = self._ways.open(host, max_bytes)
+        server = SimulatedDatagramServer(host, socket, may_fail, self._journal)
+        options.setdefault("name", host)
+        await self._begin(server, partial(triosock.serve_datagram_sockets, handler, [socket]), options)
+        return server
+
+    async def _begin(
+        self,
+        server: SimulatedServer | SimulatedDatagramServer,
+        serve: Callable[..., Any],
+        options: dict[str, Any],
+    ) -> None:
+        nursery = self._servers_here()
+        await nursery.start(server.run, serve, options)
+        self.servers.append(server)
+        self._weather.over(server, nursery)
+
+    async def connect(
+        self, server: SimulatedServer, *, host: str | None = None, peer: Address | None = None
+    ) -> Connection:
+        """Connect to a server, and return the client's end, as a `Connection`, for its reading methods.
+
+        Args: `host`, from which one (None: that of the client that calls); `peer`, who the server shall think
+        it is.
+
+        Raises: ConnectionRefusedError if nobody listens. What a client does not close, its end closes.
+        """
+        client = current_client.get()
+        contact = await self._network.connect(server, host or (client.name if client else "scenario"), peer)
+        if client is not None:
+            client.contacts.append(contact)
+        self._weather.between(contact, self._servers_here())
+        return Connection(contact.client, peer=server.address)
+
+    def datagram_client(self, server: SimulatedDatagramServer, *, host: str | None = None) -> DatagramClient:
+        """Return a socket that sends datagrams to a server, and receives what comes back.
+
+        Args: `host`, from which one (None: that of the client that calls).
+        """
+        client = current_client.get()
+        name = host or (client.name if client else "scenario")
+        return DatagramClient(self._ways.open(name), server.address)
+
+    def client(
+        self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: str | None = None
+    ) -> Client:
+        """Start a client: a task that runs ``async_fn(*args)`` on a host of its own, which has its `name`.
+
+        The scenario's end waits for it. A network error that it raises fails the run, unless it had to expect
+        one: see `Client`.
+        """
+        assert self._client_nursery is not None
+        client = Client(name or f"client{len(self.clients) + 1}", self._journal)
+        self.clients.append(client)
+        self._client_nursery.start_soon(client.run, async_fn, args, name=client.name)
+        return client
+
+    async def sleep(self, seconds: float) -> None:
+        """Sleep on the world's clock. A checkpoint."""
+        await trio.sleep(seconds)
+
+    def integer(self, low: int, high: int) -> int:
+        """Return a number from `low` to `high`, from the seed. When a failure is made simpler, this is made
+        smaller: draw with it how many clients there are, and how many bytes they send.
+        """
+        if not low <= high:
+            raise ValueError(f"low must not be more than high, and {low} is more than {high}")
+        return low + self._choices.integer(high - low)
+
+    def link(self, one: str, other: str) -> Link:
+        """Return the link between two hosts: `partition()` it, `heal()` it."""
+        return self._network.link(one, other)
+
+    def crash(self, server: SimulatedServer | SimulatedDatagramServer) -> None:
+        """Let the process of a server die: its connections are reset. A new one may be served on its host."""
+        server.crash()
+
+    def check(self, check: Callable[[], object], *, always: bool = False) -> None:
+        """Have `check` called when everything is over, or (`always`) after every step of every task. It
+        raises AssertionError, or returns False, if something is wrong.
+        """
+
+        def called() -> None:
+            assert check() is not False, f"{getattr(check, '__name__', check)} does not hold"
+
+        if always:
+            self._conductor.check_always(called)
+        else:
+            self._checks.append(called)
+
+    @property
+    def failure(self) -> Exception | None:
+        """What a handler raised that it had no right to, if one did."""
+        return next((server.failure for server in self.servers if server.failure is not None), None)
+
+    # The life
+
+    async def run(self, scenario: Callable[[World], Awaitable[object]], max_seconds: float) -> None:
+        """Run a scenario, and check what must hold."""
+        with trio.CancelScope() as scope:
+            self._conductor.watch(scope)
+            async with trio.open_nursery() as watching:
+                watching.start_soon(self._watch, max_seconds)
+                await self._live(scenario)
+                watching.cancel_scope.cancel(reason="triosock: the simulation is over")
+        if self._conductor.error is not None:
+            raise self._conductor.error
+        for server in self.servers:
+            oracles.finally_(server)
+        self._ways.check()
+        for check in self._checks:
+            check()
+
+    async def _live(self, scenario: Callable[[World], Awaitable[object]]) -> None:
+        async with trio.open_nursery() as self._server_nursery:
+            async with trio.open_nursery() as self._client_nursery:
+                await scenario(self)
+            for server in self.servers:
+                server.drain()
+            for server in self.servers:
+                await server.wait_over()
+            self._server_nursery.cancel_scope.cancel(reason="triosock: the simulation is over")
+
+    async def _watch(self, max_seconds: float) -> None:
+        await trio.sleep(max_seconds)
+        waiting = [
+            f"{task.name} at {where(task)}"
+            for nursery in (self._client_nursery, self._server_nursery)
+            if nursery is not None
+            for task in sorted(nursery.child_tasks, key=lambda task: task.name)
+        ]
+        raise AssertionError(
+            f"the run was not over after {max_seconds:g} s of its clock; these tasks wait:"
+            + "".join(f"\n    {one}" for one in waiting)
+            + f"\n    and the scenario, or the end of a server: {', '.join(map(repr, self.servers))}"
+        )
+
+    def _servers_here(self) -> trio.Nursery:
+        assert self._server_nursery is not None
+        return self._server_nursery
+
+    def _mark(self, kind: str, text: str) -> None:
+        self.struck[kind] += 1
+        self.marks.append((trio.current_time(), text))
+        if self.on_mark is not None:
+            self.on_mark(text)
+        self._journal.note(kind, text)
