@@ -45,11 +45,13 @@ class Work:
 
     def pairs(self, names: set[str]) -> list[tuple[str, str]]:
         """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default,
-        triosock with all.
+        green servers with threads and with gevent, triosock with all.
         """
         pairs = []
         for name in (peer.name for peer in self.peers if peer.name in names):
-            if name.startswith("compat-"):
+            if name == "compat-green":
+                pairs += [(name, "stdlib-threading"), (name, "gevent"), ("triosock", name)]
+            elif name.startswith("compat-"):
                 pairs.append((name, name.replace("compat-", "stdlib-")))
             elif name.startswith("triosock-"):
                 pairs.append((name, "triosock"))
