@@ -12,6 +12,7 @@ import trio
 
 from . import host as hosts
 from .alarm import Alarm
+from .loading import green
 from .wait import LINGER, LINGER_MS, PAUSE, PollWait
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ class HostWait(PollWait):
         self._lingers = False
         self._alone = False
         self._is_bounded = self.book.max_requests != math.inf
+        #: Whether requests of this server can be accepted in the trio thread, which handles them.
+        self._accepts = self.book.green is not None and not self._is_bounded
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
@@ -80,6 +83,11 @@ class HostWait(PollWait):
         finally:
             hosts.give_back(self._host)
 
+    @property
+    def is_woken(self) -> bool:
+        """Whether the wait is to end, for `wake()` was called."""
+        return self._woken
+
     def _cancel(self) -> None:
         if self._scope is not None:
             self._scope.cancel(reason="triosock: shutdown")
@@ -125,7 +133,10 @@ class HostWait(PollWait):
             scope.deadline = trio.current_time() + interval
         if fd is None:
             await trio.sleep_forever()
+        assert fd is not None
         try:
+            if self._accepts:
+                return bool(await green("accepting").accept(self, fd))
             await trio.lowlevel.wait_readable(fd)
         except OSError:
             pass  # closed by another thread: get_request() finds out, as it does after a poll

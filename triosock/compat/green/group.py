@@ -16,7 +16,6 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-import greenback
 import trio
 
 from triosock.compat import host as hosts
@@ -108,18 +107,26 @@ class Group:
 
     # In the trio thread
 
+    def admit(self, server: Any, green: Any, client_address: Any) -> None:
+        """Do what `start()` does, for a request that was accepted here."""
+        if server.block_on_close:
+            vars(server).setdefault("_threads", self)
+        task = tasks.GreenTask(daemon=server.daemon_threads)
+        self._book.expected[id(green)] = None
+        self._enter(server, task)
+        self._spawn(server, task, green, client_address)
+
     def task(self, number: int) -> tasks.GreenTask | None:
         """Return the task of this number."""
         return self._live.get(number)
 
     def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
-        name = f"{type(server).__name__} {client_address}"
-        tasks.spawn(self._run, server, task, request, client_address, name=name)
+        tasks.spawn(self._run, server, task, request, client_address, name=type(server).__name__)
 
     async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
         try:
             with task.scope:
-                await greenback.with_portal_run_sync(_handle, server, task, request, client_address)
+                await task.run(_handle, server, request, client_address)
         except trio.Cancelled:
             raise  # the trio program itself ends
         except BaseException as error:
@@ -142,11 +149,9 @@ def _tell(error: BaseException) -> None:
     threading.excepthook(threading.ExceptHookArgs(told))
 
 
-def _handle(server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
-    task.enter()
+def _handle(server: Any, request: Any, client_address: Any) -> None:
     try:
         server.process_request_thread(request, client_address)
     finally:
         if isinstance(request, tuple) and hasattr(request[1], "let_go"):
             request[1].let_go()
-        task.leave()

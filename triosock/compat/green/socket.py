@@ -12,6 +12,8 @@ Rules of this file:
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from functools import partial
@@ -19,12 +21,14 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from trio.lowlevel import checkpoint
 
+from triosock._core.transport.checkpoints import checkpoint
+from triosock._core.transport.socket_receive import LOOKS
 from triosock.compat import interrupt, loading
 
 from . import tasks
-from .tasks import wait_readable, wait_writable
+from .crowd import Input
+from .tasks import notify_closing, wait_readable, wait_writable
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -35,6 +39,7 @@ T = TypeVar("T")
 IN_A_ROW = 16
 _DONTWAIT = socket.MSG_DONTWAIT
 _plain = socket.socket
+_recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
 
 
 def make_green(request: Any) -> Any:
@@ -59,6 +64,8 @@ class Waiting:
 
     Mixed into a socket class; the layout stays that of its base.
     """
+
+    __slots__ = ()
 
     _green_timeout: float | None
     _green_row: int
@@ -99,39 +106,25 @@ class Waiting:
         timeout = self._green_timeout
         return None if timeout is None else monotonic() + timeout
 
-    def attempt(self, until: float | None, wait: Callable[..., Awaitable[None]], call: Callable[[], T]) -> T:
-        """Call until it does not have to wait; at most until then."""
-        while True:
-            try:
-                result = call()
-            except BlockingIOError:
-                if self._green_timeout == 0.0:
-                    raise
-                self.wait(until, wait)
-            except InterruptedError:
-                continue
-            else:
-                self._green_row += 1
-                if self._green_row >= IN_A_ROW and self._green_timeout != 0.0 and tasks.current() is not None:
-                    self._green_row = 0
-                    tasks.wait(checkpoint)
-                return result
+    def note_call(self) -> None:
+        """Note a call that did not have to wait; after some of them others have their turn."""
+        self._green_row += 1
+        if self._green_row >= IN_A_ROW and self._green_timeout != 0.0:
+            task = tasks.current()
+            if task is not None:
+                self._green_row = 0
+                task.wait(checkpoint)
 
     def wait(
-        self, until: float | None, wait: Callable[..., Awaitable[None]], late: str = "timed out"
+        self, until: float | None, wait: Callable[..., Awaitable[None]], *args: Any, late: str = "timed out"
     ) -> None:
-        """Wait for the descriptor. Raises TimeoutError if that takes too long, OSError if it is closed."""
+        """Await `wait(*args)`. Raises TimeoutError if that takes too long, RuntimeError in another thread."""
+        task = tasks.here()
         self._green_row = 0
-        if not tasks.wait(self._wait, until, wait):
-            raise TimeoutError(late)
-
-    async def _wait(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> bool:
         if until is None:
-            await wait(self.fileno())
-            return True
-        with trio.move_on_after(max(0.0, until - monotonic())) as scope:
-            await wait(self.fileno())
-        return not scope.cancelled_caught
+            task.wait(wait, *args)
+        elif not task.wait(_wait_until, until, wait, *args):
+            raise TimeoutError(late)
 
     def is_over(self) -> bool:
         """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
@@ -140,16 +133,34 @@ class Waiting:
         return not interrupt.has_unread(self)  # type: ignore[arg-type]
 
 
+async def _wait_until(until: float, wait: Callable[..., Awaitable[None]], *args: Any) -> bool:
+    with trio.move_on_after(max(0.0, until - monotonic())) as scope:
+        await wait(*args)
+    return not scope.cancelled_caught
+
+
 class GreenSocket(Waiting, socket.socket):
     """A socket for a green handler: the standard library's, with waits in trio."""
 
-    _green_timeout: float | None = None
-    _green_row: int = 0
-    _green_answered: bool | None = None
-    _green_last: bool = False
+    __slots__ = (
+        "_green_answered",
+        "_green_input",
+        "_green_last",
+        "_green_looks",
+        "_green_row",
+        "_green_timeout",
+        "_green_writes",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._green_timeout: float | None = None
+        self._green_row: int = 0
+        self._green_answered: bool | None = None
+        self._green_last: bool = False
+        self._green_input = Input()
+        self._green_looks = LOOKS
+        self._green_writes = 0
         if _plain.gettimeout(self) is not None:
             _plain.settimeout(self, None)  # setdefaulttimeout(): C would wait by itself
             self._green_timeout = socket.getdefaulttimeout()
@@ -157,21 +168,100 @@ class GreenSocket(Waiting, socket.socket):
     # Receiving
 
     def _receive(self, call: Callable[[], T], empty: T) -> T:
-        if self.is_over():
+        if self._green_last and self.is_over():
             return empty
-        result = self.attempt(self.begin(), wait_readable, call)
-        self._green_answered = False
-        return result
+        until = self.begin()
+        while True:
+            try:
+                result = call()
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                self._green_input.quiet = False  # how much is left is not known
+                self._green_answered = False
+                self.note_call()
+                return result
+
+    def _wait_input(self, until: float | None) -> None:
+        """Wait until something has come since the socket was last found empty."""
+        if self._green_timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        task, state = tasks.here(), self._green_input
+        pump = task.crowd.pump
+        if pump is None:
+            self.wait(until, wait_readable, self.fileno())
+        elif state.pump is pump:
+            state.quiet = not state.ended
+            if until is None and state.quiet:
+                self._green_row = 0
+                task.sleep(state)
+            else:
+                self.wait(until, state.sleep, task.trio_task)
+        elif self._green_looks:
+            self._green_looks -= 1
+            self._green_row = 0
+            task.give_turn()  # and the caller looks again; a cancellation waits until that sleeps
+        else:
+            state.pump, state.quiet, state.ended = pump, True, False
+            pump.add(self.fileno(), state)  # tells of what is there, too
+            self.wait(until, state.sleep, task.trio_task)
+
+    # The two that nearly everything is read with, written out.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As `socket.socket.recv()`."""
+        if flags:
+            return self._recv_with(bufsize, flags)
+        if self._green_last and self.is_over():
+            return b""
+        until, state = self.begin(), self._green_input
+        if state.quiet:
+            self._wait_input(until)
+        while True:
+            try:
+                data = _recv(self, bufsize, _DONTWAIT)
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                break
+        # A short read has emptied the socket, and the pump tells of what comes later.
+        state.quiet = len(data) < bufsize and state.pump is not None and not state.ended
+        self._green_answered = False
+        self.note_call()
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As `socket.socket.recv_into()`."""
+        if flags:
+            return self._recv_into_with(buffer, nbytes, flags)
+        if self._green_last and self.is_over():
+            return 0
+        until, state = self.begin(), self._green_input
+        if state.quiet:
+            self._wait_input(until)
+        while True:
+            try:
+                count = _recv_into(self, buffer, nbytes, _DONTWAIT)
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                break
+        state.quiet = (
+            state.pump is not None
+            and not state.ended
+            and count < (nbytes or memoryview(buffer).nbytes)
+        )
+        self._green_answered = False
+        self.note_call()
+        return count
+
+    def _recv_with(self, bufsize: int, flags: int) -> bytes:
         if flags & socket.MSG_WAITALL and bufsize > 0:
             room = bytearray(bufsize)
             return bytes(room[: self.recv_into(room, bufsize, flags)])
         return self._receive(lambda: _plain.recv(self, bufsize, flags | _DONTWAIT), b"")
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As `socket.socket.recv_into()`."""
+    def _recv_into_with(self, buffer: Any, nbytes: int, flags: int) -> int:
         if not flags & socket.MSG_WAITALL:
             return self._receive(lambda: _plain.recv_into(self, buffer, nbytes, flags | _DONTWAIT), 0)
         flags &= ~socket.MSG_WAITALL
@@ -208,9 +298,21 @@ class GreenSocket(Waiting, socket.socket):
     # Sending
 
     def _send(self, until: float | None, call: Callable[[], int]) -> int:
-        result = self.attempt(until, self._wait_writable, call)
-        self._green_answered = True
-        return result
+        while True:
+            try:
+                result = call()
+            except BlockingIOError:
+                if self._green_timeout == 0.0:
+                    raise
+                self._green_writes += 1
+                try:
+                    self.wait(until, self._wait_writable, self.fileno())
+                finally:
+                    self._green_writes -= 1
+            else:
+                self._green_answered = True
+                self.note_call()
+                return result
 
     async def _wait_writable(self, fd: int) -> None:
         await wait_writable(fd)
@@ -222,11 +324,22 @@ class GreenSocket(Waiting, socket.socket):
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """As `socket.socket.sendall()`: the timeout is for all of it."""
         until = self.begin()
+        flags |= _DONTWAIT
+        at = 0
+        if type(data) is bytes:
+            # What mostly happens: the kernel takes all of it.
+            try:
+                at = _send(self, data, flags)
+            except BlockingIOError:
+                pass
+            else:
+                self._green_answered = True
+                self.note_call()
+                if at == len(data):
+                    return
         with memoryview(data) as view, view.cast("B") as rest:
-            at = 0
             while at < len(rest):
-                part = rest[at:]
-                at += self._send(until, partial(_plain.send, self, part, flags | _DONTWAIT))
+                at += self._send(until, partial(_send, self, rest[at:], flags))
 
     def sendto(self, data: Any, *args: Any) -> int:
         """As `socket.socket.sendto()`."""
@@ -248,15 +361,38 @@ class GreenSocket(Waiting, socket.socket):
     def accept(self) -> tuple[Any, Any]:
         """As `socket.socket.accept()`; gives a GreenSocket."""
         if self._green_timeout != 0.0:
-            self.wait(self.begin(), wait_readable)
+            self.wait(self.begin(), wait_readable, self.fileno())
         plain, address = super().accept()
         return make_green(plain), address
+
+    def detach(self) -> int:
+        """As `socket.socket.detach()`."""
+        self._leave_pump(self._green_input.pump.remove if self._green_input.pump else None)
+        return super().detach()
+
+    def _real_close(self, *args: Any) -> None:
+        # What close() comes to, when the last of the files is closed too.
+        self._leave_pump(self._green_input.pump.forget if self._green_input.pump else None)
+        super()._real_close(*args)  # type: ignore[misc]
+
+    def _leave_pump(self, leave: Callable[[int, Input], None] | None) -> None:
+        """Wake who waits for this socket: it finds out that the descriptor is gone."""
+        fd, state = self.fileno(), self._green_input
+        if fd == -1:
+            return
+        if leave is not None:
+            leave(fd, state)
+            state.pump = None
+        if state.sleepers:
+            state.note_input(True)
+        if self._green_writes:
+            notify_closing(fd)
 
 
 class GreenDatagramSocket(GreenSocket):
     """The socket of a datagram server, as the handlers of one of its requests see it: not theirs to close."""
 
-    _green_shared: Any = None
+    __slots__ = ("_green_shared",)
 
     @classmethod
     def of(cls, shared: socket.socket) -> GreenDatagramSocket:
@@ -280,6 +416,12 @@ class GreenDatagramSocket(GreenSocket):
         """Leave the descriptor to the server; the object is of no use afterwards."""
         if self.fileno() != -1:
             self.detach()
+
+    def _wait_input(self, until: float | None) -> None:
+        # The server's thread waits for the same descriptor, so no pump may know of it.
+        if self._green_timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self.wait(until, wait_readable, self.fileno())
 
 
 #: Whose turn it is to wait for a shared descriptor.
