@@ -16,6 +16,8 @@ from .loading import green
 from .wait import LINGER, LINGER_MS, PAUSE, PollWait
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from .base import BaseServer
 
 
@@ -37,6 +39,12 @@ class HostWait(PollWait):
         self._is_bounded = self.book.max_requests != math.inf
         #: Whether requests of this server can be accepted in the trio thread, which handles them.
         self._accepts = self.book.green is not None and not self._is_bounded
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.book.green is not None:
+            self.book.green.loop_begins()
+        return self
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
@@ -73,6 +81,8 @@ class HostWait(PollWait):
     def close(self) -> None:
         """Give back the alarm and the host."""
         super().close()
+        if self.book.green is not None and self.is_here():
+            self.book.green.loop_ends()
         if self._host is None:
             return
         try:

@@ -60,6 +60,10 @@ class Policy:
     `mode`
         "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
         place of each thread of a `ThreadingMixIn`; needs the extra `green`.
+    `blocking_after`
+        Seconds that a green handler may run without a wait, while `serve_forever()` runs. Who takes longer
+        blocks all the others, and is named on standard error with its stack, once for each place. inf for
+        never. A second is more than a busy machine takes away from a process, and less than people wait.
     """
 
     request_timeout: float = attrs.field(default=math.inf, validator=_seconds)
@@ -69,6 +73,7 @@ class Policy:
     mode: Literal["own", "green"] = attrs.field(
         default="own", validator=attrs.validators.in_(("own", "green"))
     )
+    blocking_after: float = attrs.field(default=1.0, validator=_seconds)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "green":

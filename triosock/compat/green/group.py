@@ -6,12 +6,15 @@ Rules of this file:
    it back, from its own task if the loop has ended before.
 2. They are system tasks, so nothing but a cancellation may leave one: what a thread would give to
    `threading.excepthook` is given to that.
-3. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
+3. Who blocks the event loop is watched for as long as a loop of the server runs, from its first request on;
+   the watch is over when the loop has ended.
+4. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
    server's threads.
 """
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
@@ -28,6 +31,11 @@ if TYPE_CHECKING:
 
     from triosock.compat.records import Book
 
+    from .watch import Watch
+
+#: `Policy.blocking_after`, where there is no policy.
+DEFAULT_PATIENCE = 1.0
+
 
 class Group:
     """The green requests of a server in one process."""
@@ -39,6 +47,10 @@ class Group:
         self._host: hosts.Host | None = None
         #: Whether that is the caller's trio program, which is not given back.
         self._is_chosen = False
+        #: How many loops run, and what watches the requests for them.
+        self._loops = 0
+        self._watch: Watch | None = None
+        self._patience: float = DEFAULT_PATIENCE if book.policy is None else book.policy.blocking_after
 
     def __len__(self) -> int:
         """Return how many `join()` would wait for."""
@@ -66,6 +78,20 @@ class Group:
             if green is not request and not isinstance(green, tuple):
                 green.close()
             raise
+
+    def loop_begins(self) -> None:
+        """A `serve_forever()` has begun."""
+        with self._changed:
+            self._loops += 1
+
+    def loop_ends(self) -> None:
+        """One has ended; with the last one nobody watches the requests any more."""
+        with self._changed:
+            self._loops -= 1
+            if self._loops or self._watch is None:
+                return
+            watch, self._watch = self._watch, None
+        watch.end(self._patience)
 
     def join(self) -> None:
         """Wait until all that are no daemons have ended. Raises RuntimeError in a green handler."""
@@ -116,11 +142,24 @@ class Group:
         self._enter(server, task)
         self._spawn(server, task, green, client_address)
 
+    def _be_watched(self) -> None:
+        with self._changed:
+            if self._watch is not None or not self._loops or self._patience == math.inf:
+                return
+            watch = tasks.crowd_here().watch
+            try:
+                watch.begin(self._patience)
+            except RuntimeError:
+                return  # no thread can be started, and requests go on without
+            self._watch = watch
+
     def task(self, number: int) -> tasks.GreenTask | None:
         """Return the task of this number."""
         return self._live.get(number)
 
     def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+        if self._watch is None:
+            self._be_watched()
         tasks.spawn(self._run, server, task, request, client_address, name=type(server).__name__)
 
     async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
