@@ -47,7 +47,7 @@ _NEED_TRIO: Final = (
     *("ending", "policy", "serving", "looking"),
 )
 #: All modules of green mode, which need an extra besides.
-_NEED_GREENBACK: Final = ("accepting", "check", "crowd", "group", "mixins", "portal", "socket", "tasks", "tls", "watch")
+_NEED_GREENBACK: Final = ("accepting", "check", "crowd", "group", "mixins", "portal", "proxying", "socket", "tasks", "tls", "watch")
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
 _import: Final = builtins.__import__

@@ -78,6 +78,11 @@ class Book:
         forks: bool = False,
         green: bool = False,
     ) -> None:
+        if policy is not None and policy.proxy is not None and not green:
+            raise TypeError(
+                f"the Policy of {name} has a proxy, which needs a green server: put GreenMixIn in the place of "
+                'ThreadingMixIn, or say Policy(mode="green")'
+            )
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
         self.lock: _RLock = _RLock()  # pyright: ignore[reportInvalidTypeForm]

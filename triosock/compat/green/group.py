@@ -15,15 +15,18 @@ Rules of this file:
 from __future__ import annotations
 
 import math
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
 import trio
 
+from triosock import Cause
 from triosock.compat import host as hosts
 
 from . import tasks
+from .proxying import read_client_address
 from .socket import make_green
 
 if TYPE_CHECKING:
@@ -50,6 +53,7 @@ class Group:
         #: How many loops run, and what watches the requests for them.
         self._loops = 0
         self._watch: Watch | None = None
+        self._proxy = None if book.policy is None else book.policy.proxy
         self._patience: float = DEFAULT_PATIENCE if book.policy is None else book.policy.blocking_after
 
     def __len__(self) -> int:
@@ -63,7 +67,8 @@ class Group:
     # In the thread that serves
 
     def start(self, server: Any, request: Any, client_address: Any) -> None:
-        """Have `server.process_request_thread()` called in a task. Never waits for it.
+        """Have `server.process_request_thread()` called in a task. Never waits for its end; for its beginning
+        if no loop runs, as the start of a thread does: who calls `handle_request()` counts threads.
 
         Raises: RuntimeError if there can be no trio run; the request is closed then.
         """
@@ -73,6 +78,8 @@ class Group:
         try:
             host = self._enter(server, task)
             host.call(self._spawn, server, task, green, client_address)
+            if not self._loops and not trio.lowlevel.in_trio_run():
+                host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
@@ -165,6 +172,10 @@ class Group:
     async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
         try:
             with task.scope:
+                if self._proxy is not None and isinstance(request, socket.socket):
+                    goes_on, client_address = await read_client_address(self._proxy, request, client_address)
+                    if not goes_on:
+                        return self._refuse(request)
                 await task.run(_handle, server, request, client_address)
         except trio.Cancelled:
             raise  # the trio program itself ends
@@ -175,6 +186,15 @@ class Group:
             if task.was_told and not task.scope.cancelled_caught:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
             self._leave(task, request)
+
+
+    def _refuse(self, request: Any) -> None:
+        request.close()
+        book = self._book
+        with book.lock:
+            tally = book.roster.tally
+            tally.accepted += 1
+            tally.ended[Cause.HANDSHAKE] += 1
 
 
 _SWALLOWED = (
