@@ -149,7 +149,7 @@ class GreenSocket(Waiting, socket.socket):
         "_green_looks",
         "_green_row",
         "_green_timeout",
-        "_green_writes",
+        "_green_waits",
     )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
@@ -160,7 +160,8 @@ class GreenSocket(Waiting, socket.socket):
         self._green_last: bool = False
         self._green_input = Input()
         self._green_looks = LOOKS
-        self._green_writes = 0
+        #: How many wait for the descriptor by trio's own means.
+        self._green_waits: int = 0
         if _plain.gettimeout(self) is not None:
             _plain.settimeout(self, None)  # setdefaulttimeout(): C would wait by itself
             self._green_timeout = socket.getdefaulttimeout()
@@ -189,7 +190,7 @@ class GreenSocket(Waiting, socket.socket):
         task, state = tasks.here(), self._green_input
         pump = task.crowd.pump
         if pump is None:
-            self.wait(until, wait_readable, self.fileno())
+            self._wait_descriptor(until, wait_readable)
         elif state.pump is pump:
             state.quiet = not state.ended
             if until is None and state.quiet:
@@ -205,6 +206,16 @@ class GreenSocket(Waiting, socket.socket):
             state.pump, state.quiet, state.ended = pump, True, False
             pump.add(self.fileno(), state)  # tells of what is there, too
             self.wait(until, state.sleep, task.trio_task)
+
+    def _wait_descriptor(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> None:
+        """Wait by trio's own means; OSError if another task closes the socket meanwhile."""
+        self._green_waits += 1
+        try:
+            self.wait(until, wait, self.fileno())
+        except trio.ClosedResourceError:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+        finally:
+            self._green_waits -= 1
 
     # The two that nearly everything is read with, written out.
 
@@ -304,11 +315,7 @@ class GreenSocket(Waiting, socket.socket):
             except BlockingIOError:
                 if self._green_timeout == 0.0:
                     raise
-                self._green_writes += 1
-                try:
-                    self.wait(until, self._wait_writable, self.fileno())
-                finally:
-                    self._green_writes -= 1
+                self._wait_descriptor(until, self._wait_writable)
             else:
                 self._green_answered = True
                 self.note_call()
@@ -361,7 +368,7 @@ class GreenSocket(Waiting, socket.socket):
     def accept(self) -> tuple[Any, Any]:
         """As `socket.socket.accept()`; gives a GreenSocket."""
         if self._green_timeout != 0.0:
-            self.wait(self.begin(), wait_readable, self.fileno())
+            self._wait_descriptor(self.begin(), wait_readable)
         plain, address = super().accept()
         return make_green(plain), address
 
@@ -385,7 +392,7 @@ class GreenSocket(Waiting, socket.socket):
             state.pump = None
         if state.sleepers:
             state.note_input(True)
-        if self._green_writes:
+        if self._green_waits:
             notify_closing(fd)
 
 
@@ -421,7 +428,7 @@ class GreenDatagramSocket(GreenSocket):
         # The server's thread waits for the same descriptor, so no pump may know of it.
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        self.wait(until, wait_readable, self.fileno())
+        self._wait_descriptor(until, wait_readable)
 
 
 #: Whose turn it is to wait for a shared descriptor.
