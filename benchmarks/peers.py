@@ -83,7 +83,7 @@ PEERS = [
         "triosock.compat, green",
         "stdlib",
         STREAMS | UDP | SHUTDOWN,
-        "greenback",
+        "greenlet",
         ("green", "triosock.compat"),
     ),
     Peer("epoll", "select.epoll, no framework", "epoll", STREAMS | UDP),

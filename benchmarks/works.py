@@ -75,6 +75,17 @@ def _echo(connections: int, without: frozenset[str]) -> Work:
     return Work(f"echo-{connections}", title, "echo", "exchange", params, unit="messages", without=without)
 
 
+def _busy(connections: int) -> Work:
+    """Thousands of blocking handlers at once: those who are written like that, and the native server."""
+    title = f"blocking handlers on {connections:,} busy connections"
+    params = {"connections": connections}
+    able = {"triosock", "gevent", "compat-green", "stdlib-threading"}
+    without = frozenset(peer.name for peer in PEERS) - able
+    return Work(
+        f"busy-{connections}", title, "echo", "exchange", params, unit="messages", without=frozenset(without)
+    )
+
+
 def _connect(in_flight: int, ending: str = "close") -> Work:
     says = {"close": "close", "half-close": "half-close and wait for the end", "reset": "reset"}[ending]
     name = f"connect-{in_flight}" + (f"-{ending}" if ending != "close" else "")
@@ -137,6 +148,8 @@ WORKS = [
     _echo(4000, _VARIANTS | _SYNC | _THREADS | _FORKS),
     # The usual hard limit of descriptors is 20,000, and a server has some others.
     _echo(19_000, _VARIANTS | _SYNC | _THREADS | _FORKS),
+    _busy(4000),
+    _busy(8000),
     *_lines(),
     _connect(1),
     _connect(32),

@@ -1,6 +1,7 @@
 """Runs modules of CPython's own test suite in this process and prints what became of each test, as JSON.
 
-Arguments: "stdlib", "compat", or "green" (compat, with every threading server green); then modules of the package `test`, or (with a slash) module/test id, to run
+Arguments: "stdlib", "compat", or "green" (compat, with every threading server green); then
+modules of the package `test`, or (with a slash) module/test id, to run
 only that.
 """
 

@@ -1,5 +1,5 @@
-"""CPython's own tests, with triosock.compat in the place of socketserver, and once more with tasks in the place
-of threads: they pass where they pass with the stdlib's.
+"""CPython's own tests, with triosock.compat in the place of socketserver, and with tasks in the place of
+threads: they pass where they pass with the stdlib's.
 """
 
 from __future__ import annotations

@@ -78,11 +78,6 @@ class Book:
         forks: bool = False,
         green: bool = False,
     ) -> None:
-        if policy is not None and policy.proxy is not None and not green:
-            raise TypeError(
-                f"the Policy of {name} has a proxy, which needs a green server: put GreenMixIn in the place of "
-                'ThreadingMixIn, or say Policy(mode="green")'
-            )
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
         self.lock: _RLock = _RLock()  # pyright: ignore[reportInvalidTypeForm]
@@ -306,6 +301,11 @@ def book_of(server: BaseServer) -> Book:
         # it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
         policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
+        if getattr(policy, "proxy", None) is not None and not is_green(server):
+            raise TypeError(
+                f"the Policy of {type(server).__name__} has a proxy, which needs a green server: put GreenMixIn "
+                'in the place of ThreadingMixIn, or say Policy(mode="green")'
+            )
         fresh = Book(
             type(server).__name__,
             policy,

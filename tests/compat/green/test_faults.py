@@ -163,7 +163,9 @@ def test_tracebacks_are_whole(start: Any, read_all: Any) -> None:
     first, second = text.split("direct cause")
     order = [first.index(name) for name in ("in step", "in fails")]
     assert order == sorted(order)
-    order = [second.index(f"in {name}") for name in ("process_request_thread", "finish_request", "handle", "step")]
+    order = [
+        second.index(f"in {name}") for name in ("process_request_thread", "finish_request", "handle", "step")
+    ]
     assert order == sorted(order)
     assert second.rstrip().endswith("ValueError: from the handler")
 
@@ -281,7 +283,9 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
                     assert await stream.receive_some() == b"HELLO\n"
             nursery.cancel_scope.cancel()
 
-    times = await cancel_at_every_checkpoint(scenario, expected=(trio.BrokenResourceError, OSError, AssertionError))
+    times = await cancel_at_every_checkpoint(
+        scenario, expected=(trio.BrokenResourceError, OSError, AssertionError)
+    )
     assert times > 20
     assert not [one for one in threading.enumerate() if one.name == THREAD_NAME]
     assert not green("tasks")._by_task

@@ -53,7 +53,7 @@ def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> N
     both = turns[turns.index("p") : len(turns) - turns[::-1].index("g")] if "p" in turns else []
     longest = max(len(run) for run in "".join(both).replace("gp", "g p").replace("pg", "p g").split())
     # From the first turn of the second on they alternate; trio takes those of one pass in any order.
-    assert longest <= 2 * green("socket").IN_A_ROW
+    assert longest <= 2 * green("waiting").IN_A_ROW
 
 
 # Limits

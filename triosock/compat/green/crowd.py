@@ -31,7 +31,7 @@ class Crowd:
         self._users = 0
         #: Once there have been enough of them.
         self.pump: Pump | None = None
-        self.watch = Watch()
+        self.watch: Watch = Watch()
 
     def enter(self) -> None:
         """Count one more."""
@@ -57,9 +57,9 @@ class Input:
 
     def __init__(self) -> None:
         #: The last read has emptied the socket, and nothing has come since.
-        self.quiet = False
+        self.quiet: bool = False
         #: The end of the stream, or an error, has come: there is always something to read.
-        self.ended = False
+        self.ended: bool = False
         #: Who knows of the socket.
         self.pump: Pump | None = None
         self.sleepers: list[Task] = []

@@ -187,7 +187,6 @@ class Group:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
             self._leave(task, request)
 
-
     def _refuse(self, request: Any) -> None:
         request.close()
         book = self._book

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from triosock import PeerError
+from triosock import MemoryAddress, PeerError
 from triosock.compat.handshake import TIMEOUT
 from triosock.compat.naming import address_of
 
@@ -42,6 +42,6 @@ async def read_client_address(proxy: ProxyPolicy, request: Any, client_address: 
             header = await proxy.admit(address_of(request, client_address), receive)
     except (PeerError, OSError, trio.TooSlowError):
         return False, client_address
-    if header is None or header.source is None:
+    if header is None or header.source is None or isinstance(header.source, MemoryAddress):
         return True, client_address
     return True, header.source.sockaddr

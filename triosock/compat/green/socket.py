@@ -6,7 +6,7 @@ Rules of this file:
    `settimeout()` seconds, BlockingIOError at once for a timeout of 0.
 2. The descriptor's own mode is left alone: calls say MSG_DONTWAIT, as a datagram server's socket is shared
    with the thread that serves.
-3. Who never has to wait yields after `IN_A_ROW` calls, the bound of native servers.
+3. Who never has to wait yields after `IN_A_ROW` calls: see `waiting.py`.
 4. In a drain, the wait for another request is the end of the stream: see `is_over()`.
 """
 
@@ -17,26 +17,23 @@ import os
 import socket
 import sys
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from triosock._core.transport.checkpoints import checkpoint
 from triosock._core.transport.socket_receive import LOOKS
-from triosock.compat import interrupt, loading
+from triosock.compat import loading
 
 from . import tasks
 from .crowd import Input
 from .tasks import notify_closing, wait_readable, wait_writable
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
-#: How many calls in a row may go without a wait.
-IN_A_ROW = 16
 _DONTWAIT = socket.MSG_DONTWAIT
 _plain = socket.socket
 _recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
@@ -57,86 +54,6 @@ def make_green(request: Any) -> Any:
     if ssl is not None and kind is ssl.SSLSocket:
         return loading.green("tls").make_green_tls(request)
     return request
-
-
-class Waiting:
-    """The part that plain and TLS sockets share: a timeout of its own, waits in trio, fairness, drains.
-
-    Mixed into a socket class; the layout stays that of its base.
-    """
-
-    __slots__ = ()
-
-    _green_timeout: float | None
-    _green_row: int
-    #: Whether the last word was ours; None before the first one.
-    _green_answered: bool | None
-    _green_last: bool
-
-    if TYPE_CHECKING:
-        fileno: Callable[[], int]
-
-    def settimeout(self, value: float | None) -> None:
-        """As `socket.socket.settimeout()`; the descriptor's mode stays."""
-        if value is not None:
-            value = float(value)
-            if value < 0:
-                raise ValueError("Timeout value out of range")
-        self._green_timeout = value
-
-    def gettimeout(self) -> float | None:
-        """As `socket.socket.gettimeout()`."""
-        return self._green_timeout
-
-    def setblocking(self, flag: bool) -> None:
-        """As `socket.socket.setblocking()`."""
-        self._green_timeout = None if flag else 0.0
-
-    def getblocking(self) -> bool:
-        """As `socket.socket.getblocking()`."""
-        return self._green_timeout != 0.0
-
-    @property
-    def timeout(self) -> float | None:
-        """As `socket.socket.timeout`."""
-        return self._green_timeout
-
-    def begin(self) -> float | None:
-        """Return when a call that begins now times out, on the clock of `time.monotonic()`."""
-        timeout = self._green_timeout
-        return None if timeout is None else monotonic() + timeout
-
-    def note_call(self) -> None:
-        """Note a call that did not have to wait; after some of them others have their turn."""
-        self._green_row += 1
-        if self._green_row >= IN_A_ROW and self._green_timeout != 0.0:
-            task = tasks.current()
-            if task is not None:
-                self._green_row = 0
-                task.wait(checkpoint)
-
-    def wait(
-        self, until: float | None, wait: Callable[..., Awaitable[None]], *args: Any, late: str = "timed out"
-    ) -> None:
-        """Await `wait(*args)`. Raises TimeoutError if that takes too long, RuntimeError in another thread."""
-        task = tasks.here()
-        self._green_row = 0
-        if until is None:
-            task.wait(wait, *args)
-        elif not task.wait(_wait_until, until, wait, *args):
-            raise TimeoutError(late)
-
-    def is_over(self) -> bool:
-        """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
-        if not self._green_last or self._green_answered is False:
-            return False
-        return not interrupt.has_unread(self)  # type: ignore[arg-type]
-
-
-async def _wait_until(until: float, wait: Callable[..., Awaitable[None]], *args: Any) -> bool:
-    with trio.move_on_after(max(0.0, until - monotonic())) as scope:
-        await wait(*args)
-    return not scope.cancelled_caught
 
 
 class GreenSocket(Waiting, socket.socket):
@@ -258,9 +175,7 @@ class GreenSocket(Waiting, socket.socket):
             else:
                 break
         state.quiet = (
-            state.pump is not None
-            and not state.ended
-            and count < (nbytes or memoryview(buffer).nbytes)
+            state.pump is not None and not state.ended and count < (nbytes or memoryview(buffer).nbytes)
         )
         self._green_answered = False
         self.note_call()
@@ -400,6 +315,8 @@ class GreenDatagramSocket(GreenSocket):
     """The socket of a datagram server, as the handlers of one of its requests see it: not theirs to close."""
 
     __slots__ = ("_green_shared",)
+
+    _green_shared: Any
 
     @classmethod
     def of(cls, shared: socket.socket) -> GreenDatagramSocket:

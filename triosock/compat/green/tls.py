@@ -9,8 +9,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from .socket import Waiting, _plain
+from .socket import _plain
 from .tasks import wait_readable, wait_writable
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable

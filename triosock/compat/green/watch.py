@@ -7,8 +7,8 @@ The invariants:
 
 1. **A step pays for two assignments.** There is no clock, no lock and no system call in it, but to wake the
    watch thread when that has gone to sleep.
-2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it finds
-   steps, and waits for a step without a timeout when it finds none.
+2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it
+   finds steps, and waits for a step without a timeout when it finds none.
 3. **It lives as long as somebody serves**: from the first `begin()` to the last `end()`, which returns when
    it has ended. It is a daemon, as whoever serves may be one.
 4. Only what is certain is told: the stack is taken between two looks at the count that agree.
@@ -161,4 +161,3 @@ def _handlers_part(frame: FrameType | None) -> list[FrameType]:
         found.append(frame)
         frame = frame.f_back
     return found[::-1]
-
