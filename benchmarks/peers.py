@@ -78,6 +78,14 @@ PEERS = [
     *_socketserver("sync", frozenset({"echo", "udp", "shutdown"})),
     *_socketserver("threading", STREAMS | UDP | SHUTDOWN),
     *_socketserver("forking", frozenset({"echo", "udp"})),
+    Peer(
+        "compat-green",
+        "triosock.compat, green",
+        "stdlib",
+        STREAMS | UDP | SHUTDOWN,
+        "greenlet",
+        ("green", "triosock.compat"),
+    ),
     Peer("epoll", "select.epoll, no framework", "epoll", STREAMS | UDP),
 ]
 BY_NAME = {peer.name: peer for peer in PEERS}

@@ -45,11 +45,13 @@ class Work:
 
     def pairs(self, names: set[str]) -> list[tuple[str, str]]:
         """Who is compared with whom, of those in `names`: compat with the stdlib, variants with the default,
-        triosock with all.
+        green servers with threads and with gevent, triosock with all.
         """
         pairs = []
         for name in (peer.name for peer in self.peers if peer.name in names):
-            if name.startswith("compat-"):
+            if name == "compat-green":
+                pairs += [(name, "stdlib-threading"), (name, "gevent"), ("triosock", name)]
+            elif name.startswith("compat-"):
                 pairs.append((name, name.replace("compat-", "stdlib-")))
             elif name.startswith("triosock-"):
                 pairs.append((name, "triosock"))
@@ -71,6 +73,17 @@ def _echo(connections: int, without: frozenset[str]) -> Work:
     title = f"raw echo, {connections:,} connection{'s' if connections > 1 else ''}"
     params = {"connections": connections}
     return Work(f"echo-{connections}", title, "echo", "exchange", params, unit="messages", without=without)
+
+
+def _busy(connections: int) -> Work:
+    """Thousands of blocking handlers at once: those who are written like that, and the native server."""
+    title = f"blocking handlers on {connections:,} busy connections"
+    params = {"connections": connections}
+    able = {"triosock", "gevent", "compat-green", "stdlib-threading"}
+    without = frozenset(peer.name for peer in PEERS) - able
+    return Work(
+        f"busy-{connections}", title, "echo", "exchange", params, unit="messages", without=frozenset(without)
+    )
 
 
 def _connect(in_flight: int, ending: str = "close") -> Work:
@@ -135,6 +148,8 @@ WORKS = [
     _echo(4000, _VARIANTS | _SYNC | _THREADS | _FORKS),
     # The usual hard limit of descriptors is 20,000, and a server has some others.
     _echo(19_000, _VARIANTS | _SYNC | _THREADS | _FORKS),
+    _busy(4000),
+    _busy(8000),
     *_lines(),
     _connect(1),
     _connect(32),

@@ -86,7 +86,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
-    "triosock/compat/green": ["greenback", "greenlet"],
+    "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
@@ -111,7 +111,11 @@ LOWLEVEL = {
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
     **{f"triosock/compat/{name}.py": ["wait_readable"] for name in ("hostwait", "ending")},
     "triosock/compat/calls.py": ["wait_readable", "spawn_system_task"],
-    "triosock/compat/green/tasks.py": ["wait_readable", "wait_writable", "current_task", "spawn_system_task"],
+    "triosock/compat/green/tasks.py": [
+        *("wait_readable", "wait_writable", "notify_closing"),
+        *("current_task", "spawn_system_task", "RunVar"),
+    ],
+    "triosock/compat/green/crowd.py": ["spawn_system_task"],
     # Whose run and task this is.
     "triosock/_core/stream/connection_task.py": ["current_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],

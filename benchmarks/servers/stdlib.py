@@ -1,7 +1,7 @@
 """The classes of the stdlib's socketserver, or of triosock.compat: only the module differs.
 
-Arguments after KIND and PEM: the mixin, one of "sync", "threading", "forking"; and the module to take the
-classes from.
+Arguments after KIND and PEM: the mixin, one of "sync", "threading", "forking", "green" (of triosock.compat);
+and the module to take the classes from.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class EchoDatagrams(socketserver.DatagramRequestHandler):
 
 
 HANDLERS = {"echo": Echo, "lines": Lines, "download": Download, "upload": Upload, "udp": EchoDatagrams}
-PREFIXES = {"sync": "", "threading": "Threading", "forking": "Forking"}
+PREFIXES = {"sync": "", "threading": "Threading", "forking": "Forking", "green": "Green"}
 
 
 def server_class(transport: str) -> Any:

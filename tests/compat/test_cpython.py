@@ -1,5 +1,5 @@
-"""CPython's own tests, with triosock.compat in the place of socketserver: they pass where they pass with the
-stdlib's.
+"""CPython's own tests, with triosock.compat in the place of socketserver, and with tasks in the place of
+threads: they pass where they pass with the stdlib's.
 """
 
 from __future__ import annotations
@@ -65,8 +65,17 @@ def finish(process: subprocess.Popen[str]) -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def compat(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What became of all tests with compat."""
-    folder = tmp_path_factory.mktemp("cpython")
-    processes = [start("compat", *group, folder=folder / group[0]) for group in GROUPS]
+    return outcomes_of("compat", tmp_path_factory.mktemp("cpython"))
+
+
+@pytest.fixture(scope="module")
+def green(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What became of all tests with compat, if every threading server is green."""
+    return outcomes_of("green", tmp_path_factory.mktemp("green"))
+
+
+def outcomes_of(which: str, folder: Path) -> dict[str, Any]:
+    processes = [start(which, *group, folder=folder / group[0]) for group in GROUPS]
     found: dict[str, Any] = {"outcomes": {}, "details": {}}
     for process in processes:
         one = finish(process)
@@ -76,8 +85,14 @@ def compat(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.parametrize("which", ["compat", "green"])
 @pytest.mark.parametrize("module", MODULES)
-def test_passes_what_the_standard_library_passes(module: str, compat: dict[str, Any], tmp_path: Path) -> None:
+def test_passes_what_the_standard_library_passes(
+    module: str, which: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    if which == "green":
+        pytest.importorskip("greenlet")
+    compat: dict[str, Any] = request.getfixturevalue(which)
     outcomes = {test: what for test, what in compat["outcomes"].items() if test.startswith(f"test.{module}.")}
     assert outcomes
     bad = [test for test, what in outcomes.items() if what in ("failed", "error") and test not in EXCLUDED]

@@ -22,7 +22,7 @@ EXAMPLES = ROOT / "examples" / "compat"
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error"}
 SERVERS = {
     "tcp", "lines", "udp", "processes", "http_hello", "xmlrpc_sums",
-    "migrate_1_stdlib", "migrate_2_compat", "migrate_3_native",
+    "green_chat", "green_http", "green_xmlrpc", "migrate_1_stdlib", "migrate_2_compat", "migrate_3_native",
 }  # fmt: skip
 
 
@@ -143,3 +143,40 @@ def test_beside_native() -> None:
 def test_none_is_left_out() -> None:
     others = {"threads", "drain_under_load", "beside_native"}
     assert {path.stem for path in EXAMPLES.glob("*.py") if path.stem != "__init__"} == SERVERS | others
+
+
+def test_a_green_chat_sends_to_everybody(serve: Any) -> None:
+    pytest.importorskip("greenlet")
+    port, process = serve("green_chat")
+    clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(5)]
+    for client in clients:
+        client.sendall(b"hello\n")
+        assert client.recv(6, socket.MSG_WAITALL) == b"hello\n"  # so it is a member
+    for number, client in enumerate(clients):
+        assert client.recv(6 * (4 - number), socket.MSG_WAITALL) == b"hello\n" * (4 - number)
+        client.close()
+    stop(process)
+
+
+def test_green_http_keeps_connections_open(serve: Any) -> None:
+    pytest.importorskip("greenlet")
+    port, process = serve("green_http")
+    command = [sys.executable, str(EXAMPLES / "green_http.py"), str(port), "200"]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert (done.stdout, done.stderr) == ("400 answers\n", "")
+    stop(process)
+
+
+def test_green_xmlrpc_answers_others_while_one_blocks(serve: Any) -> None:
+    pytest.importorskip("greenlet")
+    port, process = serve("green_xmlrpc")
+    with xmlrpc.client.ServerProxy(f"http://127.0.0.1:{port}") as proxy:
+        assert proxy.slow_add(1, 2) == 3
+        assert proxy.add(40, 2) == 42
+    stop(process)
+
+
+def stop(process: subprocess.Popen[str]) -> None:
+    process.send_signal(signal.SIGINT)
+    out, err = process.communicate(timeout=30)
+    assert (out, err, process.returncode) == ("bye\n", "", 0)

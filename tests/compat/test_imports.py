@@ -97,8 +97,7 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str, way: str) -
                 imported.append(name)
                 raise ImportError("no import here: " + name)
         path, hooks = sys.path[:], sys.meta_path[:]
-        if {way!r} != "green":  # greenback imports what is loaded already, with each request
-            builtins.__import__ = forbidden
+        builtins.__import__ = forbidden
         sys.path[:], sys.meta_path[:] = [], [Hook]
         try:
             with Server(address, Datagram if udp else Line) as server:

@@ -12,9 +12,12 @@ import trio
 
 from . import host as hosts
 from .alarm import Alarm
+from .loading import green
 from .wait import LINGER, LINGER_MS, PAUSE, PollWait
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from .base import BaseServer
 
 
@@ -34,6 +37,14 @@ class HostWait(PollWait):
         self._lingers = False
         self._alone = False
         self._is_bounded = self.book.max_requests != math.inf
+        #: Whether requests of this server can be accepted in the trio thread, which handles them.
+        self._accepts = self.book.green is not None and not self._is_bounded
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        if self.book.green is not None:
+            self.book.green.loop_begins()
+        return self
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
@@ -70,6 +81,8 @@ class HostWait(PollWait):
     def close(self) -> None:
         """Give back the alarm and the host."""
         super().close()
+        if self.book.green is not None and self.is_here():
+            self.book.green.loop_ends()
         if self._host is None:
             return
         try:
@@ -79,6 +92,11 @@ class HostWait(PollWait):
                 self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             hosts.give_back(self._host)
+
+    @property
+    def is_woken(self) -> bool:
+        """Whether the wait is to end, for `wake()` was called."""
+        return self._woken
 
     def _cancel(self) -> None:
         if self._scope is not None:
@@ -125,7 +143,10 @@ class HostWait(PollWait):
             scope.deadline = trio.current_time() + interval
         if fd is None:
             await trio.sleep_forever()
+        assert fd is not None
         try:
+            if self._accepts:
+                return bool(await green("accepting").accept(self, fd))
             await trio.lowlevel.wait_readable(fd)
         except OSError:
             pass  # closed by another thread: get_request() finds out, as it does after a poll

@@ -47,7 +47,10 @@ _NEED_TRIO: Final = (
     *("ending", "policy", "serving", "looking"),
 )
 #: All modules of green mode, which need an extra besides.
-_NEED_GREENBACK: Final = ("check", "group", "mixins", "socket", "tasks", "tls")
+_NEED_GREENLET: Final = (
+    *("accepting", "check", "crowd", "group", "mixins", "portal"),
+    *("proxying", "socket", "tasks", "tls", "waiting", "watch"),
+)
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
 _import: Final = builtins.__import__
@@ -99,7 +102,7 @@ def green(name: str) -> Any:
 def has_green() -> bool:
     """Whether there can be green servers here; nothing is imported for this."""
     try:
-        return bool(_greens) or (_has_gil() and find_spec("greenback") is not None)
+        return bool(_greens) or (_has_gil() and find_spec("greenlet") is not None)
     except ImportError:  # from somebody's import hook
         return False
 
@@ -117,11 +120,11 @@ def _load_green() -> None:
             raise RuntimeError("this interpreter runs without the GIL, which green servers' greenlets need")
         try:
             with _as_it_was(), _all_or_nothing():
-                _greens.update({one: import_module(f"{_PACKAGE}.green.{one}") for one in _NEED_GREENBACK})
+                _greens.update({one: import_module(f"{_PACKAGE}.green.{one}") for one in _NEED_GREENLET})
         except ModuleNotFoundError as error:
-            if error.name not in ("greenback", "greenlet"):
+            if error.name != "greenlet":
                 raise
-            raise RuntimeError("green servers need greenback: pip install 'triosock[green]'") from error
+            raise RuntimeError("green servers need greenlet: pip install 'triosock[green]'") from error
 
 
 @contextmanager

@@ -20,6 +20,7 @@ from triosock._core.inspect.snapshot import Node
 from . import interrupt, wait, whose
 from .base import BaseServer
 from .clock import now
+from .host import THREAD_NAME
 from .naming import address_of, address_of_listener
 from .records import ADDRESS, ENTRY, REQUEST, SINCE, book_of
 from .telling import is_closed
@@ -113,7 +114,10 @@ class _Look:
         lifetime = self._book.lifetime
         if lifetime is not None and lifetime - age < due:
             due, origin = lifetime - age, "Policy.request_timeout"
-        where = snapshot.innermost(interrupt.stack_of(thread))
+        green = None if self._book.green is None else self._book.green.task(thread)
+        where = snapshot.innermost(interrupt.stack_of(thread) if green is None else green.stack())
+        # A green request is in the thread of the host, with all others.
+        name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
         return Node(
             kind="connection",
             name="" if entry is None else str(entry.number),
@@ -123,7 +127,7 @@ class _Look:
             due=None if due == math.inf else due,
             due_to="" if due == math.inf else origin,
             where=where,
-            children=(Node(kind="thread", name=self._threads.get(thread, str(thread)), where=where),),
+            children=(Node(kind="thread", name=name, where=where),),
         )
 
     def _children(self) -> Iterator[Node]:

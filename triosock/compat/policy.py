@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, final
 import attrs
 import trio
 
-from triosock import DrainReport, DrainScope, Observer, ServerStatistics
+from triosock import DrainReport, DrainScope, Observer, ProxyPolicy, ServerStatistics
 from triosock._core.model.config import check_count, check_seconds
+from triosock._core.protocols.proxy_parser import check_proxy
 
 from . import host as hosts
 from . import loading, wait
@@ -60,6 +61,15 @@ class Policy:
     `mode`
         "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
         place of each thread of a `ThreadingMixIn`; needs the extra `green`.
+    `proxy`
+        Expect a PROXY protocol header first, in a green server of streams: True for the default
+        `ProxyPolicy`, or one of your own. It is read in the request's task, before TLS, for at most 10 s; the
+        handler's `client_address` is the client's then. `verify_request()` and `process_request()` still see
+        the proxy's. Who sends no header, or a bad one, is dropped without a hook.
+    `blocking_after`
+        Seconds that a green handler may run without a wait, while `serve_forever()` runs. Who takes longer
+        blocks all the others, and is named on standard error with its stack, once for each place. inf for
+        never. A second is more than a busy machine takes away from a process, and less than people wait.
     """
 
     request_timeout: float = attrs.field(default=math.inf, validator=_seconds)
@@ -69,6 +79,8 @@ class Policy:
     mode: Literal["own", "green"] = attrs.field(
         default="own", validator=attrs.validators.in_(("own", "green"))
     )
+    proxy: ProxyPolicy | None = attrs.field(default=None, converter=check_proxy)
+    blocking_after: float = attrs.field(default=1.0, validator=_seconds)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "green":

@@ -62,7 +62,8 @@ PAUSE = 0.1
 #: How many datagrams a drain takes from the kernel's buffer at most.
 DATAGRAMS_IN_DRAIN = 1000
 
-_PAUSE_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
+#: After these errors of an accept the connection is still there, and so is the reason.
+ASKED_AGAIN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
 #: The calls of `serve_forever()` that are running. Changed by `append` and `remove` and copied by `tuple`
 #: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); and without a lock of
@@ -263,7 +264,7 @@ def servings_of(server: BaseServer) -> list[Waiting]:
 
 def note_accept_error(server: BaseServer, error: OSError) -> None:
     """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
-    pauses = error.errno in _PAUSE_ERRORS
+    pauses = error.errno in ASKED_AGAIN
     book = book_of(server)
     book.accept_errors += 1
     if book.emitter is not None:

@@ -73,6 +73,11 @@ _has_no_state = _message(_sleep_by_trio) == _SLEEP and _message(cancel_shielded_
 #: to be given.
 sleep: Callable[[], Any] = _sleep_cheaply if _has_no_state else _sleep_by_trio
 
+#: What `sleep` and `give_turn` yield, for who has no coroutine to yield it with: the answer's `unwrap()` is
+#: the rest of them. None if that is not so.
+SLEEP_MESSAGE: Final[Any] = _SLEEP if _has_no_state else None
+TURN_MESSAGE: Final[Any] = _TURN if _has_no_state else None
+
 #: Let others run: trio's `cancel_shielded_checkpoint`, half of a checkpoint.
 give_turn: Callable[[], Any] = _give_turn_cheaply if _has_no_state else cancel_shielded_checkpoint
 

@@ -6,28 +6,38 @@ Rules of this file:
    it back, from its own task if the loop has ended before.
 2. They are system tasks, so nothing but a cancellation may leave one: what a thread would give to
    `threading.excepthook` is given to that.
-3. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
+3. Who blocks the event loop is watched for as long as a loop of the server runs, from its first request on;
+   the watch is over when the loop has ended.
+4. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
    server's threads.
 """
 
 from __future__ import annotations
 
+import math
+import socket
 import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-import greenback
 import trio
 
+from triosock import Cause
 from triosock.compat import host as hosts
 
 from . import tasks
+from .proxying import read_client_address
 from .socket import make_green
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from triosock.compat.records import Book
+
+    from .watch import Watch
+
+#: `Policy.blocking_after`, where there is no policy.
+DEFAULT_PATIENCE = 1.0
 
 
 class Group:
@@ -40,6 +50,11 @@ class Group:
         self._host: hosts.Host | None = None
         #: Whether that is the caller's trio program, which is not given back.
         self._is_chosen = False
+        #: How many loops run, and what watches the requests for them.
+        self._loops = 0
+        self._watch: Watch | None = None
+        self._proxy = None if book.policy is None else book.policy.proxy
+        self._patience: float = DEFAULT_PATIENCE if book.policy is None else book.policy.blocking_after
 
     def __len__(self) -> int:
         """Return how many `join()` would wait for."""
@@ -52,7 +67,8 @@ class Group:
     # In the thread that serves
 
     def start(self, server: Any, request: Any, client_address: Any) -> None:
-        """Have `server.process_request_thread()` called in a task. Never waits for it.
+        """Have `server.process_request_thread()` called in a task. Never waits for its end; for its beginning
+        if no loop runs, as the start of a thread does: who calls `handle_request()` counts threads.
 
         Raises: RuntimeError if there can be no trio run; the request is closed then.
         """
@@ -62,11 +78,27 @@ class Group:
         try:
             host = self._enter(server, task)
             host.call(self._spawn, server, task, green, client_address)
+            if not self._loops and not trio.lowlevel.in_trio_run():
+                host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
                 green.close()
             raise
+
+    def loop_begins(self) -> None:
+        """A `serve_forever()` has begun."""
+        with self._changed:
+            self._loops += 1
+
+    def loop_ends(self) -> None:
+        """One has ended; with the last one nobody watches the requests any more."""
+        with self._changed:
+            self._loops -= 1
+            if self._loops or self._watch is None:
+                return
+            watch, self._watch = self._watch, None
+        watch.end(self._patience)
 
     def join(self) -> None:
         """Wait until all that are no daemons have ended. Raises RuntimeError in a green handler."""
@@ -108,18 +140,43 @@ class Group:
 
     # In the trio thread
 
+    def admit(self, server: Any, green: Any, client_address: Any) -> None:
+        """Do what `start()` does, for a request that was accepted here."""
+        if server.block_on_close:
+            vars(server).setdefault("_threads", self)
+        task = tasks.GreenTask(daemon=server.daemon_threads)
+        self._book.expected[id(green)] = None
+        self._enter(server, task)
+        self._spawn(server, task, green, client_address)
+
+    def _be_watched(self) -> None:
+        with self._changed:
+            if self._watch is not None or not self._loops or self._patience == math.inf:
+                return
+            watch = tasks.crowd_here().watch
+            try:
+                watch.begin(self._patience)
+            except RuntimeError:
+                return  # no thread can be started, and requests go on without
+            self._watch = watch
+
     def task(self, number: int) -> tasks.GreenTask | None:
         """Return the task of this number."""
         return self._live.get(number)
 
     def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
-        name = f"{type(server).__name__} {client_address}"
-        tasks.spawn(self._run, server, task, request, client_address, name=name)
+        if self._watch is None:
+            self._be_watched()
+        tasks.spawn(self._run, server, task, request, client_address, name=type(server).__name__)
 
     async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
         try:
             with task.scope:
-                await greenback.with_portal_run_sync(_handle, server, task, request, client_address)
+                if self._proxy is not None and isinstance(request, socket.socket):
+                    goes_on, client_address = await read_client_address(self._proxy, request, client_address)
+                    if not goes_on:
+                        return self._refuse(request)
+                await task.run(_handle, server, request, client_address)
         except trio.Cancelled:
             raise  # the trio program itself ends
         except BaseException as error:
@@ -129,6 +186,14 @@ class Group:
             if task.was_told and not task.scope.cancelled_caught:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
             self._leave(task, request)
+
+    def _refuse(self, request: Any) -> None:
+        request.close()
+        book = self._book
+        with book.lock:
+            tally = book.roster.tally
+            tally.accepted += 1
+            tally.ended[Cause.HANDSHAKE] += 1
 
 
 _SWALLOWED = (
@@ -142,11 +207,9 @@ def _tell(error: BaseException) -> None:
     threading.excepthook(threading.ExceptHookArgs(told))
 
 
-def _handle(server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
-    task.enter()
+def _handle(server: Any, request: Any, client_address: Any) -> None:
     try:
         server.process_request_thread(request, client_address)
     finally:
         if isinstance(request, tuple) and hasattr(request[1], "let_go"):
             request[1].let_go()
-        task.leave()

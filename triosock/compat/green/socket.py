@@ -6,35 +6,37 @@ Rules of this file:
    `settimeout()` seconds, BlockingIOError at once for a timeout of 0.
 2. The descriptor's own mode is left alone: calls say MSG_DONTWAIT, as a datagram server's socket is shared
    with the thread that serves.
-3. Who never has to wait yields after `IN_A_ROW` calls, the bound of native servers.
+3. Who never has to wait yields after `IN_A_ROW` calls: see `waiting.py`.
 4. In a drain, the wait for another request is the end of the stream: see `is_over()`.
 """
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import sys
 from functools import partial
-from time import monotonic
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
-from trio.lowlevel import checkpoint
 
-from triosock.compat import interrupt, loading
+from triosock._core.transport.socket_receive import LOOKS
+from triosock.compat import loading
 
 from . import tasks
-from .tasks import wait_readable, wait_writable
+from .crowd import Input
+from .tasks import notify_closing, wait_readable, wait_writable
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
 
-#: How many calls in a row may go without a wait.
-IN_A_ROW = 16
 _DONTWAIT = socket.MSG_DONTWAIT
 _plain = socket.socket
+_recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
 
 
 def make_green(request: Any) -> Any:
@@ -54,102 +56,29 @@ def make_green(request: Any) -> Any:
     return request
 
 
-class Waiting:
-    """The part that plain and TLS sockets share: a timeout of its own, waits in trio, fairness, drains.
-
-    Mixed into a socket class; the layout stays that of its base.
-    """
-
-    _green_timeout: float | None
-    _green_row: int
-    #: Whether the last word was ours; None before the first one.
-    _green_answered: bool | None
-    _green_last: bool
-
-    if TYPE_CHECKING:
-        fileno: Callable[[], int]
-
-    def settimeout(self, value: float | None) -> None:
-        """As `socket.socket.settimeout()`; the descriptor's mode stays."""
-        if value is not None:
-            value = float(value)
-            if value < 0:
-                raise ValueError("Timeout value out of range")
-        self._green_timeout = value
-
-    def gettimeout(self) -> float | None:
-        """As `socket.socket.gettimeout()`."""
-        return self._green_timeout
-
-    def setblocking(self, flag: bool) -> None:
-        """As `socket.socket.setblocking()`."""
-        self._green_timeout = None if flag else 0.0
-
-    def getblocking(self) -> bool:
-        """As `socket.socket.getblocking()`."""
-        return self._green_timeout != 0.0
-
-    @property
-    def timeout(self) -> float | None:
-        """As `socket.socket.timeout`."""
-        return self._green_timeout
-
-    def begin(self) -> float | None:
-        """Return when a call that begins now times out, on the clock of `time.monotonic()`."""
-        timeout = self._green_timeout
-        return None if timeout is None else monotonic() + timeout
-
-    def attempt(self, until: float | None, wait: Callable[..., Awaitable[None]], call: Callable[[], T]) -> T:
-        """Call until it does not have to wait; at most until then."""
-        while True:
-            try:
-                result = call()
-            except BlockingIOError:
-                if self._green_timeout == 0.0:
-                    raise
-                self.wait(until, wait)
-            except InterruptedError:
-                continue
-            else:
-                self._green_row += 1
-                if self._green_row >= IN_A_ROW and self._green_timeout != 0.0 and tasks.current() is not None:
-                    self._green_row = 0
-                    tasks.wait(checkpoint)
-                return result
-
-    def wait(
-        self, until: float | None, wait: Callable[..., Awaitable[None]], late: str = "timed out"
-    ) -> None:
-        """Wait for the descriptor. Raises TimeoutError if that takes too long, OSError if it is closed."""
-        self._green_row = 0
-        if not tasks.wait(self._wait, until, wait):
-            raise TimeoutError(late)
-
-    async def _wait(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> bool:
-        if until is None:
-            await wait(self.fileno())
-            return True
-        with trio.move_on_after(max(0.0, until - monotonic())) as scope:
-            await wait(self.fileno())
-        return not scope.cancelled_caught
-
-    def is_over(self) -> bool:
-        """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
-        if not self._green_last or self._green_answered is False:
-            return False
-        return not interrupt.has_unread(self)  # type: ignore[arg-type]
-
-
 class GreenSocket(Waiting, socket.socket):
     """A socket for a green handler: the standard library's, with waits in trio."""
 
-    _green_timeout: float | None = None
-    _green_row: int = 0
-    _green_answered: bool | None = None
-    _green_last: bool = False
+    __slots__ = (
+        "_green_answered",
+        "_green_input",
+        "_green_last",
+        "_green_looks",
+        "_green_row",
+        "_green_timeout",
+        "_green_waits",
+    )
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self._green_timeout: float | None = None
+        self._green_row: int = 0
+        self._green_answered: bool | None = None
+        self._green_last: bool = False
+        self._green_input = Input()
+        self._green_looks = LOOKS
+        #: How many wait for the descriptor by trio's own means.
+        self._green_waits: int = 0
         if _plain.gettimeout(self) is not None:
             _plain.settimeout(self, None)  # setdefaulttimeout(): C would wait by itself
             self._green_timeout = socket.getdefaulttimeout()
@@ -157,21 +86,108 @@ class GreenSocket(Waiting, socket.socket):
     # Receiving
 
     def _receive(self, call: Callable[[], T], empty: T) -> T:
-        if self.is_over():
+        if self._green_last and self.is_over():
             return empty
-        result = self.attempt(self.begin(), wait_readable, call)
-        self._green_answered = False
-        return result
+        until = self.begin()
+        while True:
+            try:
+                result = call()
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                self._green_input.quiet = False  # how much is left is not known
+                self._green_answered = False
+                self.note_call()
+                return result
+
+    def _wait_input(self, until: float | None) -> None:
+        """Wait until something has come since the socket was last found empty."""
+        if self._green_timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        task, state = tasks.here(), self._green_input
+        pump = task.crowd.pump
+        if pump is None:
+            self._wait_descriptor(until, wait_readable)
+        elif state.pump is pump:
+            state.quiet = not state.ended
+            if until is None and state.quiet:
+                self._green_row = 0
+                task.sleep(state)
+            else:
+                self.wait(until, state.sleep, task.trio_task)
+        elif self._green_looks:
+            self._green_looks -= 1
+            self._green_row = 0
+            task.give_turn()  # and the caller looks again; a cancellation waits until that sleeps
+        else:
+            state.pump, state.quiet, state.ended = pump, True, False
+            pump.add(self.fileno(), state)  # tells of what is there, too
+            self.wait(until, state.sleep, task.trio_task)
+
+    def _wait_descriptor(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> None:
+        """Wait by trio's own means; OSError if another task closes the socket meanwhile."""
+        self._green_waits += 1
+        try:
+            self.wait(until, wait, self.fileno())
+        except trio.ClosedResourceError:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from None
+        finally:
+            self._green_waits -= 1
+
+    # The two that nearly everything is read with, written out.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As `socket.socket.recv()`."""
+        if flags:
+            return self._recv_with(bufsize, flags)
+        if self._green_last and self.is_over():
+            return b""
+        until, state = self.begin(), self._green_input
+        if state.quiet:
+            self._wait_input(until)
+        while True:
+            try:
+                data = _recv(self, bufsize, _DONTWAIT)
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                break
+        # A short read has emptied the socket, and the pump tells of what comes later.
+        state.quiet = len(data) < bufsize and state.pump is not None and not state.ended
+        self._green_answered = False
+        self.note_call()
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As `socket.socket.recv_into()`."""
+        if flags:
+            return self._recv_into_with(buffer, nbytes, flags)
+        if self._green_last and self.is_over():
+            return 0
+        until, state = self.begin(), self._green_input
+        if state.quiet:
+            self._wait_input(until)
+        while True:
+            try:
+                count = _recv_into(self, buffer, nbytes, _DONTWAIT)
+            except BlockingIOError:
+                self._wait_input(until)
+            else:
+                break
+        state.quiet = (
+            state.pump is not None and not state.ended and count < (nbytes or memoryview(buffer).nbytes)
+        )
+        self._green_answered = False
+        self.note_call()
+        return count
+
+    def _recv_with(self, bufsize: int, flags: int) -> bytes:
         if flags & socket.MSG_WAITALL and bufsize > 0:
             room = bytearray(bufsize)
             return bytes(room[: self.recv_into(room, bufsize, flags)])
         return self._receive(lambda: _plain.recv(self, bufsize, flags | _DONTWAIT), b"")
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """As `socket.socket.recv_into()`."""
+    def _recv_into_with(self, buffer: Any, nbytes: int, flags: int) -> int:
         if not flags & socket.MSG_WAITALL:
             return self._receive(lambda: _plain.recv_into(self, buffer, nbytes, flags | _DONTWAIT), 0)
         flags &= ~socket.MSG_WAITALL
@@ -208,9 +224,17 @@ class GreenSocket(Waiting, socket.socket):
     # Sending
 
     def _send(self, until: float | None, call: Callable[[], int]) -> int:
-        result = self.attempt(until, self._wait_writable, call)
-        self._green_answered = True
-        return result
+        while True:
+            try:
+                result = call()
+            except BlockingIOError:
+                if self._green_timeout == 0.0:
+                    raise
+                self._wait_descriptor(until, self._wait_writable)
+            else:
+                self._green_answered = True
+                self.note_call()
+                return result
 
     async def _wait_writable(self, fd: int) -> None:
         await wait_writable(fd)
@@ -222,11 +246,22 @@ class GreenSocket(Waiting, socket.socket):
     def sendall(self, data: Any, flags: int = 0, /) -> None:
         """As `socket.socket.sendall()`: the timeout is for all of it."""
         until = self.begin()
+        flags |= _DONTWAIT
+        at = 0
+        if type(data) is bytes:
+            # What mostly happens: the kernel takes all of it.
+            try:
+                at = _send(self, data, flags)
+            except BlockingIOError:
+                pass
+            else:
+                self._green_answered = True
+                self.note_call()
+                if at == len(data):
+                    return
         with memoryview(data) as view, view.cast("B") as rest:
-            at = 0
             while at < len(rest):
-                part = rest[at:]
-                at += self._send(until, partial(_plain.send, self, part, flags | _DONTWAIT))
+                at += self._send(until, partial(_send, self, rest[at:], flags))
 
     def sendto(self, data: Any, *args: Any) -> int:
         """As `socket.socket.sendto()`."""
@@ -248,15 +283,40 @@ class GreenSocket(Waiting, socket.socket):
     def accept(self) -> tuple[Any, Any]:
         """As `socket.socket.accept()`; gives a GreenSocket."""
         if self._green_timeout != 0.0:
-            self.wait(self.begin(), wait_readable)
+            self._wait_descriptor(self.begin(), wait_readable)
         plain, address = super().accept()
         return make_green(plain), address
+
+    def detach(self) -> int:
+        """As `socket.socket.detach()`."""
+        self._leave_pump(self._green_input.pump.remove if self._green_input.pump else None)
+        return super().detach()
+
+    def _real_close(self, *args: Any) -> None:
+        # What close() comes to, when the last of the files is closed too.
+        self._leave_pump(self._green_input.pump.forget if self._green_input.pump else None)
+        super()._real_close(*args)  # type: ignore[misc]
+
+    def _leave_pump(self, leave: Callable[[int, Input], None] | None) -> None:
+        """Wake who waits for this socket: it finds out that the descriptor is gone."""
+        fd, state = self.fileno(), self._green_input
+        if fd == -1:
+            return
+        if leave is not None:
+            leave(fd, state)
+            state.pump = None
+        if state.sleepers:
+            state.note_input(True)
+        if self._green_waits:
+            notify_closing(fd)
 
 
 class GreenDatagramSocket(GreenSocket):
     """The socket of a datagram server, as the handlers of one of its requests see it: not theirs to close."""
 
-    _green_shared: Any = None
+    __slots__ = ("_green_shared",)
+
+    _green_shared: Any
 
     @classmethod
     def of(cls, shared: socket.socket) -> GreenDatagramSocket:
@@ -280,6 +340,12 @@ class GreenDatagramSocket(GreenSocket):
         """Leave the descriptor to the server; the object is of no use afterwards."""
         if self.fileno() != -1:
             self.detach()
+
+    def _wait_input(self, until: float | None) -> None:
+        # The server's thread waits for the same descriptor, so no pump may know of it.
+        if self._green_timeout == 0.0:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        self._wait_descriptor(until, wait_readable)
 
 
 #: Whose turn it is to wait for a shared descriptor.

@@ -2,8 +2,8 @@
 
 Rules of this file:
 
-1. `wait()` works in the greenlet of a green request, and nowhere else: in any other thread or task it is an
-   error that says so, and never a blocked event loop.
+1. `wait()` works in a green handler, and nowhere else: in any other thread or task it is an error that says
+   so, and never a blocked event loop.
 2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on is named
    on standard error, as nothing else can be done about it.
 """
@@ -16,19 +16,28 @@ from collections.abc import Awaitable, Callable
 from typing import Any, TypeVar, cast
 
 import attrs
-import greenback
-import greenlet  # type: ignore[import-untyped]
 import trio
-from trio.lowlevel import current_task, in_trio_run, spawn_system_task
+from greenlet import getcurrent  # type: ignore[import-untyped]
+from trio.lowlevel import RunVar, current_task, in_trio_run, spawn_system_task
+from trio.lowlevel import notify_closing as notify_closing
 from trio.lowlevel import wait_readable as wait_readable
 from trio.lowlevel import wait_writable as wait_writable
 
+from triosock._core.transport.checkpoints import SLEEP_MESSAGE, TURN_MESSAGE, give_turn
+
+from .crowd import Crowd, Input
+from .portal import Portal
+from .watch import ROOTS
+
 T = TypeVar("T")
 
-#: The tasks of this process that handle a green request; changed in trio threads only.
-_tasks: dict[trio.lowlevel.Task, GreenTask] = {}
+#: The green requests by the greenlet in which they run; changed in trio threads only.
+_by_greenlet: dict[Any, GreenTask] = {}
+#: The same by their trio tasks: for greenlets that a handler starts.
+_by_task: dict[trio.lowlevel.Task, GreenTask] = {}
 #: Below zero, as identifiers of threads are above: a book has both as keys.
 _numbers = itertools.count(-1, -1)
+_crowd: RunVar[Crowd] = RunVar("triosock.compat.green.crowd")
 
 
 @attrs.define(eq=False, slots=True)
@@ -40,29 +49,91 @@ class GreenTask:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     #: Whether a wait of the handler has raised Cancelled.
     was_told: bool = False
-    _greenlet: Any = None
+    #: Those that run beside it.
+    crowd: Crowd = attrs.field(default=cast("Crowd", None))
+    trio_task: trio.lowlevel.Task = attrs.field(default=cast("trio.lowlevel.Task", None))
+    _portal: Portal | None = None
 
-    def enter(self) -> None:
-        """Note that the calling greenlet handles the request."""
-        self._greenlet = greenlet.getcurrent()
-        _tasks[current_task()] = self
+    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run `fn(*args)` as the handler of this request, in the calling trio task."""
+        self.trio_task = current_task()
+        self.crowd = crowd = crowd_here()
+        self._portal = portal = Portal(crowd.watch)
+        _by_task[self.trio_task] = self
+        crowd.enter()
+        try:
+            return await portal.run(self._begin, fn, *args)
+        finally:
+            crowd.leave()
+            del _by_task[self.trio_task]
+            self._portal = None
 
-    def leave(self) -> None:
-        """Undo `enter()`, in the same task."""
-        self._greenlet = None
-        del _tasks[current_task()]
+    def _begin(self, fn: Callable[..., T], *args: Any) -> T:
+        here = getcurrent()
+        _by_greenlet[here] = self
+        try:
+            return fn(*args)
+        finally:
+            del _by_greenlet[here]
 
     def is_alive(self) -> bool:
         """Whether its handler runs: it stands among the threads of a server."""
-        return self._greenlet is not None
+        return self._portal is not None
+
+    def wait(self, async_fn: Callable[..., Any], *args: Any) -> Any:
+        """Run `async_fn(*args)` in this task, from its greenlet; return its result."""
+        assert self._portal is not None
+        try:
+            return self._portal.wait(async_fn(*args))
+        except trio.Cancelled:
+            self.was_told = True
+            raise
+
+    def sleep(self, state: Input) -> None:
+        """Sleep until something has come to a socket, as its pump says; from the greenlet. `state.quiet`
+        holds.
+        """
+        portal, task = self._portal, self.trio_task
+        if portal is None or SLEEP_MESSAGE is None:
+            return self.wait(state.sleep, task)  # type: ignore[no-any-return]
+        task.custom_sleep_data = state
+        state.sleepers.append(task)
+        try:
+            portal.yield_(SLEEP_MESSAGE).unwrap()
+        except trio.Cancelled:
+            self.was_told = True
+            raise
+        finally:
+            state.sleepers.remove(task)
+
+    def give_turn(self) -> None:
+        """Let others run; from the greenlet. Not cancelled here."""
+        portal = self._portal
+        if portal is None or TURN_MESSAGE is None:
+            return self.wait(give_turn)  # type: ignore[no-any-return]
+        portal.yield_(TURN_MESSAGE)
 
     def stack(self) -> tuple[str, ...]:
         """Return where the handler waits: one line a call ("file:line in function"), the outermost first."""
-        frame = None if self._greenlet is None else self._greenlet.gr_frame
+        root = None if self._portal is None else self._portal.root
+        frame = None if root is None else root.gr_frame
         if frame is None:
             return ()
         found = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
         return tuple(f"{one.filename}:{one.lineno} in {one.name}" for one in reversed(found))
+
+
+ROOTS.add(GreenTask._begin.__code__)
+
+
+def crowd_here() -> Crowd:
+    """Return the crowd of the calling trio run. In the trio thread."""
+    try:
+        return _crowd.get()
+    except LookupError:
+        crowd = Crowd()
+        _crowd.set(crowd)
+        return crowd
 
 
 def spawn(async_fn: Callable[..., Awaitable[object]], *args: Any, name: str) -> None:
@@ -72,7 +143,22 @@ def spawn(async_fn: Callable[..., Awaitable[object]], *args: Any, name: str) -> 
 
 def current() -> GreenTask | None:
     """Return the green request that the calling code handles, or None in any other thread or task."""
-    return _tasks.get(current_task()) if _tasks and in_trio_run() else None
+    task = _by_greenlet.get(getcurrent())
+    if task is None and _by_task and in_trio_run():
+        return _by_task.get(current_task())
+    return task
+
+
+def here() -> GreenTask:
+    """Return the green request that the calling code handles. Raises: RuntimeError if it handles none."""
+    task = _by_greenlet.get(getcurrent()) or current()
+    if task is None:
+        raise RuntimeError(
+            "a green request can only wait in the task that handles it, and this is another thread or task: "
+            "hand the data over, or give the socket away as a plain one, "
+            "socket.socket(fileno=request.detach())"
+        )
+    return task
 
 
 def wait(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -80,18 +166,11 @@ def wait(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
 
     Raises: what it raises; `trio.Cancelled` when the request is cut; RuntimeError outside of a green handler.
     """
-    task = current()
-    if task is None:
-        raise RuntimeError(
-            "a green request can only wait in the task that handles it, and this is another thread or task: "
-            "hand the data over, or give the socket away as a plain one, "
-            "socket.socket(fileno=request.detach())"
-        )
-    try:
-        return greenback.await_(async_fn(*args))
-    except trio.Cancelled:
-        task.was_told = True
-        raise
+    return cast("T", here().wait(_await, async_fn, *args))
+
+
+async def _await(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    return await async_fn(*args)
 
 
 def sleep(seconds: float) -> None:
@@ -99,7 +178,7 @@ def sleep(seconds: float) -> None:
 
     Raises: ValueError for less than 0; RuntimeError outside of a green handler.
     """
-    wait(trio.sleep, seconds)
+    here().wait(trio.sleep, seconds)
 
 
 def blocking(fn: Callable[..., T], *args: Any) -> T:
@@ -108,4 +187,4 @@ def blocking(fn: Callable[..., T], *args: Any) -> T:
     A cut waits until it has returned, as a thread cannot be ended. Raises: what `fn` raises; RuntimeError
     outside of a green handler.
     """
-    return cast("T", wait(trio.to_thread.run_sync, fn, *args))
+    return cast("T", here().wait(trio.to_thread.run_sync, fn, *args))

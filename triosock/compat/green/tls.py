@@ -9,9 +9,9 @@ from __future__ import annotations
 import ssl
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
-from . import tasks
-from .socket import Waiting, _plain
+from .socket import _plain
 from .tasks import wait_readable, wait_writable
+from .waiting import Waiting
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -47,14 +47,11 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
             except ssl.SSLWantWriteError:
                 wait = wait_writable
             else:
-                self._green_row += 1
-                if self._green_row >= 16 and tasks.current() is not None:
-                    self._green_row = 0
-                    tasks.sleep(0)
+                self.note_call()
                 return result
             if self._green_timeout == 0.0:
                 raise BlockingIOError("the TLS layer has to wait, and the timeout is 0")
-            self.wait(until, wait, late)
+            self.wait(until, wait, self.fileno(), late=late)
 
     def read(self, len: int = 1024, buffer: Any = None) -> Any:
         """As `SSLSocket.read()`."""

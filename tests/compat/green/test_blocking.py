@@ -1,0 +1,122 @@
+"""Handlers that block the event loop are named."""
+
+from __future__ import annotations
+
+import re
+import sys
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from triosock import compat
+from triosock.compat import loading
+
+watch = loading.green("watch")
+
+
+def policy(after: float) -> compat.Policy:
+    return compat.Policy(mode="green", blocking_after=after)
+
+
+@pytest.fixture(autouse=True)
+def _forget() -> None:
+    watch._told.clear()
+
+
+def watching() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == watch.THREAD_NAME]
+
+
+def serve_until_told(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
+    running = start("ThreadingTCPServer", handler, trio_policy=policy(0.05))
+    for _ in range(times):
+        with running.dial() as client:
+            read_all(client)
+    running.server.shutdown()
+    return str(capfd.readouterr().err)
+
+
+def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
+    start: Any, read_all: Any, capsys: Any
+) -> None:
+    class Sleeps(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.nap()
+
+        def nap(self) -> None:
+            # Until it is told, however long that takes.
+            until = time.monotonic() + 20
+            while not watch._told and time.monotonic() < until:
+                time.sleep(0.2)
+
+    error = serve_until_told(start, read_all, Sleeps, capsys, times=3)
+    assert error.count("has run for 0.05 seconds without a wait") == 1
+    called = re.findall(r"in (\w+)\n", error)
+    assert called[-2:] == ["handle", "nap"]
+    assert "compat.blocking(fn, *args)" in error
+
+
+def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None:
+    class Spins(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            until = time.monotonic() + 20
+            while not watch._told and time.monotonic() < until:
+                pass
+
+    assert "in handle" in serve_until_told(start, read_all, Spins, capsys)
+
+
+def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any, capsys: Any) -> None:
+    class Waits(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            compat.sleep(0.3)
+            compat.blocking(time.sleep, 0.3)
+
+    assert serve_until_told(start, read_all, Waits, capsys) == ""
+
+
+def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any, read_all: Any) -> None:
+    class Waits(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+
+    running = start("ThreadingTCPServer", Waits, trio_policy=policy(0.02))
+    assert watching() == []
+    client = running.dial()
+    for _ in range(2000):
+        frames = [sys._current_frames().get(thread.ident or 0) for thread in watching()]
+        if any(frame is not None and "_sleep" in called_by(frame) for frame in frames):
+            break
+        time.sleep(0.01)
+    else:
+        pytest.fail("it never sleeps")
+    running.server.shutdown()
+    running.join()
+    assert watching() == []
+    client.close()
+
+
+def called_by(frame: Any) -> list[str]:
+    names = []
+    while frame is not None:
+        names.append(frame.f_code.co_name)
+        frame = frame.f_back
+    return names
+
+
+def test_who_does_not_want_it_has_no_thread_for_it(start: Any, read_all: Any) -> None:
+    seen: list[int] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            seen.append(len(watching()))
+
+    for after in (float("inf"), 1.0):
+        running = start("ThreadingTCPServer", Handler, trio_policy=policy(after))
+        with running.dial() as client:
+            read_all(client)
+        running.server.shutdown()
+        running.join()
+    assert seen == [0, 1]

@@ -1,0 +1,326 @@
+"""What native servers have, for green ones: fairness, limits, PROXY, TLS, drains, events, statistics."""
+
+from __future__ import annotations
+
+import os
+import socket
+import ssl
+import threading
+import time
+from typing import Any
+
+import pytest
+import trustme
+
+from tests.differential.harness import eventually
+from triosock import Cause, ProxyPolicy, compat
+from triosock._core.model.events import (
+    ConnectionClosed,
+    ConnectionOpened,
+    DrainFinished,
+    DrainStarted,
+    HandlerFailed,
+)
+from triosock.compat.host import THREAD_NAME
+from triosock.compat.loading import green
+from triosock.observe import snapshot
+
+
+class Echo(compat.BaseRequestHandler):
+    def handle(self) -> None:
+        while data := self.request.recv(65536):
+            self.request.sendall(data)
+
+
+# Fairness
+
+
+def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> None:
+    turns: list[str] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            name = self.request.recv(1).decode()
+            turns.append(name)
+            while self.request.recv(1):
+                turns.append(name)
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial(b"g" + 5000 * b"x") as greedy, running.dial(b"p" + 5000 * b"x") as polite:
+        greedy.shutdown(socket.SHUT_WR)
+        polite.shutdown(socket.SHUT_WR)
+        assert eventually(lambda: len(turns) == 10_002)
+    both = turns[turns.index("p") : len(turns) - turns[::-1].index("g")] if "p" in turns else []
+    longest = max(len(run) for run in "".join(both).replace("gp", "g p").replace("pg", "p g").split())
+    # From the first turn of the second on they alternate; trio takes those of one pass in any order.
+    assert longest <= 2 * green("waiting").IN_A_ROW
+
+
+# Limits
+
+
+def test_one_request_too_many_waits(start: Any, read_all: Any) -> None:
+    release = threading.Event()
+    handled: list[int] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            handled.append(1)
+            compat.blocking(release.wait, 20)
+
+    running = start("GreenTCPServer", Handler, trio_policy=compat.Policy(max_requests=2))
+    clients = [running.dial() for _ in range(4)]
+    assert eventually(lambda: len(handled) == 2)
+    assert compat.statistics(running.server).active == 2
+    release.set()
+    for client in clients:
+        assert read_all(client) == b""
+    assert eventually(lambda: compat.statistics(running.server).accepted == 4)
+    assert compat.statistics(running.server).peak == 2
+
+
+# PROXY
+
+HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n"
+
+
+class WhoAmI(compat.BaseRequestHandler):
+    def handle(self) -> None:
+        self.request.sendall(repr(self.client_address).encode() + b" " + self.request.recv(100))
+
+
+def test_the_client_is_the_one_in_the_proxy_header(start: Any, read_all: Any) -> None:
+    running = start("GreenTCPServer", WhoAmI, trio_policy=compat.Policy(proxy=True))
+    assert read_all(running.dial(HEADER + b"hello")) == b"('192.0.2.7', 4711) hello"
+    with running.dial(HEADER[:20]) as slow:
+        assert read_all(running.dial(HEADER + b"others")) == b"('192.0.2.7', 4711) others"
+        slow.sendall(HEADER[20:] + b"late")
+        assert read_all(slow) == b"('192.0.2.7', 4711) late"
+
+
+def test_who_sends_no_proxy_header_is_dropped_without_a_word(start: Any, read_all: Any, capsys: Any) -> None:
+    running = start("ThreadingTCPServer", WhoAmI, trio_policy=compat.Policy(mode="green", proxy=True))
+    assert read_all_or_reset(running.dial(b"GET / HTTP/1.0\r\n\r\n")) == b""
+    refusing = compat.Policy(mode="green", proxy=ProxyPolicy(trusted=("192.0.2.0/24",)))
+    other = start("ThreadingTCPServer", WhoAmI, trio_policy=refusing)
+    assert read_all_or_reset(other.dial(HEADER)) == b""
+    for one in (running, other):
+        assert eventually(lambda one=one: compat.statistics(one.server).ended == {Cause.HANDSHAKE: 1})
+    assert capsys.readouterr().err == ""
+
+
+def read_all_or_reset(client: socket.socket) -> bytes:
+    with client:
+        try:
+            return client.recv(100)
+        except ConnectionResetError:
+            return b""
+
+
+def test_a_proxy_needs_a_green_server_of_streams() -> None:
+    class Threads(compat.ThreadingTCPServer):
+        trio_policy = compat.Policy(proxy=True)
+
+    class Datagrams(compat.GreenUDPServer):
+        trio_policy = compat.Policy(proxy=True)
+
+    with Threads(("127.0.0.1", 0), Echo) as server, pytest.raises(TypeError, match="needs a green server"):
+        server.serve_forever()
+    with pytest.raises(TypeError, match="is for streams"):
+        Datagrams(("127.0.0.1", 0), Echo)
+    with pytest.raises(TypeError, match="proxy must be True"):
+        compat.Policy(proxy="yes")  # type: ignore[arg-type]
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    authority = trustme.CA()
+    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(server)
+    client = ssl.create_default_context()
+    authority.configure_trust(client)
+    return server, client
+
+
+@pytest.mark.parametrize("proxy", [False, True])
+def test_tls_handshakes_and_data_of_many_at_once(start: Any, contexts: Any, proxy: bool) -> None:
+    def activate(server: Any) -> None:
+        compat.TCPServer.server_activate(server)
+        server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
+
+    policy = compat.Policy(mode="green", proxy=proxy)
+    running = start("ThreadingTCPServer", Echo, server_activate=activate, trio_policy=policy)
+    large = os.urandom(300_000)
+    with running.dial() as silent:
+        clients = []
+        for _ in range(8):
+            plain = running.dial(HEADER if proxy else b"")
+            clients.append(contexts[1].wrap_socket(plain, server_hostname="localhost"))
+        for client in clients:
+            client.sendall(large)
+        for client in clients:
+            got = b""
+            while len(got) < len(large):
+                got += client.recv(65536)
+            assert got == large
+            client.close()
+        silent.close()
+
+
+# Drains, deadlines and observers
+
+
+def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any, read_all: Any) -> None:
+    release = threading.Event()
+
+    class Handler(compat.StreamRequestHandler):
+        def handle(self) -> None:
+            for line in self.rfile:
+                if line == b"work\n":
+                    compat.blocking(release.wait, 20)
+                self.wfile.write(line)
+
+    running = start("GreenTCPServer", Handler)
+    idle, busy = running.dial(b"hello\n"), running.dial(b"work\n")
+    assert idle.recv(100) == b"hello\n"
+    assert eventually(lambda: compat.statistics(running.server).active == 2)
+    reports: list[Any] = []
+    thread = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=20)))
+    thread.start()
+    assert read_all(idle) == b""
+    release.set()
+    assert read_all(busy) == b"work\n"
+    thread.join(20)
+    assert (reports[0].finished, reports[0].cancelled) == (2, 0)
+
+
+@pytest.mark.parametrize("kind", ["GreenTCPServer", "GreenUnixStreamServer"])
+def test_who_is_still_there_after_the_grace_is_cancelled_at_its_wait(start: Any, kind: str) -> None:
+    ended: list[str] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.recv(1)
+            try:
+                compat.sleep(1000)
+            finally:
+                ended.append("finally")
+
+    running = start(kind, Handler)
+    with running.dial(b"x"):
+        assert eventually(lambda: compat.statistics(running.server).active == 1)
+        report = compat.drain(running.server, grace=0)
+        assert report.cancelled == 1
+        assert ended == ["finally"]
+
+
+def test_ten_thousand_could_be_drained_but_a_few_hundred_do_here(start: Any) -> None:
+    running = start("GreenTCPServer", Echo, request_queue_size=400)
+    clients = [running.dial(b"x") for _ in range(300)]
+    assert [client.recv(1) for client in clients] == [b"x"] * 300
+    report = compat.drain(running.server, grace=20)
+    assert report.finished == 300
+    assert [client.recv(1) for client in clients] == [b""] * 300
+    for client in clients:
+        client.close()
+
+
+def test_observers_are_told_and_the_counts_are_those_of_any_server(start: Any, read_all: Any) -> None:
+    events: list[Any] = []
+
+    class Notes:
+        def on_event(self, event: Any) -> None:
+            events.append(event)
+
+    class Fails(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(1) == b"f":
+                raise ValueError("as told")
+
+        def finish(self) -> None:
+            pass
+
+    server_class = {"handle_error": lambda *args: None}
+    policy = compat.Policy(observers=(Notes(),))
+    running = start("GreenTCPServer", Fails, trio_policy=policy, **server_class)
+    assert read_all(running.dial(b"x")) == b""
+    assert read_all(running.dial(b"f")) == b""
+    assert compat.drain(running.server, grace=20).drained
+    told = [type(event) for event in events]
+    for kind, times in (
+        (ConnectionOpened, 2),
+        (ConnectionClosed, 2),
+        (HandlerFailed, 1),
+        (DrainStarted, 1),
+        (DrainFinished, 1),
+    ):
+        assert told.count(kind) == times, kind
+    assert compat.statistics(running.server).ended == {Cause.FINISHED: 1, Cause.FAILED: 1}
+
+
+def test_the_tree_shows_where_a_handler_waits(start: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.wait_here()
+
+        def wait_here(self) -> None:
+            self.request.recv(1)
+
+    running = start("GreenTCPServer", Handler, trio_policy=compat.Policy(request_timeout=1000))
+    with running.dial():
+        assert eventually(lambda: compat.statistics(running.server).active == 1)
+
+        def connections() -> list[Any]:
+            return [one for one in snapshot(running.server).walk() if one.kind == "connection"]
+
+        assert eventually(lambda: "wait_here" in " ".join(one.where for one in connections()) or any(
+            "recv" in one.where or "sleep" in one.where for one in connections()
+        ))  # fmt: skip
+        (connection,) = connections()
+        assert connection.due_to == "Policy.request_timeout"
+        (thread,) = connection.children
+        assert thread.name == THREAD_NAME
+        stack = next(iter(green_stacks()))
+        assert any("wait_here" in line for line in stack)
+
+
+def green_stacks() -> list[tuple[str, ...]]:
+    return [task.stack() for task in tuple(green("tasks")._by_task.values())]
+
+
+def test_datagrams_are_answered_while_one_waits(start: Any) -> None:
+    release = threading.Event()
+
+    class Handler(compat.DatagramRequestHandler):
+        def handle(self) -> None:
+            if self.packet == b"wait":
+                compat.blocking(release.wait, 20)
+            self.wfile.write(self.packet)
+
+    running = start("GreenUDPServer", Handler)
+    with running.dial(b"wait") as slow, running.dial(b"quick") as quick:
+        assert quick.recv(100) == b"quick"
+        release.set()
+        assert slow.recv(100) == b"wait"
+
+
+def test_a_timeout_is_for_all_of_a_sendall_and_for_each_recv(start: Any, read_all: Any) -> None:
+    seen: list[BaseException | float] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.settimeout(0.2)
+            began = time.monotonic()
+            try:
+                self.request.sendall(bytes(50_000_000))
+            except OSError as error:
+                seen.extend([error, time.monotonic() - began])
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial():
+        assert eventually(lambda: len(seen) == 2)
+    assert type(seen[0]) is TimeoutError
+    assert seen[1] >= 0.2  # type: ignore[operator]

@@ -1,0 +1,98 @@
+"""Accepting where the requests run: in the trio thread, if nobody can tell.
+
+A connection that the serving thread accepts is handed over to the trio thread, and each hand-over is a change
+of threads, at both ends. Here the wait for a request, which is in the trio run already, accepts as well.
+
+The invariants:
+
+1. **Only what cannot be seen is left out.** That is so if every method between the accept and the request's
+   task is the stock one, of the class and of the server; it is asked again for each batch, as they may be
+   replaced at any time. Else the wait ends, and the serving thread does what it does.
+2. **What is taken from the kernel's queue has a task**, with no await between.
+3. An accept that would wait, because another process has taken the connection, waits for nobody: the listener
+   does not block meanwhile. What would be seen of that is an error that servers do not mind.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+from triosock.compat.base import BaseServer
+from triosock.compat.mixins import ThreadingMixIn
+from triosock.compat.servers import TCPServer
+from triosock.compat.wait import ASKED_AGAIN, note_accept_error
+
+from .socket import GreenSocket
+from .tasks import wait_readable
+
+if TYPE_CHECKING:
+    from triosock.compat.hostwait import HostWait
+
+#: How many are accepted before others have their turn: that of native servers.
+BATCH = 100
+
+_Socket: Any = socket.socket
+_STOCK: dict[str, Any] = {
+    "get_request": TCPServer.get_request,
+    "fileno": TCPServer.fileno,
+    "process_request": ThreadingMixIn.process_request,
+    **{
+        name: getattr(BaseServer, name)
+        for name in ("_handle_request_noblock", "verify_request", "service_actions", "__getattribute__")
+    },
+}
+_NAMES = frozenset(_STOCK)
+
+
+def is_stock(server: BaseServer) -> bool:
+    """Whether a request of this server comes to its task unseen."""
+    kind: Any = type(server)
+    return (
+        all(getattr(kind, name) is method for name, method in _STOCK.items())
+        and _NAMES.isdisjoint(vars(server))
+        and type(server.socket) is _Socket
+        and socket.socket is _Socket
+    )
+
+
+async def accept(waiting: HostWait, fd: int) -> bool:
+    """Accept until there is something for the serving thread: return True then, or False to have it look.
+
+    Waits for the listener's descriptor. Raises what that raises.
+    """
+    server: Any = waiting.server
+    while True:
+        await wait_readable(fd)
+        if waiting.is_woken:
+            return False
+        if not is_stock(server) or server.socket.fileno() != fd:
+            return True
+        try:
+            _accept_some(waiting, server.socket)
+        except OSError as error:
+            if error.errno in ASKED_AGAIN:
+                return True  # it is still there, and the serving thread finds the same
+            note_accept_error(server, error)
+
+
+def _accept_some(waiting: HostWait, listener: Any) -> None:
+    group = waiting.book.green
+    assert group is not None
+    timeout = listener.gettimeout()
+    family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
+    listener.setblocking(False)
+    try:
+        for _ in range(BATCH):
+            try:
+                descriptor, address = listener._accept()
+            except BlockingIOError:
+                return
+            group.admit(waiting.server, GreenSocket(family, kind, proto, descriptor), address)
+    finally:
+        if listener.fileno() != -1:
+            listener.settimeout(timeout)
+
+
+_family_of: Any = socket.SocketType.family.__get__
+_type_of: Any = socket.SocketType.type.__get__

@@ -1,0 +1,85 @@
+"""The green requests of one trio run together: one epoll tells which of them has input.
+
+The invariants:
+
+1. **Who sleeps for input is in the crowd, and the pump lives as long as the crowd has anybody.** A sleeper is
+   a green task; the last one to leave retires the pump.
+2. A socket knows the pump that knows it. With the next crowd's pump it is a stranger, and is added again.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from trio.lowlevel import Task, spawn_system_task
+
+from triosock._core.transport.checkpoints import checkpoint, sleep, wake
+from triosock._core.transport.epoll import HAS_PUMP, Pump
+
+from .watch import Watch
+
+#: For fewer, trio's own `wait_readable()` is the cheaper way.
+_ENOUGH: Final = 5
+
+
+class Crowd:
+    """Who handles requests in a trio run now. Made and used in its thread."""
+
+    __slots__ = ("_users", "pump", "watch")
+
+    def __init__(self) -> None:
+        self._users = 0
+        #: Once there have been enough of them.
+        self.pump: Pump | None = None
+        self.watch: Watch = Watch()
+
+    def enter(self) -> None:
+        """Count one more."""
+        self._users += 1
+        if self._users == _ENOUGH and self.pump is None and HAS_PUMP:
+            self.pump = Pump()
+            self.pump.enter()
+            spawn_system_task(self.pump.run, name="triosock green input")
+
+    def leave(self) -> None:
+        """Count one less."""
+        self._users -= 1
+        if not self._users and self.pump is not None:
+            pump, self.pump = self.pump, None
+            pump.leave()
+            pump.retire()
+
+
+class Input:
+    """What is known of a green socket's input: the pump's reader."""
+
+    __slots__ = ("ended", "pump", "quiet", "sleepers")
+
+    def __init__(self) -> None:
+        #: The last read has emptied the socket, and nothing has come since.
+        self.quiet: bool = False
+        #: The end of the stream, or an error, has come: there is always something to read.
+        self.ended: bool = False
+        #: Who knows of the socket.
+        self.pump: Pump | None = None
+        self.sleepers: list[Task] = []
+
+    def note_input(self, ended: bool) -> None:
+        """The pump says: something has come."""
+        self.quiet = False
+        if ended:
+            self.ended = True
+        for task in self.sleepers:
+            wake(task, self)
+
+    async def sleep(self, task: Task) -> None:
+        """Return when something has come. In that task, which has found the socket empty."""
+        self.sleepers.append(task)
+        try:
+            if self.quiet:
+                task.custom_sleep_data = self
+                await sleep()
+            else:
+                await checkpoint()
+        finally:
+            self.sleepers.remove(task)

@@ -1,0 +1,47 @@
+"""The PROXY header before a green request, if its server's policy wants one: read by the core's own parser.
+
+The invariant: **not one byte of the handler's is read.** The parser says how many bytes it wants, and they
+are taken from the kernel, below TLS.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from triosock import MemoryAddress, PeerError
+from triosock.compat.handshake import TIMEOUT
+from triosock.compat.naming import address_of
+
+from .tasks import wait_readable
+
+if TYPE_CHECKING:
+    from triosock import ProxyPolicy
+
+_recv = socket.socket.recv
+
+
+async def read_client_address(proxy: ProxyPolicy, request: Any, client_address: Any) -> tuple[bool, Any]:
+    """Read the header that is due; return whether the request is to be handled, and the client's address.
+
+    A peer that is refused, says something else, or nothing for `TIMEOUT` seconds is not. A checkpoint, unless
+    no header is due.
+    """
+
+    async def receive(size: int) -> bytes:
+        while True:
+            try:
+                return _recv(request, size, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                await wait_readable(request)
+
+    try:
+        with trio.fail_after(TIMEOUT):
+            header = await proxy.admit(address_of(request, client_address), receive)
+    except (PeerError, OSError, trio.TooSlowError):
+        return False, client_address
+    if header is None or header.source is None or isinstance(header.source, MemoryAddress):
+        return True, client_address
+    return True, header.source.sockaddr
