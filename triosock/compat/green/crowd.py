@@ -14,7 +14,7 @@ from typing import Final
 from trio.lowlevel import Task, spawn_system_task
 
 from triosock._core.transport.checkpoints import checkpoint, sleep, wake
-from triosock._core.transport.epoll import HAS_PUMP, Pump
+from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
 
 from .watch import Watch
 
@@ -30,15 +30,15 @@ class Crowd:
     def __init__(self) -> None:
         self._users = 0
         #: Once there have been enough of them.
-        self.pump: Pump | None = None
+        self.pump: EpollReader | None = None
         self.watch: Watch = Watch()
 
     def enter(self) -> None:
         """Count one more."""
         self._users += 1
-        if self._users == _ENOUGH and self.pump is None and HAS_PUMP:
-            self.pump = Pump()
-            self.pump.enter()
+        if self._users == _ENOUGH and self.pump is None and HAS_EPOLL:
+            self.pump = EpollReader()
+            self.pump.users += 1
             spawn_system_task(self.pump.run, name="triosock green input")
 
     def leave(self) -> None:
@@ -61,7 +61,7 @@ class Input:
         #: The end of the stream, or an error, has come: there is always something to read.
         self.ended: bool = False
         #: Who knows of the socket.
-        self.pump: Pump | None = None
+        self.pump: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
-from triosock._core.transport.socket_receive import LOOKS
+from triosock._core.transport.socket_state import LOOKS
 from triosock.compat import loading
 
 from . import tasks

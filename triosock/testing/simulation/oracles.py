@@ -29,7 +29,7 @@ _MACHINES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 def always(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that holds at every step; it costs little while nothing has changed."""
-    roster = server.server._roster
+    roster = server.server._registry
     seen = (-1, -1, -1)
 
     def check() -> None:
