@@ -24,8 +24,7 @@ import trio
 from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
 from triosock._core.model.events import DrainFinished, DrainStarted
 from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
-from triosock._core.registry.entry import Entry
-from triosock._core.registry.registry import Tally
+from triosock._core.registry.registry import Entry, Tally
 
 from . import wait
 from .alarm import open_child_ends

@@ -18,8 +18,7 @@ import trio
 from ..model.events import Cause
 from .drain_report import THE_PEERS, DrainReport, Straggler, describe_slowest
 from .drain_scope import DrainScope
-from .entry import Entry
-from .registry import Tally
+from .registry import Entry, Tally
 
 #: How long, from when it could send, a peer that has sent nothing yet may take for its first byte in a drain:
 #: Go's http.Server gives a new connection as long.
