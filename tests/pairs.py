@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 from triosock import Connection, Timeouts
-from triosock._core.registry.entry import Entry
+from triosock._core.registry.registry import Entry
 from triosock._core.stream.request_state import Conversation
 from triosock._core.transport.epoll import EpollReader
 from triosock._core.transport.wires import make_wire

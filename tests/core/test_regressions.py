@@ -16,7 +16,7 @@ from tests.core.test_tls import server_context
 from tests.handlers import read_all, shout
 from triosock import Cause, Timeouts
 from triosock._core.model import events
-from triosock._core.registry.entry import Entry
+from triosock._core.registry.registry import Entry
 from triosock._core.server.handler_run import blame
 from triosock._core.transport.socket import SocketWire
 from triosock.testing import open_server

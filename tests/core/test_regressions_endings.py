@@ -16,7 +16,7 @@ from triosock import (
     Timeouts,
     serve_listeners,
 )
-from triosock._core.registry.entry import NEVER
+from triosock._core.registry.registry import NEVER
 from triosock.testing import MemoryListener, open_server
 
 

@@ -23,7 +23,7 @@ from triosock import (
     Timeouts,
     serve_tcp,
 )
-from triosock._core.registry.entry import NEVER, Entry
+from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import TimeoutMonitor
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import (

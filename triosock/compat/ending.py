@@ -24,8 +24,7 @@ import trio
 from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
 from triosock._core.model.events import DrainFinished, DrainStarted
 from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
-from triosock._core.registry.entry import Entry
-from triosock._core.registry.registry import Registry, Tally
+from triosock._core.registry.registry import Entry, Tally
 
 from . import wait
 from .alarm import open_child_ends
@@ -139,7 +138,7 @@ class Ending:
         entries = self.entries()
         idle = sum(entry.is_idle for entry in entries)
         grace = max(0.0, self._scope.deadline - now)
-        self.farewell = DrainRun(cast("Registry", self), self._scope)
+        self.farewell = DrainRun(self, self._scope)
         book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
         book.on_leave = self.poke
         try:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from triosock import Cause
-from triosock._core.registry.entry import Entry
+from triosock._core.registry.registry import Entry
 
 from . import interrupt
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from triosock import Address
-    from triosock._core.registry.entry import Phase
+    from triosock._core.registry.registry import Phase
 
     from .green.tasks import GreenTask
     from .records import Book

@@ -17,8 +17,7 @@ from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_report import DrainReport
-from .._core.registry.entry import Entry
-from .._core.registry.registry import Registry
+from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server

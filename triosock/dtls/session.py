@@ -8,7 +8,7 @@ import trio
 
 from .._core.model.addresses import Address
 from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
-from .._core.registry.entry import NEVER, Entry
+from .._core.registry.registry import NEVER, Entry
 from .._core.server.handler_run import Common, HandlerRun
 from .socket import EndpointSocket
 

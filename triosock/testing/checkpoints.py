@@ -21,7 +21,7 @@ import trio
 
 from .._core.model.errors import PeerError
 from .._core.model.events import Cause
-from .._core.registry.entry import Entry
+from .._core.registry.registry import Entry
 from .._core.stream.server import StreamServer
 from .leaks import compared, where
 from .open_server import check_nothing_left, watched_servers

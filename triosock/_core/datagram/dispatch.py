@@ -19,7 +19,7 @@ import trio
 from ..model.addresses import Address
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
-from ..registry.entry import NEVER, Entry
+from ..registry.registry import NEVER, Entry
 from ..server.handler_run import Common, HandlerRun
 from ..transport.interface import BytesLike
 from .queue import Reason, ReceiveQueue

@@ -17,7 +17,7 @@ from typing import final
 import trio
 
 from ..model.events import Cause
-from ..registry.entry import Entry
+from ..registry.registry import Entry
 from ..registry.timeout_monitor import TARDY
 
 

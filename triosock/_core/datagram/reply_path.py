@@ -22,7 +22,7 @@ from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Timeouts
 from ..model.errors import NoReturnAddress
 from ..model.events import Cause
-from ..registry.entry import NEVER, Entry
+from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike, check_sendable
 from .packet_info import ControlMessage
 from .queue import ReceiveQueue

@@ -24,7 +24,7 @@ from ..model.addresses import Address
 from ..model.config import check_count, check_seconds
 from ..model.emitter import Emitter
 from ..model.events import Cause, RequestFinished, RequestStarted
-from ..registry.entry import NEVER, Entry
+from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike
 from .idle_queue import IdleQueue
 from .queue import ReceiveQueue

@@ -20,7 +20,7 @@ import trio
 
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionOpened, LimitReached
-from ..registry.entry import Entry
+from ..registry.registry import Entry
 from ..server.handler_run import Common, HandlerRun
 from .idle_queue import IdleQueue
 from .queue import Reason, ReceiveQueue

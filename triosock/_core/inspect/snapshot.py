@@ -32,8 +32,7 @@ from ..datagram.session_table import SessionTable
 from ..model.config import Timeouts
 from ..model.events import Cause
 from ..registry.drain_scope import DrainScope, _current, _roots_here
-from ..registry.entry import NEVER, Entry
-from ..registry.registry import Registry
+from ..registry.registry import NEVER, Entry, Registry
 from ..registry.timeout_monitor import next_deadline
 from ..server.base_server import Server
 from .providers import elsewhere

@@ -10,7 +10,7 @@ import trio
 
 from ..model.addresses import Address
 from ..model.events import Cause
-from .entry import Entry, Phase
+from .registry import Entry, Phase
 
 #: What was the peers' doing.
 THE_PEERS: Final = (Cause.PEER, Cause.IDLE, Cause.SEND, Cause.HANDSHAKE)

@@ -11,14 +11,14 @@ The rules:
 from __future__ import annotations
 
 from collections import Counter
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import trio
 
 from ..model.events import Cause
 from .drain_report import THE_PEERS, DrainReport, Straggler, describe_slowest
 from .drain_scope import DrainScope
-from .registry import Registry
+from .registry import Entry, Tally
 
 #: How long, from when it could send, a peer that has sent nothing yet may take for its first byte in a drain:
 #: Go's http.Server gives a new connection as long.
@@ -27,17 +27,33 @@ NEWCOMER_GRACE: Final = 5.0
 _TOGETHER: Final = 0.05
 
 
+class Drainable(Protocol):
+    """What is drained: the registry of a server, or what stands for one."""
+
+    @property
+    def tally(self) -> Tally:
+        """What has been counted."""
+        raise NotImplementedError
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what is served now."""
+        raise NotImplementedError
+
+    async def wait_empty(self) -> None:
+        """Return when nothing is served any more. A checkpoint."""
+
+
 @final
 class DrainRun:
     """One drain of one server."""
 
-    def __init__(self, registry: Registry, scope: DrainScope) -> None:
-        self._registry = registry
+    def __init__(self, drainable: Drainable, scope: DrainScope) -> None:
+        self._drainable = drainable
         self._scope = scope
         self._began = trio.current_time()
-        self._before = Counter(registry.tally.ended)
-        self._idled_before = registry.tally.idled
-        self._refused_before = registry.tally.refused["drain"]
+        self._before = Counter(drainable.tally.ended)
+        self._idled_before = drainable.tally.idled
+        self._refused_before = drainable.tally.refused["drain"]
         #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
         self.turned_away = 0
         self._grace = trio.CancelScope()
@@ -53,40 +69,40 @@ class DrainRun:
 
         Cancelled, it returns to whoever cancels: the tasks of the registry are cancelled from around, too.
         """
-        registry = self._registry
-        for entry in registry.entries():
+        drainable = self._drainable
+        for entry in drainable.entries():
             if not entry.spared_until:
                 entry.interrupt(Cause.DRAIN)
         with self._grace:
             self.tighten()
             await self._wait_for_the_spared()
-            await registry.wait_empty()
+            await drainable.wait_empty()
         if self._grace.cancelled_caught:
-            self._slowest = describe_slowest(registry.entries())
-            for entry in registry.entries():
+            self._slowest = describe_slowest(drainable.entries())
+            for entry in drainable.entries():
                 entry.cut(Cause.DRAIN)
-            await registry.wait_empty()
+            await drainable.wait_empty()
 
     async def _wait_for_the_spared(self) -> None:
         """Wait for one more request of those who may send one, each until its own time; then end their idle
         waits.
         """
-        registry = self._registry
-        while spared := [entry for entry in registry.entries() if entry.spared_until]:
+        drainable = self._drainable
+        while spared := [entry for entry in drainable.entries() if entry.spared_until]:
             with trio.move_on_at(min(entry.spared_until for entry in spared)):
-                await registry.wait_empty()
+                await drainable.wait_empty()
             now = trio.current_time() + _TOGETHER
             for entry in spared:
                 if not entry.gone and 0 < entry.spared_until <= now:
                     entry.spared_until = 0.0
                     entry.interrupt(Cause.DRAIN)
-        for entry in registry.entries():
+        for entry in drainable.entries():
             entry.interrupt(Cause.DRAIN)
 
     def report(self, *, drained: bool = True) -> DrainReport:
         """Return what has happened since the beginning."""
-        causes = self._registry.tally.ended - self._before
-        idled = self._registry.tally.idled - self._idled_before
+        causes = self._drainable.tally.ended - self._before
+        idled = self._drainable.tally.idled - self._idled_before
         finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled
         failed, left = causes[Cause.FAILED], sum(causes[cause] for cause in THE_PEERS) - idled
         return DrainReport(
@@ -94,7 +110,7 @@ class DrainRun:
             failed=failed,
             left=left,
             cancelled=causes.total() - finished - failed - left,
-            refused=self._registry.tally.refused["drain"] - self._refused_before + self.turned_away,
+            refused=self._drainable.tally.refused["drain"] - self._refused_before + self.turned_away,
             duration=trio.current_time() - self._began,
             drained=drained,
             slowest=self._slowest,

@@ -33,7 +33,7 @@ import trio
 
 from ..model.config import Timeouts
 from ..model.events import Cause
-from .entry import NEVER, Entry
+from .registry import NEVER, Entry
 
 #: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
 #: seconds.

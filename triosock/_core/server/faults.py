@@ -25,7 +25,7 @@ import trio
 
 from ..model.errors import PeerError, RequestTimedOut
 from ..model.events import Cause
-from ..registry.entry import Served
+from ..registry.served import Served
 
 
 class NotAwaitable(TypeError):

@@ -29,8 +29,7 @@ from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
-from ..registry.entry import NEVER, Entry
-from ..registry.registry import Registry
+from ..registry.registry import NEVER, Entry, Registry
 from .faults import NotAwaitable, blame, is_to_be_answered
 
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was

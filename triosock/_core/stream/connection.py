@@ -18,7 +18,7 @@ from ..model.config import Timeouts
 from ..model.errors import HandshakeFailed, PeerError
 from ..model.peer_credentials import PeerCredentials, peer_credentials
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
-from ..registry.entry import Entry
+from ..registry.registry import Entry
 from ..transport.interface import BytesLike
 from ..transport.sendfile import send_file
 from ..transport.socket import SocketWire

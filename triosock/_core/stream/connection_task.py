@@ -30,7 +30,7 @@ import trio
 from ..model.errors import PeerError
 from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
-from ..registry.entry import NEVER
+from ..registry.registry import NEVER
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, final
 
 from ..model.errors import FrameTooLarge, Incomplete, PeerError
 from ..protocols.framing import Buffer, Framer
-from ..registry.entry import NEVER
+from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
 from .request_state import Conversation
 

@@ -24,7 +24,7 @@ from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..protocols.framing import Buffer
-from ..registry.entry import NEVER, Entry
+from ..registry.registry import NEVER, Entry
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 

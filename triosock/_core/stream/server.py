@@ -39,7 +39,7 @@ from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed
 from ..model.peer_credentials import peer_credentials
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
-from ..registry.entry import NEVER, Entry
+from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire

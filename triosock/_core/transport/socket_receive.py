@@ -30,7 +30,7 @@ from typing import TYPE_CHECKING, NoReturn
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, current_task, notify_closing, wait_readable
 
-from ..registry.entry import NEVER
+from ..registry.registry import NEVER
 from .checkpoints import checkpoint, give_turn, sleep, wake
 from .interface import RECEIVE_SIZE, Interrupted, check_receive_size
 from .socket_state import SocketState

@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, wait_writable
 
-from ..registry.entry import NEVER
+from ..registry.registry import NEVER
 from .checkpoints import checkpoint, give_turn
 from .interface import RECEIVE_SIZE, SMALL, BytesLike, check_sendable
 from .socket_receive import SocketReceiving

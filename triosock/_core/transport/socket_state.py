@@ -13,7 +13,7 @@ import trio
 from trio.lowlevel import Task
 
 if TYPE_CHECKING:
-    from ..registry.entry import Entry
+    from ..registry.registry import Entry
     from .epoll import EpollReader
     from .write_batcher import WriteBatcher
 

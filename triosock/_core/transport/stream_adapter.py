@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Final
 
 import trio
 
-from ..registry.entry import NEVER
+from ..registry.registry import NEVER
 from .interface import BytesLike, Interrupted, check_receive_size, check_sendable
 
 if TYPE_CHECKING:
-    from ..registry.entry import Entry
+    from ..registry.registry import Entry
 
 #: How much a stream is given to send at once: one record of TLS (RFC 8446, 5.1), into which SSLStream would
 #: cut it anyhow.

@@ -6,7 +6,7 @@ import socket
 
 import trio
 
-from ..registry.entry import Entry
+from ..registry.registry import Entry
 from .epoll import EpollReader
 from .socket import SocketWire
 from .stream_adapter import StreamWire

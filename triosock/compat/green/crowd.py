@@ -2,9 +2,10 @@
 
 The invariants:
 
-1. **Who sleeps for input is in the crowd, and the pump lives as long as the crowd has anybody.** A sleeper is
-   a green task; the last one to leave retires the pump.
-2. A socket knows the pump that knows it. With the next crowd's pump it is a stranger, and is added again.
+1. **Who sleeps for input is in the crowd, and the epoll reader lives as long as the crowd has anybody.** A
+   sleeper is a green task; the last one to leave retires the epoll reader.
+2. A socket knows the epoll reader that knows it. With the next crowd's epoll reader it is a stranger, and is
+   added again.
 """
 
 from __future__ import annotations
@@ -25,35 +26,35 @@ _ENOUGH: Final = 5
 class Crowd:
     """Who handles requests in a trio run now. Made and used in its thread."""
 
-    __slots__ = ("_users", "pump", "watch")
+    __slots__ = ("_users", "epoll_reader", "watch")
 
     def __init__(self) -> None:
         self._users = 0
         #: Once there have been enough of them.
-        self.pump: EpollReader | None = None
+        self.epoll_reader: EpollReader | None = None
         self.watch: Watch = Watch()
 
     def enter(self) -> None:
         """Count one more."""
         self._users += 1
-        if self._users == _ENOUGH and self.pump is None and HAS_EPOLL:
-            self.pump = EpollReader()
-            self.pump.users += 1
-            spawn_system_task(self.pump.run, name="triosock green input")
+        if self._users == _ENOUGH and self.epoll_reader is None and HAS_EPOLL:
+            self.epoll_reader = EpollReader()
+            self.epoll_reader.users += 1
+            spawn_system_task(self.epoll_reader.run, name="triosock green input")
 
     def leave(self) -> None:
         """Count one less."""
         self._users -= 1
-        if not self._users and self.pump is not None:
-            pump, self.pump = self.pump, None
-            pump.leave()
-            pump.retire()
+        if not self._users and self.epoll_reader is not None:
+            epoll_reader, self.epoll_reader = self.epoll_reader, None
+            epoll_reader.leave()
+            epoll_reader.retire()
 
 
 class Input:
-    """What is known of a green socket's input: the pump's reader."""
+    """What is known of a green socket's input: the epoll reader's reader."""
 
-    __slots__ = ("ended", "pump", "quiet", "sleepers")
+    __slots__ = ("ended", "epoll_reader", "quiet", "sleepers")
 
     def __init__(self) -> None:
         #: The last read has emptied the socket, and nothing has come since.
@@ -61,11 +62,11 @@ class Input:
         #: The end of the stream, or an error, has come: there is always something to read.
         self.ended: bool = False
         #: Who knows of the socket.
-        self.pump: EpollReader | None = None
+        self.epoll_reader: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:
-        """The pump says: something has come."""
+        """The epoll reader says: something has come."""
         self.quiet = False
         if ended:
             self.ended = True

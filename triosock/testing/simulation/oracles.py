@@ -29,15 +29,15 @@ _MACHINES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 def always(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that holds at every step; it costs little while nothing has changed."""
-    roster = server.server._registry
+    registry = server.server._registry
     seen = (-1, -1, -1)
 
     def check() -> None:
         nonlocal seen
-        now = (len(roster), roster.active, roster.tally.accepted)
+        now = (len(registry), registry.active, registry.tally.accepted)
         if now != seen:
             seen = now
-            roster.check()
+            registry.check()
 
     return check
 
