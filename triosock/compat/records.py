@@ -303,8 +303,8 @@ def book_of(server: BaseServer) -> Book:
         policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
         if getattr(policy, "proxy", None) is not None and not is_green(server):
             raise TypeError(
-                f"the Policy of {type(server).__name__} has a proxy, which needs a green server: put GreenMixIn "
-                'in the place of ThreadingMixIn, or say Policy(mode="green")'
+                f"the Policy of {type(server).__name__} has a proxy, which needs a green server: put "
+                'GreenMixIn in the place of ThreadingMixIn, or say Policy(mode="green")'
             )
         fresh = Book(
             type(server).__name__,

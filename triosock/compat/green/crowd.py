@@ -2,9 +2,9 @@
 
 The invariants:
 
-1. **Who sleeps for input is in the crowd, and the pump lives as long as the crowd has anybody.** A sleeper is
-   a green task; the last one to leave retires the pump.
-2. A socket knows the pump that knows it. With the next crowd's pump it is a stranger, and is added again.
+1. **Who sleeps for input is in the crowd, and the epoll reader lives as long as the crowd has anybody.** A
+   sleeper is a green task; the last one to leave retires the reader.
+2. A socket knows the reader that tells it. The next crowd has another one, to which it is added again.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Final
 from trio.lowlevel import Task, spawn_system_task
 
 from triosock._core.transport.checkpoints import checkpoint, sleep, wake
-from triosock._core.transport.epoll import HAS_PUMP, Pump
+from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
 
 from .watch import Watch
 
@@ -25,35 +25,35 @@ _ENOUGH: Final = 5
 class Crowd:
     """Who handles requests in a trio run now. Made and used in its thread."""
 
-    __slots__ = ("_users", "pump", "watch")
+    __slots__ = ("_users", "reader", "watch")
 
     def __init__(self) -> None:
         self._users = 0
         #: Once there have been enough of them.
-        self.pump: Pump | None = None
+        self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
 
     def enter(self) -> None:
         """Count one more."""
         self._users += 1
-        if self._users == _ENOUGH and self.pump is None and HAS_PUMP:
-            self.pump = Pump()
-            self.pump.enter()
-            spawn_system_task(self.pump.run, name="triosock green input")
+        if self._users == _ENOUGH and self.reader is None and HAS_EPOLL:
+            self.reader = EpollReader()
+            self.reader.users = 1
+            spawn_system_task(self.reader.run, name="triosock green input")
 
     def leave(self) -> None:
         """Count one less."""
         self._users -= 1
-        if not self._users and self.pump is not None:
-            pump, self.pump = self.pump, None
-            pump.leave()
-            pump.retire()
+        if not self._users and self.reader is not None:
+            reader, self.reader = self.reader, None
+            reader.leave()
+            reader.retire()
 
 
 class Input:
-    """What is known of a green socket's input: the pump's reader."""
+    """What is known of a green socket's input; whom the epoll reader tells."""
 
-    __slots__ = ("ended", "pump", "quiet", "sleepers")
+    __slots__ = ("ended", "quiet", "reader", "sleepers")
 
     def __init__(self) -> None:
         #: The last read has emptied the socket, and nothing has come since.
@@ -61,11 +61,11 @@ class Input:
         #: The end of the stream, or an error, has come: there is always something to read.
         self.ended: bool = False
         #: Who knows of the socket.
-        self.pump: Pump | None = None
+        self.reader: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:
-        """The pump says: something has come."""
+        """The epoll reader says: something has come."""
         self.quiet = False
         if ended:
             self.ended = True
