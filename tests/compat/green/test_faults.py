@@ -186,7 +186,7 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read
                 waiting[0].close()
 
     running = start("GreenTCPServer", Handler)
-    others = [running.dial(b"w" if not number else b"") for number in range(8)]  # enough for the epoll reader
+    others = [running.dial(b"w" if not number else b"") for number in range(8)]  # for an epoll of theirs
     assert others[0].recv(1) == b"w"
     assert read_all(running.dial(b"c")) == b""
     assert read_all(others[0]) == b""

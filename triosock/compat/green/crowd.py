@@ -3,9 +3,8 @@
 The invariants:
 
 1. **Who sleeps for input is in the crowd, and the epoll reader lives as long as the crowd has anybody.** A
-   sleeper is a green task; the last one to leave retires the epoll reader.
-2. A socket knows the epoll reader that knows it. With the next crowd's epoll reader it is a stranger, and is
-   added again.
+   sleeper is a green task; the last one to leave retires the reader.
+2. A socket knows the reader that tells it. The next crowd has another one, to which it is added again.
 """
 
 from __future__ import annotations
@@ -26,35 +25,35 @@ _ENOUGH: Final = 5
 class Crowd:
     """Who handles requests in a trio run now. Made and used in its thread."""
 
-    __slots__ = ("_users", "epoll_reader", "watch")
+    __slots__ = ("_users", "reader", "watch")
 
     def __init__(self) -> None:
         self._users = 0
         #: Once there have been enough of them.
-        self.epoll_reader: EpollReader | None = None
+        self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
 
     def enter(self) -> None:
         """Count one more."""
         self._users += 1
-        if self._users == _ENOUGH and self.epoll_reader is None and HAS_EPOLL:
-            self.epoll_reader = EpollReader()
-            self.epoll_reader.users += 1
-            spawn_system_task(self.epoll_reader.run, name="triosock green input")
+        if self._users == _ENOUGH and self.reader is None and HAS_EPOLL:
+            self.reader = EpollReader()
+            self.reader.users = 1
+            spawn_system_task(self.reader.run, name="triosock green input")
 
     def leave(self) -> None:
         """Count one less."""
         self._users -= 1
-        if not self._users and self.epoll_reader is not None:
-            epoll_reader, self.epoll_reader = self.epoll_reader, None
-            epoll_reader.leave()
-            epoll_reader.retire()
+        if not self._users and self.reader is not None:
+            reader, self.reader = self.reader, None
+            reader.leave()
+            reader.retire()
 
 
 class Input:
-    """What is known of a green socket's input: the epoll reader's reader."""
+    """What is known of a green socket's input; whom the epoll reader tells."""
 
-    __slots__ = ("ended", "epoll_reader", "quiet", "sleepers")
+    __slots__ = ("ended", "quiet", "reader", "sleepers")
 
     def __init__(self) -> None:
         #: The last read has emptied the socket, and nothing has come since.
@@ -62,7 +61,7 @@ class Input:
         #: The end of the stream, or an error, has come: there is always something to read.
         self.ended: bool = False
         #: Who knows of the socket.
-        self.epoll_reader: EpollReader | None = None
+        self.reader: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:

@@ -105,10 +105,10 @@ class GreenSocket(Waiting, socket.socket):
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         task, state = tasks.here(), self._green_input
-        epoll_reader = task.crowd.epoll_reader
-        if epoll_reader is None:
+        reader = task.crowd.reader
+        if reader is None:
             self._wait_descriptor(until, wait_readable)
-        elif state.epoll_reader is epoll_reader:
+        elif state.reader is reader:
             state.quiet = not state.ended
             if until is None and state.quiet:
                 self._green_row = 0
@@ -120,8 +120,8 @@ class GreenSocket(Waiting, socket.socket):
             self._green_row = 0
             task.give_turn()  # and the caller looks again; a cancellation waits until that sleeps
         else:
-            state.epoll_reader, state.quiet, state.ended = epoll_reader, True, False
-            epoll_reader.add(self.fileno(), state)  # tells of what is there, too
+            state.reader, state.quiet, state.ended = reader, True, False
+            reader.add(self.fileno(), state)  # tells of what is there, too
             self.wait(until, state.sleep, task.trio_task)
 
     def _wait_descriptor(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> None:
@@ -152,8 +152,8 @@ class GreenSocket(Waiting, socket.socket):
                 self._wait_input(until)
             else:
                 break
-        # A short read has emptied the socket, and the epoll reader tells of what comes later.
-        state.quiet = len(data) < bufsize and state.epoll_reader is not None and not state.ended
+        # A short read has emptied the socket, and the reader tells of what comes later.
+        state.quiet = len(data) < bufsize and state.reader is not None and not state.ended
         self._green_answered = False
         self.note_call()
         return data
@@ -175,9 +175,7 @@ class GreenSocket(Waiting, socket.socket):
             else:
                 break
         state.quiet = (
-            state.epoll_reader is not None
-            and not state.ended
-            and count < (nbytes or memoryview(buffer).nbytes)
+            state.reader is not None and not state.ended and count < (nbytes or memoryview(buffer).nbytes)
         )
         self._green_answered = False
         self.note_call()
@@ -291,26 +289,22 @@ class GreenSocket(Waiting, socket.socket):
 
     def detach(self) -> int:
         """As `socket.socket.detach()`."""
-        self._leave_epoll_reader(
-            self._green_input.epoll_reader.remove if self._green_input.epoll_reader else None
-        )
+        self._leave_reader(self._green_input.reader.remove if self._green_input.reader else None)
         return super().detach()
 
     def _real_close(self, *args: Any) -> None:
         # What close() comes to, when the last of the files is closed too.
-        self._leave_epoll_reader(
-            self._green_input.epoll_reader.forget if self._green_input.epoll_reader else None
-        )
+        self._leave_reader(self._green_input.reader.forget if self._green_input.reader else None)
         super()._real_close(*args)  # type: ignore[misc]
 
-    def _leave_epoll_reader(self, leave: Callable[[int, Input], None] | None) -> None:
+    def _leave_reader(self, leave: Callable[[int, Input], None] | None) -> None:
         """Wake who waits for this socket: it finds out that the descriptor is gone."""
         fd, state = self.fileno(), self._green_input
         if fd == -1:
             return
         if leave is not None:
             leave(fd, state)
-            state.epoll_reader = None
+            state.reader = None
         if state.sleepers:
             state.note_input(True)
         if self._green_waits:
@@ -348,7 +342,7 @@ class GreenDatagramSocket(GreenSocket):
             self.detach()
 
     def _wait_input(self, until: float | None) -> None:
-        # The server's thread waits for the same descriptor, so no epoll reader may know of it.
+        # The server's thread waits for the same descriptor, so no reader may know of it.
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self._wait_descriptor(until, wait_readable)

@@ -90,9 +90,7 @@ class GreenTask:
             raise
 
     def sleep(self, state: Input) -> None:
-        """Sleep until something has come to a socket, as its epoll reader says; from the greenlet.
-        `state.quiet` holds.
-        """
+        """Sleep until something has come to a socket; from the greenlet. `state.quiet` holds."""
         portal, task = self._portal, self.trio_task
         if portal is None or SLEEP_MESSAGE is None:
             return self.wait(state.sleep, task)  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""What green sockets of all kinds share: their timeouts, waits in trio, fairness, the end by a drain."""
+"""What all green sockets share: timeouts of their own, waits in trio, fairness, and how drains end them."""
 
 from __future__ import annotations
 
