@@ -54,7 +54,7 @@ def test_data_and_schedule_are_made_simpler_together() -> None:
 
     with pytest.raises(AssertionError, match="is no line"):
         test()
-    assert failed[-1] <= 2
+    assert failed[-1] <= 10
 
 
 class Shouting(ServerMachine):

@@ -59,6 +59,33 @@ async def sessions(world: World) -> None:
     world.check(lambda: sorted(lives) == sorted(list(range(count)) for count in counts))
 
 
+async def short_sessions(world: World) -> None:
+    """What comes when a session ends is served by the next one, or counted."""
+
+    async def once(session: Session) -> None:
+        async for data in session:
+            await trio.sleep(0.1)
+            await session.send(data)
+            return
+
+    server = await world.serve_datagrams(once, sessions=Sessions(idle=10))
+    count = world.integer(1, 6)
+    answers: list[bytes] = []
+
+    async def talk() -> None:
+        client = world.datagram_client(server)
+        for number in range(count):
+            await client.send(b"%d" % number)
+            if world.integer(0, 1):
+                await trio.sleep(0.07)
+        with trio.move_on_after(60):
+            while len(answers) < count:
+                answers.append(await client.receive())
+
+    world.client(talk)
+    world.check(lambda: answers == [b"%d" % number for number in range(count)])
+
+
 async def drained(world: World) -> None:
     """What had arrived before the drain is answered."""
 
@@ -88,5 +115,6 @@ SCENARIOS = {
     "replies": (replies, Faults.all(truncations=0.0)),
     "sessions": (sessions, Faults(latency=0.05)),
     "sessions, with faults": (replies, Faults(losses=0.3, duplicates=0.3, reorders=0.3, drains=0.3)),
+    "short sessions": (short_sessions, Faults()),
     "datagrams drained": (drained, Faults()),
 }

@@ -33,6 +33,23 @@ async def idle(world: World) -> None:
     )
 
 
+async def stalled(world: World) -> None:
+    """Who was in time is not cut because the event loop stood still."""
+    server = await world.serve(shout, timeouts=Timeouts(idle=10, send=10))
+
+    async def talk() -> None:
+        conn = await world.connect(server)
+        for _ in range(4):
+            await conn.send_all(b"x\n")
+            assert await conn.receive_until(b"\n") == b"X\n"
+            await trio.sleep(world.integer(0, 90) / 10)
+        await conn.send_eof()
+        assert await conn.receive_some() == b""
+
+    for _ in range(world.integer(1, 3)):
+        world.client(talk)
+
+
 async def idle_in_pieces(world: World) -> None:
     """A request that comes byte by byte is not idle, however long it takes."""
     server = await world.serve(shout, timeouts=Timeouts(idle=10))
@@ -70,9 +87,10 @@ async def requests(world: World) -> None:
                 assert 10 <= trio.current_time() - began <= 11.5
                 return
             assert number < 11
-            await trio.sleep(0.5)
+            await trio.sleep(pause)
 
     for _ in range(world.integer(1, 3)):
+        pause = world.integer(0, 15)
         world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))])
 
 
@@ -143,6 +161,7 @@ PROXIED = _policy()
 
 SCENARIOS = {
     "idle": (idle, Faults(latency=0.05)),
+    "stalled": (stalled, Faults(latency=0.05, stalls=1.0, stall=20.0)),
     "idle, in pieces": (idle_in_pieces, Faults(latency=0.05, cuts=0.5)),
     "requests": (requests, Faults(latency=0.05, cuts=0.2)),
     "sends": (sends, Faults(latency=0.05)),

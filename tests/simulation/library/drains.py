@@ -109,9 +109,16 @@ async def idle_ends(world: World) -> None:
 
 
 async def scopes(world: World) -> None:
-    """A scope drains all servers in it, and each of them only once."""
+    """A scope drains all servers in it, each of them only once, and a second drain prolongs nothing."""
+
+    async def slow(conn: Connection) -> None:
+        async for line in conn.lines():
+            if line == b"long\n":
+                await trio.sleep(15)
+            await conn.send_all(line.upper())
+
     with DrainScope() as scope:
-        servers = [await world.serve(shout, host=f"server{n}") for n in range(world.integer(1, 3))]
+        servers = [await world.serve(slow, host=f"server{n}") for n in range(world.integer(1, 3))]
 
     async def ask(server: SimulatedServer) -> None:
         conn = await world.connect(server)
@@ -120,9 +127,14 @@ async def scopes(world: World) -> None:
             assert await conn.receive_until(b"\n") == b"X\n"
             await trio.sleep(0.2)
 
+    async def wait_long(server: SimulatedServer) -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"long\n")
+        assert await conn.receive_until(b"\n") == b"LONG\n"
+
     for server in servers:
         world.client(ask, server)
-        world.client(ask, server)
+        world.client(wait_long, server)
     await trio.sleep(world.integer(0, 10) / 10)
     scope.drain(grace=5)
     scope.drain(grace=20)

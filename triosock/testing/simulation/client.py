@@ -2,7 +2,8 @@
 
 The rule: **a client may fail only if somebody had the right to disappoint it**: the network, a crash, or a
 server that was draining before it asked (see `contact.py`). A network error for which there is no such reason
-fails the run, as every other exception does.
+fails the run, as every other exception does. It is judged when everything is over, for only then is it known
+how its connections ended at their servers.
 """
 
 from __future__ import annotations
@@ -29,11 +30,14 @@ current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
 
 @final
 class Client:
-    """What `World.client` returns. `excused` says why it was disappointed, if it was."""
+    """What `World.client` returns. `error` is the network error that it raised, if it did; `excused` says,
+    when the run is over, why that was right.
+    """
 
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name
         self.contacts: list[Contact] = []
+        self.error: BaseException | None = None
         self.excused: str | None = None
         self._journal = journal
         self._over = trio.Event()
@@ -56,17 +60,21 @@ class Client:
         try:
             await async_fn(*args)
         except DISAPPOINTMENTS as error:
-            self.excused = self._excuse(error)
-            if self.excused is None:
-                error.add_note(f"client {self.name}: {self._history()}") if hasattr(
-                    error, "add_note"
-                ) else None
-                raise
-            self._journal.note(f"excused ({type(error).__name__})", self.name)
+            self.error = error
+            self._journal.note(f"disappointed ({type(error).__name__})", self.name)
         finally:
             for contact in self.contacts:
                 contact.client.close()
             self._over.set()
+
+    def judge(self) -> None:
+        """Say whether it was right to disappoint it. Raises: the error, if it was not."""
+        if self.error is None:
+            return
+        self.excused = self._excuse(self.error)
+        if self.excused is None:
+            self.error.add_note(f"client {self.name}: {self._history()}")
+            raise self.error
 
     def _excuse(self, error: BaseException) -> str | None:
         if isinstance(error, ConnectionRefusedError):

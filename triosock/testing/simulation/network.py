@@ -61,6 +61,11 @@ class Network:
         number = self._choices.pick(self._faults.errnos)
         return number
 
+    def close_clients(self) -> None:
+        """Close what is still open at the clients' ends."""
+        for contact in self.contacts:
+            contact.client.close()
+
     async def connect(self, server: SimulatedServer, host: str, peer: Address | None) -> Contact:
         """Return a new connection of `host` to `server`.
 

@@ -234,7 +234,10 @@ class World:
             raise self._conductor.error
         for server in self.servers:
             oracles.finally_(server)
+        oracles.streams(self._network.contacts)
         self._ways.check()
+        for client in self.clients:
+            client.judge()
         for check in self._checks:
             check()
 
@@ -242,6 +245,7 @@ class World:
         async with trio.open_nursery() as self._server_nursery:
             async with trio.open_nursery() as self._client_nursery:
                 await scenario(self)
+            self._network.close_clients()
             for server in self.servers:
                 server.drain()
             for server in self.servers:
