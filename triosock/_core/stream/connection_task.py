@@ -57,9 +57,9 @@ class Service(Common):
     #: Whether there is anything to do between the accept and the handler.
     has_handshake: bool = attrs.field(init=False)
 
-    @has_handshake.default
-    def _has_handshake(self) -> bool:
-        return self.tls is not None or self.proxy is not None
+    def __attrs_post_init__(self) -> None:
+        # Frozen, and asked for by each connection.
+        object.__setattr__(self, "has_handshake", self.tls is not None or self.proxy is not None)
 
 
 @final
