@@ -11,7 +11,7 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-workers packages prove-restart check clean
+.PHONY: demo test simulate test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -37,6 +37,12 @@ test-pythons:
 test-here: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "$(MARKS)" $(PARALLEL) \
 	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks
+
+# Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most.
+SEEDS ?= 100000
+WITHIN ?= 600
+simulate: $(READY)
+	$(BIN)/python -m pytest -q $(PARALLEL) tests/simulation/test_library.py --simulate-seeds $(SEEDS) --simulate-within $(WITHIN)
 
 # Minutes, not seconds: never a part of `make test`.
 soak: $(READY)

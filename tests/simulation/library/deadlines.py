@@ -50,6 +50,28 @@ async def stalled(world: World) -> None:
         world.client(talk)
 
 
+async def stalled_requests(world: World) -> None:
+    """A request whose rest has come is not cut because the event loop was too late to read it."""
+    server = await world.serve(shout, timeouts=Timeouts(request=10))
+
+    async def talk() -> None:
+        conn = await world.connect(server)
+        for _ in range(4):
+            for byte in b"xyz\n":
+                await conn.send_all(bytes([byte]))
+                await trio.sleep(world.integer(0, 20) / 10)
+            assert await conn.receive_until(b"\n") == b"XYZ\n"
+
+    for _ in range(world.integer(1, 3)):
+        world.client(talk)
+
+    def none_unread() -> None:
+        for contact in server.contacts.values():
+            assert contact.cause is not Cause.REQUEST or not contact.server.closed_with_input, contact.name
+
+    world.check(none_unread)
+
+
 async def idle_in_pieces(world: World) -> None:
     """A request that comes byte by byte is not idle, however long it takes."""
     server = await world.serve(shout, timeouts=Timeouts(idle=10))
@@ -162,6 +184,7 @@ PROXIED = _policy()
 SCENARIOS = {
     "idle": (idle, Faults(latency=0.05)),
     "stalled": (stalled, Faults(latency=0.05, stalls=1.0, stall=20.0)),
+    "stalled requests": (stalled_requests, Faults(latency=0.5, stalls=1.0, stall=20.0)),
     "idle, in pieces": (idle_in_pieces, Faults(latency=0.05, cuts=0.5)),
     "requests": (requests, Faults(latency=0.05, cuts=0.2)),
     "sends": (sends, Faults(latency=0.05)),

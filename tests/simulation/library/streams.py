@@ -117,13 +117,21 @@ async def bulk(world: World) -> None:
 
 
 async def cancelled_receives(world: World) -> None:
-    """A receive that is cancelled has taken nothing."""
+    """A receive that is cancelled, at whatever step, has taken nothing."""
+
+    async def cancel_soon(scope: trio.CancelScope) -> None:
+        await trio.sleep(world.random.choice([0.0, 0.01, 0.03]))
+        for _ in range(world.random.randint(0, 8)):
+            await trio.lowlevel.checkpoint()
+        scope.cancel()
 
     async def echo(conn: Connection) -> None:
         line = b""
         while True:
-            with trio.move_on_after(0.01):
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(cancel_soon, nursery.cancel_scope)
                 line = await conn.receive_until(b"\n")
+                nursery.cancel_scope.cancel()
             if line:
                 await conn.send_all(line)
                 if line == b"bye\n":

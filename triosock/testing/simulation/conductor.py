@@ -28,6 +28,7 @@ class Conductor(trio.abc.Instrument):
         self._max_steps = max_steps
         self._strikes: collections.defaultdict[int, list[Callable[[], None]]] = collections.defaultdict(list)
         self._checks: list[Callable[[], None]] = []
+        self._settled: list[Callable[[], None]] = []
         self._scope: trio.CancelScope | None = None
         #: What was found wrong first.
         self.error: Exception | None = None
@@ -43,6 +44,21 @@ class Conductor(trio.abc.Instrument):
     def check_always(self, check: Callable[[], None]) -> None:
         """Have `check` called after every step; it raises if something is wrong."""
         self._checks.append(check)
+
+    def check_settled(self, check: Callable[[], None]) -> None:
+        """Have `check` called whenever no task can run, before the clock goes on."""
+        self._settled.append(check)
+
+    def before_io_wait(self, timeout: float) -> None:
+        """Check what holds when no task can run."""
+        if self._scope is None or self.error is not None:
+            return
+        try:
+            for check in self._settled:
+                check()
+        except Exception as error:  # as below
+            self.error = error
+            self._scope.cancel(reason="triosock: the simulation has failed")
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count, note, strike and check."""

@@ -64,6 +64,8 @@ class SimulatedListener(Listener):
         self._changed = ParkingLot()
         self._closed = False
         self.accepted: int = 0
+        #: Whether an accept has failed: then a server may wait before the next one.
+        self.has_failed: bool = False
         #: Who was in the queue when it was closed.
         self.cut: list[Arrival] = []
 
@@ -113,6 +115,7 @@ class SimulatedListener(Listener):
             raise trio.WouldBlock
         number = self._next_error()
         if number:
+            self.has_failed = True
             name = errno.errorcode.get(number, str(number))
             if number not in _STAYS:
                 gone = self._queue.popleft()

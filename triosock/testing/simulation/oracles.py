@@ -3,12 +3,13 @@
 The rules that are checked of each server:
 
 1. At every step its book of connections is exact: as many entries as slots, and no more than its limits.
-2. When it is over, nothing is left: no connection, no slot, no listener, no stream.
-3. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
+2. Nobody waits to be accepted while there is room and nothing else to do.
+3. When it is over, nothing is left: no connection, no slot, no listener, no stream.
+4. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
    sent no more than was taken from it, and its report counts whoever ended in the drain, once.
-4. A drain resets nobody who stood in its queue.
-5. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
-6. Every datagram that it received was handled or dropped for a reason that it counts.
+5. A drain resets nobody who stood in its queue.
+6. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
+7. Every datagram that it received was handled or dropped for a reason that it counts.
 """
 
 from __future__ import annotations
@@ -16,6 +17,8 @@ from __future__ import annotations
 import errno
 from collections.abc import Callable
 from typing import Final
+
+import trio
 
 from triosock import Cause
 from triosock import events as happened
@@ -39,6 +42,23 @@ def always(server: SimulatedServer) -> Callable[[], None]:
         if now != seen:
             seen = now
             registry.check()
+
+    return check
+
+
+def settled(server: SimulatedServer) -> Callable[[], None]:
+    """Return the check that nobody stands before a free slot when no task can run."""
+    roster, listener = server.server._roster, server.listener
+
+    def check() -> None:
+        if not listener.count_waiting() or not roster.has_room or listener.has_failed:
+            return
+        if server.server.draining or server.server.statistics().suspended:
+            return
+        if not trio.lowlevel.current_statistics().tasks_runnable:
+            raise AssertionError(
+                f"{listener.count_waiting()} wait to be accepted by {server!r}, which has room"
+            )
 
     return check
 

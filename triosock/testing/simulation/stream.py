@@ -183,7 +183,6 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
     def close(self) -> None:
         """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
         self.incoming.land()
-        self.closed_with_input = 0 if self._closed else len(self.incoming.ready)
         self._close(reset=bool(self.incoming.ready))
 
     def abort(self) -> None:
@@ -194,6 +193,8 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         if self._closed:
             return
         self._closed = True
+        self.incoming.land()
+        self.closed_with_input = len(self.incoming.ready)
         if reset:
             self.outgoing.reset()
         elif self.incoming.flying and self.incoming.reset_due == math.inf:

@@ -109,6 +109,7 @@ class World:
 
         await self._begin(server, partial(triosock.serve_listeners, handler, [listener]), options)
         self._conductor.check_always(oracles.always(server))
+        self._conductor.check_settled(oracles.settled(server))
         return server
 
     async def serve_datagrams(

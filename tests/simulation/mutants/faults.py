@@ -1,0 +1,128 @@
+"""The twenty faults: a name, and what is replaced by what. Where it stands is found by the text, which must
+be in the package once.
+"""
+
+# ruff: noqa: E501 - the lines are the library's
+
+from __future__ import annotations
+
+import attrs
+
+
+@attrs.frozen
+class Mutant:
+    """A fault. `old` is replaced by `new`."""
+
+    name: str
+    old: str
+    new: str
+
+
+MUTANTS = [
+    Mutant(
+        "a drain forgets who has connected a moment before",
+        "    return until if until > now else 0.0\n",
+        "    return 0.0\n",
+    ),
+    Mutant(
+        "a drain resets those in the queue",
+        "            await door.sweep()\n            self._close(listener)\n",
+        "            self._close(listener)\n",
+    ),
+    Mutant(
+        "a slot leaks when a task is cancelled between accept and start",
+        "        entry.task = trio.lowlevel.current_task()\n        try:\n            with entry.scope:\n",
+        "        entry.task = trio.lowlevel.current_task()\n        await trio.lowlevel.checkpoint()\n"
+        "        try:\n            with entry.scope:\n",
+    ),
+    Mutant(
+        "a wake-up is lost between the look for a slot and the wait for one",
+        "            if self._room is None:\n                self._room = trio.Event()\n"
+        "            await self._room.wait()\n",
+        "            await trio.lowlevel.checkpoint()\n            if self._room is None:\n"
+        "                self._room = trio.Event()\n            await self._room.wait()\n",
+    ),
+    Mutant(
+        "a timeout cuts although data waits, after a stall",
+        "    if progress and cause in (Cause.IDLE, Cause.SEND):\n        return shortest\n"
+        "    return min(late, shortest) if progress else 0.0\n",
+        "    return 0.0\n",
+    ),
+    Mutant(
+        "a delimiter that is cut at the buffer's edge is not found",
+        "        self.scanned = max(0, len(data) - len(delimiter) + 1)\n        if len(data) >= max_bytes:\n",
+        "        self.scanned = len(data)\n        if len(data) >= max_bytes:\n",
+    ),
+    Mutant(
+        "a frame is taken before all of it is there",
+        "        if len(buffer) < self.width + size:\n            return None\n",
+        "        if len(buffer) <= self.width:\n            return None\n",
+    ),
+    Mutant(
+        "a cancelled receive loses what it has read",
+        "        self.buffer.feed(data)\n        self.note_first_bytes()\n",
+        "        await trio.lowlevel.checkpoint()\n        self.buffer.feed(data)\n        self.note_first_bytes()\n",
+    ),
+    Mutant(
+        "the idle timeout counts from the accept",
+        "        entry.idle_since = trio.current_time()\n        try:\n            with trio.CancelScope() as self._idle_scope:\n",
+        "        entry.idle_since = entry.accepted\n        try:\n            with trio.CancelScope() as self._idle_scope:\n",
+    ),
+    Mutant(
+        "the time for a request outlives it",
+        "            )\n        entry.request_since = entry.request_due = NEVER\n",
+        "            )\n        entry.request_since = NEVER\n",
+    ),
+    Mutant(
+        "a drain ends the wait of one whose request has arrived",
+        "        self._interrupted = True\n        if self._idle_scope is not None and not self.has_input():\n",
+        "        self._interrupted = True\n        if self._idle_scope is not None:\n",
+    ),
+    Mutant(
+        "unread input destroys the last reply",
+        "        if wire.heard_all or wire.is_closed or self._guest.timeouts.close <= 0:\n            return\n",
+        "        return\n",
+    ),
+    Mutant(
+        "an error of the peer's at accept ends the server",
+        "        if error.errno in THE_PEERS:\n            return Verdict.GO_ON\n",
+        "        if error.errno in THE_PEERS:\n            return Verdict.END\n",
+    ),
+    Mutant(
+        "who waits while the server is suspended is not woken",
+        "        self.is_open = True\n        self._opened.set()\n",
+        "        self.is_open = True\n",
+    ),
+    Mutant(
+        "one more than the limit is let in",
+        "        self.has_room = self._slots < self.limits.max_connections\n",
+        "        self.has_room = self._slots <= self.limits.max_connections\n",
+    ),
+    Mutant(
+        "what waits for a session that ends is forgotten",
+        "        if not left:\n            return\n        route = session.wire.renewed(",
+        "        return\n        route = session.wire.renewed(",
+    ),
+    Mutant(
+        "a second drain prolongs the first",
+        "            self._deadline = min(self._deadline, deadline)\n",
+        "            self._deadline = deadline\n",
+    ),
+    Mutant(
+        "the send timeout counts all of a long send",
+        "                entry.send_since = trio.current_time()\n                await self._stream.send_all(piece)\n",
+        "                entry.send_since = min(entry.send_since, trio.current_time())\n"
+        "                await self._stream.send_all(piece)\n",
+    ),
+    Mutant(
+        "a connection stays open when its task is cancelled",
+        "                rest = self._close()\n                if rest is not None:\n                    await rest\n",
+        "                rest = self._close()\n                if rest is not None:\n"
+        "                    await trio.lowlevel.checkpoint()\n                    await rest\n",
+    ),
+    Mutant(
+        "a PROXY header must come in one piece",
+        "    while (wanted := missing(data)) > 0:\n        piece = await receive(wanted)\n",
+        "    while (wanted := missing(data)) > 0:\n        data.clear()\n        piece = await receive(wanted)\n",
+    ),
+]
