@@ -67,6 +67,13 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value:
     check_seconds(value, attribute.name, zero=True)
 
 
+def _check_share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
+    if not 0 <= value <= 1:  # NaN is not, either
+        raise ValueError(f"{attribute.name} must be from 0 to 1, not {value!r}")
+
+
 def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     if value in ("wait", "reject") or (callable(value) and not isinstance(value, type)):
         return
@@ -112,6 +119,10 @@ class Limits:
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
+    `max_requests_per_connection`
+        Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
+        drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
+        What the peer has sent before that is served. nginx has the same as keepalive_requests.
     `max_pending_datagrams`
         Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"``
         or the ``"oldest"`` of those not yet begun.
@@ -126,6 +137,7 @@ class Limits:
         default="wait", validator=_check_overflow
     )
     max_overflowing: float = attrs.field(default=100, validator=_count)
+    max_requests_per_connection: float = attrs.field(default=math.inf, validator=_count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)
 
@@ -160,6 +172,13 @@ class Timeouts:
         drain says otherwise. 0, the default, ends who is idle at once. Behind a proxy that reuses connections
         a request may be on its way at that moment, and a few seconds let it be answered, with a handler that
         sees `conn.draining` and says that it is the last (``Connection: close``).
+    `max_age`, `max_age_jitter`
+        After so long a stream connection is drained, alone and as in a drain of the server: `conn.draining`
+        says so, an idle one ends (after `idle_grace`), one at work finishes its request first, and nothing is
+        cut. So clients come back, and a load balancer can spread them anew. The jitter, a share from 0 to 1,
+        draws each age from `max_age` ± that share, lest all end together; 0.1 is that of gRPC's
+        MAX_CONNECTION_AGE, which has no limit by default either. `Connection.set_timeouts` does not change
+        it.
     """
 
     handshake: float = attrs.field(default=10.0, validator=_seconds)
@@ -169,3 +188,5 @@ class Timeouts:
     close: float = attrs.field(default=2.0, validator=_seconds_or_zero)
     grace: float = attrs.field(default=15.0, validator=_seconds_or_zero)
     idle_grace: float = attrs.field(default=0.0, validator=_seconds_or_zero)
+    max_age: float = attrs.field(default=math.inf, validator=_seconds)
+    max_age_jitter: float = attrs.field(default=0.1, validator=_check_share)

@@ -90,6 +90,10 @@ class Entry:
     ready_since: float = NEVER
     #: In a drain: until when one more request of its peer is waited for; 0 for not at all.
     spared_until: float = 0.0
+    #: When it has become too old, and is drained; NEVER if there is no such age.
+    retires_at: float = NEVER
+    #: How many more requests it may have; 0: nobody counts.
+    requests_left: float = 0
     #: It was cut at the end of a drain's grace: no more is waited for, not even its last word.
     is_final: bool = False
     gone: bool = False
@@ -134,6 +138,20 @@ class Entry:
         """End the idle wait that it is in, or the next that it begins; work goes on."""
         assert self.served is not None
         self.served.interrupt_idle(cause)
+
+    def retire(self, idle_grace: float) -> None:
+        """Drain this one alone: after `idle_grace` seconds, in which one more request of its peer is waited
+        for, its idle wait ends, or the next that it begins.
+        """
+        now = self.now()
+        if idle_grace and self.is_idle and not self.spared_until:
+            self.spared_until = now + idle_grace
+        if self.spared_until > now:  # by now, or by a drain of the server
+            self.retires_at = self.spared_until
+            return
+        self.retires_at = NEVER
+        self.spared_until = 0.0
+        self.interrupt(Cause.DRAIN)
 
     def cut(self, cause: Cause) -> None:
         """Cancel all of it, now. The first cause stands, and one that has said its last word is not cut off

@@ -70,8 +70,14 @@ def shortest_timeout(timeouts: Timeouts) -> float:
     t = timeouts
     waits = [t.handshake, t.idle, t.request, t.send, t.close]
     # `close=0` never waits, so it is no shortest timeout.
-    shortest = min(wait for wait in waits if wait > 0)
+    shortest = min(youngest_age(t), *(wait for wait in waits if wait > 0))
     return min(shortest, LONGEST_LOOK) if shortest < math.inf else math.inf
+
+
+def youngest_age(timeouts: Timeouts) -> float:
+    """Return the age, in seconds, before which no connection is too old."""
+    # A jitter of 1 allows an age of nothing, at which nobody is looked at again and again.
+    return max(timeouts.max_age * (1 - timeouts.max_age_jitter), min(timeouts.max_age, 0.01))
 
 
 @final
@@ -149,7 +155,9 @@ class TimeoutMonitor:
             if not more:
                 self._act(entry, cause)
             when = now + more if more else math.inf
-        if (again := min(when, now + shortest)) < math.inf:
+        if entry.retires_at <= now:
+            entry.retire(timeouts.idle_grace)
+        if (again := min(when, entry.retires_at, now + shortest)) < math.inf:
             self._put(entry, again)
 
     def _act(self, entry: Entry, cause: Cause) -> None:

@@ -84,10 +84,12 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     @property
     def draining(self) -> bool:
-        """Whether the server has asked its idle connections to end. A handler may use it to end
-        sooner.
+        """Whether the server has asked this connection to end when it is idle: in a drain, or because it is
+        too old or has had its requests. A handler may use it to end sooner.
         """
-        return self.wire.is_interrupted or (self.server is not None and self.server.draining)
+        if self.wire.is_interrupted or self.entry.spared_until:
+            return True
+        return self.server is not None and self.server.draining
 
     @property
     def received(self) -> int:

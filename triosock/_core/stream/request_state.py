@@ -126,6 +126,10 @@ class Conversation:
             # drain.
             entry.spared_until = 0.0
             self.wire.interrupt()
+        if entry.requests_left:
+            entry.requests_left -= 1
+            if not entry.requests_left:
+                self.wire.interrupt()
         emitter = self.emitter
         if emitter is not None and emitter.wants_requests:
             emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)

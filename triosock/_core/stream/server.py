@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import random
 import socket
 from collections.abc import Hashable, Mapping, Sequence
 from typing import Final, final
@@ -40,6 +41,7 @@ from ..model.peer_credentials import peer_credentials
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.registry import NEVER, Entry
+from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
@@ -100,6 +102,10 @@ class StreamServer(Server):
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._batcher: WriteBatcher | None = None
+        #: Whether connections end when they are old, or have had their requests.
+        self._has_ages = (
+            min(service.timeouts.max_age, self._registry.limits.max_requests_per_connection) < math.inf
+        )
         #: Whether any limit asks whose a connection is, when it is accepted.
         self._counts_peers = self._registry.counts_peers or (
             service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
@@ -229,6 +235,8 @@ class StreamServer(Server):
             local = None if isinstance(accepted, socket.socket) else listener.address
             # Past the constructor for users, and by place: a class called with keywords takes three times as
             # long.
+            if self._has_ages:
+                self._set_ages(entry)
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
@@ -248,6 +256,15 @@ class StreamServer(Server):
             if isinstance(accepted, socket.socket):
                 accepted.close()
             raise
+
+    def _set_ages(self, entry: Entry) -> None:
+        """Note how old it may become, and how many requests it may have."""
+        timeouts, requests = self._service.timeouts, self._registry.limits.max_requests_per_connection
+        if timeouts.max_age < math.inf:
+            share = random.uniform(1 - timeouts.max_age_jitter, 1 + timeouts.max_age_jitter)
+            entry.retires_at = entry.accepted + max(timeouts.max_age * share, youngest_age(timeouts))
+        if requests < math.inf:
+            entry.requests_left = requests
 
     def _start(self, connection: Connection, handler: Handler) -> None:
         """Start the task of a connection that is registered."""
