@@ -148,8 +148,10 @@ def test_none_is_left_out() -> None:
 def test_a_green_chat_sends_to_everybody(serve: Any) -> None:
     pytest.importorskip("greenlet")
     port, process = serve("green_chat")
-    clients = [socket.create_connection(("127.0.0.1", port), 20) for _ in range(5)]
-    for client in clients:
+    clients: list[socket.socket] = []
+    for _ in range(5):
+        client = socket.create_connection(("127.0.0.1", port), 20)
+        clients.append(client)
         client.sendall(b"hello\n")
         assert client.recv(6, socket.MSG_WAITALL) == b"hello\n"  # so it is a member
     for number, client in enumerate(clients):
