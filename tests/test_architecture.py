@@ -140,6 +140,7 @@ LOWLEVEL = {
     "triosock/testing/memory_listener.py": ["ParkingLot"],
     "triosock/testing/memory_stream.py": ["ParkingLot"],
     "triosock/testing/recorder.py": ["ParkingLot"],
+    "triosock/testing/simulation/oracles.py": ["current_statistics"],
     **{f"triosock/testing/simulation/{name}.py": ["ParkingLot"] for name in ("link", "listener", "pipe")},
 }
 

@@ -26,13 +26,13 @@ MUTANTS = [
     ),
     Mutant(
         "a drain resets those in the queue",
-        "            await door.sweep()\n            self._close(listener)\n",
+        "            await loop.drain_backlog()\n            self._close(listener)\n",
         "            self._close(listener)\n",
     ),
     Mutant(
         "a slot leaks when a task is cancelled between accept and start",
-        "        entry.task = trio.lowlevel.current_task()\n        try:\n            with entry.scope:\n",
-        "        entry.task = trio.lowlevel.current_task()\n        await trio.lowlevel.checkpoint()\n"
+        "        connection.wire.just_begun = True\n        try:\n            with entry.scope:\n",
+        "        connection.wire.just_begun = True\n        await trio.lowlevel.checkpoint()\n"
         "        try:\n            with entry.scope:\n",
     ),
     Mutant(
@@ -80,7 +80,7 @@ MUTANTS = [
     ),
     Mutant(
         "unread input destroys the last reply",
-        "        if wire.heard_all or wire.is_closed or self._guest.timeouts.close <= 0:\n            return\n",
+        "        if wire.heard_all or wire.is_closed or self._served.timeouts.close <= 0:\n            return\n",
         "        return\n",
     ),
     Mutant(
@@ -95,8 +95,8 @@ MUTANTS = [
     ),
     Mutant(
         "one more than the limit is let in",
-        "        self.has_room = self._slots < self.limits.max_connections\n",
-        "        self.has_room = self._slots <= self.limits.max_connections\n",
+        "        self._slots += 1\n        self.has_room = self._slots < self.limits.max_connections\n",
+        "        self._slots += 1\n        self.has_room = self._slots <= self.limits.max_connections\n",
     ),
     Mutant(
         "what waits for a session that ends is forgotten",
@@ -116,9 +116,8 @@ MUTANTS = [
     ),
     Mutant(
         "a connection stays open when its task is cancelled",
-        "                rest = self._close()\n                if rest is not None:\n                    await rest\n",
-        "                rest = self._close()\n                if rest is not None:\n"
-        "                    await trio.lowlevel.checkpoint()\n                    await rest\n",
+        "                await self._close()\n            finally:\n                self._unregister()\n",
+        "                await trio.lowlevel.checkpoint()\n                await self._close()\n            finally:\n                self._unregister()\n",
     ),
     Mutant(
         "a PROXY header must come in one piece",

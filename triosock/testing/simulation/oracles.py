@@ -18,7 +18,7 @@ import errno
 from collections.abc import Callable
 from typing import Final
 
-import trio
+from trio.lowlevel import current_statistics as statistics
 
 from triosock import Cause
 from triosock import events as happened
@@ -48,14 +48,14 @@ def always(server: SimulatedServer) -> Callable[[], None]:
 
 def settled(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that nobody stands before a free slot when no task can run."""
-    roster, listener = server.server._roster, server.listener
+    registry, listener = server.server._registry, server.listener
 
     def check() -> None:
-        if not listener.count_waiting() or not roster.has_room or listener.has_failed:
+        if not listener.count_waiting() or not registry.has_room or listener.has_failed:
             return
         if server.server.draining or server.server.statistics().suspended:
             return
-        if not trio.lowlevel.current_statistics().tasks_runnable:
+        if not statistics().tasks_runnable:
             raise AssertionError(
                 f"{listener.count_waiting()} wait to be accepted by {server!r}, which has room"
             )

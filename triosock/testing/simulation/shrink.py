@@ -107,5 +107,4 @@ def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -
     def once(data: Any) -> None:
         attempt(drawn(data.draw))
 
-    # Hypothesis draws while it makes smaller; a seed gives the same result each time.
     settings(hypothesis.seed(0)(hypothesis.given(strategies.data())(once)))()
