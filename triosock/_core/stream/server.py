@@ -235,8 +235,6 @@ class StreamServer(Server):
             local = None if isinstance(accepted, socket.socket) else listener.address
             # Past the constructor for users, and by place: a class called with keywords takes three times as
             # long.
-            if self._has_ages:
-                self._set_ages(entry)
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
@@ -270,6 +268,8 @@ class StreamServer(Server):
         """Start the task of a connection that is registered."""
         assert self._connections is not None
         entry, service, emitter = connection.entry, self._service, self._emitter
+        if self._has_ages:
+            self._set_ages(entry)
         service.monitor.watch(entry)
         if emitter.wants_openings:
             emitter.emit(

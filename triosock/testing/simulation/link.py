@@ -72,11 +72,11 @@ class Link:
     """The way between two hosts, both ways."""
 
     def __init__(self, one: str, other: str) -> None:
-        self.name = f"{one} and {other}"
+        self.name: str = f"{one} and {other}"
         #: Whether nothing arrives now.
-        self.is_down = False
+        self.is_down: bool = False
         #: Those who wait for anything that comes over it.
-        self.changed = ParkingLot()
+        self.changed: ParkingLot = ParkingLot()
         self._users: dict[ParkingLot, None] = {}
 
     def __repr__(self) -> str:

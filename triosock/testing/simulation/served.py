@@ -25,7 +25,7 @@ class SimulatedServer(Life):
         self, host: str, listener: SimulatedListener, may_fail: tuple[type[Exception], ...], journal: Journal
     ) -> None:
         super().__init__(host, may_fail, journal)
-        self.listener = listener
+        self.listener: SimulatedListener = listener
         self.contacts: dict[TcpAddress, Contact] = {}
         #: It has TLS: its bytes are not those of the network.
         self.is_encrypted: bool = False

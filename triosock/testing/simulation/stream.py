@@ -33,9 +33,9 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
     def __init__(
         self, name: str, incoming: Pipe, outgoing: Pipe, on_fault: Callable[[str, str], None]
     ) -> None:
-        self.name = name
-        self.incoming = incoming
-        self.outgoing = outgoing
+        self.name: str = name
+        self.incoming: Pipe = incoming
+        self.outgoing: Pipe = outgoing
         #: It was closed with bytes in it that had arrived and that nobody had read.
         self.closed_with_input: int = 0
         self._on_fault = on_fault

@@ -59,8 +59,8 @@ class World:
         jump: Callable[[float], None],
         seed: int | None,
     ) -> None:
-        self.seed = seed
-        self.random = random.Random(choices.integer(2**16 - 1))
+        self.seed: int | None = seed
+        self.random: random.Random = random.Random(choices.integer(2**16 - 1))
         #: How often each kind of fault has struck.
         self.struck: Counter[str] = Counter()
         #: What befell the world, for a picture: times and words.
