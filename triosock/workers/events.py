@@ -51,7 +51,9 @@ def _whose(worker: Worker) -> dict[str, object]:
 
 async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
     """Ask a worker for its events, and pass them on until it hangs up."""
-    request: dict[str, object] = {"want": "events"} | ({} if kinds is None else {"kinds": list(kinds)})
+    request: dict[str, object] = {"want": "events"}
+    if kinds is not None:
+        request["kinds"] = list(kinds)
     pending = b""
     try:
         with trio.socket.socket(socket.AF_UNIX) as sock:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import random
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Protocol
@@ -72,7 +73,7 @@ def _in_place(order: Order) -> Iterator[None]:
 @contextlib.contextmanager
 def no_threads(refuse: Callable[[], Exception]) -> Iterator[None]:
     """Have trio start no thread for this one in the block: `refuse` makes what is raised instead."""
-    threads: Any = trio._threads
+    threads: Any = sys.modules["trio._threads"]
     before, mine = threads.start_thread_soon, threading.get_ident()
 
     def start_thread_soon(*args: Any, **options: Any) -> None:
@@ -90,7 +91,10 @@ def no_threads(refuse: Callable[[], Exception]) -> Iterator[None]:
 @functools.cache
 def _check() -> None:
     run: Any = trio._core._run
-    names = {run: ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING"), trio._threads: ("start_thread_soon",)}
+    names = {
+        run: ("_r", "_ALLOW_DETERMINISTIC_SCHEDULING"),
+        sys.modules["trio._threads"]: ("start_thread_soon",),
+    }
     for module, wanted in names.items():
         for name in wanted:
             if not hasattr(module, name):
