@@ -20,9 +20,10 @@ COUNTS = [
     "max_connections_per_network",
     "max_handshakes",
     "max_overflowing",
+    "max_requests_per_connection",
     "max_pending_datagrams",
 ]
-ABOVE_ZERO = ["handshake", "idle", "request", "send"]
+ABOVE_ZERO = ["handshake", "idle", "request", "send", "max_age"]
 FROM_ZERO = ["close", "grace", "idle_grace"]
 
 
@@ -32,8 +33,9 @@ async def turn_away(connection: object) -> None:
 
 def test_the_fields_are_all_in_this_test() -> None:
     others = {"network_prefix", "overflow", "drop"}
+    shares = {"max_age_jitter"}  # tests/core/test_ages.py
     assert {field.name for field in attrs.fields(Limits)} == {*COUNTS, *others}
-    assert {field.name for field in attrs.fields(Timeouts)} == {*ABOVE_ZERO, *FROM_ZERO}
+    assert {field.name for field in attrs.fields(Timeouts)} == {*ABOVE_ZERO, *FROM_ZERO, *shares}
 
 
 @pytest.mark.parametrize("options", [Limits, Timeouts])
