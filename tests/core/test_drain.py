@@ -175,3 +175,12 @@ async def test_a_scope_that_was_left_and_is_empty_is_reached_again_by_whoever_en
         context.run(late.__enter__)
         outer.drain()
         assert late.draining
+
+
+async def test_from_another_thread_it_says_how_and_that_works():
+    with DrainScope() as scope:
+        with pytest.raises(RuntimeError, match=r"trio\.from_thread\.run_sync\(server\.drain, trio_token=…\)"):
+            await trio.to_thread.run_sync(scope.drain)
+        assert not scope.draining
+        await trio.to_thread.run_sync(trio.from_thread.run_sync, scope.drain)
+        assert scope.draining

@@ -28,6 +28,25 @@ async def generator(conn):
     yield 1
 
 
+async def no_argument():
+    pass
+
+
+async def two_arguments(reader, writer):
+    pass
+
+
+def injecting(function):
+    """A decorator whose wrapper gives more than it is given."""
+
+    @functools.wraps(function)
+    async def wrapper(conn):
+        await conn.send_all(b"fine")
+        await function(conn, conn)
+
+    return wrapper
+
+
 class Callable:
     async def __call__(self, conn):
         await conn.send_all(b"fine")
@@ -54,6 +73,8 @@ class Callable:
         (Callable, r"Callable is a class: pass a function"),
         (None, "not None"),
         ("handler", "not 'handler'"),
+        (no_argument, r"cannot be called with one argument: no_argument\(\)"),
+        (two_arguments, r"cannot be called with one argument: two_arguments\(reader, writer\)"),
     ],
 )
 async def test_a_handler_that_cannot_be_one_is_named(handler, text):
@@ -77,8 +98,11 @@ def decorated(function):
 
 @pytest.mark.parametrize(
     "handler",
-    [fine, lambda conn: fine(conn), functools.partial(fine), Callable(), Callable().method, decorated(fine)],
-    ids=["function", "lambda", "partial", "object", "method", "decorated"],
+    [
+        *(fine, lambda conn: fine(conn), functools.partial(fine), Callable(), Callable().method),
+        *(decorated(fine), injecting(two_arguments)),
+    ],
+    ids=["function", "lambda", "partial", "object", "method", "decorated", "injecting"],
 )
 async def test_whatever_returns_an_awaitable_is_a_handler(serving, dial, handler):
     async with serving(handler) as server, await dial(server) as client:

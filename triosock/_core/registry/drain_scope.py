@@ -147,13 +147,19 @@ class DrainScope:
             included, while `draining` tells already: so a load balancer that asks can take its clients
             elsewhere first. None for the default of this scope, or 0.
 
-        Raises: TypeError, ValueError. Must be called in a trio program's own thread.
+        Raises: TypeError, ValueError; RuntimeError outside of a trio program's own thread.
         """
         seconds = self._default if grace is None else check_seconds(grace, "grace", zero=True)
         idle = (
             self._default_idle if idle_grace is None else check_seconds(idle_grace, "idle_grace", zero=True)
         )
         wait = self._default_delay if delay is None else check_seconds(delay, "delay", zero=True)
+        if not trio.lowlevel.in_trio_run():
+            raise RuntimeError(
+                "drain() belongs to the thread that runs trio: from another one, call "
+                "trio.from_thread.run_sync(server.drain, trio_token=…); from a signal handler or a thread of "
+                "no trio program, token.run_sync_soon(server.drain)"
+            )
         begins = trio.current_time() + wait
         self._tell(begins, None if seconds is None else begins + seconds, idle)
 

@@ -71,7 +71,23 @@ def check_async(argument: str, function: Any, takes: str) -> Any:
         raise TypeError(
             f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`"
         )
+    if takes.startswith("one "):
+        _check_takes_one(wanted, function)
     return function
+
+
+def _check_takes_one(wanted: str, function: Any) -> None:
+    """Raise TypeError if a function cannot be called with one argument, as far as it tells."""
+    try:
+        # A wrapper may give the function that it wraps more than it is given itself.
+        signature = inspect.signature(function, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return  # it has none that can be seen
+    try:
+        signature.bind(object())
+    except TypeError:
+        name = getattr(function, "__qualname__", repr(function))
+        raise TypeError(f"{wanted}, and cannot be called with one argument: {name}{signature}") from None
 
 
 def _is_plain(function: FunctionType) -> bool:
