@@ -4,10 +4,10 @@ What to look at: the crowd that is there when the drain begins. Each kind of cli
 below) gets what it is owed, and the only one that is cut off is the one that never gets to the end.
 `play` is the story, from top to bottom.
 
-A picture of the run is left in `demo-timeline.html`: open it in a browser.
+A picture of the run is left in `demo-timeline.html`, and opened where there is a browser to see it.
 
-The last line says that nothing is left, and is true: tasks and sockets are counted, and the folder of the
-socket file is looked into. The exit code is 1 if anything is left, or if anybody did not get what was
+The last line but one says that nothing is left, and is true: tasks and sockets are counted, and the folder
+of the socket file is looked into. The exit code is 1 if anything is left, or if anybody did not get what was
 promised.
 """
 
@@ -17,12 +17,14 @@ import collections
 import hashlib
 import logging
 import os
+import pathlib
 import shutil
 import stat
 import subprocess
 import sys
 import tempfile
 import time
+import webbrowser
 from functools import partial
 
 import trio
@@ -314,6 +316,13 @@ def count_tasks():
     return trio.lowlevel.current_statistics().tasks_living
 
 
+def show(path):
+    """Open the picture, if somebody is there to see it: at a terminal, with a screen, and not in CI."""
+    has_screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if sys.stdout.isatty() and has_screen and "CI" not in os.environ:
+        webbrowser.open(pathlib.Path(path).resolve().as_uri())
+
+
 async def main():
     """Play the story and look at what is left of it; return the exit code."""
     logging.getLogger("triosock").addHandler(logging.NullHandler())  # the story is told by `tell`
@@ -334,6 +343,8 @@ async def main():
         tell("demo", "FAILED: somebody did not get what was promised")
     else:
         tell("demo", "nothing is left: no task, no socket, no file (counted)")
+        tell("demo", "next: look at the picture, then run examples/01_echo.py and talk to it")
+        show(PICTURE)
     return int(any(left) or not kept_promises)
 
 

@@ -31,7 +31,9 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
     assert re.search(
         r"report +unix: drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n", told
     )
-    assert told.endswith("nothing is left: no task, no socket, no file (counted)\n")
+    last, words = told.splitlines()[-2:]
+    assert last.endswith("nothing is left: no task, no socket, no file (counted)")
+    assert words.endswith("next: look at the picture, then run examples/01_echo.py and talk to it")
     assert re.search(
         r"report +compat: drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n", told
     )
