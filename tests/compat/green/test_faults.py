@@ -172,6 +172,7 @@ def test_tracebacks_are_whole(start: Any, read_all: Any) -> None:
 
 def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read_all: Any) -> None:
     waiting: list[Any] = []
+    told = threading.Event()
 
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
@@ -182,6 +183,7 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read
                     self.request.recv(1)
                 except OSError as error:
                     waiting.append(str(error))
+                    told.set()
             else:
                 waiting[0].close()
 
@@ -190,6 +192,7 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read
     assert others[0].recv(1) == b"w"
     assert read_all(running.dial(b"c")) == b""
     assert read_all(others[0]) == b""
+    assert told.wait(20)  # the client sees the end before the handler has its turn
     assert waiting[1] == f"[Errno 9] {os.strerror(9)}"
     for client in others[1:]:
         client.close()
