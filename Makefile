@@ -33,10 +33,10 @@ test-quick: $(READY)
 test-pythons:
 	.ci/pythons
 
-# What is the same on every Python is tested on one: pictures in a browser, pages, lessons, and the benchmark's own.
+# What is the same on every Python is tested on one: pictures, pages, lessons, simulated runs, and the benchmark's own.
 test-here: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "$(MARKS)" $(PARALLEL) \
-	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks
+	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks --ignore tests/simulation
 
 # Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most.
 SEEDS ?= 100000
