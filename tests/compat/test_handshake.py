@@ -14,7 +14,7 @@ import pytest
 import trustme
 
 from triosock import compat
-from triosock.compat import handshake
+from triosock.compat.stdlib import deferred_tls
 
 
 @pytest.fixture(scope="module")
@@ -50,9 +50,9 @@ def test_a_client_that_says_nothing_stops_nobody(start_tls: Any, contexts: Any, 
 FORKING = """
 import os, socket, ssl, subprocess, sys
 from triosock import compat
-from triosock.compat import handshake
+from triosock.compat.stdlib import deferred_tls
 
-handshake.TIMEOUT = 2  # a child has a copy of the silent client, too, so that only this ends it
+deferred_tls.TIMEOUT = 2  # a child has a copy of the silent client, too, so that only this ends it
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[1])
 
@@ -98,7 +98,7 @@ def test_a_client_that_says_nothing_stops_no_forking_server_that_has_its_process
 def test_a_forked_child_does_handshakes_only_if_nobody_can_hold_a_lock(
     contexts: Any, monkeypatch: Any, others: int
 ) -> None:
-    monkeypatch.setattr(handshake, "_active_count", lambda: 1 + others)
+    monkeypatch.setattr(deferred_tls, "_active_count", lambda: 1 + others)
     with compat.ForkingTCPServer(("127.0.0.1", 0), print) as server:
         server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
         with socket.create_connection(server.server_address) as plain:
@@ -122,7 +122,7 @@ def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any, r
 
 
 def test_it_has_a_deadline(start_tls: Any, monkeypatch: Any, read_all: Any) -> None:
-    monkeypatch.setattr(handshake, "TIMEOUT", 0.05)
+    monkeypatch.setattr(deferred_tls, "TIMEOUT", 0.05)
     assert read_all(start_tls("ThreadingTCPServer", print).dial()) == b""
 
 

@@ -10,12 +10,12 @@ import trio
 
 from tests.differential.harness import eventually
 from triosock import compat
-from triosock.compat import host
+from triosock.compat.bridge import trio_thread
 from triosock.observe import Node, format_tree, snapshot, tree
 
 
 def has_host() -> bool:
-    return any(thread.name == host.THREAD_NAME for thread in threading.enumerate())
+    return any(thread.name == trio_thread.THREAD_NAME for thread in threading.enumerate())
 
 
 class Handler(compat.StreamRequestHandler):

@@ -13,11 +13,12 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import alarm, forkwait, host, wait
+from triosock.compat.bridge import trio_thread
+from triosock.compat.waiting import forking, poll, wakeup
 
 
 def hosts() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == host.THREAD_NAME]
+    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
 
 
 def eventually(condition: Any) -> bool:
@@ -51,9 +52,9 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     if not hasattr(compat, kind):
         pytest.skip("not in this version's module")
     running = start(kind, lines)
-    assert eventually(lambda: wait.servings_of(running.server))
-    serving = wait.servings_of(running.server)[0]
-    assert isinstance(serving, forkwait.ForkingWait)
+    assert eventually(lambda: poll.servings_of(running.server))
+    serving = poll.servings_of(running.server)[0]
+    assert isinstance(serving, forking.ForkingWait)
     assert eventually(lambda: serving._alarm is not None)
     assert not hosts()
     began = time.monotonic()
@@ -92,7 +93,7 @@ def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
 
 def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: Any) -> None:
     first, second = start("ThreadingTCPServer", lines), start("TCPServer", lines)
-    assert eventually(lambda: len(wait._servings) == 2 and all(one._host for one in wait._servings))  # type: ignore[attr-defined]
+    assert eventually(lambda: len(poll._servings) == 2 and all(one._host for one in poll._servings))  # type: ignore[attr-defined]
     assert len(hosts()) == 1
     first.server.shutdown()
     assert len(hosts()) == 1
@@ -125,7 +126,7 @@ def test_an_error_that_stays_is_asked_again_a_little_later(start: Any, kind: str
     running = start(kind, print, get_request=get_request)
     with running.dial():
         assert eventually(lambda: len(asked) >= 3)
-    assert asked[2] - asked[0] >= 1.9 * wait.PAUSE
+    assert asked[2] - asked[0] >= 1.9 * poll.PAUSE
     running.server.shutdown()
 
 
@@ -142,7 +143,7 @@ def test_when_no_thread_can_be_started_it_waits_alone(start: Any, lines: Any, mo
     def refuse() -> None:
         raise RuntimeError("can't start new thread")
 
-    monkeypatch.setattr(host, "_start", refuse)
+    monkeypatch.setattr(trio_thread, "_start", refuse)
     running = start("ThreadingTCPServer", lines)
     for _ in range(2):
         with running.dial(b"one\n") as client:
@@ -154,7 +155,7 @@ def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: An
     def refuse(*args: Any) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(alarm, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", refuse)
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
@@ -164,7 +165,7 @@ def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: An
 
 
 def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, no_leaks: None) -> None:
-    monkeypatch.setattr(alarm, "_eventfd", None)
+    monkeypatch.setattr(wakeup, "_eventfd", None)
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
         serving = threading.Thread(target=server.serve_forever, args=(10,))
         serving.start()
@@ -180,7 +181,7 @@ def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks
     serving = [threading.Thread(target=server.serve_forever, args=(60,)) for server in servers]
     for thread in serving:
         thread.start()
-    assert eventually(lambda: all(wait.servings_of(server) for server in servers))
+    assert eventually(lambda: all(poll.servings_of(server) for server in servers))
     began = time.monotonic()
     for server in servers:
         server.shutdown()
@@ -229,8 +230,8 @@ def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(trio, "run", fail)
         with pytest.raises(RuntimeError, match="could not start"):
-            host.borrow()
-    borrowed = host.borrow()
+            trio_thread.borrow()
+    borrowed = trio_thread.borrow()
     assert borrowed.run(trio.CancelScope(), trio.lowlevel.checkpoint) is None
-    host.give_back(borrowed)
+    trio_thread.give_back(borrowed)
     assert not hosts()

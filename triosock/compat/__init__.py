@@ -28,25 +28,32 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from triosock._core.inspect.providers import elsewhere as _elsewhere
 
-from . import forkwait as _forkwait  # noqa: F401 - what servers need comes with this module
-from . import handshake as _handshake  # noqa: F401
 from . import loading as _loading
-from . import mixins as _mixins
-from . import order as _order  # noqa: F401
-from .base import BaseServer
-from .choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
-from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .install import install as install
-from .mixins import _NoThreads as _NoThreads
-from .mixins import _Threads as _Threads
-from .servers import TCPServer, UDPServer
-from .writer import _SocketWriter as _SocketWriter
+from .stdlib import deferred_tls as _deferred_tls  # noqa: F401
+from .stdlib import mixins as _mixins
+from .stdlib import reply_order as _reply_order  # noqa: F401
+from .stdlib.base import BaseServer
+from .stdlib.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from .stdlib.mixins import _NoThreads as _NoThreads
+from .stdlib.mixins import _Threads as _Threads
+from .stdlib.servers import TCPServer, UDPServer
+from .stdlib.writer import _SocketWriter as _SocketWriter
+from .waiting import forking as _forking  # noqa: F401 - what servers need comes with this module
+from .waiting.choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from triosock._core.inspect.snapshot import Node
 
+    from .bridge.interrupt import RequestCut as RequestCut
+    from .control.policy import Policy as Policy
+    from .control.policy import drain as drain
+    from .control.policy import run as run
+    from .control.policy import statistics as statistics
+    from .control.serve import CompatServer as CompatServer
+    from .control.serve import serve as serve
     from .green import GreenMixIn as GreenMixIn
     from .green import GreenTCPServer as GreenTCPServer
     from .green import GreenUDPServer as GreenUDPServer
@@ -54,18 +61,11 @@ if TYPE_CHECKING:
     from .green import GreenUnixStreamServer as GreenUnixStreamServer
     from .green import blocking as blocking
     from .green import sleep as sleep
-    from .interrupt import RequestCut as RequestCut
-    from .mixins import ThreadingMixIn as ThreadingMixIn
-    from .mixins import ThreadingTCPServer as ThreadingTCPServer
-    from .mixins import ThreadingUDPServer as ThreadingUDPServer
-    from .mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
-    from .mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
-    from .policy import Policy as Policy
-    from .policy import drain as drain
-    from .policy import run as run
-    from .policy import statistics as statistics
-    from .serving import CompatServer as CompatServer
-    from .serving import serve as serve
+    from .stdlib.mixins import ThreadingMixIn as ThreadingMixIn
+    from .stdlib.mixins import ThreadingTCPServer as ThreadingTCPServer
+    from .stdlib.mixins import ThreadingUDPServer as ThreadingUDPServer
+    from .stdlib.mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
+    from .stdlib.mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
 
 #: The standard library's; from Python 3.15 on it is told with a warning, and by `__getattr__`.
 _VERSION = "0.4"
@@ -92,12 +92,12 @@ __all__ = [
 ]
 
 if hasattr(os, "fork"):
-    from .mixins import ForkingMixIn, ForkingTCPServer, ForkingUDPServer
+    from .stdlib.mixins import ForkingMixIn, ForkingTCPServer, ForkingUDPServer
 
     __all__ += ["ForkingMixIn", "ForkingTCPServer", "ForkingUDPServer"]
 
 if hasattr(socket, "AF_UNIX"):
-    from .servers import UnixDatagramServer, UnixStreamServer
+    from .stdlib.servers import UnixDatagramServer, UnixStreamServer
 
     __all__ += [
         "ThreadingUnixDatagramServer",
@@ -107,7 +107,7 @@ if hasattr(socket, "AF_UNIX"):
     ]
 
     if sys.version_info >= (3, 12) and hasattr(os, "fork"):
-        from .mixins import ForkingUnixDatagramServer, ForkingUnixStreamServer
+        from .stdlib.mixins import ForkingUnixDatagramServer, ForkingUnixStreamServer
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
@@ -136,28 +136,28 @@ del _as_in_the_standard_library
 
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
-    "CompatServer": "serving",
+    "CompatServer": "control.serve",
     "GreenMixIn": "green.mixins",
     "GreenTCPServer": "green.mixins",
     "GreenUDPServer": "green.mixins",
     "GreenUnixDatagramServer": "green.mixins",
     "GreenUnixStreamServer": "green.mixins",
-    "Policy": "policy",
-    "RequestCut": "interrupt",
+    "Policy": "control.policy",
+    "RequestCut": "bridge.interrupt",
     "blocking": "green.tasks",
-    "drain": "policy",
-    "run": "policy",
-    "serve": "serving",
+    "drain": "control.policy",
+    "run": "control.policy",
+    "serve": "control.serve",
     "sleep": "green.tasks",
-    "statistics": "policy",
+    "statistics": "control.policy",
 }
 _EXTRAS = ("install", *_NEW)
 
 if not TYPE_CHECKING:
 
     def _module(name: str) -> object:
-        part = name.partition(".")[2]
-        if not part:
+        room, _, part = name.partition(".")
+        if room != "green":
             return _loading.late(name)
         try:
             return _loading.green(part)
@@ -189,7 +189,7 @@ if not TYPE_CHECKING:
 
 
 def _look(what: object, limit: int) -> Iterable[Node]:
-    from .looking import look
+    from .control.tree import look
 
     return look(what, limit)
 

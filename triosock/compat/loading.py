@@ -33,18 +33,18 @@ from typing import Any, Final
 #: All modules of this package that need trio.
 _NEED_TRIO: Final = (
     *(
-        "calls",
-        "host",
-        "hostwait",
-        "interrupt",
-        "naming",
-        "entries",
-        "supervision",
-        "oversee",
-        "telling",
-        "whose",
+        "bridge.calls",
+        "bridge.trio_thread",
+        "bridge.trio_wait",
+        "bridge.interrupt",
+        "bridge.addresses",
+        "bridge.request_entry",
+        "bridge.supervisor",
+        "bridge.deadline_task",
+        "bridge.lifecycle_events",
+        "control.current_request",
     ),
-    *("ending", "policy", "serving", "looking"),
+    *("control.drain", "control.policy", "control.serve", "control.tree"),
 )
 #: All modules of green mode, which need an extra besides.
 _NEED_GREENLET: Final = (

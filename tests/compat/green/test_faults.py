@@ -18,7 +18,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat.host import THREAD_NAME
+from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import green
 from triosock.testing import cancel_at_every_checkpoint
 

@@ -21,7 +21,7 @@ from triosock._core.model.events import (
     DrainStarted,
     HandlerFailed,
 )
-from triosock.compat.host import THREAD_NAME
+from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import green
 from triosock.observe import snapshot
 

@@ -18,16 +18,16 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from triosock.compat.base import BaseServer
-from triosock.compat.mixins import ThreadingMixIn
-from triosock.compat.servers import TCPServer
-from triosock.compat.wait import ASKED_AGAIN, note_accept_error
+from triosock.compat.stdlib.base import BaseServer
+from triosock.compat.stdlib.mixins import ThreadingMixIn
+from triosock.compat.stdlib.servers import TCPServer
+from triosock.compat.waiting.poll import ASKED_AGAIN, note_accept_error
 
 from .socket import GreenSocket
 from .tasks import wait_readable
 
 if TYPE_CHECKING:
-    from triosock.compat.hostwait import HostWait
+    from triosock.compat.bridge.trio_wait import HostWait
 
 #: How many are accepted before others have their turn: that of native servers.
 BATCH = 100

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from triosock.compat.records import of_class
+from triosock.compat.requests.table import of_class
 
 
 def check(server: object) -> None:

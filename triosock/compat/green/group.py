@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from triosock import Cause
-from triosock.compat import host as hosts
+from triosock.compat.bridge import trio_thread as hosts
 
 from . import tasks
 from .proxying import read_client_address
@@ -32,7 +32,7 @@ from .socket import make_green
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from triosock.compat.records import Book
+    from triosock.compat.requests.table import Book
 
     from .watch import Watch
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from triosock._core.transport.checkpoints import checkpoint
-from triosock.compat import interrupt
+from triosock.compat.bridge import interrupt
 
 from . import tasks
 

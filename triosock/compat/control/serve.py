@@ -20,13 +20,14 @@ from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 
-from . import host as hosts
-from . import policy, wait
-from .base import BaseServer
-from .ending import Ending, scope_for
-from .entries import Request
-from .naming import address_of_listener
-from .records import book_of
+from ..bridge import trio_thread as hosts
+from ..bridge.addresses import address_of_listener
+from ..bridge.request_entry import Request
+from ..requests.table import book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from . import policy
+from .drain import Ending, scope_for
 
 
 async def serve(
@@ -210,7 +211,7 @@ class CompatServer:
         # In this order: who comes after the look at the entries is told by the book.
         self._book.on_newcomer = cut
         vars(self._server)["_BaseServer__shutdown_request"] = True
-        for serving in wait.servings_of(self._server):
+        for serving in poll.servings_of(self._server):
             serving.wake()
         Ending(self._server, self._book, self._scope).cut_all(Cause.PARENT)
 

@@ -27,8 +27,8 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
 import attrs
 import trio
 
+from ..requests.clock import now
 from .calls import Calls
-from .clock import now
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable

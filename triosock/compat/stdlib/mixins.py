@@ -18,14 +18,14 @@ import sys
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import handshake
+from ..requests.table import SLOT, book_of
+from . import deferred_tls
 from .base import _public
-from .records import SLOT, book_of
 from .servers import TCPServer, UDPServer
 
 if TYPE_CHECKING:
+    from ..requests.table import Book
     from .base import BaseServer as _Mixed
-    from .records import Book
 else:
     _Mixed = object
 
@@ -74,7 +74,7 @@ class ThreadingMixIn(_Mixed):
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
-        dropped = type(request) not in _PLAIN and not handshake.complete(request)
+        dropped = type(request) not in _PLAIN and not deferred_tls.complete(request)
         try:
             if not dropped:
                 self.finish_request(request, client_address)
@@ -125,7 +125,7 @@ class ThreadingMixIn(_Mixed):
 #: As it is here, whatever people put in its place.
 STOCK_THREAD: Any = ThreadingMixIn.process_request_thread
 _SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
-handshake.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
+deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
 
 
 if hasattr(os, "fork"):
@@ -186,7 +186,7 @@ if hasattr(os, "fork"):
                 return
             status = 1
             try:
-                if type(request) not in _PLAIN and not handshake.complete(request):
+                if type(request) not in _PLAIN and not deferred_tls.complete(request):
                     os._exit(0)
                 self.finish_request(request, client_address)
                 status = 0
@@ -204,7 +204,7 @@ if hasattr(os, "fork"):
             self.collect_children(blocking=self.block_on_close)
 
     # The parent closes its copy.
-    handshake.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request", forks=True)
+    deferred_tls.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request", forks=True)
 
     class ForkingUDPServer(ForkingMixIn, UDPServer):
         pass

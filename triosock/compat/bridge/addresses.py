@@ -16,7 +16,7 @@ from .interrupt import RequestCut
 if TYPE_CHECKING:
     from triosock import Address
 
-    from .base import BaseServer
+    from ..stdlib.base import BaseServer
 
 _NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError)
 

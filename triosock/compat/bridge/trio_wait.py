@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from . import host as hosts
-from .alarm import Alarm
-from .loading import green
-from .wait import LINGER, LINGER_MS, PAUSE, PollWait
+from ..loading import green
+from ..waiting.poll import LINGER, LINGER_MS, PAUSE, PollWait
+from ..waiting.wakeup import Alarm
+from . import trio_thread as hosts
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from .base import BaseServer
+    from ..stdlib.base import BaseServer
 
 
 def may_block() -> bool:

@@ -24,13 +24,15 @@ from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from . import handshake, records, wait
-from .clock import now
-from .loading import green
-from .records import ENTRY, LEFT, SLOT, STATE
+from ..loading import green
+from ..requests import table
+from ..requests.clock import now
+from ..requests.table import ENTRY, LEFT, SLOT, STATE
+from ..waiting import poll
+from . import deferred_tls
 
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
-_public: Any = sys.modules[__name__.rpartition(".")[0]]
+_public: Any = sys.modules[__name__.rpartition(".stdlib.")[0]]
 
 _Server = TypeVar("_Server", bound="BaseServer")
 
@@ -62,7 +64,7 @@ class BaseServer:
         self.RequestHandlerClass = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
-        if records.is_green(self):
+        if table.is_green(self):
             green("check").check(self)
 
     def server_activate(self) -> None:
@@ -104,15 +106,15 @@ class BaseServer:
         waits for the next `serve_forever()` if none is running yet, and makes the next one return at once if
         one has already ended.
         """
-        servings = wait.servings_of(self)
+        servings = poll.servings_of(self)
         if servings and all(serving.mine() for serving in servings):
             raise RuntimeError(SELF_SHUTDOWN)
         self.__shutdown_request = True
         # Asked again after the flag is set, as a loop looks at the flag after it can be found here: one of
         # them sees the other. One flag stops one loop; so does one wake-up, when two threads serve.
-        for serving in wait.servings_of(self)[:1]:
+        for serving in poll.servings_of(self)[:1]:
             serving.wake()
-        if records.is_green(self):
+        if table.is_green(self):
             tasks = green("tasks")
             if tasks.current() is not None:
                 # The loop may need the trio run, in which this handler is, to come to its end.
@@ -154,7 +156,7 @@ class BaseServer:
         except OSError as error:
             # The client that went away again, a failed handshake, a listener closed by another thread: not
             # this loop's business.
-            wait.note_accept_error(self, error)
+            poll.note_accept_error(self, error)
             return
         if not self.verify_request(request, client_address):
             self.shutdown_request(request)
@@ -164,7 +166,7 @@ class BaseServer:
         except Exception:
             # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`. A handshake
             # that was left to a thread which could not start is done before these hooks see the request.
-            if handshake.complete(request):
+            if deferred_tls.complete(request):
                 self.handle_error(request, client_address)
                 self.shutdown_request(request)
         except:
@@ -189,14 +191,14 @@ class BaseServer:
     def finish_request(self, request: Any, client_address: Any) -> None:
         """Make the handler, which does all its work in its constructor."""
         # Written out, as a call in a cold cache costs a percent of a short connection.
-        book: records.Book | None = self.__dict__.get(SLOT)
+        book: table.Book | None = self.__dict__.get(SLOT)
         thread = get_ident()
         if book is None or book.is_special:
             if book is not None and book.forks and not book.is_minded and book.pid != getpid():
                 # The child of a forking server: nobody can look, and each page that it writes to is copied.
                 self.RequestHandlerClass(request, client_address, self)
                 return
-            book = records.book_of(self)  # of this process
+            book = table.book_of(self)  # of this process
             thread = book.me()
         live = book.live
         around = live.get(thread)

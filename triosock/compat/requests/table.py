@@ -34,8 +34,8 @@ from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from . import loading
-from .loading import late
+from .. import loading
+from ..loading import late
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -43,15 +43,15 @@ if TYPE_CHECKING:
     from triosock._core.model.emitter import Emitter
     from triosock._core.registry.registry import Registry, Tally
 
-    from .base import BaseServer
-    from .entries import Request
-    from .green.group import Group
-    from .host import Host
-    from .oversee import Oversight
-    from .policy import Drain, Policy
-    from .serving import CompatServer
-    from .supervision import Supervision
-    from .telling import Life
+    from ..bridge.deadline_task import Oversight
+    from ..bridge.lifecycle_events import Life
+    from ..bridge.request_entry import Request
+    from ..bridge.supervisor import Supervision
+    from ..bridge.trio_thread import Host
+    from ..control.policy import Drain, Policy
+    from ..control.serve import CompatServer
+    from ..green.group import Group
+    from ..stdlib.base import BaseServer
 
 SLOT = "_BaseServer__triosock"
 #: What a `GreenMixIn` has; and whether `--green` was said for the whole program.
@@ -116,7 +116,7 @@ class Book:
         #: Whether there is more to a request than its record, whoever looks.
         self.is_minded: bool = self.is_overseen or policy is not None
         if self.is_overseen:
-            self.emitter = late("supervision").make_emitter(self, watched)
+            self.emitter = late("bridge.supervisor").make_emitter(self, watched)
         #: Whether requests are handled in child processes.
         self.forks: bool = forks
         self.is_special: bool = forks or self.is_minded or green
@@ -207,7 +207,7 @@ class Book:
             if not self._holds:
                 timeout = math.inf if self.policy is None else self.policy.request_timeout
                 try:
-                    self._oversight = late("oversee").begin(self, timeout)
+                    self._oversight = late("bridge.deadline_task").begin(self, timeout)
                 except RuntimeError:
                     if self._needs_oversight:
                         raise
@@ -231,7 +231,7 @@ class Book:
         found = self._life
         if found is None:
             with self.lock:
-                found = self._life = self._life or late("telling").Life(self)
+                found = self._life = self._life or late("bridge.lifecycle_events").Life(self)
         return found
 
     @property
@@ -259,7 +259,7 @@ class Book:
         found = self._supervision
         if found is None:
             with self.lock:
-                found = self._supervision = self._supervision or late("supervision").Supervision(self)
+                found = self._supervision = self._supervision or late("bridge.supervisor").Supervision(self)
         return found
 
     @property

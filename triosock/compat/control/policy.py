@@ -20,18 +20,19 @@ from triosock import DrainReport, DrainScope, Observer, ProxyPolicy, ServerStati
 from triosock._core.model.config import check_count, check_seconds
 from triosock._core.protocols.proxy_parser import check_proxy
 
-from . import host as hosts
-from . import loading, wait
-from .base import BaseServer
-from .ending import Ending, scope_for
-from .interrupt import RequestCut, is_idle
-from .records import ENTRY, REQUEST, book_of
-from .whose import book_of_thread
+from .. import loading
+from ..bridge import trio_thread as hosts
+from ..bridge.interrupt import RequestCut, is_idle
+from ..requests.table import ENTRY, REQUEST, book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from .current_request import book_of_thread
+from .drain import Ending, scope_for
 
 if TYPE_CHECKING:
-    from .entries import Request
-    from .records import Book
-    from .serving import CompatServer
+    from ..bridge.request_entry import Request
+    from ..requests.table import Book
+    from .serve import CompatServer
 
 T = TypeVar("T")
 
@@ -108,7 +109,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     Blocks the calling thread, which may be any but the one that serves and a trio thread: RuntimeError there.
     In a handler's own thread it does not wait for that handler.
     """
-    servings = wait.servings_of(server)
+    servings = poll.servings_of(server)
     if any(serving.mine() for serving in servings):
         raise RuntimeError(
             "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
@@ -128,7 +129,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         return running.wait()
     own = threading.get_ident() if threading.get_ident() in book.live else None
     if not servings:
-        wait.close_listener(server)
+        poll.close_listener(server)
     book.hold()  # whoever supervises it now does so until the end
     host = book.host
     borrowed = None if host is not None else hosts.borrow()
@@ -251,7 +252,7 @@ def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
 
     Raises: what `async_fn` raises; RuntimeError in a trio thread.
     """
-    greens = sys.modules.get(f"{__package__}.green.tasks")
+    greens = sys.modules.get("triosock.compat.green.tasks")
     if greens is not None and greens.current() is not None:
         return cast("T", greens.wait(async_fn, *args))
     book = book_of_thread()

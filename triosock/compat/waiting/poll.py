@@ -31,16 +31,16 @@ from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from .alarm import Alarm
-from .clock import now
-from .loading import late
-from .records import Book, book_of
+from ..loading import late
+from ..requests.clock import now
+from ..requests.table import Book, book_of
+from .wakeup import Alarm
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from .base import BaseServer
+    from ..stdlib.base import BaseServer
 
 #: Taken at import: a program may put something in its place while a server waits.
 _poll: Any = getattr(select, "poll", None)
@@ -268,7 +268,7 @@ def note_accept_error(server: BaseServer, error: OSError) -> None:
     book = book_of(server)
     book.accept_errors += 1
     if book.emitter is not None:
-        naming = late("naming")
+        naming = late("bridge.addresses")
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
         address = naming.address_of_listener(server)
         book.tell(naming.AcceptFailed, address=address, error=error, action=action, delay=delay)

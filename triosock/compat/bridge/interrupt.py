@@ -29,7 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 from triosock import TriosockError
 
-from .order import answered
+from ..stdlib.reply_order import answered
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
 # then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).

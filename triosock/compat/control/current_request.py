@@ -10,12 +10,12 @@ import os
 import sys
 from typing import TYPE_CHECKING
 
-from .base import FINISHING
+from ..stdlib.base import FINISHING
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from .records import Book
+    from ..requests.table import Book
 
 
 def book_of_thread() -> Book | None:

@@ -11,11 +11,11 @@ import select
 from os import close as _close
 from typing import TYPE_CHECKING, Any
 
-from .alarm import open_child_ends
-from .wait import LINGER, LINGER_MS, PollWait
+from .poll import LINGER, LINGER_MS, PollWait
+from .wakeup import open_child_ends
 
 if TYPE_CHECKING:
-    from .base import BaseServer
+    from ..stdlib.base import BaseServer
 
 
 class ForkingWait(PollWait):

@@ -26,16 +26,16 @@ from triosock._core.model.events import DrainFinished, DrainStarted
 from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
 from triosock._core.registry.registry import Entry, Tally
 
-from . import wait
-from .alarm import open_child_ends
-from .records import REQUEST
+from ..requests.table import REQUEST
+from ..waiting import poll
+from ..waiting.wakeup import open_child_ends
 
 if TYPE_CHECKING:
     from triosock._core.model.addresses import Address
 
-    from .base import BaseServer
-    from .entries import Request
-    from .records import Book
+    from ..bridge.request_entry import Request
+    from ..requests.table import Book
+    from ..stdlib.base import BaseServer
 
 #: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
 PATIENCE = 1.0
@@ -114,7 +114,7 @@ class Ending:
 
     def _is_empty(self) -> bool:
         book = self._book
-        if wait.servings_of(self._server):
+        if poll.servings_of(self._server):
             return False
         # The loop may have forked more until its end.
         self._watch_children()
@@ -145,7 +145,7 @@ class Ending:
             async with trio.open_nursery() as self._nursery:
                 book.on_newcomer = self._greet
                 self._watch_children()
-                for serving in wait.servings_of(self._server):
+                for serving in poll.servings_of(self._server):
                     serving.drain()
                 await self.farewell.wait_completion()
                 self._count_stuck()

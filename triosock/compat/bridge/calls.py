@@ -26,7 +26,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import trio
 
-from .alarm import Alarm
+from ..waiting.wakeup import Alarm
 
 T = TypeVar("T")
 _Answer: TypeAlias = "tuple[Any, BaseException | None]"

@@ -17,18 +17,20 @@ from typing import TYPE_CHECKING
 from triosock._core.inspect import snapshot
 from triosock._core.inspect.snapshot import Node
 
-from . import interrupt, wait, whose
-from .base import BaseServer
-from .clock import now
-from .host import THREAD_NAME
-from .naming import address_of, address_of_listener
-from .records import ADDRESS, ENTRY, REQUEST, SINCE, book_of
-from .telling import is_closed
+from ..bridge import interrupt
+from ..bridge.addresses import address_of, address_of_listener
+from ..bridge.lifecycle_events import is_closed
+from ..bridge.trio_thread import THREAD_NAME
+from ..requests.clock import now
+from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from . import current_request
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .records import Book, Record
+    from ..requests.table import Book, Record
 
 
 def look(what: object, limit: int) -> Iterator[Node]:
@@ -41,9 +43,9 @@ def look(what: object, limit: int) -> Iterator[Node]:
             yield _Look(book, what, limit).server()
     elif what is None:
         found: dict[Book, BaseServer | None] = {
-            one.book: one.server for one in tuple(wait._servings) if one.is_here()
+            one.book: one.server for one in tuple(poll._servings) if one.is_here()
         }
-        for book in whose.busy_books():
+        for book in current_request.busy_books():
             found.setdefault(book)
         for book, server in found.items():
             if book.served is None:
@@ -96,7 +98,7 @@ class _Look:
         return "serving" if self._loops() else "not accepting"
 
     def _loops(self) -> list[float]:
-        return [one.since for one in tuple(wait._servings) if one.book is self._book and one.is_here()]
+        return [one.since for one in tuple(poll._servings) if one.book is self._book and one.is_here()]
 
     def _drain(self) -> str:
         return f"grace: drain of server {self._book.name}"

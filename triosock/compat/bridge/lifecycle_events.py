@@ -28,13 +28,13 @@ from triosock._core.model.events import (
     ServerSuspended,
 )
 
-from .naming import address_of_listener
+from .addresses import address_of_listener
 
 if TYPE_CHECKING:
     from triosock import Address
 
-    from .base import BaseServer
-    from .records import Book
+    from ..requests.table import Book
+    from ..stdlib.base import BaseServer
 
 
 class Life:

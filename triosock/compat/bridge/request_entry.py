@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from triosock import Address
     from triosock._core.registry.registry import Phase
 
-    from .green.tasks import GreenTask
-    from .records import Book
+    from ..green.tasks import GreenTask
+    from ..requests.table import Book
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)

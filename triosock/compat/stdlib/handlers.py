@@ -11,7 +11,7 @@ from io import BytesIO
 from typing import Any
 
 from .base import _public
-from .order import note_order
+from .reply_order import note_order
 
 _UNIX = getattr(socket, "AF_UNIX", object())
 

@@ -15,7 +15,8 @@ import sys
 from collections.abc import Callable
 from typing import Any, Final
 
-from . import handshake, records
+from ..requests import table
+from . import deferred_tls
 from .base import BaseServer
 
 _BACKLOG: Final[int] = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
@@ -90,7 +91,7 @@ class TCPServer(BaseServer):
     def server_close(self) -> None:
         """Close the listening socket. May be called any number of times."""
         self.socket.close()
-        records.closes(self)
+        table.closes(self)
 
     def fileno(self) -> int:
         """The listening socket's file descriptor: what the loop waits for."""
@@ -99,8 +100,8 @@ class TCPServer(BaseServer):
     def get_request(self) -> tuple[Any, Any]:
         """Accept a connection: (its socket, the client's address)."""
         listener = self.socket
-        if type(listener) is not _Socket and handshake.is_tls(listener):
-            return handshake.accept(self)
+        if type(listener) is not _Socket and deferred_tls.is_tls(listener):
+            return deferred_tls.accept(self)
         return _accept(listener)
 
     def shutdown_request(self, request: Any) -> None:

@@ -15,10 +15,10 @@ import trio
 
 from triosock import Cause
 
-from . import host as hosts
+from . import trio_thread as hosts
 
 if TYPE_CHECKING:
-    from .records import Book
+    from ..requests.table import Book
 
 
 @attrs.define(eq=False)

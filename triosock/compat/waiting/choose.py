@@ -5,13 +5,13 @@ from __future__ import annotations
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import mixins
-from .forkwait import ForkingWait
-from .loading import is_loaded, late
-from .wait import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
+from ..loading import is_loaded, late
+from ..stdlib import mixins
+from .forking import ForkingWait
+from .poll import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
 
 if TYPE_CHECKING:
-    from .base import BaseServer
+    from ..stdlib.base import BaseServer
 
 _active_count = threading.active_count
 
@@ -27,11 +27,11 @@ def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
     if not is_loaded():
         return PollWait(server, selector)
     # A host can have been chosen if there is a trio program that did so.
-    chosen = late("host").host_for(server)
+    chosen = late("bridge.trio_thread").host_for(server)
     threading_mixin = names.get("ThreadingMixIn", mixins.ThreadingMixIn)
     if chosen is None and not isinstance(server, threading_mixin) and _active_count() == 1:
         return PollWait(server, selector)
-    hostwait = late("hostwait")
+    hostwait = late("bridge.trio_wait")
     wait: Waiting = (
         hostwait.HostWait(server, selector, chosen) if hostwait.may_block() else PollWait(server, selector)
     )

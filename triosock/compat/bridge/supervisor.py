@@ -22,15 +22,15 @@ from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ConnectionClosed, ConnectionOpened, HandlerFailed
 from triosock._core.registry.registry import Registry, Tally
 
+from ..requests.clock import now
+from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE
 from . import interrupt
-from .clock import now
-from .entries import Request
-from .naming import address_of, cause_of, local_of
-from .records import ADDRESS, ENTRY, REQUEST, SINCE
+from .addresses import address_of, cause_of, local_of
+from .request_entry import Request
 
 if TYPE_CHECKING:
-    from .host import Host
-    from .records import Book, Record
+    from ..requests.table import Book, Record
+    from .trio_thread import Host
 
 #: What stands in for a scope in an entry that is no task.
 _NO_SCOPE = trio.CancelScope()

@@ -1,0 +1,1 @@
+"""What a program may ask of a server beyond the standard library."""

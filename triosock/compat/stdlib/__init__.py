@@ -1,0 +1,1 @@
+"""What the standard library's module has, hook for hook."""

@@ -1,0 +1,1 @@
+"""How an idle `serve_forever()` waits without trio."""
