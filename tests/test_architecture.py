@@ -39,7 +39,7 @@ CORE = {
     "inspect": ["model", "registry", "server", "datagram"],
 }
 #: Where no module imports another that leads back to it, in whatever way.
-WITHOUT_CIRCLES = ["triosock._core", "triosock.observe", "triosock.cli"]
+WITHOUT_CIRCLES = ["triosock._core", "triosock.compat", "triosock.dtls", "triosock.observe", "triosock.cli"]
 #: From which layers each one may import. Nothing imports compat, testing or the command line.
 LAYERS = {
     "_core": ["_core"],
@@ -109,7 +109,10 @@ LOWLEVEL = {
     "triosock/_core/transport/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listeners/listener.py": ["wait_readable", "notify_closing"],
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
-    **{f"triosock/compat/{name}.py": ["wait_readable"] for name in ("bridge/trio_wait", "control/drain")},
+    **{
+        f"triosock/compat/{name}.py": ["wait_readable"]
+        for name in ("bridge/trio_wait", "control/drain_target")
+    },
     "triosock/compat/bridge/calls.py": ["wait_readable", "spawn_system_task"],
     "triosock/compat/green/tasks.py": [
         *("wait_readable", "wait_writable", "notify_closing"),
@@ -168,7 +171,6 @@ LONGER = {
     "triosock/cli/serve.py:_from_arguments": 35,
     "triosock/cli/serve.py:add_parser": 58,
     "triosock/compat/stdlib/base.py:finish_request": 36,
-    "triosock/compat/control/policy.py:drain": 38,
     "triosock/compat/requests/table.py:__init__": 56,
     "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,

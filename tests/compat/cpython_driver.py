@@ -78,7 +78,7 @@ def main() -> None:
         from triosock.compat import loading
         from triosock.compat.requests import table
 
-        loading.green("check")
+        loading.green()
         table.all_green = True
     import socketserver
 

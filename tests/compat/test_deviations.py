@@ -18,8 +18,9 @@ from typing import Any
 import pytest
 
 from triosock import compat
+from triosock.compat import choose
 from triosock.compat.bridge import trio_thread
-from triosock.compat.waiting import choose, poll
+from triosock.compat.waiting import poll
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
 

@@ -19,10 +19,11 @@ import pytest
 import trio
 
 from triosock import compat
+from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
-from triosock.compat.control.drain import Ending
+from triosock.compat.control.drain_target import DrainTarget
 from triosock.compat.requests.table import Book, book_of
-from triosock.compat.waiting import choose, forking, poll, wakeup
+from triosock.compat.waiting import forking, poll, wakeup
 
 PATIENCE = 20.0
 
@@ -48,7 +49,7 @@ class Serving(threading.Thread):
 async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> None:
     # The child answers before its parent knows its number; it has to be ended all the same.
     told = threading.Event()
-    fork, cut_all = os.fork, Ending.cut_all
+    fork, cut_all = os.fork, DrainTarget.cut_all
 
     def fork_slowly() -> int:
         pid = fork()
@@ -56,12 +57,12 @@ async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> 
             assert told.wait(PATIENCE)
         return pid
 
-    def cut_all_and_tell(self: Ending, cause: Any) -> None:
+    def cut_all_and_tell(self: DrainTarget, cause: Any) -> None:
         cut_all(self, cause)
         told.set()
 
     monkeypatch.setattr(os, "fork", fork_slowly)
-    monkeypatch.setattr(Ending, "cut_all", cut_all_and_tell)
+    monkeypatch.setattr(DrainTarget, "cut_all", cut_all_and_tell)
     server = compat.ForkingTCPServer(("127.0.0.1", 0), raw)
     async with trio.open_nursery() as nursery:
         await nursery.start(compat.serve, server)
@@ -100,7 +101,7 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
     # yet.
     server = compat.ThreadingTCPServer(("127.0.0.1", 0), print)
     serving = Serving(server)
-    look, waits = poll.servings_of, trio_wait.HostWait._wait_in
+    look, waits = poll.servings_of, trio_wait.TrioWait._wait_in
     begun = threading.Event()
 
     def wait_in(self: Any, host: Any, interval: Any) -> bool:
@@ -114,7 +115,7 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
             assert begun.wait(PATIENCE)
         return found
 
-    monkeypatch.setattr(trio_wait.HostWait, "_wait_in", wait_in)
+    monkeypatch.setattr(trio_wait.TrioWait, "_wait_in", wait_in)
     monkeypatch.setattr(poll, "servings_of", look_and_begin)
     with server:
         server.shutdown()
@@ -137,7 +138,7 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
             if kind == "ForkingTCPServer":
                 assert isinstance(waiting, forking.ForkingWait)
             monkeypatch.setattr(poll.PollWait, "_look", woken)
-            if isinstance(waiting, trio_wait.HostWait):
+            if isinstance(waiting, trio_wait.TrioWait):
                 waiting._lingers = True  # as after a request
             elif kind == "TCPServer":
                 waiting.wake()  # alone, and without children: there is no linger
@@ -166,7 +167,7 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
 
     clients: list[socket.socket] = []
     with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
-        monkeypatch.setattr(trio_wait.HostWait, "wait", drain_late)
+        monkeypatch.setattr(trio_wait.TrioWait, "wait", drain_late)
         serving = Serving(server)
         serving.start()
         assert serving.ends()
@@ -186,7 +187,7 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
         written.append(fd in bell._fds)
         return write(fd, data)
 
-    bell = wakeup.Alarm(select.poll())
+    bell = wakeup.Wakeup(select.poll())
     monkeypatch.setattr(wakeup, "_write", write_slowly)
     ringing = threading.Thread(target=bell.ring)
     closing = threading.Thread(target=bell.close)
@@ -203,7 +204,7 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
 
 
 def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -> None:
-    bell = wakeup.Alarm(select.poll())
+    bell = wakeup.Wakeup(select.poll())
     write, written = os.write, []
 
     def write_and_be_interrupted(fd: int, data: bytes) -> int:

@@ -29,7 +29,9 @@ from typing import TYPE_CHECKING, get_type_hints
 from triosock._core.inspect.providers import elsewhere as _elsewhere
 
 from . import loading as _loading
+from .choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
 from .install import install as install
+from .requests import table as _table
 from .stdlib import deferred_tls as _deferred_tls  # noqa: F401
 from .stdlib import mixins as _mixins
 from .stdlib import reply_order as _reply_order  # noqa: F401
@@ -40,20 +42,19 @@ from .stdlib.mixins import _Threads as _Threads
 from .stdlib.servers import TCPServer, UDPServer
 from .stdlib.writer import _SocketWriter as _SocketWriter
 from .waiting import forking as _forking  # noqa: F401 - what servers need comes with this module
-from .waiting.choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from triosock._core.inspect.snapshot import Node
 
-    from .bridge.interrupt import RequestCut as RequestCut
+    from .bridge.thread_interrupt import RequestCut as RequestCut
+    from .control.call_trio import run as run
+    from .control.drain import drain as drain
     from .control.policy import Policy as Policy
-    from .control.policy import drain as drain
-    from .control.policy import run as run
-    from .control.policy import statistics as statistics
     from .control.serve import CompatServer as CompatServer
     from .control.serve import serve as serve
+    from .control.statistics import statistics as statistics
     from .green import GreenMixIn as GreenMixIn
     from .green import GreenTCPServer as GreenTCPServer
     from .green import GreenUDPServer as GreenUDPServer
@@ -66,6 +67,9 @@ if TYPE_CHECKING:
     from .stdlib.mixins import ThreadingUDPServer as ThreadingUDPServer
     from .stdlib.mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
     from .stdlib.mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
+
+# The one port through which the rooms below get at those above.
+_table.port.parts = _loading
 
 #: The standard library's; from Python 3.15 on it is told with a warning, and by `__getattr__`.
 _VERSION = "0.4"
@@ -143,13 +147,13 @@ _NEW = {
     "GreenUnixDatagramServer": "green.mixins",
     "GreenUnixStreamServer": "green.mixins",
     "Policy": "control.policy",
-    "RequestCut": "bridge.interrupt",
+    "RequestCut": "bridge.thread_interrupt",
     "blocking": "green.tasks",
-    "drain": "control.policy",
-    "run": "control.policy",
+    "drain": "control.drain",
+    "run": "control.call_trio",
     "serve": "control.serve",
     "sleep": "green.tasks",
-    "statistics": "control.policy",
+    "statistics": "control.statistics",
 }
 _EXTRAS = ("install", *_NEW)
 
@@ -160,7 +164,7 @@ if not TYPE_CHECKING:
         if room != "green":
             return _loading.late(name)
         try:
-            return _loading.green(part)
+            return _loading.late_green(part)
         except RuntimeError as error:
             raise ImportError(str(error)) from error
 
@@ -189,9 +193,8 @@ if not TYPE_CHECKING:
 
 
 def _look(what: object, limit: int) -> Iterable[Node]:
-    from .control.tree import look
-
-    return look(what, limit)
+    nodes: Iterable[Node] = _loading.late("control.tree").look(what, limit)
+    return nodes
 
 
 _elsewhere.append(_look)

@@ -31,7 +31,7 @@ def main() -> None:
         del arguments[0]
         table.all_green = True
         with suppress(RuntimeError):  # said when a server is made
-            loading.green("check")
+            loading.green()
     module = arguments[:1] == ["-m"]
     if module:
         del arguments[0]

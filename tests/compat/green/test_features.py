@@ -22,7 +22,7 @@ from triosock._core.model.events import (
     HandlerFailed,
 )
 from triosock.compat.bridge.trio_thread import THREAD_NAME
-from triosock.compat.loading import green
+from triosock.compat.loading import late_green as green
 from triosock.observe import snapshot
 
 

@@ -13,7 +13,7 @@ import trio
 from tests.differential.harness import eventually
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
-from triosock.compat.loading import green
+from triosock.compat.loading import late_green as green
 
 HOOKS = (
     "verify_request",

@@ -9,14 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 from triosock import Cause, MemoryAddress
 from triosock._core.model.addresses import from_sockaddr
-from triosock._core.model.events import AcceptFailed as AcceptFailed
 
-from .interrupt import RequestCut
+from .thread_interrupt import RequestCut
 
 if TYPE_CHECKING:
     from triosock import Address
 
-    from ..stdlib.base import BaseServer
+    from ..requests.ports import Server
 
 _NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError)
 
@@ -40,7 +39,7 @@ def address_of(request: Any, client_address: Any) -> Address:
         return MemoryAddress(repr(client_address))
 
 
-def address_of_listener(server: BaseServer) -> Address:
+def address_of_listener(server: Server) -> Address:
     """Return where a server listens."""
     return local_of(getattr(server, "socket", None))
 

@@ -2,7 +2,7 @@
 
 trio's own way, `TrioToken.run_sync_soon()`, wakes the run through a pair of `socket.socket`, whose methods
 programs replace: with a mock in the place of `socket.socket.send` nothing is woken, and the thread that waits
-for an answer waits for ever. Here the wake-up is an `Alarm`.
+for an answer waits for ever. Here the wake-up is an `Wakeup`.
 
 The invariants:
 
@@ -26,7 +26,7 @@ from typing import Any, TypeAlias, TypeVar, cast
 
 import trio
 
-from ..waiting.wakeup import Alarm
+from ..waiting.wakeup import Wakeup
 
 T = TypeVar("T")
 _Answer: TypeAlias = "tuple[Any, BaseException | None]"
@@ -39,7 +39,7 @@ class Calls:
     """
 
     def __init__(self) -> None:
-        self._alarm = Alarm(None)
+        self._alarm = Wakeup(None)
         if self._alarm.fd < 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._queue: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()

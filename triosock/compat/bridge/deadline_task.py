@@ -18,15 +18,16 @@ from triosock import Cause
 from . import trio_thread as hosts
 
 if TYPE_CHECKING:
+    from ..requests.ports import Host
     from ..requests.table import Book
 
 
 @attrs.define(eq=False)
-class Oversight:
+class DeadlineTask:
     """A book that is being looked after. `Book.hold()` and `Book.release()` make and end it."""
 
     book: Book
-    host: hosts.Host
+    host: Host
     #: Whether the host was borrowed for this, or somebody else supervises the book in it.
     own: bool
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -39,34 +40,34 @@ class Oversight:
             hosts.give_back(self.host)
 
 
-def begin(book: Book, request_timeout: float) -> Oversight:
+def begin(book: Book, request_timeout: float) -> DeadlineTask:
     """Look after a book, in the trio run that supervises it already, or in this process's host.
 
     Raises: RuntimeError if there can be no host, or if this is a trio thread.
     """
     host = book.host
-    oversight = Oversight(book, host or hosts.borrow(), own=host is None)
+    deadlines = DeadlineTask(book, host or hosts.borrow(), own=host is None)
     try:
-        oversight.host.run(trio.CancelScope(), _start, oversight, request_timeout)
+        deadlines.host.run(trio.CancelScope(), _start, deadlines, request_timeout)
     except BaseException:
-        oversight.end()
+        deadlines.end()
         raise
-    return oversight
+    return deadlines
 
 
-async def _start(oversight: Oversight, request_timeout: float) -> None:
-    if oversight.own:
-        oversight.book.supervision.begin(oversight.host)
+async def _start(deadlines: DeadlineTask, request_timeout: float) -> None:
+    if deadlines.own:
+        deadlines.book.supervision.begin(deadlines.host)
     if request_timeout != math.inf:
-        trio.lowlevel.spawn_system_task(_look, oversight, request_timeout, name="triosock.compat overseer")
+        trio.lowlevel.spawn_system_task(_look, deadlines, request_timeout, name="triosock.compat deadlines")
 
 
-async def _look(oversight: Oversight, request_timeout: float) -> None:
-    with oversight.scope:
+async def _look(deadlines: DeadlineTask, request_timeout: float) -> None:
+    with deadlines.scope:
         while True:
             now = trio.current_time()
             due = now + request_timeout
-            for entry in oversight.book.roster.entries():
+            for entry in deadlines.book.registry.entries():
                 end = entry.accepted + request_timeout
                 if end <= now:
                     entry.cut(Cause.REQUEST)

@@ -33,11 +33,11 @@ from .addresses import address_of_listener
 if TYPE_CHECKING:
     from triosock import Address
 
+    from ..requests.ports import Server
     from ..requests.table import Book
-    from ..stdlib.base import BaseServer
 
 
-class Life:
+class LifecycleEvents:
     """What was told of the life of one book's server."""
 
     def __init__(self, book: Book) -> None:
@@ -48,7 +48,7 @@ class Life:
         self._address: Address | None = None
         self._listening = False
 
-    def loop_begins(self, server: BaseServer) -> None:
+    def loop_begins(self, server: Server) -> None:
         """In the thread that serves, which holds the book."""
         book = self._book
         with self._lock:
@@ -57,7 +57,6 @@ class Life:
                 return
             if book.emitter is None or book.served is not None:
                 return
-
             if self._begun and self._listening:
                 book.tell(ServerResumed)
                 return
@@ -65,7 +64,7 @@ class Life:
             self._address = address_of_listener(server)
             book.tell(ServerStarted, addresses=(self._address,), lifetime=book.lifetime)
 
-    def loop_ends(self, server: BaseServer) -> None:
+    def loop_ends(self, server: Server) -> None:
         """In the thread that serves, which still holds the book."""
         with self._lock:
             self._loops -= 1
@@ -106,7 +105,6 @@ class Life:
             self._book.release()
 
     def _shut(self) -> None:
-
         self._listening = False
         self._book.tell(ListenerClosed, address=self._address)
 
@@ -114,7 +112,7 @@ class Life:
         return self._begun and not self._listening and not self._loops and self._book.is_empty
 
 
-def is_closed(server: BaseServer) -> bool:
+def is_closed(server: Server) -> bool:
     """Whether the socket that a server listens on is closed; one without a socket has nothing to close."""
     sock = getattr(server, "socket", None)
     try:

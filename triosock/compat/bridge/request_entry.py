@@ -1,4 +1,4 @@
-"""A request of a compat server as an entry of the core's roster: what a drain, a deadline or a cancellation
+"""A request of a compat server as an entry of the core's registry: what a drain, a deadline or a cancellation
 acts on.
 
 All that acts on it takes the lock of its book, and does nothing once the request is sealed: then its thread
@@ -14,7 +14,7 @@ import attrs
 from triosock import Cause
 from triosock._core.registry.registry import Entry
 
-from . import interrupt
+from . import tcp_state, thread_interrupt
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
     from triosock import Address
     from triosock._core.registry.registry import Phase
 
-    from ..green.tasks import GreenTask
+    from ..requests.ports import GreenTask
     from ..requests.table import Book
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)
 class Request(Entry):
-    """A request of a compat server in the core's roster."""
+    """A request of a compat server in the core's registry."""
 
     request: Any
     address: Address
@@ -36,7 +36,7 @@ class Request(Entry):
     book: Book
     cause: Cause | None = None
     sealed: bool = False
-    #: Out of the roster.
+    #: Out of the registry.
     gone: bool = False
     was_cut: bool = False
     #: Stuck beyond the end of a drain, and counted in its report already.
@@ -54,7 +54,7 @@ class Request(Entry):
     @property
     def is_idle(self) -> bool:
         """Whether its peer owes nothing."""
-        return interrupt.is_idle(self.request)
+        return tcp_state.is_idle(self.request)
 
     @property
     def phase(self) -> Phase:
@@ -65,7 +65,7 @@ class Request(Entry):
         """End its idle wait, or the next one."""
         with self.book.lock:
             if not self.sealed:
-                interrupt.end_idle(self.request)
+                thread_interrupt.end_idle(self.request)
 
     def cut(self, cause: Cause) -> None:
         """Raise `RequestCut` in its thread, or cancel the async call that it is in."""
@@ -80,7 +80,7 @@ class Request(Entry):
             elif self.call is not None:
                 self.call()
             else:
-                interrupt.cut(self.request, self.thread, self.reason())
+                thread_interrupt.cut(self.request, self.thread, self.reason())
 
     def reason(self) -> str:
         """What `RequestCut` says."""
@@ -88,7 +88,7 @@ class Request(Entry):
 
     def stack(self) -> tuple[str, ...]:
         """Return where its thread is."""
-        return interrupt.stack_of(self.thread) if self.green is None else self.green.stack()
+        return thread_interrupt.stack_of(self.thread) if self.green is None else self.green.stack()
 
 
 _WHY: dict[Cause | None, str] = {

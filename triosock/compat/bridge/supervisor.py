@@ -24,13 +24,13 @@ from triosock._core.registry.registry import Registry, Tally
 
 from ..requests.clock import now
 from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE
-from . import interrupt
+from . import tcp_state, thread_interrupt
 from .addresses import address_of, cause_of, local_of
 from .request_entry import Request
 
 if TYPE_CHECKING:
+    from ..requests.ports import Host
     from ..requests.table import Book, Record
-    from .trio_thread import Host
 
 #: What stands in for a scope in an entry that is no task.
 _NO_SCOPE = trio.CancelScope()
@@ -42,15 +42,15 @@ def make_emitter(book: Book, watched: bool) -> Emitter | None:
     return Emitter(book.name, trio.current_time, asked) if asked or watched else None
 
 
-class Supervision:
+class Supervisor:
     """The entries of a book."""
 
     def __init__(self, book: Book) -> None:
-        self.roster: Registry = Registry(Limits())
+        self.registry: Registry = Registry(Limits())
         #: What `clock.now()` is behind the clock of the trio run that supervises, or did last.
         self.clock: float = 0.0
         self._book = book
-        #: What of the book's counts is in the roster's tally already, and how often they were read.
+        #: What of the book's counts is in the registry's tally already, and how often they were read.
         self._left = 0
         self._reads = 0
         self._failed = 0
@@ -73,14 +73,14 @@ class Supervision:
                 return False
             entry.sealed = True
             if entry.was_cut and entry.green is None:
-                interrupt.uncut(thread)
+                thread_interrupt.uncut(thread)
             # No cut can come between these.
             entry.gone = True
-            self.roster.remove(entry)
+            self.registry.remove(entry)
             cause = entry.cause or cause_of(error)
             if not entry.reported:
                 entry.reported = True
-                self.roster.tally.ended[cause] += 1
+                self.registry.tally.ended[cause] += 1
         self._tell_closed(entry, cause, error)
         return True
 
@@ -97,7 +97,7 @@ class Supervision:
         """Return what was counted up to now."""
         book = self._book
         with book.lock:
-            tally = self.roster.tally
+            tally = self.registry.tally
             # Threads count with next() and without a lock, so reading is counting, too.
             left = next(book.leaves) - self._reads
             self._reads += 1
@@ -125,7 +125,7 @@ class Supervision:
         self.tally()
         with book.lock:
             clock = trio.current_time() - now()
-            for entry in self.roster.entries():
+            for entry in self.registry.entries():
                 entry.accepted += clock - self.clock
             self.clock = clock
             book.host = host
@@ -154,13 +154,13 @@ class Supervision:
             thread=thread,
             book=book,
         )
-        self.roster.add(entry)
+        self.registry.add(entry)
         record[ENTRY] = entry
         if book.live.get(thread) is not record:
             # Its thread has left, or is about to and will find `gone`; it counts itself.
             entry.sealed = entry.gone = True
-            self.roster.remove(entry)
-            self.roster.tally.accepted -= 1
+            self.registry.remove(entry)
+            self.registry.tally.accepted -= 1
             return entry
         on_newcomer, host = book.on_newcomer, book.host
         if on_newcomer is not None and host is not None:
@@ -184,10 +184,10 @@ class Supervision:
         if cause is Cause.FAILED and error is not None:
             book.tell(HandlerFailed, error=error, **who)
         if book.emitter.takers(ConnectionClosed):
-            received, sent = interrupt.count_bytes(entry.request)
+            received, sent = tcp_state.count_bytes(entry.request)
             with book.lock:
-                self.roster.tally.received += received
-                self.roster.tally.sent += sent
+                self.registry.tally.received += received
+                self.registry.tally.sent += sent
             duration = now() + self.clock - entry.accepted
             book.tell(
                 ConnectionClosed,

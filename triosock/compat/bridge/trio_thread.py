@@ -154,7 +154,7 @@ def borrow() -> Host:
         return shelf.helper
 
 
-def give_back(host: Host) -> None:
+def give_back(host: object) -> None:
     """Undo one `borrow()`; the last one ends the thread and waits for that. A chosen host is left alone."""
     if not isinstance(host, _Helper) or host.pid != os.getpid():
         return

@@ -1,4 +1,4 @@
-"""The wait of a server in the core: `wait.PollWait` while it is busy, then a wait in the host's trio run.
+"""The wait of a server in the core: `poll.PollWait` while it is busy, then a wait in the host's trio run.
 
 It is a file of its own as this is where trio comes in: a server that waits alone never imports it.
 """
@@ -10,15 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
-from ..loading import green
+from ..requests import table
 from ..waiting.poll import LINGER, LINGER_MS, PAUSE, PollWait
-from ..waiting.wakeup import Alarm
+from ..waiting.wakeup import Wakeup
 from . import trio_thread as hosts
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from ..stdlib.base import BaseServer
+    from ..requests.ports import Group, Server
 
 
 def may_block() -> bool:
@@ -26,10 +26,10 @@ def may_block() -> bool:
     return not trio.lowlevel.in_trio_run()
 
 
-class HostWait(PollWait):
+class TrioWait(PollWait):
     """Hands a wait longer than the linger to the host's trio run; where that cannot be, waits by itself."""
 
-    def __init__(self, server: BaseServer, selector: Any, host: hosts.Host | None = None) -> None:
+    def __init__(self, server: Server, selector: Any, host: hosts.Host | None = None) -> None:
         super().__init__(server, selector)
         self._host = host
         self._scope: trio.CancelScope | None = None
@@ -54,7 +54,7 @@ class HostWait(PollWait):
         if self._lingers and not self._exhausted and not (self._is_bounded and self.book.is_full):
             # There before the flag is read, below; wake() sets the flag and then looks for it.
             if self._alarm is None:
-                self._alarm = Alarm(self._poll)
+                self._alarm = Wakeup(self._poll)
             if self._look(LINGER_MS):
                 return True
             self._lingers = False
@@ -92,6 +92,12 @@ class HostWait(PollWait):
                 self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             hosts.give_back(self._host)
+
+    @property
+    def group(self) -> Group:
+        """Where green requests go; only asked for by those who accept them."""
+        assert self.book.green is not None
+        return self.book.green
 
     @property
     def is_woken(self) -> bool:
@@ -146,7 +152,7 @@ class HostWait(PollWait):
         assert fd is not None
         try:
             if self._accepts:
-                return bool(await green("accepting").accept(self, fd))
+                return await table.port.parts.green().accept(self, fd)
             await trio.lowlevel.wait_readable(fd)
         except OSError:
             pass  # closed by another thread: get_request() finds out, as it does after a poll

@@ -1,243 +1,144 @@
-"""The drain of a compat server: `DrainRun` of the core's `drain_run` does it, and this tells it who is
-still there.
+"""`drain(server)`: stop accepting, let requests finish, return how that went.
 
-Rules of this file:
-
-1. The loops that serve are told to take what the kernel has accepted, close the listener and end; nothing of
-   theirs runs here.
-2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
-3. **A report does not wait for what cannot be ended.** Who is still there `PATIENCE` seconds after the cut is
-   stuck outside its socket, or keeps catching the exception: it is counted and described, and left behind.
-4. The caller's own request, if a handler drains its own server, is not waited for.
+One drain of a server goes on at a time. Who asks for another one tightens it, and gets the same report.
 """
 
 from __future__ import annotations
 
-import os
-import signal
-import sys
-from typing import TYPE_CHECKING, cast
+import threading
+from typing import TYPE_CHECKING
 
-import attrs
 import trio
 
-from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
-from triosock._core.model.events import DrainFinished, DrainStarted
-from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
-from triosock._core.registry.registry import Entry, Tally
+from triosock import DrainReport, DrainScope
+from triosock._core.model.config import check_seconds
 
-from ..requests.table import REQUEST
+from ..bridge import trio_thread as hosts
+from ..requests.table import Book, book_of
+from ..stdlib.base import BaseServer
 from ..waiting import poll
-from ..waiting.wakeup import open_child_ends
+from .drain_target import DrainTarget, scope_for
 
 if TYPE_CHECKING:
-    from triosock._core.model.addresses import Address
-
-    from ..bridge.request_entry import Request
-    from ..requests.table import Book
-    from ..stdlib.base import BaseServer
-
-#: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
-PATIENCE = 1.0
+    from ..requests.ports import Host, ServedInTrio
 
 
-@attrs.define(eq=False, slots=True, kw_only=True)
-class Child(Entry):
-    """A child process of a forking server. It cannot be told that it is idle, and is terminated, not cut."""
+def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
+    """Stop accepting, let the requests in progress finish, and return how that went.
 
-    pid: int
-    cause: Cause | None = None
+    What the kernel has accepted already is served, and the listener closed; idle keep-alive connections end
+    at once, as if by the client; busy requests finish; those still there after `grace` seconds get
+    `RequestCut`. A handler that is stuck outside its socket is described in the report, and left.
+    `serve_forever()` returns; `server_close()` stays to be called, as after `shutdown()`.
 
-    @property
-    def peer(self) -> Address:
-        """Which process it is."""
-        return MemoryAddress(f"child process {self.pid}")
+    Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
+    drain can only tighten it, and returns the same report.
 
-    def interrupt(self, cause: Cause) -> None:
-        """Nothing: it cannot be told."""
-
-    def cut(self, cause: Cause) -> None:
-        """Terminate it."""
-        if self.cause is None:
-            self.cause = cause
-        try:
-            os.kill(self.pid, signal.SIGTERM)
-        except ProcessLookupError:
-            pass
-
-    def stack(self) -> tuple[str, ...]:
-        """Nothing that could be seen from here."""
-        return ()
-
-
-class Ending:
-    """One drain of one server; lives in the trio thread. Stands in for the roster that a DrainRun sees
-    out.
+    Blocks the calling thread, which may be any but the one that serves and a trio thread: RuntimeError there.
+    In a handler's own thread it does not wait for that handler.
     """
+    servings = poll.servings_of(server)
+    if any(serving.mine() for serving in servings):
+        raise RuntimeError(
+            "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
+            "from another thread"
+        )
+    book = book_of(server)
+    if book.served is not None:
+        return _tell(book.served, book, grace)
+    running = Running(scope_for(book, grace))
+    with book.lock:
+        other, book.drain = book.drain, book.drain or running
+    if other is not None:
+        other.tighten(grace)
+        return other.wait()
+    return _drain_now(server, book, running, loops=bool(servings))
 
-    def __init__(self, server: BaseServer, book: Book, scope: DrainScope, besides: int | None = None) -> None:
-        self._server = server
-        self._book = book
-        self._scope = scope
-        self._besides = besides
-        self._children: dict[int, Child] = {}
-        self._watched: set[int] = set()
-        self._changed = trio.Event()
-        self._nursery: trio.Nursery | None = None
-        self.farewell: DrainRun | None = None
 
-    # What a DrainRun asks
+def _drain_now(server: BaseServer, book: Book, running: Running, *, loops: bool) -> DrainReport:
+    own = threading.get_ident() if threading.get_ident() in book.live else None
+    if not loops:
+        poll.close_listener(server)
+    book.hold()  # whoever supervises it now does so until the end
+    borrowed = hosts.borrow() if book.host is None else None
+    host = borrowed or book.host
+    assert host is not None
+    try:
+        return running.finish(host.run(trio.CancelScope(), _drain, server, book, running, host, own))
+    except BaseException as error:
+        running.fail(error)
+        raise
+    finally:
+        book.drain = None
+        if borrowed is not None:
+            book.supervision.end(borrowed)
+            hosts.give_back(borrowed)
+        book.release()
 
-    @property
-    def tally(self) -> Tally:
-        """What the server has counted."""
-        return self._book.tally()
 
-    def entries(self) -> tuple[Entry, ...]:
-        """Return who is here now, without the caller's own request."""
-        book = self._book
-        with book.lock:
-            requests = cast("tuple[Request, ...]", book.roster.entries())
-        others = (one for one in requests if one.thread != self._besides)
-        return (*others, *self._children.values())
+def _tell(served: ServedInTrio, book: Book, grace: float | None) -> DrainReport:
+    """Drain a server that runs in a trio program: it does so itself."""
+    host = book.host
+    if host is None or threading.get_ident() in book.live:
+        raise RuntimeError(
+            "drain() waits until nothing of the server is left, and this thread serves one of its requests: "
+            "call it from another thread, or drain() of what `nursery.start(compat.serve, ...)` returned"
+        )
+    host.soon(lambda: served.drain(grace=grace))
+    return host.run(trio.CancelScope(), served.wait_closed)
 
-    async def wait_empty(self) -> None:
-        """Return when nobody is here, or `PATIENCE` after the cut. A checkpoint."""
-        await trio.lowlevel.checkpoint()
-        while not self._is_empty():
-            self._changed = trio.Event()
-            # Anew each time, as the deadline can be tightened meanwhile.
-            with trio.CancelScope(deadline=self._scope.deadline + PATIENCE) as patience:
-                await self._changed.wait()
-            if patience.cancelled_caught:
-                return
 
-    def _is_empty(self) -> bool:
-        book = self._book
-        if poll.servings_of(self._server):
-            return False
-        # The loop may have forked more until its end.
-        self._watch_children()
-        if self._children:
-            return False
-        with book.lock:
-            own = book.live.get(self._besides) if self._besides is not None else None
-            expected = len(book.expected) - (own is not None and id(own[REQUEST]) in book.expected)
-            return not expected and len(book.live) == (own is not None)
+async def _drain(
+    server: BaseServer, book: Book, running: Running, host: Host, own: int | None
+) -> DrainReport:
+    if book.host is not host:
+        book.supervision.begin(host)
+    target = DrainTarget(server, book, running.scope, own)
+    with running.scope:
+        running.begin(host, target)
+        return await target.drain()
 
-    def poke(self) -> None:
-        """Have `wait_empty()` look again."""
-        self._changed.set()
 
-    # The drain
+class Running:
+    """A drain that is going on, for those who ask for another."""
 
-    async def see_out(self) -> DrainReport:
-        """Drain; return how it went. The scope is draining already, and the book is supervised."""
-        book = self._book
-        now = trio.current_time()
-        entries = self.entries()
-        idle = sum(entry.is_idle for entry in entries)
-        grace = max(0.0, self._scope.deadline - now)
-        self.farewell = DrainRun(self, self._scope)
-        book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
-        book.on_leave = self.poke
-        try:
-            async with trio.open_nursery() as self._nursery:
-                book.on_newcomer = self._greet
-                self._watch_children()
-                for serving in poll.servings_of(self._server):
-                    serving.drain()
-                await self.farewell.wait_completion()
-                self._count_stuck()
-                self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
-        finally:
-            book.on_newcomer = book.on_leave = None
-        report = self.farewell.report()
-        fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
-        book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
+    def __init__(self, scope: DrainScope) -> None:
+        self.scope = scope
+        self._host: Host | None = None
+        self._done = threading.Event()
+        self._tightest: float | None = None
+        self._report: DrainReport | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, host: Host, target: DrainTarget) -> None:
+        """In the trio thread: the scope is told, and tells the drain when it is tightened."""
+        self._host = host
+        self.scope._on_drain = target.tighten
+        self.scope.drain(grace=self._tightest)
+
+    def tighten(self, grace: float | None) -> None:
+        """From any thread: have the drain end sooner."""
+        if grace is None:
+            return
+        check_seconds(grace, "grace", zero=True)
+        self._tightest = grace if self._tightest is None else min(grace, self._tightest)
+        if self._host is not None:
+            self._host.soon(lambda: self.scope.drain(grace=grace))
+
+    def finish(self, report: DrainReport) -> DrainReport:
+        """Let those who wait have the report."""
+        self._report = report
+        self._done.set()
         return report
 
-    def cut_all(self, cause: Cause) -> None:
-        """Cut everybody, now."""
-        for entry in self.entries():
-            entry.cut(cause)
-        for pid in tuple(getattr(self._server, "active_children", None) or ()):
-            Child(accepted=trio.current_time(), pid=pid).cut(cause)
+    def fail(self, error: BaseException) -> None:
+        """Let those who wait have the error."""
+        self._error = error
+        self._done.set()
 
-    async def end_children(self, cause: Cause) -> None:
-        """End the child processes that are left: terminate them, and kill who does not heed that within
-        `PATIENCE`. For when no loop runs that could fork more.
-        """
-        children = frozenset(getattr(self._server, "active_children", None) or ())
-        for pid in children:
-            Child(accepted=trio.current_time(), pid=pid).cut(cause)
-        ends = open_child_ends(children)
-        try:
-            with trio.move_on_after(PATIENCE) as patience:
-                for end in ends:
-                    await trio.lowlevel.wait_readable(end)
-            if patience.cancelled_caught and sys.platform != "win32":
-                # It handles or ignores SIGTERM, perhaps with what its parent had set up for itself.
-                for pid in ends.values():
-                    os.kill(pid, signal.SIGKILL)
-        finally:
-            for end in ends:
-                os.close(end)
-
-    async def wait_all_left(self) -> None:
-        """Return when nobody is left at all, however long that takes. A checkpoint."""
-        self._book.on_leave = self.poke
-        try:
-            await trio.lowlevel.checkpoint()
-            while not self._is_empty():
-                self._changed = trio.Event()
-                await self._changed.wait()
-        finally:
-            self._book.on_leave = None
-
-    def _greet(self, entry: Request) -> None:
-        if self._nursery is not None:
-            self._nursery.start_soon(self._mind_newcomer, entry)
-
-    async def _mind_newcomer(self, entry: Request) -> None:
-        await trio.sleep(NEWCOMER_GRACE)
-        entry.spared_until = 0.0
-        entry.interrupt(Cause.DRAIN)
-
-    def _count_stuck(self) -> None:
-        tally = self.tally
-        with self._book.lock:
-            for entry in self._book.roster.entries():
-                request = cast("Request", entry)
-                if request.thread != self._besides and not request.reported:
-                    request.reported = True
-                    tally.ended[request.cause or Cause.DRAIN] += 1
-
-    # Child processes
-
-    def _watch_children(self) -> None:
-        if sys.platform == "win32" or self._nursery is None:
-            return
-        children: set[int] = getattr(self._server, "active_children", None) or set()
-        pids = children - self._watched
-        self._watched |= pids
-        for end, pid in open_child_ends(pids).items():
-            self._children[pid] = Child(accepted=trio.current_time(), pid=pid)
-            self._nursery.start_soon(self._wait_child, end, pid)
-
-    async def _wait_child(self, end: int, pid: int) -> None:
-        # Only watched: reaping is collect_children()'s business, in the thread that calls server_close().
-        try:
-            await trio.lowlevel.wait_readable(end)
-        finally:
-            os.close(end)
-        child = self._children.pop(pid)
-        self.tally.ended[child.cause or Cause.FINISHED] += 1
-        self.poke()
-
-
-def scope_for(book: Book, grace: float | None = None) -> DrainScope:
-    """Return the scope of a server's drain, with the grace given, the policy's, or the default."""
-    if grace is None:
-        grace = Timeouts().grace if book.policy is None else book.policy.grace
-    return DrainScope(grace=grace)
+    def wait(self) -> DrainReport:
+        """Wait for the report. Blocks."""
+        self._done.wait()
+        if self._report is None:
+            raise RuntimeError("the drain that was going on failed") from self._error
+        return self._report

@@ -22,12 +22,13 @@ from triosock._core.model.events import ServerClosed, ServerStarted
 
 from ..bridge import trio_thread as hosts
 from ..bridge.addresses import address_of_listener
-from ..bridge.request_entry import Request
+from ..requests.ports import RequestEntry
 from ..requests.table import book_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
-from . import policy
-from .drain import Ending, scope_for
+from .drain import Running
+from .drain_target import DrainTarget, scope_for
+from .statistics import statistics
 
 
 async def serve(
@@ -80,7 +81,7 @@ class CompatServer:
         self._scope._on_drain = self._on_drain
         # What a tree of all that lives shows of it.
         self._scope._owner = self
-        self._registry = self._book.roster
+        self._registry = self._book.registry
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         policy_ = self._book.policy
@@ -92,7 +93,7 @@ class CompatServer:
         self._told = trio.Event()
         self._closed = trio.Event()
         self._loop_ended = trio.Event()
-        self._ending: Ending | None = None
+        self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
         self._addresses = (address_of_listener(server),)
@@ -128,14 +129,14 @@ class CompatServer:
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot."""
-        return policy.statistics(self._server)
+        return statistics(self._server)
 
     # The life
 
     def _on_drain(self) -> None:
         self._told.set()
-        if self._ending is not None and self._ending.farewell is not None:
-            self._ending.farewell.tighten()
+        if self._target is not None:
+            self._target.tighten()
 
     async def _serve(self, task_status: trio.TaskStatus[CompatServer]) -> DrainReport:
         host = hosts.Host(trio.lowlevel.current_trio_token())
@@ -198,14 +199,14 @@ class CompatServer:
 
     async def _drain(self) -> None:
         # shutdown() by somebody else leads here too: whoever is still busy gets the same grace.
-        self._book.drain = policy.Drain(self._scope)
+        self._book.drain = Running(self._scope)
         if not self._scope.draining:
             self._scope.drain()
-        self._ending = Ending(self._server, self._book, self._scope)
-        self._report = await self._ending.see_out()
+        self._target = DrainTarget(self._server, self._book, self._scope)
+        self._report = await self._target.drain()
 
     def _cut_all(self) -> None:
-        def cut(entry: Request) -> None:
+        def cut(entry: RequestEntry) -> None:
             entry.cut(Cause.PARENT)
 
         # In this order: who comes after the look at the entries is told by the book.
@@ -213,14 +214,14 @@ class CompatServer:
         vars(self._server)["_BaseServer__shutdown_request"] = True
         for serving in poll.servings_of(self._server):
             serving.wake()
-        Ending(self._server, self._book, self._scope).cut_all(Cause.PARENT)
+        DrainTarget(self._server, self._book, self._scope).cut_all(Cause.PARENT)
 
     async def _close(self) -> None:
         """Wait for everybody who is left, then close the server: after that nothing of it is there."""
-        ending = Ending(self._server, self._book, self._scope)
-        await ending.wait_all_left()
+        target = DrainTarget(self._server, self._book, self._scope)
+        await target.wait_all_left()
         self._book.on_newcomer = None
         # Not sooner: the loop may have been in the middle of a fork when the others were told.
         if not self._report.drained or trio.current_time() >= self._scope.deadline:
-            await ending.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
+            await target.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
         await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING
 from triosock._core.inspect import snapshot
 from triosock._core.inspect.snapshot import Node
 
-from ..bridge import interrupt
 from ..bridge.addresses import address_of, address_of_listener
 from ..bridge.lifecycle_events import is_closed
+from ..bridge.tcp_state import is_idle
+from ..bridge.thread_interrupt import stack_of
 from ..bridge.trio_thread import THREAD_NAME
 from ..requests.clock import now
 from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, book_of
@@ -30,6 +31,7 @@ from . import current_request
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from ..requests.ports import Server
     from ..requests.table import Book, Record
 
 
@@ -42,7 +44,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
         else:
             yield _Look(book, what, limit).server()
     elif what is None:
-        found: dict[Book, BaseServer | None] = {
+        found: dict[Book, Server | None] = {
             one.book: one.server for one in tuple(poll._servings) if one.is_here()
         }
         for book in current_request.busy_books():
@@ -55,7 +57,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
 class _Look:
     """One look at one server; the requests may be all that is known of it."""
 
-    def __init__(self, book: Book, server: BaseServer | None, limit: int) -> None:
+    def __init__(self, book: Book, server: Server | None, limit: int) -> None:
         self._book = book
         self._server = server
         self._limit = limit
@@ -75,7 +77,7 @@ class _Look:
             accepted = tally.accepted + sum(record[ENTRY] is None for _, record in live)
             refused = sum(tally.refused.values())
         since = min(self._loops(), default=None)
-        idle = sum(interrupt.is_idle(record[REQUEST]) for _, record in live)
+        idle = sum(is_idle(record[REQUEST]) for _, record in live)
         return Node(
             kind="server",
             name=book.name,
@@ -117,13 +119,13 @@ class _Look:
         if lifetime is not None and lifetime - age < due:
             due, origin = lifetime - age, "Policy.request_timeout"
         green = None if self._book.green is None else self._book.green.task(thread)
-        where = snapshot.innermost(interrupt.stack_of(thread) if green is None else green.stack())
+        where = snapshot.innermost(stack_of(thread) if green is None else green.stack())
         # A green request is in the thread of the host, with all others.
         name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
         return Node(
             kind="connection",
             name="" if entry is None else str(entry.number),
-            state="idle" if interrupt.is_idle(record[REQUEST]) else "working",
+            state="idle" if is_idle(record[REQUEST]) else "working",
             peer=str(address_of(record[REQUEST], record[ADDRESS])),
             age=age,
             due=None if due == math.inf else due,

@@ -27,7 +27,7 @@ from .socket import GreenSocket
 from .tasks import wait_readable
 
 if TYPE_CHECKING:
-    from triosock.compat.bridge.trio_wait import HostWait
+    from triosock.compat.requests.ports import GreenWait
 
 #: How many are accepted before others have their turn: that of native servers.
 BATCH = 100
@@ -56,7 +56,7 @@ def is_stock(server: BaseServer) -> bool:
     )
 
 
-async def accept(waiting: HostWait, fd: int) -> bool:
+async def accept(waiting: GreenWait, fd: int) -> bool:
     """Accept until there is something for the serving thread: return True then, or False to have it look.
 
     Waits for the listener's descriptor. Raises what that raises.
@@ -76,9 +76,8 @@ async def accept(waiting: HostWait, fd: int) -> bool:
             note_accept_error(server, error)
 
 
-def _accept_some(waiting: HostWait, listener: Any) -> None:
-    group = waiting.book.green
-    assert group is not None
+def _accept_some(waiting: GreenWait, listener: Any) -> None:
+    group = waiting.group
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
     listener.setblocking(False)

@@ -10,8 +10,8 @@ Rules of this file:
    `itertools.count`. The GIL makes them so. Without it (PEP 703) a dict and a list lock themselves, and a
    count does not: there two ends in the same instant could be counted as one.
 2. **Nothing heavy is imported.** A forking server, which pays for each page of its process with every fork,
-   does so without trio. What needs it is in `supervision.py`, which comes with the first one who wants to
-   act: a drain, a deadline, observers.
+   does so without trio. What needs it is in `bridge` and `control`, which come with the first one who wants
+   to act: a drain, a deadline, observers.
 3. *Who comes is seen*: a thread puts its record down before it looks whether somebody supervises (`host`);
    who begins to supervise sets `host` before looking at the records. *Who goes is seen*: a thread takes its
    record off before it looks for its entry; who makes an entry looks afterwards whether the record is still
@@ -34,24 +34,35 @@ from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
-from .. import loading
-from ..loading import late
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triosock._core.model.emitter import Emitter
     from triosock._core.registry.registry import Registry, Tally
 
-    from ..bridge.deadline_task import Oversight
-    from ..bridge.lifecycle_events import Life
-    from ..bridge.request_entry import Request
-    from ..bridge.supervisor import Supervision
-    from ..bridge.trio_thread import Host
-    from ..control.policy import Drain, Policy
-    from ..control.serve import CompatServer
-    from ..green.group import Group
-    from ..stdlib.base import BaseServer
+    from .ports import (
+        Deadlines,
+        Group,
+        Host,
+        Lifecycle,
+        Parts,
+        Policy,
+        RequestEntry,
+        RunningDrain,
+        ServedInTrio,
+        Supervision,
+    )
+
+
+class Port:
+    """Through which the rooms above hand in what they make."""
+
+    #: Set by `triosock.compat`, before there is a server.
+    parts: Parts[Book]
+
+
+#: The one that there is.
+port = Port()
 
 SLOT = "_BaseServer__triosock"
 #: What a `GreenMixIn` has; and whether `--green` was said for the whole program.
@@ -98,17 +109,17 @@ class Book:
         #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
         #: while there is a host.
         self.on_leave: Callable[[], None] | None = None
-        self.on_newcomer: Callable[[Request], None] | None = None
+        self.on_newcomer: Callable[[RequestEntry], None] | None = None
         #: What serves it in a trio program.
-        self.served: CompatServer | None = None
+        self.served: ServedInTrio | None = None
         #: The drain that is going on.
-        self.drain: Drain | None = None
+        self.drain: RunningDrain | None = None
         #: Ends the waits of the loops that serve, from any thread.
         self.wakers: list[Callable[[], None]] = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
         self._holding = _Lock()
         self._holds = 0
-        self._oversight: Oversight | None = None
+        self._deadlines: Deadlines | None = None
         self._supervision: Supervision | None = None
         self._needs_oversight = policy is not None and policy.needs_oversight
         #: Whether somebody looks after the requests while they run, for the policy or for a timeline.
@@ -116,24 +127,24 @@ class Book:
         #: Whether there is more to a request than its record, whoever looks.
         self.is_minded: bool = self.is_overseen or policy is not None
         if self.is_overseen:
-            self.emitter = late("bridge.supervisor").make_emitter(self, watched)
+            self.emitter = port.parts.trio().make_emitter(self, watched)
         #: Whether requests are handled in child processes.
         self.forks: bool = forks
         self.is_special: bool = forks or self.is_minded or green
         #: Those of its requests that have tasks instead of threads, if it is a green server.
         self.green: Group | None = None
         if green:
-            self.green = loading.green("group").Group(self)
-        self._life: Life | None = None
+            self.green = port.parts.green().group(self)
+        self._life: Lifecycle | None = None
 
     # In the threads that serve
 
     def me(self) -> int:
         """Return the key of the calling thread in `live`, or of the calling green task."""
         if self.green is not None:
-            task = loading.green("tasks").current()
+            task = port.parts.green().current()
             if task is not None:
-                return int(task.number)
+                return task.number
         return get_ident()
 
     def attend(self, record: Record) -> None:
@@ -207,7 +218,7 @@ class Book:
             if not self._holds:
                 timeout = math.inf if self.policy is None else self.policy.request_timeout
                 try:
-                    self._oversight = late("bridge.deadline_task").begin(self, timeout)
+                    self._deadlines = port.parts.trio().watch_deadlines(self, timeout)
                 except RuntimeError:
                     if self._needs_oversight:
                         raise
@@ -221,17 +232,17 @@ class Book:
             if self._holds == 1:
                 self.life.look_held()
             self._holds -= 1
-            if not self._holds and self._oversight is not None:
-                oversight, self._oversight = self._oversight, None
-                oversight.end()
+            if not self._holds and self._deadlines is not None:
+                deadlines, self._deadlines = self._deadlines, None
+                deadlines.end()
 
     @property
-    def life(self) -> Life:
+    def life(self) -> Lifecycle:
         """What is told of the life of the server; only where it is overseen."""
         found = self._life
         if found is None:
             with self.lock:
-                found = self._life = self._life or late("bridge.lifecycle_events").Life(self)
+                found = self._life = self._life or port.parts.trio().tell_life(self)
         return found
 
     @property
@@ -259,13 +270,13 @@ class Book:
         found = self._supervision
         if found is None:
             with self.lock:
-                found = self._supervision = self._supervision or late("bridge.supervisor").Supervision(self)
+                found = self._supervision = self._supervision or port.parts.trio().supervise(self)
         return found
 
     @property
-    def roster(self) -> Registry:
+    def registry(self) -> Registry:
         """The entries of those who have one, and the counts."""
-        return self.supervision.roster
+        return self.supervision.registry
 
     def tally(self) -> Tally:
         """Return what was counted up to now."""
@@ -281,7 +292,7 @@ class Book:
 ABSENT: Final = object()
 
 
-def of_class(server: BaseServer, name: str, default: Any = None) -> Any:
+def of_class(server: object, name: str, default: Any = None) -> Any:
     """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
     any
     name (`__getattr__`), and not be ready to give one.
@@ -292,7 +303,7 @@ def of_class(server: BaseServer, name: str, default: Any = None) -> Any:
     return default
 
 
-def book_of(server: BaseServer) -> Book:
+def book_of(server: object) -> Book:
     """Return the server's book in this process; it is made when it is first asked for."""
     attributes = vars(server)
     book: Book | None = attributes.get(SLOT)
@@ -321,7 +332,7 @@ def book_of(server: BaseServer) -> Book:
     return book
 
 
-def is_green(server: BaseServer) -> bool:
+def is_green(server: object) -> bool:
     """Whether the requests of a server are to have tasks instead of threads."""
     if of_class(server, GREEN) or (all_green and of_class(server, "process_request_thread")):
         return True
@@ -335,7 +346,7 @@ def _is_watched() -> bool:
     return emitter is not None and bool(getattr(emitter, "watchers", ()))
 
 
-def closes(server: BaseServer) -> None:
+def closes(server: object) -> None:
     """Have the observers of a server told that its listener is closed, if it has any in this process."""
     book: Book | None = vars(server).get(SLOT)
     if book is not None and book.is_overseen and book.pid == getpid():

@@ -6,7 +6,7 @@ Rules of this file:
    which order, in which thread, and who sees its exception. Whatever looks as if it could be tidied up (a
    bare `except`, a flag set again in a `finally`) is observable, and real programs observe it.
 2. **No hook ever runs anywhere but in the thread that called** `serve_forever()` or `handle_request()`. Only
-   the waiting is somebody else's business: `wait.py`.
+   the waiting is somebody else's business: `waiting/poll.py`.
 3. `__is_shut_down.set()` is the last thing that `serve_forever()` does: whoever is woken by it may count
    threads at once.
 4. What people replace, they replace in the module that they import, `triosock.compat`; so those names are
@@ -24,7 +24,6 @@ from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ..loading import green
 from ..requests import table
 from ..requests.clock import now
 from ..requests.table import ENTRY, LEFT, SLOT, STATE
@@ -65,7 +64,7 @@ class BaseServer:
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
         if table.is_green(self):
-            green("check").check(self)
+            table.port.parts.green().check(self)
 
     def server_activate(self) -> None:
         """Called by the constructor, after the socket has its address. Nothing here."""
@@ -115,10 +114,10 @@ class BaseServer:
         for serving in poll.servings_of(self)[:1]:
             serving.wake()
         if table.is_green(self):
-            tasks = green("tasks")
-            if tasks.current() is not None:
+            green = table.port.parts.green()
+            if green.current() is not None:
                 # The loop may need the trio run, in which this handler is, to come to its end.
-                tasks.blocking(self.__is_shut_down.wait)
+                green.blocking(self.__is_shut_down.wait)
                 return
         self.__is_shut_down.wait()
 
@@ -214,7 +213,7 @@ class BaseServer:
                 book.leave(record, around, error)
                 raise
             if around is None:
-                del live[thread]  # before its entry is looked for: see `records.py`, 3
+                del live[thread]  # before its entry is looked for: see `requests/table.py`, 3
             if record[ENTRY] is not None or around is not None or book.is_special or book.host is not None:
                 book.leave(record, around)
             else:
@@ -250,5 +249,5 @@ class BaseServer:
         self.server_close()
 
 
-#: What is found on the stack of a thread that handles a request: see `whose.py`.
+#: What is found on the stack of a thread that handles a request: see `control/current_request.py`.
 FINISHING = BaseServer.finish_request.__code__

@@ -28,7 +28,7 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .servers import TCPServer
+    from ..requests.ports import Server
 
 #: Seconds; go-proxyproto's bound for the same wait, and `triosock.Timeouts.handshake`.
 TIMEOUT = 10.0
@@ -43,9 +43,9 @@ def is_tls(sock: Any) -> bool:
     return ssl is not None and type(sock) is ssl.SSLSocket
 
 
-def accept(server: TCPServer) -> tuple[Any, Any]:
+def accept(server: Server) -> tuple[Any, Any]:
     """Do `server.socket.accept()`, with the handshake left for later if the request's thread will do it."""
-    listener: Any = server.socket
+    listener = server.socket
     if not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
         accepted: tuple[Any, Any] = listener.accept()
         return accepted
@@ -101,7 +101,7 @@ def completes(mixin: type, server: type, *names: str, forks: bool = False) -> No
     _stock[mixin] = {name: getattr(mixin, name, None) or getattr(server, name) for name in names}
 
 
-def _is_stock(server: TCPServer) -> bool:
+def _is_stock(server: Server) -> bool:
     """Whether a request of this server certainly passes through `complete()`, in a thread or process of its
     own, and nothing of the program sees it before.
     """

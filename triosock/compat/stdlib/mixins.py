@@ -5,8 +5,8 @@ Rules of this file:
 
 1. A thread per request is a fresh `threading.Thread` with the name that it would have anyway. Not one from
    trio's cache: those are daemons, are used again, and keep the thread-locals of the last user.
-2. A forking server adds no thread to the process: not here, and not where it waits (`wait.py`). What is
-   forked beside other threads may find a lock that nobody will ever release.
+2. A forking server adds no thread to the process: not here, and not where it waits (`waiting/poll.py`). What
+   is forked beside other threads may find a lock that nobody will ever release.
 3. The child runs the handler and `os._exit()`; nothing of the parent's loop ever returns in it.
 """
 

@@ -16,7 +16,9 @@ answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 def note_order(connection: socket.socket, rfile: Any, wfile: Any) -> Any:
-    """Have the files of a connection keep what `interrupt.is_idle()` needs; return the one to write to."""
+    """Have the files of a connection keep what `is_idle()` needs (`bridge/tcp_state.py`); return the one to
+    write to.
+    """
     answered.add(connection)
     for file in (rfile, wfile):
         raw = getattr(file, "raw", None)

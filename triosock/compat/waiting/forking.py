@@ -1,6 +1,6 @@
-"""The wait of a forking server: `wait.PollWait`, and the ends of its children.
+"""The wait of a forking server: `poll.PollWait`, and the ends of its children.
 
-It needs no thread (see `wait.py`), and learns of the end of a child from the kernel: a descriptor for the
+It needs no thread (see `poll.py`), and learns of the end of a child from the kernel: a descriptor for the
 process (pidfd_open(2)) becomes readable then. SIGCHLD would be the other way, and belongs to the program.
 """
 
@@ -15,13 +15,13 @@ from .poll import LINGER, LINGER_MS, PollWait
 from .wakeup import open_child_ends
 
 if TYPE_CHECKING:
-    from ..stdlib.base import BaseServer
+    from ..requests.ports import Server
 
 
 class ForkingWait(PollWait):
     """A `PollWait` that also ends when a child of the server has ended, so that it is reaped then."""
 
-    def __init__(self, server: BaseServer, selector: Any) -> None:
+    def __init__(self, server: Server, selector: Any) -> None:
         super().__init__(server, selector)
         self._told: set[int] = set()
 

@@ -7,9 +7,9 @@ Rules of this file:
    `serve_forever()`, the server is registered in it once, and who puts a selector class of their own in place
    of `_ServerSelector` gets it used as the standard library uses it, with nothing of ours registered in it
    (`Waiting`).
-2. **The core waits for an idle server** (`HostWait`): the thread that serves asks the host's trio run to tell
-   it. A busy server does not pay for that: after a request it lingers on a `poll` of its own for a moment,
-   and only then hands the wait over.
+2. **The core waits for an idle server** (`bridge/trio_wait.py`): the thread that serves asks the host's trio
+   run to tell it. A busy server does not pay for that: after a request it lingers on a `poll` of its own for
+   a moment, and only then hands the wait over.
 3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
    forking server, and a server without threads in a process that has none, wait on their own selector, with a
    descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
@@ -31,16 +31,16 @@ from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any
 
-from ..loading import late
+from ..requests import table
 from ..requests.clock import now
 from ..requests.table import Book, book_of
-from .wakeup import Alarm
+from .wakeup import Wakeup
 
 if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from ..stdlib.base import BaseServer
+    from ..requests.ports import Server
 
 #: Taken at import: a program may put something in its place while a server waits.
 _poll: Any = getattr(select, "poll", None)
@@ -74,7 +74,7 @@ _servings: list[Waiting] = []
 class Waiting:
     """One call of `serve_forever()`, as the loop, `shutdown()` and a drain see it; waits like the stdlib."""
 
-    def __init__(self, server: BaseServer, selector: Any) -> None:
+    def __init__(self, server: Server, selector: Any) -> None:
         self.server = server
         self.draining: bool = False
         #: Whether a drain has found the kernel's queue empty.
@@ -175,11 +175,11 @@ class PollWait(Waiting):
     The object is its own and not the selector, whose layer of Python costs more than the system call.
     """
 
-    def __init__(self, server: BaseServer, selector: Any) -> None:
+    def __init__(self, server: Server, selector: Any) -> None:
         super().__init__(server, selector)
         self._poll = _poll()
         self._fd = -1
-        self._alarm: Alarm | None = None
+        self._alarm: Wakeup | None = None
         self._woken = False
         self._exhausted = False
         #: Whether there is nothing to be looked at before the next wait.
@@ -198,7 +198,7 @@ class PollWait(Waiting):
         if self.draining:
             return self._next_in_queue()
         if self._alarm is None:
-            self._alarm = Alarm(self._poll)
+            self._alarm = Wakeup(self._poll)
         # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
         # one of them sees.
         if self._woken:
@@ -257,28 +257,26 @@ class PollWait(Waiting):
 DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
-def servings_of(server: BaseServer) -> list[Waiting]:
+def servings_of(server: Server) -> list[Waiting]:
     """Return the calls of `serve_forever()` that run on this server in this process, oldest first."""
     return [serving for serving in tuple(_servings) if serving.server is server and serving.is_here()]
 
 
-def note_accept_error(server: BaseServer, error: OSError) -> None:
+def note_accept_error(server: Server, error: OSError) -> None:
     """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
     pauses = error.errno in ASKED_AGAIN
     book = book_of(server)
     book.accept_errors += 1
     if book.emitter is not None:
-        naming = late("bridge.addresses")
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
-        address = naming.address_of_listener(server)
-        book.tell(naming.AcceptFailed, address=address, error=error, action=action, delay=delay)
+        table.port.parts.trio().tell_accept_error(book, server, error, action, delay)
     if pauses:
         for serving in servings_of(server):
             if serving.mine():
                 serving.pause_once()
 
 
-def close_listener(server: BaseServer) -> None:
+def close_listener(server: Server) -> None:
     """Close the socket that a server listens on; what else `server_close()` does is left to whoever calls
     that.
     """

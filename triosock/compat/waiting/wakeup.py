@@ -39,7 +39,7 @@ _set_blocking = os.set_blocking
 _ONE = (1).to_bytes(8, sys.byteorder)
 
 
-class Alarm:
+class Wakeup:
     """A descriptor, in a `poll` object if one is given, that any thread can make readable."""
 
     def __init__(self, poll: select.poll | None) -> None:
