@@ -4,6 +4,7 @@ test_source_tree.py.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.source_tree import (
     wrong_packages,
     wrong_targets,
 )
+from triosock.compat import loading
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,6 +40,22 @@ CORE = {
     "datagram": ["model", "registry", "transport", "listeners", "server"],
     "inspect": ["model", "registry", "server", "datagram"],
 }
+#: The same for compat: its rooms, and the files that know them. Green mode stands beside control.
+COMPAT = {
+    "requests": [],
+    "waiting": ["requests"],
+    "stdlib": ["requests", "waiting"],
+    "bridge": ["requests", "waiting", "stdlib"],
+    "control": ["requests", "waiting", "stdlib", "bridge"],
+    "green": ["requests", "waiting", "stdlib", "bridge"],
+    "loading": ["requests"],
+    "choose": ["waiting", "stdlib", "loading"],
+    "install": [],
+    "__main__": ["requests", "loading"],
+}
+ROOMS = ["requests", "waiting", "stdlib", "bridge", "control", "green"]
+#: The rooms without trio.
+LIGHT = ["requests", "waiting", "stdlib"]
 #: Where no module imports another that leads back to it, in whatever way.
 WITHOUT_CIRCLES = ["triosock._core", "triosock.compat", "triosock.dtls", "triosock.observe", "triosock.cli"]
 #: From which layers each one may import. Nothing imports compat, testing or the command line.
@@ -171,7 +189,6 @@ LONGER = {
     "triosock/cli/serve.py:_from_arguments": 35,
     "triosock/cli/serve.py:add_parser": 58,
     "triosock/compat/stdlib/base.py:finish_request": 36,
-    "triosock/compat/requests/table.py:__init__": 56,
     "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,
     "triosock/observe/timeline/page.py:page": 39,
@@ -231,6 +248,38 @@ def test_every_package_of_the_core_says_what_it_is(package: str) -> None:
     assert "May import: " in text
     assert "The invariant: " in text
     assert 5 <= len(text.splitlines()) <= 12
+
+
+def test_a_room_of_compat_imports_only_from_those_that_it_may(sources: list[Source]) -> None:
+    passes(wrong_packages(imports_of(sources), "triosock.compat", COMPAT))
+    for room in ROOMS:
+        text = (ROOT / "triosock/compat" / room / "__init__.py").read_text()
+        assert "May import: " in text
+        assert "The invariant: " in text
+
+
+def test_the_rooms_of_compat_that_forking_servers_have_import_nothing_heavy(sources: list[Source]) -> None:
+    light = tuple(f"triosock.compat.{room}." for room in LIGHT)
+    assert [
+        one.complain("heavy")
+        for one in imports_of(sources)
+        if f"{one.source.module}.".startswith(light)
+        and not one.typing_only
+        and not one.target.startswith("triosock.compat.")
+        and one.target.split(".")[0] not in sys.stdlib_module_names
+    ] == []
+
+
+def test_what_needs_trio_is_imported_at_one_moment_and_all_of_it(sources: list[Source]) -> None:
+    def modules(*rooms: str) -> set[str]:
+        return {
+            source.module.removeprefix("triosock.compat.")
+            for source in sources
+            if source.module.startswith(tuple(f"triosock.compat.{room}." for room in rooms))
+        }
+
+    assert set(loading._NEED_TRIO) == modules("bridge", "control")
+    assert {f"green.{name}" for name in loading._NEED_GREENLET} == modules("green")
 
 
 def test_observers_know_events_and_their_values_and_nothing_else(sources: list[Source]) -> None:

@@ -7,8 +7,19 @@ server returns at once.
 `__all__` has the standard library's names and no others. What is new is asked for by name; see
 `docs/discussion/compat.md`.
 
-Read on: `base.py` (the loop and its hooks), `servers.py`, `mixins.py`, `handlers.py`, then `wait.py` (how an
-idle server waits) and `host.py` (where the trio run lives).
+Five rooms, and each imports only from those above it:
+
+    requests    who is being served: one record a request; the port to what needs trio
+    waiting     how an idle server waits, without trio
+    stdlib      the standard library's classes; reads like its module
+    bridge      where trio starts: the run that servers use from their threads
+    control     policies, drains, a place in a trio program
+
+`green` stands beside `control`: handlers in trio tasks. What knows all of them is this file, `loading.py`
+(imports what needs trio, at one moment) and `choose.py` (which wait a loop gets).
+
+Read on: `stdlib/base.py` (the loop and its hooks), `waiting/poll.py` (how an idle server waits), and
+`bridge/trio_thread.py` (where the trio run lives).
 
 Importing this imports neither trio nor the rest of triosock: see `loading.py`.
 """

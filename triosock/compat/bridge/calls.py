@@ -22,14 +22,13 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from threading import RLock as _Lock
-from typing import Any, TypeAlias, TypeVar, cast
+from typing import Any, TypeVar
 
 import trio
 
 from ..waiting.wakeup import Wakeup
 
 T = TypeVar("T")
-_Answer: TypeAlias = "tuple[Any, BaseException | None]"
 
 
 class Calls:
@@ -68,7 +67,7 @@ class Calls:
         """
         if trio.lowlevel.in_trio_run():
             raise RuntimeError("this is a blocking function; call it from a thread without a trio run")
-        answer: SimpleQueue[_Answer] = SimpleQueue()
+        answer: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
         context = contextvars.copy_context()
 
         async def task() -> None:
@@ -76,22 +75,22 @@ class Calls:
                 result = await async_fn(*args)
             except BaseException as error:
                 # Also Cancelled, at the end of the run: somebody waits for it.
-                answer.put((None, error))
+                answer.put(error)
             else:
-                answer.put((result, None))
+                answer.put((result,))
 
         def begin() -> None:
             trio.lowlevel.spawn_system_task(task, name=async_fn, context=context)
 
         if not self.soon(begin):
             raise trio.RunFinishedError("the trio run for compat servers is over")
-        result, error = answer.get()
-        if error is None:
-            return cast("T", result)
+        got = answer.get()
+        if isinstance(got, tuple):
+            return got[0]
         try:
-            raise error
+            raise got
         finally:
-            del error  # whose traceback has this frame
+            del got  # whose traceback has this frame
 
     # In the trio thread
 

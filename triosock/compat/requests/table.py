@@ -28,6 +28,7 @@ from __future__ import annotations
 import itertools
 import math
 import sys
+from enum import IntEnum
 from os import getpid
 from threading import Lock as _Lock
 from threading import RLock as _RLock
@@ -62,7 +63,7 @@ class Port:
 
 
 #: The one that there is.
-port = Port()
+port: Port = Port()
 
 SLOT = "_BaseServer__triosock"
 #: What a `GreenMixIn` has; and whether `--green` was said for the whole program.
@@ -77,8 +78,61 @@ REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
 HELD, LEFT = "held", "left"
 
 
+class Attention(IntEnum):
+    """What there is to a request of a server besides its record; each step has what is below it."""
+
+    #: Nothing: a plain server.
+    NONE = 0
+    #: It counts, for a policy's bound or a drain's grace.
+    COUNTED = 1
+    #: Somebody looks after it while it runs, if that can be had: a timeline.
+    WATCHED = 2
+    #: The same for the policy's deadline or observers; an error if it cannot be had.
+    REQUIRED = 3
+
+
+def _attention(policy: Policy | None, watched: bool) -> Attention:
+    if policy is not None and policy.needs_oversight:
+        return Attention.REQUIRED
+    if watched:
+        return Attention.WATCHED
+    return Attention.NONE if policy is None else Attention.COUNTED
+
+
 class Book:
     """The records of one server in one process."""
+
+    #: How many of those who left had failed, or lost their peer; how many were here at once; and errors of
+    #: accepting.
+    failed: int = 0
+    lost: int = 0
+    peak: int = 0
+    accept_errors: int = 0
+    #: The trio run that supervises, if one does.
+    host: Host | None = None
+    emitter: Emitter | None = None
+    #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
+    #: while there is a host.
+    on_leave: Callable[[], None] | None = None
+    on_newcomer: Callable[[RequestEntry], None] | None = None
+    #: What serves it in a trio program.
+    served: ServedInTrio | None = None
+    #: The drain that is going on.
+    drain: RunningDrain | None = None
+    #: Those of its requests that have tasks instead of threads, if it is a green server.
+    green: Group | None = None
+    #: Ends the waits of the loops that serve, from any thread.
+    wakers: list[Callable[[], None]]
+    #: What there is to a request besides its record.
+    attention: Attention
+    #: Whether requests are handled in child processes.
+    forks: bool
+    #: Whether a request takes the long way: decided once, as each request asks.
+    is_special: bool
+    _holds: int = 0
+    _deadlines: Deadlines | None = None
+    _supervision: Supervision | None = None
+    _life: Lifecycle | None = None
 
     def __init__(
         self,
@@ -97,45 +151,17 @@ class Book:
         self.live: dict[int, Record] = {}
         #: Counted by `next()`, which threads cannot get between, and read by it too.
         self.leaves: Iterator[int] = itertools.count()
-        #: How many of those had failed, or lost their peer; how many were here at once; and errors of
-        #: accepting.
-        self.failed: int = 0
-        self.lost: int = 0
-        self.peak: int = 0
-        self.accept_errors: int = 0
         self.expected: dict[int, None] = {}
-        self.host: Host | None = None
-        self.emitter: Emitter | None = None
-        #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
-        #: while there is a host.
-        self.on_leave: Callable[[], None] | None = None
-        self.on_newcomer: Callable[[RequestEntry], None] | None = None
-        #: What serves it in a trio program.
-        self.served: ServedInTrio | None = None
-        #: The drain that is going on.
-        self.drain: RunningDrain | None = None
-        #: Ends the waits of the loops that serve, from any thread.
-        self.wakers: list[Callable[[], None]] = []
+        self.wakers = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
         self._holding = _Lock()
-        self._holds = 0
-        self._deadlines: Deadlines | None = None
-        self._supervision: Supervision | None = None
-        self._needs_oversight = policy is not None and policy.needs_oversight
-        #: Whether somebody looks after the requests while they run, for the policy or for a timeline.
-        self.is_overseen: bool = self._needs_oversight or watched
-        #: Whether there is more to a request than its record, whoever looks.
-        self.is_minded: bool = self.is_overseen or policy is not None
+        self.attention = _attention(policy, watched)
+        self.forks = forks
+        self.is_special = forks or green or self.attention > Attention.NONE
         if self.is_overseen:
             self.emitter = port.parts.trio().make_emitter(self, watched)
-        #: Whether requests are handled in child processes.
-        self.forks: bool = forks
-        self.is_special: bool = forks or self.is_minded or green
-        #: Those of its requests that have tasks instead of threads, if it is a green server.
-        self.green: Group | None = None
         if green:
             self.green = port.parts.green().group(self)
-        self._life: Lifecycle | None = None
 
     # In the threads that serve
 
@@ -171,7 +197,7 @@ class Book:
         state = record[STATE]
         if state is LEFT:
             return
-        if record[ENTRY] is None and error is None and self.host is None and not self.is_minded:
+        if record[ENTRY] is None and error is None and self.host is None and not self.attention:
             record[STATE] = LEFT
             next(self.leaves)
             return
@@ -220,7 +246,7 @@ class Book:
                 try:
                     self._deadlines = port.parts.trio().watch_deadlines(self, timeout)
                 except RuntimeError:
-                    if self._needs_oversight:
+                    if self.attention is Attention.REQUIRED:
                         raise
             self._holds += 1
 
@@ -235,6 +261,11 @@ class Book:
             if not self._holds and self._deadlines is not None:
                 deadlines, self._deadlines = self._deadlines, None
                 deadlines.end()
+
+    @property
+    def is_overseen(self) -> bool:
+        """Whether somebody looks after the requests while they run."""
+        return self.attention >= Attention.WATCHED
 
     @property
     def life(self) -> Lifecycle:

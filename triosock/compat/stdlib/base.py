@@ -193,7 +193,7 @@ class BaseServer:
         book: table.Book | None = self.__dict__.get(SLOT)
         thread = get_ident()
         if book is None or book.is_special:
-            if book is not None and book.forks and not book.is_minded and book.pid != getpid():
+            if book is not None and book.forks and not book.attention and book.pid != getpid():
                 # The child of a forking server: nobody can look, and each page that it writes to is copied.
                 self.RequestHandlerClass(request, client_address, self)
                 return
