@@ -69,14 +69,18 @@ async def accept(waiting: HostWait, fd: int) -> bool:
         if not is_stock(server) or server.socket.fileno() != fd:
             return True
         try:
-            _accept_some(waiting, server.socket)
+            daemon, counts = server.daemon_threads, server.block_on_close
+        except Exception:  # properties of the user's: the serving thread meets the same, and handles it
+            return True
+        try:
+            _accept_some(waiting, server.socket, daemon, counts)
         except OSError as error:
             if error.errno in ASKED_AGAIN:
                 return True  # it is still there, and the serving thread finds the same
             note_accept_error(server, error)
 
 
-def _accept_some(waiting: HostWait, listener: Any) -> None:
+def _accept_some(waiting: HostWait, listener: Any, daemon: bool, counts: bool) -> None:
     group = waiting.book.green
     assert group is not None
     timeout = listener.gettimeout()
@@ -88,7 +92,8 @@ def _accept_some(waiting: HostWait, listener: Any) -> None:
                 descriptor, address = listener._accept()
             except BlockingIOError:
                 return
-            group.admit(waiting.server, GreenSocket(family, kind, proto, descriptor), address)
+            green = GreenSocket(family, kind, proto, descriptor)
+            group.admit(waiting.server, green, address, daemon=daemon, counts=counts)
     finally:
         if listener.fileno() != -1:
             listener.settimeout(timeout)
