@@ -90,6 +90,7 @@ async def test_it_tells_nothing_of_its_own_server_and_leaves_nothing_attached(co
         async with triosock.Connection(await trio.open_unix_socket(control)) as other:
             await other.send_all(b'{"want": "tree"}\n')
             await other.receive_until(b"\n")
+        await nursery.start(serve_control, control.parent / "another")
         await talk(server)
         (first,) = await read(conn, 1)
         assert (first["event"], first["server"]) == ("ConnectionOpened", server.name)
