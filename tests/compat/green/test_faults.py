@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from triosock import compat
+from triosock.compat import host as hosts
 from triosock.compat.host import THREAD_NAME
 from triosock.compat.loading import green
 from triosock.compat.records import book_of
@@ -365,4 +366,38 @@ def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any)
         server.shutdown()
         thread.join(20)
     assert len(caught) == 1
+    assert THREAD_NAME not in [one.name for one in threading.enumerate()]
+
+
+def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"served")
+
+    with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
+        group = book_of(server).green
+        assert group is not None
+        run, over = hosts.Host.run, threading.Event()
+        leave = type(group)._leave
+
+        def note_leave(self: Any, *args: Any) -> None:
+            leave(self, *args)
+            over.set()
+
+        def run_late(self: Any, *args: Any) -> Any:
+            assert over.wait(20)
+            # A host that was given back by its last user ends now.
+            (thread,) = (one for one in threading.enumerate() if one.name == THREAD_NAME)
+            thread.join(0.5)
+            return run(self, *args)
+
+        monkeypatch.setattr(type(group), "_leave", note_leave)
+        monkeypatch.setattr(hosts.Host, "run", run_late)
+        with socket.create_connection(server.server_address, 20) as client:
+            server.handle_request()
+            assert client.recv(10) == b"served"
+        monkeypatch.undo()
+    assert capfd.readouterr().err == ""  # no failure went to handle_error()
     assert THREAD_NAME not in [one.name for one in threading.enumerate()]

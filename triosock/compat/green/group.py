@@ -78,14 +78,25 @@ class Group:
         green = make_green(request)
         try:
             host = self._enter(server, task, green)
-            host.call(self._spawn, server, task, green, client_address)
-            if not self._loops and not trio.lowlevel.in_trio_run():
-                host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+            if self._loops or trio.lowlevel.in_trio_run():
+                host.call(self._spawn, server, task, green, client_address)
+            else:
+                self._spawn_and_wait(host, server, task, green, client_address)
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
                 green.close()
             raise
+
+    def _spawn_and_wait(self, host: hosts.Host, *args: Any) -> None:
+        """Have the task started, and return when it has begun."""
+        # Held, since a request that is over at once gives back the host that this waits for.
+        held = host if self._is_chosen else hosts.borrow()
+        try:
+            host.call(self._spawn, *args)
+            host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+        finally:
+            hosts.give_back(held)
 
     def loop_begins(self) -> None:
         """A `serve_forever()` has begun."""
