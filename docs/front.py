@@ -15,33 +15,13 @@ import sys
 from pathlib import Path
 
 import trio
+from picture import client, handler  # beside this file
 
 import triosock
 from triosock.observe import Timeline
 
 CLIENTS = 30
 DRAIN_AT = 1.2
-
-
-async def handler(conn: triosock.Connection) -> None:
-    async for line in conn.lines():
-        await trio.sleep(float(line))  # as if that were work
-        await conn.send_all(b"done\n")
-
-
-async def client(port: int, start: float, works: list[float], pause: float) -> None:
-    await trio.sleep(start)
-    async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
-        for seconds in works:
-            await stream.send_all(f"{seconds}\n".encode())
-            try:
-                if not await stream.receive_some():
-                    return
-            except trio.BrokenResourceError:
-                return  # cut: a reset, for there will be no answer
-            await trio.sleep(pause)
-        if len(works) != 1:
-            await stream.receive_some()  # stays until it is sent home
 
 
 async def main(folder: Path) -> None:
@@ -56,7 +36,10 @@ async def main(folder: Path) -> None:
                 if number == CLIENTS // 2:
                     works = [60.0]
                 start = number / CLIENTS * (DRAIN_AT - 0.05)
-                nursery.start_soon(client, port, start, works, chance.uniform(0.05, 0.2))
+                pause = (chance.uniform(0.05, 0.2),)
+                jobs = [job for seconds in works for job in (seconds, pause)]
+                come = functools.partial(client, stays=len(works) != 1)
+                nursery.start_soon(come, port, start, *jobs)
             await trio.sleep(DRAIN_AT)
             server.drain(grace=0.8)
     timeline.write_svg(folder / "front.svg")

@@ -27,8 +27,8 @@ async def handler(conn: triosock.Connection) -> None:
         await conn.send_all(b"done\n")
 
 
-async def client(port: int, start: float, *jobs: object) -> None:
-    """Come at `start`; a number is a job that takes so long, a pair a pause; then stay until sent home."""
+async def client(port: int, start: float, *jobs: object, stays: bool = True) -> None:
+    """Come at `start`; a number is a job that takes so long, a tuple a pause; then stay until sent home."""
     await trio.sleep(start)
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         for job in jobs:
@@ -41,7 +41,8 @@ async def client(port: int, start: float, *jobs: object) -> None:
                     return
             except trio.BrokenResourceError:
                 return  # cut: a reset, for there will be no answer
-        await stream.receive_some()
+        if stays:
+            await stream.receive_some()
 
 
 async def main() -> None:

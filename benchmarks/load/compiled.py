@@ -17,6 +17,8 @@ import sys
 import tempfile
 from pathlib import Path
 
+from .job import STALLED_AFTER
+
 SOURCE = Path(__file__).with_name("fast.c")
 #: Beside the results: the name has what it was made of, so that nothing old is taken.
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
@@ -47,15 +49,24 @@ def library() -> ctypes.CDLL | None:
     return found
 
 
-def count_of(result: int, who: str, patience: float) -> int:
+#: What a loop returns instead of a count; as in fast.c.
+_STALLED, _CLOSED, _PIECES = -1, -2, -3
+
+
+def stalled(who: str) -> TimeoutError:
+    """What both loops raise when nothing is answered any more."""
+    return TimeoutError(f"no progress of any of {who} in {STALLED_AFTER:.0f} s")
+
+
+def count_of(result: int, who: str) -> int:
     """Return how many operations a loop did; raise what the loop in Python would."""
     if result >= 0:
         return result
-    if result == -1:
-        raise TimeoutError(f"no progress of any of {who} in {patience:.0f} s")
-    if result == -2:
+    if result == _STALLED:
+        raise stalled(who)
+    if result == _CLOSED:
         raise ConnectionError("the server closed before it answered")
-    if result == -3:
+    if result == _PIECES:
         raise ConnectionError("the server answered in pieces, or sent too many bytes")
     number = ctypes.get_errno()
     raise OSError(number, f"{errno.errorcode.get(number, number)}: {os.strerror(number)}")

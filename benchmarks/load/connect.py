@@ -20,7 +20,7 @@ import socket
 import struct
 from time import perf_counter
 
-from .compiled import ROOM, count_of, library, whole
+from .compiled import ROOM, count_of, library, stalled, whole
 from .job import STALLED_AFTER, Job, Tally
 
 MESSAGE = b"x" * 64
@@ -75,7 +75,7 @@ class Connects:
             self.latencies,
             ctypes.c_int64(ROOM),
         )
-        count = count_of(result, f"{self.in_flight} clients", STALLED_AFTER)
+        count = count_of(result, f"{self.in_flight} clients")
         return Tally(count, self.latencies[:count])
 
     def drive_here(self, stop_at: float, limit: float) -> Tally:
@@ -86,7 +86,7 @@ class Connects:
         while now < stop_at and len(latencies) < limit:
             ready = self.epoll.poll(STALLED_AFTER)
             if not ready:
-                count_of(-1, f"{self.in_flight} clients", STALLED_AFTER)
+                raise stalled(f"{self.in_flight} clients")
             for fd, event in ready:
                 sock, began = self.under_way[fd]
                 if event & select.EPOLLOUT:

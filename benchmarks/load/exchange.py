@@ -13,7 +13,7 @@ import ssl
 from collections.abc import Callable
 from time import perf_counter
 
-from .compiled import ROOM, count_of, library, whole
+from .compiled import ROOM, count_of, library, stalled, whole
 from .job import STALLED_AFTER, Job, Tally
 from .tls import client_context
 
@@ -74,7 +74,7 @@ class Exchange:
             self.latencies,
             ctypes.c_int64(ROOM),
         )
-        count = count_of(result, f"{len(self.sockets)} connections", STALLED_AFTER)
+        count = count_of(result, f"{len(self.sockets)} connections")
         return Tally(count * self.lines, self.latencies[:count])
 
     def drive_here(self, stop_at: float, limit: float) -> Tally:
@@ -87,7 +87,7 @@ class Exchange:
         while now < stop_at and len(latencies) < messages:
             ready = poll(STALLED_AFTER)
             if not ready:
-                count_of(-1, f"{len(self.sockets)} connections", STALLED_AFTER)
+                raise stalled(f"{len(self.sockets)} connections")
             for fd, _ in ready:
                 try:
                     data = receive[fd](65536)

@@ -63,6 +63,37 @@ async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_c
         assert trio.current_time() - began == pytest.approx(65, abs=0.1)
 
 
+@pytest.mark.parametrize("others", [{}, dict.fromkeys(("handshake", "idle", "request", "send"), math.inf)])
+async def test_an_age_is_exact_whatever_the_other_timeouts_are(autojump_clock, others):
+    timeouts = Timeouts(max_age=0.5, max_age_jitter=0, **others)
+    async with open_server(tell, timeouts=timeouts) as served:
+        client = await served.connect()
+        began = trio.current_time()
+        assert await client.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(0.5, abs=0.01)
+
+
+async def test_a_handler_is_told_while_one_more_request_is_waited_for(autojump_clock):
+    told: list[bool] = []
+
+    async def look(conn: triosock.Connection) -> None:
+        async def watch() -> None:
+            for seconds in (59, 2):
+                await trio.sleep(seconds)
+                told.append(conn.draining)
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch)
+            async for _ in conn.lines():
+                pass
+
+    timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
+    async with open_server(look, timeouts=timeouts) as served:
+        client = await served.connect()
+        assert await client.receive_some() == b""
+    assert told == [False, True]
+
+
 async def test_the_jitter_spreads_the_ends(autojump_clock):
     ends: list[float] = []
     async with open_server(tell, timeouts=Timeouts(max_age=100, max_age_jitter=0.5)) as served:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import socket
 
@@ -11,37 +10,10 @@ import trio
 import trio.testing
 
 import triosock
+from tests.datagrams.serving import exchange, serving, settle, shout
 from triosock import Cause, Limits
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
-from triosock.testing import check_nothing_left
-
-settle = trio.testing.wait_all_tasks_blocked
-
-
-async def shout(datagram):
-    await datagram.reply(datagram.data.upper())
-
-
-async def exchange(client, data):
-    await client.send(data)
-    with trio.fail_after(10):
-        return await client.recv(70_000)
-
-
-@contextlib.asynccontextmanager
-async def serving(serve, *args, **options):
-    async with trio.open_nursery() as nursery:
-
-        async def run(task_status):
-            await serve(*args, task_status=task_status, **options)
-
-        server = await nursery.start(run)
-        yield server
-        nursery.cancel_scope.cancel()
-    server._queue.check()
-    check_nothing_left(server)
-
 
 # Addresses
 

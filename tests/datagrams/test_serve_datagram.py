@@ -2,41 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import pytest
-import trio
-import trio.testing
 
 import triosock
+from tests.datagrams.serving import serving, settle, shout
 from triosock import Sessions
-from triosock.testing import DatagramNetwork, check_nothing_left
-
-settle = trio.testing.wait_all_tasks_blocked
-
-
-async def shout(datagram):
-    await datagram.reply(datagram.data.upper())
-
-
-async def exchange(client, data):
-    await client.send(data)
-    with trio.fail_after(10):
-        return await client.recv(70_000)
-
-
-@contextlib.asynccontextmanager
-async def serving(serve, *args, **options):
-    async with trio.open_nursery() as nursery:
-
-        async def run(task_status):
-            await serve(*args, task_status=task_status, **options)
-
-        server = await nursery.start(run)
-        yield server
-        nursery.cancel_scope.cancel()
-    server._queue.check()
-    check_nothing_left(server)
+from triosock.testing import DatagramNetwork
 
 
 async def test_several_sockets_are_one_server():

@@ -7,48 +7,12 @@ import trio
 import trio.testing
 
 import triosock
+from tests.datagrams.sessions import Log, echo, receive, send_all, settle
 from triosock import Cause, Limits, Sessions
 from triosock._core.datagram.idle_queue import IdleQueue
 from triosock._core.datagram.socket import Received
 from triosock._core.model import events
 from triosock.testing import DatagramNetwork
-
-settle = trio.testing.wait_all_tasks_blocked
-
-
-async def echo(session):
-    async for data in session:
-        await session.send(data)
-
-
-async def send_all(client, server, *datagrams):
-    for data in datagrams:
-        await client.send(data, server.addresses[0])
-    await settle()
-
-
-async def receive(client, count):
-    return [(await client.receive())[0] for _ in range(count)]
-
-
-class Log:
-    """A handler that notes what its sessions get, and can be held up after each datagram."""
-
-    def __init__(self):
-        self.got: dict[str, list[bytes]] = {}
-        self.ended: list[str] = []
-        self.go = trio.Event()
-        self.sessions = []
-
-    async def __call__(self, session):
-        self.sessions.append(session)
-        name = session.peer.name
-        try:
-            async for data in session:
-                self.got.setdefault(name, []).append(data)
-                await self.go.wait()
-        finally:
-            self.ended.append(name)
 
 
 @pytest.mark.parametrize(("drop", "kept"), [("newest", [b"0", b"1", b"2"]), ("oldest", [b"0", b"8", b"9"])])

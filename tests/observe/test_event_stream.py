@@ -90,6 +90,7 @@ async def test_it_tells_nothing_of_its_own_server_and_leaves_nothing_attached(co
         async with triosock.Connection(await trio.open_unix_socket(control)) as other:
             await other.send_all(b'{"want": "tree"}\n')
             await other.receive_until(b"\n")
+        await nursery.start(serve_control, control.parent / "another")
         await talk(server)
         (first,) = await read(conn, 1)
         assert (first["event"], first["server"]) == ("ConnectionOpened", server.name)
@@ -101,7 +102,7 @@ async def test_it_tells_nothing_of_its_own_server_and_leaves_nothing_attached(co
     assert len(server.observers) == attached - 1
 
 
-@pytest.mark.parametrize("kinds", ["ConnectionClosed", [1], ["Nonsense"], {}])
+@pytest.mark.parametrize("kinds", ["ConnectionClosed", [1], ["Nonsense"], {}, [["ConnectionClosed"]], [{}]])
 async def test_kinds_that_are_none_are_refused(control, kinds):
     async with triosock.Connection(await trio.open_unix_socket(control)) as conn:
         await conn.send_all(json.dumps({"want": "events", "kinds": kinds}).encode() + b"\n")
@@ -145,3 +146,15 @@ def test_an_infinite_time_is_null():
     fields = json.loads(json.dumps(event_fields(event), allow_nan=False))
     assert fields["timeouts"]["idle"] is None
     assert fields["timeouts"]["handshake"] == triosock.Timeouts().handshake
+
+
+async def test_what_the_reader_does_not_want_is_not_even_made(control, nursery):
+    server = await serving(nursery, "one")
+    assert not server.observers.wants_requests
+    async with reading(control, kinds=["ConnectionClosed"]):
+        assert not server.observers.wants_requests
+    async with reading(control, kinds=["ConnectionEvent"]) as conn:
+        assert server.observers.wants_requests  # a base class stands for all that are made of it
+        await talk(server)
+        told = [one["event"] for one in await read(conn, 4)]
+    assert told == ["ConnectionOpened", "RequestStarted", "RequestFinished", "ConnectionClosed"]

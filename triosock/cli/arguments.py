@@ -94,7 +94,9 @@ def load_handler(word: str) -> Callable[[Any], Awaitable[object]]:
     if isinstance(found, type) and issubclass(found, (StreamHandler, DatagramHandler)):
         return found.serve
     try:
-        handler: Callable[[Any], Awaitable[object]] = check_async("--handler", found, "one connection")
+        handler: Callable[[Any], Awaitable[object]] = check_async(
+            "--handler", found, "one connection", count=1
+        )
     except TypeError as error:
         raise Mistake(str(error)) from None
     return handler

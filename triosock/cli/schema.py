@@ -35,10 +35,14 @@ _WORDS: Final = {
 }
 
 
+#: Of those that are not what the others of their class are.
+_MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
+
+
 def _of(kind: type[Any], what: str) -> dict[str, Key]:
     keys = {}
     for field in attrs.fields(kind):
-        text = f"triosock.{kind.__name__}.{field.name}: {what}"
+        text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
         if field.name in _WORDS:
             keys[field.name] = Key(("string",), text, _WORDS[field.name])
         elif isinstance(field.default, tuple):

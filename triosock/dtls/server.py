@@ -183,7 +183,7 @@ async def serve_dtls(
         raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
     limits = check_value("limits", limits, Limits)
     common = Common(
-        handler=check_async("handler", handler, "one DTLS session"),
+        handler=check_async("handler", handler, "one DTLS session", count=1),
         on_error=check_on_error(on_error, "an exception and a DTLS session"),
         limits=limits,
         timeouts=check_value("timeouts", timeouts, Timeouts),

@@ -48,10 +48,12 @@ NAME: Final = "triosock control"
 #: A few people look at a time; whoever stops asking or taking is not waited for.
 LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
-#: The names that events have.
-EVENTS: Final = frozenset(
-    name for name, kind in vars(events).items() if isinstance(kind, type) and issubclass(kind, events.Event)
-)
+#: Events by their names.
+EVENTS: Final = {
+    name: kind
+    for name, kind in vars(events).items()
+    if isinstance(kind, type) and issubclass(kind, events.Event)
+}
 #: The longest request.
 MAX_REQUEST: Final = 1_000
 #: How deep an answer may be nested; a tree of ours has a level for each scope around a server, and five more.
@@ -88,7 +90,8 @@ async def serve_control(
 
 async def _stream_own(conn: Connection, kinds: Collection[str] | None) -> None:
     emitters = [server.observers for server in servers(NAME)]
-    with EventStream(kinds, NAME).listening(emitters) as stream:
+    wanted = None if kinds is None else [EVENTS[name] for name in kinds]
+    with EventStream(wanted, NAME).listening(emitters) as stream:
         await send_stream(conn, stream)
 
 
@@ -141,7 +144,10 @@ async def serve_replies(
 
 
 def _are_kinds(kinds: object) -> bool:
-    return kinds is None or (isinstance(kinds, list) and all(one in EVENTS for one in kinds))
+    # A list or an object in the list could not even be looked up.
+    return kinds is None or (
+        isinstance(kinds, list) and all(isinstance(one, str) and one in EVENTS for one in kinds)
+    )
 
 
 def _do(request: dict[str, Any]) -> dict[str, Any]:

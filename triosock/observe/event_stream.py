@@ -16,7 +16,7 @@ import json
 import math
 import time
 from collections import deque
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, Final, final
 
@@ -40,11 +40,13 @@ def event_fields(event: Event) -> dict[str, Any]:
     Addresses, errors and observers are their texts, and what is infinite is null. "time" is the system's
     clock (seconds since 1970), not trio's, which is another one in each process.
     """
-    fields: dict[str, Any] = {"event": type(event).__name__}
-    for field in attrs.fields(type(event)):
-        fields[field.name] = _plain(getattr(event, field.name))
-    fields["time"] = round(time.time(), 6)
-    return fields
+    plain = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
+    return note(type(event).__name__, **plain)
+
+
+def note(name: str, /, **fields: Any) -> dict[str, Any]:
+    """Return something that happens now, written like an event."""
+    return {"event": name, **fields, "time": round(time.time(), 6)}
 
 
 def _plain(value: object) -> object:
@@ -63,13 +65,15 @@ def _plain(value: object) -> object:
 class EventStream:
     """An observer that keeps events for one reader.
 
-    `kinds` are the names of event classes that it wants; None is all.
+    `kinds` are the classes of the events that it wants, derived ones included; None is all. Servers do not
+    even make others.
 
     Servers with the name `hidden` are left out: the one that sends the stream would else tell of itself.
     """
 
-    def __init__(self, kinds: Collection[str] | None = None, hidden: str = "") -> None:
-        self._kinds, self._hidden = kinds, hidden
+    def __init__(self, kinds: Iterable[type[Event]] | None = None, hidden: str = "") -> None:
+        self.wants: tuple[type[Event], ...] | None = None if kinds is None else tuple(kinds)
+        self._hidden = hidden
         self._pending: deque[dict[str, Any]] = deque()
         self._lost = 0
         self._is_open = True
@@ -84,7 +88,7 @@ class EventStream:
         try:
             for emitter in emitters:
                 emitter.add(self)
-            self.put({"event": FOLLOWS, "time": round(time.time(), 6)})
+            self.put(note(FOLLOWS))
             yield self
         finally:
             self._is_open = False
@@ -97,9 +101,8 @@ class EventStream:
         """Keep it, if there is room. From any thread."""
         if not self._is_open:
             raise ObserverDone
-        if event.server == self._hidden or not (self._kinds is None or type(event).__name__ in self._kinds):
-            return
-        self.put(event_fields(event))
+        if event.server != self._hidden:
+            self.put(event_fields(event))
 
     def put(self, fields: dict[str, Any]) -> None:
         """Keep what is written like an event. From any thread."""
@@ -124,5 +127,5 @@ class EventStream:
         lines = [self._pending.popleft() for _ in range(len(self._pending))]
         if self._lost:
             lost, self._lost = self._lost, 0
-            lines.append({"event": "EventsLost", "count": lost, "time": round(time.time(), 6)})
+            lines.append(note("EventsLost", count=lost))
         return b"".join(json.dumps(line).encode() + b"\n" for line in lines)

@@ -1,5 +1,6 @@
 """What you test your handlers with: nothing here needs a socket, a real clock or a sleep.
 
+stream_end       what the ends of all connections in memory have in common
 memory_stream    two ends of a connection in this process: bounded, half-closeable, and unkind
 memory_listener  a listener of such connections, and the clients' way in
 flaky            a listener that fails as scripted

@@ -139,7 +139,7 @@ class _Run(trio.abc.Instrument):
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
         """Count a step, and strike if it is the one."""
         if self._inconsistent is None:
-            self._check_rosters()
+            self._check_registries()
         if self.struck is not None or self._root is None or not _descends(task, self._root):
             return
         entry = self._entry(task) if self._whose == "handlers" else None
@@ -156,7 +156,7 @@ class _Run(trio.abc.Instrument):
         else:
             entry.cut(Cause.PARENT)
 
-    def _check_rosters(self) -> None:
+    def _check_registries(self) -> None:
         for server in self._servers:
             try:
                 server._registry.check()

@@ -15,10 +15,8 @@ The rules:
 
 from __future__ import annotations
 
-import contextlib
 import warnings
 import weakref
-from collections.abc import Iterator
 from typing import Final, final
 
 import attrs
@@ -27,6 +25,7 @@ from trio.lowlevel import ParkingLot, checkpoint
 
 from .._core.protocols.framing import check_max_bytes
 from .._core.transport.interface import BytesLike, check_receive_size, check_sendable
+from .stream_end import StreamEnd
 
 #: What one direction holds before a send has to wait: a pipe's default on Linux, pipe(7).
 BUFFER_SIZE: Final = 65_536
@@ -64,7 +63,7 @@ class _Pipe:
 
 
 @final
-class MemoryStream(trio.abc.HalfCloseableStream):
+class MemoryStream(StreamEnd):
     """One end of an in-memory connection, made by `memory_stream_pair()` or `MemoryListener`. One receiving
     and one sending task at a time.
 
@@ -74,11 +73,10 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     """
 
     def __init__(self, name: str, incoming: _Pipe, outgoing: _Pipe) -> None:
+        super().__init__()
         self._name = name
         self._incoming = incoming
         self._outgoing = outgoing
-        self._busy: set[str] = set()
-        self._closed = False
         open_streams.add(self)
 
     def __repr__(self) -> str:
@@ -87,11 +85,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
     def __del__(self) -> None:
         if not getattr(self, "_closed", True):
             warnings.warn(f"unclosed {self!r}", ResourceWarning, source=self, stacklevel=2)
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether this end was closed."""
-        return self._closed
 
     # Receiving
 
@@ -195,10 +188,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
         self._close(reset=bool(self._incoming.data))
 
-    def abort(self) -> None:
-        """Close this end with a reset: the other one loses what it has not read yet. Synchronous."""
-        self._close(reset=True)
-
     def _close(self, *, reset: bool) -> None:
         if self._closed:
             return
@@ -211,21 +200,6 @@ class MemoryStream(trio.abc.HalfCloseableStream):
         self._incoming.abandoned = True
         for pipe in (self._incoming, self._outgoing):
             pipe.changed.unpark_all()
-
-    async def aclose(self) -> None:
-        """The same as `close()`; closed even if cancelled. A checkpoint."""
-        self.close()
-        await checkpoint()
-
-    @contextlib.contextmanager
-    def _alone(self, what: str) -> Iterator[None]:
-        if what in self._busy:
-            raise trio.BusyResourceError(f"another task is {what} on this stream")
-        self._busy.add(what)
-        try:
-            yield
-        finally:
-            self._busy.discard(what)
 
 
 def memory_stream_pair(

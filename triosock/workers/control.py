@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 from collections.abc import Mapping
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
@@ -19,6 +18,7 @@ import trio
 from .._core.inspect.snapshot import LIMIT, Node
 from .._core.listeners.listener import SocketListener
 from ..observe.control import NAME, parse_tree, serve_replies
+from .asking import asking
 from .events import stream_events
 from .metrics import merge_metrics
 from .worker import Worker
@@ -128,9 +128,7 @@ async def _ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
     answer = b""
     try:
         with trio.move_on_after(_PATIENCE):
-            with trio.socket.socket(socket.AF_UNIX) as sock:
-                await sock.connect("\0" + worker.control)
-                await sock.send(json.dumps(request).encode() + b"\n")
+            async with asking(worker, request) as sock:
                 while not answer.endswith(b"\n") and (data := await sock.recv(1 << 20)):
                     answer += data
     except OSError as error:

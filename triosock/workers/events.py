@@ -7,8 +7,6 @@ it was asked is not in the stream.
 from __future__ import annotations
 
 import json
-import socket
-import time
 from collections.abc import Collection
 from typing import TYPE_CHECKING
 
@@ -16,7 +14,8 @@ import trio
 
 from .._core.stream.connection import Connection
 from ..observe.control import send_stream
-from ..observe.event_stream import FOLLOWS, EventStream
+from ..observe.event_stream import FOLLOWS, EventStream, note
+from .asking import asking
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
 async def stream_events(workers: Workers, conn: Connection, kinds: Collection[str] | None) -> None:
     """Send the events of all workers, those that start meanwhile included, until the reader hangs up."""
     stream = EventStream()
-    stream.put({"event": FOLLOWS, "time": round(time.time(), 6)})
+    stream.put(note(FOLLOWS))
     async with trio.open_nursery() as nursery:
 
         def follow(worker: Worker) -> None:
@@ -42,11 +41,11 @@ async def _follow(worker: Worker, stream: EventStream, kinds: Collection[str] | 
     if worker.ready.is_set():
         await _pass_on(worker, stream, kinds)
     await worker.ended.wait()
-    stream.put({"event": "WorkerEnded", "how": worker.describe_end(), **_whose(worker)})
+    stream.put(note("WorkerEnded", how=worker.describe_end(), **_whose(worker)))
 
 
 def _whose(worker: Worker) -> dict[str, object]:
-    return {"worker": worker.number, "process": worker.id, "time": round(time.time(), 6)}
+    return {"worker": worker.number, "process": worker.id}
 
 
 async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
@@ -56,9 +55,7 @@ async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] |
         request["kinds"] = list(kinds)
     pending = b""
     try:
-        with trio.socket.socket(socket.AF_UNIX) as sock:
-            await sock.connect("\0" + worker.control)
-            await sock.send(json.dumps(request).encode() + b"\n")
+        async with asking(worker, request) as sock:
             while data := await sock.recv(1 << 16):
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:
@@ -67,4 +64,4 @@ async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] |
                         fields = {"event": "WorkerReady", "process": worker.id, "time": fields["time"]}
                     stream.put({"worker": worker.number, **fields})
     except OSError as error:
-        stream.put({"event": "WorkerSilent", "error": str(error), **_whose(worker)})
+        stream.put(note("WorkerSilent", error=str(error), **_whose(worker)))

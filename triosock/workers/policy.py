@@ -11,7 +11,7 @@ from typing import Any, Final, final
 
 import attrs
 
-from .._core.model.config import check_count, check_seconds
+from .._core.model.config import check_count, check_seconds, check_share
 
 #: With the jitter, so that workers that started together are not replaced together.
 _JITTER: Final = 0.1
@@ -31,10 +31,7 @@ def _count(instance: object, attribute: attrs.Attribute[float], value: Any) -> N
 
 
 def _share(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
-    if not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name} must be from 0 to 1, not {value}")
+    check_share(value, attribute.name)
 
 
 @final

@@ -170,13 +170,20 @@ def test_tracebacks_are_whole(start: Any, read_all: Any) -> None:
     assert second.rstrip().endswith("ValueError: from the handler")
 
 
-def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read_all: Any) -> None:
+@pytest.mark.parametrize("others_first", [False, True], ids=["waits alone", "waits in an epoll"])
+def test_a_socket_that_another_handler_closes_is_an_error_there(
+    start: Any, read_all: Any, others_first: bool
+) -> None:
     waiting: list[Any] = []
     told = threading.Event()
 
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
-            if self.request.recv(1) == b"w":
+            word = self.request.recv(1)
+            if word == b"o":
+                self.request.sendall(b"o")
+                self.request.recv(1)
+            elif word == b"w":
                 waiting.append(self.request)
                 self.request.sendall(b"w")
                 try:
@@ -188,13 +195,23 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, read
                 waiting[0].close()
 
     running = start("GreenTCPServer", Handler)
-    others = [running.dial(b"w" if not number else b"") for number in range(8)]  # for an epoll of theirs
-    assert others[0].recv(1) == b"w"
+    others: list[socket.socket] = []
+
+    def dial_others() -> None:
+        others.extend(running.dial(b"o") for _ in range(8))  # enough for an epoll of theirs
+        assert all(client.recv(1) == b"o" for client in others)
+
+    if others_first:
+        dial_others()
+    waiter = running.dial(b"w")
+    assert waiter.recv(1) == b"w"
+    if not others_first:
+        dial_others()
     assert read_all(running.dial(b"c")) == b""
-    assert read_all(others[0]) == b""
+    assert read_all(waiter) == b""
     assert told.wait(20)  # the client sees the end before the handler has its turn
     assert waiting[1] == f"[Errno 9] {os.strerror(9)}"
-    for client in others[1:]:
+    for client in others:
         client.close()
 
 

@@ -123,6 +123,17 @@ def test_a_run_in_which_little_happened_has_a_short_legend():
     assert legend_of(ET.fromstring(timeline.svg())) == ["door", "bracket"]
 
 
+def test_a_mark_of_the_programs_own_is_drawn_and_told_as_one():
+    with Timeline() as timeline:
+        timeline.on_event(events.ServerStarted(server="s", time=1.0, addresses=(MemoryAddress("m"),)))
+        timeline.mark("the <network> parts")
+        timeline.on_event(events.ServerClosed(server="s", time=2.0))
+    svg = ET.fromstring(timeline.svg())
+    (mark,) = (one for one in of(svg, "mark") if one.get("data-s"))
+    assert mark.find(f"{NS}title").text == "the <network> parts"
+    assert legend_of(svg) == ["door", "point mark", "bracket"]
+
+
 def test_each_piece_that_is_drawn_has_a_word(svg):
     drawn = {
         " ".join(e.get("class").split()[:2]) for e in svg.iter() if e.get("class", "").startswith("piece")

@@ -196,7 +196,9 @@ def _common(
     # The registry counts what runs. The loops never wait: what is not received is lost in the kernel.
     most = limits.max_connections if sessions is None else min(limits.max_connections, sessions.max)
     return Common(
-        handler=check_async("handler", handler, "one datagram" if sessions is None else "one session"),
+        handler=check_async(
+            "handler", handler, "one datagram" if sessions is None else "one session", count=1
+        ),
         on_error=check_on_error(on_error, "an exception and a datagram or session"),
         limits=limits,
         timeouts=check_value("timeouts", timeouts, Timeouts),

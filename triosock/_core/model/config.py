@@ -55,6 +55,17 @@ def check_count(value: object, argument: str) -> float:
     return value
 
 
+def check_share(value: object, argument: str) -> float:
+    """Return `value` as a float if it is a number from 0 to 1; TypeError or ValueError, which name
+    `argument`, otherwise.
+    """
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise TypeError(f"{argument} must be a number from 0 to 1, not {value!r}")
+    if not 0 <= value <= 1:  # NaN is not, either
+        raise ValueError(f"{argument} must be from 0 to 1, not {value!r}")
+    return float(value)
+
+
 def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     check_count(value, attribute.name)
 
@@ -67,11 +78,8 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value:
     check_seconds(value, attribute.name, zero=True)
 
 
-def _check_share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{attribute.name} must be a number from 0 to 1, not {value!r}")
-    if not 0 <= value <= 1:  # NaN is not, either
-        raise ValueError(f"{attribute.name} must be from 0 to 1, not {value!r}")
+def _share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+    check_share(value, attribute.name)
 
 
 def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -189,4 +197,4 @@ class Timeouts:
     grace: float = attrs.field(default=15.0, validator=_seconds_or_zero)
     idle_grace: float = attrs.field(default=0.0, validator=_seconds_or_zero)
     max_age: float = attrs.field(default=math.inf, validator=_seconds)
-    max_age_jitter: float = attrs.field(default=0.1, validator=_check_share)
+    max_age_jitter: float = attrs.field(default=0.1, validator=_share)

@@ -40,9 +40,12 @@ def check_on_error(on_error: Any, takes: str) -> Any:
     return check_async("on_error", on_error, takes)
 
 
-def check_async(argument: str, function: Any, takes: str) -> Any:
+def check_async(argument: str, function: Any, takes: str, *, count: int | None = None) -> Any:
     """Return `function` if it may be an async function; TypeError, naming the argument and what it is
     instead, otherwise.
+
+    Args: `takes` says in words what it is called with, `count` with how many arguments, None if that is not
+    to be looked at.
 
     What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass:
     whether it returns an awaitable is checked when it is called.
@@ -71,23 +74,24 @@ def check_async(argument: str, function: Any, takes: str) -> Any:
         raise TypeError(
             f"{wanted}, and {_describe(inner)} is a plain one: write `async def {inner.__name__}(…)`"
         )
-    if takes.startswith("one "):
-        _check_takes_one(wanted, function)
+    if count is not None:
+        _check_count(wanted, function, count)
     return function
 
 
-def _check_takes_one(wanted: str, function: Any) -> None:
-    """Raise TypeError if a function cannot be called with one argument, as far as it tells."""
+def _check_count(wanted: str, function: Any, count: int) -> None:
+    """Raise TypeError if a function cannot be called with so many arguments, as far as it tells."""
     try:
         # A wrapper may give the function that it wraps more than it is given itself.
         signature = inspect.signature(function, follow_wrapped=False)
     except (TypeError, ValueError):
         return  # it has none that can be seen
     try:
-        signature.bind(object())
+        signature.bind(*[object()] * count)
     except TypeError:
         name = getattr(function, "__qualname__", repr(function))
-        raise TypeError(f"{wanted}, and cannot be called with one argument: {name}{signature}") from None
+        many = "one argument" if count == 1 else f"{count} arguments"
+        raise TypeError(f"{wanted}, and cannot be called with {many}: {name}{signature}") from None
 
 
 def _is_plain(function: FunctionType) -> bool:

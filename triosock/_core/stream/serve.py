@@ -197,9 +197,9 @@ def _service(
 ) -> Service:
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
-        check_async("limits.overflow", limits.overflow, "one connection")
+        check_async("limits.overflow", limits.overflow, "one connection", count=1)
     return Service(
-        handler=check_async("handler", handler, "one connection"),
+        handler=check_async("handler", handler, "one connection", count=1),
         on_error=check_on_error(on_error, "an exception and a connection"),
         limits=limits,
         timeouts=timeouts,

@@ -81,17 +81,17 @@ class TrioWait(PollWait):
     def close(self) -> None:
         """Give back the alarm and the host."""
         super().close()
-        if self.book.green is not None and self.is_here():
-            self.book.green.loop_ends()
-        if self._host is None:
-            return
         try:
+            # Both wait for a thread, and Ctrl-C may end that.
             if self.book.green is not None and self.is_here():
-                # A task whose client has seen the end leaves in the same step of the trio run: after one,
-                # none that has finished holds the host.
-                self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+                self.book.green.loop_ends()
+                if self._host is not None:
+                    # A task whose client has seen the end leaves in the same step of the trio run: after one,
+                    # none that has finished holds the host.
+                    self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
-            hosts.give_back(self._host)
+            if self._host is not None:
+                hosts.give_back(self._host)
 
     @property
     def group(self) -> Group:

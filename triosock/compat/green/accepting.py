@@ -69,14 +69,18 @@ async def accept(waiting: GreenWait, fd: int) -> bool:
         if not is_stock(server) or server.socket.fileno() != fd:
             return True
         try:
-            _accept_some(waiting, server.socket)
+            daemon, counts = server.daemon_threads, server.block_on_close
+        except Exception:  # properties of the user's: the serving thread meets the same, and handles it
+            return True
+        try:
+            _accept_some(waiting, server.socket, daemon, counts)
         except OSError as error:
             if error.errno in ASKED_AGAIN:
                 return True  # it is still there, and the serving thread finds the same
             note_accept_error(server, error)
 
 
-def _accept_some(waiting: GreenWait, listener: Any) -> None:
+def _accept_some(waiting: GreenWait, listener: Any, daemon: bool, counts: bool) -> None:
     group = waiting.group
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
@@ -87,7 +91,8 @@ def _accept_some(waiting: GreenWait, listener: Any) -> None:
                 descriptor, address = listener._accept()
             except BlockingIOError:
                 return
-            group.admit(waiting.server, GreenSocket(family, kind, proto, descriptor), address)
+            green = GreenSocket(family, kind, proto, descriptor)
+            group.admit(waiting.server, green, address, daemon=daemon, counts=counts)
     finally:
         if listener.fileno() != -1:
             listener.settimeout(timeout)

@@ -72,19 +72,31 @@ class Group:
 
         Raises: RuntimeError if there can be no trio run; the request is closed then.
         """
+        task = tasks.GreenTask(
+            daemon=server.daemon_threads
+        )  # of the user's class: before the socket changes hands
         green = make_green(request)
-        task = tasks.GreenTask(daemon=server.daemon_threads)
-        self._book.expected[id(green)] = None
         try:
-            host = self._enter(server, task)
-            host.call(self._spawn, server, task, green, client_address)
-            if not self._loops and not trio.lowlevel.in_trio_run():
-                host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+            host = self._enter(server, task, green)
+            if self._loops or trio.lowlevel.in_trio_run():
+                host.call(self._spawn, server, task, green, client_address)
+            else:
+                self._spawn_and_wait(host, server, task, green, client_address)
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
                 green.close()
             raise
+
+    def _spawn_and_wait(self, host: hosts.Host, *args: Any) -> None:
+        """Have the task started, and return when it has begun."""
+        # Held, since a request that is over at once gives back the host that this waits for.
+        held = host if self._is_chosen else hosts.borrow()
+        try:
+            host.call(self._spawn, *args)
+            host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+        finally:
+            hosts.give_back(held)
 
     def loop_begins(self) -> None:
         """A `serve_forever()` has begun."""
@@ -118,7 +130,8 @@ class Group:
         finally:
             hosts.give_back(held)
 
-    def _enter(self, server: Any, task: tasks.GreenTask) -> hosts.Host:
+    def _enter(self, server: Any, task: tasks.GreenTask, request: Any) -> hosts.Host:
+        self._book.expected[id(request)] = None
         with self._changed:
             if self._host is None:
                 chosen = hosts.host_for(server)
@@ -140,14 +153,21 @@ class Group:
 
     # In the trio thread
 
-    def admit(self, server: Any, green: Any, client_address: Any) -> None:
-        """Do what `start()` does, for a request that was accepted here."""
-        if server.block_on_close:
+    def admit(self, server: Any, green: Any, client_address: Any, *, daemon: bool, counts: bool) -> None:
+        """Do what `start()` does, for a request that was accepted here.
+
+        `daemon` and `counts` are the server's `daemon_threads` and `block_on_close`.
+        """
+        if counts:
             vars(server).setdefault("_threads", self)
-        task = tasks.GreenTask(daemon=server.daemon_threads)
-        self._book.expected[id(green)] = None
-        self._enter(server, task)
-        self._spawn(server, task, green, client_address)
+        task = tasks.GreenTask(daemon=daemon)
+        try:
+            self._enter(server, task, green)
+            self._spawn(server, task, green, client_address)
+        except BaseException:
+            self._leave(task, green)
+            green.close()
+            raise
 
     def _be_watched(self) -> None:
         with self._changed:

@@ -102,7 +102,7 @@ class Group(Protocol):
     def start(self, server: Any, request: Any, client_address: Any) -> None:
         """Have a request handled. In the thread that serves."""
 
-    def admit(self, server: Any, green: Any, client_address: Any) -> None:
+    def admit(self, server: Any, green: Any, client_address: Any, *, daemon: bool, counts: bool) -> None:
         """The same, in the trio thread."""
 
     def loop_begins(self) -> None:

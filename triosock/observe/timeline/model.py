@@ -2,7 +2,7 @@
 
     Run ─ lanes ─ Lane (a server) ─ bars ─ Bar (a connection) ─ segments ─ Segment (a handshake, a request)
                         ├─ lines (drain, drained)
-                        └─ points (refused, full, error)
+                        └─ points (refused, full, error, mark)
 
 All times are seconds from the first event of the run.
 """
@@ -73,10 +73,12 @@ class Line:
 
 @attrs.frozen
 class Point:
-    """Something that happened at a server's door: `kind` is "refused", "full" or "error"."""
+    """Something that happened at a server's door: `kind` is "refused", "full" or "error"; or a "mark", which
+    the program itself has made.
+    """
 
     time: float
-    kind: Literal["refused", "full", "error"]
+    kind: Literal["refused", "full", "error", "mark"]
     text: str
 
 

@@ -141,7 +141,7 @@ class Recording:
         """Note something, now, at the door of every server that there is."""
         with self._lock:
             for lane in self._lanes:
-                self._point(lane, Point(self._now(), "error", printable(text)))
+                self._point(lane, Point(self._now(), "mark", printable(text)))
 
     def stop(self) -> None:
         """Take no more: what is still open stays so in the picture, at this moment."""

@@ -47,6 +47,7 @@ POINTS: Final = {
     "refused": "M-4 -3 h8 l-4 6 z",
     "full": "M-4 -4 h8 v2 h-8 z",
     "error": "M-4 -4 l8 8 M4 -4 l-8 8",
+    "mark": "M0 -5 l4 5 l-4 5 l-4 -5 z",
 }
 DUE: Final = "M0 10 V-5 M-4.5 -12 h9 l-4.5 7 z"
 
@@ -69,6 +70,7 @@ LEGEND: Final = (
     ("point refused", "refused, or a datagram dropped"),
     ("point full", "full: a limit is reached"),
     ("point error", "accept failed, datagrams lost"),
+    ("point mark", "marked by the program, such as a fault of a simulation"),
     ("bracket", "closing bracket: nothing is left"),
 )
 

@@ -25,7 +25,7 @@ from .stream import SimulatedStream
 #: How many may wait to be accepted: SOMAXCONN of Linux before 5.4, listen(2).
 BACKLOG: Final = 128
 #: With these nothing is accepted, and whoever is in the queue stays there.
-_STAYS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
+STAYS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 @attrs.define(eq=False)
@@ -117,7 +117,7 @@ class SimulatedListener(Listener):
         if number:
             self.has_failed = True
             name = errno.errorcode.get(number, str(number))
-            if number not in _STAYS:
+            if number not in STAYS:
                 gone = self._queue.popleft()
                 gone.stream.break_off(
                     "accept errors", f"{gone.stream.name} is lost: accept failed with {name}"

@@ -14,9 +14,7 @@ The rules that are checked of each server:
 
 from __future__ import annotations
 
-import errno
 from collections.abc import Callable
-from typing import Final
 
 from trio.lowlevel import current_statistics as statistics
 
@@ -25,10 +23,8 @@ from triosock import events as happened
 
 from ..open_server import check_nothing_left
 from .contact import Contact
+from .listener import STAYS
 from .served import SimulatedDatagramServer, SimulatedServer
-
-#: A drain that could not accept for want of these has to leave the queue to its fate.
-_MACHINES: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 def always(server: SimulatedServer) -> Callable[[], None]:
@@ -154,7 +150,7 @@ def _check_queue(server: SimulatedServer) -> None:
     could_not = any(
         isinstance(event, happened.AcceptFailed)
         and isinstance(event.error, OSError)
-        and event.error.errno in _MACHINES
+        and event.error.errno in STAYS  # then the queue had to be left to its fate
         for event in server.events
     )
     if server.listener.cut and not could_not and not server.cut_short:

@@ -10,21 +10,20 @@ something after its close, resets the connection. Beyond these:
 
 from __future__ import annotations
 
-import contextlib
 import math
-from collections.abc import Callable, Iterator
-from typing import TypeAlias, final
+from collections.abc import Callable
+from typing import final
 
 import trio
 from trio.lowlevel import checkpoint
 
+from ..._core.transport.interface import BytesLike, check_receive_size, check_sendable
+from ..stream_end import StreamEnd
 from .pipe import Pipe
-
-_BytesLike: TypeAlias = bytes | bytearray | memoryview
 
 
 @final
-class SimulatedStream(trio.abc.HalfCloseableStream):
+class SimulatedStream(StreamEnd):
     """One end, made by `World.connect`. One receiving and one sending task at a time.
 
     Errors: those of `triosock.testing.MemoryStream`. `on_fault` is told in words what the network does.
@@ -33,22 +32,16 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
     def __init__(
         self, name: str, incoming: Pipe, outgoing: Pipe, on_fault: Callable[[str, str], None]
     ) -> None:
+        super().__init__()
         self.name: str = name
         self.incoming: Pipe = incoming
         self.outgoing: Pipe = outgoing
         #: It was closed with bytes in it that had arrived and that nobody had read.
         self.closed_with_input: int = 0
         self._on_fault = on_fault
-        self._busy: set[str] = set()
-        self._closed = False
 
     def __repr__(self) -> str:
         return f"<SimulatedStream {self.name}{' (closed)' if self._closed else ''}>"
-
-    @property
-    def is_closed(self) -> bool:
-        """Whether this end was closed."""
-        return self._closed
 
     # Receiving
 
@@ -58,8 +51,8 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
         A checkpoint. Cancellation: loses nothing.
         """
-        if max_bytes is not None and max_bytes < 1:
-            raise ValueError(f"max_bytes must be an int from 1 on, or None, not {max_bytes!r}")
+        if max_bytes is not None:
+            check_receive_size(max_bytes)
         incoming = self.incoming
         with self._alone("receiving"):
             if incoming.terms.reading:
@@ -97,11 +90,12 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
 
     # Sending
 
-    async def send_all(self, data: _BytesLike) -> None:
+    async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
 
         Cancellation: some of it may have been sent, if it had to wait.
         """
+        check_sendable(data)
         view = memoryview(data).cast("B")
         outgoing = self.outgoing
         with self._alone("sending"):
@@ -185,10 +179,6 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
         self.incoming.land()
         self._close(reset=bool(self.incoming.ready))
 
-    def abort(self) -> None:
-        """Close this end with a reset: the other one loses what it has not read yet. Synchronous."""
-        self._close(reset=True)
-
     def _close(self, *, reset: bool) -> None:
         if self._closed:
             return
@@ -206,18 +196,3 @@ class SimulatedStream(trio.abc.HalfCloseableStream):
             self.outgoing.end()
         self.incoming.forget()
         self.outgoing.changed.unpark_all()
-
-    async def aclose(self) -> None:
-        """The same as `close()`; closed even if cancelled. A checkpoint."""
-        self.close()
-        await checkpoint()
-
-    @contextlib.contextmanager
-    def _alone(self, what: str) -> Iterator[None]:
-        if what in self._busy:
-            raise trio.BusyResourceError(f"another task is {what} on this stream")
-        self._busy.add(what)
-        try:
-            yield
-        finally:
-            self._busy.discard(what)

@@ -1,0 +1,100 @@
+"""The end of a green request and of a green loop, in whatever order things come."""
+
+from __future__ import annotations
+
+import socket
+import threading
+from typing import Any
+
+import pytest
+
+from triosock import compat
+from triosock.compat.bridge import trio_thread as hosts
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.requests.table import book_of
+
+
+def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
+    start: Any, read_all: Any, capfd: Any
+) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"served")
+
+    works = threading.Event()
+
+    def daemon_threads(server: Any) -> bool:
+        if not works.is_set():
+            raise ValueError("of ours")
+        return False
+
+    running = start("GreenTCPServer", Handler, daemon_threads=property(daemon_threads))
+    assert read_all(running.dial()) == b""
+    works.set()
+    assert read_all(running.dial()) == b"served"
+    assert "ValueError: of ours" in capfd.readouterr().err
+
+
+def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"served")
+
+    with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
+        group = book_of(server).green
+        assert group is not None
+        caught: list[BaseException] = []
+
+        def end() -> None:
+            group.__class__.loop_ends(group)
+            raise KeyboardInterrupt  # as if it had come while that waited
+
+        group.loop_ends = end
+
+        def serve() -> None:
+            try:
+                server.serve_forever()
+            except KeyboardInterrupt as error:
+                caught.append(error)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        assert read_all(socket.create_connection(server.server_address, 20)) == b"served"
+        server.shutdown()
+        thread.join(20)
+    assert len(caught) == 1
+    assert THREAD_NAME not in [one.name for one in threading.enumerate()]
+
+
+def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
+    monkeypatch: pytest.MonkeyPatch, capfd: Any
+) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            self.request.sendall(b"served")
+
+    with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
+        group = book_of(server).green
+        assert group is not None
+        run, over = hosts.Host.run, threading.Event()
+        leave = type(group)._leave
+
+        def note_leave(self: Any, *args: Any) -> None:
+            leave(self, *args)
+            over.set()
+
+        def run_late(self: Any, *args: Any) -> Any:
+            assert over.wait(20)
+            # A host that was given back by its last user ends now.
+            (thread,) = (one for one in threading.enumerate() if one.name == THREAD_NAME)
+            thread.join(0.5)
+            return run(self, *args)
+
+        monkeypatch.setattr(type(group), "_leave", note_leave)
+        monkeypatch.setattr(hosts.Host, "run", run_late)
+        with socket.create_connection(server.server_address, 20) as client:
+            server.handle_request()
+            assert client.recv(10) == b"served"
+        monkeypatch.undo()
+    assert capfd.readouterr().err == ""  # no failure went to handle_error()
+    assert THREAD_NAME not in [one.name for one in threading.enumerate()]
