@@ -69,20 +69,30 @@ def cut(request: Any, thread: int, reason: str) -> None:
         _shut_down(request, socket.SHUT_RDWR)
 
 
+class _Withdrawn(BaseException):
+    """Takes the place of a `RequestCut` that has not been raised yet; leaves `uncut()` never."""
+
+
 def uncut(thread: int) -> None:
     """Take back a `cut()` that has not been raised yet; called in that thread when its handler has
     returned.
     """
-    _raise_in(thread, None)
+    # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its flag
+    # "an exception is pending" only when one is raised: with the flag set, each call takes the slow way, and on
+    # 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught here.
+    try:
+        _raise_in(thread, _Withdrawn)
+        for _ in range(1000):  # it is raised at the end of the call above, or of a turn of a loop
+            pass
+    except _Withdrawn:
+        pass
     _reasons.pop(thread, None)
 
 
-def _raise_in(thread: int, kind: type[BaseException] | None) -> None:
+def _raise_in(thread: int, kind: type[BaseException]) -> None:
     # The only way to reach a thread in a blocking call without a proxy for its socket. CPython's own; see
     # "Thread State and the Global Interpreter Lock" in the C API reference.
-    ctypes.pythonapi.PyThreadState_SetAsyncExc(
-        ctypes.c_ulong(thread), ctypes.py_object(kind) if kind is not None else None
-    )
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
 
 
 def _shut_down(request: socket.socket, how: int) -> None:
