@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, final
 
 from ..model.errors import FrameTooLarge, Incomplete, PeerError
 from ..protocols.framing import Buffer, Framer
-from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
 from .request_state import Conversation
 
@@ -39,46 +38,44 @@ class _Messages(AsyncIterator[bytes]):
     def __aiter__(self) -> Self:
         return self
 
+    async def _take_turn(self) -> None:
+        await self._conversation.wire.take_turn()
+        self._credit = IN_A_ROW
+
     async def __anext__(self) -> bytes:
+        """Return the next message.
+
+        One coroutine and not several: this loop is where most servers spend their time.
+        """
         conversation = self._conversation
         buffer = conversation.buffer
-        if conversation.entry.request_since != NEVER:
-            conversation.end_request()
-        if buffer.data:
-            if self._credit <= 0:
-                await conversation.wire.take_turn()
-                self._credit = IN_A_ROW
-            try:
+        conversation.end_request()
+        try:
+            if buffer.data:
+                if self._credit <= 0:
+                    await self._take_turn()
                 message = self._split(buffer)
-            except PeerError as error:
-                error._of(conversation)
-                raise
-            conversation.begin_request()  # it is here, or its beginning is
-            if message is not None:
-                self._credit -= 1
-                conversation.wire.gathering = self._has_next(buffer)
-                return message
-        self._credit = IN_A_ROW - 1
-        # One coroutine and not two: this loop is where most servers spend their time.
-        while True:
-            idle = not buffer.data
-            try:
-                data = await conversation.wire.receive_some(idle=idle)
-            except Interrupted:
-                raise StopAsyncIteration from None
-            if idle and data:
-                conversation.begin_request()
-            try:
-                if not data:
+                conversation.begin_request()  # it is here, or its beginning is
+                if message is not None:
+                    self._credit -= 1
+                    conversation.wire.gathering = self._has_next(buffer)
+                    return message
+            self._credit = IN_A_ROW - 1
+            while True:
+                idle = not buffer.data
+                if not (data := await conversation.wire.receive_some(idle=idle)):
                     return self._at_end(buffer)
-                message = self._first(buffer, data)
-            except PeerError as error:
-                error._of(conversation)
-                raise
-            if message is not None:
-                conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
-                return message
-            del data  # it is in the buffer now, and the wait for more would keep it a second time
+                if idle:
+                    conversation.begin_request()
+                if (message := self._first(buffer, data)) is not None:
+                    conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
+                    return message
+                del data  # it is in the buffer now, and the wait for more would keep it a second time
+        except Interrupted:
+            raise StopAsyncIteration from None
+        except PeerError as error:
+            error._of(conversation)
+            raise
 
     def _split(self, buffer: Buffer) -> bytes | None:
         raise NotImplementedError

@@ -206,14 +206,16 @@ def _service(
         https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
         registry=Registry(limits),
-        emitter=Emitter(
-            "" if name is None else check_name(name),  # until there is an address to name it by
-            trio.current_time,
-            [*(make() for make in default_observers), *observers],
-        ),
+        emitter=_emitter(observers, name),
         handshakes=_limiter(limits.max_handshakes),
         monitor=TimeoutMonitor(timeouts),
     )
+
+
+def _emitter(observers: Iterable[Observer], name: str | None) -> Emitter:
+    told = [*(make() for make in default_observers), *observers]
+    # Without a name until there is an address to name it by.
+    return Emitter("" if name is None else check_name(name), trio.current_time, told)
 
 
 def _limiter(most: float) -> Any:

@@ -86,13 +86,11 @@ class CompatServer:
         self._around = trio.current_effective_deadline()
         policy_ = self._book.policy
         self._request_timeout = math.inf if policy_ is None else policy_.request_timeout
-        asked = () if self._book.policy is None else self._book.policy.observers
+        asked = () if policy_ is None else policy_.observers
         if name is not None:
             self._book.name = name
         self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
-        self._told = trio.Event()
-        self._closed = trio.Event()
-        self._loop_ended = trio.Event()
+        self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
