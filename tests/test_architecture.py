@@ -135,6 +135,9 @@ LOWLEVEL = {
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/oversee.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
+    "triosock/observe/stepping/instrument.py": [
+        *("add_instrument", "remove_instrument", "current_task", "current_root_task"),
+    ],
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
     "triosock/testing/leaks.py": ["current_root_task"],
     "triosock/testing/memory_listener.py": ["ParkingLot"],

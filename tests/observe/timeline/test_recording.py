@@ -24,7 +24,7 @@ class Feeder:
     def __init__(self, max_connections: int = 10, max_requests: int = 10) -> None:
         self.recording = Recording(max_connections, max_requests)
         started = events.ServerStarted(server="s", time=0.0, addresses=(PEER,))
-        self.offset = self.recording.clock_offset(started)
+        self.offset = self.recording.place_run(started.time)
         lane = self.recording.open_lane(started, self.offset)
         assert lane is not None
         self.lane = lane
