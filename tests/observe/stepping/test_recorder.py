@@ -57,6 +57,9 @@ def test_where_a_task_waits_and_for_what():
 def test_why_a_task_is_cancelled_and_by_whom():
     recorder = record(programs.family)
     (cancelled,) = of(recorder, "cancel")
+    # First the failure, then what came of it.
+    order = [(one.task, one.kind) for one in recorder.steps()]
+    assert order.index((3, "fail")) < order.index((2, "cancel")) < order.index((2, "gone"))
     assert (cancelled.task, cancelled.by, cancelled.nursery) == (2, 3, 1)
     assert cancelled.text == (
         "its nursery is cancelled: child task raised exception ValueError('the <b>last</b> straw')"
@@ -129,7 +132,9 @@ def test_an_error_of_the_nurserys_own_block_is_not_its_childs():
 
     with Recorder() as recorder, pytest.raises(ExceptionGroup):
         trio.run(main)
-    assert [(one.task, one.kind) for one in of(recorder, "end", "fail", "gone")] == [(2, "gone"), (1, "fail")]
+    ends = of(recorder, "end", "fail", "gone")
+    assert [(one.task, one.kind) for one in ends] == [(2, "gone"), (1, "fail")]
+    assert ends[1].text == "ExceptionGroup of OSError: of the block"
 
 
 def test_a_task_that_says_started_moves():

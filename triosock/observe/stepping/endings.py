@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import trio
 
-from ..text import printable
+from ..text import error_text, printable
 
 _SOURCES: Final = {
     "deadline": "a deadline is over",
@@ -42,6 +42,14 @@ def leaves(error: BaseException) -> list[BaseException]:
         group: BaseExceptionGroup[Any] = error
         return [leaf for one in group.exceptions for leaf in leaves(one)]
     return [error]
+
+
+def how_failed(error: BaseException) -> str:
+    """Return what a task has raised; of a group, what is in it."""
+    said = [error_text(one) or "" for one in leaves(error) if not isinstance(one, trio.Cancelled)]
+    if not isinstance(error, BaseExceptionGroup):
+        return said[0]
+    return printable(f"{type(error).__name__} of {'; '.join(said)}")
 
 
 def is_cancelled(error: BaseException) -> bool:

@@ -19,7 +19,7 @@ import trio
 from ..text import error_text, printable
 from ..timeline.runs import this_run
 from . import trio_internals
-from .endings import address_of_source, is_cancelled, why_cancelled
+from .endings import address_of_source, how_failed, is_cancelled, why_cancelled
 from .keeper import Keeper
 from .model import Happening, Kind
 
@@ -62,6 +62,8 @@ class RunInstrument(trio.abc.Instrument):
         self._brackets: dict[trio.Nursery, _Bracket] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._offset: float | None = None
+        #: What a failing task does to the others of its nursery: trio tells that before the failure itself.
+        self._held: list[Happening] = []
         #: The name of the next task: that of a connection which was just accepted.
         self.next_name: str | None = None
 
@@ -142,6 +144,7 @@ class RunInstrument(trio.abc.Instrument):
         if self._keeper.stopped:
             self.detach()
             return
+        self._let_go()
         known = self._tasks.get(task)
         if known is None:
             return
@@ -166,12 +169,13 @@ class RunInstrument(trio.abc.Instrument):
         if len(self._ended) > MAX_ENDED:
             self._ended.popitem(last=False)
         self._end(known, self._error_of(task, known))
+        self._let_go()
 
     # What is made of it
 
     def _spawn(self, task: trio.lowlevel.Task, *, here: bool) -> None:
         nursery = task.parent_nursery
-        if nursery is None or task.name.startswith("<"):
+        if nursery is None or (nursery.parent_task.parent_nursery is None and task.name.startswith("<")):
             return
         bracket = self._bracket(nursery)
         known = self._tasks[task] = _Known(self._keeper.next_task(), nursery)
@@ -229,9 +233,16 @@ class RunInstrument(trio.abc.Instrument):
             return
         bracket = next((one.number for of, one in self._brackets.items() if of.cancel_scope is scope), None)
         source = self._number_at(address_of_source(thrown))
-        self._keeper.add(
-            Happening(now, "cancel", known.number, source, other=bracket, text=why_cancelled(thrown))
-        )
+        one = Happening(now, "cancel", known.number, source, other=bracket, text=why_cancelled(thrown))
+        if thrown.source == "nursery" and source == by:
+            self._held.append(one)
+        else:
+            self._keeper.add(one)
+
+    def _let_go(self) -> None:
+        for one in self._held:
+            self._keeper.add(one)
+        self._held.clear()
 
     def _number_at(self, address: int | None) -> int | None:
         if address is None:
@@ -255,7 +266,7 @@ class RunInstrument(trio.abc.Instrument):
             self._keeper.add(Happening(now, "gone", known.number))
         else:
             where = self._keeper.stacks.of_error(error.__traceback__)
-            self._keeper.add(Happening(now, "fail", known.number, stack=where, text=error_text(error)))
+            self._keeper.add(Happening(now, "fail", known.number, stack=where, text=how_failed(error)))
 
 
 def _deadline(task: trio.lowlevel.Task) -> float | None:

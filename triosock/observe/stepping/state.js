@@ -167,8 +167,8 @@ class Run {
 function short(name) {
   const last = name.split("<locals>.").pop();
   if (!/^[\w.]+$/.test(last)) return last;
-  const [name, owner = ""] = last.split(".").reverse();
-  return /^_?[A-Z]/.test(owner) ? `${owner}.${name}` : name;
+  const [own, owner = ""] = last.split(".").reverse();
+  return /^_?[A-Z]/.test(owner) ? `${owner}.${own}` : own;
 }
 
 const capital = (text) => text[0].toUpperCase() + text.slice(1);

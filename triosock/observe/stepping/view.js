@@ -241,8 +241,11 @@
   $("level").onchange = filter;
   $("only").onchange = filter;
 
-  const asked = /^#step-(\d+)$/.exec(location.hash);
+  // A step has an address, to be told to others.
+  const asked = () => Number(/^#step-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1;
+  addEventListener("hashchange", () => go(asked()));
+
   steps = run.steps($("level").value, null);
   $("slider").max = Math.max(steps.length - 1, 0);
-  choose(asked ? Number(asked[1]) - 1 : 0);
+  choose(asked());
 })();
