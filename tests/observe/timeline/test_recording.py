@@ -155,6 +155,18 @@ def test_two_runs_one_after_the_other_are_placed_one_after_the_other():
     assert second.start >= first.end
 
 
+async def test_how_long_an_event_took_to_come_does_not_move_its_run(autojump_clock):
+    recording = Recording(5, 5)
+
+    async def another_run():
+        return recording.place_run(trio.current_time()) + trio.current_time()
+
+    early = trio.current_time()
+    await trio.sleep(500)
+    assert recording.place_run(early) + early == 0
+    assert await trio.to_thread.run_sync(trio.run, another_run) > 500
+
+
 def test_servers_of_one_name_and_of_several_threads_have_lanes_of_their_own():
     with triosock.observe.Timeline() as timeline:
         threads = [threading.Thread(target=trio.run, args=(_serve_once, "same")) for _ in range(3)]

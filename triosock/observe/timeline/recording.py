@@ -92,11 +92,13 @@ class Recording:
     # Time
 
     def place_run(self, now: float) -> float:
-        """Return what to add to times of this trio run, whose clock says `now`."""
+        """Return what to add to times of this trio run, whose clock says, or has just said, `now`."""
         with self._lock:
             run = this_run()
             if run not in self._clocks:
-                here = time.perf_counter()
+                # Since an event was dated this thread may have had to wait for its turn.
+                since = 0.0 if run is None else trio.current_time() - now
+                here = time.perf_counter() - since
                 if self._born is None:
                     self._born = here
                 if len(self._clocks) == MAX_CLOCKS:
