@@ -105,11 +105,11 @@ def _prepare(endpoint: EndpointConfig) -> _Serve:
     tls = load_tls(endpoint.certificate, endpoint.key)
     handler = load_handler(endpoint.handler)
 
-    async def serve(sockets: Sequence[Any], *, task_status: trio.TaskStatus[object]) -> DrainReport:
+    async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
         if _is_datagram(sockets[0]):
-            more = {**options, "sessions": endpoint.sessions, "task_status": task_status}
+            more = {**options, "sessions": endpoint.sessions, **how}
             return await serve_datagram_sockets(handler, sockets, **more)
-        more = {**options, "tls": tls, "proxy": endpoint.proxy, "task_status": task_status}
+        more = {**options, "tls": tls, "proxy": endpoint.proxy, **how}
         return await serve_listeners(handler, sockets, **more)
 
     return serve
@@ -127,7 +127,8 @@ async def serve_here(
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
-    with contextlib.ExitStack() as failed:
+    async with contextlib.AsyncExitStack() as failed:
+        observers = await config.observe.open(failed)
         opened = []
         for endpoint in config.endpoints:
             sockets = await _open(endpoint)
@@ -136,7 +137,7 @@ async def serve_here(
                 failed.callback(sock.close)
         async with trio.open_nursery() as nursery:
             for serve, sockets in zip(serves, opened, strict=True):
-                await nursery.start(partial(serve, sockets))
+                await nursery.start(partial(serve, sockets, observers=observers))
             task_status.started()
 
 

@@ -163,6 +163,14 @@ class HandshakeRefused(ConnectionEvent):
 
 @final
 @attrs.frozen(kw_only=True)
+class HandlerStarted(ConnectionEvent):
+    """The handler of a connection or session is about to be called. Observers are told in the task that calls
+    it: what they set in a context variable, the handler finds there. Not told of compat servers.
+    """
+
+
+@final
+@attrs.frozen(kw_only=True)
 class RequestStarted(ConnectionEvent):
     """The first byte of a request is here, or a block `conn.request()` was entered."""
 
