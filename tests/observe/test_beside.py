@@ -91,6 +91,7 @@ async def test_a_file_that_was_rotated_or_removed_is_opened_again(tmp_path):
         write("one")
         await until(path, "one\n")
         path.rename(tmp_path / "access.log.1")
+        path.touch()  # as logrotate's `create` does
         write("two")
         await until(path, "two\n")
         path.unlink()

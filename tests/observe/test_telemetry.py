@@ -130,19 +130,38 @@ async def test_a_span_that_the_handler_keeps_current_stays_so(told):
     assert {one.parent.span_id for one in told.spans("request")} == {session.context.span_id}
 
 
+async def test_a_span_that_ends_in_another_request_than_it_began_in_leaves_none_that_is_over(told):
+    async def handler(conn):
+        lines = conn.lines()
+        await conn.send_all((await anext(lines)).upper())
+        with told.tracer.start_as_current_span("long"):
+            await conn.send_all((await anext(lines)).upper())
+        await conn.send_all((await anext(lines)).upper())
+
+    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
+        await talk(served, b"a\n", b"b\n", b"c\n")
+    (connection,), (long,) = told.spans("connection"), told.spans("long")
+    first, second, third = sorted(told.spans("request"), key=lambda one: one.start_time)
+    assert first.parent.span_id == third.parent.span_id == connection.context.span_id
+    assert long.parent.span_id == first.context.span_id
+    assert second.parent.span_id == long.context.span_id
+
+
 async def test_a_context_of_the_handlers_own_is_not_taken_away(told):
     """A span of another trace, as one continues that came with a message."""
     seen = []
 
     async def handler(conn):
-        async for line in conn.lines():
-            with trace.use_span(told.tracer.start_span("far", context=trace.Context()), end_on_exit=True):
+        far = told.tracer.start_span("far", context=trace.Context())
+        with trace.use_span(far, end_on_exit=True):
+            async for line in conn.lines():
                 await conn.send_all(line.upper())
                 seen.append(trace.get_current_span().name)
+            seen.append(trace.get_current_span().name)
 
     async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
         await talk(served, b"a\n", b"b\n")
-    assert seen == ["far", "far"]
+    assert seen == ["request", "request", "far"]
     (connection,) = told.spans("connection")
     assert {one.parent.span_id for one in told.spans("request")} == {connection.context.span_id}
 

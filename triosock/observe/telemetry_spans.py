@@ -50,6 +50,9 @@ WANTS: Final[tuple[type[Event], ...]] = (
 #: The longest text of an attribute that a peer can choose, in characters.
 MAX_TEXT: Final = 256
 
+#: Under which a context has the request that it is of.
+_REQUEST: Final = context.create_key("triosock-request")
+
 Attributes = dict[str, AttributeValue]
 
 
@@ -119,23 +122,21 @@ class Spans:
         entry = self._open.get(key)
         if entry is None:
             entry = self._open[key] = _Open(None, {**_base(event), **_address("network.peer", event.peer)})
-        around = self._around(entry)
-        name = "request" if entry.span is not None else "datagram"
-        span = self._tracer.start_span(name, around, SpanKind.SERVER, entry.attributes)
-        entry.request, entry.before = span, around
-        entry.requests += 1
-        context.attach(trace.set_span_in_context(span, around))
-
-    def _around(self, entry: _Open) -> Context:
-        """The context that a request begins in: the one of now, if that belongs to the connection."""
-        if entry.span is None:
-            return Context()  # a datagram's: the context of now is that of whoever has started the server
         now = context.get_current()
         current = trace.get_current_span(now)
-        is_own = current.get_span_context().trace_id == entry.span.get_span_context().trace_id
-        if is_own and current is not entry.request:
-            return now
-        return trace.set_span_in_context(entry.span, now)
+        if context.get_value(_REQUEST, now) is current and entry.span is not None:
+            # A request that is over: what the handler had made current within it has been put back.
+            now, current = trace.set_span_in_context(entry.span, now), entry.span
+        name, around = "request", now
+        if entry.span is None:
+            # The context of now is that of whoever has started the server.
+            name, around = "datagram", Context()
+        elif _trace_of(current) != _trace_of(entry.span):
+            around = trace.set_span_in_context(entry.span, now)
+        span = self._tracer.start_span(name, around, SpanKind.SERVER, entry.attributes)
+        entry.request, entry.before = span, now
+        entry.requests += 1
+        context.attach(context.set_value(_REQUEST, span, trace.set_span_in_context(span, now)))
 
     def _on_request_end(self, event: RequestFinished, key: tuple[str, int]) -> None:
         entry = self._open.get(key)
@@ -162,6 +163,10 @@ class Spans:
     def _end(self, span: Span, cause: Cause, error: BaseException | None, attributes: Attributes) -> None:
         attributes["triosock.cause"] = str(cause)
         self._beside.put(_end, span, cause, error, attributes, time.time_ns())
+
+
+def _trace_of(span: Span) -> int:
+    return span.get_span_context().trace_id
 
 
 def _end(span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int) -> None:
