@@ -57,6 +57,14 @@ async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
     assert threads("tests beside") == []
 
 
+async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
+    slow, done = threading.Event(), []
+    async with Beside("tests beside", grace=5) as beside:
+        beside.put(slow.wait, 0.1)
+        beside.put(done.append, 1)
+    assert done == [1]
+
+
 async def test_failures_are_counted_and_the_first_is_logged(caplog):
     async with Beside("tests beside") as beside:
         for _ in range(3):

@@ -90,6 +90,7 @@ async def test_waiting_is_no_block_and_lets_the_watch_sleep():
         (thread,) = watching()
         for _ in range(20):
             await trio.sleep(0.001)
+        await trio.sleep(0.1)
     assert told == []
     assert not thread.is_alive()
 

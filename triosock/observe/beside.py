@@ -61,6 +61,8 @@ class Beside:
         self._thread: threading.Thread | None = None
         self._is_open = False
         self._done = trio.Event()
+        self._is_finished = False
+        self._token: trio.lowlevel.TrioToken | None = None
 
     def put(self, fn: Callable[..., object], *args: Any) -> bool:
         """Have `fn(*args)` called in the thread; return False, and count it, if that will not be. Any thread
@@ -80,9 +82,9 @@ class Beside:
     async def __aenter__(self) -> Self:
         if self._thread is not None:
             raise RuntimeError(f"{self.name} is open, or has been: make another one")
-        token = trio.lowlevel.current_trio_token()
+        self._token = trio.lowlevel.current_trio_token()
         # A daemon, for a call that hangs must not keep the process.
-        self._thread = threading.Thread(target=self._work, args=(token,), name=self.name, daemon=True)
+        self._thread = threading.Thread(target=self._work, name=self.name, daemon=True)
         self._thread.start()
         self._is_open = True
         return self
@@ -93,9 +95,16 @@ class Beside:
         assert self._thread is not None
         self._is_open = False
         self._queue.put(None)
-        with trio.move_on_after(self._grace, shield=True):
-            await self._done.wait()
-        if self._done.is_set():
+        # Not a deadline of trio's: a thread goes by the time of the system, whatever the run's clock is.
+        patience = threading.Timer(min(self._grace, threading.TIMEOUT_MAX), self._wake)
+        patience.start()
+        try:
+            with trio.CancelScope(shield=True):
+                await self._done.wait()
+        finally:
+            patience.cancel()
+            patience.join()
+        if self._is_finished:
             self._thread.join()  # it has said its last word
             return
         self.dropped += max(0, self._queue.qsize() - 1)
@@ -104,7 +113,7 @@ class Beside:
             *(self.name, self._grace, self.dropped),
         )
 
-    def _work(self, token: trio.lowlevel.TrioToken) -> None:
+    def _work(self) -> None:
         try:
             while (work := self._queue.get()) is not None:
                 self._do(*work)
@@ -112,10 +121,15 @@ class Beside:
             if self._at_end is not None:
                 self._do(self._at_end, ())
         finally:
-            try:
-                token.run_sync_soon(self._done.set)
-            except trio.RunFinishedError:
-                pass  # it hung until after the end of the run
+            self._is_finished = True
+            self._wake()
+
+    def _wake(self) -> None:
+        assert self._token is not None
+        try:
+            self._token.run_sync_soon(self._done.set)
+        except trio.RunFinishedError:
+            pass  # it hung until after the end of the run
 
     def _do(self, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
         try:
