@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from .. import AddressUnavailable, Limits, Timeouts, UnixAddress, WorkersFailed
+from .. import AddressUnavailable, CertificateFiles, Limits, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from ..observe.ends import KINDS
 from .arguments import (
@@ -26,7 +26,7 @@ from .arguments import (
     timeout,
     typed,
 )
-from .config import EndpointConfig, ServiceConfig, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
 from .config_file import read_config
 from .observing import LOG_FORMATS, Observing
 from .running import is_worker, prepare, serve_here, serve_in_workers
@@ -97,7 +97,7 @@ def add_parser(commands: Any) -> None:
     for name, text in _TIMEOUTS.items():
         flag = "--grace" if name == "grace" else f"--{name}-timeout"
         parser.add_argument(flag, dest=name, metavar="SECONDS", type=timeout(name), help=text)
-    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS, with this certificate chain (PEM)")
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
         "--mode", type=typed(permissions), help="permissions of a Unix socket's file, in octal, such as 600"
@@ -197,8 +197,7 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         "handler": arguments.handler,
         "limits": Limits(**_given(arguments, _LIMITS)),
         "timeouts": Timeouts(**_given(arguments, _TIMEOUTS)),
-        "certificate": arguments.tls_cert,
-        "key": arguments.tls_key,
+        "tls": _tls(arguments),
         "proxy": arguments.proxy,
     }
     try:
@@ -225,6 +224,12 @@ def _observing(arguments: argparse.Namespace) -> Observing:
         return Observing(**_given(arguments, _OBSERVING))
     except ValueError as error:
         raise Mistake(str(error)) from None
+
+
+def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
+    if arguments.tls_cert is None:
+        return None
+    return TlsConfig(certificates=(CertificateFiles(arguments.tls_cert, arguments.tls_key),))
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:

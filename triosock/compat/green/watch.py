@@ -10,18 +10,10 @@ import sys
 import traceback
 from collections.abc import Callable
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING, TypeAlias
 
 from ..._core.inspect.step_watch import LOOKS as LOOKS
 from ..._core.inspect.step_watch import THREAD_NAME as THREAD_NAME
 from ..._core.inspect.step_watch import StepWatch
-
-if TYPE_CHECKING:
-    from .portal import Portal
-
-    _Steps: TypeAlias = StepWatch[Portal]
-else:
-    _Steps = StepWatch
 
 #: Places that are remembered, and so told once; a handler that blocks everywhere need not be told on.
 PLACES = 100
@@ -29,12 +21,12 @@ PLACES = 100
 _told: set[tuple[str, int]] = set()
 
 
-class Watch(_Steps):
+class Watch(StepWatch[object]):
     """Of one trio run. `begin()` and `end()` are called in any thread, the rest in its own."""
 
     __slots__ = ()
 
-    def tell(self, running: Portal, frame: FrameType, after: float, is_certain: Callable[[], bool]) -> None:
+    def tell(self, running: object, frame: FrameType, after: float, is_certain: Callable[[], bool]) -> None:
         """Print the handler's part of the stack, once for each place."""
         stack = _handlers_part(frame)
         lines = traceback.StackSummary.extract(((one, one.f_lineno) for one in stack), lookup_lines=False)
