@@ -47,6 +47,7 @@ from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
 from .config import EndpointConfig, ServiceConfig
+from .observers import open_observers
 
 #: How to serve one endpoint that is open.
 _Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
@@ -148,7 +149,7 @@ async def serve_here(
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
     async with contextlib.AsyncExitStack() as failed:
-        observers = await config.observe.open(failed)
+        observers = await open_observers(config.observe, failed)
         opened = []
         for endpoint in config.endpoints:
             sockets = await _open(endpoint)
