@@ -15,6 +15,7 @@ import triosock
 from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
+    CertificateRefused,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
@@ -36,6 +37,7 @@ EXAMPLES = [
     NoReturnAddress("nowhere"),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 
 
