@@ -62,6 +62,8 @@ __all__ = [
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxyPolicy",
+    "Rate",
+    "RateExceeded",
     "Recycle",
     "RequestBlock",
     "RequestTimedOut",
