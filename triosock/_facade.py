@@ -29,6 +29,7 @@ from ._core.model.config import Limits as Limits
 from ._core.model.config import Timeouts as Timeouts
 from ._core.model.emitter import default_observers as _default_observers
 from ._core.model.errors import AddressUnavailable as AddressUnavailable
+from ._core.model.errors import CertificateRefused as CertificateRefused
 from ._core.model.errors import FrameMalformed as FrameMalformed
 from ._core.model.errors import FrameTooLarge as FrameTooLarge
 from ._core.model.errors import HandshakeFailed as HandshakeFailed
@@ -65,6 +66,9 @@ from ._core.stream.serve import serve_tcp as serve_tcp
 from ._core.stream.serve import serve_unix as serve_unix
 from ._core.stream.server import ServerStatistics as ServerStatistics
 from ._core.stream.server import StreamServer as StreamServer
+from ._core.transport.certificate_check import CertificateFiles as CertificateFiles
+from ._core.transport.certificate_check import LoadedCertificate as LoadedCertificate
+from ._core.transport.certificates import Certificates as Certificates
 from ._core.transport.tls import TlsInfo as TlsInfo
 from ._version import __version__ as __version__
 from .handlers import DatagramHandler as DatagramHandler

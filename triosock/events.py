@@ -14,6 +14,8 @@ Their home is `_core/model/events.py`; this is their public name.
 from ._core.model.emitter import ObserverDone as ObserverDone
 from ._core.model.events import AcceptFailed as AcceptFailed
 from ._core.model.events import Cause as Cause
+from ._core.model.events import CertificatesRefused as CertificatesRefused
+from ._core.model.events import CertificatesReloaded as CertificatesReloaded
 from ._core.model.events import ConnectionClosed as ConnectionClosed
 from ._core.model.events import ConnectionEvent as ConnectionEvent
 from ._core.model.events import ConnectionOpened as ConnectionOpened
@@ -43,6 +45,8 @@ from ._core.model.events import ServerSuspended as ServerSuspended
 __all__ = [
     "AcceptFailed",
     "Cause",
+    "CertificatesRefused",
+    "CertificatesReloaded",
     "ConnectionClosed",
     "ConnectionEvent",
     "ConnectionOpened",

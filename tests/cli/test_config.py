@@ -10,8 +10,10 @@ import pytest
 
 import triosock
 from tests.programs import dial, running
+from triosock import CertificateFiles
 from triosock.cli import main, schema
 from triosock.cli.arguments import MachineRefused, Mistake
+from triosock.cli.config import TlsConfig
 from triosock.cli.config_file import find_line, read_config
 
 FULL = """\
@@ -78,7 +80,7 @@ def test_everything_that_can_be_said_is_taken(file):
         network_prefix=(16, 48),
         rate_per_peer=triosock.Rate(20, burst=40),
     )
-    assert web.certificate == str(path.parent / "cert.pem")
+    assert web.tls == TlsConfig(certificates=(CertificateFiles(str(path.parent / "cert.pem")),))
     assert (admin.mode, admin.timeouts) == (0o600, triosock.Timeouts(idle=5, request=float("inf")))
     assert dns.sessions == triosock.Sessions(idle=4)
 

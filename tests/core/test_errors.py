@@ -15,6 +15,7 @@ import triosock
 from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
+    CertificateRefused,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
@@ -38,6 +39,7 @@ EXAMPLES = [
     RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 
 

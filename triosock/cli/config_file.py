@@ -16,11 +16,11 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .. import Limits, Rate, Recycle, Sessions, Supervision, Timeouts
+from .. import CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.config import check_seconds
-from .arguments import MachineRefused, Mistake, permissions
-from .config import EndpointConfig, ServiceConfig, parse_endpoint
-from .schema import ANY, RATES, SERVICE, Key, Section
+from .arguments import MachineRefused, Mistake, permissions, read_password
+from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
+from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -93,7 +93,6 @@ class _Reader:
         for wanted in ("address", "handler"):
             if wanted not in fields:
                 raise self.mistake(path, f"[endpoints.{name}] needs a key {wanted!r}")
-        tls = fields.get("tls", {})
         mode = fields.get("mode")
         made: EndpointConfig = self._try(
             path,
@@ -104,10 +103,40 @@ class _Reader:
             limits=self._make(Limits, fields, (*path, "limits")),
             timeouts=self._make(Timeouts, fields, (*path, "timeouts")),
             sessions=self._make(Sessions, fields, (*path, "sessions")) if "sessions" in fields else None,
-            certificate=self._beside(tls.get("certificate")),
-            key=self._beside(tls.get("key")),
+            tls=self._tls(fields["tls"], (*path, "tls")) if "tls" in fields else None,
             proxy=fields.get("proxy", False),
             mode=None if mode is None else self._try((*path, "mode"), permissions, mode),
+        )
+        return made
+
+    def _tls(self, fields: dict[str, Any], path: Path) -> TlsConfig:
+        """Make the certificates of an endpoint: the one of the section itself first, then the named ones."""
+        options = dict(fields)
+        more = options.pop("certificates", {})
+        first = {name: options.pop(name) for name in CERTIFICATE if name in options}
+        certificates = [self._certificate(first, path)] if first else []
+        for name, one in more.items():
+            certificates.append(self._certificate(one, (*path, "certificates", name)))
+        if not certificates:
+            raise self.mistake(path, f"[{'.'.join(path)}] needs a key 'certificate'")
+        if "check_every" in options:
+            self._try((*path, "check_every"), check_seconds, options["check_every"], "check_every", zero=True)
+        roots = self._beside(options.pop("roots", None))
+        made: TlsConfig = self._try(path, TlsConfig, certificates=tuple(certificates), roots=roots, **options)
+        return made
+
+    def _certificate(self, fields: dict[str, Any], path: Path) -> CertificateFiles:
+        if "certificate" not in fields:
+            raise self.mistake(
+                path, f"[{'.'.join(path)}] needs a key 'certificate': a key alone proves nothing"
+            )
+        made: CertificateFiles = self._try(
+            path,
+            CertificateFiles,
+            self._beside(fields["certificate"]),
+            self._beside(fields.get("key")),
+            password=read_password(self._beside(fields.get("password_file"))),
+            names=fields.get("names", ()),
         )
         return made
 

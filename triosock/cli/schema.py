@@ -63,6 +63,13 @@ def _of(kind: type[Any], what: str) -> dict[str, Key]:
     return keys
 
 
+#: One of the certificates of `triosock.Certificates`.
+CERTIFICATE: Final[dict[str, Key]] = {
+    "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
+    "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
+    "password_file": Key(("string",), "file whose first line is the password of the key"),
+}
+
 ENDPOINT: Final[Section] = {
     "address": Key(("string",), "tcp://HOST:PORT, unix:///PATH, unix://@NAME, udp://HOST:PORT or fd://NAME"),
     "handler": Key(("string",), "module:name of an async function (of a connection or datagram), or a class"),
@@ -72,8 +79,12 @@ ENDPOINT: Final[Section] = {
     "timeouts": _of(Timeouts, "seconds, or inf"),
     "sessions": _of(Sessions, "UDP with a task for each peer"),
     "tls": {
-        "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
-        "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
+        **CERTIFICATE,
+        "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
+        "roots": Key(("string",), "file of root certificates (PEM) to one of which each chain must lead"),
+        "strict": Key(("boolean",), "refuse clients that ask for a name that no certificate is for"),
+        "check_dates": Key(("boolean",), "refuse what has expired or is not valid yet; true by default"),
+        "check_every": Key(("number",), "look for changed files once in so many seconds; inf by default"),
     },
 }
 SERVICE: Final[Section] = {

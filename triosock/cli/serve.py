@@ -12,7 +12,7 @@ import os
 import socket
 from typing import Any
 
-from .. import AddressUnavailable, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
+from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from .arguments import (
     MachineRefused,
@@ -22,7 +22,7 @@ from .arguments import (
     timeout,
     typed,
 )
-from .config import EndpointConfig, ServiceConfig, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
 from .config_file import read_config
 from .running import is_worker, prepare, serve_here, serve_in_workers
 
@@ -93,7 +93,7 @@ def add_parser(commands: Any) -> None:
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
     _add_amounts(parser)
-    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS, with this certificate chain (PEM)")
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
         "--mode", type=typed(permissions), help="permissions of a Unix socket's file, in octal, such as 600"
@@ -180,8 +180,7 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         "handler": arguments.handler,
         "limits": Limits(**_given(arguments, _LIMITS), **_given(arguments, _RATES)),
         "timeouts": Timeouts(**_given(arguments, _TIMEOUTS)),
-        "certificate": arguments.tls_cert,
-        "key": arguments.tls_key,
+        "tls": _tls(arguments),
         "proxy": arguments.proxy,
     }
     try:
@@ -204,6 +203,12 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         control=arguments.control,
         control_verbs=arguments.control_verbs,
     )
+
+
+def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
+    if arguments.tls_cert is None:
+        return None
+    return TlsConfig(certificates=(CertificateFiles(arguments.tls_cert, arguments.tls_key),))
 
 
 def _given(arguments: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:

@@ -21,10 +21,9 @@ from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
-from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
 from .._core.stream.server import ServerStatistics
-from .session import AssociationTask, DtlsSession
+from .session import AssociationTask, DtlsSession, SessionServer
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 
 @final
-class DtlsServer(Server):
+class DtlsServer(SessionServer):
     """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
     servers.
     """

@@ -1,10 +1,10 @@
 """The log: events on the standard library's `logging`, under the logger "triosock", with a level for each
 class.
 
-    ERROR    a handler failed; an accept loop crashed; an observer failed
+    ERROR    a handler failed; an accept loop crashed; an observer failed; files of certificates were refused
     WARNING  out of descriptors or memory; a connection was cut by the timeout of a request or of sending, or
              at the end of a grace
-    INFO     a server started, drains, is drained, was suspended or resumed
+    INFO     a server started, drains, is drained, was suspended or resumed; certificates were loaded anew
     DEBUG    connections come and go, are refused, or were idle for too long; handshakes, and those that took
              too long; peers who broke a rule or went away
 
@@ -16,12 +16,15 @@ that want the fields.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Container
 from typing import Final, final
 
 from .._core.model.events import (
     AcceptFailed,
     Cause,
+    CertificatesRefused,
+    CertificatesReloaded,
     ConnectionClosed,
     ConnectionOpened,
     DatagramDropped,
@@ -90,6 +93,11 @@ def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
     )
 
 
+def _certificates_reloaded(event: CertificatesReloaded) -> tuple[int, str]:
+    until = time.strftime("%Y-%m-%d", time.gmtime(event.not_after))
+    return logging.INFO, f"certificates loaded for {', '.join(event.names)}; valid until {until}"
+
+
 def _drain_started(event: DrainStarted) -> tuple[int, str]:
     return (
         logging.INFO,
@@ -122,6 +130,9 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ConnectionOpened: _opened,
     HandshakeFinished: _handshake_finished,
     HandshakeRefused: _handshake_refused,
+    CertificatesReloaded: _certificates_reloaded,
+    # Without the traceback, which is of this library and says less than the text.
+    CertificatesRefused: lambda event: (logging.ERROR, f"certificates not taken: {event.error}"),
     HandlerFailed: _handler_failed,
     ConnectionClosed: _closed,
     DatagramDropped: lambda event: (logging.DEBUG, f"datagram of {event.peer} dropped: {event.reason}"),
@@ -182,7 +193,8 @@ class LogObserver:
         level, text = line(event)
         if not self.logger.isEnabledFor(level):
             return
-        error = getattr(event, "error", None) if level >= logging.ERROR else None
+        has_traceback = level >= logging.ERROR and not isinstance(event, CertificatesRefused)
+        error = getattr(event, "error", None) if has_traceback else None
         # What a peer chose (a path, a PROXY header, the words of an error) must not clear a terminal.
         text = printable(text, MAX_TEXT)
         self.logger.log(level, "%s: %s", event.server, text, exc_info=error, extra={"triosock": event})

@@ -20,8 +20,9 @@ Rules of this file:
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   ├── RateExceeded          requests came faster than `Limits` allows; `.retry_after` says when
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
-    └── MachineError              abstract: the operating system refused
-        └── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
+    └── MachineError              abstract: the operating system refused, or has no good files
+        ├── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
+        └── CertificateRefused    files of a certificate cannot be used; the text says which, and why
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class PeerError(TriosockError):
 
 
 class MachineError(TriosockError):
-    """The operating system refused what was asked of it."""
+    """The operating system refused what was asked of it, or what it holds cannot be used."""
 
 
 class FrameTooLarge(PeerError):
@@ -126,6 +127,12 @@ class AddressUnavailable(MachineError, OSError):
 
     def __init__(self, errno: int | None, message: str) -> None:
         super().__init__(errno, message)
+
+
+class CertificateRefused(MachineError):
+    """The files of a certificate cannot be used: they cannot be read, are not whole, do not belong together,
+    or are out of date. `__cause__` is what the ssl module or the system said, if it said anything.
+    """
 
 
 _ABSTRACT = frozenset({TriosockError, PeerError, MachineError})

@@ -179,6 +179,27 @@ class HandshakeRefused(ConnectionEvent):
 
 @final
 @attrs.frozen(kw_only=True)
+class CertificatesReloaded(Event):
+    """The files of the server's certificates had changed, and new handshakes have what is in them: for the
+    server names `names`, the first of them valid until `not_after` (seconds since 1970).
+    """
+
+    names: tuple[str, ...]
+    not_after: float
+
+
+@final
+@attrs.frozen(kw_only=True)
+class CertificatesRefused(Event):
+    """The files of the server's certificates have changed, and cannot be used: `error` says why. Handshakes
+    go on with what was loaded before.
+    """
+
+    error: BaseException
+
+
+@final
+@attrs.frozen(kw_only=True)
 class RequestStarted(ConnectionEvent):
     """The first byte of a request is here, or a block `conn.request()` was entered."""
 

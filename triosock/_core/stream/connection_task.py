@@ -19,7 +19,6 @@ The invariants, beside those of `handler_run.py`:
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Any, Literal, TypeAlias, final
@@ -36,6 +35,7 @@ from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
+from ..transport.tls import ServerTls
 from .connection import Connection
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
@@ -47,7 +47,7 @@ OnError: TypeAlias = Literal["log", "raise"] | ErrorHandler
 class Service(Common):
     """What all connections of a server have in common."""
 
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
     https_compatible: bool
     proxy: ProxyPolicy | None
     handshakes: trio.abc.AsyncResource | Any = None

@@ -20,10 +20,6 @@ import sys
 import threading
 import traceback
 from types import CodeType, FrameType
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from .portal import Portal
 
 #: What the thread is called.
 THREAD_NAME = "triosock watch"
@@ -44,8 +40,8 @@ class Watch:
     def __init__(self) -> None:
         #: How many times a greenlet was resumed.
         self.steps: int = 0
-        #: Whose greenlet runs now.
-        self.running: Portal | None = None
+        #: The portal whose greenlet runs now.
+        self.running: object | None = None
         self.is_asleep: bool = False
         self._asked = _Event()
         self._ends = False
@@ -56,7 +52,7 @@ class Watch:
 
     # In the trio thread, for each step
 
-    def enter(self, portal: Portal) -> None:
+    def enter(self, portal: object) -> None:
         """A greenlet is about to be resumed."""
         self.running = portal
         self.steps += 1
@@ -128,7 +124,7 @@ class Watch:
         if not self._ends:
             self._asked.clear()
 
-    def _tell(self, running: Portal, seen: int) -> None:
+    def _tell(self, running: object, seen: int) -> None:
         frame = sys._current_frames().get(self._trio)
         if frame is None:
             return
