@@ -43,7 +43,7 @@ class _Messages(AsyncIterator[bytes]):
         conversation = self._conversation
         buffer = conversation.buffer
         if conversation.meter is not None:
-            if not await conversation.next_request():
+            if not await conversation._next_request():
                 raise StopAsyncIteration
         elif conversation.entry.request_since != NEVER:
             conversation.end_request()

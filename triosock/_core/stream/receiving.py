@@ -126,7 +126,7 @@ class Receiving(Conversation):
 
         Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
         """
-        return self.next_request()
+        return self._next_request()
 
     async def wait_peer_gone(self) -> None:
         """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it

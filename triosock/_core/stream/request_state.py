@@ -153,7 +153,7 @@ class Conversation:
         if self.meter is not None:
             self.meter.is_paid = False
 
-    async def next_request(self) -> bool:
+    async def _next_request(self) -> bool:
         """What `Connection.wait_request` does; also the way of `lines()` and `frames()` to a request that has
         to wait for its turn.
         """
