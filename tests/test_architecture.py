@@ -84,6 +84,7 @@ OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
+    "triosock.observe.blocked_loop": ["inspect.step_watch"],
     "triosock.observe.control": [
         *(
             "listeners.listener",
@@ -104,6 +105,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
+    "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
@@ -146,6 +148,8 @@ LOWLEVEL = {
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
+    "triosock/observe/beside.py": ["current_trio_token"],
+    "triosock/observe/blocked_loop.py": ["add_instrument", "remove_instrument"],
     "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
@@ -186,7 +190,7 @@ LONGER = {
     "triosock/_core/transport/socket_state.py:__init__": 58,
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/_worker.py:as_worker": 32,
-    "triosock/cli/serve.py:_from_arguments": 34,
+    "triosock/cli/serve.py:_from_arguments": 31,
     "triosock/cli/serve.py:add_parser": 54,
     "triosock/compat/stdlib/base.py:finish_request": 36,
     "triosock/compat/control/serve.py:__init__": 31,

@@ -27,6 +27,7 @@ from ._core.model.events import DrainFinished as DrainFinished
 from ._core.model.events import DrainStarted as DrainStarted
 from ._core.model.events import Event as Event
 from ._core.model.events import HandlerFailed as HandlerFailed
+from ._core.model.events import HandlerStarted as HandlerStarted
 from ._core.model.events import HandshakeFinished as HandshakeFinished
 from ._core.model.events import HandshakeRefused as HandshakeRefused
 from ._core.model.events import LimitReached as LimitReached
@@ -58,6 +59,7 @@ __all__ = [
     "DrainStarted",
     "Event",
     "HandlerFailed",
+    "HandlerStarted",
     "HandshakeFinished",
     "HandshakeRefused",
     "LimitReached",

@@ -20,6 +20,7 @@ from .. import CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, T
 from .._core.model.config import check_seconds
 from .arguments import MachineRefused, Mistake, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
+from .observing import Observing
 from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class _Reader:
             log_level=content.get("log_level", "info"),
             control=content.get("control"),
             control_verbs=content.get("control_verbs", False),
+            observe=self._make(Observing, content, ("observe",)),
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )

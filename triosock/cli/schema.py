@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias, final
 import attrs
 
 from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from ..observe.ends import KINDS
+from .observing import LOG_FORMATS
 
 
 @final
@@ -93,6 +95,14 @@ SERVICE: Final[Section] = {
     "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
     "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),
+    "observe": {
+        "log_format": Key(("string",), "how the log is written; json has the names of ECS", LOG_FORMATS),
+        "access_log": Key(("string",), "file of a line for each connection that has ended; - is stdout"),
+        "access_log_format": Key(("string",), "its format, with variables such as $remote_addr; or json"),
+        "access_log_of": Key(("string",), "what its lines are of", KINDS),
+        "blocked_after": Key(("number",), "seconds after which who blocks the event loop is logged"),
+        "opentelemetry": Key(("boolean",), "trace and measure by OpenTelemetry's API (an extra)"),
+    },
     "supervision": _of(Supervision, "how workers are treated"),
     "recycle": _of(Recycle, "when healthy workers are replaced"),
     "endpoints": {ANY: ENDPOINT},

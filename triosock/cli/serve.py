@@ -10,10 +10,14 @@ import argparse
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from typing import Any
+
+import attrs
 
 from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
+from ..observe.ends import KINDS
 from .arguments import (
     MachineRefused,
     Mistake,
@@ -24,6 +28,7 @@ from .arguments import (
 )
 from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
 from .config_file import read_config
+from .observing import LOG_FORMATS, Observing
 from .running import is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
@@ -44,6 +49,8 @@ _TIMEOUTS = {
     "send": "end a connection whose client takes nothing for so long (default 60)",
     "handshake": "end a connection whose TLS handshake takes longer (default 10)",
 }
+_OBSERVING = tuple(field.name for field in attrs.fields(Observing))
+_OF_SERVICE = ("workers", "grace", "log_level", "control", "control_verbs")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -101,7 +108,33 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--proxy", action="store_true", help="expect a PROXY protocol header before each connection"
     )
+    _add_observing(parser)
+
+
+def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
+    parser.add_argument("--log-format", choices=LOG_FORMATS, help="default: text; json has the names of ECS")
+    parser.add_argument(
+        "--access-log", metavar="FILE", help="write a line for each connection that has ended; - is stdout"
+    )
+    parser.add_argument(
+        "--access-log-format",
+        metavar="FORMAT",
+        help="its format, with variables such as $remote_addr and $session_time; or json",
+    )
+    parser.add_argument("--access-log-of", choices=KINDS, help="what its lines are of (default connections)")
+    parser.add_argument(
+        "--blocked-after",
+        metavar="SECONDS",
+        type=float,
+        help="log who blocks the event loop for so long, with the stack",
+    )
+    parser.add_argument(
+        "--opentelemetry",
+        action="store_true",
+        default=None,
+        help="trace and measure by OpenTelemetry's API; what becomes of it says the SDK that is set up",
+    )
 
 
 def _add_amounts(parser: argparse.ArgumentParser) -> None:
@@ -140,9 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
-    logging.basicConfig(
-        level=config.log_level.upper(), format=f"%(asctime)s %(levelname)s {number}%(message)s"
-    )
+    logging.basicConfig(level=config.log_level.upper(), handlers=[config.observe.log_handler(number)])
     try:
         if config.workers is not None and not is_worker():
             run_program(serve_in_workers, config, arguments.words, grace=config.grace)
@@ -197,12 +228,16 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         raise Mistake(str(error)) from None
     return ServiceConfig(
         endpoints=tuple(endpoints),
-        workers=arguments.workers,
-        grace=arguments.grace,
-        log_level=arguments.log_level,
-        control=arguments.control,
-        control_verbs=arguments.control_verbs,
+        observe=_observing(arguments),
+        **{name: getattr(arguments, name) for name in _OF_SERVICE},
     )
+
+
+def _observing(arguments: argparse.Namespace) -> Observing:
+    try:
+        return Observing(**_given(arguments, _OBSERVING))
+    except ValueError as error:
+        raise Mistake(str(error)) from None
 
 
 def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
@@ -211,6 +246,6 @@ def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
     return TlsConfig(certificates=(CertificateFiles(arguments.tls_cert, arguments.tls_key),))
 
 
-def _given(arguments: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Return those of the options that are on the command line."""
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

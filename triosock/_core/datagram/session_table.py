@@ -19,7 +19,7 @@ from typing import Any, cast, final
 import trio
 
 from ..model.errors import RequestTimedOut
-from ..model.events import Cause, ConnectionOpened, LimitReached
+from ..model.events import Cause, ConnectionOpened, HandlerStarted, LimitReached
 from ..registry.rate_limits import rates_of
 from ..registry.registry import Entry
 from ..server.handler_run import Common, HandlerRun
@@ -200,6 +200,8 @@ class _SessionTask(HandlerRun):
             with entry.scope:
                 if entry.stage == "queued":
                     await self.wait_slot()
+                if self._common.emitter.wants_handlers:
+                    self.tell(HandlerStarted)
                 await self.call_handler()
             if self._failed or entry.scope.cancelled_caught:
                 await self.answer()

@@ -179,6 +179,14 @@ class HandshakeRefused(ConnectionEvent):
 
 @final
 @attrs.frozen(kw_only=True)
+class HandlerStarted(ConnectionEvent):
+    """The handler of a connection or session is about to be called. Observers are told in the task that calls
+    it: what they set in a context variable, the handler finds there. Not told of compat servers.
+    """
+
+
+@final
+@attrs.frozen(kw_only=True)
 class CertificatesReloaded(Event):
     """The files of the server's certificates had changed, and new handshakes have what is in them: for the
     server names `names`, the first of them valid until `not_after` (seconds since 1970).

@@ -27,7 +27,7 @@ import attrs
 import trio
 
 from ..model.errors import PeerError
-from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
+from ..model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.rate_limits import RateLimits, rates_of
 from ..registry.registry import NEVER
@@ -95,6 +95,8 @@ class ConnectionTask(HandlerRun):
                 if entry.stage == "queued":
                     await self.wait_slot()
                 if not self._common.has_handshake or await self._shake_hands():
+                    if self._common.emitter.wants_handlers:
+                        self.tell(HandlerStarted)
                     try:
                         awaitable = self._handler(connection)
                         if type(awaitable) is not CoroutineType:
@@ -112,10 +114,7 @@ class ConnectionTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
-            try:
-                await self._close()
-            finally:
-                self._unregister()
+            await self._end()
 
     async def _answer(self) -> None:
         """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
@@ -161,21 +160,24 @@ class ConnectionTask(HandlerRun):
             # no peer to wait for, and that is no other connection's affair.
             pass
 
-    async def _close(self) -> None:
-        """Close, with a reset if the connection was cut in the middle. No checkpoint, and not to be
-        cancelled.
+    async def _end(self) -> None:
+        """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
+        tell. No checkpoint, and not to be cancelled.
         """
         entry, wire = self._entry, self._served.wire
-        reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
-        if entry.request_since != NEVER:  # it was cancelled in the middle of it
-            reset = True
-            self._served.end_request(entry.cause or Cause.FINISHED)
-        if not isinstance(wire, SocketWire):
-            await wire.aclose_now(reset=reset)
-            return
-        if reset:
-            wire.flush_nowait()  # whole answers that were gathered come before the reset
-        wire.close_now(reset=reset)
+        try:
+            reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
+            if entry.request_since != NEVER:  # it was cancelled in the middle of it
+                reset = True
+                self._served.end_request(entry.cause or Cause.FINISHED)
+            if not isinstance(wire, SocketWire):
+                await wire.aclose_now(reset=reset)
+                return
+            if reset:
+                wire.flush_nowait()  # whole answers that were gathered come before the reset
+            wire.close_now(reset=reset)
+        finally:
+            self._unregister()
 
     def _is_in_the_middle(self) -> bool:
         """Whether a handler that was cancelled may have had more to say: see the third invariant."""
