@@ -200,18 +200,6 @@ async def test_limits(load):
     await talk(module.say_busy, answer=b"busy, come back later\n")
 
 
-async def test_rates(load, autojump_clock):
-    module = load("rates")
-    async with open_server(load("shout").shout, **module.OPTIONS) as served:
-        client = await served.connect()
-        await client.send_all(b"hello\n" * 21)
-        for _ in range(20):
-            assert await client.receive_until(b"\n") == b"HELLO\n"
-        assert await client.receive_until(b"\n") == b"too fast, ask again in 0.1 s\n"
-        assert await client.receive_some() == b""
-    assert module.DATAGRAM_LIMITS.datagram_rate.burst == 20_000
-
-
 async def test_a_limit_of_ones_own(load, autojump_clock):
     async def ask_database(line):
         await trio.sleep(1)
