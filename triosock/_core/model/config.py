@@ -135,8 +135,11 @@ class Limits:
         The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56
         is what RFC 6177 suggests for a home).
     `max_handshakes`
-        TLS handshakes and PROXY headers under way at once; the others wait their turn, and that wait counts
-        towards `Timeouts.handshake`. 100 is where OpenSSH's MaxStartups refuses everyone.
+        TLS handshakes and PROXY headers under way at once, each from the peer's first byte on; the others
+        wait their turn, and that wait counts towards `Timeouts.handshake`. As many besides (no more than half
+        of `max_connections`) may wait in silence for that first byte: one more cuts the one that has been
+        silent the longest, and is counted as refused, "handshakes". 100 is where OpenSSH's MaxStartups
+        refuses everyone.
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and

@@ -138,8 +138,9 @@ class RateReached(Event):
 @attrs.frozen(kw_only=True)
 class Refused(Event):
     """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (an overflow handler ran), "drain"; or the option of `Limits` with the rate that was reached,
-    such as "rate_per_peer".
+    "overflow" (an overflow handler ran), "drain"; "handshakes": it had not said a byte, and another one came
+    (`Limits.max_handshakes`); or the option of `Limits` with the rate that was reached, such as
+    "rate_per_peer".
     """
 
     peer: Address
@@ -170,8 +171,8 @@ class HandshakeFinished(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeRefused(ConnectionEvent):
-    """PROXY header or TLS handshake failed with `error`, or took too long (`error` is then None). The
-    connection is closed.
+    """PROXY header or TLS handshake failed with `error`; None: it took too long, or had not begun when others
+    came (`Refused` says so). The connection is closed.
     """
 
     error: BaseException | None

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Any, Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 import attrs
 import trio
@@ -37,6 +37,7 @@ from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
 from ..transport.tls import ServerTls
 from .connection import Connection
+from .handshakes import Handshakes
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
@@ -50,7 +51,7 @@ class Service(Common):
     tls: ServerTls | None
     https_compatible: bool
     proxy: ProxyPolicy | None
-    handshakes: trio.abc.AsyncResource | Any = None
+    handshakes: Handshakes
     monitor: TimeoutMonitor
     #: There is one as soon as there is a task for it.
     epoll_reader: EpollReader | None = None
@@ -223,19 +224,12 @@ class ConnectionTask(HandlerRun):
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
-        entry, connection, service = self._entry, self._served, self._common
+        entry = self._entry
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
         try:
-            async with service.handshakes:
-                if service.proxy is not None:
-                    await connection.read_proxy_header(service.proxy)
-                    if service.counts_clients and self._is_one_too_many():
-                        # Without a lingering close, which would wait for the peer.
-                        await connection.wire.aclose_now()
-                        return False
-                if service.tls is not None:
-                    await connection.start_tls(service.tls, https_compatible=service.https_compatible)
+            if not await self._agree():
+                return False
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self._error = error
@@ -247,8 +241,8 @@ class ConnectionTask(HandlerRun):
             raise
         entry.stage = "serving"
         entry.ready_since = entry.now()
-        if service.emitter.takers(HandshakeFinished):
-            tls = connection.tls
+        if self._common.emitter.takers(HandshakeFinished):
+            tls = self._served.tls
             self.tell(
                 HandshakeFinished,
                 duration=trio.current_time() - entry.accepted,
@@ -256,4 +250,19 @@ class ConnectionTask(HandlerRun):
                 cipher=tls.cipher if tls else None,
                 alpn=tls.alpn if tls else None,
             )
+        return True
+
+    async def _agree(self) -> bool:
+        """Hold a place for each of the two, once its first byte is there; return whether to go on."""
+        connection, service = self._served, self._common
+        if service.proxy is not None:
+            async with service.handshakes.place(connection):
+                await connection.read_proxy_header(service.proxy)
+            if service.counts_clients and self._is_one_too_many():
+                # Without a lingering close, which would wait for the peer.
+                await connection.wire.aclose_now()
+                return False
+        if service.tls is not None:
+            async with service.handshakes.place(connection):
+                await connection.start_tls(service.tls, https_compatible=service.https_compatible)
         return True
