@@ -107,7 +107,7 @@ class Receiving(Conversation):
         self.buffer.feed(data)
         self.note_first_bytes()
 
-    def wait_request(self) -> Coroutine[Any, Any, bool]:
+    async def wait_request(self) -> bool:
         """Wait for the first byte of the next request, which the next receiving method returns; for protocols
         that read by other means than `lines()` and `frames()`::
 
@@ -126,7 +126,7 @@ class Receiving(Conversation):
 
         Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
         """
-        return self._next_request()
+        return await self._next_request()
 
     async def wait_peer_gone(self) -> None:
         """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it
