@@ -84,6 +84,7 @@ OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
+    "triosock.observe.blocked_loop": ["inspect.step_watch"],
     "triosock.observe.control": [
         *(
             "listeners.listener",
@@ -104,6 +105,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
+    "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
@@ -146,6 +148,8 @@ LOWLEVEL = {
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
+    "triosock/observe/beside.py": ["current_trio_token"],
+    "triosock/observe/blocked_loop.py": ["add_instrument", "remove_instrument"],
     "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
@@ -156,6 +160,9 @@ LOWLEVEL = {
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
+    "triosock/observe/stepping/instrument.py": [
+        *("add_instrument", "remove_instrument", "current_task", "current_root_task"),
+    ],
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
     "triosock/testing/leaks.py": ["current_root_task"],
     "triosock/testing/memory_listener.py": ["ParkingLot"],
@@ -172,11 +179,10 @@ MAX_FUNCTION = 30
 LONGER = {
     "triosock/testing/simulation/run.py:run": 38,
     "triosock/_core/stream/connection.py:start_tls": 34,
-    "triosock/_core/stream/connection_task.py:_shake_hands": 35,
     "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/tls.py:encrypt": 49,
-    "triosock/cli/serve.py:_from_arguments": 34,
-    "triosock/cli/serve.py:add_parser": 58,
+    "triosock/cli/serve.py:_from_arguments": 31,
+    "triosock/cli/serve.py:add_parser": 54,
     "triosock/observe/timeline/page.py:page": 39,
     "triosock/observe/timeline/svg.py:_band": 31,
 }

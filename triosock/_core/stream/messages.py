@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, final
 
 from ..model.errors import FrameTooLarge, Incomplete, PeerError
 from ..protocols.framing import Buffer, Framer
+from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
 from .request_state import Conversation
 
@@ -49,16 +50,15 @@ class _Messages(AsyncIterator[bytes]):
         """
         conversation = self._conversation
         buffer = conversation.buffer
-        conversation.end_request()
+        if conversation.meter is None:
+            conversation.end_request()
+        elif not await conversation._next_request():
+            raise StopAsyncIteration
         try:
             if buffer.data:
                 if self._credit <= 0:
                     await self._take_turn()
-                message = self._split(buffer)
-                conversation.begin_request()  # it is here, or its beginning is
-                if message is not None:
-                    self._credit -= 1
-                    conversation.wire.gathering = self._has_next(buffer)
+                if (message := self._take_buffered(conversation, buffer)) is not None:
                     return message
             self._credit = IN_A_ROW - 1
             while True:
@@ -76,6 +76,16 @@ class _Messages(AsyncIterator[bytes]):
         except PeerError as error:
             error._of(conversation)
             raise
+
+    def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
+        """Return the message that is here, if it is whole; its request has begun either way."""
+        message = self._split(buffer)
+        if conversation.entry.request_since == NEVER:
+            conversation.begin_request()
+        if message is not None:
+            self._credit -= 1
+            conversation.wire.gathering = self._has_next(buffer)
+        return message
 
     def _split(self, buffer: Buffer) -> bytes | None:
         raise NotImplementedError
