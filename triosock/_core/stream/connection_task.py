@@ -29,6 +29,7 @@ import trio
 from ..model.errors import PeerError
 from ..model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
+from ..registry.rate_limits import RateLimits, rates_of
 from ..registry.registry import NEVER
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
@@ -55,6 +56,10 @@ class Service(Common):
     monitor: TimeoutMonitor
     #: There is one as soon as there is a task for it.
     epoll_reader: EpollReader | None = None
+    #: How often connections may come; None for as often as they like.
+    rates: RateLimits | None = attrs.field(
+        default=attrs.Factory(lambda self: rates_of(self.limits, "rate"), takes_self=True)
+    )
 
     #: Whether there is anything to do between the accept and the handler.
     has_handshake: bool = attrs.field(init=False)
@@ -62,6 +67,11 @@ class Service(Common):
     def __attrs_post_init__(self) -> None:
         # Frozen, and asked for by each connection.
         object.__setattr__(self, "has_handshake", self.tls is not None or self.proxy is not None)
+
+    @property
+    def counts_clients(self) -> bool:
+        """Whether any limit asks whose a connection is that a proxy has named."""
+        return self.registry.counts_peers or (self.rates is not None and self.rates.asks_whose)
 
 
 @final
@@ -196,6 +206,8 @@ class ConnectionTask(HandlerRun):
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
         reason = registry.refusal(keys)
+        if reason is None and service.rates is not None:
+            reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:
             registry.add_keys(entry, keys)
             return False
@@ -247,7 +259,7 @@ class ConnectionTask(HandlerRun):
         if service.proxy is not None:
             async with service.handshakes.place(connection):
                 await connection.read_proxy_header(service.proxy)
-            if service.registry.counts_peers and self._is_one_too_many():
+            if service.counts_clients and self._is_one_too_many():
                 # Without a lingering close, which would wait for the peer.
                 await connection.wire.aclose_now()
                 return False
