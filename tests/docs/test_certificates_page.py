@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pathlib
 import signal
+import ssl
 import sys
 from collections.abc import Iterator
 from typing import Any
@@ -25,7 +26,8 @@ ROOT = pathlib.Path(__file__).parents[2]
 def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     monkeypatch.syspath_prepend(str(ROOT / "docs/code"))
     yield importlib.import_module
-    sys.modules.pop("protocols", None)
+    for name in ("clients", "protocols"):
+        sys.modules.pop(name, None)
 
 
 def shown(port: int, name: str) -> Any:
@@ -80,3 +82,27 @@ async def test_protocols_have_their_handlers(
     (endpoint,) = read_config(ROOT / "docs/code/deploy/protocols.toml").endpoints
     assert endpoint.tls is not None
     assert endpoint.tls.handlers == {"h2": "shop:http2"}
+
+
+async def test_only_the_two_services_may_ask(
+    load: Any, tmp_path: pathlib.Path, serving: Any, dial: Any
+) -> None:
+    authority = trustme.CA()
+
+    def ask_clients(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+
+    certificates = Certificates(write(tmp_path, authority, "web.example"), configure=ask_clients)
+    heard = {}
+    async with serving(load("clients").answer, tls=certificates) as server:
+        for name in ("billing.internal", "shop.internal"):
+            context = lenient()
+            authority.issue_cert(name).configure_cert(context)
+            client = trio.SSLStream(await dial(server), context, server_hostname="web.example")
+            try:
+                heard[name] = bytes(await client.receive_some())
+            except trio.BrokenResourceError:
+                heard[name] = b""
+            await trio.aclose_forcefully(client)
+    assert heard == {"billing.internal": b"hello billing.internal\n", "shop.internal": b""}
