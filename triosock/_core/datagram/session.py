@@ -132,6 +132,11 @@ class Session:
         "wire",
     )
 
+    #: How many datagrams of this peer were dropped for want of room.
+    dropped: int
+    #: How many the handler has taken.
+    taken: int
+
     def __init__(
         self,
         wire: Route,
@@ -154,7 +159,6 @@ class Session:
         self._request_timeout = server.timeouts.request
         #: What waits for `receive` or the next turn of the loop.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
-        #: Datagrams of this peer that were dropped for want of room, and those that the handler has taken.
         self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
         self.truncated: bool = False
