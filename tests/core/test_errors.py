@@ -21,6 +21,7 @@ from triosock._core.model.errors import (
     HandshakeFailed,
     Incomplete,
     MachineError,
+    MemberTooSlow,
     NoReturnAddress,
     PeerError,
     ProxyHeaderError,
@@ -37,6 +38,7 @@ EXAMPLES = [
     NoReturnAddress("nowhere"),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    MemberTooSlow(100),
     CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 

@@ -17,6 +17,7 @@ Rules of this file:
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
+    │   ├── MemberTooSlow         it does not take what a Broadcast has for it
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
     └── MachineError              abstract: the operating system refused, or has no good files
@@ -94,6 +95,17 @@ class ProxyHeaderError(PeerError):
 
 class HandshakeFailed(PeerError):
     """The TLS handshake failed; `__cause__` is what the ssl module said."""
+
+
+class MemberTooSlow(PeerError):
+    """A member of a `Broadcast` was cut: its queue of `buffer` values was full."""
+
+    def __init__(self, buffer: float) -> None:
+        super().__init__(buffer)
+        self.buffer = buffer
+
+    def __str__(self) -> str:
+        return f"the member is too slow: {self.buffer:g} values were waiting for it"
 
 
 class NoReturnAddress(PeerError):
