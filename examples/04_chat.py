@@ -2,8 +2,8 @@
 
 Each visitor has two tasks, in a nursery of their own: one reads what the visitor types, one sends what
 there is to hear. If one fails, so does the other. Nobody waits for a visitor who does not read: when 100
-lines are waiting for him, he misses the next ones, which `room.statistics()` counts. Who only listens is not idle: what is sent counts for
-`Timeouts.idle` as what is received.
+lines are waiting for him, he misses the next ones, which `room.statistics()` counts. Who only listens is
+not idle: what is sent counts for `Timeouts.idle` as what is received.
 
     python examples/04_chat.py
     nc localhost 9999                   in two windows
