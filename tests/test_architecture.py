@@ -65,6 +65,7 @@ LAYERS = {
     "events": ["_core"],
     "broadcast": ["_core"],
     "handlers": ["_core"],
+    "identity": ["_core"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
     "_ending_signals": [],
@@ -109,6 +110,7 @@ EXTRAS = {
     "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
+    "triosock/identity": ["cryptography", "service_identity"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
 
@@ -161,6 +163,9 @@ LOWLEVEL = {
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
+    "triosock/observe/stepping/instrument.py": [
+        *("add_instrument", "remove_instrument", "current_task", "current_root_task"),
+    ],
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
     "triosock/testing/leaks.py": ["current_root_task"],
     "triosock/testing/memory_listener.py": ["ParkingLot"],
@@ -181,9 +186,7 @@ LONGER = {
     "triosock/_core/datagram/serve.py:serve_udp": 33,
     "triosock/_core/datagram/session.py:__init__": 32,
     "triosock/_core/stream/connection.py:start_tls": 34,
-    "triosock/_core/stream/connection_task.py:_shake_hands": 35,
-    "triosock/_core/stream/messages.py:__anext__": 40,
-    "triosock/_core/stream/serve.py:_service": 31,
+    "triosock/_core/stream/messages.py:__anext__": 36,
     "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/socket_receive.py:_wait_input": 43,
     "triosock/_core/transport/socket_receive.py:receive_some": 36,
@@ -192,7 +195,7 @@ LONGER = {
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/_worker.py:as_worker": 32,
     "triosock/cli/serve.py:_from_arguments": 31,
-    "triosock/cli/serve.py:add_parser": 58,
+    "triosock/cli/serve.py:add_parser": 54,
     "triosock/compat/stdlib/base.py:finish_request": 36,
     "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,

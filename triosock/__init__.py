@@ -5,6 +5,7 @@ The layers, each importing only from those above it:
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
     broadcast     one says something, all who are there hear it
     handlers      class-flavoured handlers, for those who port
+    identity      who a TLS client is
     notify        the service manager is told
     signals       run(): SIGTERM drains
     workers/      several processes for one service
@@ -39,6 +40,7 @@ __all__ = [
     "CertificateFiles",
     "CertificateRefused",
     "Certificates",
+    "ClientNotRecognized",
     "Connection",
     "Datagram",
     "DatagramHandler",
@@ -71,6 +73,8 @@ __all__ = [
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxyPolicy",
+    "Rate",
+    "RateExceeded",
     "Recycle",
     "RequestBlock",
     "RequestTimedOut",

@@ -34,6 +34,7 @@ from ._core.model.events import LimitReached as LimitReached
 from ._core.model.events import ListenerClosed as ListenerClosed
 from ._core.model.events import Observer as Observer
 from ._core.model.events import ObserverFailed as ObserverFailed
+from ._core.model.events import RateReached as RateReached
 from ._core.model.events import Refused as Refused
 from ._core.model.events import RequestFinished as RequestFinished
 from ._core.model.events import RequestStarted as RequestStarted
@@ -66,6 +67,7 @@ __all__ = [
     "Observer",
     "ObserverDone",
     "ObserverFailed",
+    "RateReached",
     "Refused",
     "RequestFinished",
     "RequestStarted",

@@ -16,6 +16,7 @@ from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
     CertificateRefused,
+    ClientNotRecognized,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
@@ -25,6 +26,7 @@ from triosock._core.model.errors import (
     NoReturnAddress,
     PeerError,
     ProxyHeaderError,
+    RateExceeded,
     RequestTimedOut,
     TriosockError,
 )
@@ -35,7 +37,9 @@ EXAMPLES = [
     Incomplete("a line", b"abc"),
     ProxyHeaderError("no header"),
     HandshakeFailed("TLS handshake: no"),
+    ClientNotRecognized("no certificate"),
     NoReturnAddress("nowhere"),
+    RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
     MemberTooSlow(100),

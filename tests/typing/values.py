@@ -8,7 +8,7 @@ from typing import assert_never, assert_type
 import trio
 
 import triosock
-from triosock import Cause, DrainReport, Limits, TcpAddress, Timeouts, UnixAddress, events, observe
+from triosock import Cause, DrainReport, Limits, Rate, TcpAddress, Timeouts, UnixAddress, events, observe
 
 
 def addresses(text: str) -> str:
@@ -32,6 +32,13 @@ def limits_and_timeouts() -> None:
     Limits(3)  # type: ignore[call-arg]
     Limits(overflow="drop")  # type: ignore[arg-type]
     Limits(max_conections=3)  # type: ignore[call-arg]
+    assert_type(limits.rate_per_peer, Rate | None)
+    Limits(rate_per_peer=Rate(20, per=1, burst=40), request_overflow="reject")
+    Limits(rate_per_peer=20)  # type: ignore[arg-type]
+    Limits(request_overflow="drop")  # type: ignore[arg-type]
+    Rate("20/s")  # type: ignore[arg-type]
+    Rate(20, 1)  # type: ignore[call-arg]
+    assert_type(Rate.parse("20/s").burst, float)
     timeouts = Timeouts(grace=0, idle=1.5)
     assert_type(timeouts.grace, float)
     timeouts.grace = 3  # type: ignore[misc]

@@ -33,9 +33,18 @@ ANY: Final = "*"
 _WORDS: Final = {
     "overflow": ("wait", "reject"),
     "drop": ("newest", "oldest"),
+    "request_overflow": ("wait", "reject"),
     "when_full": ("refuse", "evict"),
 }
 
+
+#: The fields of `Limits` that are a `Rate`.
+RATES: Final = frozenset(
+    f"{kind}rate{whose}"
+    for kind in ("", "request_", "datagram_")
+    for whose in ("", "_per_peer", "_per_network")
+)
+_RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
 #: Of those that are not what the others of their class are.
 _MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
@@ -47,6 +56,8 @@ def _of(kind: type[Any], what: str) -> dict[str, Key]:
         text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
         if field.name in _WORDS:
             keys[field.name] = Key(("string",), text, _WORDS[field.name])
+        elif field.name in RATES:
+            keys[field.name] = Key(("string",), f"triosock.{kind.__name__}.{field.name}: {_RATE}")
         elif isinstance(field.default, tuple):
             keys[field.name] = Key(("array",), text)
         else:
@@ -72,6 +83,7 @@ ENDPOINT: Final[Section] = {
     "tls": {
         **CERTIFICATE,
         "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
+        "handlers": {ANY: Key(("string",), "module:name of the handler of this protocol (ALPN)")},
         "roots": Key(("string",), "file of root certificates (PEM) to one of which each chain must lead"),
         "strict": Key(("boolean",), "refuse clients that ask for a name that no certificate is for"),
         "check_dates": Key(("boolean",), "refuse what has expired or is not valid yet; true by default"),

@@ -15,7 +15,7 @@ from typing import Any
 
 import attrs
 
-from .. import AddressUnavailable, CertificateFiles, Limits, Timeouts, UnixAddress, WorkersFailed
+from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from ..observe.ends import KINDS
 from .arguments import (
@@ -34,6 +34,13 @@ from .running import is_worker, prepare, serve_here, serve_in_workers
 _LIMITS = {
     "max_connections": "serve at most N at once (default 16384); the others wait",
     "max_connections_per_peer": "serve at most N of one address or user at once; the others are refused",
+}
+_RATES = {
+    "rate": "take on connections only so often; the others wait",
+    "rate_per_peer": "take on connections of one address or user only so often; the others are refused",
+    "rate_per_network": "the same for networks: the first 24 bits of an IPv4, 56 of an IPv6 address",
+    "request_rate_per_peer": "let requests of one address or user begin only so often; the others wait",
+    "datagram_rate_per_peer": "handle datagrams of one address only so often; the others are dropped",
 }
 _TIMEOUTS = {
     "grace": "let busy clients finish for so long after the first signal (default 15)",
@@ -92,11 +99,7 @@ def add_parser(commands: Any) -> None:
         type=typed(_workers),
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
-    for name, text in _LIMITS.items():
-        parser.add_argument(_flag(name), metavar="N", type=limit(name), help=text)
-    for name, text in _TIMEOUTS.items():
-        flag = "--grace" if name == "grace" else f"--{name}-timeout"
-        parser.add_argument(flag, dest=name, metavar="SECONDS", type=timeout(name), help=text)
+    _add_amounts(parser)
     parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
@@ -132,6 +135,17 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="trace and measure by OpenTelemetry's API; what becomes of it says the SDK that is set up",
     )
+
+
+def _add_amounts(parser: argparse.ArgumentParser) -> None:
+    """Add the limits, rates and timeouts."""
+    for name, text in _LIMITS.items():
+        parser.add_argument(_flag(name), metavar="N", type=limit(name), help=text)
+    for name, text in _RATES.items():
+        parser.add_argument(_flag(name), metavar="N/s[:BURST]", type=typed(Rate.parse), help=text)
+    for name, text in _TIMEOUTS.items():
+        flag = "--grace" if name == "grace" else f"--{name}-timeout"
+        parser.add_argument(flag, dest=name, metavar="SECONDS", type=timeout(name), help=text)
 
 
 def _flag(name: str) -> str:
@@ -195,7 +209,7 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
     options = {
         "handler": arguments.handler,
-        "limits": Limits(**_given(arguments, _LIMITS)),
+        "limits": Limits(**_given(arguments, _LIMITS), **_given(arguments, _RATES)),
         "timeouts": Timeouts(**_given(arguments, _TIMEOUTS)),
         "tls": _tls(arguments),
         "proxy": arguments.proxy,
