@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import trio
 
@@ -49,7 +49,9 @@ class DtlsServer(SessionServer):
         self._crash: OSError | None = None
         self._everything = trio.CancelScope()
         most = common.limits.max_handshakes
-        self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        self.handshakes: contextlib.AbstractAsyncContextManager[object] = (
+            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -73,6 +75,9 @@ class DtlsServer(SessionServer):
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
         )
+
+    def _sources(self) -> Sequence[KernelSocket]:
+        return self._listeners
 
     def _on_end(self, error: OSError | None) -> None:
         """A socket receives nothing any more: closed by somebody else, or with an error that must be seen."""
@@ -117,7 +122,8 @@ class DtlsServer(SessionServer):
     async def _arrive(self, channel: trio.DTLSChannel) -> None:
         """The task of one association, admitted or turned away before its first checkpoint."""
         entry = Entry(accepted=trio.current_time())
-        sock: Any = channel.endpoint.socket
+        sock = channel.endpoint.socket
+        assert isinstance(sock, EndpointSocket)
         session = DtlsSession(channel, entry, sock, self)
         registry = self._registry
         keys = registry.keys_for(session.peer)

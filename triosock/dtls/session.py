@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import abc
-from typing import TYPE_CHECKING, Any, Final, final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 
@@ -43,6 +44,7 @@ class DtlsSession:
         self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: SessionServer
     ) -> None:
         self.channel = channel
+        self._sock = sock
         self.entry = entry
         self.server = server
         self.received: int = 0
@@ -72,7 +74,7 @@ class DtlsSession:
     @property
     def is_closed(self) -> bool:
         """Whether the server has ended."""
-        return self.channel.endpoint.socket.inner.is_closed  # type: ignore[attr-defined, no-any-return]
+        return self._sock.inner.is_closed
 
     @property
     def draining(self) -> bool:
@@ -178,7 +180,9 @@ class AssociationTask(HandlerRun):
 
     takes = "one DTLS session"
 
-    def __init__(self, common: Common, session: DtlsSession, handshakes: Any) -> None:
+    def __init__(
+        self, common: Common, session: DtlsSession, handshakes: AbstractAsyncContextManager[object]
+    ) -> None:
         super().__init__(common, session, session.entry, common.handler)
         self._session = session
         self._handshakes = handshakes

@@ -28,8 +28,9 @@ nobody sees.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, final
+from typing import Literal, final
 
 import attrs
 import trio
@@ -40,6 +41,7 @@ from ..listeners.gate import Gate
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
+from ..registry.description import ORIGINS, EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
 from ..server.base_server import Server
@@ -209,6 +211,18 @@ class DatagramServer(Server):
         """Return under which names the limits count a peer; () if no limit asks."""
         return self._registry.keys_for(route.peer) if self._registry.counts_peers else ()
 
+    def _sources(self) -> Sequence[DatagramSocket]:
+        return self._listeners
+
+    def _entry_view(self) -> EntryView:
+        # Datagrams wait for nothing; a session's idle time is its own.
+        idle = math.inf if self._session_idle is None else self._session_idle
+        return EntryView(
+            kind="datagram" if self._session_idle is None else "session",
+            timeouts=attrs.evolve(self.timeouts, idle=idle),
+            origins={**ORIGINS, Cause.IDLE: "Sessions.idle"},
+        )
+
     # The life
 
     async def serve(self, task_status: trio.TaskStatus[DatagramServer]) -> DrainReport:
@@ -256,7 +270,7 @@ class DatagramServer(Server):
         self._gate.open()
         await drain_run.wait_completion()
 
-    def _end(self, refusing: Any) -> None:
+    def _end(self, refusing: Literal["late", "closed"]) -> None:
         """Count what is left, and close."""
         self._queue.refusing = refusing
         for receiver in self._receive_loops:

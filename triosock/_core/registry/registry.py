@@ -111,6 +111,11 @@ class Entry:
         return self.served.wire
 
     @property
+    def thread(self) -> int | None:
+        """The thread that its handler runs in; None if it runs in a task."""
+        return None
+
+    @property
     def is_idle(self) -> bool:
         """Whether the peer owes nothing: it waits for the first byte of the next request."""
         return self.idle_since != NEVER and self.request_since == NEVER

@@ -38,6 +38,7 @@ from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import peer_credentials
+from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.registry import NEVER, Entry
@@ -138,6 +139,12 @@ class StreamServer(Server):
     def note_timeouts(self, entry: Entry) -> None:
         """The timeouts of a connection have changed."""
         self._service.monitor.reconsider(entry)
+
+    def _sources(self) -> Sequence[Listener]:
+        return self._listeners
+
+    def _entry_view(self) -> EntryView:
+        return EntryView(timeouts=self.timeouts, block_of=_block_of)
 
     # The life
 
@@ -334,6 +341,11 @@ class StreamServer(Server):
             is_full = self._registry.count_of(key) >= proxy.max_connections_per_proxy
             return "proxy" if is_full else None
         return self._registry.refusal(keys)
+
+
+def _block_of(entry: Entry) -> trio.CancelScope | None:
+    """Return the innermost block `conn.request()` that a connection is in."""
+    return entry.served.request_scope if isinstance(entry.served, Conversation) else None
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:
