@@ -84,6 +84,7 @@ OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
+    "triosock.observe.blocked_loop": ["inspect.step_watch"],
     "triosock.observe.control": [
         *(
             "listeners.listener",
@@ -104,6 +105,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
+    "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
@@ -146,6 +148,8 @@ LOWLEVEL = {
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
+    "triosock/observe/beside.py": ["current_trio_token"],
+    "triosock/observe/blocked_loop.py": ["add_instrument", "remove_instrument"],
     "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
@@ -176,9 +180,7 @@ LONGER = {
     "triosock/_core/datagram/serve.py:serve_udp": 33,
     "triosock/_core/datagram/session.py:__init__": 32,
     "triosock/_core/stream/connection.py:start_tls": 34,
-    "triosock/_core/stream/connection_task.py:_shake_hands": 35,
-    "triosock/_core/stream/messages.py:__anext__": 40,
-    "triosock/_core/stream/serve.py:_service": 31,
+    "triosock/_core/stream/messages.py:__anext__": 36,
     "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/socket_receive.py:_wait_input": 43,
     "triosock/_core/transport/socket_receive.py:receive_some": 36,
@@ -186,8 +188,8 @@ LONGER = {
     "triosock/_core/transport/socket_state.py:__init__": 58,
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/_worker.py:as_worker": 32,
-    "triosock/cli/serve.py:_from_arguments": 34,
-    "triosock/cli/serve.py:add_parser": 58,
+    "triosock/cli/serve.py:_from_arguments": 31,
+    "triosock/cli/serve.py:add_parser": 54,
     "triosock/compat/stdlib/base.py:finish_request": 36,
     "triosock/dtls/server.py:serve_dtls": 40,
     "triosock/observe/timeline/page.py:page": 39,

@@ -66,6 +66,8 @@ __all__ = [
     "ProxyHeader",
     "ProxyHeaderError",
     "ProxyPolicy",
+    "Rate",
+    "RateExceeded",
     "Recycle",
     "RequestBlock",
     "RequestTimedOut",

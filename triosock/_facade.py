@@ -38,12 +38,14 @@ from ._core.model.errors import MachineError as MachineError
 from ._core.model.errors import NoReturnAddress as NoReturnAddress
 from ._core.model.errors import PeerError as PeerError
 from ._core.model.errors import ProxyHeaderError as ProxyHeaderError
+from ._core.model.errors import RateExceeded as RateExceeded
 from ._core.model.errors import RequestTimedOut as RequestTimedOut
 from ._core.model.errors import TriosockError as TriosockError
 from ._core.model.events import Cause as Cause
 from ._core.model.events import Event as Event
 from ._core.model.events import Observer as Observer
 from ._core.model.peer_credentials import PeerCredentials as PeerCredentials
+from ._core.model.rate import Rate as Rate
 from ._core.protocols.framing import Delimited as Delimited
 from ._core.protocols.framing import FixedSize as FixedSize
 from ._core.protocols.framing import Framer as Framer

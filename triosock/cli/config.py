@@ -24,6 +24,7 @@ from .. import (
 )
 from .._core.listeners.unix import check_path
 from ..workers.endpoints import INHERITED
+from .observing import Observing
 
 #: An inherited socket by its name, or an address.
 Where = TcpAddress | UnixAddress | UdpAddress | str
@@ -89,5 +90,6 @@ class ServiceConfig:
     log_level: str = "info"
     control: str | None = None
     control_verbs: bool = False
+    observe: Observing = attrs.field(factory=Observing)
     supervision: Supervision = attrs.field(factory=Supervision)
     recycle: Recycle = attrs.field(factory=Recycle)

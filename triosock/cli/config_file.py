@@ -16,11 +16,12 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .. import CertificateFiles, Limits, Recycle, Sessions, Supervision, Timeouts
+from .. import CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.config import check_seconds
 from .arguments import MachineRefused, Mistake, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
-from .schema import ANY, CERTIFICATE, SERVICE, Key, Section
+from .observing import Observing
+from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -75,6 +76,7 @@ class _Reader:
             log_level=content.get("log_level", "info"),
             control=content.get("control"),
             control_verbs=content.get("control_verbs", False),
+            observe=self._make(Observing, content, ("observe",)),
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )
@@ -150,14 +152,17 @@ class _Reader:
             raise self.mistake(path, error) from None
 
     def _make(self, kind: type[T], fields: Mapping[str, Any], path: Path) -> T:
-        values = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.get(path[-1], {}).items()
-        }
+        values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}
         for name, value in values.items():
             self._try((*path, name), kind, **{name: value})
         made: T = self._try(path, kind, **values)
         return made
+
+    def _value(self, path: Path, value: Any) -> Any:
+        """Return a value as the class wants it for which TOML has no type of its own."""
+        if path[-1] in RATES:
+            return self._try(path, Rate.parse, value)
+        return tuple(value) if isinstance(value, list) else value
 
     def _check(self, fields: Mapping[str, Any], section: Section, path: Path) -> None:
         """Raise Mistake for the first key that is unknown, or whose value has the wrong type."""

@@ -47,6 +47,7 @@ from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
 from .config import EndpointConfig, ServiceConfig
+from .observers import open_observers
 
 #: How to serve one endpoint that is open.
 _Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
@@ -125,11 +126,11 @@ def _prepare(endpoint: EndpointConfig) -> Prepared:
     tls = load_tls(endpoint.tls)
     handler = load_handler(endpoint.handler)
 
-    async def serve(sockets: Sequence[Any], *, task_status: trio.TaskStatus[object]) -> DrainReport:
+    async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
         if _is_datagram(sockets[0]):
-            more = {**options, "sessions": endpoint.sessions, "task_status": task_status}
+            more = {**options, "sessions": endpoint.sessions, **how}
             return await serve_datagram_sockets(handler, sockets, **more)
-        more = {**options, "tls": tls, "proxy": endpoint.proxy, "task_status": task_status}
+        more = {**options, "tls": tls, "proxy": endpoint.proxy, **how}
         return await serve_listeners(handler, sockets, **more)
 
     return Prepared(endpoint.name, serve, tls)
@@ -147,7 +148,8 @@ async def serve_here(
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
-    with contextlib.ExitStack() as failed:
+    async with contextlib.AsyncExitStack() as failed:
+        observers = await open_observers(config.observe, failed)
         opened = []
         for endpoint in config.endpoints:
             sockets = await _open(endpoint)
@@ -159,7 +161,7 @@ async def serve_here(
                 await around.start(_reload_on_hangup, endpoints)
             async with trio.open_nursery() as nursery:
                 for one, sockets in zip(endpoints, opened, strict=True):
-                    await nursery.start(partial(one.serve, sockets))
+                    await nursery.start(partial(one.serve, sockets, observers=observers))
                 task_status.started()
             around.cancel_scope.cancel(reason="triosock: every endpoint has ended")
 

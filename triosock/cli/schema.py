@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias, final
 import attrs
 
 from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from ..observe.ends import KINDS
+from .observing import LOG_FORMATS
 
 
 @final
@@ -31,9 +33,18 @@ ANY: Final = "*"
 _WORDS: Final = {
     "overflow": ("wait", "reject"),
     "drop": ("newest", "oldest"),
+    "request_overflow": ("wait", "reject"),
     "when_full": ("refuse", "evict"),
 }
 
+
+#: The fields of `Limits` that are a `Rate`.
+RATES: Final = frozenset(
+    f"{kind}rate{whose}"
+    for kind in ("", "request_", "datagram_")
+    for whose in ("", "_per_peer", "_per_network")
+)
+_RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
 #: Of those that are not what the others of their class are.
 _MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
@@ -45,6 +56,8 @@ def _of(kind: type[Any], what: str) -> dict[str, Key]:
         text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
         if field.name in _WORDS:
             keys[field.name] = Key(("string",), text, _WORDS[field.name])
+        elif field.name in RATES:
+            keys[field.name] = Key(("string",), f"triosock.{kind.__name__}.{field.name}: {_RATE}")
         elif isinstance(field.default, tuple):
             keys[field.name] = Key(("array",), text)
         else:
@@ -82,6 +95,14 @@ SERVICE: Final[Section] = {
     "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
     "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),
+    "observe": {
+        "log_format": Key(("string",), "how the log is written; json has the names of ECS", LOG_FORMATS),
+        "access_log": Key(("string",), "file of a line for each connection that has ended; - is stdout"),
+        "access_log_format": Key(("string",), "its format, with variables such as $remote_addr; or json"),
+        "access_log_of": Key(("string",), "what its lines are of", KINDS),
+        "blocked_after": Key(("number",), "seconds after which who blocks the event loop is logged"),
+        "opentelemetry": Key(("boolean",), "trace and measure by OpenTelemetry's API (an extra)"),
+    },
     "supervision": _of(Supervision, "how workers are treated"),
     "recycle": _of(Recycle, "when healthy workers are replaced"),
     "endpoints": {ANY: ENDPOINT},

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final, final
 import trio
 
 from .._core.model.addresses import Address
-from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
+from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
@@ -194,6 +194,8 @@ class AssociationTask(HandlerRun):
         try:
             with entry.scope:
                 if await self._shake_hands():
+                    if self._common.emitter.wants_handlers:
+                        self.tell(HandlerStarted)
                     await self.call_handler()
             if self._failed or entry.scope.cancelled_caught:
                 await self.answer()

@@ -1,8 +1,13 @@
 """Those who are told, and those who look: consumers of events, and pictures of what lives.
 
 log         events on the standard library's logging; every server has it
+access_log  a line for each connection or request that has ended, in a format or as JSON
+json_log    records of logging as JSON
+line_writer lines for a file, written beside the loop
 stats       events, counted
 metrics     events, counted for Prometheus (the extra `metrics`; not imported here)
+telemetry   traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
+blocked_loop  who blocks the event loop, with its stack
 timeline/   a run as a picture: HTML, SVG, Chrome trace
 treeview    what lives now, as text; as values it is `snapshot()`
 control     the same, through a Unix socket: `python -m triosock top`
@@ -14,7 +19,12 @@ from typing import TYPE_CHECKING, Any
 
 from .._core.inspect.snapshot import Node as Node
 from .._core.inspect.snapshot import snapshot as snapshot
+from .access_log import AccessLog as AccessLog
+from .blocked_loop import BlockedLoop as BlockedLoop
+from .blocked_loop import watch_blocked_loop as watch_blocked_loop
 from .control import serve_control as serve_control
+from .json_log import JsonFormatter as JsonFormatter
+from .line_writer import LineWriter as LineWriter
 from .log import LogObserver as LogObserver
 from .stats import Durations as Durations
 from .stats import StatisticsObserver as StatisticsObserver
@@ -25,7 +35,11 @@ if TYPE_CHECKING:
     from .timeline import Timeline as Timeline
 
 __all__ = [
+    "AccessLog",
+    "BlockedLoop",
     "Durations",
+    "JsonFormatter",
+    "LineWriter",
     "LogObserver",
     "Node",
     "StatisticsObserver",
@@ -34,6 +48,7 @@ __all__ = [
     "serve_control",
     "snapshot",
     "tree",
+    "watch_blocked_loop",
 ]
 
 

@@ -40,6 +40,7 @@ from .._core.model.events import (
     LimitReached,
     ListenerClosed,
     ObserverFailed,
+    RateReached,
     Refused,
     ServerClosed,
     ServerResumed,
@@ -111,6 +112,12 @@ def _drain_finished(event: DrainFinished) -> tuple[int, str]:
     )
 
 
+def _rate_reached(event: RateReached) -> tuple[int, str]:
+    who = "somebody" if event.peer is None else f"a request of {event.peer}"
+    what = "is refused" if event.delay is None else f"waits for {event.delay:.3g} s"
+    return logging.DEBUG, f"{event.limit} is reached: {who} {what}"
+
+
 _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ServerStarted: lambda event: (logging.INFO, "listens on " + ", ".join(map(str, event.addresses))),
     ServerSuspended: lambda event: (logging.INFO, "suspended: who comes waits"),
@@ -118,6 +125,7 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ListenerClosed: lambda event: (logging.DEBUG, f"listener on {event.address} closed"),
     AcceptFailed: _accept_failed,
     LimitReached: lambda event: (logging.DEBUG, f"full: {event.active} connections"),
+    RateReached: _rate_reached,
     Refused: lambda event: (logging.DEBUG, f"{event.peer} refused: {event.reason}"),
     ConnectionOpened: _opened,
     HandshakeFinished: _handshake_finished,
@@ -152,6 +160,7 @@ _ONLY_DEBUG: Final = (
     HandshakeFinished,
     HandshakeRefused,
     LimitReached,
+    RateReached,
     Refused,
     ListenerClosed,
     ServerClosed,

@@ -142,10 +142,10 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         has begun counts.
 
         Raises, at its end: RequestTimedOut (also a trio.TooSlowError) if the deadline cut it short; uncaught,
-        it ends the connection.
+        it ends the connection. When it is entered: RateExceeded, if a rate of `Limits` has it refused.
 
         Drain: leaves the block alone until the grace is over. Neither entering nor leaving it is a
-        checkpoint.
+        checkpoint, unless a rate of requests makes it wait.
         """
         return RequestBlock(self, timeout)
 

@@ -10,7 +10,6 @@ The rules:
 from __future__ import annotations
 
 import contextlib
-import math
 import os
 from collections.abc import Iterable
 from typing import Any
@@ -30,6 +29,7 @@ from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..transport.tls import ServerTls, check_server_tls
 from .connection_task import Handler, OnError, Service
+from .handshakes import Handshakes
 from .server import StreamServer
 
 
@@ -197,6 +197,7 @@ def _service(
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
         check_async("limits.overflow", limits.overflow, "one connection", count=1)
+    registry, emitter = Registry(limits), _emitter(name, observers)
     return Service(
         handler=check_async("handler", handler, "one connection", count=1),
         on_error=check_on_error(on_error, "an exception and a connection"),
@@ -205,17 +206,14 @@ def _service(
         tls=None if tls is None else check_server_tls(tls),
         https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
-        registry=Registry(limits),
-        emitter=Emitter(
-            "" if name is None else check_name(name),  # until there is an address to name it by
-            trio.current_time,
-            [*(make() for make in default_observers), *observers],
-        ),
-        handshakes=_limiter(limits.max_handshakes),
+        registry=registry,
+        emitter=emitter,
+        handshakes=Handshakes(limits, registry, emitter),
         monitor=TimeoutMonitor(timeouts),
     )
 
 
-def _limiter(most: float) -> Any:
-    # contextlib.nullcontext is asynchronous too: no limit, no cost.
-    return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+def _emitter(name: str | None, observers: Iterable[Observer]) -> Emitter:
+    # Without a name until there is an address to name it by.
+    called = "" if name is None else check_name(name)
+    return Emitter(called, trio.current_time, [*(make() for make in default_observers), *observers])

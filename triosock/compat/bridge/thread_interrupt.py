@@ -77,9 +77,10 @@ def uncut(thread: int) -> None:
     """Take back a `cut()` that has not been raised yet; called in that thread when its handler has
     returned.
     """
-    # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its flag
-    # "an exception is pending" only when one is raised: with the flag set, each call takes the slow way, and on
-    # 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught here.
+    # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its
+    # flag "an exception is pending" only when one is raised: with the flag set, each call takes the slow way,
+    # and on 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught
+    # here.
     try:
         _raise_in(thread, _Withdrawn)
         for _ in range(1000):  # it is raised at the end of the call above, or of a turn of a loop
