@@ -21,9 +21,10 @@ from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
+from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
-from .._core.stream.server import ServerStatistics
-from .session import AssociationTask, DtlsSession, SessionServer
+from .._core.server.statistics import ServerStatistics
+from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 
 @final
-class DtlsServer(SessionServer):
+class DtlsServer(Server[ServerStatistics]):
     """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
     servers.
     """
@@ -129,7 +130,7 @@ class DtlsServer(SessionServer):
         session = DtlsSession(channel, entry, sock, self)
         registry = self._registry
         keys = registry.keys_for(session.peer)
-        reason = registry.refusal(keys) if keys else None
+        reason: str | None = registry.refusal(keys) if keys else None
         if self._drain_run is not None:
             reason = "drain"
         elif reason is None and not registry.has_room:

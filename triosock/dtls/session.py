@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import abc
 from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, final
 
@@ -13,7 +12,7 @@ from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, Hands
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
-from .._core.stream.server import ServerStatistics
+from .._core.server.statistics import ServerStatistics
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -21,14 +20,6 @@ if TYPE_CHECKING:
 
 #: The plain text of one DTLS record: RFC 6347, 4.1, and RFC 5246, 6.2.1.
 MAX_BYTES: Final = 16_384
-
-
-class SessionServer(Server):
-    """A `DtlsServer`, as far as its sessions know it: what every server has, and its counts."""
-
-    @abc.abstractmethod
-    def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot."""
 
 
 @final
@@ -41,7 +32,7 @@ class DtlsSession:
     """
 
     def __init__(
-        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: SessionServer
+        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: Server[ServerStatistics]
     ) -> None:
         self.channel = channel
         self._sock = sock

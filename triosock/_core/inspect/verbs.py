@@ -47,7 +47,7 @@ def resume_all(hidden: str = "") -> str:
     return _say(names, "accept again")
 
 
-def _native_servers(hidden: str) -> Iterator[Server]:
+def _native_servers(hidden: str) -> Iterator[Server[object]]:
     for server in servers(hidden):
         if isinstance(server, Server):
             yield server

@@ -119,7 +119,7 @@ class EntryView:
                 due=look.left(due),
                 due_to=origin if due < math.inf else "",
             )
-        thread = entry.thread
+        thread = entry.handler_thread()
         if thread is not None:
             # Of a compat server: its handler runs in a thread, which is a guest in the tree.
             names = {one.ident: one.name for one in threading.enumerate()}

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import abc
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -51,7 +51,11 @@ class Source(Protocol):
         raise NotImplementedError
 
 
-class Server(abc.ABC):
+#: What its `statistics()` returns.
+Statistics_co = TypeVar("Statistics_co", covariant=True)
+
+
+class Server(abc.ABC, Generic[Statistics_co]):
     """What stream and datagram servers have in common. Not for users: they see `StreamServer` and
     `DatagramServer`.
 
@@ -89,6 +93,10 @@ class Server(abc.ABC):
     @abc.abstractmethod
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens, with the ports that the kernel chose."""
+
+    @abc.abstractmethod
+    def statistics(self) -> Statistics_co:
+        """Return a frozen snapshot."""
 
     @property
     def limits(self) -> Limits:
@@ -164,6 +172,9 @@ class Server(abc.ABC):
             if not self._announced:
                 self._announced = True
                 self._emitter.emit(DrainAnnounced, delay=begins - now)
+
+    def note_timeouts(self, entry: Entry) -> None:
+        """The timeouts of a connection have changed."""
 
     def entries(self) -> tuple[Entry, ...]:
         """Return what is served now. For those who look from outside."""
