@@ -64,6 +64,7 @@ LAYERS = {
     "_version": [],
     "events": ["_core"],
     "handlers": ["_core"],
+    "identity": ["_core"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
     "_ending_signals": [],
@@ -108,6 +109,7 @@ EXTRAS = {
     "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
+    "triosock/identity": ["cryptography", "service_identity"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
 
@@ -160,6 +162,9 @@ LOWLEVEL = {
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
+    "triosock/observe/stepping/instrument.py": [
+        *("add_instrument", "remove_instrument", "current_task", "current_root_task"),
+    ],
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
     "triosock/testing/leaks.py": ["current_root_task"],
     "triosock/testing/memory_listener.py": ["ParkingLot"],
