@@ -197,7 +197,6 @@ LONGER = {
     "triosock/cli/serve.py:_from_arguments": 31,
     "triosock/cli/serve.py:add_parser": 54,
     "triosock/compat/stdlib/base.py:finish_request": 36,
-    "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,
     "triosock/observe/timeline/page.py:page": 39,
     "triosock/observe/timeline/svg.py:_band": 31,

@@ -8,10 +8,10 @@ from ._core.datagram.serve import serve_datagram_sockets as serve_datagram_socke
 from ._core.datagram.serve import serve_udp as serve_udp
 from ._core.datagram.serve import serve_unix_datagram as serve_unix_datagram
 from ._core.datagram.server import DatagramServer as DatagramServer
-from ._core.datagram.server import DatagramStatistics as DatagramStatistics
 from ._core.datagram.session import Session as Session
 from ._core.datagram.session import Sessions as Sessions
 from ._core.datagram.socket import DatagramSocket as DatagramSocket
+from ._core.datagram.statistics import DatagramStatistics as DatagramStatistics
 from ._core.listeners.listener import Listener as Listener
 from ._core.listeners.listener import SocketListener as SocketListener
 from ._core.listeners.listener import open_tcp_listeners as open_tcp_listeners
@@ -60,13 +60,13 @@ from ._core.registry.drain_report import Straggler as Straggler
 from ._core.registry.drain_scope import DrainScope as DrainScope
 from ._core.registry.drain_scope import draining as draining
 from ._core.registry.drain_scope import wait_draining as wait_draining
+from ._core.server.statistics import ServerStatistics as ServerStatistics
 from ._core.stream.connection import Connection as Connection
 from ._core.stream.request_state import IdleBlock as IdleBlock
 from ._core.stream.request_state import RequestBlock as RequestBlock
 from ._core.stream.serve import serve_listeners as serve_listeners
 from ._core.stream.serve import serve_tcp as serve_tcp
 from ._core.stream.serve import serve_unix as serve_unix
-from ._core.stream.server import ServerStatistics as ServerStatistics
 from ._core.stream.server import StreamServer as StreamServer
 from ._core.transport.certificate_check import CertificateFiles as CertificateFiles
 from ._core.transport.certificate_check import LoadedCertificate as LoadedCertificate
