@@ -20,7 +20,7 @@ ROOT = Path(__file__).parents[3]
 SEEDS = 1_000
 SECONDS = 60.0
 REPLAYS = 100
-TIMEOUT = SECONDS * 5
+TIMEOUT = SECONDS * 2
 
 
 def apply(mutant: Mutant, package: Path) -> None:
@@ -38,14 +38,17 @@ def hunt(mutant: Mutant, replays: int) -> tuple[bool, str, int, int]:
         shutil.copytree(ROOT / "triosock", copy / "triosock")
         shutil.copytree(ROOT / "tests", copy / "tests")
         apply(mutant, copy / "triosock")
-        done = subprocess.run(
-            [sys.executable, "-m", "tests.simulation.mutants.hunt", str(SEEDS), str(SECONDS), str(replays)],
-            cwd=copy,
-            env={**os.environ, "PYTHONPATH": str(copy)},
-            capture_output=True,
-            text=True,
-            timeout=TIMEOUT,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-m", "tests.simulation.mutants.hunt", str(SEEDS), str(SECONDS), str(replays)],
+                cwd=copy,
+                env={**os.environ, "PYTHONPATH": str(copy)},
+                capture_output=True,
+                text=True,
+                timeout=TIMEOUT,
+            )
+        except subprocess.TimeoutExpired:
+            return False, f"a run was not over after {TIMEOUT:g} s", 0, 0
     words = done.stdout.strip().splitlines()
     if not words:
         return False, f"it could not be run: {done.stderr.strip()[-300:]}", 0, 0

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 import attrs
+import trio
 
 from .choices import Choices
 from .client import DISAPPOINTMENTS
@@ -24,7 +25,7 @@ from .faults import Faults
 from .guard import Guard
 from .journal import Journal
 from .schedule import Schedule
-from .trio_internals import ordered_by
+from .trio_internals import jumping_clock, ordered_by
 from .world import World
 
 Scenario: TypeAlias = Callable[[World], Awaitable[object]]
@@ -78,10 +79,8 @@ def run(
 
     Raises: what is no `Exception`; everything else is in the outcome.
     """
-    import trio.testing  # late, for it imports pytest, which nobody needs who only has this package installed
-
     journal = Journal(located=located)
-    clock = trio.testing.MockClock(autojump_threshold=0)
+    clock = jumping_clock()
     journal.clock = clock.current_time
     conductor = Conductor(journal, plan.max_steps)
     schedule = Schedule(choices)
