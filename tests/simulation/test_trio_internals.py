@@ -100,5 +100,5 @@ def test_what_cannot_be_cancelled_at_all_ends_the_run() -> None:
     async def scenario(world: World) -> None:
         await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
 
-    with pytest.raises(SimulationFailed, match="was not over after 10 s(.|\n)*cannot be cancelled"):
+    with pytest.raises(SimulationFailed, match=r"was not over after 10 s(.|\n)*cannot be cancelled"):
         simulate(scenario, seeds=1, max_seconds=10, shrink=0)

@@ -40,7 +40,14 @@ def hunt(mutant: Mutant, replays: int) -> tuple[bool, str, int, int]:
         apply(mutant, copy / "triosock")
         try:
             done = subprocess.run(
-                [sys.executable, "-m", "tests.simulation.mutants.hunt", str(SEEDS), str(SECONDS), str(replays)],
+                [
+                    sys.executable,
+                    "-m",
+                    "tests.simulation.mutants.hunt",
+                    str(SEEDS),
+                    str(SECONDS),
+                    str(replays),
+                ],
                 cwd=copy,
                 env={**os.environ, "PYTHONPATH": str(copy)},
                 capture_output=True,

@@ -10,8 +10,8 @@ What is used, and is no public API of trio:
 - ``trio._threads.start_thread_soon``, by which `trio.to_thread.run_sync` gets its threads.
 - The cancel statuses of tasks, to end a run in which nothing can ever happen any more.
 
-The invariant: **what is replaced is as before when the block ends.** Before the first simulation of a process two tasks
-are run in a known order, so that a trio that has changed is found out, and named, at once.
+The invariant: **what is replaced is as before when the block ends.** Before the first simulation of a process
+two tasks are run in a known order, so that a trio that has changed is found out, and named, at once.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import outcome
 import trio
 
 if TYPE_CHECKING:
-    import trio.testing
+    from trio.testing import MockClock
 
 
 class Order(Protocol):
@@ -78,16 +78,16 @@ def _in_place(order: Order) -> Iterator[None]:
         run._r, run._ALLOW_DETERMINISTIC_SCHEDULING = before
 
 
-def jumping_clock() -> trio.testing.MockClock:
+def jumping_clock() -> MockClock:
     """Return a clock that stands still while a task can run, and then jumps to the next deadline, exactly.
 
     If there is none, everybody waits for ever, also who was cancelled: inside of a shield, or for something
     that cannot be cancelled. Then shields are taken down, and such waits end with an error, so that the run
     ends.
     """
-    from trio.testing import MockClock  # late, for it imports pytest, which nobody needs to serve
+    import trio.testing  # late, for it imports pytest, which nobody needs to serve
 
-    clock: Any = MockClock(autojump_threshold=0)
+    clock: Any = trio.testing.MockClock(autojump_threshold=0)
     # trio asks whether it is a MockClock, of which nothing can be derived. And its own methods, which convert
     # real time, are called so often that they take a tenth of a run.
     hands = _Hands()
@@ -136,9 +136,7 @@ def _take_down_shields(tasks: set[Any]) -> bool:
 
 def _end_waits(tasks: set[Any]) -> None:
     for task in tasks:
-        waits_for_children = any(
-            nursery._parent_waiting_in_aexit for nursery in task.child_nurseries
-        )
+        waits_for_children = any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)
         if task._cancel_status.effectively_cancelled and not waits_for_children:
             error = RuntimeError(f"{task.name} waits for ever for something that cannot be cancelled")
             trio.lowlevel.reschedule(task, outcome.Error(error))
