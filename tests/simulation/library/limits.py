@@ -66,7 +66,7 @@ async def short_stays(world: World) -> None:
 
     for _ in range(count):
         world.client(come)
-    world.check(lambda: server.server.statistics().accepted == count)
+    world.check(lambda: server.server.statistics().accepted == count or bool(world.struck))
 
 
 async def turned_away(world: World) -> None:
@@ -179,6 +179,7 @@ SCENARIOS = {
     "slots": (slots, Faults(latency=0.05, jitter=0.05)),
     "slots, with faults": (slots, Faults(latency=0.05, cancels=0.2, drains=0.2, suspends=0.2)),
     "short stays": (short_stays, Faults()),
+    "short stays, with faults": (short_stays, Faults(cancels=0.6, drains=0.4, suspends=0.2)),
     "turned away": (turned_away, Faults(cuts=0.3)),
     "of one peer": (of_one_peer, Faults(latency=0.05)),
     "failed accepts": (failed_accepts, Faults(accept_errors=0.5, latency=0.02)),
