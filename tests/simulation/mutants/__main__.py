@@ -2,8 +2,8 @@
 until one fails: one seed of each in turn, 1,000 seeds and 60 seconds at most for each fault.
 
 What is found is run again from its scenario and seed, `REPLAYS` times in all over all faults, each time in
-another process with other hashes of strings: it must be the same run each time. The table goes to standard
-output.
+another process with other hashes of strings: it must be the same run each time. The tables go to
+standard output; with "first" or "later", that of `MUTANTS` or of `LATER` alone.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from .faults import MUTANTS, Mutant
+from .faults import LATER, MUTANTS, Mutant
 
 ROOT = Path(__file__).parents[3]
 SEEDS = 1_000
@@ -57,18 +57,19 @@ def _in_copy(copy: Path, hash_seed: int, *arguments: object) -> list[str]:
     return done.stdout.strip().split("\t") if done.stdout.strip() else []
 
 
-def main() -> None:
-    """Print the table."""
+def measure(mutants: list[Mutant], replays: int) -> None:
+    """Print the table of these faults."""
     number = same = 0
-    each = REPLAYS // len(MUTANTS)
+    each = replays // len(mutants)
     print("| fault | found by | seed | runs | seconds |\n| --- | --- | --- | --- | --- |", flush=True)
-    for mutant in MUTANTS:
+    for mutant in mutants:
         found, again = hunt(mutant, each)
         number, same = number + bool(found), same + again
         cells = [found[0], found[1], *found[4:]] if found else ["nothing", "", "", f"{SECONDS:g}"]
         print(f"| {mutant.name} | {' | '.join(cells)} |", flush=True)
-    print(f"\n{number} of {len(MUTANTS)} found; {same} of {each * number} replays the same")
+    print(f"\n{number} of {len(mutants)} found; {same} of {each * number} replays the same\n", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    for some in {"first": [MUTANTS], "later": [LATER]}.get("".join(sys.argv[1:]), [MUTANTS, LATER]):
+        measure(some, REPLAYS)
