@@ -11,7 +11,7 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-workers packages prove-restart check clean
+.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -92,6 +92,10 @@ bench: $(BENCH)/.ready
 
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
+
+# What an honest client of TLS waits while silent ones connect. About a minute and a half.
+bench-flood: $(READY)
+	$(BIN)/python -m benchmarks.flood
 
 # One process and workers, beside uvicorn's and gunicorn's: about four minutes.
 bench-workers: $(BENCH)/.ready

@@ -4,6 +4,7 @@ test_source_tree.py.
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -22,6 +23,7 @@ from tests.source_tree import (
     wrong_packages,
     wrong_targets,
 )
+from triosock.compat import loading
 
 ROOT = Path(__file__).parents[1]
 
@@ -38,8 +40,24 @@ CORE = {
     "datagram": ["model", "registry", "transport", "listeners", "server"],
     "inspect": ["model", "registry", "server", "datagram"],
 }
+#: The same for compat: its rooms, and the files that know them. Green mode stands beside control.
+COMPAT = {
+    "requests": [],
+    "waiting": ["requests"],
+    "stdlib": ["requests", "waiting"],
+    "bridge": ["requests", "waiting", "stdlib"],
+    "control": ["requests", "waiting", "stdlib", "bridge"],
+    "green": ["requests", "waiting", "stdlib", "bridge"],
+    "loading": ["requests"],
+    "choose": ["waiting", "stdlib", "loading"],
+    "install": [],
+    "__main__": ["requests", "loading"],
+}
+ROOMS = ["requests", "waiting", "stdlib", "bridge", "control", "green"]
+#: The rooms without trio.
+LIGHT = ["requests", "waiting", "stdlib"]
 #: Where no module imports another that leads back to it, in whatever way.
-WITHOUT_CIRCLES = ["triosock._core", "triosock.observe", "triosock.cli"]
+WITHOUT_CIRCLES = ["triosock._core", "triosock.compat", "triosock.dtls", "triosock.observe", "triosock.cli"]
 #: From which layers each one may import. Nothing imports compat, testing or the command line.
 LAYERS = {
     "_core": ["_core"],
@@ -66,6 +84,7 @@ OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
+    "triosock.observe.blocked_loop": ["inspect.step_watch"],
     "triosock.observe.control": [
         *(
             "listeners.listener",
@@ -86,6 +105,7 @@ EXTRAS = {
     "triosock/testing/_fixtures.py": ["pytest", "pytest_trio"],
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
+    "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
@@ -109,8 +129,11 @@ LOWLEVEL = {
     "triosock/_core/transport/tls.py": ["wait_readable", "wait_writable"],
     "triosock/_core/listeners/listener.py": ["wait_readable", "notify_closing"],
     "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
-    **{f"triosock/compat/{name}.py": ["wait_readable"] for name in ("hostwait", "ending")},
-    "triosock/compat/calls.py": ["wait_readable", "spawn_system_task"],
+    **{
+        f"triosock/compat/{name}.py": ["wait_readable"]
+        for name in ("bridge/trio_wait", "control/drain_target")
+    },
+    "triosock/compat/bridge/calls.py": ["wait_readable", "spawn_system_task"],
     "triosock/compat/green/tasks.py": [
         *("wait_readable", "wait_writable", "notify_closing"),
         *("current_task", "spawn_system_task", "RunVar"),
@@ -121,10 +144,12 @@ LOWLEVEL = {
     "triosock/_core/datagram/dispatch.py": ["current_task"],
     "triosock/_core/datagram/session_table.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],
-    "triosock/compat/host.py": ["current_trio_token"],
+    "triosock/compat/bridge/trio_thread.py": ["current_trio_token"],
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
-    "triosock/compat/serving.py": ["current_trio_token"],
+    "triosock/compat/control/serve.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
+    "triosock/observe/beside.py": ["current_trio_token"],
+    "triosock/observe/blocked_loop.py": ["add_instrument", "remove_instrument"],
     "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.
     "triosock/signals.py": ["spawn_system_task"],
@@ -133,8 +158,11 @@ LOWLEVEL = {
     "triosock/cli/running.py": ["spawn_system_task"],
     **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
-    "triosock/compat/oversee.py": ["spawn_system_task"],
+    "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.
+    "triosock/observe/stepping/instrument.py": [
+        *("add_instrument", "remove_instrument", "current_task", "current_root_task"),
+    ],
     "triosock/testing/checkpoints.py": ["add_instrument", "remove_instrument", "current_task"],
     "triosock/testing/leaks.py": ["current_root_task"],
     "triosock/testing/memory_listener.py": ["ParkingLot"],
@@ -154,10 +182,8 @@ LONGER = {
     "triosock/_core/datagram/open.py:open_udp_sockets": 38,
     "triosock/_core/datagram/serve.py:serve_udp": 33,
     "triosock/_core/datagram/session.py:__init__": 32,
-    "triosock/_core/stream/connection.py:start_tls": 37,
-    "triosock/_core/stream/connection_task.py:_shake_hands": 35,
-    "triosock/_core/stream/messages.py:__anext__": 40,
-    "triosock/_core/stream/serve.py:_service": 31,
+    "triosock/_core/stream/connection.py:start_tls": 34,
+    "triosock/_core/stream/messages.py:__anext__": 36,
     "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/socket_receive.py:_wait_input": 43,
     "triosock/_core/transport/socket_receive.py:receive_some": 36,
@@ -165,12 +191,10 @@ LONGER = {
     "triosock/_core/transport/socket_state.py:__init__": 58,
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/_worker.py:as_worker": 32,
-    "triosock/cli/serve.py:_from_arguments": 35,
-    "triosock/cli/serve.py:add_parser": 58,
-    "triosock/compat/base.py:finish_request": 36,
-    "triosock/compat/policy.py:drain": 38,
-    "triosock/compat/records.py:__init__": 56,
-    "triosock/compat/serving.py:__init__": 31,
+    "triosock/cli/serve.py:_from_arguments": 31,
+    "triosock/cli/serve.py:add_parser": 54,
+    "triosock/compat/stdlib/base.py:finish_request": 36,
+    "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,
     "triosock/observe/timeline/page.py:page": 39,
     "triosock/observe/timeline/svg.py:_band": 31,
@@ -229,6 +253,38 @@ def test_every_package_of_the_core_says_what_it_is(package: str) -> None:
     assert "May import: " in text
     assert "The invariant: " in text
     assert 5 <= len(text.splitlines()) <= 12
+
+
+def test_a_room_of_compat_imports_only_from_those_that_it_may(sources: list[Source]) -> None:
+    passes(wrong_packages(imports_of(sources), "triosock.compat", COMPAT))
+    for room in ROOMS:
+        text = (ROOT / "triosock/compat" / room / "__init__.py").read_text()
+        assert "May import: " in text
+        assert "The invariant: " in text
+
+
+def test_the_rooms_of_compat_that_forking_servers_have_import_nothing_heavy(sources: list[Source]) -> None:
+    light = tuple(f"triosock.compat.{room}." for room in LIGHT)
+    assert [
+        one.complain("heavy")
+        for one in imports_of(sources)
+        if f"{one.source.module}.".startswith(light)
+        and not one.typing_only
+        and not one.target.startswith("triosock.compat.")
+        and one.target.split(".")[0] not in sys.stdlib_module_names
+    ] == []
+
+
+def test_what_needs_trio_is_imported_at_one_moment_and_all_of_it(sources: list[Source]) -> None:
+    def modules(*rooms: str) -> set[str]:
+        return {
+            source.module.removeprefix("triosock.compat.")
+            for source in sources
+            if source.module.startswith(tuple(f"triosock.compat.{room}." for room in rooms))
+        }
+
+    assert set(loading._NEED_TRIO) == modules("bridge", "control")
+    assert {f"green.{name}" for name in loading._NEED_GREENLET} == modules("green")
 
 
 def test_observers_know_events_and_their_values_and_nothing_else(sources: list[Source]) -> None:

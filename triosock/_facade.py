@@ -29,6 +29,7 @@ from ._core.model.config import Limits as Limits
 from ._core.model.config import Timeouts as Timeouts
 from ._core.model.emitter import default_observers as _default_observers
 from ._core.model.errors import AddressUnavailable as AddressUnavailable
+from ._core.model.errors import CertificateRefused as CertificateRefused
 from ._core.model.errors import FrameMalformed as FrameMalformed
 from ._core.model.errors import FrameTooLarge as FrameTooLarge
 from ._core.model.errors import HandshakeFailed as HandshakeFailed
@@ -37,12 +38,14 @@ from ._core.model.errors import MachineError as MachineError
 from ._core.model.errors import NoReturnAddress as NoReturnAddress
 from ._core.model.errors import PeerError as PeerError
 from ._core.model.errors import ProxyHeaderError as ProxyHeaderError
+from ._core.model.errors import RateExceeded as RateExceeded
 from ._core.model.errors import RequestTimedOut as RequestTimedOut
 from ._core.model.errors import TriosockError as TriosockError
 from ._core.model.events import Cause as Cause
 from ._core.model.events import Event as Event
 from ._core.model.events import Observer as Observer
 from ._core.model.peer_credentials import PeerCredentials as PeerCredentials
+from ._core.model.rate import Rate as Rate
 from ._core.protocols.framing import Delimited as Delimited
 from ._core.protocols.framing import FixedSize as FixedSize
 from ._core.protocols.framing import Framer as Framer
@@ -63,6 +66,9 @@ from ._core.stream.serve import serve_tcp as serve_tcp
 from ._core.stream.serve import serve_unix as serve_unix
 from ._core.stream.server import ServerStatistics as ServerStatistics
 from ._core.stream.server import StreamServer as StreamServer
+from ._core.transport.certificate_check import CertificateFiles as CertificateFiles
+from ._core.transport.certificate_check import LoadedCertificate as LoadedCertificate
+from ._core.transport.certificates import Certificates as Certificates
 from ._core.transport.tls import TlsInfo as TlsInfo
 from ._version import __version__ as __version__
 from .handlers import DatagramHandler as DatagramHandler

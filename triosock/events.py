@@ -14,6 +14,8 @@ Their home is `_core/model/events.py`; this is their public name.
 from ._core.model.emitter import ObserverDone as ObserverDone
 from ._core.model.events import AcceptFailed as AcceptFailed
 from ._core.model.events import Cause as Cause
+from ._core.model.events import CertificatesRefused as CertificatesRefused
+from ._core.model.events import CertificatesReloaded as CertificatesReloaded
 from ._core.model.events import ConnectionClosed as ConnectionClosed
 from ._core.model.events import ConnectionEvent as ConnectionEvent
 from ._core.model.events import ConnectionOpened as ConnectionOpened
@@ -25,12 +27,14 @@ from ._core.model.events import DrainFinished as DrainFinished
 from ._core.model.events import DrainStarted as DrainStarted
 from ._core.model.events import Event as Event
 from ._core.model.events import HandlerFailed as HandlerFailed
+from ._core.model.events import HandlerStarted as HandlerStarted
 from ._core.model.events import HandshakeFinished as HandshakeFinished
 from ._core.model.events import HandshakeRefused as HandshakeRefused
 from ._core.model.events import LimitReached as LimitReached
 from ._core.model.events import ListenerClosed as ListenerClosed
 from ._core.model.events import Observer as Observer
 from ._core.model.events import ObserverFailed as ObserverFailed
+from ._core.model.events import RateReached as RateReached
 from ._core.model.events import Refused as Refused
 from ._core.model.events import RequestFinished as RequestFinished
 from ._core.model.events import RequestStarted as RequestStarted
@@ -42,6 +46,8 @@ from ._core.model.events import ServerSuspended as ServerSuspended
 __all__ = [
     "AcceptFailed",
     "Cause",
+    "CertificatesRefused",
+    "CertificatesReloaded",
     "ConnectionClosed",
     "ConnectionEvent",
     "ConnectionOpened",
@@ -53,6 +59,7 @@ __all__ = [
     "DrainStarted",
     "Event",
     "HandlerFailed",
+    "HandlerStarted",
     "HandshakeFinished",
     "HandshakeRefused",
     "LimitReached",
@@ -60,6 +67,7 @@ __all__ = [
     "Observer",
     "ObserverDone",
     "ObserverFailed",
+    "RateReached",
     "Refused",
     "RequestFinished",
     "RequestStarted",

@@ -14,6 +14,8 @@ from sphinx.util.docutils import SphinxDirective
 from tests.source_tree import imports_of, read
 
 ROOT = pathlib.Path(__file__).parents[2]
+#: Of these the picture has the packages inside.
+SHOWN = {"_core": "#2f6f9f", "compat": "#2f7a4f"}
 WIDTH, HEIGHT, GAP_X, GAP_Y, MARGIN = 108, 34, 18, 44, 12
 
 
@@ -22,8 +24,12 @@ def package_of(module):
     parts = module.split(".")
     if parts[0] != "triosock" or len(parts) < 2:
         return None
-    if parts[1] == "_core":
-        return f"_core.{parts[2]}" if len(parts) > 2 else None
+    if parts[1] in SHOWN:
+        return (
+            ".".join(parts[1:3])
+            if len(parts) > 2 and (ROOT / "triosock" / parts[1] / parts[2]).is_dir()
+            else None
+        )
     folder = ROOT / "triosock" / parts[1]
     return parts[1] if folder.is_dir() or parts[1] in ("signals", "handlers") else None
 
@@ -106,12 +112,12 @@ def picture(found):
                 'stroke="currentColor" stroke-opacity="0.45" marker-end="url(#tip)"/>'
             )
     for package, (x, y) in where.items():
-        core = package.startswith("_core.")
+        outer, _, name = package.rpartition(".")
         lines.append(
             f'<rect x="{x:g}" y="{y:g}" width="{WIDTH}" height="{HEIGHT}" rx="5" '
-            f'fill="{"#2f6f9f" if core else "#6b6b6b"}"/>'
+            f'fill="{SHOWN.get(outer, "#6b6b6b")}"/>'
             f'<text x="{x + WIDTH / 2:g}" y="{y + HEIGHT / 2 + 4.5:g}" text-anchor="middle" fill="#fff">'
-            f"{package.removeprefix('_core.')}</text>"
+            f"{name}</text>"
         )
     return "\n".join([*lines, "</svg>"])
 

@@ -189,11 +189,6 @@ async def close_code(conn):
     conn.abort()
 
 
-def reload_certificate(context, path):
-    """The context that the server has: new handshakes use the new certificate, nobody is cut."""
-    context.load_cert_chain(path)
-
-
 def client_certificates(authority):
     """Only who has a certificate of this authority gets in; `conn.tls` says whose it was."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)

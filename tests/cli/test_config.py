@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import attrs
 import pytest
 
 import triosock
 from tests.programs import dial, running
+from triosock import CertificateFiles
 from triosock.cli import main, schema
 from triosock.cli.arguments import MachineRefused, Mistake
+from triosock.cli.config import TlsConfig
 from triosock.cli.config_file import find_line, read_config
 
 FULL = """\
@@ -37,6 +40,7 @@ tls.certificate = "cert.pem"
 max_connections = inf
 overflow = "reject"
 network_prefix = [16, 48]
+rate_per_peer = "20/s:40"
 
 [endpoints."admin"]
 address = "unix:///run/admin"
@@ -71,9 +75,12 @@ def test_everything_that_can_be_said_is_taken(file):
     web, admin, dns = config.endpoints
     assert (web.name, str(web.where), web.handler, web.proxy) == ("web", "tcp://*:9999", "shop:handle", True)
     assert web.limits == triosock.Limits(
-        max_connections=float("inf"), overflow="reject", network_prefix=(16, 48)
+        max_connections=float("inf"),
+        overflow="reject",
+        network_prefix=(16, 48),
+        rate_per_peer=triosock.Rate(20, burst=40),
     )
-    assert web.certificate == str(path.parent / "cert.pem")
+    assert web.tls == TlsConfig(certificates=(CertificateFiles(str(path.parent / "cert.pem")),))
     assert (admin.mode, admin.timeouts) == (0o600, triosock.Timeouts(idle=5, request=float("inf")))
     assert dns.sessions == triosock.Sessions(idle=4)
 
@@ -89,6 +96,14 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
         (WEB + "[endpoints.web.limits]\n\nmax_conns = 2\n", 6, r"unknown key 'max_conns' in"),
         (WEB + "limits = { max_conns = 2 }\n", 4, "unknown key 'max_conns'"),
         (WEB + "limits.max_conns = 2\n", 4, "unknown key 'max_conns'"),
+        (WEB + 'limits.rate = "0/s"\n', 4, "count of a Rate must be a finite number above 0, not 0.0"),
+        (WEB + 'limits.rate = "fast"\n', 4, "a rate is written COUNT/PERIOD or COUNT/PERIOD:BURST"),
+        (
+            WEB + "limits.rate = 20\n",
+            4,
+            "rate must be a string, not 20: triosock.Limits.rate: COUNT/PERIOD:BURST",
+        ),
+        (WEB + 'limits.request_overflow = "drop"\n', 4, "request_overflow must be one of wait, reject"),
         ("# text\n\n" + WEB + "[recycle]\nage = -1\n", 7, "age must be a number of seconds above 0"),
         ('workers = "all"\n' + WEB, 1, "workers must be one of auto, not 'all'"),
         ("workers = true\n" + WEB, 1, "workers must be a integer or string, not True"),
@@ -136,6 +151,16 @@ def test_the_schema_names_all_keys():
     assert endpoint["additionalProperties"] is False
     assert "max_connections" in endpoint["properties"]["limits"]["properties"]
     assert endpoint["properties"]["limits"]["properties"]["overflow"]["enum"] == ["wait", "reject"]
+    rate = endpoint["properties"]["limits"]["properties"]["datagram_rate_per_network"]
+    assert rate["type"] == "string"
+    assert "20/s:40" in rate["description"]
+
+
+def test_all_rates_are_known_to_be_some():
+    rates = {
+        field.name for field in attrs.fields(triosock.Limits) if field.default is None
+    }  # only rates have no default
+    assert rates == schema.RATES
 
 
 def test_the_line_of_a_key_is_found_where_it_stands():

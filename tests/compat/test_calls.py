@@ -15,8 +15,9 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import alarm, host
-from triosock.compat.calls import Calls
+from triosock.compat.bridge import trio_thread
+from triosock.compat.bridge.calls import Calls
+from triosock.compat.waiting import wakeup
 
 PATIENCE = 20
 
@@ -158,7 +159,7 @@ def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
     def refuse(*args: Any) -> None:
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-    monkeypatch.setattr(alarm, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", refuse)
     turns = threading.Semaphore(0)
 
     class Server(compat.ThreadingTCPServer):
@@ -169,7 +170,7 @@ def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
         serving = threading.Thread(target=server.serve_forever, args=(0.02,))
         serving.start()
         assert all(turns.acquire(timeout=PATIENCE) for _ in range(3))
-        assert not [one for one in threading.enumerate() if one.name == host.THREAD_NAME]
+        assert not [one for one in threading.enumerate() if one.name == trio_thread.THREAD_NAME]
         server.shutdown()
         serving.join(PATIENCE)
         assert not serving.is_alive()

@@ -18,7 +18,9 @@ from typing import Any
 import pytest
 
 from triosock import compat
-from triosock.compat import choose, host, wait
+from triosock.compat import choose
+from triosock.compat.bridge import trio_thread
+from triosock.compat.waiting import poll
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
 
@@ -34,7 +36,7 @@ def eventually(condition: Any) -> bool:
 
 
 def host_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == host.THREAD_NAME]
+    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
 
 
 def test_every_row_has_its_test_and_every_test_its_row() -> None:
@@ -155,7 +157,7 @@ def test_row_7_module_names() -> None:
 
 def test_row_8_one_name_more(start: Any, lines: Any) -> None:
     running = start("TCPServer", lines)
-    assert eventually(lambda: wait.servings_of(running.server))
+    assert eventually(lambda: poll.servings_of(running.server))
     with socketserver.TCPServer(("127.0.0.1", 0), print) as other:
         assert set(vars(running.server)) - set(vars(other)) == {"_BaseServer__triosock"}
 
@@ -206,5 +208,5 @@ def test_what_is_no_deviation_somebody_elses_selector() -> None:
 
     with compat.TCPServer(("127.0.0.1", 0), print) as server:
         waiting = choose.serving(server, Mine(), compat)
-        assert type(waiting) is wait.Waiting
+        assert type(waiting) is poll.Waiting
         waiting._selector.close()

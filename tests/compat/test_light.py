@@ -102,7 +102,9 @@ def test_the_rest_comes_when_it_is_asked_for() -> None:
     assert said == "False False []\nTrue True\ntriosock.compat True serve_tcp\n"
 
 
-@pytest.mark.parametrize("part", ["cli", "dtls", "testing", "compat.policy", "compat.supervision"])
+@pytest.mark.parametrize(
+    "part", ["cli", "dtls", "testing", "compat.control.policy", "compat.bridge.supervisor"]
+)
 def test_whatever_serves_has_the_observers_that_are_there_by_default(part: str) -> None:
     if part == "dtls":
         pytest.importorskip("OpenSSL")

@@ -19,9 +19,11 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat import alarm, choose, forkwait, hostwait, wait
-from triosock.compat.ending import Ending
-from triosock.compat.records import Book, book_of
+from triosock.compat import choose
+from triosock.compat.bridge import trio_wait
+from triosock.compat.control.drain_target import DrainTarget
+from triosock.compat.requests.table import Book, book_of
+from triosock.compat.waiting import forking, poll, wakeup
 
 PATIENCE = 20.0
 
@@ -47,7 +49,7 @@ class Serving(threading.Thread):
 async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> None:
     # The child answers before its parent knows its number; it has to be ended all the same.
     told = threading.Event()
-    fork, cut_all = os.fork, Ending.cut_all
+    fork, cut_all = os.fork, DrainTarget.cut_all
 
     def fork_slowly() -> int:
         pid = fork()
@@ -55,12 +57,12 @@ async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> 
             assert told.wait(PATIENCE)
         return pid
 
-    def cut_all_and_tell(self: Ending, cause: Any) -> None:
+    def cut_all_and_tell(self: DrainTarget, cause: Any) -> None:
         cut_all(self, cause)
         told.set()
 
     monkeypatch.setattr(os, "fork", fork_slowly)
-    monkeypatch.setattr(Ending, "cut_all", cut_all_and_tell)
+    monkeypatch.setattr(DrainTarget, "cut_all", cut_all_and_tell)
     server = compat.ForkingTCPServer(("127.0.0.1", 0), raw)
     async with trio.open_nursery() as nursery:
         await nursery.start(compat.serve, server)
@@ -99,7 +101,7 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
     # yet.
     server = compat.ThreadingTCPServer(("127.0.0.1", 0), print)
     serving = Serving(server)
-    look, waits = wait.servings_of, hostwait.HostWait._wait_in
+    look, waits = poll.servings_of, trio_wait.TrioWait._wait_in
     begun = threading.Event()
 
     def wait_in(self: Any, host: Any, interval: Any) -> bool:
@@ -113,8 +115,8 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
             assert begun.wait(PATIENCE)
         return found
 
-    monkeypatch.setattr(hostwait.HostWait, "_wait_in", wait_in)
-    monkeypatch.setattr(wait, "servings_of", look_and_begin)
+    monkeypatch.setattr(trio_wait.TrioWait, "_wait_in", wait_in)
+    monkeypatch.setattr(poll, "servings_of", look_and_begin)
     with server:
         server.shutdown()
         assert serving.ends()
@@ -122,21 +124,21 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> None:
-    lingers = wait.PollWait._look
+    lingers = poll.PollWait._look
 
     def woken(self: Any, milliseconds: Any) -> bool:
-        if milliseconds == wait.LINGER_MS:
+        if milliseconds == poll.LINGER_MS:
             self.wake()
         return lingers(self, milliseconds)
 
     with getattr(compat, kind)(("127.0.0.1", 0), print) as server:
         server.active_children = {os.getpid()}  # one that does not end
         with choose.serving(server, selectors.PollSelector(), compat) as waiting:
-            assert isinstance(waiting, wait.PollWait)
+            assert isinstance(waiting, poll.PollWait)
             if kind == "ForkingTCPServer":
-                assert isinstance(waiting, forkwait.ForkingWait)
-            monkeypatch.setattr(wait.PollWait, "_look", woken)
-            if isinstance(waiting, hostwait.HostWait):
+                assert isinstance(waiting, forking.ForkingWait)
+            monkeypatch.setattr(poll.PollWait, "_look", woken)
+            if isinstance(waiting, trio_wait.TrioWait):
                 waiting._lingers = True  # as after a request
             elif kind == "TCPServer":
                 waiting.wake()  # alone, and without children: there is no linger
@@ -165,7 +167,7 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
 
     clients: list[socket.socket] = []
     with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
-        monkeypatch.setattr(hostwait.HostWait, "wait", drain_late)
+        monkeypatch.setattr(trio_wait.TrioWait, "wait", drain_late)
         serving = Serving(server)
         serving.start()
         assert serving.ends()
@@ -185,8 +187,8 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
         written.append(fd in bell._fds)
         return write(fd, data)
 
-    bell = alarm.Alarm(select.poll())
-    monkeypatch.setattr(alarm, "_write", write_slowly)
+    bell = wakeup.Wakeup(select.poll())
+    monkeypatch.setattr(wakeup, "_write", write_slowly)
     ringing = threading.Thread(target=bell.ring)
     closing = threading.Thread(target=bell.close)
     ringing.start()
@@ -202,7 +204,7 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
 
 
 def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -> None:
-    bell = alarm.Alarm(select.poll())
+    bell = wakeup.Wakeup(select.poll())
     write, written = os.write, []
 
     def write_and_be_interrupted(fd: int, data: bytes) -> int:
@@ -211,7 +213,7 @@ def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -
             bell.ring()  # as a handler that calls shutdown() would, at this moment
         return write(fd, data)
 
-    monkeypatch.setattr(alarm, "_write", write_and_be_interrupted)
+    monkeypatch.setattr(wakeup, "_write", write_and_be_interrupted)
     ringing = threading.Thread(target=bell.ring, daemon=True)
     ringing.start()
     ringing.join(PATIENCE)
@@ -233,8 +235,8 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
     class Server(compat.TCPServer):
         def service_actions(self) -> None:
             if os.getpid() != parent and os.read(told, 1):
-                waiting = next(one for one in wait._servings if one.server is self)
-                assert isinstance(waiting, wait.PollWait)
+                waiting = next(one for one in poll._servings if one.server is self)
+                assert isinstance(waiting, poll.PollWait)
                 alarms.append(waiting._alarm)
                 bell = waiting._alarm
                 assert bell is not None

@@ -15,6 +15,7 @@ import triosock
 from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
+    CertificateRefused,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
@@ -23,6 +24,7 @@ from triosock._core.model.errors import (
     NoReturnAddress,
     PeerError,
     ProxyHeaderError,
+    RateExceeded,
     RequestTimedOut,
     TriosockError,
 )
@@ -34,8 +36,10 @@ EXAMPLES = [
     ProxyHeaderError("no header"),
     HandshakeFailed("TLS handshake: no"),
     NoReturnAddress("nowhere"),
+    RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 
 

@@ -22,6 +22,13 @@ COUNTS = [
     "max_overflowing",
     "max_requests_per_connection",
     "max_pending_datagrams",
+    "max_rate_peers",
+]
+#: tests/rates/test_values.py
+RATES = [
+    f"{kind}{whose}"
+    for kind in ("rate", "request_rate", "datagram_rate")
+    for whose in ("", "_per_peer", "_per_network")
 ]
 ABOVE_ZERO = ["handshake", "idle", "request", "send", "max_age"]
 FROM_ZERO = ["close", "grace", "idle_grace"]
@@ -32,7 +39,7 @@ async def turn_away(connection: object) -> None:
 
 
 def test_the_fields_are_all_in_this_test() -> None:
-    others = {"network_prefix", "overflow", "drop"}
+    others = {"network_prefix", "overflow", "drop", "request_overflow", *RATES}
     shares = {"max_age_jitter"}  # tests/core/test_ages.py
     assert {field.name for field in attrs.fields(Limits)} == {*COUNTS, *others}
     assert {field.name for field in attrs.fields(Timeouts)} == {*ABOVE_ZERO, *FROM_ZERO, *shares}
@@ -48,7 +55,8 @@ def test_every_field_is_explained_where_people_look(options: type[Any]) -> None:
 
 def test_the_defaults_are_finite_where_the_alternative_is_memory_without_bound() -> None:
     limits, timeouts = Limits(), Timeouts()
-    for name in ("max_connections", "max_handshakes", "max_overflowing", "max_pending_datagrams"):
+    counts = ("max_connections", "max_handshakes", "max_overflowing", "max_pending_datagrams")
+    for name in (*counts, "max_rate_peers"):
         assert getattr(limits, name) < math.inf
     for name in ("handshake", "idle", "send", "close", "grace"):
         assert getattr(timeouts, name) < math.inf

@@ -11,7 +11,7 @@ import trio.testing
 import trustme
 
 import triosock
-from triosock import Cause, Connection, Limits, Timeouts
+from triosock import Cause, Connection, Timeouts
 from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -164,25 +164,6 @@ async def test_nobody_waits_for_somebody_elses_handshake(serving, dial):
             await client.send_all(b"hello\n")
             assert await client.receive_some() == b"HELLO\n"
         await silent.aclose()
-
-
-async def test_handshakes_over_the_limit_wait_their_turn(serving, dial):
-    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
-        silent = await dial(server)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        client = await dial_tls(server, client_context())
-        async with trio.open_nursery() as nursery:
-
-            async def talk():
-                await client.send_all(b"hello\n")
-                assert await client.receive_some() == b"HELLO\n"
-                nursery.cancel_scope.cancel()
-
-            nursery.start_soon(talk)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert not nursery.cancel_scope.cancel_called
-            await silent.aclose()
-        await client.aclose()
 
 
 async def test_a_stream_that_was_cut_off_says_so(serving, recorder):

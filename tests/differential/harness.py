@@ -29,8 +29,8 @@ from typing import Any
 import pytest
 
 import triosock.compat
-from triosock.compat import records
-from triosock.compat.host import THREAD_NAME
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.requests import table
 
 MODULES = (socketserver, triosock.compat)
 PATIENCE = 20.0
@@ -89,12 +89,12 @@ def compare_green(scenario: Callable[..., Any], expected: Any, *args: Any) -> No
     """Run a scenario of a threading server once more, with tasks in the place of its threads."""
     expected = as_requests(expected)
     test = scenario.__qualname__.partition(".")[0]
-    records.all_green = True
+    table.all_green = True
     try:
         with Log() as log:
             seen = as_requests(normal(scenario(triosock.compat, log, *args)))
     finally:
-        records.all_green = False
+        table.all_green = False
     if test in GREEN_DIFFERS:
         assert seen != expected, f"{test}: this is no difference any more"
     elif seen != expected:

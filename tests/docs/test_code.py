@@ -62,6 +62,15 @@ def test_every_file_is_included_somewhere():
             assert f"code/{path.relative_to(CODE)}" in pages, f"{path.name} is on no page"
 
 
+# Observe
+
+
+def test_recorded_leaves_its_page_although_it_fails(load, tmp_path):
+    with pytest.raises(ExceptionGroup):
+        load("recorded").run_recorded(tmp_path / "run.html")
+    assert "the second worker has had enough" in (tmp_path / "run.html").read_text("utf-8")
+
+
 # Deploy
 
 
@@ -219,6 +228,21 @@ async def test_an_observer(load):
     observer = load("observer").Ends()
     await talk(load("shout").shout, observers=[observer])
     assert observer.causes == {"finished": 1}
+
+
+async def test_what_an_operator_wants_is_told(load, tmp_path, monkeypatch):
+    pytest.importorskip("opentelemetry")
+    telling = load("telling")
+    path = tmp_path / "access.log"
+
+    async def serve_once(handler, port, **options):
+        await talk(handler, observers=options.get("observers", ()))
+
+    monkeypatch.setattr(triosock, "serve_tcp", serve_once)
+    await telling.with_access_log(0, path)
+    assert re.fullmatch(r'memory/1 \[[^]]+\] finished 6 "-"\n', path.read_text())
+    await telling.with_traces(0)
+    await telling.with_a_watch(0)
 
 
 def test_the_test_that_the_page_shows(tmp_path):

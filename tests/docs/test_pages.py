@@ -29,6 +29,7 @@ PAGES = sorted(
 #: What needs an extra, which the tests may not have.
 EXTRAS = {
     "triosock.observe.metrics.PrometheusObserver",
+    "triosock.observe.telemetry.OpenTelemetryObserver",
     *(f"triosock.dtls.{name}" for name in ("DtlsServer", "DtlsSession", "serve_dtls")),
 }
 MODULES = (triosock, triosock.observe, triosock.testing, triosock.events, triosock.notify)

@@ -194,14 +194,11 @@ async def test_limits_and_timeouts_are_what_they_say(answers: Any) -> None:
 
 
 @pytest.mark.parametrize("knows", [True, False])
-async def test_certificates_of_clients_and_new_ones_of_the_server(answers: Any, knows: bool) -> None:
+async def test_certificates_of_clients(answers: Any, knows: bool) -> None:
     authority, stranger = trustme.CA(), trustme.CA()
     context = answers.client_certificates(authority)
-    with authority.issue_cert("old.example").private_key_and_cert_chain_pem.tempfile() as path:
-        answers.reload_certificate(context, path)
+    authority.issue_cert("new.example").configure_cert(context)
     async with open_server(answers.shout, tls=context) as served:
-        with authority.issue_cert("new.example").private_key_and_cert_chain_pem.tempfile() as path:
-            answers.reload_certificate(context, path)
         theirs = ssl.create_default_context()
         authority.configure_trust(theirs)
         (authority if knows else stranger).issue_cert("ann@example.org").configure_cert(theirs)

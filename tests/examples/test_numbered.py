@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 import shutil
@@ -320,4 +321,21 @@ def test_frames_are_found_however_they_arrive():
         assert client.exactly(10) == frame(b"") + frame(b"yx")
         client.say(struct.pack(">I", 1_000_001))
         assert client.rest() == b""
+        assert program.stop() == 0
+
+
+# 11
+
+
+@needs_nc
+def test_rates_answer_two_a_second_and_five_connections():
+    with running("examples/11_rates.py", 0) as program:
+        port = program.port("rates")
+        said = tool("nc", "localhost", port, stdin=b"hello\n" * 4).splitlines()
+        assert said[:2] == [b"HELLO"] * 2
+        assert re.fullmatch(rb"ask again in 0\.\d s", said[-1])
+        with contextlib.ExitStack() as stack:
+            clients = [stack.enter_context(dial(port)) for _ in range(20)]
+            clients[-1].say(b"hello\n")
+            assert clients[-1].rest() == b"you come too often\n"
         assert program.stop() == 0

@@ -85,14 +85,14 @@ def test_time_goes_on_though_each_request_may_have_a_trio_run_of_its_own():
 
 def test_without_a_timeline_it_has_no_more_threads_than_it_would():
     with Server(("127.0.0.1", 0), Handler) as server:
-        assert not compat.records.book_of(server).is_overseen
+        assert not compat.requests.table.book_of(server).is_overseen
 
 
 @pytest.mark.parametrize("timeout", [None, 60])
 async def test_a_compat_server_in_a_trio_program_is_in_the_tree_with_its_threads(timeout):
     class Patient(Server):
         if timeout is not None:
-            trio_policy = compat.policy.Policy(request_timeout=timeout)
+            trio_policy = compat.Policy(request_timeout=timeout)
 
     server = Patient(("127.0.0.1", 0), Handler)
     with Timeline() as timeline:

@@ -156,5 +156,11 @@ async def test_what_the_reader_does_not_want_is_not_even_made(control, nursery):
     async with reading(control, kinds=["ConnectionEvent"]) as conn:
         assert server.observers.wants_requests  # a base class stands for all that are made of it
         await talk(server)
-        told = [one["event"] for one in await read(conn, 4)]
-    assert told == ["ConnectionOpened", "RequestStarted", "RequestFinished", "ConnectionClosed"]
+        told = [one["event"] for one in await read(conn, 5)]
+    assert told == [
+        "ConnectionOpened",
+        "HandlerStarted",
+        "RequestStarted",
+        "RequestFinished",
+        "ConnectionClosed",
+    ]

@@ -16,7 +16,7 @@ import os
 import sys
 from types import FrameType
 
-_OURS = (os.path.join("triosock", "compat", "servers.py"), "socketserver.py")
+_OURS = (os.path.join("triosock", "compat", "stdlib", "servers.py"), "socketserver.py")
 #: From `bind` to a `server_bind` that was overridden, and calls the original one.
 _FRAMES = 6
 

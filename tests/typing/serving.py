@@ -96,6 +96,26 @@ async def options(context: ssl.SSLContext) -> None:
     await triosock.serve_tcp(handler, 0, mode=0o600)  # type: ignore[call-arg]
 
 
+def configure(context: ssl.SSLContext) -> None: ...
+
+
+async def certificates(context: ssl.SSLContext, conn: Connection) -> None:
+    files = triosock.CertificateFiles("chain.pem", "chain.key", password=lambda: b"", names=["a.example"])
+    several = triosock.Certificates(files, "both.pem", configure=configure, check_every=60)
+    await triosock.serve_tcp(handler, 0, tls=several)
+    await triosock.serve_unix(handler, "/run/app.sock", tls=several)
+    assert_type(await conn.start_tls(several), triosock.TlsInfo)
+    assert_type(several.context, ssl.SSLContext)
+    assert_type(several.reload(), None)
+    for one in several.loaded:
+        assert_type(one.not_after, float)
+        assert_type(one.names, tuple[str, ...])
+    assert_type(several.error, triosock.CertificateRefused | None)
+    triosock.Certificates(context)  # type: ignore[arg-type]
+    triosock.Certificates(files, check_every="60")  # type: ignore[arg-type]
+    files.chain = "other.pem"  # type: ignore[misc]
+
+
 async def in_a_nursery() -> None:
     async with trio.open_nursery() as nursery:
         # What `start` gives is Any to trio's types, so the name must say what it is.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import logging
 from typing import assert_never, assert_type
 
 import trio
 
 import triosock
-from triosock import Cause, DrainReport, Limits, TcpAddress, Timeouts, UnixAddress, events
+from triosock import Cause, DrainReport, Limits, Rate, TcpAddress, Timeouts, UnixAddress, events, observe
 
 
 def addresses(text: str) -> str:
@@ -31,6 +32,13 @@ def limits_and_timeouts() -> None:
     Limits(3)  # type: ignore[call-arg]
     Limits(overflow="drop")  # type: ignore[arg-type]
     Limits(max_conections=3)  # type: ignore[call-arg]
+    assert_type(limits.rate_per_peer, Rate | None)
+    Limits(rate_per_peer=Rate(20, per=1, burst=40), request_overflow="reject")
+    Limits(rate_per_peer=20)  # type: ignore[arg-type]
+    Limits(request_overflow="drop")  # type: ignore[arg-type]
+    Rate("20/s")  # type: ignore[arg-type]
+    Rate(20, 1)  # type: ignore[call-arg]
+    assert_type(Rate.parse("20/s").burst, float)
     timeouts = Timeouts(grace=0, idle=1.5)
     assert_type(timeouts.grace, float)
     timeouts.grace = 3  # type: ignore[misc]
@@ -81,6 +89,23 @@ async def observers(conn: triosock.Connection) -> None:
     observer: triosock.Observer = Counting()
     await triosock.serve_tcp(handler, 0, observers=[observer])
     await triosock.serve_tcp(handler, 0, observers=[NoObserver()])  # type: ignore[list-item]
+
+
+async def telling() -> None:
+    async with observe.LineWriter("access.log", mode=0o600) as write:
+        assert_type(write.dropped, int)
+        log: triosock.Observer = observe.AccessLog(write, format="json", of="requests")
+    by_logging: triosock.Observer = observe.AccessLog(logging.getLogger("access"))
+    observe.AccessLog(write, of="bytes")  # type: ignore[arg-type]
+    observe.AccessLog("access.log")  # type: ignore[arg-type]
+    formatter: logging.Formatter = observe.JsonFormatter()
+
+    def report(blocked: observe.BlockedLoop) -> None:
+        assert_type(blocked.stack, tuple[str, ...])
+
+    with observe.watch_blocked_loop(0.5, report=report) as nothing:
+        assert_type(nothing, None)
+    print(log, by_logging, formatter)
 
 
 class DerivedLimits(Limits): ...  # type: ignore[misc]  # it is final

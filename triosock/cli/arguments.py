@@ -11,14 +11,16 @@ import argparse
 import importlib
 import math
 import os
-import ssl
 import sys
 from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from .. import DatagramHandler, Limits, StreamHandler, Timeouts
+from .. import CertificateRefused, Certificates, DatagramHandler, Limits, StreamHandler, Timeouts
 from .._core.listeners.unix import check_mode
 from .._core.server.arguments import check_async
+
+if TYPE_CHECKING:
+    from .config import TlsConfig
 
 Value = TypeVar("Value")
 
@@ -117,21 +119,31 @@ def _import(module_name: str) -> Any:
         ) from None
 
 
-def load_tls(certificate: str | None, key: str | None) -> ssl.SSLContext | None:
-    """Return a server's context with this certificate chain and key; None without them.
-
-    Args: paths of PEM files; without `key` it must be in the first file.
-
-    Raises: Mistake for a key alone; MachineRefused if the files cannot be read or do not belong together.
+def read_password(path: str | None) -> Callable[[], str] | None:
+    """Return a function that reads the first line of this file, for the key of a certificate; None for
+    None.
     """
-    if certificate is None:
-        if key is not None:
-            raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
+    if path is None:
         return None
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+
+    def read() -> str:
+        with open(path, encoding="utf-8") as file:
+            return file.readline().rstrip("\r\n")
+
+    return read
+
+
+def load_tls(config: TlsConfig | None) -> Certificates | None:
+    """Return the certificates of an endpoint, loaded; None without any. Raises: MachineRefused."""
+    if config is None:
+        return None
     try:
-        context.load_cert_chain(certificate, key)
-    except OSError as error:  # which ssl.SSLError is, too
-        files = certificate if key is None else f"{certificate} and {key}"
-        raise MachineRefused(f"cannot use the certificate and key in {files}: {error}") from None
-    return context
+        return Certificates(
+            *config.certificates,
+            roots=config.roots,
+            strict=config.strict,
+            check_dates=config.check_dates,
+            check_every=config.check_every,
+        )
+    except CertificateRefused as error:
+        raise MachineRefused(f"cannot use the certificate and key in {error}") from None

@@ -5,11 +5,13 @@ Rule: everything that can be checked without opening or importing anything is ch
 
 from __future__ import annotations
 
+import math
 from typing import Literal, final
 
 import attrs
 
 from .. import (
+    CertificateFiles,
     Limits,
     Recycle,
     Sessions,
@@ -22,6 +24,7 @@ from .. import (
 )
 from .._core.listeners.unix import check_path
 from ..workers.endpoints import INHERITED
+from .observing import Observing
 
 #: An inherited socket by its name, or an address.
 Where = TcpAddress | UnixAddress | UdpAddress | str
@@ -42,6 +45,18 @@ def parse_endpoint(word: str) -> Where:
 
 @final
 @attrs.frozen(kw_only=True)
+class TlsConfig:
+    """The certificates of an endpoint, at least one, and what `Certificates` is told besides."""
+
+    certificates: tuple[CertificateFiles, ...]
+    roots: str | None = None
+    strict: bool = False
+    check_dates: bool = True
+    check_every: float = math.inf
+
+
+@final
+@attrs.frozen(kw_only=True)
 class EndpointConfig:
     """One endpoint: `where`, served with the handler ``module:name``."""
 
@@ -51,17 +66,14 @@ class EndpointConfig:
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     sessions: Sessions | None = None
-    certificate: str | None = None
-    key: str | None = None
+    tls: TlsConfig | None = None
     proxy: bool = False
     mode: int | None = None
 
     def __attrs_post_init__(self) -> None:
         if self.mode is not None and not isinstance(self.where, UnixAddress):
             raise ValueError("mode is for the file of a unix:// address")
-        if self.key is not None and self.certificate is None:
-            raise ValueError("a key without a certificate proves nothing")
-        if isinstance(self.where, UdpAddress) and (self.certificate is not None or self.proxy):
+        if isinstance(self.where, UdpAddress) and (self.tls is not None or self.proxy):
             raise ValueError("TLS and the PROXY protocol are for streams, not for udp://")
         if self.sessions is not None and isinstance(self.where, (TcpAddress, UnixAddress)):
             raise ValueError("sessions are for udp:// addresses")
@@ -78,5 +90,6 @@ class ServiceConfig:
     log_level: str = "info"
     control: str | None = None
     control_verbs: bool = False
+    observe: Observing = attrs.field(factory=Observing)
     supervision: Supervision = attrs.field(factory=Supervision)
     recycle: Recycle = attrs.field(factory=Recycle)

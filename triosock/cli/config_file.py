@@ -16,11 +16,12 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from .. import CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.config import check_seconds
-from .arguments import MachineRefused, Mistake, permissions
-from .config import EndpointConfig, ServiceConfig, parse_endpoint
-from .schema import ANY, SERVICE, Key, Section
+from .arguments import MachineRefused, Mistake, permissions, read_password
+from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
+from .observing import Observing
+from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
 T = TypeVar("T")
 Path = tuple[str, ...]
@@ -75,6 +76,7 @@ class _Reader:
             log_level=content.get("log_level", "info"),
             control=content.get("control"),
             control_verbs=content.get("control_verbs", False),
+            observe=self._make(Observing, content, ("observe",)),
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )
@@ -93,7 +95,6 @@ class _Reader:
         for wanted in ("address", "handler"):
             if wanted not in fields:
                 raise self.mistake(path, f"[endpoints.{name}] needs a key {wanted!r}")
-        tls = fields.get("tls", {})
         mode = fields.get("mode")
         made: EndpointConfig = self._try(
             path,
@@ -104,10 +105,40 @@ class _Reader:
             limits=self._make(Limits, fields, (*path, "limits")),
             timeouts=self._make(Timeouts, fields, (*path, "timeouts")),
             sessions=self._make(Sessions, fields, (*path, "sessions")) if "sessions" in fields else None,
-            certificate=self._beside(tls.get("certificate")),
-            key=self._beside(tls.get("key")),
+            tls=self._tls(fields["tls"], (*path, "tls")) if "tls" in fields else None,
             proxy=fields.get("proxy", False),
             mode=None if mode is None else self._try((*path, "mode"), permissions, mode),
+        )
+        return made
+
+    def _tls(self, fields: dict[str, Any], path: Path) -> TlsConfig:
+        """Make the certificates of an endpoint: the one of the section itself first, then the named ones."""
+        options = dict(fields)
+        more = options.pop("certificates", {})
+        first = {name: options.pop(name) for name in CERTIFICATE if name in options}
+        certificates = [self._certificate(first, path)] if first else []
+        for name, one in more.items():
+            certificates.append(self._certificate(one, (*path, "certificates", name)))
+        if not certificates:
+            raise self.mistake(path, f"[{'.'.join(path)}] needs a key 'certificate'")
+        if "check_every" in options:
+            self._try((*path, "check_every"), check_seconds, options["check_every"], "check_every", zero=True)
+        roots = self._beside(options.pop("roots", None))
+        made: TlsConfig = self._try(path, TlsConfig, certificates=tuple(certificates), roots=roots, **options)
+        return made
+
+    def _certificate(self, fields: dict[str, Any], path: Path) -> CertificateFiles:
+        if "certificate" not in fields:
+            raise self.mistake(
+                path, f"[{'.'.join(path)}] needs a key 'certificate': a key alone proves nothing"
+            )
+        made: CertificateFiles = self._try(
+            path,
+            CertificateFiles,
+            self._beside(fields["certificate"]),
+            self._beside(fields.get("key")),
+            password=read_password(self._beside(fields.get("password_file"))),
+            names=fields.get("names", ()),
         )
         return made
 
@@ -121,14 +152,17 @@ class _Reader:
             raise self.mistake(path, error) from None
 
     def _make(self, kind: type[T], fields: Mapping[str, Any], path: Path) -> T:
-        values = {
-            name: tuple(value) if isinstance(value, list) else value
-            for name, value in fields.get(path[-1], {}).items()
-        }
+        values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}
         for name, value in values.items():
             self._try((*path, name), kind, **{name: value})
         made: T = self._try(path, kind, **values)
         return made
+
+    def _value(self, path: Path, value: Any) -> Any:
+        """Return a value as the class wants it for which TOML has no type of its own."""
+        if path[-1] in RATES:
+            return self._try(path, Rate.parse, value)
+        return tuple(value) if isinstance(value, list) else value
 
     def _check(self, fields: Mapping[str, Any], section: Section, path: Path) -> None:
         """Raise Mistake for the first key that is unknown, or whose value has the wrong type."""

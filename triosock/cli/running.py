@@ -6,21 +6,29 @@ The rules:
    reads the configuration and the code again, and only the addresses stay as they are.
 2. **The parent imports no handler**: it lives longer than their code.
 3. All that can fail while endpoints are opened is told before anything is served.
+4. **SIGHUP means "take what is in the files now"**: one process with TLS loads its certificates anew, and a
+   parent of workers restarts them one by one, which does the same. Where there is nothing to load, the signal
+   keeps its default, and ends the process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
+import signal
 import socket
 import sys
 from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, final
 
+import attrs
 import trio
 
 from .. import (
+    CertificateRefused,
+    Certificates,
     DrainReport,
     TcpAddress,
     UdpAddress,
@@ -39,6 +47,7 @@ from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
 from .config import EndpointConfig, ServiceConfig
+from .observers import open_observers
 
 #: How to serve one endpoint that is open.
 _Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
@@ -95,24 +104,36 @@ async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
         await reap_orphans(lambda process: any(one.process == process for one in workers.statistics()))
 
 
-def prepare(config: ServiceConfig) -> list[_Serve]:
+@final
+@attrs.frozen
+class Prepared:
+    """An endpoint of which all but the address is ready: how to serve it, and its certificates, if it has
+    any.
+    """
+
+    name: str
+    serve: _Serve
+    certificates: Certificates | None
+
+
+def prepare(config: ServiceConfig) -> list[Prepared]:
     """Import the handlers and load the certificates. Raises: Mistake, MachineRefused."""
     return [_prepare(one) for one in config.endpoints]
 
 
-def _prepare(endpoint: EndpointConfig) -> _Serve:
+def _prepare(endpoint: EndpointConfig) -> Prepared:
     options: dict[str, Any] = {"limits": endpoint.limits, "timeouts": endpoint.timeouts}
-    tls = load_tls(endpoint.certificate, endpoint.key)
+    tls = load_tls(endpoint.tls)
     handler = load_handler(endpoint.handler)
 
-    async def serve(sockets: Sequence[Any], *, task_status: trio.TaskStatus[object]) -> DrainReport:
+    async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
         if _is_datagram(sockets[0]):
-            more = {**options, "sessions": endpoint.sessions, "task_status": task_status}
+            more = {**options, "sessions": endpoint.sessions, **how}
             return await serve_datagram_sockets(handler, sockets, **more)
-        more = {**options, "tls": tls, "proxy": endpoint.proxy, "task_status": task_status}
+        more = {**options, "tls": tls, "proxy": endpoint.proxy, **how}
         return await serve_listeners(handler, sockets, **more)
 
-    return serve
+    return Prepared(endpoint.name, serve, tls)
 
 
 def _is_datagram(sock: Any) -> bool:
@@ -122,22 +143,50 @@ def _is_datagram(sock: Any) -> bool:
 
 async def serve_here(
     config: ServiceConfig,
-    serves: Sequence[_Serve],
+    endpoints: Sequence[Prepared],
     *,
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
-    with contextlib.ExitStack() as failed:
+    async with contextlib.AsyncExitStack() as failed:
+        observers = await open_observers(config.observe, failed)
         opened = []
         for endpoint in config.endpoints:
             sockets = await _open(endpoint)
             opened.append(sockets)
             for sock in sockets:
                 failed.callback(sock.close)
-        async with trio.open_nursery() as nursery:
-            for serve, sockets in zip(serves, opened, strict=True):
-                await nursery.start(partial(serve, sockets))
-            task_status.started()
+        async with trio.open_nursery() as around:
+            if not is_worker() and any(one.certificates is not None for one in endpoints):
+                await around.start(_reload_on_hangup, endpoints)
+            async with trio.open_nursery() as nursery:
+                for one, sockets in zip(endpoints, opened, strict=True):
+                    await nursery.start(partial(one.serve, sockets, observers=observers))
+                task_status.started()
+            around.cancel_scope.cancel(reason="triosock: every endpoint has ended")
+
+
+async def _reload_on_hangup(
+    endpoints: Sequence[Prepared], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    with trio.open_signal_receiver(signal.SIGHUP) as arriving:
+        task_status.started()
+        async for _ in arriving:
+            for one in endpoints:
+                if one.certificates is not None:
+                    await _reload(one.name, one.certificates)
+
+
+async def _reload(name: str, certificates: Certificates) -> None:
+    """Load anew and log what came of it: a bad file must end nothing."""
+    log = logging.getLogger("triosock")
+    try:
+        await trio.to_thread.run_sync(certificates.reload)
+    except CertificateRefused as error:
+        log.error("%s: certificates not taken, the old ones are served on: %s", name, error)
+    else:
+        names = ", ".join(name for one in certificates.loaded for name in one.names)
+        log.info("%s: certificates loaded for %s", name, names)
 
 
 async def _open(endpoint: EndpointConfig) -> Sequence[Any]:

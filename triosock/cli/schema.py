@@ -12,6 +12,8 @@ from typing import Any, Final, TypeAlias, final
 import attrs
 
 from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from ..observe.ends import KINDS
+from .observing import LOG_FORMATS
 
 
 @final
@@ -31,9 +33,18 @@ ANY: Final = "*"
 _WORDS: Final = {
     "overflow": ("wait", "reject"),
     "drop": ("newest", "oldest"),
+    "request_overflow": ("wait", "reject"),
     "when_full": ("refuse", "evict"),
 }
 
+
+#: The fields of `Limits` that are a `Rate`.
+RATES: Final = frozenset(
+    f"{kind}rate{whose}"
+    for kind in ("", "request_", "datagram_")
+    for whose in ("", "_per_peer", "_per_network")
+)
+_RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
 #: Of those that are not what the others of their class are.
 _MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
@@ -45,12 +56,21 @@ def _of(kind: type[Any], what: str) -> dict[str, Key]:
         text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
         if field.name in _WORDS:
             keys[field.name] = Key(("string",), text, _WORDS[field.name])
+        elif field.name in RATES:
+            keys[field.name] = Key(("string",), f"triosock.{kind.__name__}.{field.name}: {_RATE}")
         elif isinstance(field.default, tuple):
             keys[field.name] = Key(("array",), text)
         else:
             keys[field.name] = Key(("number",), text)
     return keys
 
+
+#: One of the certificates of `triosock.Certificates`.
+CERTIFICATE: Final[dict[str, Key]] = {
+    "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
+    "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
+    "password_file": Key(("string",), "file whose first line is the password of the key"),
+}
 
 ENDPOINT: Final[Section] = {
     "address": Key(("string",), "tcp://HOST:PORT, unix:///PATH, unix://@NAME, udp://HOST:PORT or fd://NAME"),
@@ -61,8 +81,12 @@ ENDPOINT: Final[Section] = {
     "timeouts": _of(Timeouts, "seconds, or inf"),
     "sessions": _of(Sessions, "UDP with a task for each peer"),
     "tls": {
-        "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
-        "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
+        **CERTIFICATE,
+        "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
+        "roots": Key(("string",), "file of root certificates (PEM) to one of which each chain must lead"),
+        "strict": Key(("boolean",), "refuse clients that ask for a name that no certificate is for"),
+        "check_dates": Key(("boolean",), "refuse what has expired or is not valid yet; true by default"),
+        "check_every": Key(("number",), "look for changed files once in so many seconds; inf by default"),
     },
 }
 SERVICE: Final[Section] = {
@@ -71,6 +95,14 @@ SERVICE: Final[Section] = {
     "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
     "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),
+    "observe": {
+        "log_format": Key(("string",), "how the log is written; json has the names of ECS", LOG_FORMATS),
+        "access_log": Key(("string",), "file of a line for each connection that has ended; - is stdout"),
+        "access_log_format": Key(("string",), "its format, with variables such as $remote_addr; or json"),
+        "access_log_of": Key(("string",), "what its lines are of", KINDS),
+        "blocked_after": Key(("number",), "seconds after which who blocks the event loop is logged"),
+        "opentelemetry": Key(("boolean",), "trace and measure by OpenTelemetry's API (an extra)"),
+    },
     "supervision": _of(Supervision, "how workers are treated"),
     "recycle": _of(Recycle, "when healthy workers are replaced"),
     "endpoints": {ANY: ENDPOINT},

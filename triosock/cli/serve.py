@@ -10,10 +10,14 @@ import argparse
 import logging
 import os
 import socket
+from collections.abc import Iterable
 from typing import Any
 
-from .. import AddressUnavailable, Limits, Timeouts, UnixAddress, WorkersFailed
+import attrs
+
+from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
+from ..observe.ends import KINDS
 from .arguments import (
     MachineRefused,
     Mistake,
@@ -22,13 +26,21 @@ from .arguments import (
     timeout,
     typed,
 )
-from .config import EndpointConfig, ServiceConfig, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
 from .config_file import read_config
+from .observing import LOG_FORMATS, Observing
 from .running import is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
     "max_connections": "serve at most N at once (default 16384); the others wait",
     "max_connections_per_peer": "serve at most N of one address or user at once; the others are refused",
+}
+_RATES = {
+    "rate": "take on connections only so often; the others wait",
+    "rate_per_peer": "take on connections of one address or user only so often; the others are refused",
+    "rate_per_network": "the same for networks: the first 24 bits of an IPv4, 56 of an IPv6 address",
+    "request_rate_per_peer": "let requests of one address or user begin only so often; the others wait",
+    "datagram_rate_per_peer": "handle datagrams of one address only so often; the others are dropped",
 }
 _TIMEOUTS = {
     "grace": "let busy clients finish for so long after the first signal (default 15)",
@@ -37,6 +49,8 @@ _TIMEOUTS = {
     "send": "end a connection whose client takes nothing for so long (default 60)",
     "handshake": "end a connection whose TLS handshake takes longer (default 10)",
 }
+_OBSERVING = tuple(field.name for field in attrs.fields(Observing))
+_OF_SERVICE = ("workers", "grace", "log_level", "control", "control_verbs")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -85,12 +99,8 @@ def add_parser(commands: Any) -> None:
         type=typed(_workers),
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
-    for name, text in _LIMITS.items():
-        parser.add_argument(_flag(name), metavar="N", type=limit(name), help=text)
-    for name, text in _TIMEOUTS.items():
-        flag = "--grace" if name == "grace" else f"--{name}-timeout"
-        parser.add_argument(flag, dest=name, metavar="SECONDS", type=timeout(name), help=text)
-    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS, with this certificate chain (PEM)")
+    _add_amounts(parser)
+    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
         "--mode", type=typed(permissions), help="permissions of a Unix socket's file, in octal, such as 600"
@@ -98,7 +108,44 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--proxy", action="store_true", help="expect a PROXY protocol header before each connection"
     )
+    _add_observing(parser)
+
+
+def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
+    parser.add_argument("--log-format", choices=LOG_FORMATS, help="default: text; json has the names of ECS")
+    parser.add_argument(
+        "--access-log", metavar="FILE", help="write a line for each connection that has ended; - is stdout"
+    )
+    parser.add_argument(
+        "--access-log-format",
+        metavar="FORMAT",
+        help="its format, with variables such as $remote_addr and $session_time; or json",
+    )
+    parser.add_argument("--access-log-of", choices=KINDS, help="what its lines are of (default connections)")
+    parser.add_argument(
+        "--blocked-after",
+        metavar="SECONDS",
+        type=float,
+        help="log who blocks the event loop for so long, with the stack",
+    )
+    parser.add_argument(
+        "--opentelemetry",
+        action="store_true",
+        default=None,
+        help="trace and measure by OpenTelemetry's API; what becomes of it says the SDK that is set up",
+    )
+
+
+def _add_amounts(parser: argparse.ArgumentParser) -> None:
+    """Add the limits, rates and timeouts."""
+    for name, text in _LIMITS.items():
+        parser.add_argument(_flag(name), metavar="N", type=limit(name), help=text)
+    for name, text in _RATES.items():
+        parser.add_argument(_flag(name), metavar="N/s[:BURST]", type=typed(Rate.parse), help=text)
+    for name, text in _TIMEOUTS.items():
+        flag = "--grace" if name == "grace" else f"--{name}-timeout"
+        parser.add_argument(flag, dest=name, metavar="SECONDS", type=timeout(name), help=text)
 
 
 def _flag(name: str) -> str:
@@ -126,9 +173,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
-    logging.basicConfig(
-        level=config.log_level.upper(), format=f"%(asctime)s %(levelname)s {number}%(message)s"
-    )
+    logging.basicConfig(level=config.log_level.upper(), handlers=[config.observe.log_handler(number)])
     try:
         if config.workers is not None and not is_worker():
             run_program(serve_in_workers, config, arguments.words, grace=config.grace)
@@ -164,10 +209,9 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
     options = {
         "handler": arguments.handler,
-        "limits": Limits(**_given(arguments, _LIMITS)),
+        "limits": Limits(**_given(arguments, _LIMITS), **_given(arguments, _RATES)),
         "timeouts": Timeouts(**_given(arguments, _TIMEOUTS)),
-        "certificate": arguments.tls_cert,
-        "key": arguments.tls_key,
+        "tls": _tls(arguments),
         "proxy": arguments.proxy,
     }
     try:
@@ -184,14 +228,24 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         raise Mistake(str(error)) from None
     return ServiceConfig(
         endpoints=tuple(endpoints),
-        workers=arguments.workers,
-        grace=arguments.grace,
-        log_level=arguments.log_level,
-        control=arguments.control,
-        control_verbs=arguments.control_verbs,
+        observe=_observing(arguments),
+        **{name: getattr(arguments, name) for name in _OF_SERVICE},
     )
 
 
-def _given(arguments: argparse.Namespace, names: dict[str, str]) -> dict[str, Any]:
+def _observing(arguments: argparse.Namespace) -> Observing:
+    try:
+        return Observing(**_given(arguments, _OBSERVING))
+    except ValueError as error:
+        raise Mistake(str(error)) from None
+
+
+def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
+    if arguments.tls_cert is None:
+        return None
+    return TlsConfig(certificates=(CertificateFiles(arguments.tls_cert, arguments.tls_key),))
+
+
+def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
     """Return those of the options that are on the command line."""
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

@@ -7,8 +7,19 @@ server returns at once.
 `__all__` has the standard library's names and no others. What is new is asked for by name; see
 `docs/discussion/compat.md`.
 
-Read on: `base.py` (the loop and its hooks), `servers.py`, `mixins.py`, `handlers.py`, then `wait.py` (how an
-idle server waits) and `host.py` (where the trio run lives).
+Five rooms, and each imports only from those above it:
+
+    requests    who is being served: one record a request; the port to what needs trio
+    waiting     how an idle server waits, without trio
+    stdlib      the standard library's classes; reads like its module
+    bridge      where trio starts: the run that servers use from their threads
+    control     policies, drains, a place in a trio program
+
+`green` stands beside `control`: handlers in trio tasks. What knows all of them is this file, `loading.py`
+(imports what needs trio, at one moment) and `choose.py` (which wait a loop gets).
+
+Read on: `stdlib/base.py` (the loop and its hooks), `waiting/poll.py` (how an idle server waits), and
+`bridge/trio_thread.py` (where the trio run lives).
 
 Importing this imports neither trio nor the rest of triosock: see `loading.py`.
 """
@@ -28,25 +39,33 @@ from typing import TYPE_CHECKING, get_type_hints
 
 from triosock._core.inspect.providers import elsewhere as _elsewhere
 
-from . import forkwait as _forkwait  # noqa: F401 - what servers need comes with this module
-from . import handshake as _handshake  # noqa: F401
 from . import loading as _loading
-from . import mixins as _mixins
-from . import order as _order  # noqa: F401
-from .base import BaseServer
 from .choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
-from .handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
 from .install import install as install
-from .mixins import _NoThreads as _NoThreads
-from .mixins import _Threads as _Threads
-from .servers import TCPServer, UDPServer
-from .writer import _SocketWriter as _SocketWriter
+from .requests import table as _table
+from .stdlib import deferred_tls as _deferred_tls  # noqa: F401
+from .stdlib import mixins as _mixins
+from .stdlib import reply_order as _reply_order  # noqa: F401
+from .stdlib.base import BaseServer
+from .stdlib.handlers import BaseRequestHandler, DatagramRequestHandler, StreamRequestHandler
+from .stdlib.mixins import _NoThreads as _NoThreads
+from .stdlib.mixins import _Threads as _Threads
+from .stdlib.servers import TCPServer, UDPServer
+from .stdlib.writer import _SocketWriter as _SocketWriter
+from .waiting import forking as _forking  # noqa: F401 - what servers need comes with this module
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from triosock._core.inspect.snapshot import Node
 
+    from .bridge.thread_interrupt import RequestCut as RequestCut
+    from .control.call_trio import run as run
+    from .control.drain import drain as drain
+    from .control.policy import Policy as Policy
+    from .control.serve import CompatServer as CompatServer
+    from .control.serve import serve as serve
+    from .control.statistics import statistics as statistics
     from .green import GreenMixIn as GreenMixIn
     from .green import GreenTCPServer as GreenTCPServer
     from .green import GreenUDPServer as GreenUDPServer
@@ -54,18 +73,14 @@ if TYPE_CHECKING:
     from .green import GreenUnixStreamServer as GreenUnixStreamServer
     from .green import blocking as blocking
     from .green import sleep as sleep
-    from .interrupt import RequestCut as RequestCut
-    from .mixins import ThreadingMixIn as ThreadingMixIn
-    from .mixins import ThreadingTCPServer as ThreadingTCPServer
-    from .mixins import ThreadingUDPServer as ThreadingUDPServer
-    from .mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
-    from .mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
-    from .policy import Policy as Policy
-    from .policy import drain as drain
-    from .policy import run as run
-    from .policy import statistics as statistics
-    from .serving import CompatServer as CompatServer
-    from .serving import serve as serve
+    from .stdlib.mixins import ThreadingMixIn as ThreadingMixIn
+    from .stdlib.mixins import ThreadingTCPServer as ThreadingTCPServer
+    from .stdlib.mixins import ThreadingUDPServer as ThreadingUDPServer
+    from .stdlib.mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
+    from .stdlib.mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
+
+# The one port through which the rooms below get at those above.
+_table.port.parts = _loading
 
 #: The standard library's; from Python 3.15 on it is told with a warning, and by `__getattr__`.
 _VERSION = "0.4"
@@ -92,12 +107,12 @@ __all__ = [
 ]
 
 if hasattr(os, "fork"):
-    from .mixins import ForkingMixIn, ForkingTCPServer, ForkingUDPServer
+    from .stdlib.mixins import ForkingMixIn, ForkingTCPServer, ForkingUDPServer
 
     __all__ += ["ForkingMixIn", "ForkingTCPServer", "ForkingUDPServer"]
 
 if hasattr(socket, "AF_UNIX"):
-    from .servers import UnixDatagramServer, UnixStreamServer
+    from .stdlib.servers import UnixDatagramServer, UnixStreamServer
 
     __all__ += [
         "ThreadingUnixDatagramServer",
@@ -107,7 +122,7 @@ if hasattr(socket, "AF_UNIX"):
     ]
 
     if sys.version_info >= (3, 12) and hasattr(os, "fork"):
-        from .mixins import ForkingUnixDatagramServer, ForkingUnixStreamServer
+        from .stdlib.mixins import ForkingUnixDatagramServer, ForkingUnixStreamServer
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
@@ -136,31 +151,31 @@ del _as_in_the_standard_library
 
 #: What is new, and where it comes from when it is first asked for: trio comes with it.
 _NEW = {
-    "CompatServer": "serving",
+    "CompatServer": "control.serve",
     "GreenMixIn": "green.mixins",
     "GreenTCPServer": "green.mixins",
     "GreenUDPServer": "green.mixins",
     "GreenUnixDatagramServer": "green.mixins",
     "GreenUnixStreamServer": "green.mixins",
-    "Policy": "policy",
-    "RequestCut": "interrupt",
+    "Policy": "control.policy",
+    "RequestCut": "bridge.thread_interrupt",
     "blocking": "green.tasks",
-    "drain": "policy",
-    "run": "policy",
-    "serve": "serving",
+    "drain": "control.drain",
+    "run": "control.call_trio",
+    "serve": "control.serve",
     "sleep": "green.tasks",
-    "statistics": "policy",
+    "statistics": "control.statistics",
 }
 _EXTRAS = ("install", *_NEW)
 
 if not TYPE_CHECKING:
 
     def _module(name: str) -> object:
-        part = name.partition(".")[2]
-        if not part:
+        room, _, part = name.partition(".")
+        if room != "green":
             return _loading.late(name)
         try:
-            return _loading.green(part)
+            return _loading.late_green(part)
         except RuntimeError as error:
             raise ImportError(str(error)) from error
 
@@ -189,9 +204,8 @@ if not TYPE_CHECKING:
 
 
 def _look(what: object, limit: int) -> Iterable[Node]:
-    from .looking import look
-
-    return look(what, limit)
+    nodes: Iterable[Node] = _loading.late("control.tree").look(what, limit)
+    return nodes
 
 
 _elsewhere.append(_look)

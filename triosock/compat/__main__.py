@@ -10,7 +10,8 @@ import sys
 from contextlib import suppress
 
 from triosock import compat
-from triosock.compat import loading, records
+from triosock.compat import loading
+from triosock.compat.requests import table
 
 USAGE = """usage: python -m triosock.compat [--green] SCRIPT [ARGS...]
        python -m triosock.compat [--green] -m MODULE [ARGS...]
@@ -28,9 +29,9 @@ def main() -> None:
         return
     if arguments[:1] == ["--green"]:
         del arguments[0]
-        records.all_green = True
+        table.all_green = True
         with suppress(RuntimeError):  # said when a server is made
-            loading.green("check")
+            loading.green()
     module = arguments[:1] == ["-m"]
     if module:
         del arguments[0]

@@ -1,17 +1,21 @@
-"""Which wait one call of `serve_forever()` gets: see the rules of `wait.py`."""
+"""Which wait one call of `serve_forever()` gets: see the rules of `waiting/poll.py`.
+
+It stands above all rooms, as both kinds of waits are chosen from here. `stdlib/base.py` finds it in the
+package, under the name of `_serving`.
+"""
 
 from __future__ import annotations
 
 import threading
 from typing import TYPE_CHECKING, Any
 
-from . import mixins
-from .forkwait import ForkingWait
 from .loading import is_loaded, late
-from .wait import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
+from .stdlib import mixins
+from .waiting.forking import ForkingWait
+from .waiting.poll import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
 
 if TYPE_CHECKING:
-    from .base import BaseServer
+    from .stdlib.base import BaseServer
 
 _active_count = threading.active_count
 
@@ -27,12 +31,12 @@ def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
     if not is_loaded():
         return PollWait(server, selector)
     # A host can have been chosen if there is a trio program that did so.
-    chosen = late("host").host_for(server)
+    chosen = late("bridge.trio_thread").host_for(server)
     threading_mixin = names.get("ThreadingMixIn", mixins.ThreadingMixIn)
     if chosen is None and not isinstance(server, threading_mixin) and _active_count() == 1:
         return PollWait(server, selector)
-    hostwait = late("hostwait")
+    trio_wait = late("bridge.trio_wait")
     wait: Waiting = (
-        hostwait.HostWait(server, selector, chosen) if hostwait.may_block() else PollWait(server, selector)
+        trio_wait.TrioWait(server, selector, chosen) if trio_wait.may_block() else PollWait(server, selector)
     )
     return wait

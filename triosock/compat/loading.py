@@ -28,28 +28,43 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from .requests.ports import GreenPart, TrioPart
+    from .requests.table import Book
 
 #: All modules of this package that need trio.
 _NEED_TRIO: Final = (
     *(
-        "calls",
-        "host",
-        "hostwait",
-        "interrupt",
-        "naming",
-        "entries",
-        "supervision",
-        "oversee",
-        "telling",
-        "whose",
+        "bridge.calls",
+        "bridge.trio_thread",
+        "bridge.trio_wait",
+        "bridge.tcp_state",
+        "bridge.draining_socket",
+        "bridge.thread_interrupt",
+        "bridge.addresses",
+        "bridge.request_entry",
+        "bridge.supervisor",
+        "bridge.deadline_task",
+        "bridge.lifecycle_events",
+        "bridge.port",
+        "control.current_request",
     ),
-    *("ending", "policy", "serving", "looking"),
+    *(
+        "control.call_trio",
+        "control.drain",
+        "control.drain_target",
+        "control.policy",
+        "control.serve",
+        "control.statistics",
+        "control.tree",
+    ),
 )
 #: All modules of green mode, which need an extra besides.
 _NEED_GREENLET: Final = (
     *("accepting", "check", "crowd", "group", "mixins", "portal"),
-    *("proxying", "socket", "tasks", "tls", "waiting", "watch"),
+    *("make", "port", "proxying", "socket", "tasks", "tls", "waiting", "watch"),
 )
 _PACKAGE: Final = __name__.rpartition(".")[0]
 
@@ -89,7 +104,7 @@ def load() -> None:
                 _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
 
 
-def green(name: str) -> Any:
+def late_green(name: str) -> Any:
     """Return a module of green mode. If none was loaded yet, all are, with what `load()` raises.
 
     Raises: RuntimeError, with the reason, if there can be no green servers here.
@@ -97,6 +112,26 @@ def green(name: str) -> Any:
     if not _greens:
         _load_green()
     return _greens[name]
+
+
+def trio() -> TrioPart[Book]:
+    """Return what needs trio, for the rooms that stand below it: see `requests/ports.py`."""
+    port: TrioPart[Book] = late("bridge.port").PORT
+    return port
+
+
+def green() -> GreenPart[Book]:
+    """Return what needs greenlets, for the rooms that stand below it.
+
+    Raises: RuntimeError, with the reason, if there can be no green servers here.
+    """
+    port: GreenPart[Book] = late_green("port").PORT
+    return port
+
+
+def green_if_loaded() -> GreenPart[Book] | None:
+    """Return the same if it was asked for already."""
+    return green() if _greens else None
 
 
 def has_green() -> bool:

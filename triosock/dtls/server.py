@@ -17,13 +17,13 @@ from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
 from .._core.registry.drain_report import DrainReport
+from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
-from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
 from .._core.stream.server import ServerStatistics
-from .session import AssociationTask, DtlsSession
+from .session import AssociationTask, DtlsSession, SessionServer
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 
 @final
-class DtlsServer(Server):
+class DtlsServer(SessionServer):
     """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
     servers.
     """
@@ -49,6 +49,7 @@ class DtlsServer(Server):
         self._monitor = TimeoutMonitor(common.timeouts)
         self._crash: OSError | None = None
         self._everything = trio.CancelScope()
+        self._rates = rates_of(common.limits, "rate")
         most = common.limits.max_handshakes
         self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
 
@@ -127,6 +128,8 @@ class DtlsServer(Server):
             reason = "drain"
         elif reason is None and not registry.has_room:
             reason = "connections"
+        elif reason is None and self._rates is not None:
+            reason = self._rates.refusal(entry.accepted, self._rates.whose(session.peer))
         if reason is not None:
             # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
             # late.
@@ -167,8 +170,8 @@ async def serve_dtls(
         current versions of pyOpenSSL do not let a context be changed after its first use, and trio sets
         options of it.
       port, host, reuse_port: as for `open_udp_sockets`.
-      limits: `max_connections`, those per peer and network, and `max_handshakes` count associations. One too
-        many is turned away without a word: the client sees no answer.
+      limits: `max_connections`, those per peer and network, `rate` with its two, and `max_handshakes` count
+        associations. One too many is turned away without a word: the client sees no answer.
       timeouts: `handshake`, `idle`, `request` (from a datagram to the next turn of the loop), `send`,
         `grace`.
       on_error, observers, name: as for `serve_udp`.

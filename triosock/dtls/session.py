@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
+import abc
 from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
 from .._core.model.addresses import Address
-from .._core.model.events import Cause, HandshakeFinished, HandshakeRefused
+from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused
 from .._core.registry.registry import NEVER, Entry
+from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
+from .._core.stream.server import ServerStatistics
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
     from typing import Self
 
-    from .server import DtlsServer
-
 #: The plain text of one DTLS record: RFC 6347, 4.1, and RFC 5246, 6.2.1.
 MAX_BYTES: Final = 16_384
+
+
+class SessionServer(Server):
+    """A `DtlsServer`, as far as its sessions know it: what every server has, and its counts."""
+
+    @abc.abstractmethod
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot."""
 
 
 @final
@@ -31,7 +40,7 @@ class DtlsSession:
     """
 
     def __init__(
-        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: DtlsServer
+        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: SessionServer
     ) -> None:
         self.channel = channel
         self.entry = entry
@@ -181,6 +190,8 @@ class AssociationTask(HandlerRun):
         try:
             with entry.scope:
                 if await self._shake_hands():
+                    if self._common.emitter.wants_handlers:
+                        self.tell(HandlerStarted)
                     await self.call_handler()
             if self._failed or entry.scope.cancelled_caught:
                 await self.answer()

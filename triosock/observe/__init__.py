@@ -1,20 +1,32 @@
 """Those who are told, and those who look: consumers of events, and pictures of what lives.
 
 log         events on the standard library's logging; every server has it
+access_log  a line for each connection or request that has ended, in a format or as JSON
+json_log    records of logging as JSON
+line_writer lines for a file, written beside the loop
 stats       events, counted
 metrics     events, counted for Prometheus (the extra `metrics`; not imported here)
+telemetry   traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
+blocked_loop  who blocks the event loop, with its stack
 timeline/   a run as a picture: HTML, SVG, Chrome trace
+stepping/   a run to be stepped through, forwards and backwards: HTML
 treeview    what lives now, as text; as values it is `snapshot()`
 control     the same, through a Unix socket: `python -m triosock top`
 
-The timeline is loaded when it is first asked for: most programs never draw.
+The timeline and the recorder are loaded when they are first asked for: most programs never draw.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.inspect.snapshot import Node as Node
 from .._core.inspect.snapshot import snapshot as snapshot
+from .access_log import AccessLog as AccessLog
+from .blocked_loop import BlockedLoop as BlockedLoop
+from .blocked_loop import watch_blocked_loop as watch_blocked_loop
 from .control import serve_control as serve_control
+from .json_log import JsonFormatter as JsonFormatter
+from .line_writer import LineWriter as LineWriter
 from .log import LogObserver as LogObserver
 from .stats import Durations as Durations
 from .stats import StatisticsObserver as StatisticsObserver
@@ -22,25 +34,36 @@ from .treeview import format_tree as format_tree
 from .treeview import tree as tree
 
 if TYPE_CHECKING:
+    from .stepping import Recorder as Recorder
+    from .stepping import Step as Step
     from .timeline import Timeline as Timeline
 
 __all__ = [
+    "AccessLog",
+    "BlockedLoop",
     "Durations",
+    "JsonFormatter",
+    "LineWriter",
     "LogObserver",
     "Node",
+    "Recorder",
     "StatisticsObserver",
+    "Step",
     "Timeline",
     "format_tree",
     "serve_control",
     "snapshot",
     "tree",
+    "watch_blocked_loop",
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Timeline":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .timeline import Timeline
+#: Names, and the package of each.
+_LATE: Final = {"Recorder": "stepping", "Step": "stepping", "Timeline": "timeline"}
 
-    globals()[name] = Timeline
-    return Timeline
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f".{_LATE[name]}", __name__), name)
+    return found

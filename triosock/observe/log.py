@@ -1,10 +1,10 @@
 """The log: events on the standard library's `logging`, under the logger "triosock", with a level for each
 class.
 
-    ERROR    a handler failed; an accept loop crashed; an observer failed
+    ERROR    a handler failed; an accept loop crashed; an observer failed; files of certificates were refused
     WARNING  out of descriptors or memory; a connection was cut by the timeout of a request or of sending, or
              at the end of a grace
-    INFO     a server started, drains, is drained, was suspended or resumed
+    INFO     a server started, drains, is drained, was suspended or resumed; certificates were loaded anew
     DEBUG    connections come and go, are refused, or were idle for too long; handshakes, and those that took
              too long; peers who broke a rule or went away
 
@@ -16,12 +16,15 @@ that want the fields.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Container
 from typing import Final, final
 
 from .._core.model.events import (
     AcceptFailed,
     Cause,
+    CertificatesRefused,
+    CertificatesReloaded,
     ConnectionClosed,
     ConnectionOpened,
     DatagramDropped,
@@ -37,6 +40,7 @@ from .._core.model.events import (
     LimitReached,
     ListenerClosed,
     ObserverFailed,
+    RateReached,
     Refused,
     ServerClosed,
     ServerResumed,
@@ -89,6 +93,11 @@ def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
     )
 
 
+def _certificates_reloaded(event: CertificatesReloaded) -> tuple[int, str]:
+    until = time.strftime("%Y-%m-%d", time.gmtime(event.not_after))
+    return logging.INFO, f"certificates loaded for {', '.join(event.names)}; valid until {until}"
+
+
 def _drain_started(event: DrainStarted) -> tuple[int, str]:
     return (
         logging.INFO,
@@ -103,6 +112,12 @@ def _drain_finished(event: DrainFinished) -> tuple[int, str]:
     )
 
 
+def _rate_reached(event: RateReached) -> tuple[int, str]:
+    who = "somebody" if event.peer is None else f"a request of {event.peer}"
+    what = "is refused" if event.delay is None else f"waits for {event.delay:.3g} s"
+    return logging.DEBUG, f"{event.limit} is reached: {who} {what}"
+
+
 _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ServerStarted: lambda event: (logging.INFO, "listens on " + ", ".join(map(str, event.addresses))),
     ServerSuspended: lambda event: (logging.INFO, "suspended: who comes waits"),
@@ -110,10 +125,14 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ListenerClosed: lambda event: (logging.DEBUG, f"listener on {event.address} closed"),
     AcceptFailed: _accept_failed,
     LimitReached: lambda event: (logging.DEBUG, f"full: {event.active} connections"),
+    RateReached: _rate_reached,
     Refused: lambda event: (logging.DEBUG, f"{event.peer} refused: {event.reason}"),
     ConnectionOpened: _opened,
     HandshakeFinished: _handshake_finished,
     HandshakeRefused: _handshake_refused,
+    CertificatesReloaded: _certificates_reloaded,
+    # Without the traceback, which is of this library and says less than the text.
+    CertificatesRefused: lambda event: (logging.ERROR, f"certificates not taken: {event.error}"),
     HandlerFailed: _handler_failed,
     ConnectionClosed: _closed,
     DatagramDropped: lambda event: (logging.DEBUG, f"datagram of {event.peer} dropped: {event.reason}"),
@@ -129,6 +148,13 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ObserverFailed: lambda event: (logging.ERROR, f"observer {event.observer!r} failed, and was taken off"),
 }
 
+
+def line_of(event: Event) -> tuple[int, str] | None:
+    """Return the level of an event and what is said of it; None for what no log has. Not yet printable."""
+    line = _LINES.get(type(event))
+    return None if line is None else line(event)
+
+
 #: The longest text of a line.
 MAX_TEXT: Final = 1_000
 
@@ -141,6 +167,7 @@ _ONLY_DEBUG: Final = (
     HandshakeFinished,
     HandshakeRefused,
     LimitReached,
+    RateReached,
     Refused,
     ListenerClosed,
     ServerClosed,
@@ -167,13 +194,14 @@ class LogObserver:
 
     def on_event(self, event: Event, /) -> None:
         """Write one event, with the traceback of its error if it is the program's own."""
-        line = _LINES.get(type(event))
+        line = line_of(event)
         if line is None:
             return
-        level, text = line(event)
+        level, text = line
         if not self.logger.isEnabledFor(level):
             return
-        error = getattr(event, "error", None) if level >= logging.ERROR else None
+        has_traceback = level >= logging.ERROR and not isinstance(event, CertificatesRefused)
+        error = getattr(event, "error", None) if has_traceback else None
         # What a peer chose (a path, a PROXY header, the words of an error) must not clear a terminal.
         text = printable(text, MAX_TEXT)
         self.logger.log(level, "%s: %s", event.server, text, exc_info=error, extra={"triosock": event})

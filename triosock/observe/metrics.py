@@ -25,6 +25,7 @@ from .._core.model.events import (
     DrainFinished,
     DrainStarted,
     Event,
+    RateReached,
     Refused,
     RequestFinished,
     ServerClosed,
@@ -38,7 +39,8 @@ class PrometheusObserver:
     ``triosock_connections_opened_total``, ``triosock_connections_ended_total{cause}``,
     ``triosock_connections_active``, ``triosock_connection_seconds``, ``triosock_requests_total{cause}``,
     ``triosock_request_seconds``, ``triosock_bytes_total{direction}`` (counted when a connection ends),
-    ``triosock_refused_total{reason}``, ``triosock_datagrams_dropped_total{reason}``,
+    ``triosock_refused_total{reason}``, ``triosock_rate_reached_total{limit}``,
+    ``triosock_datagrams_dropped_total{reason}``,
     ``triosock_accept_errors_total{action}``, ``triosock_draining``; each with the label ``server``.
 
     Args: `registry`, None for prometheus-client's own; each can have one observer of this kind.
@@ -60,6 +62,7 @@ class PrometheusObserver:
         self._request_seconds = metric(Histogram, "request_seconds", "How long requests took")
         self._bytes = metric(Counter, "bytes", "Bytes of connections that have ended", "direction")
         self._refused = metric(Counter, "refused", "Connections turned away, by reason", "reason")
+        self._rates = metric(Counter, "rate_reached", "Requests too many for a rate, by option", "limit")
         self._dropped = metric(Counter, "datagrams_dropped", "Datagrams not handled, by reason", "reason")
         self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
         self._draining = metric(Gauge, "draining", "1 during a drain, its delay included")
@@ -87,6 +90,9 @@ class PrometheusObserver:
     def _on_refused(self, event: Refused) -> None:
         self._refused.labels(event.server, event.reason).inc()
 
+    def _on_rate(self, event: RateReached) -> None:
+        self._rates.labels(event.server, event.limit).inc()
+
     def _on_dropped(self, event: DatagramDropped) -> None:
         self._dropped.labels(event.server, event.reason).inc()
 
@@ -104,6 +110,7 @@ _TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
     ConnectionOpened: PrometheusObserver._on_opened,
     ConnectionClosed: PrometheusObserver._on_closed,
     RequestFinished: PrometheusObserver._on_request,
+    RateReached: PrometheusObserver._on_rate,
     Refused: PrometheusObserver._on_refused,
     DatagramDropped: PrometheusObserver._on_dropped,
     AcceptFailed: PrometheusObserver._on_accept_failed,

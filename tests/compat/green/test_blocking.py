@@ -13,7 +13,7 @@ import pytest
 from triosock import compat
 from triosock.compat import loading
 
-watch = loading.green("watch")
+watch = loading.late_green("watch")
 
 
 def policy(after: float) -> compat.Policy:

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from triosock import compat
-from triosock.compat import host as hosts
-from triosock.compat.host import THREAD_NAME
-from triosock.compat.records import book_of
+from triosock.compat.bridge import trio_thread as hosts
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.requests.table import book_of
 
 
 def test_an_attribute_that_fails_costs_its_request_and_not_the_server(

@@ -18,8 +18,8 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.compat.host import THREAD_NAME
-from triosock.compat.loading import green
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.loading import late_green as green
 from triosock.testing import cancel_at_every_checkpoint
 
 

@@ -21,8 +21,8 @@ from triosock._core.model.events import (
     DrainStarted,
     HandlerFailed,
 )
-from triosock.compat.host import THREAD_NAME
-from triosock.compat.loading import green
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.loading import late_green as green
 from triosock.observe import snapshot
 
 

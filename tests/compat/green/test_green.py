@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from triosock import Cause, compat
-from triosock.compat.host import THREAD_NAME
+from triosock.compat.bridge.trio_thread import THREAD_NAME
 
 
 class Echo(compat.StreamRequestHandler):

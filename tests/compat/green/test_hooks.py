@@ -12,8 +12,8 @@ import trio
 
 from tests.differential.harness import eventually
 from triosock import Cause, compat
-from triosock.compat.host import THREAD_NAME
-from triosock.compat.loading import green
+from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.loading import late_green as green
 
 HOOKS = (
     "verify_request",

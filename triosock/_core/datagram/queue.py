@@ -28,8 +28,10 @@ from ..registry.registry import Tally
 
 #: Why a datagram was dropped: see `DatagramStatistics.dropped`.
 Reason: TypeAlias = Literal[
-    "full", "share", "peer", "network", "sessions", "buffer", "unread", "drain", "late", "closed"
-]
+    "full", "share", "peer", "network", "sessions", "buffer", "unread", "drain", "late", "closed",
+    "rate", "rate_per_peer", "rate_per_network",
+    "datagram_rate", "datagram_rate_per_peer", "datagram_rate_per_network",
+]  # fmt: skip
 
 
 class Sender(Protocol):

@@ -65,7 +65,8 @@ async def serve_udp(
       limits: how much to take on. `max_pending_datagrams` bounds what is received and not yet done, `drop`
         says what goes beyond that, and one peer may have no more of it than is left free for others (plus
         one). `max_connections` bounds the handlers or sessions at once, those per peer and per network too;
-        `overflow` has no meaning here.
+        `datagram_rate`, and those per peer and network, say how often datagrams may come, `rate` and its two
+        how often sessions may begin. `overflow`, and the rates of requests, have no meaning here.
       timeouts: how long to wait. `request` bounds each handler (with `sessions`, the work on one datagram),
         `send` a reply that the kernel has no room for, `grace` the drain; `idle` is `Sessions.idle` here, and
         the others have no meaning.

@@ -29,7 +29,7 @@ nobody sees.
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, final
+from typing import Any, cast, final
 
 import attrs
 import trio
@@ -37,19 +37,21 @@ import trio
 from ..listeners.accept_errors import Verdict, judge
 from ..listeners.accept_loop import BATCH, SourceLoop
 from ..listeners.gate import Gate
+from ..listeners.listener import PeerName
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
 from ..registry.drain_report import DrainReport
+from ..registry.rate_limits import RateLimits, rates_of
 from ..registry.registry import Registry
 from ..server.base_server import Server
 from ..server.handler_run import Common
 from .dispatch import DatagramDispatch
-from .queue import ReceiveQueue
-from .reply_path import Route
+from .queue import Reason, ReceiveQueue
+from .reply_path import Route, host_of
 from .session import Sessions
 from .session_table import SessionTable
-from .socket import ABOUT_A_REPLY, DatagramSocket
+from .socket import ABOUT_A_REPLY, DatagramSocket, Received
 
 
 @final
@@ -70,7 +72,9 @@ class DatagramStatistics:
     The reasons in `dropped`: "full" (`Limits.max_pending_datagrams`), "share" (what one peer may have of
     that), "peer" and "network" (the limits per peer and network), "sessions" (`Sessions.max`), "buffer"
     (`Sessions.buffer`), "unread" (left by a session that ended), "drain" (no turn before the grace was over),
-    "late" (came after the drain had begun), "closed" (the server was cancelled).
+    "late" (came after the drain had begun), "closed" (the server was cancelled); and the options of `Limits`
+    with a rate that was reached, such as "datagram_rate_per_peer" (too many datagrams) and "rate_per_peer"
+    (too many new sessions).
     """
 
     active: int
@@ -93,6 +97,20 @@ class DatagramStatistics:
 
 
 @final
+@attrs.frozen
+class _Stranger:
+    """Whose datagram is dropped before anything was made of it: a flood must be cheap."""
+
+    socket: DatagramSocket
+    name: PeerName
+
+    @property
+    def peer(self) -> Address:
+        """The address."""
+        return self.socket.peer_address(self.name)
+
+
+@final
 class _ReceiveLoop(SourceLoop):
     """One receive loop. Its table of errors has one row more than that of accept loops."""
 
@@ -103,9 +121,13 @@ class _ReceiveLoop(SourceLoop):
         registry: Registry,
         gate: Gate,
         emitter: Emitter,
+        queue: ReceiveQueue,
+        rates: RateLimits | None,
     ) -> None:
         super().__init__(socket, registry, gate, emitter)
         self._socket = socket
+        self._queue = queue
+        self._rates = rates
         self._dispatch = dispatch
         self._lost_told = 0
 
@@ -121,8 +143,17 @@ class _ReceiveLoop(SourceLoop):
             received = self._socket.receive_nowait()
         except trio.WouldBlock:
             return False
-        self._dispatch.deliver(received, self._socket)
+        if self._rates is None or not self._is_too_often(received, self._rates):
+            self._dispatch.deliver(received, self._socket)
         return True
+
+    def _is_too_often(self, received: Received, rates: RateLimits) -> bool:
+        """Count a datagram among those of its peer; return whether it was dropped."""
+        reason = rates.refusal(trio.current_time(), rates.whose_host(host_of(received)))
+        if reason is not None:
+            self._queue.count(received.data, received.truncated)
+            self._queue.refuse(cast("Reason", reason), _Stranger(self._socket, received.name))
+        return reason is not None
 
     def take_waiting(self) -> None:
         """Take what is in the queue now, without waiting. As many as have room in it, for a flood would never
@@ -172,8 +203,11 @@ class DatagramServer(Server):
         else:
             self._dispatch = SessionTable(common, self._queue, self, sessions)
         self._session_idle = None if sessions is None else sessions.idle
+        rates = rates_of(common.limits, "datagram_rate")
         self._receive_loops = [
-            _ReceiveLoop(socket, self._dispatch, self._registry, self._gate, self._emitter)
+            _ReceiveLoop(
+                socket, self._dispatch, self._registry, self._gate, self._emitter, self._queue, rates
+            )
             for socket in sockets
         ]
 

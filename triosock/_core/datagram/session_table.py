@@ -14,12 +14,13 @@ The invariants, beside those of the receive queue:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, final
+from typing import Any, cast, final
 
 import trio
 
 from ..model.errors import RequestTimedOut
-from ..model.events import Cause, ConnectionOpened, LimitReached
+from ..model.events import Cause, ConnectionOpened, HandlerStarted, LimitReached
+from ..registry.rate_limits import rates_of
 from ..registry.registry import Entry
 from ..server.handler_run import Common, HandlerRun
 from .idle_queue import IdleQueue
@@ -42,6 +43,8 @@ class SessionTable:
         self._sessions = sessions
         self._present: dict[Hashable, Session] = {}
         self._idle_queue = IdleQueue(sessions.idle)
+        #: How often sessions may begin; None for as often as they like.
+        self._rates = rates_of(common.limits, "rate")
         self.nursery: trio.Nursery | None = None
 
     @property
@@ -66,7 +69,7 @@ class SessionTable:
         if received.truncated:
             queue.tell_truncated(route, len(received.data))
         keys = self._server.keys_for(route) if session is None else ()
-        reason = self._refusal(session, keys)
+        reason = self._refusal(session, keys, route)
         if reason is not None:
             queue.refuse(reason, route)
             if session is not None:
@@ -85,12 +88,12 @@ class SessionTable:
         if newcomer:
             self._open(session, keys)
 
-    def _refusal(self, session: Session | None, keys: tuple[Hashable, ...]) -> Reason | None:
+    def _refusal(self, session: Session | None, keys: tuple[Hashable, ...], route: Route) -> Reason | None:
         """Why a datagram is dropped, of this session or of somebody new; None if it is welcome."""
         if self._queue.refusing == "closed":
             return "closed"
         if session is None:
-            return self._no_place(keys)
+            return self._no_place(keys, route)
         return "buffer" if self._is_full(session) and self._common.limits.drop == "newest" else None
 
     def _is_full(self, session: Session) -> bool:
@@ -113,16 +116,23 @@ class SessionTable:
         """
         return self._registry.has_room and not self._registry.unslotted
 
-    def _no_place(self, keys: tuple[Hashable, ...]) -> Reason | None:
+    def _no_place(self, keys: tuple[Hashable, ...], route: Route) -> Reason | None:
         """Why somebody new cannot be served, or None."""
         if self._queue.refusing is not None:
             return self._queue.refusing
         if keys and (limit := self._registry.refusal(keys)) is not None:
             return "peer" if limit == "peer" else "network"
-        if self._has_place:
-            return None
         can_evict = self._sessions.when_full == "evict" and self._idle_queue.longest() is not None
-        return None if can_evict else "sessions"
+        if not self._has_place and not can_evict:
+            return "sessions"
+        return self._too_often(route)
+
+    def _too_often(self, route: Route) -> Reason | None:
+        """Count one more session; or return the rate that refuses it."""
+        rates = self._rates
+        if rates is None:
+            return None
+        return cast("Reason | None", rates.refusal(trio.current_time(), rates.whose(route.peer)))
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
         registry, entry, emitter = self._registry, session.entry, self._common.emitter
@@ -157,7 +167,7 @@ class SessionTable:
         route = session.wire.renewed(Entry(accepted=trio.current_time()))
         following = self._make(route, session.key, session.host)
         keys = self._server.keys_for(following.wire)
-        reason: Reason | None = "unread" if cancelled or queue.refusing else self._no_place(keys)
+        reason: Reason | None = "unread" if cancelled or queue.refusing else self._no_place(keys, route)
         if reason is not None:
             while left:
                 queue.discard(left[0], reason)
@@ -190,6 +200,8 @@ class _SessionTask(HandlerRun):
             with entry.scope:
                 if entry.stage == "queued":
                     await self.wait_slot()
+                if self._common.emitter.wants_handlers:
+                    self.tell(HandlerStarted)
                 await self.call_handler()
             if self._failed or entry.scope.cancelled_caught:
                 await self.answer()

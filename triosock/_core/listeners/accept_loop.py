@@ -21,6 +21,7 @@ import trio
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
+from ..registry.rate_limits import Pace
 from ..registry.registry import Registry
 from .accept_errors import Verdict, judge
 from .gate import Gate
@@ -58,6 +59,8 @@ class SourceLoop(abc.ABC):
         self._emitter = emitter
         #: With `overflow="wait"` nothing is taken that could not be served.
         self._must_wait = registry.limits.overflow == "wait"
+        #: What keeps it to a rate; None: nothing does.
+        self._pace: Pace | None = None
         self._delay = FIRST_DELAY
         #: The source was closed by somebody else.
         self._ended = False
@@ -70,6 +73,8 @@ class SourceLoop(abc.ABC):
                 await self._registry.wait_room()  # if there is room, wait_ready() is checkpoint enough
             try:
                 await self._source.wait_ready()
+                if self._pace is not None:
+                    await self._pace.wait()
                 self._take_some()
             except (OSError, trio.ClosedResourceError) as error:
                 if await self._consider(error):
@@ -123,8 +128,10 @@ class AcceptLoop(SourceLoop):
         registry: Registry,
         gate: Gate,
         emitter: Emitter,
+        pace: Pace | None = None,
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
+        self._pace = pace
         self._listener = listener
         self._admit = admit
 
@@ -133,8 +140,11 @@ class AcceptLoop(SourceLoop):
         run.
         """
         gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
+        pace = self._pace
         for _ in range(BATCH):
             if not gate.is_open or (self._must_wait and not registry.has_room):
+                return
+            if pace is not None and not pace.is_due():
                 return
             try:
                 accepted, peer = listener.accept_nowait()

@@ -16,6 +16,8 @@ from typing import Any, Literal, TypeAlias, final
 
 import attrs
 
+from .rate import Rate
+
 # The argument is a Connection, which comes later in the reading order; `serve_*` types it exactly.
 OverflowHandler: TypeAlias = Callable[[Any], Awaitable[object]]
 
@@ -94,6 +96,19 @@ def _check_drop(instance: object, attribute: attrs.Attribute[Any], value: object
         raise ValueError(f"drop must be 'newest' or 'oldest', not {value!r}")
 
 
+def _check_request_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value not in ("wait", "reject"):
+        raise ValueError(f"request_overflow must be 'wait' or 'reject', not {value!r}")
+
+
+def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, Rate):
+        raise TypeError(
+            f"{attribute.name} must be a triosock.Rate(…), such as Rate(20, per=1, burst=40), or None for no "
+            f"limit, not {value!r}"
+        )
+
+
 def _check_prefix(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
     match value:
         # A tuple, for a list could be changed later.
@@ -120,8 +135,11 @@ class Limits:
         The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56
         is what RFC 6177 suggests for a home).
     `max_handshakes`
-        TLS handshakes and PROXY headers under way at once; the others wait their turn, and that wait counts
-        towards `Timeouts.handshake`. 100 is where OpenSSH's MaxStartups refuses everyone.
+        TLS handshakes and PROXY headers under way at once, each from the peer's first byte on; the others
+        wait their turn, and that wait counts towards `Timeouts.handshake`. As many besides (no more than half
+        of `max_connections`) may wait in silence for that first byte: one more cuts the one that has been
+        silent the longest, and is counted as refused, "handshakes". 100 is where OpenSSH's MaxStartups
+        refuses everyone.
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
@@ -134,6 +152,23 @@ class Limits:
     `max_pending_datagrams`
         Datagram handlers at once, for datagram servers. `drop` says which goes beyond that: the ``"newest"``
         or the ``"oldest"`` of those not yet begun.
+    `rate`, `rate_per_peer`, `rate_per_network`
+        How often connections may come (sessions, on datagram servers): each a `Rate`, or None, the default,
+        for no limit. Beyond `rate` they do what `overflow` says, and beyond the other two one is refused, or
+        given to `overflow`. A proxy is not limited: the clients that its headers name are.
+    `request_rate`, `request_rate_per_peer`, `request_rate_per_network`
+        How often requests may begin: turns of `lines()`, `frames()` and `wait_request()`, and
+        `conn.request()` blocks, of all connections together.
+    `request_overflow`
+        What becomes of a request beyond that: ``"wait"`` gives it to the handler when it is due, in the order
+        of arrival (so does nginx's limit_req), and that wait counts towards `Timeouts.request`; ``"reject"``
+        raises `RateExceeded` in the handler, which may catch it; uncaught, `on_error` may say something, and
+        the connection ends.
+    `datagram_rate`, `datagram_rate_per_peer`, `datagram_rate_per_network`
+        How often datagrams may come, those of sessions too. Beyond that they are dropped.
+    `max_rate_peers`
+        How many peers, and how many networks, each of the rates remembers. When more come, those who have
+        used least of their rate are forgotten. 16,384 of them are about 4 MB for each rate.
     """
 
     max_connections: float = attrs.field(default=16_384, validator=_count)
@@ -148,6 +183,19 @@ class Limits:
     max_requests_per_connection: float = attrs.field(default=math.inf, validator=_count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)
+    rate: Rate | None = attrs.field(default=None, validator=_rate)
+    rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
+    rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
+    request_rate: Rate | None = attrs.field(default=None, validator=_rate)
+    request_rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
+    request_rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
+    request_overflow: Literal["wait", "reject"] = attrs.field(
+        default="wait", validator=_check_request_overflow
+    )
+    datagram_rate: Rate | None = attrs.field(default=None, validator=_rate)
+    datagram_rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
+    datagram_rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
+    max_rate_peers: float = attrs.field(default=16_384, validator=_count)
 
 
 @final

@@ -18,6 +18,7 @@ from .events import (
     ConnectionClosed,
     ConnectionOpened,
     Event,
+    HandlerStarted,
     Observer,
     ObserverFailed,
     RequestFinished,
@@ -40,7 +41,16 @@ watchers: list[Callable[[], Observer]] = []
 class Emitter:
     """Brings events to the observers of one server, called `name`; `clock` dates the events."""
 
-    __slots__ = ("_clock", "_ends", "_observers", "_takers", "name", "wants_openings", "wants_requests")
+    __slots__ = (
+        "_clock",
+        "_ends",
+        "_observers",
+        "_takers",
+        "name",
+        "wants_handlers",
+        "wants_openings",
+        "wants_requests",
+    )
 
     def __init__(self, name: str, clock: Callable[[], float], observers: Iterable[Observer] = ()) -> None:
         self.name: str = name
@@ -50,6 +60,7 @@ class Emitter:
         self._ends: frozenset[Cause] = frozenset()
         #: Whether anybody wants to know of these: what is asked for each of them must cost nothing.
         self.wants_openings: bool = False
+        self.wants_handlers: bool = False
         self.wants_requests: bool = False
         for observer in (*(make() for make in watchers), *observers):
             self.add(observer)
@@ -81,6 +92,7 @@ class Emitter:
     def _ask_again(self) -> None:
         self._takers.clear()
         self.wants_openings = bool(self.takers(ConnectionOpened))
+        self.wants_handlers = bool(self.takers(HandlerStarted))
         self.wants_requests = bool(self.takers(RequestStarted) or self.takers(RequestFinished))
         ends = (getattr(one, "wants_ends", Cause) for one in self.takers(ConnectionClosed))
         self._ends = frozenset().union(*ends)

@@ -18,9 +18,11 @@ Rules of this file:
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
+    │   ├── RateExceeded          requests came faster than `Limits` allows; `.retry_after` says when
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
-    └── MachineError              abstract: the operating system refused
-        └── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
+    └── MachineError              abstract: the operating system refused, or has no good files
+        ├── AddressUnavailable    also OSError: it cannot be listened on; the text says why and what to do
+        └── CertificateRefused    files of a certificate cannot be used; the text says which, and why
 """
 
 from __future__ import annotations
@@ -55,7 +57,7 @@ class PeerError(TriosockError):
 
 
 class MachineError(TriosockError):
-    """The operating system refused what was asked of it."""
+    """The operating system refused what was asked of it, or what it holds cannot be used."""
 
 
 class FrameTooLarge(PeerError):
@@ -99,6 +101,21 @@ class NoReturnAddress(PeerError):
     """A datagram came from a Unix socket that has no name: there is nowhere to send a reply to."""
 
 
+class RateExceeded(PeerError):
+    """A request came faster than a rate of `Limits` allows, with ``request_overflow="reject"``.
+
+    `limit` is the option that says so, `retry_after` in how many seconds one would be allowed.
+    """
+
+    def __init__(self, limit: str, retry_after: float) -> None:
+        super().__init__(limit, retry_after)
+        self.limit = limit
+        self.retry_after = retry_after
+
+    def __str__(self) -> str:
+        return f"the peer sends requests too fast ({self.limit}): the next one in {self.retry_after:.3g} s"
+
+
 class RequestTimedOut(PeerError, trio.TooSlowError):
     """The deadline of an `async with conn.request():` block was over before its end."""
 
@@ -110,6 +127,12 @@ class AddressUnavailable(MachineError, OSError):
 
     def __init__(self, errno: int | None, message: str) -> None:
         super().__init__(errno, message)
+
+
+class CertificateRefused(MachineError):
+    """The files of a certificate cannot be used: they cannot be read, are not whole, do not belong together,
+    or are out of date. `__cause__` is what the ssl module or the system said, if it said anything.
+    """
 
 
 _ABSTRACT = frozenset({TriosockError, PeerError, MachineError})

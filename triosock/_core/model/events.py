@@ -121,9 +121,26 @@ class LimitReached(Event):
 
 @final
 @attrs.frozen(kw_only=True)
+class RateReached(Event):
+    """Work came faster than a rate allows: `limit` is the option of `Limits` that says so. It waits for
+    `delay` seconds; None: a request was refused.
+
+    Of the rate of all connections this is told when the first one must wait, and again only after one did not
+    have to; `peer` is then None. Of requests it is told each time.
+    """
+
+    limit: str
+    peer: Address | None = None
+    delay: float | None = None
+
+
+@final
+@attrs.frozen(kw_only=True)
 class Refused(Event):
     """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (an overflow handler ran), "drain".
+    "overflow" (an overflow handler ran), "drain"; "handshakes": it had not said a byte, and another one came
+    (`Limits.max_handshakes`); or the option of `Limits` with the rate that was reached, such as
+    "rate_per_peer".
     """
 
     peer: Address
@@ -154,11 +171,40 @@ class HandshakeFinished(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandshakeRefused(ConnectionEvent):
-    """PROXY header or TLS handshake failed with `error`, or took too long (`error` is then None). The
-    connection is closed.
+    """PROXY header or TLS handshake failed with `error`; None: it took too long, or had not begun when others
+    came (`Refused` says so). The connection is closed.
     """
 
     error: BaseException | None
+
+
+@final
+@attrs.frozen(kw_only=True)
+class HandlerStarted(ConnectionEvent):
+    """The handler of a connection or session is about to be called. Observers are told in the task that calls
+    it: what they set in a context variable, the handler finds there. Not told of compat servers.
+    """
+
+
+@final
+@attrs.frozen(kw_only=True)
+class CertificatesReloaded(Event):
+    """The files of the server's certificates had changed, and new handshakes have what is in them: for the
+    server names `names`, the first of them valid until `not_after` (seconds since 1970).
+    """
+
+    names: tuple[str, ...]
+    not_after: float
+
+
+@final
+@attrs.frozen(kw_only=True)
+class CertificatesRefused(Event):
+    """The files of the server's certificates have changed, and cannot be used: `error` says why. Handshakes
+    go on with what was loaded before.
+    """
+
+    error: BaseException
 
 
 @final

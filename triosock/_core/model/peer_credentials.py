@@ -35,3 +35,11 @@ def peer_credentials(transport: object) -> PeerCredentials:
     return PeerCredentials(
         *struct.unpack("3i", transport.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))
     )
+
+
+def user_of(transport: object) -> int | None:
+    """Return the user id of the other end of a Unix socket; None if it is none, or not one of Linux."""
+    try:
+        return peer_credentials(transport).uid
+    except (TypeError, OSError):
+        return None

@@ -186,6 +186,8 @@ class Tally:
     #: Of those that ended by IDLE: the ones that were let go, like at the end of the stream, and not cut.
     idled: int = 0
     refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
+    #: Requests that came faster than a rate, by its option.
+    limited: collections.Counter[str] = attrs.field(factory=collections.Counter)
     accept_errors: int = 0
     received: int = 0
     sent: int = 0

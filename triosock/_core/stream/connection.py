@@ -6,7 +6,6 @@ The invariant: **what is sent goes straight through**; `send_all` is that of the
 from __future__ import annotations
 
 import socket
-import ssl
 from collections.abc import Coroutine
 from typing import IO, Any, final
 
@@ -19,11 +18,12 @@ from ..model.errors import HandshakeFailed, PeerError
 from ..model.peer_credentials import PeerCredentials, peer_credentials
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
 from ..registry.registry import Entry
+from ..transport.certificates import Certificates, context_for_handshake
 from ..transport.interface import BytesLike
 from ..transport.sendfile import send_file
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
-from ..transport.tls import TlsInfo, check_context, encrypt
+from ..transport.tls import ServerTls, TlsInfo, check_context, check_server_tls, encrypt
 from ..transport.wires import make_wire
 from .receiving import Receiving
 from .request_state import IdleBlock, RequestBlock
@@ -142,10 +142,10 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         has begun counts.
 
         Raises, at its end: RequestTimedOut (also a trio.TooSlowError) if the deadline cut it short; uncaught,
-        it ends the connection.
+        it ends the connection. When it is entered: RateExceeded, if a rate of `Limits` has it refused.
 
         Drain: leaves the block alone until the grace is over. Neither entering nor leaving it is a
-        checkpoint.
+        checkpoint, unless a rate of requests makes it wait.
         """
         return RequestBlock(self, timeout)
 
@@ -200,7 +200,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     async def start_tls(
         self,
-        context: ssl.SSLContext,
+        context: ServerTls,
         *,
         server_side: bool = True,
         server_hostname: str | None = None,
@@ -209,7 +209,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         """Put TLS on this connection, for protocols that begin in the clear (STARTTLS).
 
         Args:
-          context: for the side that this is.
+          context: an `ssl.SSLContext` for the side that this is, or a server's `Certificates`.
           server_side: whether this is the server's.
           server_hostname: on a client's, the name to ask for and to check.
           https_compatible: take a peer that closes without a close_notify for one that has ended the stream.
@@ -223,13 +223,8 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         RuntimeError if TLS is on already. The connection can then only be closed. `Timeouts.handshake` bounds
         it. Cancellation: likewise only to be closed.
         """
-        check_context(context, server_side=server_side)
-        if self._tls is not None:
-            raise RuntimeError("TLS is on already")
-        if self._buffer:
-            raise HandshakeFailed(
-                f"the peer sent {len(self._buffer)} bytes in the clear after which TLS should begin"
-            )._of(self)
+        given = check_server_tls(context) if server_side else check_context(context, server_side=False)
+        self._check_that_tls_can_begin()
         if isinstance(self.wire, SocketWire):
             await self.wire.settle()
         entry = self.entry
@@ -237,9 +232,11 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         if stage != "handshake":  # the server's own one has begun with the accept
             entry.handshake_since = trio.current_time()
         try:
+            if isinstance(given, Certificates):
+                given = await context_for_handshake(given, self.emitter)
             self.wire = encrypted = encrypt(
                 self.wire,
-                context,
+                given,
                 server_side=server_side,
                 server_hostname=server_hostname,
                 https_compatible=https_compatible,
@@ -252,6 +249,14 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         finally:
             entry.stage = stage
         return self._tls
+
+    def _check_that_tls_can_begin(self) -> None:
+        if self._tls is not None:
+            raise RuntimeError("TLS is on already")
+        if self._buffer:
+            raise HandshakeFailed(
+                f"the peer sent {len(self._buffer)} bytes in the clear after which TLS should begin"
+            )._of(self)
 
     async def read_proxy_header(self, policy: ProxyPolicy) -> None:
         """Read the header that a proxy puts before the peer's first byte; `peer` is whom it names from then

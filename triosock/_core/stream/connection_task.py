@@ -19,23 +19,25 @@ The invariants, beside those of `handler_run.py`:
 
 from __future__ import annotations
 
-import ssl
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
-from typing import Any, Literal, TypeAlias, final
+from typing import Literal, TypeAlias, final
 
 import attrs
 import trio
 
 from ..model.errors import PeerError
-from ..model.events import Cause, HandshakeFinished, HandshakeRefused, Refused
+from ..model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused, Refused
 from ..protocols.proxy_parser import ProxyPolicy
+from ..registry.rate_limits import RateLimits, rates_of
 from ..registry.registry import NEVER
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
+from ..transport.tls import ServerTls
 from .connection import Connection
+from .handshakes import Handshakes
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
@@ -46,13 +48,17 @@ OnError: TypeAlias = Literal["log", "raise"] | ErrorHandler
 class Service(Common):
     """What all connections of a server have in common."""
 
-    tls: ssl.SSLContext | None
+    tls: ServerTls | None
     https_compatible: bool
     proxy: ProxyPolicy | None
-    handshakes: trio.abc.AsyncResource | Any = None
+    handshakes: Handshakes
     monitor: TimeoutMonitor
     #: There is one as soon as there is a task for it.
     epoll_reader: EpollReader | None = None
+    #: How often connections may come; None for as often as they like.
+    rates: RateLimits | None = attrs.field(
+        default=attrs.Factory(lambda self: rates_of(self.limits, "rate"), takes_self=True)
+    )
 
     #: Whether there is anything to do between the accept and the handler.
     has_handshake: bool = attrs.field(init=False)
@@ -60,6 +66,11 @@ class Service(Common):
     def __attrs_post_init__(self) -> None:
         # Frozen, and asked for by each connection.
         object.__setattr__(self, "has_handshake", self.tls is not None or self.proxy is not None)
+
+    @property
+    def counts_clients(self) -> bool:
+        """Whether any limit asks whose a connection is that a proxy has named."""
+        return self.registry.counts_peers or (self.rates is not None and self.rates.asks_whose)
 
 
 @final
@@ -85,6 +96,8 @@ class ConnectionTask(HandlerRun):
                 if entry.stage == "queued":
                     await self.wait_slot()
                 if not self._common.has_handshake or await self._shake_hands():
+                    if self._common.emitter.wants_handlers:
+                        self.tell(HandlerStarted)
                     try:
                         awaitable = self._handler(connection)
                         if type(awaitable) is not CoroutineType:
@@ -102,10 +115,7 @@ class ConnectionTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
-            try:
-                await self._close()
-            finally:
-                self._unregister()
+            await self._end()
 
     async def _answer(self) -> None:
         """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
@@ -151,21 +161,24 @@ class ConnectionTask(HandlerRun):
             # no peer to wait for, and that is no other connection's affair.
             pass
 
-    async def _close(self) -> None:
-        """Close, with a reset if the connection was cut in the middle. No checkpoint, and not to be
-        cancelled.
+    async def _end(self) -> None:
+        """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
+        tell. No checkpoint, and not to be cancelled.
         """
         entry, wire = self._entry, self._served.wire
-        reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
-        if entry.request_since != NEVER:  # it was cancelled in the middle of it
-            reset = True
-            self._served.end_request(entry.cause or Cause.FINISHED)
-        if not isinstance(wire, SocketWire):
-            await wire.aclose_now(reset=reset)
-            return
-        if reset:
-            wire.flush_nowait()  # whole answers that were gathered come before the reset
-        wire.close_now(reset=reset)
+        try:
+            reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
+            if entry.request_since != NEVER:  # it was cancelled in the middle of it
+                reset = True
+                self._served.end_request(entry.cause or Cause.FINISHED)
+            if not isinstance(wire, SocketWire):
+                await wire.aclose_now(reset=reset)
+                return
+            if reset:
+                wire.flush_nowait()  # whole answers that were gathered come before the reset
+            wire.close_now(reset=reset)
+        finally:
+            self._unregister()
 
     def _is_in_the_middle(self) -> bool:
         """Whether a handler that was cancelled may have had more to say: see the third invariant."""
@@ -192,6 +205,8 @@ class ConnectionTask(HandlerRun):
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
         reason = registry.refusal(keys)
+        if reason is None and service.rates is not None:
+            reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:
             registry.add_keys(entry, keys)
             return False
@@ -209,19 +224,12 @@ class ConnectionTask(HandlerRun):
 
     async def _shake_hands(self) -> bool:
         """Read the PROXY header and agree on TLS; return whether that went well."""
-        entry, connection, service = self._entry, self._served, self._common
+        entry = self._entry
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
         try:
-            async with service.handshakes:
-                if service.proxy is not None:
-                    await connection.read_proxy_header(service.proxy)
-                    if service.registry.counts_peers and self._is_one_too_many():
-                        # Without a lingering close, which would wait for the peer.
-                        await connection.wire.aclose_now()
-                        return False
-                if service.tls is not None:
-                    await connection.start_tls(service.tls, https_compatible=service.https_compatible)
+            if not await self._agree():
+                return False
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self._error = error
@@ -233,8 +241,8 @@ class ConnectionTask(HandlerRun):
             raise
         entry.stage = "serving"
         entry.ready_since = entry.now()
-        if service.emitter.takers(HandshakeFinished):
-            tls = connection.tls
+        if self._common.emitter.takers(HandshakeFinished):
+            tls = self._served.tls
             self.tell(
                 HandshakeFinished,
                 duration=trio.current_time() - entry.accepted,
@@ -242,4 +250,19 @@ class ConnectionTask(HandlerRun):
                 cipher=tls.cipher if tls else None,
                 alpn=tls.alpn if tls else None,
             )
+        return True
+
+    async def _agree(self) -> bool:
+        """Hold a place for each of the two, once its first byte is there; return whether to go on."""
+        connection, service = self._served, self._common
+        if service.proxy is not None:
+            async with service.handshakes.place(connection):
+                await connection.read_proxy_header(service.proxy)
+            if service.counts_clients and self._is_one_too_many():
+                # Without a lingering close, which would wait for the peer.
+                await connection.wire.aclose_now()
+                return False
+        if service.tls is not None:
+            async with service.handshakes.place(connection):
+                await connection.start_tls(service.tls, https_compatible=service.https_compatible)
         return True

@@ -42,21 +42,17 @@ class _Messages(AsyncIterator[bytes]):
     async def __anext__(self) -> bytes:
         conversation = self._conversation
         buffer = conversation.buffer
-        if conversation.entry.request_since != NEVER:
+        if conversation.meter is not None:
+            if not await conversation._next_request():
+                raise StopAsyncIteration
+        elif conversation.entry.request_since != NEVER:
             conversation.end_request()
         if buffer.data:
             if self._credit <= 0:
                 await conversation.wire.take_turn()
                 self._credit = IN_A_ROW
-            try:
-                message = self._split(buffer)
-            except PeerError as error:
-                error._of(conversation)
-                raise
-            conversation.begin_request()  # it is here, or its beginning is
+            message = self._take_buffered(conversation, buffer)
             if message is not None:
-                self._credit -= 1
-                conversation.wire.gathering = self._has_next(buffer)
                 return message
         self._credit = IN_A_ROW - 1
         # One coroutine and not two: this loop is where most servers spend their time.
@@ -79,6 +75,20 @@ class _Messages(AsyncIterator[bytes]):
                 conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
                 return message
             del data  # it is in the buffer now, and the wait for more would keep it a second time
+
+    def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
+        """Return the message that is here, if it is whole; its request has begun either way."""
+        try:
+            message = self._split(buffer)
+        except PeerError as error:
+            error._of(conversation)
+            raise
+        if conversation.entry.request_since == NEVER:
+            conversation.begin_request()
+        if message is not None:
+            self._credit -= 1
+            conversation.wire.gathering = self._has_next(buffer)
+        return message
 
     def _split(self, buffer: Buffer) -> bytes | None:
         raise NotImplementedError

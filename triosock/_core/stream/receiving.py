@@ -17,7 +17,7 @@ import trio
 
 from ..model.errors import Incomplete, PeerError
 from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
-from ..transport.interface import Interrupted, check_receive_size
+from ..transport.interface import check_receive_size
 from .messages import Frames, Lines
 from .request_state import Conversation
 
@@ -121,24 +121,12 @@ class Receiving(Conversation):
         Returns: True when it is there, False when none will come: at the end of the stream, after
         `Timeouts.idle`, or in a drain. Input that had come before is still told.
 
-        Raises: trio.BrokenResourceError on a reset; trio.ClosedResourceError; trio.BusyResourceError.
+        Raises: trio.BrokenResourceError on a reset; trio.ClosedResourceError; trio.BusyResourceError;
+        RateExceeded for a request that comes too early, if `Limits` has it refused.
 
         Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
         """
-        self.end_request()
-        if self._buffer:
-            await self.wire.take_turn()
-        else:
-            try:
-                data = await self.wire.wait_request()
-            except Interrupted:
-                return False
-            if data is not None:
-                if not data:
-                    return False
-                self.buffer.feed(data)
-        self.begin_request()
-        return True
+        return await self._next_request()
 
     async def wait_peer_gone(self) -> None:
         """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it
@@ -199,7 +187,8 @@ class Receiving(Conversation):
         checkpoint, 16 times in a row at most.
 
         Raises, from the loop: FrameTooLarge for a line of more than `max_bytes`, its end included;
-        trio.BrokenResourceError.
+        trio.BrokenResourceError; RateExceeded for a line that comes too early, if `Limits` has it refused:
+        it is still to be received then.
 
         End of stream: ends the loop. Drain: ends the loop when the next line has not begun; lines that had
         arrived are still given.

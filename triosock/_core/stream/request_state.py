@@ -25,8 +25,10 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..protocols.framing import Buffer
 from ..registry.registry import NEVER, Entry
+from ..transport.interface import Interrupted
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
+from .request_rates import Meter
 
 if TYPE_CHECKING:
     from typing import Self
@@ -39,7 +41,7 @@ class Conversation:
     """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
 
     __slots__ = (
-        "_buffer", "_idle_block", "_local", "_peer", "_tls", "emitter", "entry", "proxy_header",
+        "_buffer", "_idle_block", "_local", "_peer", "_tls", "emitter", "entry", "meter", "proxy_header",
         "request_scope", "server", "timeouts", "wire",
     )  # fmt: skip
 
@@ -65,6 +67,8 @@ class Conversation:
         #: That of the innermost `request()` block, for whoever wants to know its deadline.
         self.request_scope: trio.CancelScope | None = None
         self._tls: TlsInfo | None = None
+        #: Who asks how often requests come; None: nobody does.
+        self.meter: Meter | None = None
         #: The server that made this connection (it comes later in the reading order); None if none did.
         self.server: Any = server
         #: What the PROXY protocol header said, if there was one.
@@ -146,6 +150,29 @@ class Conversation:
                 RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
             )
         entry.request_since = entry.request_due = NEVER
+        if self.meter is not None:
+            self.meter.is_paid = False
+
+    async def _next_request(self) -> bool:
+        """What `Connection.wait_request` does; also the way of `lines()` and `frames()` to a request that has
+        to wait for its turn.
+        """
+        self.end_request()
+        if self._buffer:
+            await self.wire.take_turn()
+        else:
+            try:
+                data = await self.wire.wait_request()
+            except Interrupted:
+                return False
+            if data is not None:
+                if not data:
+                    return False
+                self.buffer.feed(data)
+        self.begin_request()
+        if self.meter is not None:
+            await self.meter.pay(self)
+        return True
 
     def note_first_bytes(self) -> None:
         """Something has come in an `idle()` block: its request has begun, and the wait for the rest of it is
@@ -236,7 +263,7 @@ class IdleBlock:
 class RequestBlock:
     """`async with conn.request():` marks work on one request, with a deadline of its own.
 
-    Neither entering nor leaving it is a checkpoint.
+    Neither entering nor leaving it is a checkpoint, unless a rate of requests makes it wait.
     """
 
     __slots__ = ("_around", "_conversation", "_scope", "_seconds")
@@ -252,6 +279,8 @@ class RequestBlock:
         conversation, entry = self._conversation, self._conversation.entry
         if entry.request_since == NEVER:
             conversation.begin_request()
+        if conversation.meter is not None:
+            await conversation.meter.pay(conversation)
         # From the request's first byte on, if that is known; and this block minds it from here, instead of
         # the timeout monitor.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)

@@ -10,9 +10,7 @@ The rules:
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import ssl
 from collections.abc import Iterable
 from typing import Any
 
@@ -29,8 +27,9 @@ from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.arguments import check_async, check_name, check_on_error, check_value
-from ..transport.tls import check_context
+from ..transport.tls import ServerTls, check_server_tls
 from .connection_task import Handler, OnError, Service
+from .handshakes import Handshakes
 from .server import StreamServer
 
 
@@ -46,7 +45,7 @@ async def serve_tcp(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     # What comes before the handler
-    tls: ssl.SSLContext | None = None,
+    tls: ServerTls | None = None,
     tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
@@ -63,7 +62,7 @@ async def serve_tcp(
       port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
         and IPv6.
       limits, timeouts: how much to take on and how long to wait; None for the defaults.
-      tls: put TLS on each connection first, with this context.
+      tls: put TLS on each connection first, with this context of the ssl module, or these `Certificates`.
       tls_https_compatible: take a peer that closes without a close_notify for one that has ended the stream,
         as many HTTP clients do; see `Connection.start_tls`.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
@@ -101,7 +100,7 @@ async def serve_unix(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     # What comes before the handler
-    tls: ssl.SSLContext | None = None,
+    tls: ServerTls | None = None,
     tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
@@ -130,7 +129,7 @@ async def serve_listeners(
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
     # What comes before the handler
-    tls: ssl.SSLContext | None = None,
+    tls: ServerTls | None = None,
     tls_https_compatible: bool = False,
     proxy: ProxyPolicy | bool = False,
     # What else
@@ -188,7 +187,7 @@ def _service(
     handler: Handler,
     limits: Limits | None,
     timeouts: Timeouts | None,
-    tls: ssl.SSLContext | None,
+    tls: ServerTls | None,
     tls_https_compatible: bool,
     proxy: ProxyPolicy | bool,
     on_error: OnError,
@@ -198,25 +197,23 @@ def _service(
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
         check_async("limits.overflow", limits.overflow, "one connection", count=1)
+    registry, emitter = Registry(limits), _emitter(name, observers)
     return Service(
         handler=check_async("handler", handler, "one connection", count=1),
         on_error=check_on_error(on_error, "an exception and a connection"),
         limits=limits,
         timeouts=timeouts,
-        tls=None if tls is None else check_context(tls, server_side=True),
+        tls=None if tls is None else check_server_tls(tls),
         https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
-        registry=Registry(limits),
-        emitter=Emitter(
-            "" if name is None else check_name(name),  # until there is an address to name it by
-            trio.current_time,
-            [*(make() for make in default_observers), *observers],
-        ),
-        handshakes=_limiter(limits.max_handshakes),
+        registry=registry,
+        emitter=emitter,
+        handshakes=Handshakes(limits, registry, emitter),
         monitor=TimeoutMonitor(timeouts),
     )
 
 
-def _limiter(most: float) -> Any:
-    # contextlib.nullcontext is asynchronous too: no limit, no cost.
-    return contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+def _emitter(name: str | None, observers: Iterable[Observer]) -> Emitter:
+    # Without a name until there is an address to name it by.
+    called = "" if name is None else check_name(name)
+    return Emitter(called, trio.current_time, [*(make() for make in default_observers), *observers])

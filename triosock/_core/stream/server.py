@@ -37,9 +37,10 @@ from ..listeners.accept_loop import AcceptLoop
 from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
-from ..model.peer_credentials import peer_credentials
+from ..model.peer_credentials import user_of
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
+from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
@@ -50,6 +51,7 @@ from ..transport.wires import make_wire
 from ..transport.write_batcher import WriteBatcher
 from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
+from .request_rates import Meter, RequestRates
 from .request_state import Conversation
 
 
@@ -60,7 +62,8 @@ class ServerStatistics:
 
     `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
     in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
-    `accept_errors`, `received` and `sent` (bytes) only grow. `suspended` and `draining` say what they say.
+    `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
+    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
     """
 
     active: int
@@ -75,6 +78,7 @@ class ServerStatistics:
     sent: int
     suspended: bool
     draining: bool
+    limited: Mapping[str, int] = attrs.field(factory=dict)
 
 
 #: The kind of key under which a proxy is counted.
@@ -96,9 +100,14 @@ class StreamServer(Server):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
+        limits, rates = self._registry.limits, service.rates
+        has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
+        pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
         self._accept_loops = [
-            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter) for one in listeners
+            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace) for one in listeners
         ]
+        requests = rates_of(limits, "request_rate")
+        self._request_rates = requests and RequestRates(requests, self._registry, self._emitter)
         self._connections: trio.Nursery | None = None
         self._clock = trio.lowlevel.current_clock().current_time
         self._batcher: WriteBatcher | None = None
@@ -110,6 +119,8 @@ class StreamServer(Server):
         self._counts_peers = self._registry.counts_peers or (
             service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
         )
+        #: Whether there is more to ask than if there is room.
+        self._asks = self._counts_peers or service.rates is not None
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -133,6 +144,7 @@ class StreamServer(Server):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
+            limited=dict(tally.limited),
         )
 
     def note_timeouts(self, entry: Entry) -> None:
@@ -238,7 +250,7 @@ class StreamServer(Server):
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = None if not keys and self._registry.has_room else self._refusal(keys)
+            reason = self._refusal(connection, keys) if self._asks or not self._registry.has_room else None
             if reason is None:
                 if self._drain_run is not None:
                     self._spare_newcomer(entry)
@@ -270,6 +282,8 @@ class StreamServer(Server):
         entry, service, emitter = connection.entry, self._service, self._emitter
         if self._has_ages:
             self._set_ages(entry)
+        if self._request_rates is not None:
+            connection.meter = Meter(self._request_rates)
         service.monitor.watch(entry)
         if emitter.wants_openings:
             emitter.emit(
@@ -286,11 +300,14 @@ class StreamServer(Server):
         if not self._registry.has_room:
             entry.stage = "queued"
 
-    def _refusal(self, keys: tuple[Hashable, ...]) -> str | None:
+    def _refusal(self, connection: Connection, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        rates = self._service.rates
         reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._registry.has_room and self._drain_run is None:
             reason = "connections"
+        if reason is None and rates is not None:
+            reason = self._refusal_by_rate(connection, rates)
         return reason
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
@@ -317,10 +334,7 @@ class StreamServer(Server):
             self._connections.start_soon(connection.wire.aclose_now)
 
     def _keys(self, connection: Connection) -> tuple[Hashable, ...]:
-        try:
-            user = peer_credentials(connection.transport).uid
-        except (TypeError, OSError):
-            user = None  # no Unix socket, or not of Linux: then its address is all there is to go by
+        user = user_of(connection.transport)
         proxy, peer = self._service.proxy, connection.peer
         if proxy is not None and proxy.trusts(peer):
             # Whose this is, is said by the header: it is counted there.
@@ -334,6 +348,14 @@ class StreamServer(Server):
             is_full = self._registry.count_of(key) >= proxy.max_connections_per_proxy
             return "proxy" if is_full else None
         return self._registry.refusal(keys)
+
+    def _refusal_by_rate(self, connection: Connection, rates: RateLimits) -> str | None:
+        """Which rate one more would break; a drain keeps nobody out for that of all."""
+        proxy, whose = self._service.proxy, None
+        # Whose a proxy's connection is, is said by the header: it is counted there.
+        if rates.asks_whose and not (proxy is not None and proxy.trusts(connection.peer)):
+            whose = rates.whose(connection.peer, user_of(connection.transport))
+        return rates.refusal(connection.entry.accepted, whose, total=self._drain_run is None)
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:

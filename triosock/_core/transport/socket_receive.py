@@ -243,6 +243,21 @@ class SocketReceiving(SocketState):
             except OSError as error:
                 self._fail(error)
 
+    async def wait_input(self) -> None:
+        """Return when there is something to receive, if only the end of the stream; it stays where it is. A
+        checkpoint.
+        """
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        self._receiving = True
+        try:
+            await self._wait_by_trio(False)
+        except trio.Cancelled:
+            self.note_wait_end(idle=False)
+            raise
+        finally:
+            self._receiving = False
+
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or an error without waiting. Takes none
         of them: a recv, even one that only looks, would take the error, and the next find a proper end.

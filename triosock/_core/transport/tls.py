@@ -17,13 +17,14 @@ from __future__ import annotations
 import socket
 import ssl
 import traceback
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import attrs
 import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from ..model.errors import HandshakeFailed
+from .certificates import Certificates
 from .interface import BytesLike, check_receive_size
 from .server_name import note_server_names, noted_server_name
 from .socket import SocketWire
@@ -35,7 +36,9 @@ from .stream_adapter import StreamWire
 class TlsInfo:
     """What was agreed on in a handshake.
 
-    `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None),
+    `version` ("TLSv1.3"), `cipher` (OpenSSL's name), `alpn` (the protocol chosen by ALPN, or None), `group`
+    (that of the key agreement, such as "X25519MLKEM768"; None before Python 3.15, and where OpenSSL is older
+    than 3.2),
     `server_name` (on a server: what the client asked for by SNI, as an A-label, or None; on a client: the
     name that was checked), `peer_certificate` (as `ssl.SSLSocket.getpeercert()` gives it: a dict, empty
     if the certificate was not verified, None if there is none) and `peer_certificate_der` (its bytes, or
@@ -48,16 +51,29 @@ class TlsInfo:
     server_name: str | None
     peer_certificate: dict[str, Any] | None
     peer_certificate_der: bytes | None
+    group: str | None = None
+
+
+#: What a server's side takes for its TLS.
+ServerTls: TypeAlias = ssl.SSLContext | Certificates
+
+
+def check_server_tls(tls: object) -> ServerTls:
+    """Return `tls` if a server's side can take it; TypeError or ValueError otherwise."""
+    return tls if isinstance(tls, Certificates) else check_context(tls, server_side=True)
 
 
 def check_context(context: object, *, server_side: bool) -> ssl.SSLContext:
     """Return `context` if it is an ssl.SSLContext; TypeError, saying how to make one, or ValueError if it is
     for the other side.
     """
+    if isinstance(context, Certificates):
+        raise TypeError("Certificates are for the server's side; a client's takes an ssl.SSLContext")
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
-            "tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) "
-            f"with its certificate loaded, not {context!r}"
+            "tls must be triosock.Certificates, or an ssl.SSLContext such as "
+            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) with its certificate loaded, "
+            f"not {context!r}"
         )
     if context.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
         side, purpose = ("servers", "CLIENT_AUTH") if server_side else ("clients", "SERVER_AUTH")
@@ -182,7 +198,19 @@ def _info(source: Any, server_name: str | None) -> TlsInfo:
         server_name=server_name,
         peer_certificate=source.getpeercert(),
         peer_certificate_der=source.getpeercert(binary_form=True),
+        group=_group(source),
     )
+
+
+def _group(source: Any) -> str | None:
+    """Return the name of the group of the key agreement, where the ssl module can tell it (3.15)."""
+    ask = getattr(source, "group", None)
+    if ask is None:
+        return None
+    try:
+        return ask() or None
+    except NotImplementedError:  # built with an OpenSSL before 3.2, which has no call for it
+        return None
 
 
 @final

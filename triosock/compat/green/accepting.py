@@ -18,16 +18,16 @@ from __future__ import annotations
 import socket
 from typing import TYPE_CHECKING, Any
 
-from triosock.compat.base import BaseServer
-from triosock.compat.mixins import ThreadingMixIn
-from triosock.compat.servers import TCPServer
-from triosock.compat.wait import ASKED_AGAIN, note_accept_error
+from triosock.compat.stdlib.base import BaseServer
+from triosock.compat.stdlib.mixins import ThreadingMixIn
+from triosock.compat.stdlib.servers import TCPServer
+from triosock.compat.waiting.poll import ASKED_AGAIN, note_accept_error
 
 from .socket import GreenSocket
 from .tasks import wait_readable
 
 if TYPE_CHECKING:
-    from triosock.compat.hostwait import HostWait
+    from triosock.compat.requests.ports import GreenWait
 
 #: How many are accepted before others have their turn: that of native servers.
 BATCH = 100
@@ -56,7 +56,7 @@ def is_stock(server: BaseServer) -> bool:
     )
 
 
-async def accept(waiting: HostWait, fd: int) -> bool:
+async def accept(waiting: GreenWait, fd: int) -> bool:
     """Accept until there is something for the serving thread: return True then, or False to have it look.
 
     Waits for the listener's descriptor. Raises what that raises.
@@ -80,9 +80,8 @@ async def accept(waiting: HostWait, fd: int) -> bool:
             note_accept_error(server, error)
 
 
-def _accept_some(waiting: HostWait, listener: Any, daemon: bool, counts: bool) -> None:
-    group = waiting.book.green
-    assert group is not None
+def _accept_some(waiting: GreenWait, listener: Any, daemon: bool, counts: bool) -> None:
+    group = waiting.group
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
     listener.setblocking(False)

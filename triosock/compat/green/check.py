@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 
-from triosock.compat.records import of_class
+from triosock.compat.requests.table import of_class
 
 
 def check(server: object) -> None:
@@ -20,6 +20,6 @@ def check(server: object) -> None:
             f"{kind} is to be green, and handles requests in the thread that accepts: put GreenMixIn or "
             "ThreadingMixIn in front of its bases"
         )
-    policy = of_class(server, "trio_policy")  # type: ignore[arg-type]
-    if getattr(policy, "proxy", None) is not None and of_class(server, "socket_type") is socket.SOCK_DGRAM:  # type: ignore[arg-type]
+    policy = of_class(server, "trio_policy")
+    if getattr(policy, "proxy", None) is not None and of_class(server, "socket_type") is socket.SOCK_DGRAM:
         raise TypeError(f"{kind} serves datagrams, and a Policy with proxy is for streams")

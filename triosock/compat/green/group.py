@@ -23,16 +23,16 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from triosock import Cause
-from triosock.compat import host as hosts
+from triosock.compat.bridge import trio_thread as hosts
 
 from . import tasks
+from .make import make_green
 from .proxying import read_client_address
-from .socket import make_green
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from triosock.compat.records import Book
+    from triosock.compat.requests.table import Book
 
     from .watch import Watch
 
@@ -211,7 +211,7 @@ class Group:
         request.close()
         book = self._book
         with book.lock:
-            tally = book.roster.tally
+            tally = book.registry.tally
             tally.accepted += 1
             tally.ended[Cause.HANDSHAKE] += 1
 

@@ -3,8 +3,8 @@
 
 from __future__ import annotations
 
-from triosock.compat.mixins import ThreadingMixIn
-from triosock.compat.servers import TCPServer, UDPServer, UnixDatagramServer, UnixStreamServer
+from triosock.compat.stdlib.mixins import ThreadingMixIn
+from triosock.compat.stdlib.servers import TCPServer, UDPServer, UnixDatagramServer, UnixStreamServer
 
 
 class GreenMixIn(ThreadingMixIn):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from triosock import MemoryAddress, PeerError
-from triosock.compat.handshake import TIMEOUT
-from triosock.compat.naming import address_of
+from triosock.compat.bridge.addresses import address_of
+from triosock.compat.stdlib.deferred_tls import TIMEOUT
 
 from .tasks import wait_readable
 

@@ -15,14 +15,12 @@ from __future__ import annotations
 import errno
 import os
 import socket
-import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import trio
 
 from triosock._core.transport.socket_state import LOOKS
-from triosock.compat import loading
 
 from . import tasks
 from .crowd import Input
@@ -39,21 +37,13 @@ _plain = socket.socket
 _recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
 
 
-def make_green(request: Any) -> Any:
-    """Return what a green handler gets for a request; what is no socket of the standard library is left."""
-    kind = type(request)
-    if kind is socket.socket:
-        timeout = request.gettimeout()
-        family, type_, proto = request.family, request.type, request.proto
-        green = GreenSocket(family, type_, proto, request.detach())
-        green.settimeout(timeout)
-        return green
-    if kind is tuple and len(request) == 2 and type(request[1]) is socket.socket:
-        return request[0], GreenDatagramSocket.of(request[1])
-    ssl = sys.modules.get("ssl")
-    if ssl is not None and kind is ssl.SSLSocket:
-        return loading.green("tls").make_green_tls(request)
-    return request
+def take_over(request: socket.socket) -> GreenSocket:
+    """Return a green socket that has the descriptor of a plain one."""
+    timeout = request.gettimeout()
+    family, type_, proto = request.family, request.type, request.proto
+    green = GreenSocket(family, type_, proto, request.detach())
+    green.settimeout(timeout)
+    return green
 
 
 class GreenSocket(Waiting, socket.socket):
@@ -285,7 +275,7 @@ class GreenSocket(Waiting, socket.socket):
         if self._green_timeout != 0.0:
             self._wait_descriptor(self.begin(), wait_readable)
         plain, address = super().accept()
-        return make_green(plain), address
+        return take_over(plain), address
 
     def detach(self) -> int:
         """As `socket.socket.detach()`."""

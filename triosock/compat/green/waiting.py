@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from triosock._core.transport.checkpoints import checkpoint
-from triosock.compat import interrupt
+from triosock.compat.bridge.tcp_state import has_unread
 
 from . import tasks
 
@@ -91,7 +91,7 @@ class Waiting:
         """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
         if not self._green_last or self._green_answered is False:
             return False
-        return not interrupt.has_unread(self)  # type: ignore[arg-type]
+        return not has_unread(self)  # type: ignore[arg-type]
 
 
 async def _wait_until(until: float, wait: Callable[..., Awaitable[None]], *args: Any) -> bool:

@@ -131,7 +131,7 @@ class _Tap:
             raise ObserverDone
         begins, run = self._run is self, this_run()
         if run is not self._run:
-            self._run, self._offset = run, self._recording.clock_offset(event)
+            self._run, self._offset = run, self._recording.place_run(event.time)
         if begins:
             self._lane = self._recording.open_lane(event, self._offset)
             if self._names is not None and self._lane is not None:

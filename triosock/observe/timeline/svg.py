@@ -115,7 +115,7 @@ class Drawing:
         plot_width = self._width - self._gutter
         return (
             f'<svg xmlns="http://www.w3.org/2000/svg" class="timeline" role="img" {size} '
-            f'data-span="{self._span:.9g}" data-right="{RIGHT}">'
+            f'data-span="{self._span:.9g}" data-right="{RIGHT}" data-gutter="{self._gutter}">'
             f"<title>Timeline: {escape(self._picture.summary)}</title><style>{STYLE}</style>"
             f'<defs>{patterns}<clipPath id="plot"><rect x="{self._gutter - 3}" y="0" '
             f'width="{plot_width + 3}" height="{self._y:.0f}"/></clipPath></defs>'

@@ -1,0 +1,147 @@
+"""`triosock serve` tells: JSON logs, access logs, who blocks the loop, OpenTelemetry."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from tests.programs import dial, running
+from triosock.cli import main
+
+SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0")
+SHOUT = ("--handler", "triosock.cli.handlers:shout")
+
+
+def test_an_access_log_and_a_log_of_json(tmp_path):
+    path = tmp_path / "access.log"
+    options = (
+        "--access-log",
+        path,
+        "--access-log-format",
+        "$protocol $cause $bytes_received",
+        "--log-format",
+        "json",
+    )
+    with running(*SERVE, *SHOUT, *options) as program:
+        program.wait_for('"event.action": "server-started"')
+        port = int(program.wait_for(r"listens on tcp://127\.0\.0\.1:(\d+)")[1])
+        with dial(port) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+        assert program.stop() == 0
+    assert path.read_text() == "TCP finished 6\n"
+    lines = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
+    assert {line["log.logger"] for line in lines} == {"triosock"}
+
+
+def test_an_access_log_on_stdout_by_a_file(tmp_path):
+    (tmp_path / "server.toml").write_text(
+        """
+        [observe]
+        access_log = "-"
+        access_log_format = "json"
+        access_log_of = "requests"
+        [endpoints.web]
+        address = "tcp://127.0.0.1:0"
+        handler = "triosock.cli.handlers:shout"
+        """
+    )
+    with running("-m", "triosock", "serve", "--config", tmp_path / "server.toml") as program:
+        with dial(program.port()) as client:
+            client.say(b"hello\nagain\n")
+            assert [client.line(), client.line()] == [b"HELLO\n", b"AGAIN\n"]
+        assert program.stop() == 0
+    lines = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
+    assert [line["event.action"] for line in lines] == ["request-finished"] * 2
+
+
+def test_workers_write_one_access_log(tmp_path):
+    path = tmp_path / "access.log"
+    with running(
+        *SERVE, *SHOUT, "--workers", 2, "--access-log", path, "--access-log-format", "$pid"
+    ) as program:
+        port = int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+)")[1])
+        for _ in range(10):
+            with dial(port) as client:
+                client.say(b"hello\n")
+                assert client.line() == b"HELLO\n"
+        assert program.stop() == 0
+    assert len(path.read_text().splitlines()) == 10
+
+
+def test_who_blocks_is_told(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import time\n"
+        "async def block(conn):\n"
+        "    async for line in conn.lines():\n"
+        "        time.sleep(0.5)\n"
+        "        await conn.send_all(line)\n"
+    )
+    with running(*SERVE, "--handler", "mine:block", "--blocked-after", 0.1, cwd=tmp_path) as program:
+        with dial(program.port()) as client:
+            client.say(b"x\n")
+            assert client.line() == b"x\n"
+        program.wait_for(r"the event loop is blocked: [^\n]+ has run for 0\.1 s without a checkpoint")
+        program.wait_for(r"mine\.py\", line 4, in block")
+        assert program.stop() == 0
+
+
+@pytest.mark.parametrize(
+    ("options", "says"),
+    [
+        (("--access-log-format", "$nonsense"), "there is no $nonsense"),
+        (("--blocked-after", "0"), "blocked_after must be a number of seconds above 0"),
+        (("--blocked-after", "nan"), "blocked_after must be a number of seconds above 0"),
+        (("--log-format", "xml"), "invalid choice"),
+    ],
+)
+def test_mistakes_are_told(options, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "tcp://127.0.0.1:0", *SHOUT, *options])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_a_mistake_in_a_file_has_its_line(tmp_path, capsys):
+    path = tmp_path / "server.toml"
+    path.write_text(
+        '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:echo"\n'
+        '[observe]\naccess_log_format = "$nonsense"\n'
+    )
+    with pytest.raises(SystemExit):
+        main(["serve", "--config", str(path)])
+    assert f"{path}:5: format: there is no $nonsense" in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_opened_refuses_the_start(tmp_path):
+    with running(*SERVE, *SHOUT, "--access-log", tmp_path / "no" / "access.log") as program:
+        assert program.wait() == 1
+    assert "No such file or directory" in program.output
+
+
+def test_opentelemetry_by_the_sdk_that_is_set_up(tmp_path):
+    pytest.importorskip("opentelemetry.sdk")
+    (tmp_path / "mine.py").write_text(
+        "from opentelemetry import trace\n"
+        "from opentelemetry.sdk.trace import TracerProvider\n"
+        "from opentelemetry.sdk.trace.export import ConsoleSpanExporter, SimpleSpanProcessor\n"
+        "from triosock.cli.handlers import shout\n"
+        "provider = TracerProvider()\n"
+        "provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
+        "trace.set_tracer_provider(provider)\n"
+    )
+    with running(*SERVE, "--handler", "mine:shout", "--opentelemetry", cwd=tmp_path) as program:
+        with dial(program.port()) as client:
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+        program.wait_for('"name": "connection"')
+        assert program.stop() == 0
+    assert '"client.address": "127.0.0.1"' in program.output
+
+
+def test_without_the_extra_it_says_what_to_install(tmp_path):
+    (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
+    with running(*SERVE, *SHOUT, "--opentelemetry", cwd=tmp_path) as program:
+        assert program.wait() == 2
+    assert "opentelemetry needs the extra: pip install 'triosock[opentelemetry]'" in program.output

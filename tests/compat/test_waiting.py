@@ -1,0 +1,237 @@
+"""The wait of serve_forever(): where it happens, what ends it, and what is left of it: nothing."""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+import threading
+import time
+from typing import Any
+
+import pytest
+import trio
+
+from triosock import compat
+from triosock.compat.bridge import trio_thread
+from triosock.compat.waiting import forking, poll, wakeup
+
+
+def hosts() -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
+
+
+def eventually(condition: Any) -> bool:
+    deadline = time.monotonic() + 20
+    pause = threading.Event()
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.005)
+    return True
+
+
+@pytest.mark.parametrize(
+    "kind", ["TCPServer", "ThreadingTCPServer", "ThreadingUDPServer", "ThreadingUnixStreamServer"]
+)
+def test_an_idle_server_waits_in_the_trio_run_and_shutdown_is_at_once(
+    start: Any, lines: Any, kind: str
+) -> None:
+    running = start(kind, lines)
+    assert eventually(hosts)
+    began = time.monotonic()
+    running.server.shutdown()
+    # Its interval is ten seconds.
+    assert time.monotonic() - began < 5
+    assert not hosts()
+    running.join()
+
+
+@pytest.mark.parametrize("kind", ["ForkingTCPServer", "ForkingUDPServer", "ForkingUnixStreamServer"])
+def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines: Any, kind: str) -> None:
+    if not hasattr(compat, kind):
+        pytest.skip("not in this version's module")
+    running = start(kind, lines)
+    assert eventually(lambda: poll.servings_of(running.server))
+    serving = poll.servings_of(running.server)[0]
+    assert isinstance(serving, forking.ForkingWait)
+    assert eventually(lambda: serving._alarm is not None)
+    assert not hosts()
+    began = time.monotonic()
+    running.server.shutdown()
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_a_child_is_reaped_when_it_ends_and_not_an_interval_later(start: Any) -> None:
+    def answer(request: Any, *args: Any) -> None:
+        request.sendall(b"x")
+
+    running = start("ForkingTCPServer", answer)
+    with running.dial() as client:
+        assert client.recv(10) == b"x"
+    assert eventually(lambda: running.server.active_children == set())
+
+
+@pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
+def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
+    ticks = []
+
+    def answer(request: Any, *args: Any) -> None:
+        request.sendall(b"x")
+
+    running = start("ForkingTCPServer", answer, service_actions=lambda self: ticks.append(1))
+    for _ in range(3):
+        with running.dial() as client:
+            assert client.recv(10) == b"x"
+    # A turn for each request, and at most one for each end (two that end together share it); then the
+    # interval.
+    assert eventually(lambda: len(ticks) >= 4)
+    running.server.shutdown()
+    assert len(ticks) <= 7
+
+
+def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: Any) -> None:
+    first, second = start("ThreadingTCPServer", lines), start("TCPServer", lines)
+    assert eventually(lambda: len(poll._servings) == 2 and all(one._host for one in poll._servings))  # type: ignore[attr-defined]
+    assert len(hosts()) == 1
+    first.server.shutdown()
+    assert len(hosts()) == 1
+    second.server.shutdown()
+    assert not hosts()
+
+
+def test_shutdown_in_the_thread_that_serves_says_what_to_do(start: Any) -> None:
+    def handle(request: Any, address: Any, server: Any) -> None:
+        with pytest.raises(RuntimeError, match=r"threading\.Thread\(target=server\.shutdown\)\.start\(\)"):
+            server.shutdown()
+        request.sendall(b"told")
+
+    for kind in ("TCPServer",):
+        running = start(kind, handle)
+        with running.dial() as client:
+            assert client.recv(10) == b"told"
+        assert running.thread.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
+@pytest.mark.parametrize("number", [errno.EMFILE, errno.EBADF])
+def test_an_error_that_stays_is_asked_again_a_little_later(start: Any, kind: str, number: int) -> None:
+    asked = []
+
+    def get_request(self: Any) -> Any:
+        asked.append(time.monotonic())
+        raise OSError(number, "stays")
+
+    running = start(kind, print, get_request=get_request)
+    with running.dial():
+        assert eventually(lambda: len(asked) >= 3)
+    assert asked[2] - asked[0] >= 1.9 * poll.PAUSE
+    running.server.shutdown()
+
+
+def test_closed_while_it_waits_in_the_trio_run(start: Any, lines: Any) -> None:
+    running = start("ThreadingTCPServer", lines)
+    assert eventually(hosts)
+    running.server.server_close()
+    running.server.shutdown()
+    running.join()
+    assert running.error is None
+
+
+def test_when_no_thread_can_be_started_it_waits_alone(start: Any, lines: Any, monkeypatch: Any) -> None:
+    def refuse() -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(trio_thread, "_start", refuse)
+    running = start("ThreadingTCPServer", lines)
+    for _ in range(2):
+        with running.dial(b"one\n") as client:
+            assert client.recv(10) == b"ONE\n"
+    running.server.shutdown()
+
+
+def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: Any, monkeypatch: Any) -> None:
+    def refuse(*args: Any) -> None:
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+    monkeypatch.setattr(wakeup, "_eventfd", refuse)
+    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
+        serving.start()
+        server.shutdown()
+        serving.join(20)
+        assert not serving.is_alive()
+
+
+def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, no_leaks: None) -> None:
+    monkeypatch.setattr(wakeup, "_eventfd", None)
+    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
+        serving = threading.Thread(target=server.serve_forever, args=(10,))
+        serving.start()
+        server.shutdown()
+        serving.join(20)
+        assert not serving.is_alive()
+
+
+@pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
+def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks: None, kind: str) -> None:
+    before = set(threading.enumerate())
+    servers = [getattr(compat, kind)(("127.0.0.1", 0), lines) for _ in range(100)]
+    serving = [threading.Thread(target=server.serve_forever, args=(60,)) for server in servers]
+    for thread in serving:
+        thread.start()
+    assert eventually(lambda: all(poll.servings_of(server) for server in servers))
+    began = time.monotonic()
+    for server in servers:
+        server.shutdown()
+        server.server_close()
+    # A hundred intervals would be more than an hour and a half.
+    assert time.monotonic() - began < 20
+    for thread in serving:
+        thread.join(20)
+    assert not set(threading.enumerate()) - before
+
+
+def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
+    before = set(threading.enumerate())
+    for number in range(60):
+        kind = (compat.TCPServer, compat.ThreadingTCPServer, compat.ForkingTCPServer)[number % 3]
+        with kind(("127.0.0.1", 0), lines) as server:
+            serving = threading.Thread(target=server.serve_forever)
+            serving.start()
+            if number % 2:
+                eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
+            server.shutdown()
+            serving.join(20)
+    assert not set(threading.enumerate()) - before
+
+
+async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:
+    with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
+
+        def use() -> None:
+            with socket.create_connection(server.server_address, 20) as client:
+                client.sendall(b"one\n")
+                assert client.recv(10) == b"ONE\n"
+            server.shutdown()
+
+        user = threading.Thread(target=use)
+        user.start()
+        server.serve_forever(10)
+        user.join()
+    assert not hosts()
+
+
+def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
+    def fail(*args: Any, **options: Any) -> None:
+        raise OSError(errno.EMFILE, "no descriptors")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(trio, "run", fail)
+        with pytest.raises(RuntimeError, match="could not start"):
+            trio_thread.borrow()
+    borrowed = trio_thread.borrow()
+    assert borrowed.run(trio.CancelScope(), trio.lowlevel.checkpoint) is None
+    trio_thread.give_back(borrowed)
+    assert not hosts()

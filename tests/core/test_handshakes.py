@@ -1,0 +1,169 @@
+"""Places for handshakes: who has spoken waits its turn, who is silent holds none, and the longest silent goes
+first.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ssl
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.handlers import shout
+from triosock import Cause, Limits, events
+
+from .test_tls import client_context, dial_tls, server_context
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
+
+
+def hello() -> bytes:
+    """The first bytes of a TLS client."""
+    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(to_client, to_server, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return to_server.read()
+
+
+async def says_hello(server: triosock.StreamServer) -> None:
+    async with await dial_tls(server, client_context()) as client:
+        await client.send_all(b"hello\n")
+        assert await client.receive_some() == b"HELLO\n"
+
+
+@contextlib.asynccontextmanager
+async def silent(server: triosock.StreamServer, dial: Any, count: int) -> AsyncIterator[list[Any]]:
+    """So many clients who say nothing, known to the server in this order."""
+    clients = []
+    for _ in range(count):
+        clients.append(await dial(server))
+        await trio.testing.wait_all_tasks_blocked(0.005)
+    try:
+        yield clients
+    finally:
+        for client in clients:
+            await trio.aclose_forcefully(client)
+
+
+async def is_open(client: trio.SocketStream) -> bool:
+    with trio.move_on_after(0.05):
+        return bool(await client.receive_some())
+    return True
+
+
+async def test_who_is_silent_holds_no_place(serving: Any, dial: Any) -> None:
+    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
+        async with silent(server, dial, 1):
+            await says_hello(server)
+
+
+async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(serving: Any, dial: Any) -> None:
+    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
+        slow = await dial(server)
+        await slow.send_all(hello()[:20])
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        async with trio.open_nursery() as nursery:
+
+            async def talk() -> None:
+                await says_hello(server)
+                nursery.cancel_scope.cancel()
+
+            nursery.start_soon(talk)
+            await trio.testing.wait_all_tasks_blocked(0.05)
+            assert not nursery.cancel_scope.cancel_called
+            await slow.aclose()
+
+
+async def test_one_more_than_may_be_silent_cuts_the_one_that_was_so_the_longest(
+    serving: Any, dial: Any, recorder: Any
+) -> None:
+    limits = Limits(max_handshakes=2)
+    async with serving(shout, tls=server_context(), limits=limits, observers=[recorder]) as server:
+        async with silent(server, dial, 4) as clients:
+            assert [await is_open(client) for client in clients] == [False, False, True, True]
+            statistics = server.statistics()
+            assert statistics.refused == {"handshakes": 2}
+            assert statistics.ended == {Cause.HANDSHAKE: 2}
+            assert statistics.active == 2
+    assert [event.reason for event in recorder.of(events.Refused)] == ["handshakes"] * 2
+    first = recorder.of(events.HandshakeRefused)[:2]
+    assert [event.connection for event in first] == [1, 2]
+    assert [event.error for event in first] == [None, None]
+
+
+async def test_no_more_than_half_of_all_connections_are_silent(serving: Any, dial: Any) -> None:
+    async with serving(shout, tls=server_context(), limits=Limits(max_connections=4)) as server:
+        async with silent(server, dial, 6) as clients:
+            assert [await is_open(client) for client in clients] == [False] * 4 + [True] * 2
+            await says_hello(server)
+
+
+async def test_one_that_has_spoken_just_now_is_not_cut(serving: Any, dial: Any) -> None:
+    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
+        async with silent(server, dial, 1) as (client,):
+            await client.send_all(hello()[:20])  # and no turn for the server before the next
+            async with silent(server, dial, 1):
+                assert await is_open(client)
+        assert server.statistics().refused == {}
+
+
+async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_either(
+    serving: Any, dial: Any
+) -> None:
+    limits = Limits(max_handshakes=1)
+    async with serving(shout, tls=server_context(), proxy=True, limits=limits) as server:
+        async with silent(server, dial, 1) as (quiet,):
+            await quiet.send_all(HEADER)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            plain = await dial(server)
+            await plain.send_all(HEADER)
+            client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
+            await client.send_all(b"hello\n")
+            assert await client.receive_some() == b"HELLO\n"
+            await client.aclose()
+
+
+async def test_silent_ones_of_plain_headers_are_bounded_too(serving: Any, dial: Any) -> None:
+    async with serving(shout, proxy=True, limits=Limits(max_handshakes=2)) as server:
+        async with silent(server, dial, 3) as clients:
+            assert [await is_open(client) for client in clients] == [False, True, True]
+
+
+async def test_an_honest_one_gets_through_a_crowd_of_silent_ones(serving: Any, dial: Any) -> None:
+    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=10)) as server:
+        clients = [await dial(server) for _ in range(200)]
+        await says_hello(server)
+        assert server.statistics().active <= 11
+        for client in clients:
+            await trio.aclose_forcefully(client)
+
+
+async def test_without_a_limit_nobody_is_cut(serving: Any, dial: Any) -> None:
+    limits = Limits(max_handshakes=float("inf"), max_connections=float("inf"))
+    async with serving(shout, tls=server_context(), limits=limits) as server:
+        async with silent(server, dial, 5) as clients:
+            assert [await is_open(client) for client in clients] == [True] * 5
+            await says_hello(server)
+
+
+async def test_a_client_that_hangs_up_before_its_first_byte_is_no_more_than_that(
+    serving: Any, dial: Any, recorder: Any
+) -> None:
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        async with silent(server, dial, 1) as (client,):
+            await client.aclose()
+            await recorder_has(recorder, events.ConnectionClosed)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+
+
+async def recorder_has(recorder: Any, kind: type[events.Event]) -> None:
+    while not recorder.of(kind):
+        await trio.testing.wait_all_tasks_blocked(0.005)

@@ -1,0 +1,53 @@
+"""The page about certificates: its program, and its configuration file."""
+
+from __future__ import annotations
+
+import pathlib
+import signal
+from typing import Any
+
+import trustme
+
+from tests.certificates import der_of, lenient, replace, write
+from tests.programs import dial, running
+from triosock.cli.config_file import read_config
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def shown(port: int, name: str) -> Any:
+    with dial(port) as client, lenient().wrap_socket(client.sock, server_hostname=name) as sock:
+        return sock.getpeercert(binary_form=True)
+
+
+def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path) -> None:
+    authority = trustme.CA()
+
+    def renew() -> dict[str, Any]:
+        return {
+            "else.example": write(tmp_path, authority, "default.example", stem="default"),
+            "shop.example": write(tmp_path, authority, "shop.example", stem="shop"),
+            "a.books.example": write(tmp_path, authority, "old.example", stem="books"),
+        }
+
+    files = renew()
+    with running(ROOT / "docs/code/certificates.py", tmp_path) as program:
+        port = program.port("shops")
+        old = {name: der_of(one) for name, one in files.items()}
+        assert {name: shown(port, name) for name in files} == old
+        replace(tmp_path / "shop.key", b"")
+        program.signal(signal.SIGHUP)
+        program.wait_for(r"shop\.pem and .*shop\.key: cannot be used")
+        files = renew()
+        assert {name: shown(port, name) for name in files} == old
+        program.signal(signal.SIGHUP)
+        new = {name: der_of(one) for name, one in files.items()}
+        while (seen := {name: shown(port, name) for name in files}) != new:
+            assert seen == old  # the signal is on its way
+        assert program.stop() == 0
+
+
+def test_the_configuration_file_is_one() -> None:
+    (endpoint,) = read_config(ROOT / "docs/code/deploy/certificates.toml").endpoints
+    assert endpoint.tls is not None
+    assert [len(one.names) for one in endpoint.tls.certificates] == [0, 2]

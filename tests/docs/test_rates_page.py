@@ -1,0 +1,22 @@
+"""The code of the guide to rates."""
+
+from __future__ import annotations
+
+import runpy
+from typing import Any
+
+from tests.handlers import shout
+from tests.programs import ROOT
+from triosock.testing import open_server
+
+
+async def test_who_asks_too_often_is_told_when_to_ask_again(autojump_clock: Any) -> None:
+    code = runpy.run_path(str(ROOT / "docs/code/rates.py"))
+    async with open_server(shout, **code["OPTIONS"]) as served:
+        client = await served.connect()
+        await client.send_all(b"hello\n" * 21)
+        for _ in range(20):
+            assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await client.receive_until(b"\n") == b"too fast, ask again in 0.1 s\n"
+        assert await client.receive_some() == b""
+    assert code["DATAGRAM_LIMITS"].datagram_rate.burst == 20_000

@@ -1,0 +1,170 @@
+"""Work beside the loop: whoever puts it there never waits, whatever becomes of it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from functools import partial
+
+import pytest
+import trio
+
+import triosock
+from triosock.observe import AccessLog, LineWriter
+from triosock.observe.beside import Beside
+from triosock.observe.line_writer import MAX_LINES
+
+
+def threads(name):
+    return [one for one in threading.enumerate() if one.name == name]
+
+
+async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
+    done = []
+    async with Beside("tests beside") as beside:
+        assert len(threads("tests beside")) == 1
+        for number in range(100):
+            assert beside.put(done.append, number)
+    assert done == list(range(100))
+    assert threads("tests beside") == []
+    assert not beside.put(done.append, 100)
+    assert (beside.dropped, beside.failed) == (1, 0)
+
+
+async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(caplog):
+    hangs = threading.Event()
+    with trio.fail_after(5):
+        async with Beside("tests beside", grace=0.05, most=10) as beside:
+            beside.put(hangs.wait)
+            taken = sum(beside.put(print) for _ in range(100))
+    assert taken <= 11
+    assert beside.dropped == 100  # what was refused, and what was undone
+    assert "tests beside hangs: its thread is left behind after 0.05 s, with 100 pieces" in caplog.text
+    (thread,) = threads("tests beside")
+    hangs.set()
+    thread.join(5)
+
+
+async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
+    done = []
+    with trio.CancelScope() as scope:
+        async with Beside("tests beside") as beside:
+            beside.put(done.append, 1)
+            scope.cancel()
+            await trio.sleep_forever()
+    assert done == [1]
+    assert threads("tests beside") == []
+
+
+async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
+    slow, done = threading.Event(), []
+    async with Beside("tests beside", grace=5) as beside:
+        beside.put(slow.wait, 0.1)
+        beside.put(done.append, 1)
+    assert done == [1]
+
+
+async def test_failures_are_counted_and_the_first_is_logged(caplog):
+    async with Beside("tests beside") as beside:
+        for _ in range(3):
+            beside.put(int, "x")
+    assert beside.failed == 3
+    assert caplog.text.count("the first failure of its work") == 1
+
+
+async def test_a_block_is_entered_once():
+    async with Beside("tests beside") as beside:
+        with pytest.raises(RuntimeError, match="make another one"):
+            await beside.__aenter__()
+
+
+# Lines
+
+
+async def test_lines_are_appended(tmp_path):
+    path = tmp_path / "access.log"
+    path.write_text("before\n")
+    async with LineWriter(path) as write:
+        for number in range(1000):
+            write(f"line {number} \ud800")
+    lines = path.read_text().splitlines()
+    assert lines == ["before", *(rf"line {number} \ud800" for number in range(1000))]
+    assert write.dropped == 0
+
+
+async def test_a_file_that_was_rotated_or_removed_is_opened_again(tmp_path):
+    path = tmp_path / "access.log"
+    async with LineWriter(path) as write:
+        write("one")
+        await until(path, "one\n")
+        path.rename(tmp_path / "access.log.1")
+        path.touch()  # as logrotate's `create` does
+        write("two")
+        await until(path, "two\n")
+        path.unlink()
+        write("three")
+        await until(path, "three\n")
+    assert (tmp_path / "access.log.1").read_text() == "one\n"
+
+
+async def until(path, text):
+    with trio.fail_after(5):
+        while not path.exists() or path.read_text() != text:
+            await trio.sleep(0.001)
+
+
+async def test_a_folder_that_vanishes_costs_lines_and_not_the_rest(tmp_path, caplog):
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    async with LineWriter(folder / "access.log") as write:
+        (folder / "access.log").unlink()
+        folder.rmdir()
+        write("lost")
+        with trio.fail_after(5):
+            while not write.dropped:
+                await trio.sleep(0.001)
+        folder.mkdir()
+        write("there")
+    assert write.dropped == 1
+    assert (folder / "access.log").read_text() == "there\n"
+    assert caplog.records[0].levelno == logging.ERROR
+
+
+async def test_what_cannot_be_opened_is_told_at_once(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        async with LineWriter(tmp_path / "no" / "access.log"):
+            pass
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="No such device"):
+        async with LineWriter(tmp_path / "pipe"):  # nobody reads
+            pass
+    assert threads("triosock lines") == []
+
+
+async def test_a_pipe_that_nobody_reads_delays_no_connection():
+    reader, writer = os.pipe()
+    long = "x" * 200
+    try:
+        async with LineWriter(writer, grace=0.01) as write:
+            log = AccessLog(write, format=f"$cause {long}")
+            async with trio.open_nursery() as nursery:
+                serve = partial(triosock.serve_tcp, bye, 0, host="127.0.0.1", observers=[log])
+                server = await nursery.start(serve)
+                with trio.fail_after(20):
+                    for _ in range(500):  # 100 kB: a pipe holds 64
+                        async with await trio.open_tcp_stream(*server.addresses[0].sockaddr) as client:
+                            assert await client.receive_some() == b"bye\n"
+                server.drain()
+            for _ in range(MAX_LINES + 1):
+                write(long)
+            assert write.dropped
+    finally:
+        os.close(reader)  # ends the write that hangs
+        for thread in threads("triosock lines"):
+            thread.join(5)
+        os.close(writer)
+
+
+async def bye(conn):
+    await conn.send_all(b"bye\n")

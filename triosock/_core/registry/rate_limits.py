@@ -1,0 +1,152 @@
+"""The rates of one kind of work: of all together, of each network, of each peer.
+
+The invariants:
+
+1. **Refused is free**: what one of the rates refuses takes a token of none of them.
+2. **Whose work it is costs a few bytes**: a peer is one int here, for there may be very many.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Hashable
+from typing import Final, Literal, TypeAlias, final
+
+import trio
+
+from ..model.addresses import Address, TcpAddress, UdpAddress
+from ..model.config import Limits
+from ..model.emitter import Emitter
+from ..model.events import RateReached
+from .rate_table import RateTable
+
+#: The beginning of the names of three fields of `Limits`.
+Kind: TypeAlias = Literal["rate", "request_rate", "datagram_rate"]
+#: Under which keys the tables know a peer: itself, and its network.
+Whose: TypeAlias = tuple[Hashable, Hashable]
+
+#: The one key of the table of all.
+_ALL: Final = 0
+#: A v4 client of a v6 socket (RFC 4291, 2.5.5.2).
+_MAPPED: Final = b"\0" * 10 + b"\xff\xff"
+
+
+@final
+class RateLimits:
+    """What `Limits` says about how often one kind of work may come."""
+
+    def __init__(self, limits: Limits, kind: Kind) -> None:
+        total = getattr(limits, kind)
+        self._prefix = limits.network_prefix
+        self._total = None if total is None else RateTable(total, 1)
+        #: Those that ask whose the work is: the name of the option, the place of the key, the table.
+        self._tables: list[tuple[str, int, RateTable]] = []
+        for place, name in enumerate((f"{kind}_per_peer", f"{kind}_per_network")):
+            rate = getattr(limits, name)
+            if rate is not None:
+                self._tables.append((name, place, RateTable(rate, limits.max_rate_peers)))
+        self._kind: str = kind
+
+    @property
+    def asks_whose(self) -> bool:
+        """Whether any of them is a peer's or a network's."""
+        return bool(self._tables)
+
+    @property
+    def has_total(self) -> bool:
+        """Whether there is one for all together."""
+        return self._total is not None
+
+    def whose(self, peer: Address, user: int | None = None) -> Whose:
+        """Return the keys of a peer; `user` is that of a Unix socket's other end, if it is known."""
+        if isinstance(peer, (TcpAddress, UdpAddress)):
+            return keys_of_host(peer.host, self._prefix)
+        name = ("user", user) if user is not None else str(peer)
+        return (name, name)
+
+    def whose_host(self, host: Hashable) -> Whose:
+        """Return the keys of a host by its IP address, or of whatever else names a peer."""
+        return keys_of_host(host, self._prefix) if isinstance(host, str) else (host, host)
+
+    def total_delay(self, now: float) -> float:
+        """Return in how many seconds one more may come, whoever it is."""
+        return 0.0 if self._total is None else self._total.delay(_ALL, now)
+
+    def wait_for(self, now: float, whose: Whose | None, *, total: bool = True) -> tuple[float, str]:
+        """Return in how many seconds one more may come (0.0 if now), and the option that makes it wait.
+
+        Args: `whose`, None to leave the rates of peers and networks out; `total`, False to leave out that of
+        all.
+        """
+        longest, name = (self.total_delay(now), self._kind) if total else (0.0, "")
+        if whose is not None:
+            for option, place, table in self._tables:
+                delay = table.delay(whose[place], now)
+                if delay > longest:
+                    longest, name = delay, option
+        return longest, name
+
+    def take(self, now: float, whose: Whose | None, *, total: bool = True) -> None:
+        """Count one more. Args: as for `wait_for`."""
+        if total and self._total is not None:
+            self._total.take(_ALL, now)
+        if whose is not None:
+            for _, place, table in self._tables:
+                table.take(whose[place], now)
+
+    def refusal(self, now: float, whose: Whose | None, *, total: bool = True) -> str | None:
+        """Count one more and return None, or the option that refuses it. Args: as for `wait_for`."""
+        delay, name = self.wait_for(now, whose, total=total)
+        if delay:
+            return name
+        self.take(now, whose, total=total)
+        return None
+
+
+def rates_of(limits: Limits, kind: Kind) -> RateLimits | None:
+    """Return the rates of one kind of work; None if there are none."""
+    rates = RateLimits(limits, kind)
+    return rates if rates.has_total or rates.asks_whose else None
+
+
+def keys_of_host(host: str, prefix: tuple[int, int]) -> Whose:
+    """Return the keys of an IP address and its network; a host that is none is its own.
+
+    IPv6 is below zero, so that no key of one family is one of the other.
+    """
+    try:
+        packed = socket.inet_pton(socket.AF_INET6 if ":" in host else socket.AF_INET, host.partition("%")[0])
+    except (OSError, ValueError):
+        return (host, host)
+    if packed.startswith(_MAPPED) and len(packed) == 16:
+        packed = packed[12:]
+    number = int.from_bytes(packed, "big")
+    if len(packed) == 4:
+        return (number, number >> (32 - prefix[0]))
+    return (-1 - number, -1 - (number >> (128 - prefix[1])))
+
+
+@final
+class Pace:
+    """What keeps accept loops to the rate of all connections: nobody is taken from the kernel's queue whose
+    turn it is not. All loops of a server share one.
+    """
+
+    def __init__(self, rates: RateLimits, emitter: Emitter) -> None:
+        self._rates = rates
+        self._emitter = emitter
+        self._is_told = False
+
+    def is_due(self) -> bool:
+        """Whether one more may be taken now."""
+        return not self._rates.total_delay(trio.current_time())
+
+    async def wait(self) -> None:
+        """Return when the one who is there may be taken. A checkpoint only if it must wait."""
+        if self.is_due():
+            self._is_told = False
+        while delay := self._rates.total_delay(trio.current_time()):
+            if not self._is_told:
+                self._is_told = True
+                self._emitter.emit(RateReached, limit="rate", delay=delay)
+            await trio.sleep(delay)

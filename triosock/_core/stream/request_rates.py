@@ -1,0 +1,84 @@
+"""Requests that come too fast: each connection has a meter, if `Limits` has a rate of requests.
+
+The invariants:
+
+1. **A request takes one token, once**: whichever of `lines()`, `frames()`, `wait_request()` and `request()`
+   gets there first, and however often the wait for it is cancelled: a turn that was given is kept.
+2. **What waits for its turn is in the buffer**, so that a cancelled wait loses nothing.
+3. **Who comes first is first**: turns are given out when requests begin, in order, and each wakes once.
+"""
+
+from __future__ import annotations
+
+from typing import Any, final
+
+import trio
+
+from ..model.emitter import Emitter
+from ..model.errors import RateExceeded
+from ..model.events import RateReached
+from ..model.peer_credentials import user_of
+from ..registry.rate_limits import RateLimits, Whose
+from ..registry.registry import Registry
+
+# A conversation is Any here: it comes later in the reading order.
+
+
+@final
+class RequestRates:
+    """The rates of requests of one server."""
+
+    def __init__(self, rates: RateLimits, registry: Registry, emitter: Emitter) -> None:
+        self.rates = rates
+        self.waits: bool = registry.limits.request_overflow == "wait"
+        self._tally = registry.tally
+        self._emitter = emitter
+
+    def tell(self, limit: str, conversation: Any, delay: float | None) -> None:
+        """Count and tell that a request has come too early."""
+        self._tally.limited[limit] += 1
+        if self._emitter.takers(RateReached):
+            self._emitter.emit(RateReached, limit=limit, peer=conversation.peer, delay=delay)
+
+
+@final
+class Meter:
+    """What one connection has taken of the rates."""
+
+    __slots__ = ("_rates", "_turn", "_whose", "is_paid")
+
+    def __init__(self, rates: RequestRates) -> None:
+        self._rates = rates
+        self._whose: Whose | None = None
+        #: When the request that has begun may be worked on; None before it was asked for.
+        self._turn: float | None = None
+        #: Whether it has had its turn. The end of a request takes it back.
+        self.is_paid: bool = False
+
+    async def pay(self, conversation: Any) -> None:
+        """Return when the request that has begun is due. A checkpoint only if it must wait.
+
+        Raises: RateExceeded, with ``request_overflow="reject"``; nothing was taken then.
+        """
+        if self.is_paid:
+            return
+        now = trio.current_time()
+        if self._turn is None:
+            self._turn = now + self._take(conversation, now)
+        if self._turn > now:
+            await trio.sleep_until(self._turn)
+        self._turn = None
+        self.is_paid = True
+
+    def _take(self, conversation: Any, now: float) -> float:
+        """Take a token; return in how many seconds it counts."""
+        ours = self._rates
+        if self._whose is None:  # not earlier: a PROXY header may have changed who it is
+            self._whose = ours.rates.whose(conversation.peer, user_of(conversation.wire.transport))
+        delay, limit = ours.rates.wait_for(now, self._whose)
+        if delay:
+            ours.tell(limit, conversation, delay if ours.waits else None)
+            if not ours.waits:
+                raise RateExceeded(limit, delay)._of(conversation)
+        ours.rates.take(now, self._whose)
+        return delay

@@ -1,0 +1,223 @@
+"""Certificates that can change while they are served: `Certificates`.
+
+The invariant: **whoever shakes hands does so with one set, whole and checked**. A set is a value that never
+changes: contexts of the ssl module, and which of them is for which name. A new one is made and checked
+completely, and takes the place of the old by one assignment. Handshakes that have begun keep the one they
+began with, and connections never look back at it, so nobody is cut.
+
+What is served now is remembered with the signature of its files. So a change is seen by comparing, whether
+the files were written, replaced or moved away, and one that was refused is tried again at the next look.
+There is no task and no thread that watches: the handshake that finds the time for a look has come looks, and
+the others go on with what is there.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import ssl
+import threading
+from collections.abc import Callable, Mapping
+from time import monotonic
+from typing import Any, Final, final
+
+import attrs
+import trio
+
+from ..model.config import check_seconds
+from ..model.emitter import Emitter
+from ..model.errors import CertificateRefused
+from ..model.events import CertificatesRefused, CertificatesReloaded
+from .certificate_check import (
+    CertificateFiles,
+    LoadedCertificate,
+    Signature,
+    StrPath,
+    load_certificate,
+    signature_of,
+)
+
+#: RFC 8446, 6.2: no certificate for the name that the client has asked for.
+_UNRECOGNIZED_NAME: Final = ssl.ALERT_DESCRIPTION_UNRECOGNIZED_NAME
+
+
+@final
+@attrs.frozen(kw_only=True)
+class _Set:
+    """What is served from one loading to the next."""
+
+    loaded: tuple[LoadedCertificate, ...]
+    by_name: Mapping[str, ssl.SSLContext]
+    strict: bool
+    signature: Signature
+
+    @property
+    def default(self) -> ssl.SSLContext:
+        """The context that handshakes begin with."""
+        return self.loaded[0].context
+
+    def pick(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+        """Take the context of the name that the client asks for: what ssl.SSLContext.sni_callback does."""
+        if not name:
+            return None
+        name = name.lower().removesuffix(".")
+        found = self.by_name.get(name) or self.by_name.get("*." + name.partition(".")[2])
+        if found is not None:
+            connection.context = found
+            return None
+        return _UNRECOGNIZED_NAME if self.strict else None
+
+
+@final
+class Certificates:
+    """The certificates of a server, by name, which can be loaded anew while it serves. To be given wherever
+    an `ssl.SSLContext` of a server is: as ``tls=`` to `serve_*`, and to `Connection.start_tls`; to any number
+    of servers at once.
+
+    Args:
+      files: each a `CertificateFiles`, or the path of one file with chain and key; at least one. The first
+        is also for clients that name no server, or one that none is for. If two are for one name, the one
+        given first has it. An exact name goes before a wildcard.
+      configure: a function of one `ssl.SSLContext`, called with each new context, to set what all of them
+        have in common: versions, ciphers, ``verify_mode``. It must not set ``sni_callback``. When files are
+        loaded during a handshake, it is called in a thread of its own.
+      roots: path of a PEM file; each chain must then lead to a certificate in it, so that an issuer left out
+        is noticed. ``ssl.get_default_verify_paths().cafile`` is the system's. None: each certificate must be
+        signed by the next one in its file.
+      strict: refuse clients that ask for a name that none is for (the alert unrecognized_name), rather than
+        to answer with the first.
+      check_dates: refuse what has expired or is not valid yet, by the clock of the machine at the moment of
+        the loading. False for machines that begin with a wrong clock.
+      check_every: look whether the files have changed, at a handshake, once in so many seconds at most, and
+        load them if they have; from 0 on, `math.inf` for never. A look is one stat(2) for each file; the
+        loading is done in a thread. What came of it is an event, `CertificatesReloaded` or
+        `CertificatesRefused`.
+
+    Raises: CertificateRefused if one of them cannot be used; TypeError, ValueError.
+
+    New handshakes have the new certificates; connections and handshakes that have begun keep theirs. TLS
+    sessions begun before are not resumed: these clients do a full handshake.
+    """
+
+    def __init__(
+        self,
+        *files: CertificateFiles | StrPath,
+        configure: Callable[[ssl.SSLContext], object] | None = None,
+        roots: StrPath | None = None,
+        strict: bool = False,
+        check_dates: bool = True,
+        check_every: float = math.inf,
+    ) -> None:
+        if not files:
+            raise ValueError("Certificates needs the files of at least one certificate")
+        if configure is not None and not callable(configure):
+            raise TypeError(f"configure must be a function of one ssl.SSLContext, not {configure!r}")
+        self._files = tuple(
+            one if isinstance(one, CertificateFiles) else CertificateFiles(one) for one in files
+        )
+        self._configure = configure
+        self._roots = None if roots is None else os.fspath(roots)
+        self._strict = bool(strict)
+        self._check_dates = bool(check_dates)
+        self._check_every = check_seconds(check_every, "check_every", zero=True)
+        self._paths: list[StrPath] = [path for one in self._files for path in (one.chain, one.key) if path]
+        if self._roots is not None:
+            self._paths.append(self._roots)
+        self._error: CertificateRefused | None = None
+        #: Two that load at once, by a call and by a handshake, must not end with the older files.
+        self._loading = threading.Lock()
+        self._set = self._load()
+        self._next_look = monotonic() + self._check_every
+
+    def __repr__(self) -> str:
+        return f"<triosock.Certificates {'; '.join(str(one) for one in self._files)}>"
+
+    @property
+    def context(self) -> ssl.SSLContext:
+        """The context for the next handshake, for other libraries: it picks the certificate by the name that
+        the client asks for. It is another one after each loading.
+        """
+        return self._set.default
+
+    @property
+    def loaded(self) -> tuple[LoadedCertificate, ...]:
+        """What is served now, in the order in which the files were given."""
+        return self._set.loaded
+
+    @property
+    def error(self) -> CertificateRefused | None:
+        """Why the files were refused when they were last loaded; None if they are what is served."""
+        return self._error
+
+    def reload(self) -> None:
+        """Load all files anew, and serve with them from the next handshake on. All or nothing.
+
+        Raises: CertificateRefused, which says what is wrong; what was served before is served on. Blocks for
+        as long as the files take to be read, and some milliseconds for each. May be called in any thread.
+        """
+        with self._loading:
+            try:
+                self._set = self._load()
+            except CertificateRefused as error:
+                self._error = error
+                raise
+            self._error = None
+
+    def is_due(self) -> bool:
+        """Whether it is time for a look, and the files are others than those served. Who is told so loads
+        them.
+        """
+        if self._next_look > (now := monotonic()):
+            return False
+        self._next_look = now + self._check_every  # others need not look meanwhile
+        return signature_of(self._paths) != self._set.signature
+
+    def _load(self) -> _Set:
+        """Make a new set. Raises: CertificateRefused."""
+        signature = signature_of(self._paths)
+        loaded = tuple(self._load_one(one) for one in self._files)
+        if signature_of(self._paths) != signature:
+            raise CertificateRefused("the files of the certificates were changed while they were read")
+        by_name: dict[str, ssl.SSLContext] = {}
+        for one in loaded:
+            for name in one.names:
+                by_name.setdefault(name, one.context)
+        new = _Set(loaded=loaded, by_name=by_name, strict=self._strict, signature=signature)
+        new.default.sni_callback = new.pick
+        return new
+
+    def _load_one(self, files: CertificateFiles) -> LoadedCertificate:
+        try:
+            one = load_certificate(files, roots=self._roots, check_dates=self._check_dates)
+            if self._configure is not None:
+                self._configure(one.context)
+        except CertificateRefused:
+            raise
+        except Exception as error:  # of the user's functions: whatever it is, the old set must stay
+            raise CertificateRefused(f"{files}: {type(error).__name__}: {error}") from error
+        if files is not self._files[0] and not one.names:
+            raise CertificateRefused(f"{files}: the certificate names no server, and names=[…] says none")
+        return one
+
+
+async def context_for_handshake(certificates: Certificates, emitter: Emitter | None) -> ssl.SSLContext:
+    """Return the context for a handshake that begins now; look at the files first if it is time for that. A
+    checkpoint only if files are loaded.
+    """
+    if certificates.is_due():
+        before = certificates.error
+        try:
+            await trio.to_thread.run_sync(certificates.reload)
+        except CertificateRefused as error:
+            if emitter is not None and str(error) != str(before):  # the same again is no news
+                emitter.emit(CertificatesRefused, error=error)
+        else:
+            _tell_reloaded(certificates, emitter)
+    return certificates.context
+
+
+def _tell_reloaded(certificates: Certificates, emitter: Emitter | None) -> None:
+    if emitter is not None:
+        names = dict.fromkeys(name for one in certificates.loaded for name in one.names)
+        not_after = min(one.not_after for one in certificates.loaded)
+        emitter.emit(CertificatesReloaded, names=tuple(names), not_after=not_after)

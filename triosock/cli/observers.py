@@ -1,0 +1,42 @@
+"""What tells: opened before anything is served, and closed after it."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+from .. import Observer
+from ..observe import AccessLog, LineWriter, watch_blocked_loop
+from .arguments import MachineRefused, Mistake
+from .observing import Observing
+
+
+async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack) -> list[Observer]:
+    """Open what is told until `stack` is left; return the observers that each server is to have.
+
+    Raises: MachineRefused if a file cannot be opened; Mistake if an extra is not installed.
+    """
+    observers: list[Observer] = []
+    if observing.access_log is not None:
+        try:
+            where = 1 if observing.access_log == "-" else observing.access_log
+            writer = await stack.enter_async_context(LineWriter(where))
+        except OSError as error:
+            raise MachineRefused(f"{observing.access_log}: {error.strerror or error}") from None
+        format, of = observing.access_log_format, observing.access_log_of
+        observers.append(AccessLog(writer, format=format, of=of))
+    if observing.opentelemetry:
+        observers.append(await stack.enter_async_context(_telemetry()))
+    if observing.blocked_after is not None:
+        stack.enter_context(watch_blocked_loop(observing.blocked_after))
+    return observers
+
+
+def _telemetry() -> Any:
+    try:
+        from ..observe.telemetry import OpenTelemetryObserver
+    except ModuleNotFoundError as error:
+        if error.name is None or not error.name.startswith("opentelemetry"):
+            raise
+        raise Mistake("opentelemetry needs the extra: pip install 'triosock[opentelemetry]'") from None
+    return OpenTelemetryObserver()

@@ -1,0 +1,45 @@
+"""What `triosock serve` tells, as values: its log, an access log, traces, and who blocks the loop."""
+
+from __future__ import annotations
+
+import logging
+from typing import Final, final
+
+import attrs
+
+from .._core.model.config import check_seconds
+from ..observe import JsonFormatter
+from ..observe.access_log import parse_format
+from ..observe.ends import KINDS, Kind
+
+LOG_FORMATS: Final = ("text", "json")
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Observing:
+    """What is told, and where. The names of the fields are those in the section [observe] of a file."""
+
+    log_format: str = "text"
+    access_log: str | None = None
+    access_log_format: str | None = None
+    access_log_of: Kind = "connections"
+    blocked_after: float | None = None
+    opentelemetry: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        if self.log_format not in LOG_FORMATS:
+            raise ValueError(f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}")
+        if self.access_log_of not in KINDS:
+            raise ValueError(f"access_log_of must be one of {', '.join(KINDS)}, not {self.access_log_of!r}")
+        if self.access_log_format not in (None, "json"):
+            parse_format(self.access_log_format)
+        if self.blocked_after is not None:
+            check_seconds(self.blocked_after, "blocked_after")
+
+    def log_handler(self, number: str) -> logging.Handler:
+        """Return the handler of the log, on stderr; `number` says which worker this is, if it is one."""
+        handler = logging.StreamHandler()
+        text = logging.Formatter(f"%(asctime)s %(levelname)s {number}%(message)s")
+        handler.setFormatter(JsonFormatter() if self.log_format == "json" else text)
+        return handler

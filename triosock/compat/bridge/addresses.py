@@ -1,0 +1,53 @@
+"""What a request is called in entries, events and reports: its address, and why it ended.
+
+A request may be anything that `get_request()` returns, so that none of this may fail.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from triosock import Cause, MemoryAddress
+from triosock._core.model.addresses import from_sockaddr
+
+from .thread_interrupt import RequestCut
+
+if TYPE_CHECKING:
+    from triosock import Address
+
+    from ..requests.ports import Server
+
+_NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError)
+
+
+def cause_of(error: BaseException | None) -> Cause:
+    """Return why a handler ended that raised this, or nothing."""
+    if error is None:
+        return Cause.FINISHED
+    if isinstance(error, RequestCut):
+        return Cause.DRAIN
+    return Cause.PEER if isinstance(error, ConnectionError) else Cause.FAILED
+
+
+def address_of(request: Any, client_address: Any) -> Address:
+    """Return where a request comes from."""
+    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    try:
+        return from_sockaddr(sock.family, sock.type, client_address)
+    except _NO_ADDRESS:
+        # get_request() may return anything at all.
+        return MemoryAddress(repr(client_address))
+
+
+def address_of_listener(server: Server) -> Address:
+    """Return where a server listens."""
+    return local_of(getattr(server, "socket", None))
+
+
+def local_of(request: Any) -> Address:
+    """Return the address that a request came to."""
+    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    try:
+        return from_sockaddr(sock.family, sock.type, sock.getsockname())
+    except _NO_ADDRESS:
+        return MemoryAddress("unknown")

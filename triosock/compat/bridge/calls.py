@@ -1,0 +1,120 @@
+"""Calls into the host's trio run, from other threads.
+
+trio's own way, `TrioToken.run_sync_soon()`, wakes the run through a pair of `socket.socket`, whose methods
+programs replace: with a mock in the place of `socket.socket.send` nothing is woken, and the thread that waits
+for an answer waits for ever. Here the wake-up is an `Wakeup`.
+
+The invariants:
+
+1. A call is made exactly once, in the order in which calls came, or it is refused: `soon()` says which. What
+   was taken when the end came is still made.
+2. A call is in the queue before the alarm rings, and the alarm is silenced before the queue is emptied: a
+   call that comes meanwhile rings again.
+3. A signal handler may call while its own thread does, so the lock is one that its holder may take again.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import errno
+import os
+from collections import deque
+from collections.abc import Awaitable, Callable
+from queue import SimpleQueue
+from threading import RLock as _Lock
+from typing import Any, TypeVar
+
+import trio
+
+from ..waiting.wakeup import Wakeup
+
+T = TypeVar("T")
+
+
+class Calls:
+    """The calls into one trio run. Made by whoever runs `pump()` there.
+
+    Raises: OSError if there is no descriptor left.
+    """
+
+    def __init__(self) -> None:
+        self._alarm = Wakeup(None)
+        if self._alarm.fd < 0:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        self._queue: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._lock = _Lock()
+        self._ends = False
+        self._closed = False
+
+    # From any thread
+
+    def soon(self, function: Callable[..., object], *args: Any) -> bool:
+        """Have a sync function called in the trio thread; False if the run is over. Never blocks."""
+        with self._lock:
+            if self._closed:
+                return False
+            self._queue.append((function, args))
+        self._alarm.ring()
+        return True
+
+    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run `async_fn(*args)` in a task of its own in the trio thread and return its result. Blocks.
+
+        The task has a copy of the caller's context. It is cancelled only when the run ends. An exception that
+        a signal handler raises in the waiting thread leaves it alone.
+
+        Raises: what it raises; trio.RunFinishedError if the run is over; RuntimeError in a trio thread.
+        """
+        if trio.lowlevel.in_trio_run():
+            raise RuntimeError("this is a blocking function; call it from a thread without a trio run")
+        answer: SimpleQueue[tuple[T] | BaseException] = SimpleQueue()
+        context = contextvars.copy_context()
+
+        async def task() -> None:
+            try:
+                result = await async_fn(*args)
+            except BaseException as error:
+                # Also Cancelled, at the end of the run: somebody waits for it.
+                answer.put(error)
+            else:
+                answer.put((result,))
+
+        def begin() -> None:
+            trio.lowlevel.spawn_system_task(task, name=async_fn, context=context)
+
+        if not self.soon(begin):
+            raise trio.RunFinishedError("the trio run for compat servers is over")
+        got = answer.get()
+        if isinstance(got, tuple):
+            return got[0]
+        try:
+            raise got
+        finally:
+            del got  # whose traceback has this frame
+
+    # In the trio thread
+
+    async def pump(self) -> None:
+        """Make the calls, until `end()` is one of them. Once it has returned no call is taken any more."""
+        try:
+            while not self._ends:
+                await trio.lowlevel.wait_readable(self._alarm.fd)
+                self._alarm.silence()
+                self._make()
+        finally:
+            with self._lock:
+                self._closed = True
+            try:
+                self._make()
+            finally:
+                self._alarm.close()
+
+    def end(self) -> None:
+        """Have `pump()` return when the calls that came before are made."""
+        self._ends = True
+
+    def _make(self) -> None:
+        # Those that are here: who always calls again must not keep the run from anything else.
+        for _ in range(len(self._queue)):
+            function, args = self._queue.popleft()
+            function(*args)

@@ -1,0 +1,67 @@
+"""What the socket of a request becomes when its server drains: the wait for another request is the end of the
+stream.
+
+The object stays, and its class is changed: layouts agree, as these classes add nothing. Sockets of other
+types are left, and waited for until the deadline.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import TYPE_CHECKING, Any
+
+from ..stdlib.reply_order import answered
+from .tcp_state import has_unread
+
+if TYPE_CHECKING:
+    _Mixed = socket.socket
+else:
+    _Mixed = object
+
+
+class _Draining(_Mixed):
+    """The part that plain and TLS sockets share."""
+
+    __slots__ = ()
+
+    def recv(self, *args: Any) -> bytes:
+        return b"" if self._is_over() else bytes(self._read(super().recv(*args)))
+
+    def recv_into(self, *args: Any, **kwargs: Any) -> int:
+        return 0 if self._is_over() else int(self._read(super().recv_into(*args, **kwargs)))
+
+    def send(self, *args: Any) -> int:
+        return int(self._wrote(super().send(*args)))
+
+    def sendall(self, *args: Any) -> None:
+        self._wrote(super().sendall(*args))
+
+    def _is_over(self) -> bool:
+        return self in answered and not has_unread(self)
+
+    def _read(self, result: Any) -> Any:
+        answered.discard(self)
+        return result
+
+    def _wrote(self, result: Any) -> Any:
+        answered.add(self)
+        return result
+
+
+class _DrainingSocket(_Draining, socket.socket):
+    __slots__ = ()
+
+
+class _DrainingSSLSocket(_Draining, ssl.SSLSocket):  # pyright: ignore[reportIncompatibleMethodOverride]
+    pass
+
+
+_DRAINING: dict[type, type] = {socket.socket: _DrainingSocket, ssl.SSLSocket: _DrainingSSLSocket}
+
+
+def make_draining(request: socket.socket) -> None:
+    """Have the wait for another request be the end of the stream, from now on."""
+    kind = _DRAINING.get(type(request))
+    if kind is not None:
+        request.__class__ = kind

@@ -1,0 +1,98 @@
+"""A request of a compat server as an entry of the core's registry: what a drain, a deadline or a cancellation
+acts on.
+
+All that acts on it takes the lock of its book, and does nothing once the request is sealed: then its thread
+has left the handler, and is none of our business.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from triosock import Cause
+from triosock._core.registry.registry import Entry
+
+from . import tcp_state, thread_interrupt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from triosock import Address
+    from triosock._core.registry.registry import Phase
+
+    from ..requests.ports import GreenTask
+    from ..requests.table import Book
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class Request(Entry):
+    """A request of a compat server in the core's registry."""
+
+    request: Any
+    address: Address
+    thread: int
+    book: Book
+    cause: Cause | None = None
+    sealed: bool = False
+    #: Out of the registry.
+    gone: bool = False
+    was_cut: bool = False
+    #: Stuck beyond the end of a drain, and counted in its report already.
+    reported: bool = False
+    #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
+    call: Callable[[], None] | None = None
+    #: Its task, if it is a green one: cut by cancellation, in the trio thread.
+    green: GreenTask | None = None
+
+    @property
+    def peer(self) -> Address:
+        """Where it comes from."""
+        return self.address
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether its peer owes nothing."""
+        return tcp_state.is_idle(self.request)
+
+    @property
+    def phase(self) -> Phase:
+        """As much as can be seen from outside: idle or working."""
+        return "idle" if self.is_idle else "working"
+
+    def interrupt(self, cause: Cause) -> None:
+        """End its idle wait, or the next one."""
+        with self.book.lock:
+            if not self.sealed:
+                thread_interrupt.end_idle(self.request)
+
+    def cut(self, cause: Cause) -> None:
+        """Raise `RequestCut` in its thread, or cancel the async call that it is in."""
+        with self.book.lock:
+            if self.sealed or self.was_cut:
+                return
+            if self.cause is None:
+                self.cause = cause
+            self.was_cut = True
+            if self.green is not None:
+                self.green.scope.cancel(self.reason())
+            elif self.call is not None:
+                self.call()
+            else:
+                thread_interrupt.cut(self.request, self.thread, self.reason())
+
+    def reason(self) -> str:
+        """What `RequestCut` says."""
+        return f"the request of {self.peer} was cut off: {_WHY.get(self.cause, self.cause)}"
+
+    def stack(self) -> tuple[str, ...]:
+        """Return where its thread is."""
+        return thread_interrupt.stack_of(self.thread) if self.green is None else self.green.stack()
+
+
+_WHY: dict[Cause | None, str] = {
+    Cause.DRAIN: "the server drains, and the grace for requests in progress is over (drain deadline)",
+    Cause.REQUEST: "its time is over (request, Policy.request_timeout)",
+    Cause.PARENT: "the trio program that serves it was cancelled (parent)",
+}

@@ -1,0 +1,195 @@
+"""The requests of a compat server as a trio run sees them: entries of the core's `Registry`, and events.
+
+Rules of this file:
+
+1. It is made when somebody wants to act on a server: a drain, a deadline, observers, statistics. From then on
+   its book is *supervised* as long as it has a host: its records have become entries, with the clock of the
+   trio run that supervises, and those that come later are entries from their start.
+2. Entries come and go under the lock of the book. A record whose thread leaves while its entry is being made
+   is taken out again by whoever makes it, or by the thread: by the one that sees the other.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import trio
+
+from triosock import Cause
+from triosock._core.model.config import Limits
+from triosock._core.model.emitter import Emitter
+from triosock._core.model.events import ConnectionClosed, ConnectionOpened, HandlerFailed
+from triosock._core.registry.registry import Registry, Tally
+
+from ..requests.clock import now
+from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE
+from . import tcp_state, thread_interrupt
+from .addresses import address_of, cause_of, local_of
+from .request_entry import Request
+
+if TYPE_CHECKING:
+    from ..requests.ports import Host
+    from ..requests.table import Book, Record
+
+#: What stands in for a scope in an entry that is no task.
+_NO_SCOPE = trio.CancelScope()
+
+
+def make_emitter(book: Book, watched: bool) -> Emitter | None:
+    """Return what tells the observers of a new book, if it has any, or is watched."""
+    asked = () if book.policy is None else book.policy.observers
+    return Emitter(book.name, trio.current_time, asked) if asked or watched else None
+
+
+class Supervisor:
+    """The entries of a book."""
+
+    def __init__(self, book: Book) -> None:
+        self.registry: Registry = Registry(Limits())
+        #: What `clock.now()` is behind the clock of the trio run that supervises, or did last.
+        self.clock: float = 0.0
+        self._book = book
+        #: What of the book's counts is in the registry's tally already, and how often they were read.
+        self._left = 0
+        self._reads = 0
+        self._failed = 0
+        self._lost = 0
+
+    # In the threads that serve
+
+    def attend(self, thread: int, record: Record) -> None:
+        """Make the entry of a record that was just put down."""
+        with self._book.lock:
+            entry = self._promote(thread, record)
+        self._tell_opened(entry)
+
+    def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
+        """Take out the entry of a record, in the thread that handled it; False if it was out already."""
+        book = self._book
+        with book.lock:
+            entry: Request = record[ENTRY]
+            if entry.gone:
+                return False
+            entry.sealed = True
+            if entry.was_cut and entry.green is None:
+                thread_interrupt.uncut(thread)
+            # No cut can come between these.
+            entry.gone = True
+            self.registry.remove(entry)
+            cause = entry.cause or cause_of(error)
+            if not entry.reported:
+                entry.reported = True
+                self.registry.tally.ended[cause] += 1
+        self._tell_closed(entry, cause, error)
+        return True
+
+    def own_entry(self) -> Request | None:
+        """Return the entry of the request that the calling thread handles."""
+        thread = self._book.me()
+        record = self._book.live.get(thread)
+        if record is None:
+            return None
+        with self._book.lock:
+            return self._promote(thread, record)
+
+    def tally(self) -> Tally:
+        """Return what was counted up to now."""
+        book = self._book
+        with book.lock:
+            tally = self.registry.tally
+            # Threads count with next() and without a lock, so reading is counting, too.
+            left = next(book.leaves) - self._reads
+            self._reads += 1
+            more, self._left = left - self._left, left
+            failed, self._failed = book.failed - self._failed, book.failed
+            lost, self._lost = book.lost - self._lost, book.lost
+            for cause, number in (
+                (Cause.PEER, lost),
+                (Cause.FAILED, failed - lost),
+                (Cause.FINISHED, more - failed),
+            ):
+                if number:
+                    tally.ended[cause] += number
+            tally.accepted += more
+            tally.peak = max(tally.peak, book.peak)
+            tally.accept_errors += book.accept_errors
+            book.accept_errors = 0
+            return tally
+
+    # In the trio thread that supervises
+
+    def begin(self, host: Host) -> None:
+        """Make entries of the records, in the time of the calling trio run, and of all that come later."""
+        book = self._book
+        self.tally()
+        with book.lock:
+            clock = trio.current_time() - now()
+            for entry in self.registry.entries():
+                entry.accepted += clock - self.clock
+            self.clock = clock
+            book.host = host
+            for thread, record in tuple(book.live.items()):
+                self._promote(thread, record)
+
+    def end(self, host: Host) -> None:
+        """End what `begin()` began in this host; entries stay what they are."""
+        with self._book.lock:
+            if self._book.host is host:
+                self._book.host = None
+
+    def _promote(self, thread: int, record: Record) -> Request:
+        """Make the entry of a record, or return the one that it has. Under the lock."""
+        entry: Request | None = record[ENTRY]
+        if entry is not None:
+            return entry
+        book = self._book
+        green = None if book.green is None else book.green.task(thread)
+        entry = Request(
+            accepted=record[SINCE] + self.clock,
+            scope=_NO_SCOPE if green is None else green.scope,
+            green=green,
+            request=record[REQUEST],
+            address=address_of(record[REQUEST], record[ADDRESS]),
+            thread=thread,
+            book=book,
+        )
+        self.registry.add(entry)
+        record[ENTRY] = entry
+        if book.live.get(thread) is not record:
+            # Its thread has left, or is about to and will find `gone`; it counts itself.
+            entry.sealed = entry.gone = True
+            self.registry.remove(entry)
+            self.registry.tally.accepted -= 1
+            return entry
+        on_newcomer, host = book.on_newcomer, book.host
+        if on_newcomer is not None and host is not None:
+            entry.spared_until = math.inf  # the drain minds its time
+            host.soon(on_newcomer, entry)
+        return entry
+
+    # Events
+
+    def _tell_opened(self, entry: Request) -> None:
+        emitter = self._book.emitter
+        if emitter is not None and emitter.wants_openings:
+            local = local_of(entry.request)
+            self._book.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
+
+    def _tell_closed(self, entry: Request, cause: Cause, error: BaseException | None) -> None:
+        book = self._book
+        if book.emitter is None:
+            return
+        who = {"connection": entry.number, "peer": entry.peer}
+        if cause is Cause.FAILED and error is not None:
+            book.tell(HandlerFailed, error=error, **who)
+        if book.emitter.takers(ConnectionClosed):
+            received, sent = tcp_state.count_bytes(entry.request)
+            with book.lock:
+                self.registry.tally.received += received
+                self.registry.tally.sent += sent
+            duration = now() + self.clock - entry.accepted
+            book.tell(
+                ConnectionClosed,
+                cause=cause, received=received, sent=sent, duration=duration, error=error, **who,
+            )  # fmt: skip

@@ -1,0 +1,82 @@
+"""Whether a request is idle, and how much it has carried: asked of the kernel.
+
+**Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was said
+yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix sockets:
+there the files of a StreamRequestHandler take note (`stdlib/reply_order.py`), and who uses the bare socket is
+not taken for idle before they have answered, after the drain began, and come back to read.
+
+Nothing here changes a socket.
+"""
+
+from __future__ import annotations
+
+import socket
+import ssl
+import struct
+import sys
+from typing import Any
+
+from ..stdlib.reply_order import answered
+
+# From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
+# then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).
+_LAST_DATA = struct.Struct("=44xI4xI")
+_SEGMENTS = struct.Struct("=152xII")
+_BYTES = struct.Struct("=B127xQ64xQQ")
+_INFO_SIZE = 216
+#: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
+_ENDED_BY_PEER = (8, 9)
+
+
+def is_idle(request: Any) -> bool:
+    """Whether nothing of a request has been read that is not answered yet, and nothing is there to be
+    read.
+    """
+    if not isinstance(request, socket.socket) or has_unread(request):
+        return False
+    info = _tcp_info(request)
+    if info is None:
+        return request in answered or getattr(request, "_green_answered", False) is not False
+    came, went = _SEGMENTS.unpack_from(info)
+    if not came:
+        return True
+    sent, received = _LAST_DATA.unpack_from(info)
+    return bool(went and sent <= received)
+
+
+def has_unread(request: socket.socket) -> bool:
+    """Whether bytes have arrived that the handler has not read."""
+    if isinstance(request, ssl.SSLSocket) and request.pending():
+        return True
+    try:
+        return bool(_peek(request))
+    except (BlockingIOError, InterruptedError):
+        return False
+    except OSError:
+        return False  # gone, which the handler finds out by itself
+
+
+def _peek(request: socket.socket) -> bytes:
+    # The method of the plain socket: an SSLSocket refuses flags, and what counts is what the kernel has.
+    return socket.socket.recv(request, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+
+
+def count_bytes(request: Any) -> tuple[int, int]:
+    """Return how many bytes have come and gone over a TCP connection; (0, 0) where the kernel does not
+    say.
+    """
+    info = _tcp_info(request) if isinstance(request, socket.socket) else None
+    if info is None:
+        return (0, 0)
+    state, received, sent, again = _BYTES.unpack_from(info)
+    return (received - (state in _ENDED_BY_PEER), sent - again)
+
+
+def _tcp_info(request: socket.socket) -> bytes | None:
+    if not hasattr(socket, "TCP_INFO") or sys.platform != "linux":
+        return None
+    try:
+        info = request.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _INFO_SIZE)
+    except OSError:
+        return None
+    return info if len(info) == _INFO_SIZE else None

@@ -1,0 +1,113 @@
+"""How to end what a request's thread is blocked in, from outside.
+
+Rules of this file:
+
+1. **The request stays the genuine socket.** Nothing is put in its way until somebody wants to end it; only
+   then is its class changed, to one that knows where a request ends (`draining_socket.py`).
+2. An idle request (`tcp_state.py`) is ended by shutting down the read side: its handler sees the end of the
+   stream. Everybody else gets `RequestCut`, raised in their thread, and then the shutdown that wakes them; so
+   that a blocked call never returns something that looks like the client's doing.
+3. What is not blocked in its socket gets the exception when it next runs Python code, and is named in the
+   report.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import socket
+import sys
+import threading
+import traceback
+from typing import Any
+
+from triosock import TriosockError
+
+from .draining_socket import make_draining
+from .tcp_state import is_idle
+
+#: What `RequestCut` will say in a thread.
+_reasons: dict[int, str] = {}
+
+
+class RequestCut(TriosockError, ConnectionAbortedError):
+    """Raised in the thread of a request that has to end now; the text says why.
+
+    It is a ConnectionAbortedError, so that code which copes with lost connections copes with this.
+    """
+
+    def __init__(self, reason: str | None = None) -> None:
+        # Without an argument it comes from the interpreter, which takes only the class from `cut()`.
+        reason = reason or _reasons.get(threading.get_ident(), "the request was cut off")
+        super().__init__(reason)
+        self.args: tuple[Any, ...] = (reason,)
+        self.errno: int | None = errno.ECONNABORTED
+        self.reason: str = reason
+
+    def __str__(self) -> str:
+        return self.reason
+
+
+def end_idle(request: Any) -> None:
+    """End the idle wait that this request is in, or else the next that it comes to. Work goes on."""
+    if not isinstance(request, socket.socket):
+        return
+    green: Any = request
+    if hasattr(green, "_green_last"):
+        green._green_last = True
+    if is_idle(request):
+        _shut_down(request, socket.SHUT_RD)
+    make_draining(request)
+
+
+def cut(request: Any, thread: int, reason: str) -> None:
+    """Raise `RequestCut` in the thread and wake it, if it is blocked in this socket."""
+    _reasons[thread] = reason
+    _raise_in(thread, RequestCut)
+    if isinstance(request, socket.socket):
+        # Both sides, for it may be blocked in sending.
+        _shut_down(request, socket.SHUT_RDWR)
+
+
+class _Withdrawn(BaseException):
+    """Takes the place of a `RequestCut` that has not been raised yet; leaves `uncut()` never."""
+
+
+def uncut(thread: int) -> None:
+    """Take back a `cut()` that has not been raised yet; called in that thread when its handler has
+    returned.
+    """
+    # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its
+    # flag "an exception is pending" only when one is raised: with the flag set, each call takes the slow way,
+    # and on 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught
+    # here.
+    try:
+        _raise_in(thread, _Withdrawn)
+        for _ in range(1000):  # it is raised at the end of the call above, or of a turn of a loop
+            pass
+    except _Withdrawn:
+        pass
+    _reasons.pop(thread, None)
+
+
+def _raise_in(thread: int, kind: type[BaseException]) -> None:
+    # The only way to reach a thread in a blocking call without a proxy for its socket. CPython's own; see
+    # "Thread State and the Global Interpreter Lock" in the C API reference.
+    ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
+
+
+def _shut_down(request: socket.socket, how: int) -> None:
+    try:
+        # The plain method: SSLSocket's own would take the TLS layer away under the handler's feet.
+        socket.socket.shutdown(request, how)
+    except OSError:
+        pass  # it has ended by itself
+
+
+def stack_of(thread: int) -> tuple[str, ...]:
+    """Return where a thread is: one line a call ("file:line in function"), the outermost first."""
+    frame = sys._current_frames().get(thread)
+    if frame is None:
+        return ()
+    found = traceback.StackSummary.extract(traceback.walk_stack(frame), lookup_lines=False)
+    return tuple(f"{one.filename}:{one.lineno} in {one.name}" for one in reversed(found))

@@ -1,0 +1,65 @@
+"""`run(async_fn)`: async code, called from a sync handler.
+
+The call ends when its request is cut: the async function is cancelled then, and no exception is raised into
+the thread beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import trio
+
+from ..bridge import trio_thread as hosts
+from ..bridge.thread_interrupt import RequestCut
+from ..requests import table
+from .current_request import book_of_thread
+
+if TYPE_CHECKING:
+    from ..requests.ports import Host, RequestEntry
+    from ..requests.table import Book
+
+T = TypeVar("T")
+
+
+def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    """Call async code from a sync handler: run `async_fn(*args)` in the trio run of its server, and return
+    its result.
+
+    When the request's deadline is over, a drain's grace, or the trio program around is cancelled, the call is
+    cancelled and `RequestCut` raised. Outside a request it runs in this process's host, without a deadline.
+
+    Raises: what `async_fn` raises; RuntimeError in a trio thread.
+    """
+    green = table.port.parts.green_if_loaded()
+    if green is not None and green.current() is not None:
+        return green.wait(async_fn, *args)
+    book = book_of_thread()
+    entry = book.supervision.own_entry() if book is not None else None
+    host = book.host if book is not None else None
+    borrowed = None
+    if host is None:
+        host = borrowed = hosts.borrow()
+    try:
+        if book is None or entry is None:
+            return host.run(trio.CancelScope(), async_fn, *args)
+        return _run_for(book, entry, host, async_fn, *args)
+    finally:
+        if borrowed is not None:
+            hosts.give_back(borrowed)
+
+
+def _run_for(
+    book: Book, entry: RequestEntry, host: Host, async_fn: Callable[..., Awaitable[T]], *args: Any
+) -> T:
+    scope = trio.CancelScope()
+    with book.lock:
+        entry.call = lambda: host.soon(scope.cancel, entry.reason())
+    try:
+        return host.run(scope, async_fn, *args)
+    except hosts.Ended:
+        raise RequestCut(entry.reason()) from None
+    finally:
+        with book.lock:
+            entry.call = None

@@ -1,0 +1,144 @@
+"""`drain(server)`: stop accepting, let requests finish, return how that went.
+
+One drain of a server goes on at a time. Who asks for another one tightens it, and gets the same report.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import TYPE_CHECKING
+
+import trio
+
+from triosock import DrainReport, DrainScope
+from triosock._core.model.config import check_seconds
+
+from ..bridge import trio_thread as hosts
+from ..requests.table import Book, book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from .drain_target import DrainTarget, scope_for
+
+if TYPE_CHECKING:
+    from ..requests.ports import Host, ServedInTrio
+
+
+def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
+    """Stop accepting, let the requests in progress finish, and return how that went.
+
+    What the kernel has accepted already is served, and the listener closed; idle keep-alive connections end
+    at once, as if by the client; busy requests finish; those still there after `grace` seconds get
+    `RequestCut`. A handler that is stuck outside its socket is described in the report, and left.
+    `serve_forever()` returns; `server_close()` stays to be called, as after `shutdown()`.
+
+    Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
+    drain can only tighten it, and returns the same report.
+
+    Blocks the calling thread, which may be any but the one that serves and a trio thread: RuntimeError there.
+    In a handler's own thread it does not wait for that handler.
+    """
+    servings = poll.servings_of(server)
+    if any(serving.mine() for serving in servings):
+        raise RuntimeError(
+            "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
+            "from another thread"
+        )
+    book = book_of(server)
+    if book.served is not None:
+        return _tell(book.served, book, grace)
+    running = Running(scope_for(book, grace))
+    with book.lock:
+        other, book.drain = book.drain, book.drain or running
+    if other is not None:
+        other.tighten(grace)
+        return other.wait()
+    return _drain_now(server, book, running, loops=bool(servings))
+
+
+def _drain_now(server: BaseServer, book: Book, running: Running, *, loops: bool) -> DrainReport:
+    own = threading.get_ident() if threading.get_ident() in book.live else None
+    if not loops:
+        poll.close_listener(server)
+    book.hold()  # whoever supervises it now does so until the end
+    borrowed = hosts.borrow() if book.host is None else None
+    host = borrowed or book.host
+    assert host is not None
+    try:
+        return running.finish(host.run(trio.CancelScope(), _drain, server, book, running, host, own))
+    except BaseException as error:
+        running.fail(error)
+        raise
+    finally:
+        book.drain = None
+        if borrowed is not None:
+            book.supervision.end(borrowed)
+            hosts.give_back(borrowed)
+        book.release()
+
+
+def _tell(served: ServedInTrio, book: Book, grace: float | None) -> DrainReport:
+    """Drain a server that runs in a trio program: it does so itself."""
+    host = book.host
+    if host is None or threading.get_ident() in book.live:
+        raise RuntimeError(
+            "drain() waits until nothing of the server is left, and this thread serves one of its requests: "
+            "call it from another thread, or drain() of what `nursery.start(compat.serve, ...)` returned"
+        )
+    host.soon(lambda: served.drain(grace=grace))
+    return host.run(trio.CancelScope(), served.wait_closed)
+
+
+async def _drain(
+    server: BaseServer, book: Book, running: Running, host: Host, own: int | None
+) -> DrainReport:
+    if book.host is not host:
+        book.supervision.begin(host)
+    target = DrainTarget(server, book, running.scope, own)
+    with running.scope:
+        running.begin(host, target)
+        return await target.drain()
+
+
+class Running:
+    """A drain that is going on, for those who ask for another."""
+
+    def __init__(self, scope: DrainScope) -> None:
+        self.scope = scope
+        self._host: Host | None = None
+        self._done = threading.Event()
+        self._tightest: float | None = None
+        self._report: DrainReport | None = None
+        self._error: BaseException | None = None
+
+    def begin(self, host: Host, target: DrainTarget) -> None:
+        """In the trio thread: the scope is told, and tells the drain when it is tightened."""
+        self._host = host
+        self.scope._on_drain = target.tighten
+        self.scope.drain(grace=self._tightest)
+
+    def tighten(self, grace: float | None) -> None:
+        """From any thread: have the drain end sooner."""
+        if grace is None:
+            return
+        check_seconds(grace, "grace", zero=True)
+        self._tightest = grace if self._tightest is None else min(grace, self._tightest)
+        if self._host is not None:
+            self._host.soon(lambda: self.scope.drain(grace=grace))
+
+    def finish(self, report: DrainReport) -> DrainReport:
+        """Let those who wait have the report."""
+        self._report = report
+        self._done.set()
+        return report
+
+    def fail(self, error: BaseException) -> None:
+        """Let those who wait have the error."""
+        self._error = error
+        self._done.set()
+
+    def wait(self) -> DrainReport:
+        """Wait for the report. Blocks."""
+        self._done.wait()
+        if self._report is None:
+            raise RuntimeError("the drain that was going on failed") from self._error
+        return self._report

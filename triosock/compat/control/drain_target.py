@@ -1,0 +1,246 @@
+"""What a drain of a compat server drains: its loops, its requests, its child processes. The core's `DrainRun`
+does it, and this tells it who is still there.
+
+Rules of this file:
+
+1. The loops that serve are told to take what the kernel has accepted, close the listener and end; nothing of
+   theirs runs here.
+2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
+3. **A report does not wait for what cannot be ended.** Who is still there `PATIENCE` seconds after the cut is
+   stuck outside its socket, or keeps catching the exception: it is counted and described, and left behind.
+4. The caller's own request, if a handler drains its own server, is not waited for.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from typing import TYPE_CHECKING
+
+import attrs
+import trio
+
+from triosock import Cause, DrainReport, DrainScope, MemoryAddress, Timeouts
+from triosock._core.model.events import DrainFinished, DrainStarted
+from triosock._core.registry.drain_run import NEWCOMER_GRACE, DrainRun
+from triosock._core.registry.registry import Entry, Tally
+
+from ..bridge.request_entry import Request
+from ..requests.table import REQUEST
+from ..waiting import poll
+from ..waiting.wakeup import open_child_ends
+
+if TYPE_CHECKING:
+    from triosock._core.model.addresses import Address
+
+    from ..requests.ports import RequestEntry
+    from ..requests.table import Book
+    from ..stdlib.base import BaseServer
+
+#: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
+PATIENCE = 1.0
+
+
+@attrs.define(eq=False, slots=True, kw_only=True)
+class Child(Entry):
+    """A child process of a forking server. It cannot be told that it is idle, and is terminated, not cut."""
+
+    pid: int
+    cause: Cause | None = None
+
+    @property
+    def peer(self) -> Address:
+        """Which process it is."""
+        return MemoryAddress(f"child process {self.pid}")
+
+    def interrupt(self, cause: Cause) -> None:
+        """Nothing: it cannot be told."""
+
+    def cut(self, cause: Cause) -> None:
+        """Terminate it."""
+        if self.cause is None:
+            self.cause = cause
+        try:
+            os.kill(self.pid, signal.SIGTERM)
+        except ProcessLookupError:
+            pass
+
+    def stack(self) -> tuple[str, ...]:
+        """Nothing that could be seen from here."""
+        return ()
+
+
+class DrainTarget:
+    """One drain of one server; lives in the trio thread. A core `Drainable`."""
+
+    def __init__(self, server: BaseServer, book: Book, scope: DrainScope, besides: int | None = None) -> None:
+        self._server = server
+        self._book = book
+        self._scope = scope
+        self._besides = besides
+        self._children: dict[int, Child] = {}
+        self._watched: set[int] = set()
+        self._changed = trio.Event()
+        self._nursery: trio.Nursery | None = None
+        self._run: DrainRun | None = None
+
+    # What a DrainRun asks
+
+    @property
+    def tally(self) -> Tally:
+        """What the server has counted."""
+        return self._book.tally()
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return who is here now, without the caller's own request."""
+        book = self._book
+        with book.lock:
+            requests = book.registry.entries()
+        others = (one for one in requests if isinstance(one, Request) and one.thread != self._besides)
+        return (*others, *self._children.values())
+
+    async def wait_empty(self) -> None:
+        """Return when nobody is here, or `PATIENCE` after the cut. A checkpoint."""
+        await trio.lowlevel.checkpoint()
+        while not self._is_empty():
+            self._changed = trio.Event()
+            # Anew each time, as the deadline can be tightened meanwhile.
+            with trio.CancelScope(deadline=self._scope.deadline + PATIENCE) as patience:
+                await self._changed.wait()
+            if patience.cancelled_caught:
+                return
+
+    def _is_empty(self) -> bool:
+        book = self._book
+        if poll.servings_of(self._server):
+            return False
+        # The loop may have forked more until its end.
+        self._watch_children()
+        if self._children:
+            return False
+        with book.lock:
+            own = book.live.get(self._besides) if self._besides is not None else None
+            expected = len(book.expected) - (own is not None and id(own[REQUEST]) in book.expected)
+            return not expected and len(book.live) == (own is not None)
+
+    def poke(self) -> None:
+        """Have `wait_empty()` look again."""
+        self._changed.set()
+
+    # The drain
+
+    async def drain(self) -> DrainReport:
+        """Drain; return how it went. The scope is draining already, and the book is supervised."""
+        book = self._book
+        now = trio.current_time()
+        entries = self.entries()
+        idle = sum(entry.is_idle for entry in entries)
+        grace = max(0.0, self._scope.deadline - now)
+        self._run = DrainRun(self, self._scope)
+        book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
+        book.on_leave = self.poke
+        try:
+            async with trio.open_nursery() as self._nursery:
+                book.on_newcomer = self._greet
+                self._watch_children()
+                for serving in poll.servings_of(self._server):
+                    serving.drain()
+                await self._run.wait_completion()
+                self._count_stuck()
+                self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
+        finally:
+            book.on_newcomer = book.on_leave = None
+        report = self._run.report()
+        fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
+        book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
+        return report
+
+    def tighten(self) -> None:
+        """Take over the scope's deadline, if the drain has begun."""
+        if self._run is not None:
+            self._run.tighten()
+
+    def cut_all(self, cause: Cause) -> None:
+        """Cut everybody, now."""
+        for entry in self.entries():
+            entry.cut(cause)
+        for pid in tuple(getattr(self._server, "active_children", None) or ()):
+            Child(accepted=trio.current_time(), pid=pid).cut(cause)
+
+    async def end_children(self, cause: Cause) -> None:
+        """End the child processes that are left: terminate them, and kill who does not heed that within
+        `PATIENCE`. For when no loop runs that could fork more.
+        """
+        children = frozenset(getattr(self._server, "active_children", None) or ())
+        for pid in children:
+            Child(accepted=trio.current_time(), pid=pid).cut(cause)
+        ends = open_child_ends(children)
+        try:
+            with trio.move_on_after(PATIENCE) as patience:
+                for end in ends:
+                    await trio.lowlevel.wait_readable(end)
+            if patience.cancelled_caught and sys.platform != "win32":
+                # It handles or ignores SIGTERM, perhaps with what its parent had set up for itself.
+                for pid in ends.values():
+                    os.kill(pid, signal.SIGKILL)
+        finally:
+            for end in ends:
+                os.close(end)
+
+    async def wait_all_left(self) -> None:
+        """Return when nobody is left at all, however long that takes. A checkpoint."""
+        self._book.on_leave = self.poke
+        try:
+            await trio.lowlevel.checkpoint()
+            while not self._is_empty():
+                self._changed = trio.Event()
+                await self._changed.wait()
+        finally:
+            self._book.on_leave = None
+
+    def _greet(self, entry: RequestEntry) -> None:
+        if self._nursery is not None:
+            self._nursery.start_soon(self._mind_newcomer, entry)
+
+    async def _mind_newcomer(self, entry: RequestEntry) -> None:
+        await trio.sleep(NEWCOMER_GRACE)
+        entry.spared_until = 0.0
+        entry.interrupt(Cause.DRAIN)
+
+    def _count_stuck(self) -> None:
+        tally = self.tally
+        with self._book.lock:
+            for request in self._book.registry.entries():
+                if isinstance(request, Request) and request.thread != self._besides and not request.reported:
+                    request.reported = True
+                    tally.ended[request.cause or Cause.DRAIN] += 1
+
+    # Child processes
+
+    def _watch_children(self) -> None:
+        if sys.platform == "win32" or self._nursery is None:
+            return
+        children: set[int] = getattr(self._server, "active_children", None) or set()
+        pids = children - self._watched
+        self._watched |= pids
+        for end, pid in open_child_ends(pids).items():
+            self._children[pid] = Child(accepted=trio.current_time(), pid=pid)
+            self._nursery.start_soon(self._wait_child, end, pid)
+
+    async def _wait_child(self, end: int, pid: int) -> None:
+        # Only watched: reaping is collect_children()'s business, in the thread that calls server_close().
+        try:
+            await trio.lowlevel.wait_readable(end)
+        finally:
+            os.close(end)
+        child = self._children.pop(pid)
+        self.tally.ended[child.cause or Cause.FINISHED] += 1
+        self.poke()
+
+
+def scope_for(book: Book, grace: float | None = None) -> DrainScope:
+    """Return the scope of a server's drain, with the grace given, the policy's, or the default."""
+    if grace is None:
+        grace = Timeouts().grace if book.policy is None else book.policy.grace
+    return DrainScope(grace=grace)

@@ -1,0 +1,77 @@
+"""What a server class asks for beyond the standard library: `trio_policy = Policy(...)`.
+
+Rules of this file: everything is asked for, by a class attribute; a server gets no new names, as people give
+theirs every name that there is.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import suppress
+from typing import Literal, final
+
+import attrs
+
+from triosock import Observer, ProxyPolicy
+from triosock._core.model.config import check_count, check_seconds
+from triosock._core.protocols.proxy_parser import check_proxy
+
+from ..requests import table
+
+
+def _seconds(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+    check_seconds(value, attribute.name, zero=attribute.name == "grace")
+
+
+def _count(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
+    check_count(value, attribute.name)
+
+
+@final
+@attrs.frozen(kw_only=True)
+class Policy:
+    """What a server class asks for with `trio_policy = Policy(...)`. Without it nothing of this happens.
+
+    `request_timeout`
+        Seconds from the accept to the end of the handler; then it is cut: `RequestCut` is raised in its
+        thread. No limit by default, like the standard library.
+    `max_requests`
+        Requests handled at once; the next ones wait in the kernel's queue. No limit by default.
+    `grace`
+        Seconds that a drain gives to requests in progress. 15 s is `Timeouts.grace`. 0 cuts at once.
+    `observers`
+        Who is told what happens: the same events as a native server's, given in the trio thread.
+    `mode`
+        "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
+        place of each thread of a `ThreadingMixIn`; needs the extra `green`.
+    `proxy`
+        Expect a PROXY protocol header first, in a green server of streams: True for the default
+        `ProxyPolicy`, or one of your own. It is read in the request's task, before TLS, for at most 10 s; the
+        handler's `client_address` is the client's then. `verify_request()` and `process_request()` still see
+        the proxy's. Who sends no header, or a bad one, is dropped without a hook.
+    `blocking_after`
+        Seconds that a green handler may run without a wait, while `serve_forever()` runs. Who takes longer
+        blocks all the others, and is named on standard error with its stack, once for each place. inf for
+        never. A second is more than a busy machine takes away from a process, and less than people wait.
+    """
+
+    request_timeout: float = attrs.field(default=math.inf, validator=_seconds)
+    max_requests: float = attrs.field(default=math.inf, validator=_count)
+    grace: float = attrs.field(default=15.0, validator=_seconds)
+    observers: tuple[Observer, ...] = attrs.field(default=(), converter=tuple)
+    mode: Literal["own", "green"] = attrs.field(
+        default="own", validator=attrs.validators.in_(("own", "green"))
+    )
+    proxy: ProxyPolicy | None = attrs.field(default=None, converter=check_proxy)
+    blocking_after: float = attrs.field(default=1.0, validator=_seconds)
+
+    def __attrs_post_init__(self) -> None:
+        if self.mode == "green":
+            # With the class, and not with its servers; whether they can be is said when one is made.
+            with suppress(RuntimeError):
+                table.port.parts.green()
+
+    @property
+    def needs_oversight(self) -> bool:
+        """Whether somebody must look after the requests while they run."""
+        return self.request_timeout != math.inf or bool(self.observers)

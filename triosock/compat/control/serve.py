@@ -1,0 +1,227 @@
+"""`await compat.serve(server)`: a server in a trio program, beside native ones.
+
+    caller's trio run ── serve() ── the loop: server.serve_forever() in a thread, whose waits come back here
+                                └── handlers, in whatever threads the server gives them
+
+Rules of this file: when `serve()` returns or raises, the loop's thread and the handlers have ended and the
+server is closed, whichever way it ended. A handler that cannot be ended from outside is waited for: see
+`docs/discussion/compat.md`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import final
+
+import trio
+
+from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
+from triosock._core.model.emitter import Emitter
+from triosock._core.model.events import ServerClosed, ServerStarted
+
+from ..bridge import trio_thread as hosts
+from ..bridge.addresses import address_of_listener
+from ..requests.ports import RequestEntry
+from ..requests.table import book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from .drain import Running
+from .drain_target import DrainTarget, scope_for
+from .statistics import statistics
+
+
+async def serve(
+    server: BaseServer,
+    *,
+    poll_interval: float | None = 0.5,
+    grace: float | None = None,
+    observers: Iterable[Observer] = (),
+    name: str | None = None,
+    task_status: trio.TaskStatus[CompatServer] = trio.TASK_STATUS_IGNORED,
+) -> DrainReport:
+    """Run `server.serve_forever(poll_interval)` in this trio program until it is drained, shut down or
+    cancelled.
+
+    Its hooks run in a thread of their own, its waits in this trio run. It belongs to the `DrainScope` around.
+
+    Args:
+      server: bound and active, as its constructor leaves it. It is closed (`server_close()`) at the end.
+      grace: seconds that a drain gives to requests in progress; None for the policy's, or 15.
+      observers: who is told what happens, besides those of the policy.
+      name: what events and reports call it; None for its class's name.
+
+    Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
+    server.
+
+    Raises: what `serve_forever()` raises.
+
+    Cancellation: nothing more is accepted, the handlers get `RequestCut`, and are waited for. Drain: as
+    `compat.drain`.
+    """
+    return await CompatServer(server, poll_interval, grace, observers, name)._serve(task_status)
+
+
+@final
+class CompatServer:
+    """A compat server that runs in a trio program; the same methods as `triosock.StreamServer`."""
+
+    def __init__(
+        self,
+        server: BaseServer,
+        poll_interval: float | None,
+        grace: float | None,
+        observers: Iterable[Observer],
+        name: str | None,
+    ) -> None:
+        self._server = server
+        self._interval = poll_interval
+        self._book = book_of(server)
+        self._scope = scope_for(self._book, grace)
+        self._scope._on_drain = self._on_drain
+        # What a tree of all that lives shows of it.
+        self._scope._owner = self
+        self._registry = self._book.registry
+        self._since = trio.current_time()
+        self._around = trio.current_effective_deadline()
+        policy_ = self._book.policy
+        self._request_timeout = math.inf if policy_ is None else policy_.request_timeout
+        asked = () if self._book.policy is None else self._book.policy.observers
+        if name is not None:
+            self._book.name = name
+        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
+        self._told = trio.Event()
+        self._closed = trio.Event()
+        self._loop_ended = trio.Event()
+        self._target: DrainTarget | None = None
+        self._error: BaseException | None = None
+        self._report = DrainReport(drained=False)
+        self._addresses = (address_of_listener(server),)
+
+    @property
+    def name(self) -> str:
+        """What events and reports call it."""
+        return self._book.name
+
+    @property
+    def addresses(self) -> tuple[Address, ...]:
+        """Where it listens."""
+        return self._addresses
+
+    @property
+    def observers(self) -> Emitter:
+        """Those who are told what happens."""
+        return self._emitter
+
+    @property
+    def draining(self) -> bool:
+        """Whether a drain has begun."""
+        return self._scope.draining
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell the server to drain; `wait_closed()` waits. Told again, it can only tighten."""
+        self._scope.drain(grace=grace)
+
+    async def wait_closed(self) -> DrainReport:
+        """Return when nothing of the server is left, and how it ended. A checkpoint."""
+        await self._closed.wait()
+        return self._report
+
+    def statistics(self) -> ServerStatistics:
+        """Return a frozen snapshot."""
+        return statistics(self._server)
+
+    # The life
+
+    def _on_drain(self) -> None:
+        self._told.set()
+        if self._target is not None:
+            self._target.tighten()
+
+    async def _serve(self, task_status: trio.TaskStatus[CompatServer]) -> DrainReport:
+        host = hosts.Host(trio.lowlevel.current_trio_token())
+        book = self._book
+        if book.host is not None:
+            raise RuntimeError("this server is being served already, or drained: serve() needs it for itself")
+        before, book.emitter = book.emitter, self._emitter
+        book.served = self
+        hosts.choose(self._server, host)
+        book.supervision.begin(host)
+        cut_before = book.tally().ended[Cause.PARENT]
+        try:
+            with self._scope:
+                await self._live(task_status)
+        finally:
+            with trio.CancelScope(shield=True):
+                await self._close()
+            book.supervision.end(host)
+            hosts.choose(self._server, None)
+            book.drain = book.served = None
+            book.emitter = before
+            if not self._report.drained:
+                self._report = DrainReport(
+                    cancelled=book.tally().ended[Cause.PARENT] - cut_before, drained=False
+                )
+            self._emitter.emit(ServerClosed)
+            self._scope._record(self.name, self._report)
+            self._closed.set()
+        if self._error is not None:
+            raise self._error
+        return self._report
+
+    async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
+        book = self._book
+        async with trio.open_nursery() as nursery:
+            self._emitter.emit(ServerStarted, addresses=self._addresses, lifetime=book.lifetime)
+            nursery.start_soon(self._loop)
+            task_status.started(self)
+            try:
+                await self._told.wait()
+                if self._error is None:
+                    await self._drain()
+            finally:
+                if not self._report.drained:
+                    self._cut_all()
+
+    async def _loop(self) -> None:
+        """Have the server serve, in a thread of its own."""
+        try:
+            await trio.to_thread.run_sync(
+                self._server.serve_forever, self._interval, limiter=trio.CapacityLimiter(1)
+            )
+        except trio.Cancelled:
+            raise
+        except BaseException as error:
+            self._error = error  # not through the nursery, which would put a group around it
+        finally:
+            self._loop_ended.set()
+            self._told.set()
+
+    async def _drain(self) -> None:
+        # shutdown() by somebody else leads here too: whoever is still busy gets the same grace.
+        self._book.drain = Running(self._scope)
+        if not self._scope.draining:
+            self._scope.drain()
+        self._target = DrainTarget(self._server, self._book, self._scope)
+        self._report = await self._target.drain()
+
+    def _cut_all(self) -> None:
+        def cut(entry: RequestEntry) -> None:
+            entry.cut(Cause.PARENT)
+
+        # In this order: who comes after the look at the entries is told by the book.
+        self._book.on_newcomer = cut
+        vars(self._server)["_BaseServer__shutdown_request"] = True
+        for serving in poll.servings_of(self._server):
+            serving.wake()
+        DrainTarget(self._server, self._book, self._scope).cut_all(Cause.PARENT)
+
+    async def _close(self) -> None:
+        """Wait for everybody who is left, then close the server: after that nothing of it is there."""
+        target = DrainTarget(self._server, self._book, self._scope)
+        await target.wait_all_left()
+        self._book.on_newcomer = None
+        # Not sooner: the loop may have been in the middle of a fork when the others were told.
+        if not self._report.drained or trio.current_time() >= self._scope.deadline:
+            await target.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
+        await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))

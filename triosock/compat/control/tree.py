@@ -1,0 +1,139 @@
+"""Servers that are served by plain threads, in the tree of all that lives: `triosock.observe.tree()`.
+
+Rules of this file:
+
+1. **Looking changes nothing**: no trio run is started for it, no record becomes an entry, nobody is told. The
+   records stand there anyway, with times of `clock.now()`.
+2. A server that runs in a trio program (`compat.serve`) is in the tree of that program, and not here.
+3. It is done in any thread, while others come and go: what is copied under the book's lock is described.
+"""
+
+from __future__ import annotations
+
+import math
+import threading
+from typing import TYPE_CHECKING
+
+from triosock._core.inspect import snapshot
+from triosock._core.inspect.snapshot import Node
+
+from ..bridge.addresses import address_of, address_of_listener
+from ..bridge.lifecycle_events import is_closed
+from ..bridge.tcp_state import is_idle
+from ..bridge.thread_interrupt import stack_of
+from ..bridge.trio_thread import THREAD_NAME
+from ..requests.clock import now
+from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, book_of
+from ..stdlib.base import BaseServer
+from ..waiting import poll
+from . import current_request
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from ..requests.ports import Server
+    from ..requests.table import Book, Record
+
+
+def look(what: object, limit: int) -> Iterator[Node]:
+    """Yield a node for each server that threads of this process serve, or for the server `what` alone."""
+    if isinstance(what, BaseServer):
+        book = book_of(what)
+        if book.served is not None:
+            yield snapshot.snapshot(book.served, limit=limit)
+        else:
+            yield _Look(book, what, limit).server()
+    elif what is None:
+        found: dict[Book, Server | None] = {
+            one.book: one.server for one in tuple(poll._servings) if one.is_here()
+        }
+        for book in current_request.busy_books():
+            found.setdefault(book)
+        for book, server in found.items():
+            if book.served is None:
+                yield _Look(book, server, limit).server()
+
+
+class _Look:
+    """One look at one server; the requests may be all that is known of it."""
+
+    def __init__(self, book: Book, server: Server | None, limit: int) -> None:
+        self._book = book
+        self._server = server
+        self._limit = limit
+        self._now = now()
+        self._threads = {one.ident: one.name for one in threading.enumerate()}
+        self._grace = math.inf
+        drain = book.drain
+        if drain is not None and drain.scope.deadline < math.inf:
+            # Of the trio run that supervises, whose clock is so far before ours.
+            self._grace = drain.scope.deadline - book.supervision.clock - self._now
+
+    def server(self) -> Node:
+        book = self._book
+        tally = book.tally()
+        with book.lock:
+            live = sorted(book.live.items(), key=lambda item: item[1][SINCE])
+            accepted = tally.accepted + sum(record[ENTRY] is None for _, record in live)
+            refused = sum(tally.refused.values())
+        since = min(self._loops(), default=None)
+        idle = sum(is_idle(record[REQUEST]) for _, record in live)
+        return Node(
+            kind="server",
+            name=book.name,
+            state=self._state(),
+            age=None if since is None else self._now - since,
+            due=None if self._grace == math.inf else self._grace,
+            due_to="" if self._grace == math.inf else self._drain(),
+            counts=(("active", len(live)), ("idle", idle), ("accepted", accepted), ("refused", refused)),
+            more=max(0, len(live) - self._limit),
+            children=(
+                *self._listener(),
+                *(self._request(thread, record) for thread, record in live[: self._limit]),
+                *self._children(),
+            ),
+        )
+
+    def _state(self) -> str:
+        if self._book.drain is not None:
+            return "draining"
+        return "serving" if self._loops() else "not accepting"
+
+    def _loops(self) -> list[float]:
+        return [one.since for one in tuple(poll._servings) if one.book is self._book and one.is_here()]
+
+    def _drain(self) -> str:
+        return f"grace: drain of server {self._book.name}"
+
+    def _listener(self) -> Iterator[Node]:
+        if self._server is not None:
+            closed = is_closed(self._server)
+            name = "" if closed else str(address_of_listener(self._server))
+            yield Node(kind="listener", name=name, state="closed" if closed else "open")
+
+    def _request(self, thread: int, record: Record) -> Node:
+        entry = record[ENTRY]
+        age = self._now - record[SINCE]
+        due, origin = self._grace, self._drain()
+        lifetime = self._book.lifetime
+        if lifetime is not None and lifetime - age < due:
+            due, origin = lifetime - age, "Policy.request_timeout"
+        green = None if self._book.green is None else self._book.green.task(thread)
+        where = snapshot.innermost(stack_of(thread) if green is None else green.stack())
+        # A green request is in the thread of the host, with all others.
+        name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
+        return Node(
+            kind="connection",
+            name="" if entry is None else str(entry.number),
+            state="idle" if is_idle(record[REQUEST]) else "working",
+            peer=str(address_of(record[REQUEST], record[ADDRESS])),
+            age=age,
+            due=None if due == math.inf else due,
+            due_to="" if due == math.inf else origin,
+            where=where,
+            children=(Node(kind="thread", name=name, where=where),),
+        )
+
+    def _children(self) -> Iterator[Node]:
+        for pid in sorted(getattr(self._server, "active_children", None) or ()):
+            yield Node(kind="process", name=str(pid))

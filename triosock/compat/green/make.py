@@ -1,0 +1,22 @@
+"""What a green handler gets for a request: a green socket, plain, of datagrams, or of TLS."""
+
+from __future__ import annotations
+
+import socket
+import ssl
+from typing import Any
+
+from .socket import GreenDatagramSocket, take_over
+from .tls import make_green_tls
+
+
+def make_green(request: Any) -> Any:
+    """Return what a green handler gets for a request; what is no socket of the standard library is left."""
+    kind = type(request)
+    if kind is socket.socket:
+        return take_over(request)
+    if kind is tuple and len(request) == 2 and type(request[1]) is socket.socket:
+        return request[0], GreenDatagramSocket.of(request[1])
+    if kind is ssl.SSLSocket:
+        return make_green_tls(request)
+    return request

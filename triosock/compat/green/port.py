@@ -1,0 +1,46 @@
+"""What green mode hands down through `requests.table.port.parts`: see `requests/ports.py`."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from . import accepting, check, group, tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from triosock.compat.requests.ports import GreenTask, GreenWait, Group
+    from triosock.compat.requests.table import Book
+
+T = TypeVar("T")
+
+
+class GreenPort:
+    """A `ports.GreenPart`."""
+
+    def check(self, server: object) -> None:
+        """Raise TypeError if a server cannot be green."""
+        check.check(server)
+
+    def group(self, book: Book) -> Group:
+        """Return where the requests of a green server go."""
+        return group.Group(book)
+
+    def current(self) -> GreenTask | None:
+        """Return the green request that the calling code handles."""
+        return tasks.current()
+
+    def wait(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an async function from a green handler."""
+        return tasks.wait(async_fn, *args)
+
+    def blocking(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run a blocking function from a green handler."""
+        return tasks.blocking(fn, *args)
+
+    async def accept(self, waiting: GreenWait, fd: int) -> bool:
+        """Accept requests in the trio thread; return whether the serving thread is to look."""
+        return await accepting.accept(waiting, fd)
+
+
+PORT = GreenPort()

@@ -1,0 +1,279 @@
+"""What is handed in to the rooms below trio: the Protocols of what the rooms above make.
+
+A server has to know things that stand above it: it wakes trio, counts in a drain, starts green requests.
+Those are made by `bridge`, `control` and `green`, which import the rooms below. Here is what the rooms below
+see of them, and `Parts` is the one port through which they get it: `table.port.parts`, filled by
+`triosock.compat`. Nothing imports this file at run time.
+
+Protocols are generic in the book that they are given, as the book is made of them.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    import trio
+
+    from triosock import DrainReport, DrainScope, Observer, ProxyPolicy
+    from triosock._core.model.emitter import Emitter
+    from triosock._core.model.events import Cause
+    from triosock._core.registry.registry import Registry, Tally
+
+T = TypeVar("T")
+BookT_contra = TypeVar("BookT_contra", contravariant=True)
+
+
+class Server(Protocol):
+    """A server, as far as waiting for its requests goes. What else it has is asked of its class."""
+
+    socket: Any
+
+    @property
+    def fileno(self) -> Callable[[], int]:
+        """What returns the descriptor that is waited for."""
+
+
+class Policy(Protocol):
+    """What a program asked for: `control.policy.Policy`."""
+
+    @property
+    def request_timeout(self) -> float:
+        """Seconds."""
+
+    @property
+    def max_requests(self) -> float:
+        """How many at once."""
+
+    @property
+    def grace(self) -> float:
+        """Seconds."""
+
+    @property
+    def observers(self) -> tuple[Observer, ...]:
+        """Who is told."""
+
+    @property
+    def proxy(self) -> ProxyPolicy | None:
+        """Whether a PROXY header comes first."""
+
+    @property
+    def blocking_after(self) -> float:
+        """Seconds."""
+
+    @property
+    def needs_oversight(self) -> bool:
+        """Whether somebody must look after the requests while they run."""
+
+
+class Host(Protocol):
+    """A trio run, seen from other threads: `bridge.trio_thread.Host`."""
+
+    def run(self, scope: trio.CancelScope, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an async function there. Blocks."""
+
+    def soon(self, function: Callable[..., object], *args: Any) -> None:
+        """Call a function there, soon."""
+
+    def call(self, function: Callable[..., object], *args: Any) -> None:
+        """The same, or trio.RunFinishedError."""
+
+
+class GreenTask(Protocol):
+    """The task of a green request: `green.tasks.GreenTask`."""
+
+    @property
+    def number(self) -> int:
+        """Its key among the live requests."""
+
+    @property
+    def scope(self) -> trio.CancelScope:
+        """What cuts it."""
+
+    def stack(self) -> tuple[str, ...]:
+        """Where it waits."""
+
+
+class Group(Protocol):
+    """The green requests of a server: `green.group.Group`."""
+
+    def start(self, server: Any, request: Any, client_address: Any) -> None:
+        """Have a request handled. In the thread that serves."""
+
+    def admit(self, server: Any, green: Any, client_address: Any, *, daemon: bool, counts: bool) -> None:
+        """The same, in the trio thread."""
+
+    def loop_begins(self) -> None:
+        """A loop begins."""
+
+    def loop_ends(self) -> None:
+        """A loop has ended."""
+
+    def task(self, number: int) -> GreenTask | None:
+        """Return a task by its number."""
+
+
+class RequestEntry(Protocol):
+    """A request that a drain or a deadline may act on: `bridge.request_entry.Request`."""
+
+    call: Callable[[], None] | None
+    spared_until: float
+    cause: Cause | None
+
+    def interrupt(self, cause: Cause) -> None:
+        """End its idle wait."""
+
+    def cut(self, cause: Cause) -> None:
+        """End it."""
+
+    def reason(self) -> str:
+        """Why it was cut."""
+
+
+class Supervision(Protocol):
+    """The requests of a server as a trio run sees them: `bridge.supervisor.Supervisor`."""
+
+    registry: Registry
+    clock: float
+
+    def attend(self, thread: int, record: list[Any]) -> None:
+        """Make the entry of a record."""
+
+    def leave(self, thread: int, record: list[Any], error: BaseException | None) -> bool:
+        """Take out the entry of a record."""
+
+    def own_entry(self) -> RequestEntry | None:
+        """Return the entry of the calling thread."""
+
+    def tally(self) -> Tally:
+        """Return what was counted."""
+
+    def begin(self, host: Host) -> None:
+        """Begin, in a trio thread."""
+
+    def end(self, host: Host) -> None:
+        """End what was begun."""
+
+
+class Deadlines(Protocol):
+    """The task that cuts requests whose time is over: `bridge.deadline_task.DeadlineTask`."""
+
+    def end(self) -> None:
+        """Stop."""
+
+
+class Lifecycle(Protocol):
+    """What observers are told of a server's life: `bridge.lifecycle_events.LifecycleEvents`."""
+
+    def loop_begins(self, server: Server) -> None:
+        """A loop begins."""
+
+    def loop_ends(self, server: Server) -> None:
+        """A loop has ended."""
+
+    def closes(self) -> None:
+        """The listener is closed."""
+
+    def look(self) -> None:
+        """Somebody has left."""
+
+    def look_held(self) -> None:
+        """The last who holds the book is about to let go."""
+
+
+class RunningDrain(Protocol):
+    """A drain that is going on: `control.drain.Running`."""
+
+    @property
+    def scope(self) -> DrainScope:
+        """Its scope."""
+
+    def tighten(self, grace: float | None) -> None:
+        """Have it end sooner."""
+
+    def wait(self) -> DrainReport:
+        """Wait for its report."""
+
+
+class ServedInTrio(Protocol):
+    """What serves a server in a trio program: `control.serve.CompatServer`."""
+
+    def drain(self, *, grace: float | None = None) -> None:
+        """Tell it to drain."""
+
+    async def wait_closed(self) -> DrainReport:
+        """Wait for its end."""
+
+
+class GreenWait(Protocol):
+    """A wait in which green requests may be accepted: `bridge.trio_wait.TrioWait`."""
+
+    @property
+    def server(self) -> Server:
+        """Whose wait it is."""
+
+    @property
+    def group(self) -> Group:
+        """Where the requests go."""
+
+    @property
+    def is_woken(self) -> bool:
+        """Whether the wait is to end."""
+
+
+class TrioPart(Protocol[BookT_contra]):
+    """What needs trio."""
+
+    def make_emitter(self, book: BookT_contra, watched: bool) -> Emitter | None:
+        """Return what tells the observers of a book."""
+
+    def supervise(self, book: BookT_contra) -> Supervision:
+        """Return what makes entries of the records of a book."""
+
+    def watch_deadlines(self, book: BookT_contra, request_timeout: float) -> Deadlines:
+        """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
+
+    def tell_life(self, book: BookT_contra) -> Lifecycle:
+        """Return what tells the life of a server."""
+
+    def tell_accept_error(
+        self, book: BookT_contra, server: Server, error: OSError, action: str, delay: float
+    ) -> None:
+        """Tell the observers."""
+
+
+class GreenPart(Protocol[BookT_contra]):
+    """What needs greenlets."""
+
+    def check(self, server: object) -> None:
+        """Raise TypeError if a server cannot be green."""
+
+    def group(self, book: BookT_contra) -> Group:
+        """Return where the requests of a green server go."""
+
+    def current(self) -> GreenTask | None:
+        """Return the green request that the calling code handles."""
+
+    def wait(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+        """Run an async function from a green handler."""
+
+    def blocking(self, fn: Callable[..., T], *args: Any) -> T:
+        """Run a blocking function from a green handler."""
+
+    async def accept(self, waiting: GreenWait, fd: int) -> bool:
+        """Accept requests in the trio thread; return whether the serving thread is to look."""
+
+
+class Parts(Protocol[BookT_contra]):
+    """How the rooms below get at those above. `triosock.compat.loading` is one."""
+
+    def trio(self) -> TrioPart[BookT_contra]:
+        """Return what needs trio. Imports it, if that was not done yet."""
+
+    def green(self) -> GreenPart[BookT_contra]:
+        """Return what needs greenlets. Raises RuntimeError, with the reason, if there can be none."""
+
+    def green_if_loaded(self) -> GreenPart[BookT_contra] | None:
+        """Return the same if it was asked for already."""

@@ -1,0 +1,104 @@
+"""The handlers: an object per request, which does its work in its constructor.
+
+Rules of this file: nothing is asked of the request but what the standard library asks (`makefile` and
+`sendall` for a stream), for people pass in objects of their own; and no handler is remembered anywhere.
+"""
+
+from __future__ import annotations
+
+import socket
+from io import BytesIO
+from typing import Any
+
+from .base import _public
+from .reply_order import note_order
+
+_UNIX = getattr(socket, "AF_UNIX", object())
+
+
+class BaseRequestHandler:
+    """`setup()`, `handle()`, `finish()`, in the constructor; `finish()` also if `handle()` raises, not if
+    `setup()` does.
+
+    `self.request`, `self.client_address` and `self.server` are there for them.
+    """
+
+    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
+        self.request = request
+        self.client_address = client_address
+        self.server = server
+        self.setup()
+        try:
+            self.handle()
+        finally:
+            self.finish()
+
+    def setup(self) -> None:
+        """Called first. Nothing here."""
+
+    def handle(self) -> None:
+        """Called to do the work. Nothing here."""
+
+    def finish(self) -> None:
+        """Called last. Nothing here."""
+
+
+class StreamRequestHandler(BaseRequestHandler):
+    """`self.rfile` to read from and `self.wfile` to write to a connection, which is also `self.connection`.
+
+    `rbufsize` and `wbufsize` are the buffers' sizes (-1: the default size, 0: none); `timeout` is set on the
+    socket, in seconds; `disable_nagle_algorithm` sets TCP_NODELAY.
+    """
+
+    rbufsize = -1
+    wbufsize = 0
+    timeout: float | None = None
+    disable_nagle_algorithm = False
+
+    connection: Any
+    rfile: Any
+    wfile: Any
+
+    def setup(self) -> None:
+        """Apply the options and make the two files."""
+        self.connection = self.request
+        if self.timeout is not None:
+            self.connection.settimeout(self.timeout)
+        if self.disable_nagle_algorithm:
+            self.connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
+        self.rfile = self.connection.makefile("rb", self.rbufsize)
+        if self.wbufsize == 0:
+            self.wfile = _public._SocketWriter(self.connection)
+        else:
+            self.wfile = self.connection.makefile("wb", self.wbufsize)
+        if getattr(self.connection, "family", None) == _UNIX and isinstance(self.connection, socket.socket):
+            self.wfile = note_order(self.connection, self.rfile, self.wfile)
+
+    def finish(self) -> None:
+        """Flush and close the files. May be called more than once."""
+        if not self.wfile.closed:
+            try:
+                self.wfile.flush()
+            except OSError:
+                pass  # the client that is gone needs no rest of the reply
+        self.wfile.close()
+        self.rfile.close()
+
+
+class DatagramRequestHandler(BaseRequestHandler):
+    """`self.rfile` has the datagram; what is written to `self.wfile` is sent back, always, even if empty."""
+
+    packet: Any
+    socket: Any
+    rfile: BytesIO
+    wfile: BytesIO
+
+    def setup(self) -> None:
+        """Make the two files."""
+        self.packet, self.socket = self.request
+        self.rfile = BytesIO(self.packet)
+        self.wfile = BytesIO()
+
+    def finish(self) -> None:
+        """Send the reply."""
+        self.socket.sendto(self.wfile.getvalue(), self.client_address)

@@ -1,0 +1,239 @@
+# ruff: noqa: D101 - the ready-made classes are empty, docstrings included: people compare and rebuild them.
+"""A thread or a process for each request, and the ready-made classes of both.
+
+Rules of this file:
+
+1. A thread per request is a fresh `threading.Thread` with the name that it would have anyway. Not one from
+   trio's cache: those are daemons, are used again, and keep the thread-locals of the last user.
+2. A forking server adds no thread to the process: not here, and not where it waits (`waiting/poll.py`). What
+   is forked beside other threads may find a lock that nobody will ever release.
+3. The child runs the handler and `os._exit()`; nothing of the parent's loop ever returns in it.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+import threading
+from typing import TYPE_CHECKING, Any
+
+from ..requests.table import SLOT, book_of
+from . import deferred_tls
+from .base import _public
+from .servers import TCPServer, UDPServer
+
+if TYPE_CHECKING:
+    from ..requests.table import Book
+    from .base import BaseServer as _Mixed
+else:
+    _Mixed = object
+
+
+#: What most requests are: nothing is to be completed there.
+_PLAIN = frozenset({socket.socket, tuple})
+
+
+class _Threads(list[threading.Thread]):
+    """The threads that `server_close()` will wait for: those that are no daemons, without the dead."""
+
+    def append(self, thread: threading.Thread) -> None:
+        self.reap()
+        if not thread.daemon:
+            super().append(thread)
+
+    def pop_all(self) -> list[threading.Thread]:
+        everyone = self[:]
+        self.clear()
+        return everyone
+
+    def join(self) -> None:
+        for thread in self.pop_all():
+            thread.join()
+
+    def reap(self) -> None:
+        self[:] = [thread for thread in self if thread.is_alive()]
+
+
+class _NoThreads:
+    """Stands in where no thread is waited for."""
+
+    def append(self, thread: threading.Thread) -> None:
+        pass
+
+    def join(self) -> None:
+        pass
+
+
+class ThreadingMixIn(_Mixed):
+    """Process each request in its own thread: `class S(ThreadingMixIn, TCPServer): pass`, mixin first."""
+
+    daemon_threads = False
+    block_on_close = True
+    _threads: Any = _NoThreads()
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        """What the thread runs: finish the request, report its error, shut it down."""
+        dropped = type(request) not in _PLAIN and not deferred_tls.complete(request)
+        try:
+            if not dropped:
+                self.finish_request(request, client_address)
+        except Exception:
+            self.handle_error(request, client_address)
+        finally:
+            try:
+                if not dropped:
+                    self.shutdown_request(request)
+            finally:
+                book: Book | None = self.__dict__.get(SLOT)
+                if book is not None:
+                    book.expected.pop(id(request), None)
+                    if book.is_special or book.host is not None:
+                        book.arrived()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Start a thread for the request; a task, if the server is green."""
+        book: Book = self.__dict__.get(SLOT) or book_of(self)
+        if book.green is not None:
+            if self.block_on_close:
+                vars(self).setdefault("_threads", book.green)
+            book.green.start(self, request, client_address)
+            return
+        if self.block_on_close:
+            vars(self).setdefault("_threads", _public._Threads())
+        thread = threading.Thread(target=self.process_request_thread, args=(request, client_address))
+        thread.daemon = self.daemon_threads
+        self._threads.append(thread)
+        if type(self).process_request_thread is not STOCK_THREAD:
+            thread.start()
+            return
+        # Counted before its thread starts; the stock method is known to take the count back.
+        book.expected[id(request)] = None
+        try:
+            thread.start()
+        except BaseException:
+            book.expected.pop(id(request), None)
+            book.arrived()
+            raise
+
+    def server_close(self) -> None:
+        """Close the listener, then wait for the threads that are no daemons, if `block_on_close` is true."""
+        super().server_close()
+        self._threads.join()
+
+
+#: As it is here, whatever people put in its place.
+STOCK_THREAD: Any = ThreadingMixIn.process_request_thread
+_SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
+deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
+
+
+if hasattr(os, "fork"):
+
+    class ForkingMixIn(_Mixed):
+        """Process each request in a child process. Goes before the server class.
+
+        Children are reaped by `service_actions()`, which the loop calls as soon as one has ended;
+        `max_children` bounds them.
+        """
+
+        timeout: float | None = 300
+        active_children: set[int] | None = None
+        max_children = 40
+        block_on_close = True
+
+        def collect_children(self, *, blocking: bool = False) -> None:
+            """Reap the children that have ended; all of them, and wait for it, if `blocking`."""
+            children = self.active_children
+            if children is None:
+                return
+            while len(children) >= self.max_children:
+                # Any child will do, even one of somebody else's: the bound is on processes.
+                try:
+                    pid, _ = os.waitpid(-1, 0)
+                except ChildProcessError:
+                    children.clear()
+                except OSError:
+                    break
+                else:
+                    children.discard(pid)
+            for child in children.copy():
+                try:
+                    pid, _ = os.waitpid(child, 0 if blocking else os.WNOHANG)
+                except ChildProcessError:
+                    children.discard(child)  # somebody else reaped it
+                except OSError:
+                    pass
+                else:
+                    children.discard(pid)
+
+        def handle_timeout(self) -> Any:
+            """Reap children while nothing comes in."""
+            self.collect_children()
+
+        def service_actions(self) -> None:
+            """Reap children between requests."""
+            self.collect_children()
+
+        def process_request(self, request: Any, client_address: Any) -> None:
+            """Fork a child for the request; the parent closes its copy of the socket."""
+            pid = os.fork()
+            if pid:
+                if self.active_children is None:
+                    self.active_children = set()
+                self.active_children.add(pid)
+                self.close_request(request)
+                return
+            status = 1
+            try:
+                if type(request) not in _PLAIN and not deferred_tls.complete(request):
+                    os._exit(0)
+                self.finish_request(request, client_address)
+                status = 0
+            except Exception:
+                self.handle_error(request, client_address)
+            finally:
+                try:
+                    self.shutdown_request(request)
+                finally:
+                    os._exit(status)
+
+        def server_close(self) -> None:
+            """Close the listener, then reap the children; wait for them if `block_on_close` is true."""
+            super().server_close()
+            self.collect_children(blocking=self.block_on_close)
+
+    # The parent closes its copy.
+    deferred_tls.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request", forks=True)
+
+    class ForkingUDPServer(ForkingMixIn, UDPServer):
+        pass
+
+    class ForkingTCPServer(ForkingMixIn, TCPServer):
+        pass
+
+
+class ThreadingUDPServer(ThreadingMixIn, UDPServer):
+    pass
+
+
+class ThreadingTCPServer(ThreadingMixIn, TCPServer):
+    pass
+
+
+if hasattr(socket, "AF_UNIX"):
+    from .servers import UnixDatagramServer, UnixStreamServer
+
+    class ThreadingUnixStreamServer(ThreadingMixIn, UnixStreamServer):
+        pass
+
+    class ThreadingUnixDatagramServer(ThreadingMixIn, UnixDatagramServer):
+        pass
+
+    if sys.version_info >= (3, 12) and hasattr(os, "fork"):
+
+        class ForkingUnixStreamServer(ForkingMixIn, UnixStreamServer):
+            pass
+
+        class ForkingUnixDatagramServer(ForkingMixIn, UnixDatagramServer):
+            pass

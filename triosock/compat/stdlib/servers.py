@@ -1,0 +1,159 @@
+"""The four servers with a socket of their own: TCP, UDP, and the same over Unix sockets.
+
+Rules of this file:
+
+1. Attributes are read from the instance at the time they are needed, for people set them on the class, on a
+   base class, on the instance, before and after the constructor.
+2. Nothing is done with the socket beyond what the standard library does: tests and programs put objects of
+   their own in its place.
+"""
+
+from __future__ import annotations
+
+import socket
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+from ..requests import table
+from . import deferred_tls
+from .base import BaseServer
+
+_BACKLOG: Final[int] = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3, 15) else 5
+# SO_REUSEPORT on a Unix socket is an error since Linux 6.12.9, so the interpreters from these versions on
+# leave it out there.
+_REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
+
+_Socket = socket.socket
+#: The standard library's own `accept`; None if somebody has put something in its place before.
+_ACCEPT = socket.socket.accept if getattr(socket.socket.accept, "__globals__", None) is vars(socket) else None
+_family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
+_type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
+
+
+def _accept(listener: Any) -> tuple[Any, Any]:
+    """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
+    connection: they cost more than all that a compat server does besides the standard library's calls.
+    """
+    if type(listener) is not _Socket or socket.socket is not _Socket or _Socket.accept is not _ACCEPT:
+        return listener.accept()  # type: ignore[no-any-return]  # somebody's own
+    descriptor, address = listener._accept()  # type: ignore[attr-defined]
+    sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
+    if listener.gettimeout() and socket.getdefaulttimeout() is None:
+        # Some systems hand down that the listener is non-blocking underneath.
+        sock.setblocking(True)
+    return sock, address
+
+
+class TCPServer(BaseServer):
+    """A server of TCP connections; each is one request.
+
+    The constructor opens, binds and activates the socket, or with `bind_and_activate=False` only opens it. If
+    that fails, the socket is closed through `server_close()` and the error goes to the caller.
+    """
+
+    address_family = socket.AF_INET
+    socket_type = socket.SOCK_STREAM
+    request_queue_size = _BACKLOG
+    allow_reuse_address = False
+    allow_reuse_port = False
+
+    def __init__(
+        self,
+        server_address: Any,
+        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        bind_and_activate: bool = True,
+    ) -> None:
+        BaseServer.__init__(self, server_address, RequestHandlerClass)
+        self.socket: Any = socket.socket(self.address_family, self.socket_type)
+        if bind_and_activate:
+            try:
+                self.server_bind()
+                self.server_activate()
+            except:
+                self.server_close()
+                raise
+
+    def server_bind(self) -> None:
+        """Give the socket its address, and `server_address` what the system made of it."""
+        if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        may_reuse = not _REUSEPORT_IS_FOR_IP_ONLY or self.address_family in (socket.AF_INET, socket.AF_INET6)
+        if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT") and may_reuse:
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        self.socket.bind(self.server_address)
+        self.server_address: Any = self.socket.getsockname()
+
+    def server_activate(self) -> None:
+        """Listen, with room for `request_queue_size` connections that nobody has accepted yet."""
+        self.socket.listen(self.request_queue_size)
+
+    def server_close(self) -> None:
+        """Close the listening socket. May be called any number of times."""
+        self.socket.close()
+        table.closes(self)
+
+    def fileno(self) -> int:
+        """The listening socket's file descriptor: what the loop waits for."""
+        return int(self.socket.fileno())
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Accept a connection: (its socket, the client's address)."""
+        listener = self.socket
+        if type(listener) is not _Socket and deferred_tls.is_tls(listener):
+            return deferred_tls.accept(self)
+        return _accept(listener)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Tell the client that no more will come, then `close_request()`."""
+        try:
+            # An explicit end, for close() alone says nothing while somebody else (a child process) has the
+            # socket as well.
+            request.shutdown(socket.SHUT_WR)
+        except OSError:
+            pass  # never connected, or gone already
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Close the connection."""
+        request.close()
+
+
+class UDPServer(TCPServer):
+    """A server of datagrams; each is one request: (its bytes, the server's socket).
+
+    What a datagram has beyond `max_packet_size` bytes is lost.
+    """
+
+    allow_reuse_port = False
+    allow_reuse_address = False
+    socket_type = socket.SOCK_DGRAM
+    max_packet_size = 8192
+
+    def get_request(self) -> tuple[Any, Any]:
+        """Receive a datagram: ((its bytes, the server's socket), the sender's address)."""
+        data, client_address = self.socket.recvfrom(self.max_packet_size)
+        return (data, self.socket), client_address
+
+    def server_activate(self) -> None:
+        """Nothing: there is no listening on datagrams."""
+
+    def shutdown_request(self, request: Any) -> None:
+        """Only `close_request()`: there is no connection to end."""
+        self.close_request(request)
+
+    def close_request(self, request: Any) -> None:
+        """Nothing: the socket is the server's."""
+
+
+if hasattr(socket, "AF_UNIX"):
+
+    class UnixStreamServer(TCPServer):
+        """`TCPServer` on a Unix socket; `server_address` is its path."""
+
+        address_family = socket.AF_UNIX
+
+    class UnixDatagramServer(UDPServer):
+        """`UDPServer` on a Unix socket; `server_address` is its path."""
+
+        address_family = socket.AF_UNIX

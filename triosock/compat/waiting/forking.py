@@ -1,0 +1,50 @@
+"""The wait of a forking server: `poll.PollWait`, and the ends of its children.
+
+It needs no thread (see `poll.py`), and learns of the end of a child from the kernel: a descriptor for the
+process (pidfd_open(2)) becomes readable then. SIGCHLD would be the other way, and belongs to the program.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+from os import close as _close
+from typing import TYPE_CHECKING, Any
+
+from .poll import LINGER, LINGER_MS, PollWait
+from .wakeup import open_child_ends
+
+if TYPE_CHECKING:
+    from ..requests.ports import Server
+
+
+class ForkingWait(PollWait):
+    """A `PollWait` that also ends when a child of the server has ended, so that it is reaped then."""
+
+    def __init__(self, server: Server, selector: Any) -> None:
+        super().__init__(server, selector)
+        self._told: set[int] = set()
+
+    def _is_ready(self, interval: float | None) -> bool:
+        children: set[int] = getattr(self.server, "active_children", None) or set()
+        if not children or (interval is not None and (interval <= 0 or interval <= LINGER)):
+            return super()._is_ready(interval)
+        # Under load the children are reaped between requests anyway: their descriptors are opened for a
+        # longer wait only.
+        if self._look(LINGER_MS):
+            return True
+        if self._woken:
+            return False  # what has rung is silent again
+        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
+        self._told &= children
+        ends = open_child_ends(children - self._told)
+        for end in ends:
+            self._poll.register(end, select.POLLIN)
+        try:
+            ready = self._poll.poll(None if interval is None else math.ceil((interval - LINGER) * 1000))
+        finally:
+            for end in ends:
+                self._poll.unregister(end)
+                _close(end)
+        self._told.update(ends[fd] for fd, _ in ready if fd in ends)
+        return any(fd == self._fd for fd, _ in ready)

@@ -1,0 +1,286 @@
+"""How an idle `serve_forever()` waits: until a request is there, `shutdown()` is called, or the interval is
+over.
+
+Rules of this file:
+
+1. **Nothing of it is seen** but that `shutdown()` returns at once. A fresh selector is made for each
+   `serve_forever()`, the server is registered in it once, and who puts a selector class of their own in place
+   of `_ServerSelector` gets it used as the standard library uses it, with nothing of ours registered in it
+   (`Waiting`).
+2. **The core waits for an idle server** (`bridge/trio_wait.py`): the thread that serves asks the host's trio
+   run to tell it. A busy server does not pay for that: after a request it lingers on a `poll` of its own for
+   a moment, and only then hands the wait over.
+3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
+   forking server, and a server without threads in a process that has none, wait on their own selector, with a
+   descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
+   thread, or when no thread can be started. A forking server does not even import trio: it pays for each
+   page of its process with every fork, and with trio it would have nearly twice as many.
+4. A listener that was closed by another thread, or that cannot be accepted from as descriptors have run out,
+   is asked again a little later and not in a busy loop. The loop goes on, as the standard library's does,
+   until `shutdown()`.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import select
+import selectors
+import socket
+from os import getpid
+from threading import get_ident
+from typing import TYPE_CHECKING, Any
+
+from ..requests import table
+from ..requests.clock import now
+from ..requests.table import Book, book_of
+from .wakeup import Wakeup
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+    from ..requests.ports import Server
+
+#: Taken at import: a program may put something in its place while a server waits.
+_poll: Any = getattr(select, "poll", None)
+
+CAN_POLL = _poll is not None
+
+#: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
+#: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
+#: without this. One millisecond is enough on a machine with nothing else to do; as `wake()` ends this wait
+#: like the others, it costs nobody anything to allow for one on which a client may lose its processor for a
+#: while.
+LINGER = 0.005
+LINGER_MS = 5
+
+#: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
+#: (at most the interval).
+PAUSE = 0.1
+
+#: How many datagrams a drain takes from the kernel's buffer at most.
+DATAGRAMS_IN_DRAIN = 1000
+
+#: After these errors of an accept the connection is still there, and so is the reason.
+ASKED_AGAIN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
+
+#: The calls of `serve_forever()` that are running. Changed by `append` and `remove` and copied by `tuple`
+#: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); and without a lock of
+#: ours, which a fork could leave locked for ever.
+_servings: list[Waiting] = []
+
+
+class Waiting:
+    """One call of `serve_forever()`, as the loop, `shutdown()` and a drain see it; waits like the stdlib."""
+
+    def __init__(self, server: Server, selector: Any) -> None:
+        self.server = server
+        self.draining: bool = False
+        #: Whether a drain has found the kernel's queue empty.
+        self.swept: bool = False
+        self.book: Book = book_of(server)
+        self._selector = selector
+        self._left = 0
+        #: When it began, in `clock.now()`.
+        self.since: float = now()
+        self._thread = get_ident()
+        self._pid = getpid()
+
+    def __enter__(self) -> Self:
+        self._selector = self._selector.__enter__()
+        try:
+            self._selector.register(self.server, selectors.EVENT_READ)
+        except BaseException:
+            self._selector.__exit__(None, None, None)
+            raise
+        _servings.append(self)
+        self.book.wakers.append(self.wake)
+        try:
+            self.book.hold()
+        except BaseException as error:
+            self._leave()
+            self._selector.__exit__(type(error), error, error.__traceback__)
+            raise
+        if self.book.is_overseen:
+            self.book.life.loop_begins(self.server)
+        if self.book.drain is not None:
+            self.drain()  # begun while this thread was on its way here
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.draining:
+            close_listener(self.server)
+        if self.is_here() and self.book.is_overseen:
+            # Before a drain can find it gone, and tell that it has finished.
+            self.book.life.loop_ends(self.server)
+        self._leave()
+        self.close()
+        self._selector.__exit__(kind, error, traceback)
+        if self.is_here():
+            self.book.poke()
+            self.book.release()
+
+    def _leave(self) -> None:
+        self.book.wakers.remove(self.wake)
+        _servings.remove(self)
+
+    def wait(self, interval: float | None) -> bool:
+        """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
+        if self.draining:
+            return self._next_in_queue()
+        return self._is_ready(interval)
+
+    def wake(self) -> None:
+        """End the wait that is going on, or the next one. From any thread."""
+
+    def pause_once(self) -> None:
+        """Leave the listener alone for a moment, before the next wait: not with somebody else's selector."""
+
+    def drain(self) -> None:
+        """Have the loop take what the kernel has accepted already, close the listener, and end. From any
+        thread.
+        """
+        # As many as fit in the kernel's queue (listen(2) adds one); datagrams have no such number.
+        stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
+        self._left = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
+        self.draining = True
+        self.wake()
+
+    def _next_in_queue(self) -> bool:
+        self._left -= 1
+        self.swept = self._left < 0 or not self._is_ready(0)
+        return not self.swept
+
+    def _is_ready(self, interval: float | None) -> bool:
+        return bool(self._selector.select(interval))
+
+    def close(self) -> None:
+        """Give back what the waits needed."""
+
+    def mine(self) -> bool:
+        """Whether the calling thread is the one that serves."""
+        return self._thread == get_ident()
+
+    def is_here(self) -> bool:
+        """Whether it runs in this process, and not only in the one that this was forked from."""
+        return self._pid == getpid()
+
+
+class PollWait(Waiting):
+    """Waits on a `poll` object, with a descriptor in it that `wake()` makes readable. No thread takes part.
+
+    The object is its own and not the selector, whose layer of Python costs more than the system call.
+    """
+
+    def __init__(self, server: Server, selector: Any) -> None:
+        super().__init__(server, selector)
+        self._poll = _poll()
+        self._fd = -1
+        self._alarm: Wakeup | None = None
+        self._woken = False
+        self._exhausted = False
+        #: Whether there is nothing to be looked at before the next wait.
+        self._calm = False
+
+    def __enter__(self) -> Self:
+        super().__enter__()
+        self._fd = next(int(key.fd) for key in self._selector.get_map().values())
+        self._poll.register(self._fd, select.POLLIN)
+        return self
+
+    def wait(self, interval: float | None) -> bool:
+        """As above; also ended by `wake()`."""
+        if self._calm:
+            return self._is_ready(interval)
+        if self.draining:
+            return self._next_in_queue()
+        if self._alarm is None:
+            self._alarm = Wakeup(self._poll)
+        # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
+        # one of them sees.
+        if self._woken:
+            self._woken = False
+            self._alarm.silence()
+            return False
+        if self._exhausted and (interval is None or interval > 0):
+            self._exhausted = False
+            self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
+            return False
+        if self.book.is_full:
+            self._alarm.wait_alone(interval)
+            return False
+        self._calm = self.book.max_requests == math.inf and not self._exhausted
+        if self._woken:
+            self._calm = False  # type: ignore[unreachable]  # another thread sets it
+        return self._is_ready(interval)
+
+    def pause_once(self) -> None:
+        """Leave the listener alone for a moment, before the next wait. In the thread that serves."""
+        self._exhausted = True
+        self._calm = False
+
+    def wake(self) -> None:
+        """End the wait that is going on, or the next one."""
+        self._woken = True
+        self._calm = False
+        if self._alarm is not None and self.is_here():
+            self._alarm.ring()
+
+    def close(self) -> None:
+        """Give back the alarm."""
+        if self._alarm is not None:
+            self._alarm.close()
+
+    def _is_ready(self, interval: float | None) -> bool:
+        # Rounded up to milliseconds, as selectors do; compared with 0 first, so that what is no number gives
+        # the same error.
+        if interval is None:
+            return self._look(None)
+        return self._look(0 if interval <= 0 else math.ceil(interval * 1000))
+
+    def _look(self, milliseconds: int | None) -> bool:
+        ready = self._poll.poll(milliseconds)
+        if not ready:
+            return False
+        if ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready):
+            return True
+        if self._alarm is not None:
+            # Also one that rang after its flag was seen, which would cut short every wait from now on.
+            self._alarm.silence()
+        return False
+
+
+#: What `_ServerSelector` is unless somebody replaced it.
+DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+
+
+def servings_of(server: Server) -> list[Waiting]:
+    """Return the calls of `serve_forever()` that run on this server in this process, oldest first."""
+    return [serving for serving in tuple(_servings) if serving.server is server and serving.is_here()]
+
+
+def note_accept_error(server: Server, error: OSError) -> None:
+    """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
+    pauses = error.errno in ASKED_AGAIN
+    book = book_of(server)
+    book.accept_errors += 1
+    if book.emitter is not None:
+        action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
+        table.port.parts.trio().tell_accept_error(book, server, error, action, delay)
+    if pauses:
+        for serving in servings_of(server):
+            if serving.mine():
+                serving.pause_once()
+
+
+def close_listener(server: Server) -> None:
+    """Close the socket that a server listens on; what else `server_close()` does is left to whoever calls
+    that.
+    """
+    try:
+        server.socket.close()
+    except (AttributeError, OSError):
+        pass  # no socket of this kind, or closed badly

@@ -1,0 +1,92 @@
+"""Records of `logging` as lines of JSON, with the names of the Elastic Common Schema: see `ecs.py`.
+
+What a record says besides is in it, too: the fields of the event that it tells of, those that an `AccessLog`
+has put there, the error with its traceback, the trace and span that were current if the program uses
+OpenTelemetry, and what the program itself gave in ``extra=``, under ``labels.``.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import sys
+from typing import Any, Final, final
+
+from .._core.model.addresses import Address
+from .._core.model.events import ConnectionEvent, Event
+from .ecs import LONG, VERSION, address_fields, network_fields, timestamp, to_line
+
+#: Where a name of a class has a new word.
+_WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
+#: What the record itself says better than what it carries.
+_OF_THE_RECORD: Final = ("@timestamp", "message", "log.level", "process.pid", "ecs.version")
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "triosock", "ecs"}
+
+
+@final
+class JsonFormatter(logging.Formatter):
+    """A `logging.Formatter` that makes one line of JSON of each record, of triosock's and of any other.
+
+    The names are those of ECS 8.11: ``@timestamp``, ``log.level``, ``message``, ``log.logger``,
+    ``event.action``, ``client.ip``, ``error.stack_trace`` and so on, in one flat object.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the line."""
+        fields: dict[str, object] = {
+            "@timestamp": timestamp(record.created),
+            "log.level": record.levelname.lower(),
+            "message": record.getMessage(),
+            "ecs.version": VERSION,
+            "log.logger": record.name,
+            "log.origin.file.name": record.filename,
+            "log.origin.file.line": record.lineno,
+            "process.pid": record.process,
+            "process.thread.name": record.threadName,
+            **self._error(record),
+            **_event(getattr(record, "triosock", None)),
+            **_trace(),
+            **{f"labels.{name}": value for name, value in vars(record).items() if name not in _STANDARD},
+        }
+        access: dict[str, object] = getattr(record, "ecs", {})
+        fields |= {name: value for name, value in access.items() if name not in _OF_THE_RECORD}
+        return to_line(fields)
+
+    def _error(self, record: logging.LogRecord) -> dict[str, object]:
+        kind, error, _ = record.exc_info or (None, None, None)
+        if kind is None or record.exc_info is None:
+            return {}
+        return {
+            "error.type": kind.__name__,
+            "error.message": str(error),
+            # Of a long one the end says more.
+            "error.stack_trace": self.formatException(record.exc_info)[-LONG["error.stack_trace"] :],
+        }
+
+
+def _event(event: object) -> dict[str, object]:
+    """The fields of the event that a record of triosock's own log tells of."""
+    if not isinstance(event, Event):
+        return {}
+    fields: dict[str, object] = {
+        "event.action": _WORDS.sub("-", type(event).__name__).lower(),
+        "service.name": event.server,
+    }
+    if isinstance(event, ConnectionEvent):
+        fields["triosock.connection"] = event.connection
+    peer: Address | None = getattr(event, "peer", None)
+    if peer is not None:
+        fields |= address_fields("client", peer) | network_fields(peer)
+    cause = getattr(event, "cause", None) or getattr(event, "reason", None)
+    return fields if cause is None else {**fields, "event.reason": str(cause)}
+
+
+def _trace() -> dict[str, object]:
+    """The span that is current, if the program uses OpenTelemetry: nothing is imported here."""
+    trace = sys.modules.get("opentelemetry.trace")
+    if trace is None:
+        return {}
+    context: Any = trace.get_current_span().get_span_context()
+    if not context.is_valid:
+        return {}
+    return {"trace.id": f"{context.trace_id:032x}", "span.id": f"{context.span_id:016x}"}

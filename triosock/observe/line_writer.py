@@ -1,0 +1,122 @@
+"""Lines for a file, written beside the loop.
+
+The rules:
+
+1. A full disk, or a pipe that nobody reads, costs lines, which are counted, and no connection anything.
+2. **A file that was renamed or removed is opened again**, as logrotate(8) wants it without a signal; what
+   `logging.handlers.WatchedFileHandler` does. What is no regular file is opened once.
+3. Lines that wait together are written with one call, in append mode: processes may share the file.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from types import TracebackType
+from typing import TYPE_CHECKING, Final, final
+
+from .beside import Beside
+
+if TYPE_CHECKING:
+    from typing import Self
+
+#: Lines that wait, at most.
+MAX_LINES: Final = 10_000
+
+
+@final
+class LineWriter:
+    """Appends lines to a file: `async with LineWriter("access.log") as write:`, then ``write(line)``.
+
+    Args: `file`, its path, or a descriptor, which stays the caller's. `mode`, the permissions of a file that
+    is made. `grace`, how many seconds leaving the block waits until all is written.
+
+    `dropped` counts lines that were not written: more than 10,000 were waiting, or the file could not be
+    opened or written. Opening is tried with each line. Any thread may call it; a call never blocks.
+
+    Raises, on entering: OSError if the file cannot be opened.
+    """
+
+    def __init__(self, file: str | os.PathLike[str] | int, *, mode: int = 0o640, grace: float = 1.0) -> None:
+        self._path = None if isinstance(file, int) else os.fspath(file)
+        self._descriptor = file if isinstance(file, int) else -1
+        self._mode = mode
+        self._identity: tuple[int, int] | None = None
+        self._lines: list[str] = []
+        self._lost = 0
+        self._beside = Beside("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
+
+    def __call__(self, line: str) -> None:
+        """Write a line, given without its newline."""
+        self._beside.put(self._take, line)
+
+    @property
+    def dropped(self) -> int:
+        """How many lines were not written."""
+        return self._beside.dropped + self._lost
+
+    async def __aenter__(self) -> Self:
+        self._open_again()
+        try:
+            await self._beside.__aenter__()
+        except BaseException:
+            self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._beside.__aexit__(kind, error, trace)
+
+    # In the thread
+
+    def _take(self, line: str) -> None:
+        self._lines.append(line)
+        if not self._beside.pending or len(self._lines) >= 100:
+            self._flush()
+
+    def _flush(self) -> None:
+        lines, self._lines = self._lines, []
+        try:
+            self._open_again()
+            self._write("".join(f"{one}\n" for one in lines).encode("utf-8", "backslashreplace"))
+        except OSError:
+            self._lost += len(lines)
+            raise
+
+    def _write(self, data: bytes) -> None:
+        while data:
+            data = data[os.write(self._descriptor, data) :]
+
+    def _open_again(self) -> None:
+        """Open the file if it is not open, or if its path leads to another one now."""
+        if self._path is None:
+            return
+        if self._descriptor >= 0:
+            try:
+                now = os.stat(self._path)
+            except FileNotFoundError:
+                pass
+            else:
+                if (now.st_dev, now.st_ino) == self._identity or not stat.S_ISREG(now.st_mode):
+                    return
+        self._close()
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC
+        # Waiting for the reader of a pipe would hold up the start.
+        descriptor = os.open(self._path, flags | os.O_NONBLOCK, self._mode)
+        os.set_blocking(descriptor, True)
+        opened = os.fstat(descriptor)
+        self._descriptor, self._identity = descriptor, (opened.st_dev, opened.st_ino)
+
+    def _finish(self) -> None:
+        try:
+            if self._lines:
+                self._flush()
+        finally:
+            self._close()
+
+    def _close(self) -> None:
+        if self._path is not None and self._descriptor >= 0:
+            descriptor, self._descriptor = self._descriptor, -1
+            os.close(descriptor)
