@@ -119,8 +119,8 @@ MUTANTS = [
     ),
     Mutant(
         "a connection stays open when its task is cancelled",
-        "                await self._close()\n            finally:\n                self._unregister()\n",
-        "                await trio.lowlevel.checkpoint()\n                await self._close()\n            finally:\n                self._unregister()\n",
+        "        finally:\n            await self._end()\n",
+        "        finally:\n            await trio.lowlevel.checkpoint()\n            await self._end()\n",
     ),
     Mutant(
         "a PROXY header that is cut in its first bytes is refused",
