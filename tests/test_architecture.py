@@ -64,6 +64,7 @@ LAYERS = {
     "_version": [],
     "events": ["_core"],
     "handlers": ["_core"],
+    "identity": ["_core"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
     "_ending_signals": [],
@@ -108,6 +109,7 @@ EXTRAS = {
     "triosock/observe/telemetry": ["opentelemetry"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
+    "triosock/identity": ["cryptography", "service_identity"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
 }
 

@@ -4,6 +4,7 @@ The layers, each importing only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
     handlers      class-flavoured handlers, for those who port
+    identity      who a TLS client is
     notify        the service manager is told
     signals       run(): SIGTERM drains
     workers/      several processes for one service
@@ -35,6 +36,7 @@ __all__ = [
     "CertificateFiles",
     "CertificateRefused",
     "Certificates",
+    "ClientNotRecognized",
     "Connection",
     "Datagram",
     "DatagramHandler",

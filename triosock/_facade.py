@@ -30,6 +30,7 @@ from ._core.model.config import Timeouts as Timeouts
 from ._core.model.emitter import default_observers as _default_observers
 from ._core.model.errors import AddressUnavailable as AddressUnavailable
 from ._core.model.errors import CertificateRefused as CertificateRefused
+from ._core.model.errors import ClientNotRecognized as ClientNotRecognized
 from ._core.model.errors import FrameMalformed as FrameMalformed
 from ._core.model.errors import FrameTooLarge as FrameTooLarge
 from ._core.model.errors import HandshakeFailed as HandshakeFailed

@@ -16,6 +16,7 @@ from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
     CertificateRefused,
+    ClientNotRecognized,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
@@ -35,6 +36,7 @@ EXAMPLES = [
     Incomplete("a line", b"abc"),
     ProxyHeaderError("no header"),
     HandshakeFailed("TLS handshake: no"),
+    ClientNotRecognized("no certificate"),
     NoReturnAddress("nowhere"),
     RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),

@@ -10,7 +10,7 @@ from typing import BinaryIO, assert_type
 import trio
 
 import triosock
-from triosock import Address, Connection
+from triosock import Address, Connection, identity
 
 
 async def receiving(conn: Connection) -> None:
@@ -45,6 +45,12 @@ async def sending(conn: Connection, file: BinaryIO, view: memoryview) -> None:
     assert_type(await conn.send_file(file, offset=3, count=5), int)
     await conn.send_eof()
     assert_type(await conn.start_tls(ssl.create_default_context()), triosock.TlsInfo)
+
+
+def identifying(conn: Connection) -> None:
+    assert_type(identity.check_client(conn, "a.internal", "b.internal"), str)
+    assert_type(identity.client_names(conn), tuple[str, ...])
+    identity.check_client(conn, b"a.internal")  # type: ignore[arg-type]
 
 
 async def ending(conn: Connection) -> None:

@@ -17,6 +17,7 @@ Rules of this file:
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
+    │   ├── ClientNotRecognized   the TLS client's certificate is for none of the names that it may have
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   ├── RateExceeded          requests came faster than `Limits` allows; `.retry_after` says when
     │   └── RequestTimedOut       also trio.TooSlowError: the time for `conn.request()` was over
@@ -95,6 +96,12 @@ class ProxyHeaderError(PeerError):
 
 class HandshakeFailed(PeerError):
     """The TLS handshake failed; `__cause__` is what the ssl module said."""
+
+
+class ClientNotRecognized(PeerError):
+    """A TLS client has shown no certificate, or one that is for none of the names that it may have; see
+    `triosock.identity`.
+    """
 
 
 class NoReturnAddress(PeerError):
