@@ -87,14 +87,8 @@ def run(
     guard = Guard()
     world = World(choices, plan.faults, journal, conductor, clock.jump, seed)
     world.on_mark = on_mark
-    error: BaseException | None = None
     with ordered_by(schedule), _as_before(world.random.getrandbits(32)), _logging(quiet):
-        try:
-            trio.run(_main, world, plan, guard, clock=clock, instruments=[conductor])
-        except Exception as raised:
-            error = _plain(raised)
-        except BaseExceptionGroup as raised:
-            error = raised
+        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[conductor])
     if isinstance(error, DISAPPOINTMENTS) and world.failure is not None:
         error = world.failure  # it is why the client was disappointed
     return Outcome(
@@ -111,6 +105,17 @@ def run(
 async def _main(world: World, plan: Plan, guard: Guard) -> None:
     with guard.on_duty():
         await world.run(plan.scenario, plan.max_seconds)
+
+
+def _error_of(function: Callable[..., object], *args: Any, **options: Any) -> BaseException | None:
+    """What a call raises, if it raises an `Exception` or a group."""
+    try:
+        function(*args, **options)
+    except Exception as raised:
+        return _plain(raised)
+    except BaseExceptionGroup as raised:
+        return raised
+    return None
 
 
 def _plain(error: BaseException) -> BaseException:

@@ -25,7 +25,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any, Protocol, final
 
-import outcome
 import trio
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ class _Hands:
         if deadline < math.inf:
             self._now = max(self._now, deadline)
         elif not _take_down_shields(runner.tasks):
-            _end_waits(runner.tasks)
+            _end_waits(runner)
 
 
 def _take_down_shields(tasks: set[Any]) -> bool:
@@ -134,12 +133,13 @@ def _take_down_shields(tasks: set[Any]) -> bool:
     return were_any
 
 
-def _end_waits(tasks: set[Any]) -> None:
-    for task in tasks:
+def _end_waits(runner: Any) -> None:
+    run: Any = trio._core._run
+    for task in runner.tasks:
         waits_for_children = any(nursery._parent_waiting_in_aexit for nursery in task.child_nurseries)
         if task._cancel_status.effectively_cancelled and not waits_for_children:
             error = RuntimeError(f"{task.name} waits for ever for something that cannot be cancelled")
-            trio.lowlevel.reschedule(task, outcome.Error(error))
+            runner.reschedule(task, run.Error(error))
 
 
 @contextlib.contextmanager
