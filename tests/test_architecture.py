@@ -196,7 +196,6 @@ LONGER = {
     "triosock/compat/stdlib/base.py:finish_request": 36,
     "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,
-    "triosock/observe/timeline/page.py:page": 39,
     "triosock/observe/timeline/svg.py:_band": 31,
     "triosock/testing/open_server.py:open_server": 36,
     "triosock/workers/process.py:__init__": 34,
