@@ -15,6 +15,7 @@ import triosock
 import triosock.compat
 import triosock.dtls
 import triosock.events
+import triosock.identity
 import triosock.observe
 import triosock.testing
 from triosock._core.model.emitter import watchers
@@ -22,6 +23,7 @@ from triosock.testing import open_server
 
 MODULES = (
     triosock, triosock.observe, triosock.testing, triosock.events, triosock.compat, triosock.dtls,
+    triosock.identity,
 )  # fmt: skip
 
 

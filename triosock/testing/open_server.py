@@ -26,8 +26,8 @@ import trio
 from .._core.listeners.listener import Listener, adopt
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
 from .._core.registry.drain_report import DrainReport
+from .._core.stream.by_protocol import Handlers
 from .._core.stream.connection import Connection
-from .._core.stream.connection_task import Handler
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
@@ -122,7 +122,7 @@ async def _connect_socket(address: Address) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def open_server(
-    handler: Handler, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
+    handler: Handlers, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
 ) -> AsyncIterator[OpenServer]:
     """Serve `handler` for the length of the block.
 
@@ -180,7 +180,7 @@ def _plain(group: BaseExceptionGroup[Any]) -> Any:
 class _Serving:
     """The server's task."""
 
-    def __init__(self, handler: Handler, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
+    def __init__(self, handler: Handlers, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
         self._handler = handler
         self._listeners = listeners
         self._options = options

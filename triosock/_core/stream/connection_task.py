@@ -36,10 +36,11 @@ from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
 from ..transport.tls import ServerTls
+from .by_protocol import Handler as Handler
+from .by_protocol import HandlersByProtocol
 from .connection import Connection
 from .handshakes import Handshakes
 
-Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
 OnError: TypeAlias = Literal["log", "raise"] | ErrorHandler
 
@@ -204,7 +205,7 @@ class ConnectionTask(HandlerRun):
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
-        reason = registry.refusal(keys)
+        reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
             reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:
@@ -265,4 +266,6 @@ class ConnectionTask(HandlerRun):
         if service.tls is not None:
             async with service.handshakes.place(connection):
                 await connection.start_tls(service.tls, https_compatible=service.https_compatible)
+        if isinstance(self._handler, HandlersByProtocol):  # and no overflow handler
+            self._handler = self._handler.choose(connection.tls)
         return True
