@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import trio
 
@@ -21,9 +21,10 @@ from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
+from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
-from .._core.stream.server import ServerStatistics
-from .session import AssociationTask, DtlsSession, SessionServer
+from .._core.server.statistics import ServerStatistics
+from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 
 @final
-class DtlsServer(SessionServer):
+class DtlsServer(Server[ServerStatistics]):
     """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
     servers.
     """
@@ -51,7 +52,9 @@ class DtlsServer(SessionServer):
         self._everything = trio.CancelScope()
         self._rates = rates_of(common.limits, "rate")
         most = common.limits.max_handshakes
-        self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        self.handshakes: contextlib.AbstractAsyncContextManager[object] = (
+            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -75,6 +78,9 @@ class DtlsServer(SessionServer):
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
         )
+
+    def _sources(self) -> Sequence[KernelSocket]:
+        return self._listeners
 
     def _on_end(self, error: OSError | None) -> None:
         """A socket receives nothing any more: closed by somebody else, or with an error that must be seen."""
@@ -119,11 +125,12 @@ class DtlsServer(SessionServer):
     async def _arrive(self, channel: trio.DTLSChannel) -> None:
         """The task of one association, admitted or turned away before its first checkpoint."""
         entry = Entry(accepted=trio.current_time())
-        sock: Any = channel.endpoint.socket
+        sock = channel.endpoint.socket
+        assert isinstance(sock, EndpointSocket)
         session = DtlsSession(channel, entry, sock, self)
         registry = self._registry
         keys = registry.keys_for(session.peer)
-        reason = registry.refusal(keys) if keys else None
+        reason: str | None = registry.refusal(keys) if keys else None
         if self._drain_run is not None:
             reason = "drain"
         elif reason is None and not registry.has_room:

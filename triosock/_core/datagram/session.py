@@ -29,6 +29,7 @@ from ..transport.interface import BytesLike
 from .idle_queue import IdleQueue
 from .queue import ReceiveQueue
 from .reply_path import Route
+from .statistics import DatagramOwner
 
 if TYPE_CHECKING:
     from typing import Self
@@ -138,7 +139,7 @@ class Session:
         entry: Entry,
         key: Hashable,
         host: Hashable,
-        server: Any,
+        server: DatagramOwner,
         queue: ReceiveQueue,
         idle_queue: IdleQueue,
     ) -> None:
@@ -146,8 +147,8 @@ class Session:
         self.entry: Entry = entry
         self.key: Hashable = key
         self.host: Hashable = host
-        #: The server that serves it (it comes later in the reading order).
-        self.server: Any = server
+        #: The server that serves it.
+        self.server: DatagramOwner = server
         self._queue = queue
         self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers

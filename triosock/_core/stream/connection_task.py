@@ -205,7 +205,7 @@ class ConnectionTask(HandlerRun):
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
-        reason = registry.refusal(keys)
+        reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
             reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:
