@@ -85,10 +85,15 @@ TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
     "triosock.observe.blocked_loop": ["inspect.step_watch"],
+    "triosock.observe.health": [
+        *("inspect.readiness", "listeners.listener", "listeners.unix", "registry.drain_scope"),
+        *("stream.connection", "stream.serve", "stream.server"),
+    ],
     "triosock.observe.control": [
         *(
             "listeners.listener",
             "listeners.unix",
+            "inspect.readiness",
             "inspect.snapshot",
             "inspect.verbs",
             "stream.connection",
@@ -106,6 +111,7 @@ EXTRAS = {
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/observe/telemetry": ["opentelemetry"],
+    "triosock/observe/health": ["h11"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/testing/simulation/": ["hypothesis", "pytest"],
@@ -189,7 +195,7 @@ LONGER = {
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/_worker.py:as_worker": 32,
     "triosock/cli/serve.py:_from_arguments": 31,
-    "triosock/cli/serve.py:add_parser": 54,
+    "triosock/cli/serve.py:add_parser": 47,
     "triosock/compat/stdlib/base.py:finish_request": 36,
     "triosock/compat/control/serve.py:__init__": 31,
     "triosock/dtls/server.py:serve_dtls": 40,

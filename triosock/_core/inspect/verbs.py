@@ -5,7 +5,7 @@ Rule: each verb is one that a server has anyway, and says what it has done in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from ..model.events import Cause
@@ -13,11 +13,11 @@ from ..registry.drain_scope import DrainScope
 from .snapshot import _all_roots
 
 
-def servers(hidden: str = "") -> Iterator[Any]:
-    """Return all servers of this trio run, but for those with the name `hidden`."""
+def servers(hidden: Collection[str] = ()) -> Iterator[Any]:
+    """Return all servers of this trio run, but for those with a name in `hidden`."""
 
     def below(scope: DrainScope) -> Iterator[Any]:
-        if scope._owner is not None and scope._owner.name != hidden:
+        if scope._owner is not None and scope._owner.name not in hidden:
             yield scope._owner
         for child in scope._children:
             yield from below(child)
@@ -26,17 +26,17 @@ def servers(hidden: str = "") -> Iterator[Any]:
         yield from tuple(below(root))
 
 
-def drain_all(hidden: str = "") -> str:
+def drain_all(hidden: Collection[str] = ()) -> str:
     """Drain all servers."""
     return _each(servers(hidden), "drain", "drain")
 
 
-def suspend_all(hidden: str = "") -> str:
+def suspend_all(hidden: Collection[str] = ()) -> str:
     """Accept nothing any more, until resumed. Datagram servers have no such state."""
     return _each(servers(hidden), "suspend", "are suspended")
 
 
-def resume_all(hidden: str = "") -> str:
+def resume_all(hidden: Collection[str] = ()) -> str:
     """Accept again."""
     return _each(servers(hidden), "resume", "accept again")
 
@@ -50,7 +50,7 @@ def _each(found: Iterator[Any], verb: str, done: str) -> str:
     return f"{', '.join(names) or 'no servers'} {done}"
 
 
-def cut_connection(number: int, server: str | None = None, hidden: str = "") -> str:
+def cut_connection(number: int, server: str | None = None, hidden: Collection[str] = ()) -> str:
     """End one connection at once, by its number, and the name of its server if several have that number.
 
     Raises: ValueError if there is none, or more than one.

@@ -222,6 +222,18 @@ class DrainScope:
                 self._parent._record(name, report)
 
 
+def scope_around() -> DrainScope | None:
+    """Return the innermost `DrainScope` around the caller; None without one."""
+    return _current.get()
+
+
+def leave_scopes() -> None:
+    """Have what the calling task, and those that it starts later, open from now on belong to no scope: for
+    what goes on in a drain.
+    """
+    _current.set(None)
+
+
 def _seconds_or_none(value: float | None, argument: str) -> float | None:
     return None if value is None else check_seconds(value, argument, zero=True)
 
