@@ -3,7 +3,9 @@
 The layers, each importing only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
+    broadcast     one says something, all who are there hear it
     handlers      class-flavoured handlers, for those who port
+    identity      who a TLS client is
     notify        the service manager is told
     signals       run(): SIGTERM drains
     workers/      several processes for one service
@@ -31,10 +33,14 @@ if typing.TYPE_CHECKING:
 __all__ = [
     "Address",
     "AddressUnavailable",
+    "Broadcast",
+    "BroadcastMember",
+    "BroadcastStatistics",
     "Cause",
     "CertificateFiles",
     "CertificateRefused",
     "Certificates",
+    "ClientNotRecognized",
     "Connection",
     "Datagram",
     "DatagramHandler",
@@ -57,6 +63,7 @@ __all__ = [
     "Listener",
     "LoadedCertificate",
     "MachineError",
+    "MemberTooSlow",
     "MemoryAddress",
     "Netstrings",
     "NoReturnAddress",
@@ -114,7 +121,7 @@ __all__ = [
 
 if not typing.TYPE_CHECKING:
     #: Parts that are there without an import of their own, as the facade needs them.
-    _WITH_IT = ("_core", "_version", "handlers", "notify", "observe", "signals", "workers")
+    _WITH_IT = ("_core", "_version", "broadcast", "handlers", "notify", "observe", "signals", "workers")
 
     def __getattr__(name: str) -> object:
         if name not in __all__ and name not in ("__version__", *_WITH_IT):

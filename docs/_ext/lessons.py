@@ -10,6 +10,7 @@ is the run of the front page.
 """
 
 import pathlib
+import re
 import subprocess
 import sys
 
@@ -28,7 +29,7 @@ def run_all(app):
     target.mkdir(parents=True, exist_ok=True)
     running = {
         path.stem: subprocess.Popen(
-            [sys.executable, path, target],
+            [sys.executable, path, target, *(["--play"] if path.parent == FOLDER else [])],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
@@ -42,7 +43,8 @@ def run_all(app):
         out, errors = process.communicate(timeout=60)
         if process.returncode:
             raise RuntimeError(f"{name} failed:\n{out}\n{errors}")
-        app.lesson_outputs[name] = out
+        # The pages show the command without --play.
+        app.lesson_outputs[name] = re.sub("To step through this run: .*\n", "", out)
 
 
 class Output(SphinxDirective):
@@ -72,7 +74,9 @@ class Picture(SphinxDirective):
             '<figure class="run"><picture>'
             f'<source media="(max-width: 46em)" srcset="{lessons}.phone.svg">'
             f'<img src="{lessons}.svg" alt="The timeline of {name}"></picture>'
-            f'<figcaption><a href="{lessons}.html">Look closer</a>: zoom, and point at things.</figcaption>'
+            f'<figcaption><a href="{lessons}.html">Look closer</a>: zoom, and point at things. '
+            f'<a href="{lessons}.play.html">Step through it</a>: forwards and backwards, task by task.'
+            "</figcaption>"
             "</figure>"
         )
         return [nodes.raw("", html, format="html")]

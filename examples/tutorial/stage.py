@@ -1,14 +1,21 @@
-"""What the lessons share: clients, and where the picture goes. Nothing in here is about servers."""
+"""What the lessons share: clients, and where the picture goes. Nothing in here is about servers.
+
+python examples/tutorial/lesson1.py            leaves the picture in this folder
+python examples/tutorial/lesson1.py FOLDER     or in that one
+python examples/tutorial/lesson1.py --play     and a page to step through the run, which is opened
+"""
 
 import contextlib
+import os
 import pathlib
 import socket
 import sys
+import webbrowser
 
 import trio
 
 import triosock
-from triosock.observe import Timeline
+from triosock.observe import Recorder, Timeline
 
 PATIENCE = 5.0  # seconds; only a broken lesson waits so long
 NOTHING, END, RESET = "no answer", "the end of the connection", "a reset"
@@ -90,11 +97,33 @@ def refused(port):
 @contextlib.contextmanager
 def picture(script):
     """Record every server that starts in the block, and draw it when the block ends."""
-    with Timeline() as timeline:
+    with Timeline() as timeline, played(script):
         yield timeline
-    folder = pathlib.Path(sys.argv[1] if sys.argv[1:] else ".")
-    path = folder / pathlib.Path(script).with_suffix(".html").name
+    path = beside(script)
     timeline.write_html(path)
     timeline.write_svg(path.with_suffix(".svg"), width=760)
     timeline.write_svg(path.with_suffix(".phone.svg"), width=360)
     print("The picture of this run:", path.name)
+
+
+@contextlib.contextmanager
+def played(script):
+    """With --play, record every task that runs in the block, to be stepped through, and open that."""
+    if "--play" not in sys.argv:
+        yield
+        return
+    with Recorder() as recorder:
+        yield
+    path = beside(script).with_suffix(".play.html")
+    recorder.write_html(path)
+    print("To step through this run:", path.name)
+    # If somebody is there to see it: at a terminal, with a screen, and not in CI.
+    has_screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
+    if sys.stdout.isatty() and has_screen and "CI" not in os.environ:
+        webbrowser.open(path.resolve().as_uri())
+
+
+def beside(script):
+    """Where the picture of a script goes: the folder that the command line names, or this one."""
+    words = [word for word in sys.argv[1:] if not word.startswith("-")]
+    return pathlib.Path(words[0] if words else ".") / pathlib.Path(script).with_suffix(".html").name

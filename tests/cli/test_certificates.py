@@ -81,6 +81,24 @@ def test_and_they_are_loaded_as_it_says(tmp_path):
         load_tls(read_config(path).endpoints[0].tls)
 
 
+def test_a_file_names_handlers_by_protocol(tmp_path):
+    write(tmp_path, trustme.CA(), "localhost")
+    path = tmp_path / "server.toml"
+    files = '[endpoints.web.tls]\ncertificate = "localhost.pem"\nkey = "localhost.key"\n'
+    by_protocol = '[endpoints.web.tls.handlers]\n"x-shout" = "triosock.cli.handlers:shout"\n'
+    path.write_text(CONFIG[: CONFIG.index("tls =")] + files + by_protocol)
+    with running(*SERVE, "--config", path) as program:
+        for protocols, heard in ((["x-shout"], b"HELLO\n"), ([], b"hello\n"), (["h2"], b"hello\n")):
+            context = lenient()
+            if protocols:
+                context.set_alpn_protocols(protocols)
+            with dial(program.port()) as client:
+                with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
+                    client.say(b"hello\n")
+                    assert client.line() == heard
+        assert program.stop() == 0
+
+
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
@@ -146,6 +164,7 @@ def test_a_restart_of_workers_loads_it_and_a_bad_one_keeps_the_old_workers(tmp_p
         old, files = der_of(files), write(tmp_path, authority, "localhost")
         program.signal(signal.SIGHUP)
         program.wait_for("restart: 2 replaced")
+        program.wait_for(r"(?s)(INFO worker \d: [^\n]*: drained in.*){2}")  # the old ones accept no more
         assert shown(port, "localhost", context) == der_of(files) != old
         replace(tmp_path / "localhost.key", b"half")
         program.signal(signal.SIGHUP)

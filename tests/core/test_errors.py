@@ -16,11 +16,13 @@ from triosock._core.model import errors
 from triosock._core.model.errors import (
     AddressUnavailable,
     CertificateRefused,
+    ClientNotRecognized,
     FrameMalformed,
     FrameTooLarge,
     HandshakeFailed,
     Incomplete,
     MachineError,
+    MemberTooSlow,
     NoReturnAddress,
     PeerError,
     ProxyHeaderError,
@@ -35,10 +37,12 @@ EXAMPLES = [
     Incomplete("a line", b"abc"),
     ProxyHeaderError("no header"),
     HandshakeFailed("TLS handshake: no"),
+    ClientNotRecognized("no certificate"),
     NoReturnAddress("nowhere"),
     RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    MemberTooSlow(100),
     CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 

@@ -2,17 +2,32 @@
 
 from __future__ import annotations
 
+import importlib
 import pathlib
 import signal
+import ssl
+import sys
+from collections.abc import Iterator
 from typing import Any
 
+import pytest
+import trio
 import trustme
 
 from tests.certificates import der_of, lenient, replace, write
 from tests.programs import dial, running
+from triosock import Certificates
 from triosock.cli.config_file import read_config
 
 ROOT = pathlib.Path(__file__).parents[2]
+
+
+@pytest.fixture
+def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.syspath_prepend(str(ROOT / "docs/code"))
+    yield importlib.import_module
+    for name in ("clients", "protocols"):
+        sys.modules.pop(name, None)
 
 
 def shown(port: int, name: str) -> Any:
@@ -51,3 +66,43 @@ def test_the_configuration_file_is_one() -> None:
     (endpoint,) = read_config(ROOT / "docs/code/deploy/certificates.toml").endpoints
     assert endpoint.tls is not None
     assert [len(one.names) for one in endpoint.tls.certificates] == [0, 2]
+
+
+async def test_protocols_have_their_handlers(
+    load: Any, tmp_path: pathlib.Path, serving: Any, dial: Any
+) -> None:
+    certificates = Certificates(write(tmp_path, trustme.CA(), "web.example"))
+    async with serving(load("protocols").handlers, tls=certificates) as server:
+        for offered, heard in ((["h2"], b"HTTP/2"), (["http/1.1"], b"HTTP/1.1"), (["x"], b"HTTP/1.1")):
+            context = lenient()
+            context.set_alpn_protocols(offered)
+            client = trio.SSLStream(await dial(server), context, server_hostname="web.example")
+            assert (await client.receive_some()).startswith(heard)
+            await trio.aclose_forcefully(client)
+    (endpoint,) = read_config(ROOT / "docs/code/deploy/protocols.toml").endpoints
+    assert endpoint.tls is not None
+    assert endpoint.tls.handlers == {"h2": "shop:http2"}
+
+
+async def test_only_the_two_services_may_ask(
+    load: Any, tmp_path: pathlib.Path, serving: Any, dial: Any
+) -> None:
+    authority = trustme.CA()
+
+    def ask_clients(context: ssl.SSLContext) -> None:
+        context.verify_mode = ssl.CERT_REQUIRED
+        authority.configure_trust(context)
+
+    certificates = Certificates(write(tmp_path, authority, "web.example"), configure=ask_clients)
+    heard = {}
+    async with serving(load("clients").answer, tls=certificates) as server:
+        for name in ("billing.internal", "shop.internal"):
+            context = lenient()
+            authority.issue_cert(name).configure_cert(context)
+            client = trio.SSLStream(await dial(server), context, server_hostname="web.example")
+            try:
+                heard[name] = bytes(await client.receive_some())
+            except trio.BrokenResourceError:
+                heard[name] = b""
+            await trio.aclose_forcefully(client)
+    assert heard == {"billing.internal": b"hello billing.internal\n", "shop.internal": b""}

@@ -62,6 +62,15 @@ def test_every_file_is_included_somewhere():
             assert f"code/{path.relative_to(CODE)}" in pages, f"{path.name} is on no page"
 
 
+# Observe
+
+
+def test_recorded_leaves_its_page_although_it_fails(load, tmp_path):
+    with pytest.raises(ExceptionGroup):
+        load("recorded").run_recorded(tmp_path / "run.html")
+    assert "the second worker has had enough" in (tmp_path / "run.html").read_text("utf-8")
+
+
 # Deploy
 
 

@@ -15,6 +15,7 @@ import triosock
 import triosock.compat
 import triosock.dtls
 import triosock.events
+import triosock.identity
 import triosock.observe
 import triosock.testing
 from triosock._core.model.emitter import watchers
@@ -22,6 +23,7 @@ from triosock.testing import open_server
 
 MODULES = (
     triosock, triosock.observe, triosock.testing, triosock.events, triosock.compat, triosock.dtls,
+    triosock.identity,
 )  # fmt: skip
 
 
@@ -49,7 +51,7 @@ def as_function(block, **names):
 
 def test_every_example_is_run_below():
     assert set(examples()) == {
-        "Connection.idle", "DatagramHandler", "DrainScope", "StreamHandler", "Timeline",
+        "Connection.idle", "DatagramHandler", "DrainScope", "Recorder", "StreamHandler", "Timeline",
     }  # fmt: skip
 
 
@@ -102,7 +104,8 @@ async def test_a_drain_scope():
     assert scope.draining
 
 
-def test_a_timeline(tmp_path, monkeypatch):
+@pytest.mark.parametrize("name", ["Recorder", "Timeline"])
+def test_a_timeline_and_a_recorder(name, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     async def nothing(conn):
@@ -112,5 +115,5 @@ def test_a_timeline(tmp_path, monkeypatch):
         async with open_server(nothing):
             pass
 
-    exec(examples()["Timeline"], {"triosock": triosock, "trio": trio, "main": main})
+    exec(examples()[name], {"triosock": triosock, "trio": trio, "main": main})
     assert os.path.getsize("run.html") > 1000

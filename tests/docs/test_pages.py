@@ -31,6 +31,7 @@ EXTRAS = {
     "triosock.observe.metrics.PrometheusObserver",
     "triosock.observe.telemetry.OpenTelemetryObserver",
     *(f"triosock.dtls.{name}" for name in ("DtlsServer", "DtlsSession", "serve_dtls")),
+    *(f"triosock.identity.{name}" for name in ("check_client", "client_names")),
 }
 MODULES = (triosock, triosock.observe, triosock.testing, triosock.events, triosock.notify)
 

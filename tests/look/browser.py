@@ -15,7 +15,18 @@ from pathlib import Path
 from typing import Any
 
 OPTIONS = ["--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--hide-scrollbars"]
-KEYS = {"down": "\ue015", "up": "\ue013", "left": "\ue012", "right": "\ue014", "escape": "\ue00c"}
+KEYS = {
+    "down": "\ue015",
+    "up": "\ue013",
+    "left": "\ue012",
+    "right": "\ue014",
+    "escape": "\ue00c",
+    "home": "\ue011",
+    "end": "\ue010",
+    "page down": "\ue00f",
+    "tab": "\ue004",
+    "space": " ",
+}
 
 
 def missing() -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pathlib
 import re
 import subprocess
@@ -149,6 +150,20 @@ def test_lesson(name, tmp_path):
     assert picture.tag.endswith("svg")
     assert "<svg" in (tmp_path / f"{name}.html").read_text("utf-8")
     print(f"{name}: {time.monotonic() - began:.1f} s")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTS)
+def test_a_lesson_can_be_stepped_through(name, tmp_path):
+    command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", "--play", tmp_path]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 0, done.stderr
+    assert "Traceback" not in done.stderr
+    assert f"To step through this run: {name}.play.html" in done.stdout.splitlines()
+    page = (tmp_path / f"{name}.play.html").read_text("utf-8")
+    assert len(page.encode()) < 2_000_000
+    source = (FOLDER / f"{name}.py").read_text("utf-8")
+    assert page.count(json.dumps(source.splitlines()[0])[1:-1]) == 1  # its text, once
 
 
 @pytest.mark.parametrize("name", PRINTS)

@@ -10,7 +10,7 @@ from typing import BinaryIO, assert_type
 import trio
 
 import triosock
-from triosock import Address, Connection
+from triosock import Address, Connection, identity
 
 
 async def receiving(conn: Connection) -> None:
@@ -47,6 +47,12 @@ async def sending(conn: Connection, file: BinaryIO, view: memoryview) -> None:
     assert_type(await conn.start_tls(ssl.create_default_context()), triosock.TlsInfo)
 
 
+def identifying(conn: Connection) -> None:
+    assert_type(identity.check_client(conn, "a.internal", "b.internal"), str)
+    assert_type(identity.client_names(conn), tuple[str, ...])
+    identity.check_client(conn, b"a.internal")  # type: ignore[arg-type]
+
+
 async def ending(conn: Connection) -> None:
     conn.abort()
     await conn.aclose()
@@ -58,6 +64,10 @@ def knowing(conn: Connection) -> None:
     assert_type(conn.id, int)
     assert_type(conn.tls, triosock.TlsInfo | None)
     assert_type(conn.draining, bool)
+    conn.server.drain()  # type: ignore[union-attr]
+    if conn.server is not None:
+        conn.server.drain(grace=5)
+        assert_type(conn.server.statistics(), triosock.ServerStatistics)
     assert_type(conn.credentials(), triosock.PeerCredentials)
     assert_type(conn.proxy_header, triosock.ProxyHeader | None)
     assert_type(conn.transport, socket.socket | trio.abc.Stream)

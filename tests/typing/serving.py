@@ -64,6 +64,15 @@ async def what_may_be_a_handler() -> None:
     await triosock.serve_tcp(lambda conn: handler(conn), 80)
 
 
+async def by_protocol(context: ssl.SSLContext) -> None:
+    await triosock.serve_tcp({"h2": handler, "http/1.1": handler_of_any_stream}, 80, tls=context)
+    await triosock.serve_tcp({"h2": handler, None: Shout.serve}, 80, tls=context)
+    several = {"h2": handler}
+    await triosock.serve_unix(several, "/run/app.sock", tls=context)
+    await triosock.serve_tcp({"h2": plain_function}, 80, tls=context)  # type: ignore[arg-type]
+    await triosock.serve_tcp({b"h2": handler}, 80, tls=context)  # type: ignore[arg-type]
+
+
 async def what_may_not() -> None:
     await triosock.serve_tcp(plain_function, 80)  # type: ignore[arg-type]
     await triosock.serve_tcp(handler_of_int, 80)  # type: ignore[arg-type]

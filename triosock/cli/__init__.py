@@ -18,10 +18,10 @@ from importlib.metadata import version
 from typing import Final
 
 from .. import __version__
-from . import serve, tell, top
+from . import record, serve, tell, top
 from .arguments import MachineRefused, Mistake
 
-COMMANDS: Final = (serve, top, tell)
+COMMANDS: Final = (serve, top, tell, record)
 
 __all__ = ["main"]
 

@@ -6,6 +6,7 @@ Rule: everything that can be checked without opening or importing anything is ch
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from typing import Literal, final
 
 import attrs
@@ -68,6 +69,8 @@ class TlsConfig:
     strict: bool = False
     check_dates: bool = True
     check_every: float = math.inf
+    #: By protocol (ALPN), the preferred one first; that of the endpoint is for all others.
+    handlers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @final

@@ -126,7 +126,10 @@ def prepare(config: ServiceConfig) -> list[Prepared]:
 def _prepare(endpoint: EndpointConfig) -> Prepared:
     options: dict[str, Any] = {"limits": endpoint.limits, "timeouts": endpoint.timeouts}
     tls = load_tls(endpoint.tls)
-    handler = load_handler(endpoint.handler)
+    handler: Any = load_handler(endpoint.handler)
+    if endpoint.tls is not None and endpoint.tls.handlers:
+        handlers = {protocol: load_handler(word) for protocol, word in endpoint.tls.handlers.items()}
+        handler = {**handlers, None: handler}
 
     async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
         if _is_datagram(sockets[0]):

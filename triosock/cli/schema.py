@@ -83,6 +83,7 @@ ENDPOINT: Final[Section] = {
     "tls": {
         **CERTIFICATE,
         "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
+        "handlers": {ANY: Key(("string",), "module:name of the handler of this protocol (ALPN)")},
         "roots": Key(("string",), "file of root certificates (PEM) to one of which each chain must lead"),
         "strict": Key(("boolean",), "refuse clients that ask for a name that no certificate is for"),
         "check_dates": Key(("boolean",), "refuse what has expired or is not valid yet; true by default"),

@@ -9,13 +9,15 @@ metrics     events, counted for Prometheus (the extra `metrics`; not imported he
 telemetry   traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
 blocked_loop  who blocks the event loop, with its stack
 timeline/   a run as a picture: HTML, SVG, Chrome trace
+stepping/   a run to be stepped through, forwards and backwards: HTML
 treeview    what lives now, as text; as values it is `snapshot()`
 control     the same, through a Unix socket: `python -m triosock top`
 
-The timeline is loaded when it is first asked for: most programs never draw.
+The timeline and the recorder are loaded when they are first asked for: most programs never draw.
 """
 
-from typing import TYPE_CHECKING, Any
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, Final
 
 from .._core.inspect.snapshot import Node as Node
 from .._core.inspect.snapshot import snapshot as snapshot
@@ -32,6 +34,8 @@ from .treeview import format_tree as format_tree
 from .treeview import tree as tree
 
 if TYPE_CHECKING:
+    from .stepping import Recorder as Recorder
+    from .stepping import Step as Step
     from .timeline import Timeline as Timeline
 
 __all__ = [
@@ -42,7 +46,9 @@ __all__ = [
     "LineWriter",
     "LogObserver",
     "Node",
+    "Recorder",
     "StatisticsObserver",
+    "Step",
     "Timeline",
     "format_tree",
     "serve_control",
@@ -52,10 +58,12 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name != "Timeline":
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .timeline import Timeline
+#: Names, and the package of each.
+_LATE: Final = {"Recorder": "stepping", "Step": "stepping", "Timeline": "timeline"}
 
-    globals()[name] = Timeline
-    return Timeline
+
+def __getattr__(name: str) -> Any:
+    if name not in _LATE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found = getattr(import_module(f".{_LATE[name]}", __name__), name)
+    return found

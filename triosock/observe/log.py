@@ -148,6 +148,13 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ObserverFailed: lambda event: (logging.ERROR, f"observer {event.observer!r} failed, and was taken off"),
 }
 
+
+def line_of(event: Event) -> tuple[int, str] | None:
+    """Return the level of an event and what is said of it; None for what no log has. Not yet printable."""
+    line = _LINES.get(type(event))
+    return None if line is None else line(event)
+
+
 #: The longest text of a line.
 MAX_TEXT: Final = 1_000
 
@@ -187,10 +194,10 @@ class LogObserver:
 
     def on_event(self, event: Event, /) -> None:
         """Write one event, with the traceback of its error if it is the program's own."""
-        line = _LINES.get(type(event))
+        line = line_of(event)
         if line is None:
             return
-        level, text = line(event)
+        level, text = line
         if not self.logger.isEnabledFor(level):
             return
         has_traceback = level >= logging.ERROR and not isinstance(event, CertificatesRefused)

@@ -26,8 +26,8 @@ import trio
 from .._core.listeners.listener import Listener, adopt
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
 from .._core.registry.drain_report import DrainReport
+from .._core.stream.by_protocol import Handlers
 from .._core.stream.connection import Connection
-from .._core.stream.connection_task import Handler
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
@@ -122,7 +122,7 @@ async def _connect_socket(address: Address) -> socket.socket:
 
 @contextlib.asynccontextmanager
 async def open_server(
-    handler: Handler, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
+    handler: Handlers, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
 ) -> AsyncIterator[OpenServer]:
     """Serve `handler` for the length of the block.
 
@@ -139,11 +139,10 @@ async def open_server(
     """
     where = tuple(adopt(one) for one in ([MemoryListener()] if listeners is None else listeners))
     recorder = Recorder()
-    options["observers"] = [recorder, *options.get("observers", ())]
     failure: Exception | None = None
     crash: Any = None
     opened: OpenServer | None = None
-    serving = _Serving(handler, where, options)
+    serving = _Serving(handler, where, {**options, "observers": [recorder, *options.get("observers", ())]})
     try:
         async with trio.open_nursery() as nursery:
             server: StreamServer = await nursery.start(serving.run)
@@ -162,14 +161,19 @@ async def open_server(
     finally:
         if opened is not None:
             opened.report = serving.report
+    _raise_cause(failure, crash)
+    assert opened is not None
+    check_nothing_left(opened.server)
+
+
+def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None:
+    """Raise what went wrong, if anything did: the test's failure or the server's crash."""
     if isinstance(failure, trio.BrokenResourceError) and crash is not None:
         raise crash from failure  # the server's end is why the connection broke
     if failure is not None:
         raise failure from (crash or failure.__cause__)
     if crash is not None:
         raise crash
-    assert opened is not None
-    check_nothing_left(opened.server)
 
 
 def _plain(group: BaseExceptionGroup[Any]) -> Any:
@@ -180,7 +184,7 @@ def _plain(group: BaseExceptionGroup[Any]) -> Any:
 class _Serving:
     """The server's task."""
 
-    def __init__(self, handler: Handler, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
+    def __init__(self, handler: Handlers, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
         self._handler = handler
         self._listeners = listeners
         self._options = options

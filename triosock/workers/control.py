@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from .._core.inspect.snapshot import LIMIT, Node
+from .._core.inspect.snapshot import LIMIT
 from .._core.listeners.listener import SocketListener
+from .._core.model.node import Node
 from ..observe.control import NAME, parse_tree, serve_replies
 from .asking import ask
 from .events import stream_events

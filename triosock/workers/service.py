@@ -282,7 +282,7 @@ class Workers:
 
     async def _keep_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
         # Synchronously, and again when the deadline is tightened.
-        self._scope._on_drain = self._drain_all
+        self._scope.on_drain = self._drain_all
         async with trio.open_nursery() as self._nursery:
             for _ in range(self._count):
                 await self._add_slot()

@@ -24,7 +24,7 @@ class Feeder:
     def __init__(self, max_connections: int = 10, max_requests: int = 10) -> None:
         self.recording = Recording(max_connections, max_requests)
         started = events.ServerStarted(server="s", time=0.0, addresses=(PEER,))
-        self.offset = self.recording.clock_offset(started)
+        self.offset = self.recording.place_run(started.time)
         lane = self.recording.open_lane(started, self.offset)
         assert lane is not None
         self.lane = lane
@@ -153,6 +153,18 @@ def test_two_runs_one_after_the_other_are_placed_one_after_the_other():
     assert first.start == 0
     assert first.end is not None
     assert second.start >= first.end
+
+
+async def test_how_long_an_event_took_to_come_does_not_move_its_run(autojump_clock):
+    recording = Recording(5, 5)
+
+    async def another_run():
+        return recording.place_run(trio.current_time()) + trio.current_time()
+
+    early = trio.current_time()
+    await trio.sleep(500)
+    assert recording.place_run(early) + early == 0
+    assert await trio.to_thread.run_sync(trio.run, another_run) > 500
 
 
 def test_servers_of_one_name_and_of_several_threads_have_lanes_of_their_own():

@@ -16,19 +16,7 @@ def why_not_ready(hidden: Collection[str] = ()) -> tuple[str, ...]:
     """Return why this trio run should be sent no more work, one line for each server that says so; none if it
     is ready. Servers with a name in `hidden` do not count. Synchronous; costs a look at each server.
     """
-    found = list(servers(hidden))
-    if not found:
+    states = [(one.name, one.why_not_ready()) for one in servers(hidden)]
+    if not states:
         return ("no server is serving",)
-    states = [(one.name, state(one)) for one in found]
-    return tuple(f"{name}: {word}" for name, word in states if word != "ready")
-
-
-def state(server: object) -> str:
-    """Return "ready", or why a server takes on nobody: "draining", "suspended", "full"."""
-    if getattr(server, "draining", False):
-        return "draining"
-    gate = getattr(server, "_gate", None)
-    if gate is not None and not gate.is_open:
-        return "suspended"
-    registry = getattr(server, "_registry", None)
-    return "ready" if registry is None or registry.has_room else "full"
+    return tuple(f"{name}: {why}" for name, why in states if why)

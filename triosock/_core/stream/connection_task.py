@@ -36,10 +36,11 @@ from ..server.handler_run import Common, HandlerRun
 from ..transport.epoll import EpollReader
 from ..transport.socket import SocketWire
 from ..transport.tls import ServerTls
+from .by_protocol import Handler as Handler
+from .by_protocol import HandlersByProtocol
 from .connection import Connection
 from .handshakes import Handshakes
 
-Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
 ErrorHandler: TypeAlias = Callable[[Exception, Connection], Awaitable[object]]
 OnError: TypeAlias = Literal["log", "raise"] | ErrorHandler
 
@@ -115,7 +116,7 @@ class ConnectionTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
-            await self._end()
+            await self._close_and_unregister()
 
     async def _answer(self) -> None:
         """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
@@ -161,7 +162,7 @@ class ConnectionTask(HandlerRun):
             # no peer to wait for, and that is no other connection's affair.
             pass
 
-    async def _end(self) -> None:
+    async def _close_and_unregister(self) -> None:
         """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
         tell. No checkpoint, and not to be cancelled.
         """
@@ -204,7 +205,7 @@ class ConnectionTask(HandlerRun):
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
-        reason = registry.refusal(keys)
+        reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
             reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:
@@ -265,4 +266,6 @@ class ConnectionTask(HandlerRun):
         if service.tls is not None:
             async with service.handshakes.place(connection):
                 await connection.start_tls(service.tls, https_compatible=service.https_compatible)
+        if isinstance(self._handler, HandlersByProtocol):  # and no overflow handler
+            self._handler = self._handler.choose(connection.tls)
         return True

@@ -28,13 +28,14 @@ from ..registry.registry import Registry
 from ..registry.timeout_monitor import TimeoutMonitor
 from ..server.arguments import check_async, check_name, check_on_error, check_value
 from ..transport.tls import ServerTls, check_server_tls
-from .connection_task import Handler, OnError, Service
+from .by_protocol import Handlers, check_handlers
+from .connection_task import OnError, Service
 from .handshakes import Handshakes
 from .server import StreamServer
 
 
 async def serve_tcp(
-    handler: Handler,
+    handler: Handlers,
     port: int,
     *,
     # Where
@@ -58,7 +59,9 @@ async def serve_tcp(
 
     Args:
       handler: an async function of one `Connection`. When it returns, the connection is ended properly; when
-        it fails, or is cancelled in the middle, with a reset (docs/reference/endings.md).
+        it fails, or is cancelled in the middle, with a reset (docs/reference/endings.md). Or several, by the
+        protocol that ALPN chooses: ``{"h2": …, "http/1.1": …, None: …}``, the preferred one first, which
+        `tls` then offers; None is for clients that agree on none of them, who are refused without it.
       port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
         and IPv6.
       limits, timeouts: how much to take on and how long to wait; None for the defaults.
@@ -90,7 +93,7 @@ async def serve_tcp(
 
 
 async def serve_unix(
-    handler: Handler,
+    handler: Handlers,
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,
     # Where
@@ -122,7 +125,7 @@ async def serve_unix(
 
 
 async def serve_listeners(
-    handler: Handler,
+    handler: Handlers,
     listeners: Iterable[Any],
     *,
     # How much, how long
@@ -184,7 +187,7 @@ async def _serve(
 
 
 def _service(
-    handler: Handler,
+    handler: Handlers,
     limits: Limits | None,
     timeouts: Timeouts | None,
     tls: ServerTls | None,
@@ -198,12 +201,13 @@ def _service(
     if callable(limits.overflow):
         check_async("limits.overflow", limits.overflow, "one connection", count=1)
     registry, emitter = Registry(limits), _emitter(name, observers)
+    tls = None if tls is None else check_server_tls(tls)
     return Service(
-        handler=check_async("handler", handler, "one connection", count=1),
+        handler=check_handlers(handler, tls),
         on_error=check_on_error(on_error, "an exception and a connection"),
         limits=limits,
         timeouts=timeouts,
-        tls=None if tls is None else check_server_tls(tls),
+        tls=tls,
         https_compatible=bool(tls_https_compatible),
         proxy=check_proxy(proxy),
         registry=registry,

@@ -27,7 +27,7 @@ import contextlib
 import math
 import random
 import socket
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final, final
 
 import attrs
@@ -38,12 +38,14 @@ from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import user_of
+from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
+from ..server.statistics import ServerStatistics
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
@@ -54,33 +56,6 @@ from .connection_task import ConnectionTask, Handler, Service
 from .request_rates import Meter, RequestRates
 from .request_state import Conversation
 
-
-@final
-@attrs.frozen(kw_only=True)
-class ServerStatistics:
-    """What a server looked like at one moment.
-
-    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
-    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
-    `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
-    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
-    """
-
-    active: int
-    idle: int
-    queued: int
-    peak: int
-    accepted: int
-    ended: Mapping[Cause, int]
-    refused: Mapping[str, int]
-    accept_errors: int
-    received: int
-    sent: int
-    suspended: bool
-    draining: bool
-    limited: Mapping[str, int] = attrs.field(factory=dict)
-
-
 #: The kind of key under which a proxy is counted.
 PROXY: Final = "proxy"
 #: Said once: trio would make a name for each task out of the names of the function.
@@ -88,7 +63,7 @@ _TASK_NAME: Final = "triosock connection"
 
 
 @final
-class StreamServer(Server):
+class StreamServer(Server[ServerStatistics]):
     """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
     by `started()`.
 
@@ -150,6 +125,12 @@ class StreamServer(Server):
     def note_timeouts(self, entry: Entry) -> None:
         """The timeouts of a connection have changed."""
         self._service.monitor.reconsider(entry)
+
+    def _sources(self) -> Sequence[Listener]:
+        return self._listeners
+
+    def _entry_view(self) -> EntryView:
+        return EntryView(timeouts=self.timeouts, block_of=_block_of)
 
     # The life
 
@@ -356,6 +337,11 @@ class StreamServer(Server):
         if rates.asks_whose and not (proxy is not None and proxy.trusts(connection.peer)):
             whose = rates.whose(connection.peer, user_of(connection.transport))
         return rates.refusal(connection.entry.accepted, whose, total=self._drain_run is None)
+
+
+def _block_of(entry: Entry) -> trio.CancelScope | None:
+    """Return the innermost block `conn.request()` that a connection is in."""
+    return entry.served.request_scope if isinstance(entry.served, Conversation) else None
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:

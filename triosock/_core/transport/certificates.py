@@ -17,7 +17,7 @@ import math
 import os
 import ssl
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
 from typing import Any, Final, final
 
@@ -79,7 +79,8 @@ class Certificates:
         is also for clients that name no server, or one that none is for. If two are for one name, the one
         given first has it. An exact name goes before a wildcard.
       configure: a function of one `ssl.SSLContext`, called with each new context, to set what all of them
-        have in common: versions, ciphers, ``verify_mode``. It must not set ``sni_callback``. When files are
+        have in common: versions, ciphers, protocols (ALPN), ``verify_mode``. It must not set
+        ``sni_callback``. When files are
         loaded during a handshake, it is called in a thread of its own.
       roots: path of a PEM file; each chain must then lead to a certificate in it, so that an issuer left out
         is noticed. ``ssl.get_default_verify_paths().cafile`` is the system's. None: each certificate must be
@@ -123,6 +124,7 @@ class Certificates:
         self._paths: list[StrPath] = [path for one in self._files for path in (one.chain, one.key) if path]
         if self._roots is not None:
             self._paths.append(self._roots)
+        self._protocols: tuple[str, ...] | None = None
         self._error: CertificateRefused | None = None
         #: Two that load at once, by a call and by a handshake, must not end with the older files.
         self._loading = threading.Lock()
@@ -163,6 +165,22 @@ class Certificates:
                 raise
             self._error = None
 
+    def offer(self, protocols: Sequence[str]) -> None:
+        """Offer these protocols by ALPN, the preferred one first; servers with handlers by protocol do it.
+
+        Raises: ValueError if another server has these certificates offer others.
+        """
+        wanted = tuple(protocols)
+        if self._protocols not in (None, wanted):
+            raise ValueError(
+                f"these certificates offer {', '.join(self._protocols or ())} by ALPN for another server "
+                "already: make other Certificates of the same files"
+            )
+        with self._loading:
+            self._protocols = wanted
+            for one in self._set.loaded:
+                one.context.set_alpn_protocols(list(wanted))
+
     def is_due(self) -> bool:
         """Whether it is time for a look, and the files are others than those served. Who is told so loads
         them.
@@ -197,6 +215,8 @@ class Certificates:
             raise CertificateRefused(f"{files}: {type(error).__name__}: {error}") from error
         if files is not self._files[0] and not one.names:
             raise CertificateRefused(f"{files}: the certificate names no server, and names=[…] says none")
+        if self._protocols is not None:
+            one.context.set_alpn_protocols(list(self._protocols))
         return one
 
 

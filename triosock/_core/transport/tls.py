@@ -71,9 +71,8 @@ def check_context(context: object, *, server_side: bool) -> ssl.SSLContext:
         raise TypeError("Certificates are for the server's side; a client's takes an ssl.SSLContext")
     if not isinstance(context, ssl.SSLContext):
         raise TypeError(
-            "tls must be triosock.Certificates, or an ssl.SSLContext such as "
-            "ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) with its certificate loaded, "
-            f"not {context!r}"
+            "tls must be an ssl.SSLContext, such as ssl.create_default_context(ssl.Purpose.CLIENT_AUTH) "
+            f"with its certificate loaded, or a server's triosock.Certificates, not {context!r}"
         )
     if context.protocol is (ssl.PROTOCOL_TLS_CLIENT if server_side else ssl.PROTOCOL_TLS_SERVER):
         side, purpose = ("servers", "CLIENT_AUTH") if server_side else ("clients", "SERVER_AUTH")

@@ -91,17 +91,19 @@ class Recording:
 
     # Time
 
-    def clock_offset(self, event: Event) -> float:
-        """Return what to add to the times of events that come from where this one came from."""
+    def place_run(self, now: float) -> float:
+        """Return what to add to times of this trio run, whose clock says, or has just said, `now`."""
         with self._lock:
             run = this_run()
             if run not in self._clocks:
-                now = time.perf_counter()
+                # Since an event was dated this thread may have had to wait for its turn.
+                since = 0.0 if run is None else trio.current_time() - now
+                here = time.perf_counter() - since
                 if self._born is None:
-                    self._born = now
+                    self._born = here
                 if len(self._clocks) == MAX_CLOCKS:
                     del self._clocks[next(iter(self._clocks))]
-                self._clocks[run] = now - self._born - event.time
+                self._clocks[run] = here - self._born - now
             return self._clocks[run]
 
     def _now(self) -> float:

@@ -1,0 +1,78 @@
+"""`triosock record`: the program runs as it would, and the page is there however it ends."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from triosock.cli import main
+
+PROGRAM = """
+import sys, trio
+
+async def work():
+    await trio.sleep(0)
+    print("argv", sys.argv[1:], __name__, flush=True)
+    sys.exit(3) if "exit" in sys.argv else None
+    1 / 0 if "fail" in sys.argv else None
+
+trio.run(work)
+"""
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    (tmp_path / "work.py").write_text(PROGRAM)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def record(folder, *words):
+    command = [sys.executable, "-m", "triosock", "record", *words]
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "given"),
+    [
+        (["work.py"], []),
+        (["-o", "run.html", "work.py", "a", "-b"], ["a", "-b"]),
+        (["work.py", "a", "-o", "run.html", "-b"], ["a", "-b"]),
+        (["work.py", "a", "--", "-o", "b"], ["a", "-o", "b"]),
+        (["--max-events", "100", "-m", "work", "-b", "-o"], ["-b", "-o"]),
+    ],
+)
+def test_the_program_gets_its_own_arguments(folder, words, given):
+    done = record(folder, *words)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"argv {given} __main__\n"
+    assert done.stderr.startswith("triosock: 5 steps to go through in ")
+    assert "async def work" in (folder / "run.html").read_text("utf-8")
+
+
+@pytest.mark.parametrize(("how", "code"), [("exit", 3), ("fail", 1)])
+def test_the_page_is_there_also_if_the_program_fails(folder, how, code):
+    done = record(folder, "work.py", how)
+    assert done.returncode == code
+    assert ("ZeroDivisionError" in done.stderr) is (how == "fail")
+    assert (folder / "run.html").exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "complaint", "code"),
+    [
+        ([], "arguments are required: SCRIPT", 2),
+        (["nothing.py"], "can't open file 'nothing.py'", 1),
+        (["work.py", "-o", "no/run.html"], "-o: there is no folder", 2),
+        (["--max-events", "0", "work.py"], "write a number from 1 on, not '0'", 2),
+    ],
+)
+def test_mistakes_are_told_before_the_program_runs(folder, words, complaint, code, capsys):
+    with pytest.raises(SystemExit) as ended:
+        sys.exit(main(["record", *words]))
+    assert ended.value.code == code
+    said = capsys.readouterr()
+    assert complaint in said.err
+    assert said.out == ""

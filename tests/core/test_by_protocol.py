@@ -1,0 +1,146 @@
+"""Handlers by the protocol that ALPN has chosen: each client is served by that one, and by no other."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+import trustme
+
+from tests.certificates import write
+from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
+from triosock.testing import open_server
+
+from .test_tls import client_context, server_context
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+def says(word: bytes) -> Any:
+    async def handler(conn: Connection) -> None:
+        await conn.send_all(word)
+
+    return handler
+
+
+async def answer(stream: trio.abc.Stream, *protocols: str) -> bytes:
+    """Return what a client gets that offers these protocols; nothing if it is sent away properly."""
+    client = trio.SSLStream(stream, client_context(alpn=protocols), server_hostname="localhost")
+    try:
+        return bytes(await client.receive_some())
+    finally:
+        await trio.aclose_forcefully(client)
+
+
+BOTH = {"h2": says(b"two"), "http/1.1": says(b"one")}
+
+
+@pytest.mark.parametrize(
+    ("offered", "heard"),
+    [
+        (("http/1.1",), b"one"),
+        (("h2",), b"two"),
+        (("http/1.1", "h2"), b"two"),  # the server's order counts
+        (("x", "http/1.1"), b"one"),
+    ],
+)
+async def test_what_both_have_agreed_on_is_served_by_its_handler(
+    offered: tuple[str, ...], heard: bytes, serving: Any, dial: Any
+) -> None:
+    async with serving(BOTH, tls=server_context()) as server:
+        assert await answer(await dial(server), *offered) == heard
+
+
+@pytest.mark.parametrize("offered", [(), ("x",)])
+async def test_who_agrees_on_nothing_is_for_none_or_sent_away(
+    offered: tuple[str, ...], serving: Any, dial: Any, recorder: Any
+) -> None:
+    async with serving({**BOTH, None: says(b"plain")}, tls=server_context()) as server:
+        assert await answer(await dial(server), *offered) == b"plain"
+    async with serving(BOTH, tls=server_context(), observers=[recorder]) as server:
+        assert await answer(await dial(server), *offered) == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+    (refused,) = recorder.of(events.HandshakeRefused)
+    assert isinstance(refused.error, HandshakeFailed)
+    assert str(refused.error).endswith("none of the protocols that were offered: h2, http/1.1")
+    assert recorder.of(events.HandlerFailed) == []
+
+
+async def test_over_any_stream_and_with_certificates(tmp_path: Any) -> None:
+    authority = trustme.CA()
+    certificates = Certificates(
+        write(tmp_path, authority, "one.example"), write(tmp_path, authority, "two.example")
+    )
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+    context.set_alpn_protocols(["h2"])
+    for _ in range(2):
+        async with open_server(BOTH, tls=certificates) as served:
+            for name in ("one.example", "two.example"):
+                stream = (await served.connect()).transport
+                client = trio.SSLStream(stream, context, server_hostname=name)
+                assert await client.receive_some() == b"two"
+                await trio.aclose_forcefully(client)
+        write(tmp_path, authority, "two.example")
+        certificates.reload()  # new contexts offer the same
+
+
+async def test_one_too_many_is_for_the_overflow_handler(serving: Any, dial: Any) -> None:
+    async def stay(conn: Connection) -> None:
+        await conn.send_all(b"stay")
+        await conn.receive_some()
+
+    limits = Limits(max_connections=1, overflow=says(b"full"))
+    async with serving({"h2": stay}, tls=server_context(), limits=limits) as server:
+        client = trio.SSLStream(await dial(server), client_context(alpn=("h2",)), server_hostname="localhost")
+        assert await client.receive_some() == b"stay"
+        assert await answer(await dial(server), "h2") == b"full"
+        await trio.aclose_forcefully(client)
+
+
+async def test_certificates_offer_the_same_to_all_servers(tmp_path: Any, serving: Any) -> None:
+    certificates = Certificates(write(tmp_path, trustme.CA(), "one.example"))
+    async with serving(BOTH, tls=certificates), serving(BOTH, tls=certificates):
+        with pytest.raises(ExceptionGroup) as caught:
+            async with serving({"h2": says(b"")}, tls=certificates):
+                raise AssertionError("it must not serve")
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ValueError)
+    assert "offer h2, http/1.1 by ALPN for another server" in str(error)
+
+
+def plain(conn: Connection) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("handlers", "options", "kind", "text"),
+    [
+        (BOTH, {}, ValueError, "handlers by protocol need tls="),
+        ({}, {"tls": server_context()}, ValueError, "must be at least one for a protocol"),
+        ({None: says(b"")}, {"tls": server_context()}, ValueError, "must be at least one for a protocol"),
+        ({"": says(b"")}, {"tls": server_context()}, ValueError, "1 to 255 ASCII characters"),
+        ({"ü": says(b"")}, {"tls": server_context()}, ValueError, "1 to 255 ASCII characters"),
+        ({"x" * 256: says(b"")}, {"tls": server_context()}, ValueError, "1 to 255 ASCII characters"),
+        ({b"h2": says(b"")}, {"tls": server_context()}, TypeError, "a protocol is a str"),
+        (
+            {"h2": plain},
+            {"tls": server_context()},
+            TypeError,
+            "the handler of 'h2' must be",
+        ),
+        ({"h2": None}, {"tls": server_context()}, TypeError, "the handler of 'h2' must be"),
+    ],
+)
+async def test_wrong_handlers_are_said_before_anything_is_opened(
+    handlers: Any, options: Any, kind: type[Exception], text: str, serving: Any
+) -> None:
+    with pytest.raises(ExceptionGroup) as caught:
+        async with serving(handlers, **options):
+            raise AssertionError("it must not serve")
+    (error,) = caught.value.exceptions
+    assert isinstance(error, kind)
+    assert text in str(error)

@@ -1,0 +1,263 @@
+"""Stepping through a run in a browser: with keys alone, at each width and in both schemes."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.observe.stepping import programs
+from tests.observe.stepping.programs import record
+from triosock.observe import Recorder
+
+pytestmark = pytest.mark.slow
+
+
+async def everything() -> None:
+    await programs.family()
+    await programs.hurried()
+    await programs.shop()
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory) -> Path:
+    path = tmp_path_factory.mktemp("look") / "run.html"
+    record(everything).write_html(path)
+    return path
+
+
+def text(chromium, name) -> str:
+    return chromium.run("return document.getElementById(arguments[0]).innerText", name)
+
+
+def step(chromium) -> int:
+    return int(re.match(r"Step (\d+) of", text(chromium, "count"))[1])
+
+
+def everything_shown(chromium) -> list[str]:
+    return [text(chromium, name) for name in ("count", "said", "tree", "task")]
+
+
+@pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
+@pytest.mark.parametrize("width", [1200, 360])
+def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, width, dark):
+    chromium.open(page, width=width, dark=dark)
+    for _ in range(12):
+        chromium.key("right")
+    assert chromium.run("return document.documentElement.scrollWidth") <= width
+    red, green, blue = map(
+        int, re.findall(r"\d+", chromium.run("return getComputedStyle(document.body).backgroundColor"))[:3]
+    )
+    assert (red + green + blue < 150) is dark
+    small = chromium.run(
+        "return [...document.querySelectorAll('button, select, input')]"
+        ".filter(e => e.offsetParent && e.type != 'checkbox' && e.getBoundingClientRect().height < 28)"
+        ".map(e => e.id || e.textContent)"
+    )
+    assert small == []
+    chromium.picture(gallery / f"stepping-{width}-{'dark' if dark else 'light'}.png")
+
+
+def test_keys_go_through_all_of_it_and_back_to_the_same(chromium, page):
+    chromium.open(page)
+    forwards = [everything_shown(chromium)]
+    last = chromium.run("return Number(document.getElementById('slider').max)")
+    for _ in range(last):
+        chromium.key("right")
+        forwards.append(everything_shown(chromium))
+    assert step(chromium) == last + 1
+    assert len({shown[0] for shown in forwards}) == last + 1
+    backwards = [everything_shown(chromium)]
+    for _ in range(last):
+        chromium.key("left")
+        backwards.append(everything_shown(chromium))
+    assert backwards[::-1] == forwards
+
+
+def test_home_end_and_a_page_at_a_time(chromium, page):
+    chromium.open(page)
+    chromium.key("end")
+    last = step(chromium)
+    assert last > 20
+    chromium.key("home")
+    assert step(chromium) == 1
+    chromium.key("page down")
+    assert 1 < step(chromium) < last
+    assert text(chromium, "said") == chromium.run(
+        "return document.getElementById('slider').getAttribute('aria-valuetext').replace(/^.*?: /, '')"
+    )
+
+
+def test_space_plays_and_stops(chromium, page):
+    chromium.open(page)
+    chromium.key("space")
+    assert text(chromium, "play") == "Stop"
+    assert chromium.run("return document.getElementById('said').getAttribute('aria-live')") == "off"
+    chromium.key("space")
+    assert text(chromium, "play") == "Play"
+    assert chromium.run("return document.getElementById('said').getAttribute('aria-live')") == "polite"
+
+
+def test_a_screen_reader_is_told_each_step_in_words(chromium, page):
+    chromium.open(page)
+    said = set()
+    for _ in range(15):
+        said.add(text(chromium, "said"))
+        chromium.key("right")
+    assert "Task 1 (everything) waits for time to pass (sleep), at" in " ".join(said)
+    assert any(
+        re.match(r"Task 2 \(quiet\) is started by task 1 \(everything\), at .* line \d+, in", one)
+        for one in said
+    )
+    assert chromium.run("return document.getElementById('said').getAttribute('role')") == "status"
+
+
+def test_the_tab_key_reaches_everything_and_shows_where_it_is(chromium, page):
+    chromium.open(page)
+    reached = []
+    for _ in range(14):
+        chromium.key("tab")
+        reached.append(
+            chromium.run(
+                "const e = document.activeElement;"
+                "return [e.id || e.className, getComputedStyle(e).outlineStyle, e.matches(':focus-visible')]"
+            )
+        )
+    names = [name for name, _, _ in reached]
+    assert names[:6] == ["first", "back", "play", "next", "last", "slider"]
+    assert {"level", "only", "whose", "what", "before", "after"} <= set(names)
+    assert all(outline != "none" and visible for _, outline, visible in reached)
+
+
+def test_a_button_is_pressed_by_the_keyboard(chromium, page):
+    chromium.open(page)
+    for _ in range(4):
+        chromium.key("tab")
+    chromium.key("space")
+    assert (step(chromium), text(chromium, "play")) == (2, "Play")
+
+
+def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(chromium, page):
+    chromium.open(page)
+    chromium.key("n")
+    assert text(chromium, "said") == (
+        "Task 2 (quiet) is cancelled: its nursery is cancelled: child task raised exception ValueError('the "
+        "<b>last</b> straw'); by task 3 (fails); with all of nursery 1, of task 1 (everything)."
+    )
+    first = step(chromium)
+    assert "Cancelled\nits nursery is cancelled" in text(chromium, "task")
+    chromium.key("n")
+    assert "a deadline is over" in text(chromium, "said")
+    chromium.key("p")
+    assert step(chromium) == first
+    chromium.key("p")
+    assert (step(chromium), text(chromium, "found")) == (first, "No such step before this one.")
+    # Of one task only, and another thing.
+    chromium.run(
+        "document.getElementById('whose').value = '3'; document.getElementById('what').value = 'f';"
+        "document.getElementById('after').click()"
+    )
+    chromium.key("p")
+    assert text(chromium, "said").startswith(
+        "Task 3 (fails) has failed: ValueError: the <b>last</b> straw, at"
+    )
+
+
+def test_choosing_a_task_shows_its_line_and_why_it_ended(chromium, page):
+    chromium.open(page)
+    chromium.key("n")
+    chromium.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
+    assert "Task 3: tests.observe.stepping.programs.fails" in text(chromium, "task")
+    assert "Error\nValueError: the <b>last</b> straw" in text(chromium, "task")
+    now = chromium.run("return document.querySelector('.line.now').textContent")
+    assert now.startswith("▶")
+    assert now.endswith('raise ValueError("the <b>last</b> straw")\n')
+    pressed = chromium.run("return document.querySelector('[aria-pressed=true]').textContent")
+    assert pressed.startswith("3 fails has failed")
+    chromium.key("escape")
+    assert chromium.run("return document.querySelector('[aria-pressed=true]')") is None
+
+
+def test_only_one_task(chromium, page):
+    chromium.open(page)
+    chromium.key("n")
+    chromium.key("left")
+    chromium.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
+    chromium.run("document.getElementById('only').click()")
+    said = []
+    chromium.key("home")
+    for _ in range(10):
+        said.append(text(chromium, "said"))
+        chromium.key("right")
+    assert all(one.startswith("Task 3 ") for one in said)
+
+
+def test_a_click_on_the_timeline_goes_there(chromium, page):
+    chromium.open(page)
+    box = chromium.run(
+        "const b = document.querySelector('#timeline .bracket.close path').getBoundingClientRect();"
+        "return [b.right + 3, b.y + 4]"
+    )
+    chromium.run(
+        "document.querySelector('#timeline svg').dispatchEvent(new MouseEvent('click',"
+        " {clientX: arguments[0], clientY: arguments[1], bubbles: true}))",
+        *box,
+    )
+    last = chromium.run("return Number(document.getElementById('slider').max)") + 1
+    assert step(chromium) == last
+    x = chromium.run("return Number(document.querySelector('.cursor').getAttribute('x1'))")
+    assert x > 500
+
+
+def test_a_step_has_an_address(chromium, page):
+    chromium.go(page.resolve().as_uri() + "#step-7")
+    assert step(chromium) == 7
+    chromium.key("right")
+    assert chromium.run("return location.hash") == "#step-8"
+
+
+def test_what_is_hostile_does_nothing(chromium, tmp_path):
+    nasty = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
+
+    async def bad():
+        raise ValueError(nasty)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bad, name=nasty)
+
+    with Recorder() as recorder, pytest.raises(ExceptionGroup):
+        trio.run(main)
+    recorder.write_html(tmp_path / "nasty.html")
+    chromium.open(tmp_path / "nasty.html")
+    shown = ""
+    for _ in range(8):
+        chromium.key("right")
+        shown += text(chromium, "task") + text(chromium, "said")
+    assert chromium.run("return [window.hacked, document.images.length]") == [None, 0]
+    assert shown.count(nasty) > 2
+
+
+def test_a_long_run_is_stepped_through_as_quickly_as_a_short_one(chromium, tmp_path, gallery):
+    async def worker(number):
+        for _ in range(200):
+            await trio.sleep(number / 100)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for number in range(80):
+                nursery.start_soon(worker, number)
+
+    path = tmp_path / "long.html"
+    record(main).write_html(path)
+    chromium.open(path)
+    took = chromium.run(
+        "const begin = performance.now();"
+        "for (const key of ['End', 'Home', 'End', 'ArrowLeft', 'ArrowLeft'])"
+        "  document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));"
+        "return performance.now() - begin"
+    )
+    print(f"five moves in 40,000 steps: {took:.0f} ms")
+    assert step(chromium) > 10_000

@@ -1,0 +1,149 @@
+"""The page to step through a run, parsed: one file, its data, and that nothing hostile gets out of it."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+import trio
+
+import triosock
+from tests.observe.pages import parse
+from tests.observe.stepping import programs
+from tests.observe.stepping.programs import record
+from triosock.observe import Recorder
+from triosock.observe.stepping import page as module
+from triosock.observe.stepping.packing import LETTERS
+from triosock.testing import MemoryListener
+
+
+def data_of(text):
+    (found,) = re.findall(r'<script type="application/json" id="run">(.*?)</script>', text, re.DOTALL)
+    return json.loads(found)
+
+
+@pytest.fixture(scope="module")
+def recorder():
+    return record(programs.shop)
+
+
+@pytest.fixture(scope="module")
+def text(recorder, tmp_path_factory):
+    path = tmp_path_factory.mktemp("page") / "run.html"
+    recorder.write_html(path)
+    return path.read_text("utf-8")
+
+
+@pytest.fixture(scope="module")
+def parsed(text):
+    return parse(text)
+
+
+def test_its_data_says_what_the_recorder_has(recorder, text):
+    data, steps = data_of(text), recorder.steps()
+    texts = [*data["texts"], ""]
+    assert data["forgotten"] == 0
+    assert [(event[1], event[2] or None) for event in data["events"]] == [
+        (LETTERS[step.kind], step.task) for step in steps
+    ]
+    when = 0
+    for event, step in zip(data["events"], steps, strict=True):
+        when += event[0]
+        assert when == pytest.approx(step.time * 1e6, abs=1)
+        row = [*event, *[-1] * (8 - len(event))]
+        assert row[3] == (-1 if step.by is None else step.by)
+        assert row[5] == (-1 if step.nursery is None else step.nursery)
+        assert texts[row[6]] == (step.name if step.kind == "spawn" else step.text)
+        if step.waits_for:
+            assert texts[data["stacks"][row[4]][1]] == step.waits_for
+
+
+def test_each_file_is_in_it_once(text):
+    data = data_of(text)
+    names = [file["name"] for file in data["files"]]
+    assert len(names) == len(set(names))
+    own = [file for file in data["files"] if file["own"]]
+    assert [file["name"] for file in own] == ["tests/observe/stepping/programs.py"]
+    assert own[0]["text"][0].startswith('"""Programs whose every step is known')
+    # The folder of this checkout is nobody's business.
+    assert str(programs.__file__) not in text
+
+
+def test_it_loads_nothing(text, parsed):
+    assert not [
+        tag for tag, attrs in parsed.tags if tag in ("link", "img") or "src" in attrs or "href" in attrs
+    ]
+    assert set(re.findall(r"https?://[^\"'\s]+", text)) == {"http://www.w3.org/2000/svg"}
+    assert not re.search(r"\b(fetch|XMLHttpRequest|import|eval)\s*\(|innerHTML|document\.write", text)
+
+
+def test_the_script_finds_what_it_looks_for(parsed):
+    script = module._SCRIPT
+    wanted = re.findall(r'\$\("(\w+)"\)', script)
+    assert len(wanted) > 10
+    assert set(wanted) <= set(parsed.ids)
+    assert len(parsed.ids) == len(set(parsed.ids))
+    assert "</script" not in script
+
+
+def test_it_can_be_used_with_a_keyboard_and_a_voice(parsed):
+    by_id = {attrs.get("id"): attrs for _, attrs in parsed.tags}
+    assert (by_id["said"]["role"], by_id["said"]["aria-live"]) == ("status", "polite")
+    assert by_id["slider"]["type"] == "range"
+    for name in ("tree", "task", "timeline", "slider", "whose", "what"):
+        assert by_id[name]["aria-label"]
+    for motion in ("prefers-color-scheme: dark", "prefers-reduced-motion", ":focus-visible"):
+        assert motion in module._STYLE
+
+
+def test_what_is_hostile_stays_text():
+    nasty = '</script><img src=x onerror=alert(1)>&"\u2028'
+
+    async def bad():
+        raise ValueError(nasty)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bad, name=nasty)
+            nursery.start_soon(
+                lambda: triosock.serve_listeners(programs.shout, [MemoryListener(nasty)], name=nasty)
+            )
+            await trio.sleep(1)
+
+    with Recorder() as recorder, pytest.raises(ExceptionGroup):
+        trio.run(main)
+    text = recorder.html()
+    assert "<img" not in text
+    assert text.count("</script>") == 2
+    texts = data_of(text)["texts"]
+    assert any("onerror=alert(1)" in one for one in texts)
+
+
+def test_a_run_without_servers_has_no_timeline():
+    assert 'id="timeline"' not in record(programs.family).html()
+
+
+def test_a_crowd_has_no_timeline_beside_it(monkeypatch):
+    monkeypatch.setattr(module, "MAX_BARS", 0)
+    assert "1 connections are too many" in record(programs.shop).html()
+
+
+def test_nothing_was_recorded():
+    text = module.page(*triosock.observe.Recorder()._keeper.copy(), triosock.observe.Timeline().picture())
+    assert data_of(text)["events"] == []
+
+
+def test_fifty_thousand_events_are_two_megabytes_at_most():
+    async def worker(number):
+        for _ in range(600):
+            await trio.sleep(number / 100)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for number in range(40):
+                nursery.start_soon(worker, number)
+
+    recorder = record(main)
+    assert recorder.forgotten > 0
+    assert len(recorder.html().encode()) < 2_000_000

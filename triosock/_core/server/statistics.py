@@ -1,0 +1,36 @@
+"""What a server of streams looked like at one moment; that of compat and the DTLS server have the same."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import attrs
+
+from ..model.events import Cause
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """What a server looked like at one moment.
+
+    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
+    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
+    `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
+    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
+    """
+
+    active: int
+    idle: int
+    queued: int
+    peak: int
+    accepted: int
+    ended: Mapping[Cause, int]
+    refused: Mapping[str, int]
+    accept_errors: int
+    received: int
+    sent: int
+    suspended: bool
+    draining: bool
+    limited: Mapping[str, int] = attrs.field(factory=dict)

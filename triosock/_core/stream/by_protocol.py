@@ -1,0 +1,79 @@
+"""Handlers by protocol: which one serves a connection is what ALPN has chosen in its handshake (RFC 7301).
+
+The rule: **a client is served by the handler of the protocol that both have agreed on, and by no other.** The
+server offers the keys of the mapping, in its order, which is the order of its preference. Who has agreed on
+nothing (a client without ALPN, or with none of these protocols) is for the handler under the key None; if
+there is none, the handshake has failed.
+
+RFC 7301 would have such a client told by an alert in the middle of the handshake. The ssl module has no way
+to send it, so the connection is closed after the handshake, properly, before any handler sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, TypeAlias, final
+
+import attrs
+
+from ..model.errors import HandshakeFailed
+from ..server.arguments import check_async
+from ..transport.certificates import Certificates
+from ..transport.tls import ServerTls, TlsInfo
+from .connection import Connection
+
+Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
+#: What `serve_*` takes: one, or one for each protocol.
+Handlers: TypeAlias = Handler | Mapping[str, Handler] | Mapping[str | None, Handler]
+
+
+@final
+@attrs.frozen
+class HandlersByProtocol:
+    """Several handlers, of which the handshake chooses one."""
+
+    handlers: Mapping[str | None, Handler]
+
+    async def __call__(self, connection: Connection) -> None:
+        """Serve with the handler that was chosen."""
+        await self.choose(connection.tls)(connection)
+
+    def choose(self, tls: TlsInfo | None) -> Handler:
+        """Return the handler for what was agreed on. Raises: HandshakeFailed if none is for it."""
+        agreed = tls.alpn if tls is not None else None
+        handler = self.handlers.get(agreed)
+        if handler is None:
+            offered = ", ".join(protocol for protocol in self.handlers if protocol)
+            raise HandshakeFailed(f"the client agreed on none of the protocols that were offered: {offered}")
+        return handler
+
+
+def check_handlers(handlers: Any, tls: ServerTls | None) -> Handler:
+    """Return what calls the handler, or one of the handlers by protocol, which `tls` then offers.
+
+    Raises: TypeError, ValueError, which say what is wrong.
+    """
+    if not isinstance(handlers, Mapping):
+        handler: Handler = check_async("handler", handlers, "one connection", count=1)
+        return handler
+    if tls is None:
+        raise ValueError("handlers by protocol need tls=…: the protocol is agreed on in its handshake")
+    for protocol, one in handlers.items():
+        check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
+        if protocol is not None:
+            _check_protocol(protocol)
+    protocols = [protocol for protocol in handlers if protocol is not None]
+    if not protocols:
+        raise ValueError("handlers by protocol must be at least one for a protocol, such as 'http/1.1'")
+    if isinstance(tls, Certificates):
+        tls.offer(protocols)
+    else:
+        tls.set_alpn_protocols(protocols)
+    return HandlersByProtocol(dict(handlers))
+
+
+def _check_protocol(protocol: object) -> None:
+    if not isinstance(protocol, str):
+        raise TypeError(f"a protocol is a str as ALPN has it, such as 'h2', or None, not {protocol!r}")
+    if not protocol.isascii() or not 0 < len(protocol) < 256:
+        raise ValueError(f"a protocol is 1 to 255 ASCII characters (RFC 7301), not {protocol!r}")

@@ -1,0 +1,120 @@
+"""`python -m triosock record SCRIPT -o run.html`: run a program, and leave a page to step through its run.
+
+The page is written however the program ends: by an error or Ctrl-C, too. Its exit code is the program's.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import os
+import runpy
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from ..observe import Recorder
+from ..observe.text import count
+from .arguments import MachineRefused, Mistake, typed
+
+
+def add_parser(commands: Any) -> None:
+    """Add `record` and its arguments."""
+    parser: argparse.ArgumentParser = commands.add_parser(
+        "record",
+        help="run a program, and leave a page to step through its run",
+        description="Run a Python program as `python SCRIPT` or `python -m MODULE` would, record what the "
+        "tasks of its trio runs do, and leave one HTML file to step through that, forwards and backwards. "
+        "The file has the source text of the program in it.",
+        epilog="example: python -m triosock record server.py -o run.html -- --port 9999",
+    )
+    parser.set_defaults(run=run, parser=parser)
+    parser.add_argument(
+        "-m",
+        dest="module",
+        metavar="MODULE",
+        nargs=argparse.REMAINDER,
+        help="run a module instead of a file; all that follows is its own",
+    )
+    _add_options(parser)
+    parser.add_argument(
+        "program",
+        metavar="SCRIPT [ARGS]",
+        nargs=argparse.REMAINDER,
+        help="the program's file, and its arguments; after a --, also those that look like options of this",
+    )
+
+
+def _add_options(parser: argparse.ArgumentParser) -> None:
+    """Add those that may stand before the script or after it."""
+    parser.add_argument("-o", dest="output", metavar="FILE", help="the page (default: run.html)")
+    parser.add_argument(
+        "--max-events",
+        type=typed(_events),
+        metavar="N",
+        help="keep the last N things that happened (default 50000)",
+    )
+
+
+def _events(word: str) -> int:
+    if not word.isdecimal() or int(word) < 1:
+        raise ValueError(f"write a number from 1 on, not {word!r}")
+    return int(word)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Run the program, write the page; return the exit code.
+
+    Raises: Mistake, MachineRefused, and whatever the program raises, SystemExit and KeyboardInterrupt among
+    that.
+    """
+    words = arguments.module or _script(arguments)
+    if not words:
+        raise Mistake("the following arguments are required: SCRIPT (or -m MODULE)")
+    if not arguments.module and not os.path.exists(words[0]):
+        raise MachineRefused(f"can't open file {words[0]!r}")
+    output = os.path.abspath(arguments.output or "run.html")  # the program may change its folder
+    if not os.path.isdir(os.path.dirname(output)):
+        raise Mistake(f"-o: there is no folder {os.path.dirname(output)!r}")
+    recorder = Recorder(**({} if arguments.max_events is None else {"max_events": arguments.max_events}))
+    with _written(recorder, output), recorder:
+        _play(words, is_module=bool(arguments.module))
+    return 0
+
+
+def _script(arguments: argparse.Namespace) -> list[str]:
+    """Return the script and its arguments, and take the options of this command out of them, up to a --."""
+    words: list[str] = arguments.program
+    if not words:
+        return []
+    middle = words.index("--") if "--" in words else len(words)
+    options = argparse.ArgumentParser(add_help=False, allow_abbrev=False, prog="triosock record")
+    _add_options(options)
+    found, rest = options.parse_known_args(words[1:middle])
+    arguments.output = found.output or arguments.output
+    arguments.max_events = found.max_events or arguments.max_events
+    return [words[0], *rest, *words[middle + 1 :]]
+
+
+def _play(words: list[str], *, is_module: bool) -> None:
+    """As Python does: a script's own folder comes first in the path, or the current one for a module."""
+    sys.argv[:] = words
+    if is_module:
+        sys.path.insert(0, os.getcwd())
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        return
+    sys.path.insert(0, os.path.dirname(os.path.abspath(words[0])))
+    runpy.run_path(words[0], run_name="__main__")
+
+
+@contextlib.contextmanager
+def _written(recorder: Recorder, output: str) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        try:
+            recorder.write_html(output)
+        except OSError as error:
+            raise MachineRefused(f"{output}: {error.strerror or error}") from None
+        steps = count(len(recorder.steps()), "step")
+        print(f"triosock: {steps} to go through in {output}", file=sys.stderr)

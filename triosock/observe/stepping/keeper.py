@@ -1,0 +1,48 @@
+"""What all instruments of one recorder share: the ring, the numbers, and the clock.
+
+Trio runs may live in several threads at once: whoever touches the ring holds the lock.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+from typing import final
+
+from .model import Happening, State
+from .ring import Ring
+from .stacks import Stacks
+
+
+@final
+class Keeper:
+    """Takes happenings. `place_run` is told the time of a trio run, and returns what to add to it."""
+
+    def __init__(self, most: int, place_run: Callable[[float], float]) -> None:
+        self._ring = Ring(most)
+        self._lock = threading.Lock()
+        self._tasks = itertools.count(1)
+        self._nurseries = itertools.count(1)
+        self.stacks: Stacks = Stacks()
+        self.place_run: Callable[[float], float] = place_run
+        self.stopped: bool = False
+
+    def next_task(self) -> int:
+        """Return a number for a task."""
+        return next(self._tasks)
+
+    def next_nursery(self) -> int:
+        """Return a number for a nursery."""
+        return next(self._nurseries)
+
+    def add(self, one: Happening) -> None:
+        """Keep it."""
+        with self._lock:
+            if not self.stopped:
+                self._ring.add(one)
+
+    def copy(self) -> tuple[State, list[Happening], int]:
+        """Return a state, what happened after it, and how much before it is forgotten."""
+        with self._lock:
+            return (*self._ring.copy(), self._ring.forgotten)

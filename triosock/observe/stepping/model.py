@@ -1,0 +1,101 @@
+"""What a recorder keeps: happenings, and the state of all tasks that they lead to.
+
+The invariant: **a state and the happenings after it say everything**: whoever applies them one by one knows
+the tree of nurseries and tasks at each moment. The page does the same in its own language.
+
+Tasks and nurseries are numbers, from 1 on, in the order in which they were first seen. Nursery 0 is the top
+of a trio run. Times are seconds from the beginning of the first run.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final, Literal, NamedTuple, TypeAlias, final
+
+import attrs
+
+#: spawn    a task is there, not yet begun       run      it takes its turn
+#: pause    it let others run                    wait     it waits for something
+#: wake     it may go on                         cancel   it may go on, and will find that it is cancelled
+#: started  it moved to another nursery          open, close   a nursery of this task
+#: end      it returned     fail   it raised     gone     it ended because it was cancelled
+#: event    something that a server told
+Kind: TypeAlias = Literal[
+    "spawn",
+    "run",
+    "pause",
+    "wait",
+    "wake",
+    "cancel",
+    "started",
+    "open",
+    "close",
+    "end",
+    "fail",
+    "gone",
+    "event",
+]
+ENDS: Final = frozenset({"end", "fail", "gone"})
+
+
+class Happening(NamedTuple):
+    """One thing that happened to a task (0: to none).
+
+    `by` is the task that did it: None if it was the system (input, output, time) and 0 for a task of trio's
+    own, or another thread. `other` is a nursery, `deadline` a time.
+    """
+
+    time: float
+    kind: Kind
+    task: int
+    by: int | None = None
+    stack: Any = None
+    other: int | None = None
+    text: str | None = None
+    deadline: float | None = None
+
+
+@final
+@attrs.define(eq=False)
+class TaskState:
+    """A task that lives, as its last happening has left it."""
+
+    name: str
+    nursery: int
+    kind: Kind = "spawn"
+    time: float = 0.0
+    stack: Any = None
+    deadline: float | None = None
+    #: The stack of whoever started it.
+    origin: Any = None
+    by: int | None = None
+
+
+@final
+@attrs.define(eq=False)
+class State:
+    """All tasks that live, and the nurseries that are open, each with its task."""
+
+    tasks: dict[int, TaskState] = attrs.field(factory=dict)
+    nurseries: dict[int, int] = attrs.field(factory=dict)
+    time: float = 0.0
+
+    def apply(self, one: Happening) -> None:
+        """Let it happen."""
+        self.time = one.time
+        if one.kind == "spawn":
+            self.tasks[one.task] = TaskState(
+                one.text or "", one.other or 0, time=one.time, origin=one.stack, by=one.by
+            )
+        elif one.kind in ENDS:
+            self.tasks.pop(one.task, None)
+        elif one.kind == "open":
+            self.nurseries[one.other or 0] = one.task
+        elif one.kind == "close":
+            self.nurseries.pop(one.other or 0, None)
+        elif (task := self.tasks.get(one.task)) is not None:
+            if one.kind == "started":
+                task.nursery = one.other or 0
+            elif one.kind != "event":
+                task.kind, task.time = one.kind, one.time
+                if one.kind in ("pause", "wait"):
+                    task.stack, task.deadline = one.stack, one.deadline

@@ -1,0 +1,75 @@
+"""The lines that a page shows: of the program's own files all of them, once; of others the ones that occur.
+
+The invariant: **a page says no more of this machine than it must**: a file is called by its path below the
+current folder, below the folder of the packages, or by its last two names.
+"""
+
+from __future__ import annotations
+
+import linecache
+import os
+import sysconfig
+from pathlib import Path
+from typing import Any, Final, final
+
+from ..text import printable
+from .stacks import owner_of
+
+#: Characters of one file, and of all of them: what is larger is shown line by line, as a library's is.
+MAX_FILE: Final = 200_000
+MAX_ALL: Final = 800_000
+#: Characters of one line.
+MAX_LINE: Final = 300
+_PATHS: Final = sysconfig.get_paths()
+_ROOTS: Final = tuple(_PATHS[name] for name in ("purelib", "platlib", "stdlib"))
+_PACKAGE: Final = str(Path(__file__).parents[3])
+
+
+def short_path(file: str) -> str:
+    """Return what a file is called on a page."""
+    if not os.path.isabs(file):
+        return printable(file)
+    for root in (os.getcwd(), *_ROOTS, _PACKAGE):
+        if file.startswith(root + os.sep):
+            return printable(os.path.relpath(file, root))
+    return printable(os.sep.join(file.split(os.sep)[-2:]))
+
+
+@final
+class Sources:
+    """Collects files; `packed()` is what the page gets."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[str, int] = {}
+        self._files: list[dict[str, Any]] = []
+        self._room = MAX_ALL
+
+    def add(self, file: str, line: int) -> int:
+        """Have this line of a file; return the file's number."""
+        number = self._numbers.get(file)
+        if number is None:
+            number = self._numbers[file] = len(self._files)
+            self._files.append(self._begin(file))
+        kept = self._files[number]
+        if "lines" in kept:
+            kept["lines"][line] = _cut(linecache.getline(file, line))
+        return number
+
+    def _begin(self, file: str) -> dict[str, Any]:
+        kept: dict[str, Any] = {"name": short_path(file), "own": owner_of(file) == "own", "lines": {}}
+        if kept["own"]:
+            lines = [_cut(line) for line in linecache.getlines(file)]
+            size = sum(map(len, lines)) + len(lines)
+            if 0 < size <= min(MAX_FILE, self._room):
+                self._room -= size
+                del kept["lines"]
+                kept["text"] = lines
+        return kept
+
+    def packed(self) -> list[dict[str, Any]]:
+        """Return all files, in the order of their numbers."""
+        return self._files
+
+
+def _cut(line: str) -> str:
+    return line.rstrip()[:MAX_LINE].expandtabs(4)

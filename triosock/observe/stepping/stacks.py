@@ -1,0 +1,169 @@
+"""Where a task is: its stack, whose lines those are, and what it waits for, in words.
+
+Stacks are interned: tasks stop at few places, again and again.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import sys
+import sysconfig
+from collections.abc import Iterable, Iterator
+from types import CodeType, FrameType, TracebackType
+from typing import Final, Literal, TypeAlias, final
+
+import attrs
+import trio
+
+#: Stacks that are known at once. A program whose places have no end makes new ones for each.
+MAX_STACKS: Final = 20_000
+#: Frames of one stack, the innermost; a recursion would have thousands.
+MAX_FRAMES: Final = 50
+
+Owner: TypeAlias = Literal["own", "triosock", "trio", "library"]
+
+_TRIO: Final = os.path.dirname(trio.__file__) + os.sep
+_TRIOSOCK: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
+_PATHS: Final = sysconfig.get_paths()
+_LIBRARIES: Final = tuple(_PATHS[name] + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib"))
+_NO_FILES: Final = ("<frozen", "<attrs", "<string>")
+
+#: What a task waits for that is in one of these functions: of trio, and of this library.
+_WAITS: Final = {
+    "Nursery.start": "the task that it starts to say that it has started",
+    "Nursery._nested_child_finished": "the tasks in its nursery",
+    "sleep": "time to pass",
+    "sleep_until": "time to pass",
+    "sleep_forever": "its cancellation, for it sleeps for ever",
+    "Event.wait": "an event that another task sets",
+    "Condition.wait": "a condition that another task notifies of",
+    "Lock.acquire": "a lock that another task holds",
+    "StrictFIFOLock.acquire": "a lock that another task holds",
+    "Semaphore.acquire": "a semaphore",
+    "CapacityLimiter.acquire": "a token of a capacity limiter",
+    "CapacityLimiter.acquire_on_behalf_of": "a token of a capacity limiter",
+    "MemoryReceiveChannel.receive": "a message in a memory channel",
+    "MemorySendChannel.send": "room in a memory channel",
+    "ParkingLot.park": "another task",
+    "to_thread_run_sync": "a thread",
+    "wait_readable": "something to read",
+    "wait_writable": "room to write",
+    "wait_all_tasks_blocked": "all other tasks to be blocked",
+    "checkpoint": "nothing: it lets others run",
+    "checkpoint_if_cancelled": "nothing: it lets others run",
+    "cancel_shielded_checkpoint": "nothing: it lets others run",
+    "SocketListener.wait_ready": "a connection to accept",
+    "EpollReader.run": "something to read, for any connection of its server",
+    "TimeoutMonitor.run": "the next deadline of a connection",
+    "SocketWire.linger": "its peer to close, too",
+    "SocketReceiving._wait_input": "something to read",
+}
+#: How trio itself stops a task: no place that anybody would look for.
+_TRAPS: Final = frozenset({"wait_task_rescheduled", "_real_async_yield", "_async_yield"})
+
+
+@attrs.frozen
+class Frame:
+    """A function, and the line in it."""
+
+    file: str
+    line: int
+    function: str
+
+    @property
+    def owner(self) -> Owner:
+        """Whose code it is."""
+        return owner_of(self.file)
+
+
+@final
+@attrs.frozen(eq=False)
+class Stack:
+    """Frames, the outermost first."""
+
+    frames: tuple[Frame, ...]
+
+    def place(self) -> int | None:
+        """The number of the frame that shows where a task is: the innermost that is the program's own; where
+        there is none, the innermost that is not of trio and not of the standard library.
+        """
+        for owners in (("own",), ("triosock",), ("library",)):
+            for number in reversed(range(len(self.frames))):
+                if self.frames[number].owner in owners:
+                    return number
+        return 0 if self.frames else None
+
+    def waits_for(self) -> tuple[str, str]:
+        """Return what a task at this place waits for: in words, and the function that it has called for it.
+        Both may be empty.
+        """
+        place = self.place()
+        if place is None:
+            return "", ""
+        # What a program's own function is called says nothing of what it waits for.
+        below = self.frames[place + (self.frames[place].owner == "own") :]
+        calls = [frame.function for frame in below if frame.function not in _TRAPS]
+        named = (name for name in calls if not name.rpartition(".")[2].startswith("_"))
+        words = next((found for name in calls if (found := _word(name))), "")
+        return words, next(named, calls[0] if calls else "")
+
+
+def _word(function: str) -> str | None:
+    return _WAITS.get(function) or _WAITS.get(function.rpartition(".")[2])
+
+
+@functools.cache
+def owner_of(file: str) -> Owner:
+    """Return whose file it is: trio's, this library's, another library's, or the program's own."""
+    if file.startswith(_TRIO):
+        return "trio"
+    if file.startswith(_TRIOSOCK):
+        return "triosock"
+    return "library" if file.startswith((*_LIBRARIES, *_NO_FILES)) else "own"
+
+
+@final
+class Stacks:
+    """Makes stacks, and the same one for the same place."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[tuple[CodeType, int], ...], Stack] = {}
+
+    def of_task(self, task: trio.lowlevel.Task) -> Stack:
+        """Return where a task that does not run has stopped."""
+        return self._intern((frame.f_code, line) for frame, line in task.iter_await_frames())
+
+    def of_error(self, trace: TracebackType | None) -> Stack:
+        """Return where an exception was raised."""
+        return self._intern(_lines_of(trace))
+
+    def of_caller(self) -> Stack | None:
+        """Return the one line, outside of trio and of this library's recorder, that runs now."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and _is_machinery(frame.f_code.co_filename):
+            frame = frame.f_back
+        return None if frame is None else self._intern([(frame.f_code, frame.f_lineno)])
+
+    def _intern(self, lines: Iterable[tuple[CodeType, int]]) -> Stack:
+        key = tuple(lines)[-MAX_FRAMES:]
+        found = self._known.get(key)
+        if found is None:
+            if len(self._known) >= MAX_STACKS:
+                self._known.clear()  # the happenings hold theirs
+            frames = (Frame(code.co_filename, line, code.co_qualname) for code, line in key)
+            found = self._known[key] = Stack(tuple(frames))
+        return found
+
+
+def _lines_of(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
+    while trace is not None:
+        yield trace.tb_frame.f_code, trace.tb_lineno
+        trace = trace.tb_next
+
+
+_HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def _is_machinery(file: str) -> bool:
+    return file.startswith((_TRIO, _HERE))

@@ -1,0 +1,105 @@
+"""The only file of the recorder that reaches into trio. What is used, and is no public API of trio:
+
+- ``trio._core._run.setup_runner``, which makes each run: a recorder outside of runs learns of new ones by it;
+- ``Task._next_send``, what a task that is woken will find: an exception that tells who cancelled it and why;
+- ``Task._cancel_status``, ``CancelStatus._scope`` and ``_parent``, ``CancelScope._cancel_called``: which
+  scope it was;
+- ``Nursery._pending_excs`` and ``Runner.main_task_outcome``: what a task has raised that has just ended.
+
+The invariant: **a trio that has changed costs words, and no run**: what is not there is not said. Only the
+first one is asked for at the beginning, as there would be nothing to record without it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any, Final, TypeAlias
+
+import trio
+
+Make: TypeAlias = Callable[[], trio.abc.Instrument]
+
+_makers: Final[list[Make]] = []
+_undo: Final[list[Callable[[], None]]] = []
+_lock: Final = threading.Lock()
+
+
+def can_hear_of_runs() -> bool:
+    """Whether this trio has a place to learn of new runs."""
+    return callable(getattr(_module(), "setup_runner", None))
+
+
+@contextlib.contextmanager
+def each_new_run(make: Make) -> Iterator[None]:
+    """Give each trio run that begins in this block, in any thread, an instrument."""
+    with _lock:
+        _makers.append(make)
+        if len(_makers) == 1:
+            _undo.append(_wrap())
+    try:
+        yield
+    finally:
+        with _lock:
+            _makers.remove(make)
+            if not _makers:
+                _undo.pop()()
+
+
+def _wrap() -> Callable[[], None]:
+    """Put a function of our own in the place of `setup_runner`; return what puts it back."""
+    module = _module()
+    before = module.setup_runner
+
+    def setup_runner(*args: Any, **options: Any) -> Any:
+        runner = before(*args, **options)
+        for make in _makers:
+            runner.instruments.add_instrument(make())
+        return runner
+
+    def back() -> None:
+        if module.setup_runner is setup_runner:  # else somebody has put another one around it: it is inert
+            module.setup_runner = before
+
+    module.setup_runner = setup_runner
+    return back
+
+
+def _module() -> Any:
+    core: Any = trio._core
+    return core._run
+
+
+def thrown(task: trio.lowlevel.Task) -> BaseException | None:
+    """Return the exception that a task which is woken will find, or None."""
+    return getattr(getattr(task, "_next_send", None), "error", None)
+
+
+def struck_scope(task: trio.lowlevel.Task) -> tuple[Any, bool]:
+    """Return the outermost scope around a task that is cancelled and reaches it, and whether that is the
+    innermost of all.
+    """
+    status = innermost = getattr(task, "_cancel_status", None)
+    found = None
+    while status is not None:
+        scope = getattr(status, "_scope", None)
+        if getattr(scope, "_cancel_called", False):
+            found = scope
+        if getattr(scope, "shield", False):
+            break
+        status = getattr(status, "_parent", None)
+    return found, found is not None and found is getattr(innermost, "_scope", None)
+
+
+def errors_in(nursery: trio.Nursery) -> list[BaseException]:
+    """Return what the tasks of a nursery, and its block, have raised so far."""
+    return getattr(nursery, "_pending_excs", [])
+
+
+def error_of_main(task: trio.lowlevel.Task) -> BaseException | None:
+    """Return what the first task of a run has raised, when it has just ended."""
+    runner = getattr(task, "_runner", None)
+    if getattr(runner, "main_task", None) is not task:
+        return None
+    return getattr(getattr(runner, "main_task_outcome", None), "error", None)

@@ -1,0 +1,22 @@
+"""What servers tell, in words: as the log has it, and the requests, which no log has."""
+
+from __future__ import annotations
+
+from ..._core.model.events import ConnectionEvent, Event, RequestFinished, RequestStarted
+from ..log import line_of
+from ..text import printable
+
+
+def told(event: Event) -> str:
+    """Return one line of printable characters."""
+    if isinstance(event, RequestFinished):
+        text = f"the request of connection {event.connection} is done: {event.cause}"
+    elif isinstance(event, RequestStarted):
+        text = f"a request of connection {event.connection} begins"
+    elif isinstance(event, ConnectionEvent) and getattr(event, "error", None) is not None:
+        line = line_of(event)
+        text = f"{line[1] if line else type(event).__name__}: {event.error!r}"  # type: ignore[attr-defined]
+    else:
+        line = line_of(event)
+        text = line[1] if line else type(event).__name__
+    return printable(text)
