@@ -54,11 +54,11 @@ async def answer_health(workers: Workers, shown: Shown) -> None:
     one_at_a_time = trio.Lock()
 
     async def why_not() -> Sequence[str]:
-        if shown.ended.is_set():
-            return []  # the one who was asked is over, and the service goes on
         # A flood of probes is no flood of questions.
         async with one_at_a_time:
-            return await why_not_ready(workers)
+            reasons = await why_not_ready(workers)
+        # If a successor has taken over meanwhile, the one who was asked is over, and the service goes on.
+        return [] if shown.ended.is_set() else reasons
 
     if endpoints.handover is not None:
         await shown.begun.wait()
