@@ -23,6 +23,7 @@ class Attention(IntEnum):
 
 
 def attention_for(policy: Policy | None, watched: bool) -> Attention:
+    """Return it for a server with this policy; `watched` says whether a timeline is open."""
     if policy is not None and policy.needs_oversight:
         return Attention.REQUIRED
     if watched:
