@@ -130,7 +130,10 @@ async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
             (server,) = found(seen.tree, "server", "ThreadingTCPServer")
             assert server.counts == (("active", 1),)
             (request,) = found(server, "connection")
-            assert request.where == "mine.py:7 in handle"
+            assert request.where in (
+                "mine.py:7 in handle",
+                "mine.py:8 in handle",
+            )  # on its way to the next line
             assert str(client.sock.getsockname()[1]) in request.peer
             (thread,) = found(request, "thread")
             assert thread.name.startswith("Thread-1")
