@@ -180,28 +180,12 @@ MAX_FILE = 400
 MAX_FUNCTION = 30
 #: What is still longer, and by how much it is allowed to be: this list only becomes shorter.
 LONGER = {
-    "triosock/_core/datagram/open.py:_join": 34,
-    "triosock/_core/datagram/open.py:open_udp_sockets": 38,
-    "triosock/_core/datagram/serve.py:serve_udp": 33,
-    "triosock/_core/datagram/session.py:__init__": 32,
     "triosock/_core/stream/connection.py:start_tls": 34,
-    "triosock/_core/stream/messages.py:__anext__": 36,
     "triosock/_core/stream/server.py:_admit": 31,
-    "triosock/_core/transport/socket_receive.py:_wait_input": 43,
-    "triosock/_core/transport/socket_receive.py:receive_some": 36,
-    "triosock/_core/transport/socket_send.py:send_from": 32,
-    "triosock/_core/transport/socket_state.py:__init__": 58,
     "triosock/_core/transport/tls.py:encrypt": 49,
-    "triosock/_worker.py:as_worker": 32,
     "triosock/cli/serve.py:_from_arguments": 31,
     "triosock/cli/serve.py:add_parser": 54,
-    "triosock/compat/stdlib/base.py:finish_request": 36,
-    "triosock/dtls/server.py:serve_dtls": 40,
     "triosock/observe/timeline/svg.py:_band": 31,
-    "triosock/testing/open_server.py:open_server": 36,
-    "triosock/workers/process.py:__init__": 34,
-    "triosock/workers/upgrade.py:start_successor": 33,
-    "triosock/workers/worker.py:__init__": 32,
 }
 
 

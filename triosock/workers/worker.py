@@ -98,9 +98,7 @@ class Worker:
         self._on_recycle: Callable[[Worker, str], None] | None = on_recycle
         self._has_joined = False
         self._feeds_watchdog = False
-        self._pinged_at = math.inf
-        self._start_by = math.inf
-        self._drained_by = math.inf
+        self._pinged_at = self._start_by = self._drained_by = math.inf
         self._waiting = trio.CancelScope()
 
     def __str__(self) -> str:

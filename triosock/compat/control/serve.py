@@ -91,9 +91,7 @@ class CompatServer:
         if name is not None:
             self._book.name = name
         self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
-        self._told = trio.Event()
-        self._closed = trio.Event()
-        self._loop_ended = trio.Event()
+        self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)

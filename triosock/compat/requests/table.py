@@ -325,8 +325,7 @@ ABSENT: Final = object()
 
 def of_class(server: object, name: str, default: Any = None) -> Any:
     """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
-    any
-    name (`__getattr__`), and not be ready to give one.
+    any name (`__getattr__`), and not be ready to give one.
     """
     for kind in type(server).__mro__:
         if name in kind.__dict__:
@@ -361,6 +360,15 @@ def book_of(server: object) -> Book:
         attributes[SLOT] = fresh
         return fresh
     return book
+
+
+def book_for_request(server: object, book: Book | None) -> Book | None:
+    """Return the book of this process for a request of the server, which has `book` now; None in the child
+    of a forking server: nobody can look there, and each page that it writes to is copied.
+    """
+    if book is not None and book.forks and not book.attention and book.pid != getpid():
+        return None
+    return book_of(server)
 
 
 def is_green(server: object) -> bool:
