@@ -53,7 +53,7 @@ class _NotingFile(socket.SocketIO):
 class _NotingWriter(_SocketWriter):
     """An unbuffered `wfile`."""
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         size = super().write(data)
         answered.add(self._sock)
         return size

@@ -20,7 +20,7 @@ class _SocketWriter(BufferedIOBase):
     def writable(self) -> bool:
         return True
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         self._sock.sendall(data)
         with memoryview(data) as view:
             return view.nbytes
