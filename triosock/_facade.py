@@ -36,6 +36,7 @@ from ._core.model.errors import FrameTooLarge as FrameTooLarge
 from ._core.model.errors import HandshakeFailed as HandshakeFailed
 from ._core.model.errors import Incomplete as Incomplete
 from ._core.model.errors import MachineError as MachineError
+from ._core.model.errors import MemberTooSlow as MemberTooSlow
 from ._core.model.errors import NoReturnAddress as NoReturnAddress
 from ._core.model.errors import PeerError as PeerError
 from ._core.model.errors import ProxyHeaderError as ProxyHeaderError
@@ -72,10 +73,15 @@ from ._core.transport.certificate_check import LoadedCertificate as LoadedCertif
 from ._core.transport.certificates import Certificates as Certificates
 from ._core.transport.tls import TlsInfo as TlsInfo
 from ._version import __version__ as __version__
+from .broadcast import Broadcast as Broadcast
+from .broadcast import BroadcastMember as BroadcastMember
+from .broadcast import BroadcastStatistics as BroadcastStatistics
 from .handlers import DatagramHandler as DatagramHandler
 from .handlers import StreamHandler as StreamHandler
 from .observe import serve_control as _serve_control
 from .observe import tree as _tree
+from .observe.health import open_health as open_health
+from .observe.health import serve_health as serve_health
 from .observe.log import LogObserver as _LogObserver
 from .signals import Looking as _Looking
 from .signals import run as run

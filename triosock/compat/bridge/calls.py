@@ -22,7 +22,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from threading import RLock as _Lock
-from typing import TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import trio
 
@@ -49,7 +49,7 @@ class Calls:
 
     # From any thread
 
-    def soon(self, function: Callable[[*Ts], object], *args: *Ts) -> bool:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> bool:
         """Have a sync function called in the trio thread; False if the run is over. Never blocks."""
         with self._lock:
             if self._closed:
@@ -58,7 +58,7 @@ class Calls:
         self._alarm.ring()
         return True
 
-    def run(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    def run(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` in a task of its own in the trio thread and return its result. Blocks.
 
         The task has a copy of the caller's context. It is cancelled only when the run ends. An exception that

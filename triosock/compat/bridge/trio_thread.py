@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -62,7 +62,7 @@ class Host:
     token: trio.lowlevel.TrioToken
     pid: int = attrs.field(factory=os.getpid)
 
-    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` inside `scope` in the trio thread and return its result. Blocks the calling
         thread.
 
@@ -83,14 +83,14 @@ class Host:
             self.soon(scope.cancel)
             raise
 
-    def soon(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a sync function in the trio thread, soon; nothing happens if the run is over. Never blocks."""
         try:
             self.call(function, *args)
         except trio.RunFinishedError:
             pass  # then there is nothing left to tell
 
-    def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a sync function in the trio thread, soon. Never blocks.
 
         Raises: trio.RunFinishedError if the run is over.
@@ -109,7 +109,7 @@ class _Helper(Host):
     calls: Calls = attrs.field(kw_only=True)
     users: int = 0
 
-    def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """As above."""
         if not self.calls.soon(function, *args):
             raise trio.RunFinishedError("the trio run for compat servers is over")

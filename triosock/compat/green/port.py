@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 from . import accepting, check, group, tasks
 
@@ -31,11 +31,11 @@ class GreenPort:
         """Return the green request that the calling code handles."""
         return tasks.current()
 
-    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function from a green handler."""
         return tasks.wait(async_fn, *args)
 
-    def blocking(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
+    def blocking(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run a blocking function from a green handler."""
         return tasks.blocking(fn, *args)
 

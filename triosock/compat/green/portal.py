@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVar, TypeVarTuple
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
 from .greenlets import Greenlet, getcurrent, make_greenlet
 from .watch import Watch
@@ -41,7 +41,7 @@ class Portal:
         self._waiting: Greenlet
 
     @coroutine
-    def run(self, fn: Callable[[*Ts], T], *args: *Ts) -> Generator[object, object, T]:
+    def run(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> Generator[object, object, T]:
         """Await this in the task: call `fn(*args)`, return its result or raise what it raises."""
         watch = self._watch
         self._hub = hub = getcurrent()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import itertools
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar, TypeVarTuple
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -55,7 +55,7 @@ class GreenTask:
     trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
     _portal: Portal | None = None
 
-    async def run(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
+    async def run(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run `fn(*args)` as the handler of this request, in the calling trio task."""
         self.trio_task = current_task()
         self.crowd = crowd = crowd_here()
@@ -70,7 +70,7 @@ class GreenTask:
             del _by_task[self.trio_task]
             self._portal = None
 
-    def _begin(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
+    def _begin(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         here = getcurrent()
         _by_greenlet[here] = self
         try:
@@ -82,7 +82,7 @@ class GreenTask:
         """Whether its handler runs: it stands among the threads of a server."""
         return self._portal is not None
 
-    def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: *Ts) -> T:
+    def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` in this task, from its greenlet; return its result."""
         assert self._portal is not None
         try:
@@ -140,7 +140,7 @@ async def _give_turn() -> None:
     await give_turn()
 
 
-def spawn(async_fn: Callable[[*Ts], Awaitable[object]], *args: *Ts, name: str) -> None:
+def spawn(async_fn: Callable[[*Ts], Awaitable[object]], *args: Unpack[Ts], name: str) -> None:
     """Start a task that no nursery of a user holds. In the trio thread."""
     spawn_system_task(async_fn, *args, name=name)
 
@@ -165,7 +165,7 @@ def here() -> GreenTask:
     return task
 
 
-def wait(async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+def wait(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Run `async_fn(*args)` in the task of the calling green handler and return its result.
 
     Raises: what it raises; `trio.Cancelled` when the request is cut; RuntimeError outside of a green handler.
@@ -185,7 +185,7 @@ def sleep(seconds: float) -> None:
     here().wait(trio.sleep, seconds)
 
 
-def blocking(fn: Callable[[*Ts], T], *args: *Ts) -> T:
+def blocking(fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
     """Run `fn(*args)`, which blocks, in a worker thread of trio, while other green handlers run.
 
     A cut waits until it has returned, as a thread cannot be ended. Raises: what `fn` raises; RuntimeError

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVarTuple
+from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
 import trio
 
@@ -94,7 +94,7 @@ class Waiting:
         self,
         until: float | None,
         wait: Callable[[*Ts], Coroutine[object, object, None]],
-        *args: *Ts,
+        *args: Unpack[Ts],
         late: str = "timed out",
     ) -> None:
         """Await `wait(*args)`. Raises TimeoutError if that takes too long, RuntimeError in another thread."""

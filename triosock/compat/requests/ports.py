@@ -10,7 +10,7 @@ Protocols are generic in the book that they are given, as the book is made of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, TypeVarTuple
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -97,14 +97,14 @@ class Policy(Protocol):
 class Host(Protocol):
     """A trio run, seen from other threads: `bridge.trio_thread.Host`."""
 
-    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function there. Blocks."""
         raise NotImplementedError
 
-    def soon(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a function there, soon."""
 
-    def call(self, function: Callable[[*Ts], object], *args: *Ts) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """The same, or trio.RunFinishedError."""
 
 
@@ -311,11 +311,11 @@ class GreenPart(Protocol[BookT_contra]):
     def current(self) -> GreenTask | None:
         """Return the green request that the calling code handles."""
 
-    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: *Ts) -> T:
+    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function from a green handler."""
         raise NotImplementedError
 
-    def blocking(self, fn: Callable[[*Ts], T], *args: *Ts) -> T:
+    def blocking(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run a blocking function from a green handler."""
         raise NotImplementedError
 
