@@ -40,7 +40,8 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-_DONTWAIT = socket.MSG_DONTWAIT
+#: As an int: an enum would make a new one for each `|`.
+_DONTWAIT = int(socket.MSG_DONTWAIT)
 _plain = socket.socket
 _recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
 
