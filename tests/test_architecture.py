@@ -87,10 +87,15 @@ TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
     "triosock.observe.treeview": ["inspect.snapshot"],
     "triosock.observe.blocked_loop": ["inspect.step_watch"],
+    "triosock.observe.health": [
+        *("inspect.readiness", "listeners.listener", "listeners.unix", "registry.drain_scope"),
+        *("stream.connection", "stream.serve", "stream.server"),
+    ],
     "triosock.observe.control": [
         *(
             "listeners.listener",
             "listeners.unix",
+            "inspect.readiness",
             "inspect.snapshot",
             "inspect.verbs",
             "stream.connection",
@@ -108,6 +113,7 @@ EXTRAS = {
     "triosock/cli/": ["rich"],
     "triosock/observe/metrics": ["prometheus_client"],
     "triosock/observe/telemetry": ["opentelemetry"],
+    "triosock/observe/health": ["h11"],
     "triosock/compat/green": ["greenlet"],
     "triosock/dtls/": ["OpenSSL"],
     "triosock/identity": ["cryptography", "service_identity"],
@@ -185,7 +191,7 @@ LONGER = {
     "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/cli/serve.py:_from_arguments": 31,
-    "triosock/cli/serve.py:add_parser": 54,
+    "triosock/cli/serve.py:add_parser": 47,
     "triosock/observe/timeline/svg.py:_band": 31,
 }
 

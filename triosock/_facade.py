@@ -80,6 +80,8 @@ from .handlers import DatagramHandler as DatagramHandler
 from .handlers import StreamHandler as StreamHandler
 from .observe import serve_control as _serve_control
 from .observe import tree as _tree
+from .observe.health import open_health as open_health
+from .observe.health import serve_health as serve_health
 from .observe.log import LogObserver as _LogObserver
 from .observe.looked_at import LookRequests as _LookRequests
 from .signals import Looking as _Looking

@@ -105,6 +105,11 @@ class Worker:
         return f"worker {self.number} (process {self.process.id if self.process else 'none'})"
 
     @property
+    def speaks(self) -> bool:
+        """Whether it can be asked: it runs `triosock.run`, and was given a control socket."""
+        return bool(self.control) and self._has_joined
+
+    @property
     def id(self) -> int:
         """Its process id; 0 before it has one."""
         return self.process.id if self.process else 0

@@ -134,6 +134,10 @@ class CompatServer:
         """Return the requests that are served now. For those who look from outside."""
         return self._book.registry.entries()
 
+    def why_not_ready(self) -> str:
+        """Return why it should be sent no more clients; "" if it is ready for them."""
+        return "draining" if self.draining else ""
+
     def describe(self, look: Look) -> Node:
         """Return what lives in it. For those who look from outside."""
         policy = self._book.policy
