@@ -132,6 +132,7 @@ LOWLEVEL = {
     "triosock/_core/transport/socket.py": ["notify_closing"],
     "triosock/_core/stream/server.py": ["current_clock"],
     "triosock/_core/listeners/bind.py": ["current_clock"],
+    "triosock/_core/listeners/stdio.py": ["FdStream"],
     "triosock/_core/transport/checkpoints.py": ["Abort", "reschedule", "wait_task_rescheduled"],
     "triosock/_core/transport/hang_up.py": ["wait_readable"],
     "triosock/_core/transport/epoll.py": ["wait_readable", "enable_ki_protection"],
