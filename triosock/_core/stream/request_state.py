@@ -1,10 +1,13 @@
-"""Where a connection is in its conversation: idle or in a request. Drains, timeouts and observers go by what
-is noted here.
+"""Whether a connection is idle or in a request. Drains, timeouts and observers read what is noted here.
 
-The invariant: **idle means that the peer owes nothing**, that is, the buffer is empty and the first byte of
-the next message is awaited, or the handler says so itself (`with conn.idle():`). Only an idle wait may a
-drain end; from the first byte on it is work, and work is left alone until the grace is over. Input that was
-there before the drain is work too, though nobody had looked at it.
+The invariant: **a connection is idle if its peer owes nothing**: the buffer is empty and the handler waits for
+the first byte of the next message, or the handler says so itself (`with conn.idle():`). A drain ends idle waits
+only. A request begins with its first byte and is left alone until the grace period is over. Input that had
+arrived before the drain is a request too, even if it has not been read yet.
+
+Related files: `registry/registry.py` has the condition (`Entry.is_idle`), `messages.py` marks the waits of
+`lines()` and `frames()`, `transport/socket_receive.py` ends the idle wait of a socket, and
+`registry/drain_run.py` asks for it.
 """
 
 from __future__ import annotations
