@@ -4,9 +4,9 @@ The rules:
 
 1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
    kernel had them, go to one task, and to no other while that task runs.
-2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by the
-   server's `registry/timeout_monitor.py`), or to make room for a new peer. The iteration then ends. A wait in
-   `receive()` is in the middle of an exchange, and a drain does not end it.
+2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
+   `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the
+   middle of an exchange, and a drain does not end it.
 3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer, and
    none that arrive later.
 """
