@@ -189,7 +189,6 @@ MAX_FUNCTION = 30
 #: What is still longer, and by how much it is allowed to be: this list only becomes shorter.
 LONGER = {
     "triosock/_core/stream/connection.py:start_tls": 34,
-    "triosock/_core/stream/server.py:_admit": 31,
     "triosock/_core/transport/tls.py:encrypt": 49,
     "triosock/cli/serve.py:_from_arguments": 31,
     "triosock/cli/serve.py:add_parser": 47,

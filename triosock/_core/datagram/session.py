@@ -7,8 +7,8 @@ The rules:
 2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
    `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the
    middle of an exchange, and a drain does not end it.
-3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer, and
-   none that arrive later.
+3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
+   and none that arrive later.
 """
 
 from __future__ import annotations
