@@ -1,0 +1,51 @@
+"""Where a lesson stands in the course, and the plan of it, as `examples.tutorial.course` has them.
+
+```{lesson-place} lesson1
+```
+```{course-plan}
+```
+"""
+
+from docutils import nodes
+from sphinx.util.docutils import SphinxDirective
+
+from examples.tutorial.course import COURSE, SESSIONS, stands
+
+
+class Place(SphinxDirective):
+    """What stands at the head of a lesson."""
+
+    required_arguments = 1
+
+    def run(self):
+        """One line, and a list."""
+        place = COURSE[self.arguments[0]]
+        where = stands(self.arguments[0])
+        lines = [f"{where[0].upper()}{where[1:]} (:doc:`the course <teachers>`). Afterwards you can", ""]
+        lines += [f"- {one.replace('`', '``')}," for one in place.afterwards]
+        lines[-1] = lines[-1][:-1] + "."
+        box = nodes.admonition("", nodes.title("", "What this lesson is for"), classes=["tip"])
+        box += self.parse_text_to_nodes("\n".join(lines))
+        return [box]
+
+
+class Plan(SphinxDirective):
+    """The table of all lessons."""
+
+    def run(self):
+        """A row for each lesson, below the name of its session."""
+        lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 20 40", ""]
+        lines += ["   * - Session", "     - Minutes", "     - Lessons"]
+        for number, title in enumerate(SESSIONS, 1):
+            lessons = [(name, place) for name, place in COURSE.items() if place.session == number]
+            links = ", ".join(f":doc:`{name.removeprefix('lesson')} <{name}>`" for name, _ in lessons)
+            minutes = sum(place.minutes for _, place in lessons)
+            lines += [f"   * - {number}. {title}", f"     - {minutes}", f"     - {links}"]
+        return self.parse_text_to_nodes("\n".join(lines))
+
+
+def setup(app):
+    """Register the directives."""
+    app.add_directive("lesson-place", Place)
+    app.add_directive("course-plan", Plan)
+    return {"parallel_read_safe": True, "env_version": 1}
