@@ -1,4 +1,4 @@
-"""Where a lesson stands in the course, and the plan of it, as `examples.tutorial.course` has them.
+"""Where a lesson stands in the course, and its plan, as `examples.tutorial.course` has them. In Markdown.
 
 ```{lesson-place} lesson1
 ```
@@ -19,11 +19,9 @@ class Place(SphinxDirective):
 
     def run(self):
         """One line, and a list."""
-        place = COURSE[self.arguments[0]]
-        where = stands(self.arguments[0])
-        lines = [f"{where[0].upper()}{where[1:]} (:doc:`the course <teachers>`). Afterwards you can", ""]
-        lines += [f"- {one.replace('`', '``')}," for one in place.afterwards]
-        lines[-1] = lines[-1][:-1] + "."
+        place, where = COURSE[self.arguments[0]], stands(self.arguments[0])
+        lines = [f"{where[0].upper()}{where[1:]} of [the course](teachers.md). Afterwards you can", ""]
+        lines += [f"- {one}{'.' if one is place.afterwards[-1] else ','}" for one in place.afterwards]
         box = nodes.admonition("", nodes.title("", "What this lesson is for"), classes=["tip"])
         box += self.parse_text_to_nodes("\n".join(lines))
         return [box]
@@ -34,13 +32,12 @@ class Plan(SphinxDirective):
 
     def run(self):
         """A row for each lesson, below the name of its session."""
-        lines = [".. list-table::", "   :header-rows: 1", "   :widths: 40 20 40", ""]
-        lines += ["   * - Session", "     - Minutes", "     - Lessons"]
+        lines = ["| Session | Minutes | Lessons |", "| --- | --- | --- |"]
         for number, title in enumerate(SESSIONS, 1):
-            lessons = [(name, place) for name, place in COURSE.items() if place.session == number]
-            links = ", ".join(f":doc:`{name.removeprefix('lesson')} <{name}>`" for name, _ in lessons)
-            minutes = sum(place.minutes for _, place in lessons)
-            lines += [f"   * - {number}. {title}", f"     - {minutes}", f"     - {links}"]
+            lessons = {name: place for name, place in COURSE.items() if place.session == number}
+            links = ", ".join(f"[{name.removeprefix('lesson')}]({name}.md)" for name in lessons)
+            minutes = sum(place.minutes for place in lessons.values())
+            lines.append(f"| {number}. {title} | {minutes} | {links} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 
