@@ -9,7 +9,7 @@
 from docutils import nodes
 from sphinx.util.docutils import SphinxDirective
 
-from examples.tutorial.course import COURSE, SESSIONS, stands
+from examples.tutorial.course import COURSE, SESSIONS, minutes_of, stands
 
 
 class Place(SphinxDirective):
@@ -34,10 +34,9 @@ class Plan(SphinxDirective):
         """A row for each lesson, below the name of its session."""
         lines = ["| Session | Minutes | Lessons |", "| --- | --- | --- |"]
         for number, title in enumerate(SESSIONS, 1):
-            lessons = {name: place for name, place in COURSE.items() if place.session == number}
-            links = ", ".join(f"[{name.removeprefix('lesson')}]({name}.md)" for name in lessons)
-            minutes = sum(place.minutes for place in lessons.values())
-            lines.append(f"| {number}. {title} | {minutes} | {links} |")
+            names = [name for name, place in COURSE.items() if place.session == number]
+            links = ", ".join(f"[{name.removeprefix('lesson')}]({name}.md)" for name in names)
+            lines.append(f"| {number}. {title} | {minutes_of(number)} | {links} |")
         return self.parse_text_to_nodes("\n".join(lines))
 
 

@@ -20,6 +20,8 @@ class Place:
     minutes: int
     #: Each continues "Afterwards you can".
     afterwards: tuple[str, ...]
+    #: Whether it is for those who have time left: its minutes are none of the session's.
+    is_optional: bool = False
 
 
 #: What each session is about.
@@ -27,7 +29,7 @@ SESSIONS: Final = (
     "Many connections, and who ends them",
     "Starting together, and giving up in time",
     "What goes wrong: failures, floods, and the end of a server",
-    "Old handlers beside new ones, and a server of your own",
+    "Old handlers beside new ones, and the run in a thousand",
 )
 
 COURSE: Final = {
@@ -106,10 +108,28 @@ COURSE: Final = {
             "say how a thread is told that its time is over, and what nobody can end",
         ),
     ),
+    "lesson9": Place(
+        "the run in a thousand",
+        session=4,
+        minutes=45,
+        afterwards=(
+            "say why a test that passes a thousand times may have tried one order of events",
+            "find a race with seeds, and run the one that failed again",
+            "say between which two lines of a task another one may run",
+        ),
+    ),
 }
 
 
 def stands(lesson: str) -> str:
     """Return where a lesson stands in the course, in words."""
     place = COURSE[lesson]
-    return f"session {place.session} of {len(SESSIONS)}, about {place.minutes} minutes"
+    optional = ", optional" if place.is_optional else ""
+    return f"session {place.session} of {len(SESSIONS)}, about {place.minutes} minutes{optional}"
+
+
+def minutes_of(session: int) -> int:
+    """Return how long a session takes, without what is optional in it."""
+    return sum(
+        place.minutes for place in COURSE.values() if place.session == session and not place.is_optional
+    )

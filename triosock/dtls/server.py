@@ -157,13 +157,10 @@ async def serve_dtls(
     port: int,
     *,
     context: SSL.Context,
-    # Where
     host: str | bytes | None = None,
     reuse_port: bool = False,
-    # How much, how long
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
-    # What else
     on_error: AnyOnError = "log",
     observers: Iterable[Observer] = (),
     name: str | None = None,
@@ -192,15 +189,7 @@ async def serve_dtls(
 
     if not isinstance(context, SSL.Context):
         raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
-    limits = check_value("limits", limits, Limits)
-    common = Common(
-        handler=check_async("handler", handler, "one DTLS session", count=1),
-        on_error=check_on_error(on_error, "an exception and a DTLS session"),
-        limits=limits,
-        timeouts=check_value("timeouts", timeouts, Timeouts),
-        registry=Registry(limits),
-        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
-    )
+    common = _common(handler, limits, timeouts, on_error)
     sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)
     with contextlib.ExitStack() as opened:
         for one in sockets:
@@ -210,3 +199,17 @@ async def serve_dtls(
         for observer in observers:
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
+
+
+def _common(
+    handler: DtlsHandler, limits: Limits | None, timeouts: Timeouts | None, on_error: AnyOnError
+) -> Common:
+    limits = check_value("limits", limits, Limits)
+    return Common(
+        handler=check_async("handler", handler, "one DTLS session", count=1),
+        on_error=check_on_error(on_error, "an exception and a DTLS session"),
+        limits=limits,
+        timeouts=check_value("timeouts", timeouts, Timeouts),
+        registry=Registry(limits),
+        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
+    )

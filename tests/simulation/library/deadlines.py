@@ -87,6 +87,35 @@ async def idle_in_pieces(world: World) -> None:
     world.client(talk)
 
 
+async def told(world: World) -> None:
+    """Who only listens is not idle, as long as there is something to be told, and is let go after that."""
+    rests = [world.integer(1, 90) / 10 for _ in range(world.integer(1, 6))]
+
+    async def tell(conn: Connection) -> None:
+        for rest in rests:
+            await trio.sleep(rest)
+            await conn.send_all(b"news\n")
+
+    async def listen(conn: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell, conn)
+            async for _ in conn.lines():
+                pass
+
+    server = await world.serve(listen, timeouts=Timeouts(idle=10, close=1))
+
+    async def hear() -> None:
+        conn = await world.connect(server)
+        for _ in rests:
+            assert await conn.receive_until(b"\n") == b"news\n"
+        began = trio.current_time()
+        assert await conn.receive_some() == b""
+        assert 9.5 <= trio.current_time() - began <= 11
+
+    for _ in range(world.integer(1, 3)):
+        world.client(hear)
+
+
 async def requests(world: World) -> None:
     """A request is cut when its time is over, and not before; the next one has a time of its own."""
 
@@ -96,8 +125,9 @@ async def requests(world: World) -> None:
             await conn.send_all(b"done\n")
 
     server = await world.serve(work, timeouts=Timeouts(request=10))
+    too_long: list[int] = []
 
-    async def ask(seconds: list[int]) -> None:
+    async def ask(seconds: list[int], pause: int) -> None:
         conn = await world.connect(server)
         for number in seconds:
             await conn.send_all(b"%d\n" % number)
@@ -107,13 +137,15 @@ async def requests(world: World) -> None:
             except trio.BrokenResourceError:
                 assert number > 9
                 assert 10 <= trio.current_time() - began <= 11.5
+                too_long.append(number)
                 return
             assert number < 11
             await trio.sleep(pause)
 
     for _ in range(world.integer(1, 3)):
         pause = world.integer(0, 15)
-        world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))])
+        world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))], pause)
+    world.check(lambda: server.server.statistics().ended.get(Cause.REQUEST, 0) == len(too_long))
 
 
 async def sends(world: World) -> None:
@@ -125,11 +157,11 @@ async def sends(world: World) -> None:
 
     server = await world.serve(flood, timeouts=Timeouts(send=30))
 
-    async def slow(pause: int) -> None:
+    async def slow(pause: int, most: int) -> None:
         conn = await world.connect(server)
         received = 0
         while received < size:
-            data = await conn.receive_some(20_000)
+            data = await conn.receive_some(most)
             assert data, f"ended after {received} bytes"
             received += len(data)
             await trio.sleep(pause)
@@ -144,7 +176,7 @@ async def sends(world: World) -> None:
             return
         raise AssertionError("one that took nothing was sent everything")
 
-    world.client(slow, world.integer(0, 9))
+    world.client(slow, world.integer(0, 9), world.integer(1, 6) * 4096)
     world.client(stuck)
     world.check(lambda: server.server.statistics().ended.get(Cause.SEND, 0) == 1)
 
@@ -186,6 +218,7 @@ SCENARIOS = {
     "stalled": (stalled, Faults(latency=0.05, stalls=1.0, stall=20.0)),
     "stalled requests": (stalled_requests, Faults(latency=0.5, stalls=1.0, stall=20.0)),
     "idle, in pieces": (idle_in_pieces, Faults(latency=0.05, cuts=0.5)),
+    "told": (told, Faults(latency=0.05)),
     "requests": (requests, Faults(latency=0.05, cuts=0.2)),
     "sends": (sends, Faults(latency=0.05)),
     "handshakes": (handshakes, Faults(latency=0.05)),

@@ -133,6 +133,11 @@ class Session:
         "wire",
     )
 
+    #: How many datagrams of this peer were dropped for want of room.
+    dropped: int
+    #: How many the handler has taken.
+    taken: int
+
     def __init__(
         self,
         wire: Route,
@@ -155,15 +160,11 @@ class Session:
         self._request_timeout = server.timeouts.request
         #: What waits for `receive` or the next turn of the loop.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
-        #: Datagrams of this peer that were dropped for want of room.
-        self.dropped: int = 0
-        #: How many the handler has taken.
-        self.taken: int = 0
+        self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
         self.truncated: bool = False
         self._wakeup: trio.Event | None = None
-        self._busy = False
-        self._interrupted = False
+        self._busy = self._interrupted = False
         self._last_call = 0
 
     def __repr__(self) -> str:

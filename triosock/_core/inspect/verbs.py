@@ -5,22 +5,22 @@ Rule: each verb is one that a server has anyway, and says what it has done in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 
 from ..model.events import Cause
 from ..registry.drain_scope import ScopeOwner, outermost_scopes, owners_in
 from ..server.base_server import Server
 
 
-def servers(hidden: str = "") -> Iterator[ScopeOwner]:
-    """Return all servers of this trio run, but for those with the name `hidden`."""
+def servers(hidden: Collection[str] = ()) -> Iterator[ScopeOwner]:
+    """Return all servers of this trio run, but for those with a name in `hidden`."""
     for root in tuple(outermost_scopes()):
         for owner in tuple(owners_in(root)):
-            if owner.name != hidden:
+            if owner.name not in hidden:
                 yield owner
 
 
-def drain_all(hidden: str = "") -> str:
+def drain_all(hidden: Collection[str] = ()) -> str:
     """Drain all servers."""
     names = []
     for server in servers(hidden):
@@ -29,7 +29,7 @@ def drain_all(hidden: str = "") -> str:
     return _say(names, "drain")
 
 
-def suspend_all(hidden: str = "") -> str:
+def suspend_all(hidden: Collection[str] = ()) -> str:
     """Accept nothing any more, until resumed. Servers of compat have no such state."""
     names = []
     for server in _native_servers(hidden):
@@ -38,7 +38,7 @@ def suspend_all(hidden: str = "") -> str:
     return _say(names, "are suspended")
 
 
-def resume_all(hidden: str = "") -> str:
+def resume_all(hidden: Collection[str] = ()) -> str:
     """Accept again."""
     names = []
     for server in _native_servers(hidden):
@@ -47,7 +47,7 @@ def resume_all(hidden: str = "") -> str:
     return _say(names, "accept again")
 
 
-def _native_servers(hidden: str) -> Iterator[Server[object]]:
+def _native_servers(hidden: Collection[str]) -> Iterator[Server[object]]:
     for server in servers(hidden):
         if isinstance(server, Server):
             yield server
@@ -57,7 +57,7 @@ def _say(names: list[str], done: str) -> str:
     return f"{', '.join(names) or 'no servers'} {done}"
 
 
-def cut_connection(number: int, server: str | None = None, hidden: str = "") -> str:
+def cut_connection(number: int, server: str | None = None, hidden: Collection[str] = ()) -> str:
     """End one connection at once, by its number, and the name of its server if several have that number.
 
     Raises: ValueError if there is none, or more than one.

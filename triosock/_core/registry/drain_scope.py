@@ -52,6 +52,10 @@ class ScopeOwner(Protocol):
     def drain(self) -> None:
         """Tell it to drain."""
 
+    def why_not_ready(self) -> str:
+        """Return why it takes on nobody new: "draining", "suspended", "full"; "" if it does."""
+        raise NotImplementedError
+
     def entries(self) -> tuple[Entry, ...]:
         """Return what it serves now."""
         raise NotImplementedError
@@ -251,6 +255,18 @@ class DrainScope:
             self._reports.append((name, report))
             if self._parent is not None:
                 self._parent._record(name, report)
+
+
+def scope_around() -> DrainScope | None:
+    """Return the innermost `DrainScope` around the caller; None without one."""
+    return _current.get()
+
+
+def leave_scopes() -> None:
+    """Have what the calling task, and those that it starts later, open from now on belong to no scope: for
+    what goes on in a drain.
+    """
+    _current.set(None)
 
 
 def _seconds_or_none(value: float | None, argument: str) -> float | None:

@@ -180,6 +180,16 @@ class Server(abc.ABC, Generic[Statistics_co]):
         """Return what is served now. For those who look from outside."""
         return self._registry.entries()
 
+    def why_not_ready(self) -> str:
+        """Return why it should be sent no more clients: "draining" (also during the delay of a drain),
+        "suspended", "full"; "" if it is ready for them. Health ports tell it.
+        """
+        if self.draining:
+            return "draining"
+        if not self._gate.is_open:
+            return "suspended"
+        return "" if self._registry.has_room else "full"
+
     def describe(self, look: Look) -> Node:
         """Return what lives in it. For those who look from outside."""
         is_suspended = not self._gate.is_open

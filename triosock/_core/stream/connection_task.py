@@ -116,7 +116,7 @@ class ConnectionTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
-            await self._end()
+            await self._close_and_unregister()
 
     async def _answer(self) -> None:
         """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
@@ -141,8 +141,10 @@ class ConnectionTask(HandlerRun):
             self._served.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
             return False  # the end of the stream would make half an answer look like a whole one
-        # The usual end: everything is said on both sides.
-        return not (wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled)
+        if not isinstance(wire, SocketWire):
+            return True
+        # The usual ends: everything is said on both sides, or the peer is gone.
+        return wire.failure is None and not (wire.heard_all and wire.is_settled)
 
     async def _linger(self) -> None:
         """Send the rest, end the stream, and wait for the peer's end of it, for `Timeouts.close` at most."""
@@ -162,7 +164,7 @@ class ConnectionTask(HandlerRun):
             # no peer to wait for, and that is no other connection's affair.
             pass
 
-    async def _end(self) -> None:
+    async def _close_and_unregister(self) -> None:
         """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
         tell. No checkpoint, and not to be cancelled.
         """

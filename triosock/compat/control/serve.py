@@ -91,9 +91,7 @@ class CompatServer:
         if name is not None:
             self._book.name = name
         self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
-        self._told = trio.Event()
-        self._closed = trio.Event()
-        self._loop_ended = trio.Event()
+        self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
@@ -135,6 +133,10 @@ class CompatServer:
     def entries(self) -> tuple[Entry, ...]:
         """Return the requests that are served now. For those who look from outside."""
         return self._book.registry.entries()
+
+    def why_not_ready(self) -> str:
+        """Return why it should be sent no more clients; "" if it is ready for them."""
+        return "draining" if self.draining else ""
 
     def describe(self, look: Look) -> Node:
         """Return what lives in it. For those who look from outside."""

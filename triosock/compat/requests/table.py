@@ -28,17 +28,19 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from enum import IntEnum
 from os import getpid
 from threading import Lock as _Lock
 from threading import RLock as _RLock
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
+
+from .attention import Attention, attention_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triosock._core.model.emitter import Emitter
+    from triosock._core.model.events import Event
     from triosock._core.registry.registry import Registry, Tally
 
     from .ports import (
@@ -48,6 +50,7 @@ if TYPE_CHECKING:
         Lifecycle,
         Parts,
         Policy,
+        Record,
         RequestEntry,
         RunningDrain,
         ServedInTrio,
@@ -72,31 +75,9 @@ all_green: bool = False
 
 #: A record is a list, which is made in a fraction of the time of an object: the request, the client's
 #: address, since when (in `clock.now()`), its entry once somebody asked, and how far it is.
-Record: TypeAlias = "list[Any]"
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
 #: What a record's state can be besides None: the book is held for it; its leaving was counted.
 HELD, LEFT = "held", "left"
-
-
-class Attention(IntEnum):
-    """What there is to a request of a server besides its record; each step has what is below it."""
-
-    #: Nothing: a plain server.
-    NONE = 0
-    #: It counts, for a policy's bound or a drain's grace.
-    COUNTED = 1
-    #: Somebody looks after it while it runs, if that can be had: a timeline.
-    WATCHED = 2
-    #: The same for the policy's deadline or observers; an error if it cannot be had.
-    REQUIRED = 3
-
-
-def _attention(policy: Policy | None, watched: bool) -> Attention:
-    if policy is not None and policy.needs_oversight:
-        return Attention.REQUIRED
-    if watched:
-        return Attention.WATCHED
-    return Attention.NONE if policy is None else Attention.COUNTED
 
 
 class Book:
@@ -114,6 +95,8 @@ class Book:
     #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
     #: while there is a host.
     on_leave: Callable[[], None] | None = None
+    #: Whether that call is on its way: thousands may leave in one turn, and one call is enough for all.
+    is_poked: bool = False
     on_newcomer: Callable[[RequestEntry], None] | None = None
     #: What serves it in a trio program.
     served: ServedInTrio | None = None
@@ -155,7 +138,7 @@ class Book:
         self.wakers = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
         self._holding = _Lock()
-        self.attention = _attention(policy, watched)
+        self.attention = attention_for(policy, watched)
         self.forks = forks
         self.is_special = forks or green or self.attention > Attention.NONE
         if self.is_overseen:
@@ -227,12 +210,19 @@ class Book:
 
     def poke(self) -> None:
         """Have whoever waits for an end look again."""
-        on_leave, host = self.on_leave, self.host
-        if on_leave is not None and host is not None:
-            host.soon(on_leave)
+        host = self.host
+        if self.on_leave is not None and host is not None and not self.is_poked:
+            self.is_poked = True
+            host.soon(self._look_again)
         if self.max_requests != math.inf:
             for wake in tuple(self.wakers):
                 wake()
+
+    def _look_again(self) -> None:
+        # The flag goes first: what leaves from here on pokes again.
+        self.is_poked = False
+        if self.on_leave is not None:
+            self.on_leave()
 
     def hold(self) -> None:
         """Have the policy's deadlines and observers minded until `release()`. Raises RuntimeError if nobody
@@ -313,7 +303,7 @@ class Book:
         """Return what was counted up to now."""
         return self.supervision.tally()
 
-    def tell(self, kind: type[Any], **fields: Any) -> None:
+    def tell(self, kind: type[Event], **fields: object) -> None:
         """Have an event made in the trio thread, if somebody wants it."""
         emitter, host = self.emitter, self.host
         if emitter is not None and host is not None and emitter.takers(kind):
@@ -325,8 +315,7 @@ ABSENT: Final = object()
 
 def of_class(server: object, name: str, default: Any = None) -> Any:
     """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
-    any
-    name (`__getattr__`), and not be ready to give one.
+    any name (`__getattr__`), and not be ready to give one.
     """
     for kind in type(server).__mro__:
         if name in kind.__dict__:
@@ -361,6 +350,15 @@ def book_of(server: object) -> Book:
         attributes[SLOT] = fresh
         return fresh
     return book
+
+
+def book_for_request(server: object, book: Book | None) -> Book | None:
+    """Return the book of this process for a request of the server, which has `book` now; None in the child
+    of a forking server: nobody can look there, and each page that it writes to is copied.
+    """
+    if book is not None and book.forks and not book.attention and book.pid != getpid():
+        return None
+    return book_of(server)
 
 
 def is_green(server: object) -> bool:

@@ -19,19 +19,23 @@ import math
 import selectors
 import sys
 import threading
-from collections.abc import Callable
-from os import getpid
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from ..requests import table
 from ..requests.clock import now
+from ..requests.signatures import ClientAddress, HandlerFactory, Request
 from ..requests.table import ENTRY, LEFT, SLOT, STATE
 from ..waiting import poll
 from . import deferred_tls
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from socket import socket as Socket
+
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
-_public: Any = sys.modules[__name__.rpartition(".stdlib.")[0]]
+_public: ModuleType = sys.modules[__name__.rpartition(".stdlib.")[0]]
 
 _Server = TypeVar("_Server", bound="BaseServer")
 
@@ -53,14 +57,19 @@ class BaseServer:
     timeout: float | None = None
 
     if TYPE_CHECKING:
-        socket: Any
+        socket: Socket
 
-        get_request: Callable[[], tuple[Any, Any]]
-        fileno: Callable[[], int]
+        def get_request(self) -> tuple[Request, ClientAddress]:
+            """Return the next request, and where it comes from."""
+            raise NotImplementedError
 
-    def __init__(self, server_address: Any, RequestHandlerClass: Callable[[Any, Any, Any], Any]) -> None:
-        self.server_address = server_address
-        self.RequestHandlerClass = RequestHandlerClass
+        def fileno(self) -> int:
+            """Return the descriptor that is waited for."""
+            raise NotImplementedError
+
+    def __init__(self, server_address: ClientAddress, RequestHandlerClass: HandlerFactory) -> None:
+        self.server_address: ClientAddress = server_address
+        self.RequestHandlerClass: HandlerFactory = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
         if table.is_green(self):
@@ -124,7 +133,7 @@ class BaseServer:
     def service_actions(self) -> None:
         """Called by the loop after each request and each interval. Nothing here."""
 
-    def handle_request(self) -> Any:
+    def handle_request(self) -> object:
         """Wait for one request and handle it; after the timeout, if there is one, call `handle_timeout()` and
         return its result.
 
@@ -146,7 +155,9 @@ class BaseServer:
                     timeout = deadline - clock()
                     if timeout < 0:
                         return self.handle_timeout()
-            return self._handle_request_noblock()
+            # Who overrides it may return something.
+            take_one: Callable[[], object] = self._handle_request_noblock
+            return take_one()
 
     def _handle_request_noblock(self) -> None:
         """Take one request, which is there already, through the hooks."""
@@ -172,14 +183,14 @@ class BaseServer:
             self.shutdown_request(request)
             raise
 
-    def handle_timeout(self) -> Any:
+    def handle_timeout(self) -> object:
         """Called by `handle_request()` when nothing came in time. Nothing here."""
 
-    def verify_request(self, request: Any, client_address: Any) -> Any:
+    def verify_request(self, request: Request, client_address: ClientAddress) -> object:
         """Tell whether to process the request. True here."""
         return True
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Process a request: here, in this thread, before anything else is accepted."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
@@ -187,25 +198,26 @@ class BaseServer:
     def server_close(self) -> None:
         """Give back what the server holds. Nothing here."""
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
-        """Make the handler, which does all its work in its constructor."""
-        # Written out, as a call in a cold cache costs a percent of a short connection.
-        book: table.Book | None = self.__dict__.get(SLOT)
-        thread = get_ident()
+    def finish_request(self, request: Request, client_address: ClientAddress) -> None:
+        """Make the handler, which does all its work in its constructor.
+
+        Written out, as a call in a cold cache costs a percent of a short connection. A cut may come at any
+        moment before the seal, also right in front of `leave()`. There is only one in the life of a request,
+        so the second `leave()` goes through, or it was done.
+        """
+        book, thread = self.__dict__.get(SLOT), get_ident()
         if book is None or book.is_special:
-            if book is not None and book.forks and not book.attention and book.pid != getpid():
-                # The child of a forking server: nobody can look, and each page that it writes to is copied.
+            book = table.book_for_request(self, book)
+            if book is None:
                 self.RequestHandlerClass(request, client_address, self)
                 return
-            book = table.book_of(self)  # of this process
             thread = book.me()
-        live = book.live
-        around = live.get(thread)
-        record = live[thread] = [request, client_address, now(), None, None]
+        around = book.live.get(thread)
+        record = book.live[thread] = [request, client_address, now(), None, None]
         try:
             try:
-                if len(live) > book.peak:
-                    book.peak = len(live)
+                if len(book.live) > book.peak:
+                    book.peak = len(book.live)
                 if book.is_special or book.host is not None:
                     book.attend(record)
                 self.RequestHandlerClass(request, client_address, self)
@@ -213,26 +225,24 @@ class BaseServer:
                 book.leave(record, around, error)
                 raise
             if around is None:
-                del live[thread]  # before its entry is looked for: see `requests/table.py`, 3
+                del book.live[thread]  # before its entry is looked for: see `requests/table.py`, 3
             if record[ENTRY] is not None or around is not None or book.is_special or book.host is not None:
                 book.leave(record, around)
             else:
                 record[STATE] = LEFT
                 next(book.leaves)
         except BaseException as error:
-            # A cut may come at any moment before the seal, also right in front of leave(). There is only one
-            # in the life of a request, so this time it goes through; else it was done.
             book.leave(record, around, error)
             raise
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request: Request) -> None:
         """End a request: `close_request()`."""
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
+    def close_request(self, request: Request) -> None:
         """Clean up after a request. Nothing here."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Request, client_address: ClientAddress) -> None:
         """Print the exception being handled to sys.stderr; the server goes on."""
         import traceback  # a server without errors never needs it
 
