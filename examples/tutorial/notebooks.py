@@ -60,25 +60,31 @@ show(recorder)
 
 
 class Lesson:
-    """The code of a lesson, by parts."""
+    """The code of a lesson, by parts. `shown` are the functions and classes on its page, in its order."""
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, shown: list[str]) -> None:
         self.path = LESSONS / f"{name}.py"
         self._text = self.path.read_text("utf-8")
         self._body = ast.parse(self._text).body
+        #: What is not shown goes with what it needs to be defined, and else into the first cell.
+        self._with: dict[str, list[str]] = {part: [] for part in ("", *shown)}
+        for node in self._body[1:]:
+            if getattr(node, "name", None) not in shown and not _is_main(node):
+                needed = [part for part in shown if part in _needed_by(node)]
+                self._with[needed[-1] if needed else ""].append(self._source(node))
 
     def _source(self, node: ast.stmt) -> str:
         first = min([node.lineno, *(one.lineno for one in getattr(node, "decorator_list", ()))])
         return "\n".join(self._text.splitlines()[first - 1 : node.end_lineno])
 
     def part(self, name: str) -> str:
-        """Return the source of a function or class."""
-        return next(self._source(node) for node in self._body if getattr(node, "name", None) == name)
+        """Return the source of a function or class, and what goes with it."""
+        (node,) = [node for node in self._body if getattr(node, "name", None) == name]
+        return "\n\n\n".join([self._source(node), *self._with[name]])
 
-    def rest(self, shown: set[str]) -> str:
-        """Return what the page does not show, in its order, without the docstring and the main part."""
-        nodes = [node for node in self._body[1:] if getattr(node, "name", None) not in shown]
-        return "\n".join(self._source(node) for node in nodes if not _is_main(node))
+    def rest(self) -> str:
+        """Return what the page does not show, in the order of the file, without its main part."""
+        return "\n".join(self._with[""])
 
     def main(self) -> str:
         """Return what the program does when it is run."""
@@ -88,15 +94,25 @@ class Lesson:
         return "\n".join(line.removeprefix("    ") for line in lines)
 
 
+def _needed_by(node: ast.stmt) -> set[str]:
+    """Return the names that are looked up when a statement is run: of a function, not those in its body."""
+    parts: list[ast.AST] = [node]
+    if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
+        parts = [*node.decorator_list, node.args]
+    elif isinstance(node, ast.ClassDef):
+        parts = [*node.decorator_list, *node.bases, *node.keywords]
+    return {one.id for part in parts for one in ast.walk(part) if isinstance(one, ast.Name)}
+
+
 def _is_main(node: ast.stmt) -> bool:
     return isinstance(node, ast.If) and "__name__" in ast.dump(node.test)
 
 
 def notebook(name: str) -> dict[str, Any]:
     """Return the notebook of a lesson, in the format 4.5 of Jupyter (nbformat.readthedocs.io)."""
-    lesson, text = Lesson(name), (PAGES / f"{name}.md").read_text("utf-8")
-    shown = set(re.findall(r"^:pyobject: (\w+)$", text, re.M))
-    setup = _SETUP.format(paths=[str(ROOT), str(LESSONS)], file=str(lesson.path), code=lesson.rest(shown))
+    text = (PAGES / f"{name}.md").read_text("utf-8")
+    lesson = Lesson(name, re.findall(r"^:pyobject: (\w+)$", text, re.M))
+    setup = _SETUP.format(paths=[str(ROOT), str(LESSONS)], file=str(lesson.path), code=lesson.rest())
     cells: list[tuple[str, str]] = []
     position = 0
     for found in _DIRECTIVE.finditer(text):
