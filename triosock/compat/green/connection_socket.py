@@ -43,8 +43,8 @@ def sockaddr_of(address: Address) -> Any:
 class ConnectionSocket:
     """What a handler has as its `request`. To be used in its green task."""
 
-    type = socket.SOCK_STREAM
-    proto = 0
+    type: int = socket.SOCK_STREAM
+    proto: int = 0
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
@@ -162,7 +162,10 @@ class ConnectionSocket:
         """As `socket.socket.getblocking()`."""
         return self._timeout != 0.0
 
-    timeout = property(gettimeout)
+    @property
+    def timeout(self) -> float | None:
+        """As `socket.socket.timeout`."""
+        return self._timeout
 
     def getpeername(self) -> Any:
         """As `socket.socket.getpeername()`."""
