@@ -47,7 +47,7 @@ RATES: Final = frozenset(
 _RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
 #: Of those that are not what the others of their class are.
-_MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
+_MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1", "max_lag": "seconds, or inf"}
 
 
 def _of(kind: type[Any], what: str) -> dict[str, Key]:

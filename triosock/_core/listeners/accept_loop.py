@@ -22,7 +22,8 @@ from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
 from ..registry.rate_limits import Pace
-from ..registry.registry import Registry
+from ..registry.registry import NEVER, Registry
+from ..registry.shedding import Shedding
 from .accept_errors import Verdict, judge
 from .gate import Gate
 from .listener import Accepted, Listener, PeerName
@@ -129,8 +130,12 @@ class AcceptLoop(SourceLoop):
         gate: Gate,
         emitter: Emitter,
         pace: Pace | None = None,
+        shedding: Shedding | None = None,
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
+        self._shedding = shedding
+        #: Since when there has always been somebody in the queue who waits for the loop and for nothing else.
+        self.stands_since: float = NEVER
         self._pace = pace
         self._listener = listener
         self._admit = admit
@@ -141,6 +146,7 @@ class AcceptLoop(SourceLoop):
         """
         gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
         pace = self._pace
+        stands_since, self.stands_since = self.stands_since, NEVER
         for _ in range(BATCH):
             if not gate.is_open or (self._must_wait and not registry.has_room):
                 return
@@ -152,6 +158,9 @@ class AcceptLoop(SourceLoop):
                 return
             self._delay = FIRST_DELAY
             admit(accepted, peer, listener)
+        self.stands_since = min(stands_since, now := trio.current_time())
+        if self._shedding is not None:
+            self._shedding.note_queue(now - self.stands_since)
 
     async def drain_backlog(self) -> None:
         """Admit what is in the queue, room or no room: a drain owes it an answer.

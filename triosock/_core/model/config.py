@@ -145,6 +145,11 @@ class Limits:
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
+    `max_lag`
+        Seconds that whoever comes may have to wait for the loop, to be taken from the queue or to have its
+        turn; while it is more, new connections are refused, or given to `overflow`, never left waiting, until
+        it is less than half. Without limit by default. Measured always: `StreamServer.lag`. Stream servers
+        only.
     `max_requests_per_connection`
         Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
         drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
@@ -180,6 +185,7 @@ class Limits:
         default="wait", validator=_check_overflow
     )
     max_overflowing: float = attrs.field(default=100, validator=_count)
+    max_lag: float = attrs.field(default=math.inf, validator=_seconds)
     max_requests_per_connection: float = attrs.field(default=math.inf, validator=_count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)

@@ -27,7 +27,7 @@ import contextlib
 import math
 import random
 import socket
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
 from typing import Final, final
 
 import attrs
@@ -42,6 +42,7 @@ from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
+from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
 from ..transport.epoll import HAS_EPOLL, EpollReader
@@ -53,33 +54,7 @@ from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
 from .request_rates import Meter, RequestRates
 from .request_state import Conversation
-
-
-@final
-@attrs.frozen(kw_only=True)
-class ServerStatistics:
-    """What a server looked like at one moment.
-
-    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
-    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
-    `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
-    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
-    """
-
-    active: int
-    idle: int
-    queued: int
-    peak: int
-    accepted: int
-    ended: Mapping[Cause, int]
-    refused: Mapping[str, int]
-    accept_errors: int
-    received: int
-    sent: int
-    suspended: bool
-    draining: bool
-    limited: Mapping[str, int] = attrs.field(factory=dict)
-
+from .statistics import ServerStatistics as ServerStatistics
 
 #: The kind of key under which a proxy is counted.
 PROXY: Final = "proxy"
@@ -103,13 +78,15 @@ class StreamServer(Server):
         limits, rates = self._registry.limits, service.rates
         has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
         pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
-            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace) for one in listeners
+            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace, self._shedding)
+            for one in listeners
         ]
         requests = rates_of(limits, "request_rate")
         self._request_rates = requests and RequestRates(requests, self._registry, self._emitter)
         self._connections: trio.Nursery | None = None
-        self._clock = trio.lowlevel.current_clock().current_time
         self._batcher: WriteBatcher | None = None
         #: Whether connections end when they are old, or have had their requests.
         self._has_ages = (
@@ -126,6 +103,22 @@ class StreamServer(Server):
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens, with the ports that the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def lag(self) -> float:
+        """How late the loop was when it was last measured, in seconds: how long what comes has to wait for
+        its turn, in the queue of a listener or behind those who run. Measured ten times a second while
+        something happens; 0 when nothing does.
+        """
+        stand = min((loop.stands_since for loop in self._accept_loops), default=NEVER)
+        return max(self._service.monitor.lag.seconds, trio.current_time() - stand)
+
+    @property
+    def shedding(self) -> bool:
+        """Whether new connections are turned away, since `lag` was above `Limits.max_lag`. A handler may use
+        it to turn away requests, too.
+        """
+        return self._shedding.is_on
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Costs a look at every connection."""
@@ -144,6 +137,8 @@ class StreamServer(Server):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
+            lag=self.lag,
+            shedding=self.shedding,
             limited=dict(tally.limited),
         )
 
@@ -164,7 +159,7 @@ class StreamServer(Server):
                     self._connections.start_soon(self._run_monitor, monitoring)
                     try:
                         if HAS_EPOLL:
-                            epoll_reader = EpollReader()
+                            epoll_reader = EpollReader(self._service.monitor.lag)
                             self._service = attrs.evolve(self._service, epoll_reader=epoll_reader)
                             self._connections.start_soon(epoll_reader.run)
                         await self._accept(task_status)
@@ -245,12 +240,12 @@ class StreamServer(Server):
                 wire = make_wire(accepted, entry, service.epoll_reader, self._batcher)
             # A socket knows by itself which of the listener's addresses was dialled.
             local = None if isinstance(accepted, socket.socket) else listener.address
-            # Past the constructor for users, and by place: a class called with keywords takes three times as
-            # long.
+            # Past the constructor for users, and by place, which takes a third of the time of keywords.
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = self._refusal(connection, keys) if self._asks or not self._registry.has_room else None
+            asks = self._asks or not self._registry.has_room or self._shedding.is_on
+            reason = self._refusal(connection, keys) if asks else None
             if reason is None:
                 if self._drain_run is not None:
                     self._spare_newcomer(entry)
@@ -302,6 +297,9 @@ class StreamServer(Server):
 
     def _refusal(self, connection: Connection, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        if self._drain_run is None and self._shedding.is_on:
+            self._shedding.refused += 1
+            return "lag"
         rates = self._service.rates
         reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._registry.has_room and self._drain_run is None:

@@ -1,0 +1,69 @@
+"""Whether new work is turned away because the loop is late: `Limits.max_lag`.
+
+The invariants:
+
+1. **One pause is no overload.** It begins with two samples of the lag in a row that are above the limit, or
+   with a queue in which somebody has stood for longer than the limit: a queue that has not once been empty
+   for so long. (A queue that empties is a burst, one that stands is overload: Nichols and Jacobson,
+   "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+2. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
+   does not go on and off with each connection.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, final
+
+from ..model.events import SheddingEnded, SheddingStarted
+from .loop_lag import LagMeter
+
+
+@final
+class Shedding:
+    """Whether one server sheds new work now: `is_on`."""
+
+    __slots__ = ("_clock", "_emit", "_high", "_meter", "_since", "_stands", "_was_above", "is_on", "refused")
+
+    def __init__(
+        self, max_lag: float, meter: LagMeter, emit: Callable[..., Any], clock: Callable[[], float]
+    ) -> None:
+        self.is_on: bool = False
+        #: How many were turned away since it began.
+        self.refused: int = 0
+        self._high = max_lag
+        self._meter = meter
+        self._emit = emit
+        self._clock = clock
+        self._since = 0.0
+        self._was_above = False
+        self._stands = False
+        meter.tell = self.note_lag
+
+    def note_lag(self, lag: float) -> None:
+        """A sample of the loop's lag."""
+        stands, self._stands = self._stands, False
+        if self.is_on:
+            if lag < self._high / 2 and not stands:
+                self._end()
+        elif lag > self._high:
+            if self._was_above:
+                self._begin(lag)
+            self._was_above = True
+        else:
+            self._was_above = False
+
+    def note_queue(self, age: float) -> None:
+        """Somebody stands in a queue that was last empty `age` seconds ago."""
+        self._stands = True
+        if age > self._high and not self.is_on:
+            self._begin(age)
+
+    def _begin(self, lag: float) -> None:
+        self.is_on, self.refused, self._since = True, 0, self._clock()
+        self._meter.hurry(self._since)
+        self._emit(SheddingStarted, lag=lag)
+
+    def _end(self) -> None:
+        self.is_on = self._was_above = self._meter.hurries = False
+        self._emit(SheddingEnded, duration=self._clock() - self._since, refused=self.refused)

@@ -1,0 +1,40 @@
+"""What a server of streams looked like at one moment."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import final
+
+import attrs
+
+from ..model.events import Cause
+
+
+@final
+@attrs.frozen(kw_only=True)
+class ServerStatistics:
+    """What a server looked like at one moment.
+
+    `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
+    in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
+    `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
+    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say. `lag`
+    is how long what comes has to wait for its turn, in seconds, and `shedding` whether it is turned away for
+    that (0.0 and False for servers that do not measure it: DTLS, compat).
+    """
+
+    active: int
+    idle: int
+    queued: int
+    peak: int
+    accepted: int
+    ended: Mapping[Cause, int]
+    refused: Mapping[str, int]
+    accept_errors: int
+    received: int
+    sent: int
+    suspended: bool
+    draining: bool
+    lag: float = 0.0
+    shedding: bool = False
+    limited: Mapping[str, int] = attrs.field(factory=dict)
