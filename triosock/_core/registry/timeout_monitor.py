@@ -35,7 +35,7 @@ import trio
 
 from ..model.config import Timeouts
 from ..model.events import Cause
-from .loop_lag import LagMeter
+from .loop_lag import INTERVAL, LagMeter
 from .registry import NEVER, Entry
 
 #: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
@@ -102,14 +102,15 @@ class TimeoutMonitor:
 
     def watch(self, entry: Entry) -> None:
         """Look after this entry until it is gone."""
+        # Its stage may change at once; no wait that begins from now on can be overdue before this time.
+        when = entry.accepted + self._shortest
+        if when < math.inf:
+            self._newcomers[entry] = when
         lag = self.lag
         lag.is_busy = True
-        if lag.due == NEVER:
-            lag.begin(entry.accepted)
-        if self._shortest == math.inf:
-            return
-        # Its stage may change at once; no wait that begins from now on can be overdue before this time.
-        self._newcomers[entry] = when = entry.accepted + self._shortest
+        if lag.due == NEVER:  # as `lag.begin`, without the call
+            lag.due = entry.accepted + INTERVAL
+            when = min(when, lag.due)
         # Not only if there was nobody: those with longer timeouts of their own are looked at later.
         if when < self._wakes:
             self._wakes = self._nap.deadline = when

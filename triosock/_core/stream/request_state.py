@@ -149,6 +149,9 @@ class Conversation:
             emitter.emit(
                 RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
             )
+        if entry.gradient is not None:
+            entry.gradient.note(entry.request_since, entry.now())
+            entry.has_told = True
         entry.request_since = entry.request_due = NEVER
         if self.meter is not None:
             self.meter.is_paid = False

@@ -40,6 +40,7 @@ from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed
 from ..model.peer_credentials import user_of
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
+from ..registry.gradient import Gradient
 from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.shedding import Shedding
@@ -88,9 +89,12 @@ class StreamServer(Server):
         self._request_rates = requests and RequestRates(requests, self._registry, self._emitter)
         self._connections: trio.Nursery | None = None
         self._batcher: WriteBatcher | None = None
-        #: Whether connections end when they are old, or have had their requests.
+        adaptive = limits.adaptive
+        self._gradient = adaptive and Gradient(adaptive, self._registry, self._clock())
+        #: Whether connections end when they are old, or have had their requests, or a limit learns from them.
         self._has_ages = (
-            min(service.timeouts.max_age, self._registry.limits.max_requests_per_connection) < math.inf
+            min(service.timeouts.max_age, limits.max_requests_per_connection) < math.inf
+            or adaptive is not None
         )
         #: Whether any limit asks whose a connection is, when it is accepted.
         self._counts_peers = self._registry.counts_peers or (
@@ -137,6 +141,7 @@ class StreamServer(Server):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
+            limit=self._registry.most,
             lag=self.lag,
             shedding=self.shedding,
             limited=dict(tally.limited),
@@ -263,13 +268,14 @@ class StreamServer(Server):
             raise
 
     def _set_ages(self, entry: Entry) -> None:
-        """Note how old it may become, and how many requests it may have."""
+        """Note how old it may become, how many requests it may have, and what learns from it."""
         timeouts, requests = self._service.timeouts, self._registry.limits.max_requests_per_connection
         if timeouts.max_age < math.inf:
             share = random.uniform(1 - timeouts.max_age_jitter, 1 + timeouts.max_age_jitter)
             entry.retires_at = entry.accepted + max(timeouts.max_age * share, youngest_age(timeouts))
         if requests < math.inf:
             entry.requests_left = requests
+        entry.gradient = self._gradient
 
     def _start(self, connection: Connection, handler: Handler) -> None:
         """Start the task of a connection that is registered."""
