@@ -253,11 +253,24 @@ def test_a_queue_that_stands_keeps_it_on(shedding: Shedding, told: Told) -> None
     assert told.kinds == ["SheddingStarted", "SheddingEnded"]
 
 
+def test_no_more_is_taken_at_once_than_has_its_turn_in_a_quarter_of_the_limit(shedding: Shedding) -> None:
+    assert shedding.batch == 100
+    seen = []
+    for seconds in (0.5, 0.05, 0.1, 10.0, 0.005, 0.001, 0.001, 0.0, 0.0):
+        shedding.note_pass(seconds)
+        seen.append(shedding.batch)
+    assert seen == [10, 10, 5, 1, 2, 4, 8, 16, 32]
+    shedding.note_queue(1.0)
+    assert shedding.batch == 100  # they are turned away
+
+
 def test_without_a_limit_no_lag_is_too_much(told: Told) -> None:
     shedding = Shedding(math.inf, LagMeter(), told, lambda: 0.0)
     for _ in range(3):
         shedding.note_lag(1e9)
         shedding.note_queue(1e9)
+        shedding.note_pass(1e9)
+    assert shedding.batch == 100
     assert not shedding.is_on
 
 

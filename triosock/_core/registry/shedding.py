@@ -6,24 +6,32 @@ The invariants:
    with a queue in which somebody has stood for longer than the limit: a queue that has not once been empty
    for so long. (A queue that empties is a burst, one that stands is overload: Nichols and Jacobson,
    "Controlling Queue Delay", ACM Queue 10(5), 2012.)
-2. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
+2. **No more is let in at once than can have its turn in time**: when a queue stands, the accept loop takes as
+   many in a go as had theirs in a quarter of the limit. One that took more would make the loop late itself.
+3. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
    does not go on and off with each connection.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, Final, final
 
 from ..model.events import SheddingEnded, SheddingStarted
 from .loop_lag import LagMeter
+
+#: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
+#: about as many.
+BATCH: Final = 100
 
 
 @final
 class Shedding:
     """Whether one server sheds new work now: `is_on`."""
 
-    __slots__ = ("_clock", "_emit", "_high", "_meter", "_since", "_stands", "_was_above", "is_on", "refused")
+    __slots__ = (
+        "_batch", "_clock", "_emit", "_high", "_meter", "_since", "_stands", "_was_above", "is_on", "refused",
+    )  # fmt: skip
 
     def __init__(
         self, max_lag: float, meter: LagMeter, emit: Callable[..., Any], clock: Callable[[], float]
@@ -32,6 +40,7 @@ class Shedding:
         #: How many were turned away since it began.
         self.refused: int = 0
         self._high = max_lag
+        self._batch = BATCH
         self._meter = meter
         self._emit = emit
         self._clock = clock
@@ -39,6 +48,16 @@ class Shedding:
         self._was_above = False
         self._stands = False
         meter.tell = self.note_lag
+
+    @property
+    def batch(self) -> int:
+        """How many an accept loop takes in one go; to turn somebody away takes next to nothing."""
+        return BATCH if self.is_on else self._batch
+
+    def note_pass(self, seconds: float) -> None:
+        """The loop has run all who were ready, a batch from a queue that stands among them, in this time."""
+        fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH
+        self._batch = int(min(max(fitting, 1), 2 * self._batch, BATCH))
 
     def note_lag(self, lag: float) -> None:
         """A sample of the loop's lag."""

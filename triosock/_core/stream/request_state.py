@@ -143,15 +143,15 @@ class Conversation:
         entry = self.entry
         if entry.request_since == NEVER:
             return
+        if entry.gradient is not None:
+            entry.gradient.note(entry.request_since, entry.now())
+            entry.has_told = True
         emitter = self.emitter
         if emitter is not None and emitter.wants_requests:
             duration = entry.now() - entry.request_since
             emitter.emit(
                 RequestFinished, connection=entry.number, peer=self.peer, duration=duration, cause=cause
             )
-        if entry.gradient is not None:
-            entry.gradient.note(entry.request_since, entry.now())
-            entry.has_told = True
         entry.request_since = entry.request_due = NEVER
         if self.meter is not None:
             self.meter.is_paid = False
