@@ -11,7 +11,7 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test simulate test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-workers packages prove-restart check clean
+.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -43,6 +43,10 @@ SEEDS ?= 100000
 WITHIN ?= 600
 simulate: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/simulation/test_library.py --simulate-seeds $(SEEDS) --simulate-within $(WITHIN)
+
+# What CI runs, beside the few seeds of `make test`: 300 of each, for ten seconds each at most.
+simulate-ci:
+	$(MAKE) simulate SEEDS=300 WITHIN=10
 
 # Minutes, not seconds: never a part of `make test`.
 soak: $(READY)

@@ -3,6 +3,7 @@
 The layers, each importing only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
+    broadcast     one says something, all who are there hear it
     handlers      class-flavoured handlers, for those who port
     identity      who a TLS client is
     notify        the service manager is told
@@ -33,6 +34,9 @@ __all__ = [
     "AdaptiveLimit",
     "Address",
     "AddressUnavailable",
+    "Broadcast",
+    "BroadcastMember",
+    "BroadcastStatistics",
     "Cause",
     "CertificateFiles",
     "CertificateRefused",
@@ -60,6 +64,7 @@ __all__ = [
     "Listener",
     "LoadedCertificate",
     "MachineError",
+    "MemberTooSlow",
     "MemoryAddress",
     "Netstrings",
     "NoReturnAddress",
@@ -97,6 +102,7 @@ __all__ = [
     "draining",
     "inherited_datagram_sockets",
     "inherited_listeners",
+    "open_health",
     "open_tcp_listeners",
     "open_udp_sockets",
     "open_unix_datagram_socket",
@@ -104,6 +110,7 @@ __all__ = [
     "parse_address",
     "run",
     "serve_datagram_sockets",
+    "serve_health",
     "serve_listeners",
     "serve_tcp",
     "serve_udp",
@@ -115,7 +122,7 @@ __all__ = [
 
 if not typing.TYPE_CHECKING:
     #: Parts that are there without an import of their own, as the facade needs them.
-    _WITH_IT = ("_core", "_version", "handlers", "notify", "observe", "signals", "workers")
+    _WITH_IT = ("_core", "_version", "broadcast", "handlers", "notify", "observe", "signals", "workers")
 
     def __getattr__(name: str) -> object:
         if name not in __all__ and name not in ("__version__", *_WITH_IT):

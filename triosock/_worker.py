@@ -14,6 +14,7 @@ An ordinary program has no lifeline, and nothing of this happens.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -43,7 +44,7 @@ MAX_REQUESTS: Final = "TRIOSOCK_MAX_REQUESTS"
 #: The counts of a report.
 COUNTS: Final = tuple(one.name for one in attrs.fields(DrainReport) if type(one.default) is int)
 #: Seconds that the parent may take for the last message.
-_FAREWELL: Final = 1.0
+_REPORT_WITHIN: Final = 1.0
 
 
 def take_control() -> tuple[str | None, bool]:
@@ -74,22 +75,32 @@ def as_worker(
         listening = trio.CancelScope()
         stream = trio.lowlevel.FdStream(int(lifeline))
         trio.lowlevel.spawn_system_task(_listen, stream, scope, everything, listening)
-        counter = _Counter(int(most), notifier) if most.isdecimal() and notifier is not None else None
-        if counter is not None:
-            default_observers.append(counter.observe)
         try:
-            if notifier is not None:
-                await notifier.send(**{JOINED: 1})
-            return await async_fn(*args, **options)
+            with _counting(most, notifier):
+                if notifier is not None:
+                    await notifier.send(**{JOINED: 1})
+                return await async_fn(*args, **options)
         finally:
-            if counter is not None:
-                default_observers.remove(counter.observe)
             listening.cancel(reason="triosock: the program has ended")
             if notifier is not None:
-                with trio.move_on_after(_FAREWELL, shield=True):
+                with trio.move_on_after(_REPORT_WITHIN, shield=True):
                     await notifier.send(**{REPORTS: format_reports(scope.reports)})
 
     return work
+
+
+@contextlib.contextmanager
+def _counting(most: str, notifier: Notifier | None) -> Iterator[None]:
+    """Count the requests of this process, if the parent has said how many are the most."""
+    if notifier is None or not most.isdecimal():
+        yield
+        return
+    observe = _Counter(int(most), notifier).observe
+    default_observers.append(observe)
+    try:
+        yield
+    finally:
+        default_observers.remove(observe)
 
 
 async def _listen(

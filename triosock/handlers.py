@@ -7,17 +7,13 @@ from servers: what the stdlib does with mixins is an option of `serve_*` here.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 import trio
 
 from ._core.datagram.dispatch import Datagram
+from ._core.datagram.server import DatagramServer
 from ._core.model.addresses import Address
 from ._core.stream.connection import Connection
-
-if TYPE_CHECKING:
-    from ._core.datagram.server import DatagramServer
-    from ._core.stream.server import StreamServer
+from ._core.stream.server import StreamServer
 
 
 class StreamHandler:
@@ -41,7 +37,7 @@ class StreamHandler:
     def __init__(self, conn: Connection) -> None:
         self.conn = conn
         self.peer = conn.peer
-        self.server = conn.server
+        self.server = conn.server if isinstance(conn.server, StreamServer) else None
 
     @classmethod
     async def serve(cls, conn: Connection) -> None:
@@ -95,7 +91,7 @@ class DatagramHandler:
         self.datagram = datagram
         self.data = datagram.data
         self.peer = datagram.peer
-        self.server = datagram.server
+        self.server = datagram.server if isinstance(datagram.server, DatagramServer) else None
 
     @classmethod
     async def serve(cls, datagram: Datagram) -> None:

@@ -22,6 +22,7 @@ from triosock._core.model.errors import (
     HandshakeFailed,
     Incomplete,
     MachineError,
+    MemberTooSlow,
     NoReturnAddress,
     PeerError,
     ProxyHeaderError,
@@ -41,6 +42,7 @@ EXAMPLES = [
     RateExceeded("request_rate_per_peer", 1.5),
     RequestTimedOut("5 s were over"),
     AddressUnavailable(errno.EADDRINUSE, "cannot listen on tcp port 1"),
+    MemberTooSlow(100),
     CertificateRefused("cert.pem: the key does not fit the certificate"),
 ]
 

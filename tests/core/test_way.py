@@ -77,7 +77,7 @@ async def test_one_function_is_the_life_of_a_connection(nursery):
             await client.aclose()
             while server.statistics().active:
                 await trio.testing.wait_all_tasks_blocked()
-    assert steps == ["_has_to_linger", "_linger", "_close", "_unregister"]
+    assert steps == ["_has_to_linger", "_linger", "_close_and_unregister"]
 
 
 async def test_from_a_drain_to_the_end_of_an_idle_wait(nursery):

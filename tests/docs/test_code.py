@@ -113,7 +113,7 @@ def test_managers_are_more_patient_than_the_program():
     grace = float(re.search(r"grace=(\d+)", (CODE / "activated.py").read_text())[1])
     assert seconds(unit, "TimeoutStopSec") > grace
     pod = (CODE / "deploy" / "shout.yaml").read_text()
-    grace, wait = (float(re.search(found, pod)[1]) for found in (r'"--grace", "(\d+)"', r'"sleep", "(\d+)"'))
+    grace, wait = (float(re.search(rf'"--{key}", "(\d+)"', pod)[1]) for key in ("grace", "delay"))
     assert seconds(pod, "terminationGracePeriodSeconds") > grace + wait
 
 
@@ -137,11 +137,11 @@ def test_systemd_understands_the_socket(tmp_path):
 
 def test_the_command_of_the_pod_runs():
     pod = (CODE / "deploy" / "shout.yaml").read_text()
+    pod = re.sub(r"tcp://\*:\d+", "tcp://127.0.0.1:0", pod)
     words = re.findall(r'"([^"]*)"', re.search(r"command: \[(\"python\".*)\]", pod)[1])
     assert words[0] == "python"
-    words[words.index("tcp://*:9999")] = "tcp://127.0.0.1:0"
     with running(*words[1:], PYTHONPATH=f"{DOCS.parent}:{CODE}") as program:
-        with dial(program.port()) as client:
+        with dial(int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])) as client:
             client.say(b"hello\n")
             assert client.line() == b"HELLO\n"
         assert program.stop() == 0

@@ -52,10 +52,11 @@ def test_systemd_understands_the_units(tmp_path):
 
 def test_the_service_manager_is_more_patient_than_the_service():
     unit = (DEPLOY / "shop.service").read_text()
-    grace = int(re.search(r"^grace = (\d+)", (DEPLOY / "shop.toml").read_text(), re.M)[1])
-    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > grace + 5
+    config = (DEPLOY / "shop.toml").read_text()
+    grace, delay = (int(re.search(rf"^{key} = (\d+)", config, re.M)[1]) for key in ("grace", "delay"))
+    assert int(re.search(r"TimeoutStopSec=(\d+)", unit)[1]) > delay + grace + 5
     pod = (DEPLOY / "shop.yaml").read_text()
-    grace, wait = (int(re.search(found, pod)[1]) for found in (r'"--grace", "(\d+)"', r'"sleep", "(\d+)"'))
+    grace, wait = (int(re.search(found, pod)[1]) for found in (r'"--grace", "(\d+)"', r'"--delay", "(\d+)"'))
     assert int(re.search(r"terminationGracePeriodSeconds: (\d+)", pod)[1]) > grace + wait + 5
     assert f"--time {grace + 10}" in (DEPLOY / "Dockerfile").read_text()
 

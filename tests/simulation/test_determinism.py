@@ -7,8 +7,12 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.simulation.scenarios import shouting
-from triosock.testing.simulation import Faults, World, simulate
+import pytest
+
+from tests.simulation.scenarios import carelessness, shouting
+from triosock.testing.simulation import Faults, SimulationFailed, World, simulate
+from triosock.testing.simulation.choices import seeded
+from triosock.testing.simulation.run import Plan, run
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
@@ -18,11 +22,23 @@ from triosock.testing.simulation import Faults, simulate
 for number, digest in simulate(shouting, seeds=20, faults=Faults.all(), digests=True).digests.items():
     print(number, digest)
 """
+REPLAY = """
+import sys
+from tests.simulation import test_determinism
+print(*(test_determinism.digest_of(int(sys.argv[1])) for _ in range(25)), sep=chr(10))
+"""
 
 
-def elsewhere(hash_seed: int) -> dict[int, str]:
+def digest_of(seed: int) -> str:
+    """Run a careless server once, and return the hash of the run, which has failed."""
+    outcome = run(Plan(scenario=carelessness, faults=Faults.all()), seeded(seed), seed=seed)
+    assert "is no line" in str(outcome.error)
+    return outcome.journal.digest()
+
+
+def output(hash_seed: int, program: str, *arguments: object) -> list[str]:
     done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
+        [sys.executable, "-c", program, *map(str, arguments)],
         cwd=ROOT,
         env={"PYTHONHASHSEED": str(hash_seed), "PYTHONPATH": str(ROOT)},
         capture_output=True,
@@ -30,7 +46,19 @@ def elsewhere(hash_seed: int) -> dict[int, str]:
         timeout=120,
         check=True,
     )
-    return {int(number): digest for number, digest in map(str.split, done.stdout.splitlines())}
+    return done.stdout.splitlines()
+
+
+def elsewhere(hash_seed: int) -> dict[int, str]:
+    return {int(number): digest for number, digest in map(str.split, output(hash_seed, PROGRAM))}
+
+
+def test_a_seed_that_was_found_is_the_same_run_a_hundred_times_of_a_hundred() -> None:
+    with pytest.raises(SimulationFailed, match="is no line") as found:
+        simulate(carelessness, seeds=100, faults=Faults.all(), shrink=0)
+    seed = found.value.seed
+    again = [digest for hash_seed in (1, 2, 3, 4) for digest in output(hash_seed, REPLAY, seed)]
+    assert again == [digest_of(seed)] * 100
 
 
 def test_a_seed_is_the_same_run_in_every_process() -> None:

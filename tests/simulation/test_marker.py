@@ -84,9 +84,10 @@ def test_marked_tests_are_simulated_beside_pytest_trio(suite, tmp_path):
 
 
 def test_seeds_may_be_said_on_the_command_line(suite):
-    assert "SEEDS [0, 1]" in suite("-rA", "--simulate-seeds", "2")
-    assert "SEEDS [41]" in suite("-rA", "--simulate-seed", "41")
-    assert "SEEDS []" in suite("-rA", "--simulate-within", "-1")
+    kind = ["-rA", "-k", "kind or test_seeds"]
+    assert "SEEDS [0, 1]" in suite(*kind, "--simulate-seeds", "2")
+    assert "SEEDS [41]" in suite(*kind, "--simulate-seed", "41")
+    assert "SEEDS []" in suite(*kind, "--simulate-within", "-1")
 
 
 @pytest.mark.parametrize(

@@ -7,21 +7,22 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.mutants.__main__ import hunt
-from tests.simulation.mutants.faults import MUTANTS
+from tests.simulation.mutants.faults import LATER, MUTANTS
 
 PACKAGE = Path(__file__).parents[2] / "triosock"
 
 
 def test_there_are_twenty_and_each_stands_in_one_place() -> None:
     texts = [path.read_text() for path in PACKAGE.rglob("*.py")]
-    assert len({mutant.name for mutant in MUTANTS}) == len(MUTANTS) == 20
-    for mutant in MUTANTS:
+    assert len({mutant.name for mutant in MUTANTS + LATER}) == 30
+    assert len(MUTANTS) == 20
+    for mutant in MUTANTS + LATER:
         assert sum(text.count(mutant.old) for text in texts) == 1, mutant.name
         assert mutant.old != mutant.new
 
 
-@pytest.mark.parametrize("number", [5, 14])
+@pytest.mark.parametrize("number", [1, 16])
 def test_a_fault_is_found_and_replayed(number: int) -> None:
-    is_found, told, same, tried = hunt(MUTANTS[number], 3)
-    assert is_found, told
-    assert same == tried == 3
+    found, same = hunt(MUTANTS[number], 2)
+    assert found
+    assert same == 2

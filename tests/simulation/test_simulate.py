@@ -222,3 +222,54 @@ def test_what_is_drawn_from_one_possibility_is_not_on_the_tape() -> None:
         simulate(scenario, seeds=20, shrink=0)
     with pytest.raises(AssertionError):
         simulate(scenario, tape=found.value.tape)
+
+
+def test_a_client_that_is_refused_in_its_handshake_is_not_excused_by_a_slow_network() -> None:
+    async def scenario(world: World) -> None:
+        server = await world.serve(shout, proxy=True)
+
+        async def talk() -> None:
+            conn = await world.connect(server)
+            await conn.send_all(b"PROXY nonsense\r\n")
+            await conn.receive_until(b"\n")
+
+        world.client(talk)
+
+    with pytest.raises(SimulationFailed, match="ended at the server: handshake"):
+        simulate(scenario, seeds=5, faults=Faults(latency=0.1), shrink=0)
+
+
+def test_a_client_with_a_nursery_is_excused_as_any_other() -> None:
+    async def scenario(world: World) -> None:
+        server = await world.serve(shout)
+
+        async def talk() -> None:
+            conn = await world.connect(server)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(conn.receive_until, b"\n")
+                nursery.start_soon(conn.wait_peer_gone)
+
+        world.client(talk)
+        await trio.sleep(1)
+        world.crash(server)
+
+    simulate(scenario, seeds=5)
+
+
+def test_what_a_client_with_a_nursery_raises_besides_fails_the_run() -> None:
+    async def fail() -> None:
+        raise LookupError("its own")
+
+    async def scenario(world: World) -> None:
+        server = await world.serve(shout)
+
+        async def talk() -> None:
+            conn = await world.connect(server)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(fail)
+            await conn.aclose()
+
+        world.client(talk)
+
+    with pytest.raises(SimulationFailed, match="LookupError: its own"):
+        simulate(scenario, seeds=1, shrink=0)

@@ -10,7 +10,7 @@ import pytest
 import trio
 from trio._core import _run
 
-from triosock.testing.simulation import simulate, trio_internals
+from triosock.testing.simulation import SimulationFailed, World, simulate, trio_internals
 from triosock.testing.simulation.trio_internals import ordered_by
 
 
@@ -73,3 +73,32 @@ def test_a_trio_that_does_not_ask_is_named(monkeypatch: pytest.MonkeyPatch) -> N
         with ordered_by(Youngest()):
             pass
     trio_internals._check.cache_clear()
+
+
+def test_the_clock_jumps_to_the_deadline_itself() -> None:
+    times: list[float] = []
+
+    async def scenario(world: World) -> None:
+        for seconds in (0.1, 0.2, 1e6):
+            await world.sleep(seconds)
+            times.append(trio.current_time())
+
+    simulate(scenario, seeds=1, max_seconds=1e7)
+    assert times == [0.1, 0.1 + 0.2, 0.1 + 0.2 + 1e6]
+
+
+def test_who_waits_for_ever_in_a_shield_is_named_and_ended() -> None:
+    async def scenario(world: World) -> None:
+        with trio.CancelScope(shield=True):
+            await trio.sleep_forever()
+
+    with pytest.raises(SimulationFailed, match="the run was not over after 10 s of its clock"):
+        simulate(scenario, seeds=1, max_seconds=10)
+
+
+def test_what_cannot_be_cancelled_at_all_ends_the_run() -> None:
+    async def scenario(world: World) -> None:
+        await trio.lowlevel.wait_task_rescheduled(lambda _: trio.lowlevel.Abort.FAILED)
+
+    with pytest.raises(SimulationFailed, match=r"was not over after 10 s(.|\n)*cannot be cancelled"):
+        simulate(scenario, seeds=1, max_seconds=10, shrink=0)

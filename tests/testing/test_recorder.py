@@ -8,6 +8,7 @@ from triosock._core.model.events import (
     ConnectionClosed,
     ConnectionEvent,
     ConnectionOpened,
+    HandlerStarted,
     ServerClosed,
     ServerStarted,
 )
@@ -26,7 +27,8 @@ async def test_it_keeps_events_in_their_order(autojump_clock):
     names = [type(event) for event in recorder.events]
     assert names[0] is ServerStarted
     assert names[-1] is ServerClosed
-    assert [type(event) for event in recorder.of(ConnectionEvent)] == [ConnectionOpened, ConnectionClosed]
+    kinds = [type(event) for event in recorder.of(ConnectionEvent)]
+    assert kinds == [ConnectionOpened, HandlerStarted, ConnectionClosed]
     recorder.clear()
     assert recorder.of(ServerStarted) == []
 

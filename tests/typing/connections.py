@@ -64,6 +64,10 @@ def knowing(conn: Connection) -> None:
     assert_type(conn.id, int)
     assert_type(conn.tls, triosock.TlsInfo | None)
     assert_type(conn.draining, bool)
+    conn.server.drain()  # type: ignore[union-attr]
+    if conn.server is not None:
+        conn.server.drain(grace=5)
+        assert_type(conn.server.statistics(), triosock.ServerStatistics)
     assert_type(conn.credentials(), triosock.PeerCredentials)
     assert_type(conn.proxy_header, triosock.ProxyHeader | None)
     assert_type(conn.transport, socket.socket | trio.abc.Stream)

@@ -25,6 +25,12 @@ async def converse(session: Session) -> None:
         await session.send(data)
 
 
+def knowing(datagram: Datagram, session: triosock.Session) -> None:
+    assert_type(datagram.server.statistics(), triosock.DatagramStatistics)
+    assert_type(session.server.statistics(), triosock.DatagramStatistics)
+    assert_type(session.server.limits, triosock.Limits)
+
+
 async def of_a_connection(conn: triosock.Connection) -> None: ...
 
 

@@ -108,6 +108,19 @@ async def telling() -> None:
     print(log, by_logging, formatter)
 
 
+async def broadcasting() -> None:
+    room: triosock.Broadcast[str] = triosock.Broadcast(buffer=10, when_full="cut")
+    with room.join() as inbox:
+        assert_type(inbox, triosock.BroadcastMember[str])
+        assert_type(room.send_nowait("hello", exclude=inbox), int)
+        async for text in inbox:
+            assert_type(text, str)
+    room.send_nowait(7)  # type: ignore[arg-type]
+    await room.send("hello")
+    assert_type(room.statistics().dropped, int)
+    triosock.Broadcast[int](when_full="block")  # type: ignore[arg-type]
+
+
 class DerivedLimits(Limits): ...  # type: ignore[misc]  # it is final
 
 

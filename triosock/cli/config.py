@@ -24,6 +24,7 @@ from .. import (
     parse_address,
 )
 from .._core.listeners.unix import check_path
+from ..observe.health import check_endpoint, check_h11
 from ..workers.endpoints import INHERITED
 from .observing import Observing
 
@@ -42,6 +43,20 @@ def parse_endpoint(word: str) -> Where:
         check_path(address.path)
     assert isinstance(address, (TcpAddress, UnixAddress, UdpAddress))
     return address
+
+
+def health_endpoint(word: str) -> str:
+    """Return `word` if it writes an address at which health can be told. Raises: ValueError, also without
+    h11.
+    """
+    address = check_endpoint(word)
+    if isinstance(address, UnixAddress):
+        check_path(address.path)
+    try:
+        check_h11()
+    except ImportError as error:
+        raise ValueError(str(error)) from None
+    return word
 
 
 @final
@@ -93,6 +108,8 @@ class ServiceConfig:
     log_level: str = "info"
     control: str | None = None
     control_verbs: bool = False
+    health: str | None = None
+    delay: float | None = None
     observe: Observing = attrs.field(factory=Observing)
     supervision: Supervision = attrs.field(factory=Supervision)
     recycle: Recycle = attrs.field(factory=Recycle)

@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.config import check_seconds
 from .arguments import MachineRefused, Mistake, permissions, read_password
-from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
 from .observing import Observing
 from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
@@ -68,11 +68,13 @@ class _Reader:
         endpoints = content.get("endpoints")
         if not endpoints:
             raise self.mistake((), "there must be at least one section such as [endpoints.web]")
-        grace = content.get("grace")
+        health = content.get("health")
         return ServiceConfig(
             endpoints=tuple(self._endpoint(name, fields) for name, fields in endpoints.items()),
             workers=self._workers(content.get("workers")),
-            grace=None if grace is None else self._try(("grace",), check_seconds, grace, "grace", zero=True),
+            grace=self._seconds(content, "grace"),
+            delay=self._seconds(content, "delay"),
+            health=None if health is None else self._try(("health",), health_endpoint, health),
             log_level=content.get("log_level", "info"),
             control=content.get("control"),
             control_verbs=content.get("control_verbs", False),
@@ -80,6 +82,10 @@ class _Reader:
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )
+
+    def _seconds(self, content: Mapping[str, Any], name: str) -> Any:
+        value = content.get(name)
+        return None if value is None else self._try((name,), check_seconds, value, name, zero=True)
 
     def _workers(self, value: Any) -> Any:
         if isinstance(value, int) and value < 1:

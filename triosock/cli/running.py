@@ -36,6 +36,7 @@ from .. import (
     Workers,
     inherited_datagram_sockets,
     inherited_listeners,
+    open_health,
     open_tcp_listeners,
     open_udp_sockets,
     open_unix_listener,
@@ -76,6 +77,7 @@ async def serve_in_workers(
         supervision=config.supervision,
         recycle=config.recycle,
         control=config.control,
+        health=config.health,
         verbs=config.control_verbs,
     )
     if os.getpid() != 1:
@@ -152,6 +154,9 @@ async def serve_here(
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
     async with contextlib.AsyncExitStack() as failed:
+        if config.health is not None and not is_worker():
+            # First, so that it tells that nothing is ready yet; and it is closed last.
+            await failed.enter_async_context(open_health(config.health))
         observers = await open_observers(config.observe, failed)
         opened = []
         for endpoint in config.endpoints:

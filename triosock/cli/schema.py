@@ -95,6 +95,8 @@ ENDPOINT: Final[Section] = {
 SERVICE: Final[Section] = {
     "workers": Key(("integer", "string"), "number of processes, or auto; without it, one process", ("auto",)),
     "grace": Key(("number",), "seconds that a drain may take"),
+    "delay": Key(("number",), "seconds from the first signal to the drain, in which /ready is 503 already"),
+    "health": Key(("string",), "tcp://HOST:PORT or unix:///PATH of GET /live and GET /ready (needs h11)"),
     "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
     "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),

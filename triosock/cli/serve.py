@@ -17,6 +17,7 @@ import attrs
 
 from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
+from .._core.model.config import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
     MachineRefused,
@@ -26,7 +27,7 @@ from .arguments import (
     timeout,
     typed,
 )
-from .config import EndpointConfig, ServiceConfig, TlsConfig, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
 from .config_file import read_config
 from .observing import LOG_FORMATS, Observing
 from .running import is_worker, prepare, serve_here, serve_in_workers
@@ -50,7 +51,7 @@ _TIMEOUTS = {
     "handshake": "end a connection whose TLS handshake takes longer (default 10)",
 }
 _OBSERVING = tuple(field.name for field in attrs.fields(Observing))
-_OF_SERVICE = ("workers", "grace", "log_level", "control", "control_verbs")
+_OF_SERVICE = ("workers", "grace", "delay", "log_level", "control", "control_verbs", "health")
 _LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -86,19 +87,12 @@ def add_parser(commands: Any) -> None:
         "--check", action="store_true", help="check what is asked for, handlers too, and serve nothing"
     )
     parser.add_argument(
-        "--control", metavar="PATH", help="let `triosock top` look in, at a Unix socket with this path"
-    )
-    parser.add_argument(
-        "--control-verbs",
-        action="store_true",
-        help="obey `triosock tell` there: drain, restart, suspend, resume, cut (with --workers)",
-    )
-    parser.add_argument(
         "--workers",
         metavar="N",
         type=typed(_workers),
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
+    _add_operating(parser)
     _add_amounts(parser)
     parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
@@ -109,6 +103,33 @@ def add_parser(commands: Any) -> None:
         "--proxy", action="store_true", help="expect a PROXY protocol header before each connection"
     )
     _add_observing(parser)
+
+
+def _add_operating(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--control", metavar="PATH", help="let `triosock top` look in, at a Unix socket with this path"
+    )
+    parser.add_argument(
+        "--control-verbs",
+        action="store_true",
+        help="obey `triosock tell` there: drain, restart, suspend, resume, cut (with --workers)",
+    )
+    parser.add_argument(
+        "--health",
+        metavar="ENDPOINT",
+        type=typed(health_endpoint),
+        help="answer GET /live and GET /ready there: tcp://HOST:PORT or unix:///PATH (needs h11)",
+    )
+    parser.add_argument(
+        "--delay",
+        metavar="SECONDS",
+        type=typed(_delay),
+        help="begin to drain so long after the first signal; until then /ready says that no more should come",
+    )
+
+
+def _delay(word: str) -> float:
+    return check_seconds(float(word), "delay", zero=True)
 
 
 def _add_observing(parser: argparse.ArgumentParser) -> None:
@@ -174,14 +195,16 @@ def run(arguments: argparse.Namespace) -> int:
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
     logging.basicConfig(level=config.log_level.upper(), handlers=[config.observe.log_handler(number)])
+    how: dict[str, Any] = {"grace": config.grace, "delay": config.delay}
     try:
         if config.workers is not None and not is_worker():
-            run_program(serve_in_workers, config, arguments.words, grace=config.grace)
+            run_program(serve_in_workers, config, arguments.words, **how)
         else:
             control = None if is_worker() else config.control
-            run_program(serve_here, config, prepare(config), grace=config.grace, control=control)
+            run_program(serve_here, config, prepare(config), control=control, **how)
     except (AddressUnavailable, socket.gaierror) as error:
-        where = ", ".join(str(one.where) for one in config.endpoints)
+        health = [] if config.health is None else [config.health]
+        where = ", ".join([*(str(one.where) for one in config.endpoints), *health])
         raise MachineRefused(f"{where}: {error.strerror}") from None
     except WorkersFailed as failure:
         raise MachineRefused(str(failure)) from None

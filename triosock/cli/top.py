@@ -20,7 +20,7 @@ from typing import Any, Final
 import trio
 
 from .. import Connection, FrameTooLarge
-from .._core.inspect.snapshot import Node
+from .._core.model.node import Node
 from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count, printable
 from ..observe.treeview import format_tree, tree_lines

@@ -57,7 +57,7 @@ from .waiting import forking as _forking  # noqa: F401 - what servers need comes
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from triosock._core.inspect.snapshot import Node
+    from triosock._core.model.node import Node
 
     from .bridge.thread_interrupt import RequestCut as RequestCut
     from .control.call_trio import run as run

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import math
-from collections.abc import Awaitable, Callable, Iterable
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import TYPE_CHECKING, TypeAlias, final
 
 import trio
 
@@ -21,9 +21,10 @@ from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
 from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
+from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
-from .._core.stream.server import ServerStatistics
-from .session import AssociationTask, DtlsSession, SessionServer
+from .._core.server.statistics import ServerStatistics
+from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ DtlsHandler: TypeAlias = Callable[[DtlsSession], Awaitable[object]]
 
 
 @final
-class DtlsServer(SessionServer):
+class DtlsServer(Server[ServerStatistics]):
     """A DTLS server that is running, or has run; `serve_dtls` makes it. Its surface is that of the other
     servers.
     """
@@ -51,7 +52,9 @@ class DtlsServer(SessionServer):
         self._everything = trio.CancelScope()
         self._rates = rates_of(common.limits, "rate")
         most = common.limits.max_handshakes
-        self.handshakes: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        self.handshakes: contextlib.AbstractAsyncContextManager[object] = (
+            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        )
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -75,6 +78,9 @@ class DtlsServer(SessionServer):
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
         )
+
+    def _sources(self) -> Sequence[KernelSocket]:
+        return self._listeners
 
     def _on_end(self, error: OSError | None) -> None:
         """A socket receives nothing any more: closed by somebody else, or with an error that must be seen."""
@@ -119,11 +125,12 @@ class DtlsServer(SessionServer):
     async def _arrive(self, channel: trio.DTLSChannel) -> None:
         """The task of one association, admitted or turned away before its first checkpoint."""
         entry = Entry(accepted=trio.current_time())
-        sock: Any = channel.endpoint.socket
+        sock = channel.endpoint.socket
+        assert isinstance(sock, EndpointSocket)
         session = DtlsSession(channel, entry, sock, self)
         registry = self._registry
         keys = registry.keys_for(session.peer)
-        reason = registry.refusal(keys) if keys else None
+        reason: str | None = registry.refusal(keys) if keys else None
         if self._drain_run is not None:
             reason = "drain"
         elif reason is None and not registry.has_room:
@@ -150,13 +157,10 @@ async def serve_dtls(
     port: int,
     *,
     context: SSL.Context,
-    # Where
     host: str | bytes | None = None,
     reuse_port: bool = False,
-    # How much, how long
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
-    # What else
     on_error: AnyOnError = "log",
     observers: Iterable[Observer] = (),
     name: str | None = None,
@@ -185,15 +189,7 @@ async def serve_dtls(
 
     if not isinstance(context, SSL.Context):
         raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
-    limits = check_value("limits", limits, Limits)
-    common = Common(
-        handler=check_async("handler", handler, "one DTLS session", count=1),
-        on_error=check_on_error(on_error, "an exception and a DTLS session"),
-        limits=limits,
-        timeouts=check_value("timeouts", timeouts, Timeouts),
-        registry=Registry(limits),
-        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
-    )
+    common = _common(handler, limits, timeouts, on_error)
     sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)
     with contextlib.ExitStack() as opened:
         for one in sockets:
@@ -203,3 +199,17 @@ async def serve_dtls(
         for observer in observers:
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
+
+
+def _common(
+    handler: DtlsHandler, limits: Limits | None, timeouts: Timeouts | None, on_error: AnyOnError
+) -> Common:
+    limits = check_value("limits", limits, Limits)
+    return Common(
+        handler=check_async("handler", handler, "one DTLS session", count=1),
+        on_error=check_on_error(on_error, "an exception and a DTLS session"),
+        limits=limits,
+        timeouts=check_value("timeouts", timeouts, Timeouts),
+        registry=Registry(limits),
+        emitter=Emitter("", trio.current_time, [make() for make in default_observers]),
+    )

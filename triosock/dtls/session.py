@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import abc
-from typing import TYPE_CHECKING, Any, Final, final
+from contextlib import AbstractAsyncContextManager
+from typing import TYPE_CHECKING, Final, final
 
 import trio
 
@@ -12,7 +12,7 @@ from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, Hands
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
-from .._core.stream.server import ServerStatistics
+from .._core.server.statistics import ServerStatistics
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -20,14 +20,6 @@ if TYPE_CHECKING:
 
 #: The plain text of one DTLS record: RFC 6347, 4.1, and RFC 5246, 6.2.1.
 MAX_BYTES: Final = 16_384
-
-
-class SessionServer(Server):
-    """A `DtlsServer`, as far as its sessions know it: what every server has, and its counts."""
-
-    @abc.abstractmethod
-    def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot."""
 
 
 @final
@@ -40,9 +32,10 @@ class DtlsSession:
     """
 
     def __init__(
-        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: SessionServer
+        self, channel: trio.DTLSChannel, entry: Entry, sock: EndpointSocket, server: Server[ServerStatistics]
     ) -> None:
         self.channel = channel
+        self._sock = sock
         self.entry = entry
         self.server = server
         self.received: int = 0
@@ -72,7 +65,7 @@ class DtlsSession:
     @property
     def is_closed(self) -> bool:
         """Whether the server has ended."""
-        return self.channel.endpoint.socket.inner.is_closed  # type: ignore[attr-defined, no-any-return]
+        return self._sock.inner.is_closed
 
     @property
     def draining(self) -> bool:
@@ -178,7 +171,9 @@ class AssociationTask(HandlerRun):
 
     takes = "one DTLS session"
 
-    def __init__(self, common: Common, session: DtlsSession, handshakes: Any) -> None:
+    def __init__(
+        self, common: Common, session: DtlsSession, handshakes: AbstractAsyncContextManager[object]
+    ) -> None:
         super().__init__(common, session, session.entry, common.handler)
         self._session = session
         self._handshakes = handshakes

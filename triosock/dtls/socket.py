@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
-from typing import Any, final
+from typing import Any, TypeAlias, final
 
 import trio
 
+from .._core.datagram.packet_info import ControlMessage
 from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
 from .._core.listeners.accept_errors import Verdict, judge
 from .._core.listeners.gate import Gate
+from .._core.listeners.listener import PeerName
 from .._core.model.emitter import Emitter
 from .._core.model.events import AcceptFailed
 from .._core.registry.registry import Registry
+
+#: What stands for an address to the endpoint: the peer's name, and our address that it sent to.
+ReturnPath: TypeAlias = tuple[PeerName, ControlMessage | None]
 
 
 @final
@@ -29,7 +34,7 @@ class EndpointSocket(trio.socket.SocketType):
     def __init__(
         self,
         inner: DatagramSocket,
-        family: int,
+        family: socket.AddressFamily,
         gate: Gate,
         registry: Registry,
         emitter: Emitter,
@@ -45,20 +50,20 @@ class EndpointSocket(trio.socket.SocketType):
         self._left = trio.Event()
 
     @property
-    def family(self) -> Any:
+    def family(self) -> socket.AddressFamily:
         """AF_INET or AF_INET6, for the size of packets."""
         return self._family
 
     @property
-    def type(self) -> Any:
+    def type(self) -> socket.SocketKind:
         """Always SOCK_DGRAM."""
         return socket.SOCK_DGRAM
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> str:
         """Our address: it is bound."""
         return str(self.inner.address)
 
-    async def recvfrom(self, *args: Any) -> Any:
+    async def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, ReturnPath]:
         """Wait for a datagram; return it, with its way back. Raises nothing but trio.ClosedResourceError."""
         self._in_use = True
         while True:
@@ -93,7 +98,7 @@ class EndpointSocket(trio.socket.SocketType):
             await trio.lowlevel.checkpoint()
         return verdict
 
-    async def sendto(self, *args: Any) -> Any:
+    async def sendto(self, *args: Any) -> int:
         """Send a datagram. Raises nothing but trio.ClosedResourceError."""
         data, (name, destination) = args[0], args[-1]
         await trio.lowlevel.checkpoint()

@@ -4,6 +4,7 @@ The protocol is lines of JSON. Each request is answered by one line, which may b
 
 - ``{"want": "tree", "limit": 200}``: the snapshot;
 - ``{"want": "metrics"}``: the text of prometheus_client;
+- ``{"want": "ready"}``: ``{"not_ready": […]}``, the reasons why this process should be sent no more clients;
 - ``{"want": "events"}``, with ``"kinds": ["ConnectionClosed", …]`` for some only: the line
   ``{"event": "EventsFollow"}``, and then one for each event of any server, until the reader hangs up;
 - if verbs are allowed, ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}``:
@@ -31,6 +32,7 @@ from typing import Any, Final
 import attrs
 import trio
 
+from .._core.inspect.readiness import why_not_ready
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
 from .._core.inspect.verbs import cut_connection, drain_all, resume_all, servers, suspend_all
 from .._core.listeners.listener import Listener
@@ -45,6 +47,8 @@ from .event_stream import EventStream
 from .text import printable
 
 NAME: Final = "triosock control"
+#: What serves the program itself, and nobody else: it is not drained, suspended or asked.
+HIDDEN: Final = (NAME, "triosock health")
 #: A few people look at a time; whoever stops asking or taking is not waited for.
 LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
@@ -89,7 +93,7 @@ async def serve_control(
 
 
 async def _stream_own(conn: Connection, kinds: Collection[str] | None) -> None:
-    emitters = [server.observers for server in servers(NAME)]
+    emitters = [server.observers for server in servers(HIDDEN)]
     wanted = None if kinds is None else [EVENTS[name] for name in kinds]
     with EventStream(wanted, NAME).listening(emitters) as stream:
         await send_stream(conn, stream)
@@ -154,13 +158,13 @@ def _do(request: dict[str, Any]) -> dict[str, Any]:
     try:
         match request:
             case {"do": "drain"}:
-                return {"done": drain_all(NAME)}
+                return {"done": drain_all(HIDDEN)}
             case {"do": "suspend"}:
-                return {"done": suspend_all(NAME)}
+                return {"done": suspend_all(HIDDEN)}
             case {"do": "resume"}:
-                return {"done": resume_all(NAME)}
+                return {"done": resume_all(HIDDEN)}
             case {"do": "cut", "connection": int(number)}:
-                return {"done": cut_connection(number, request.get("server"), NAME)}
+                return {"done": cut_connection(number, request.get("server"), HIDDEN)}
     except ValueError as error:
         return {"error": str(error)}
     return {"error": 'do is "drain", "suspend", "resume", or "cut" with a "connection" (and a "server")'}
@@ -169,8 +173,10 @@ def _do(request: dict[str, Any]) -> dict[str, Any]:
 def _show(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("want") == "metrics":
         return _metrics()
+    if request.get("want") == "ready":
+        return {"not_ready": list(why_not_ready(HIDDEN))}
     if request.get("want") != "tree":
-        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics" or "events"'}
+        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
     limit = request.get("limit", LIMIT)
     if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:
         return {"error": "limit must be an int from 0 to 10000"}

@@ -139,11 +139,10 @@ async def open_server(
     """
     where = tuple(adopt(one) for one in ([MemoryListener()] if listeners is None else listeners))
     recorder = Recorder()
-    options["observers"] = [recorder, *options.get("observers", ())]
     failure: Exception | None = None
     crash: Any = None
     opened: OpenServer | None = None
-    serving = _Serving(handler, where, options)
+    serving = _Serving(handler, where, {**options, "observers": [recorder, *options.get("observers", ())]})
     try:
         async with trio.open_nursery() as nursery:
             server: StreamServer = await nursery.start(serving.run)
@@ -162,14 +161,19 @@ async def open_server(
     finally:
         if opened is not None:
             opened.report = serving.report
+    _raise_cause(failure, crash)
+    assert opened is not None
+    check_nothing_left(opened.server)
+
+
+def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None:
+    """Raise what went wrong, if anything did: the test's failure or the server's crash."""
     if isinstance(failure, trio.BrokenResourceError) and crash is not None:
         raise crash from failure  # the server's end is why the connection broke
     if failure is not None:
         raise failure from (crash or failure.__cause__)
     if crash is not None:
         raise crash
-    assert opened is not None
-    check_nothing_left(opened.server)
 
 
 def _plain(group: BaseExceptionGroup[Any]) -> Any:

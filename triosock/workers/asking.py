@@ -6,11 +6,14 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, Final
 
 import trio
 
 from .worker import Worker
+
+#: Seconds that a worker has for an answer.
+_PATIENCE: Final = 2.0
 
 
 @asynccontextmanager
@@ -24,3 +27,21 @@ async def asking(worker: Worker, request: Mapping[str, Any]) -> AsyncIterator[tr
         # One line of a few hundred bytes: the kernel takes all of it.
         await sock.send(json.dumps(request).encode() + b"\n")
         yield sock
+
+
+async def ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a worker's answer, or why there is none."""
+    if not worker.control:
+        return {"error": "it has no control socket"}
+    answer = b""
+    try:
+        with trio.move_on_after(_PATIENCE):
+            async with asking(worker, request) as sock:
+                while not answer.endswith(b"\n") and (data := await sock.recv(1 << 20)):
+                    answer += data
+    except OSError as error:
+        return {"error": str(error)}
+    if not answer.endswith(b"\n"):
+        return {"error": f"no answer within {_PATIENCE:g} s"}
+    decoded: dict[str, Any] = json.loads(answer)
+    return decoded

@@ -15,20 +15,19 @@ from typing import TYPE_CHECKING, Any, Final
 import attrs
 import trio
 
-from .._core.inspect.snapshot import LIMIT, Node
+from .._core.inspect.snapshot import LIMIT
 from .._core.listeners.listener import SocketListener
+from .._core.model.node import Node
 from ..observe.control import NAME, parse_tree, serve_replies
-from .asking import asking
+from .asking import ask
 from .events import stream_events
+from .health import why_not_ready
 from .metrics import merge_metrics
 from .worker import Worker
 
 if TYPE_CHECKING:
     from .service import Workers
 
-#: Seconds that a worker has for an answer.
-_PATIENCE: Final = 2.0
-_MAX_ANSWER: Final = 64 * 1024 * 1024
 _TO_WORKERS: Final = ("suspend", "resume", "cut")
 
 
@@ -45,9 +44,11 @@ async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict
             return {"error": str(error)}
     if request.get("want") == "metrics":
         return await _metrics(workers)
+    if request.get("want") == "ready":
+        return {"not_ready": list(await why_not_ready(workers))}
     limit = request.get("limit", LIMIT)
     if request.get("want") != "tree" or isinstance(limit, bool) or not isinstance(limit, int):
-        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics" or "events"'}
+        return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
     return {"tree": attrs.asdict(await _tree(workers, limit))}
 
 
@@ -74,7 +75,7 @@ async def _tell_workers(workers: Workers, request: Mapping[str, Any]) -> str:
     if not chosen or (request["do"] == "cut" and number is None):
         raise ValueError(f"there is no worker {number!r}: cut wants one by its number")
     # Two may have one number: a worker and its predecessor, which drains.
-    answers = [await _ask(worker, request) for worker in chosen]
+    answers = [await ask(worker, request) for worker in chosen]
     done = [
         f"worker {worker.number}: {answer['done']}"
         for worker, answer in zip(chosen, answers, strict=True)
@@ -89,7 +90,7 @@ async def _tree(workers: Workers, limit: int) -> Node:
     nodes: dict[Worker, Node] = {}
 
     async def look(worker: Worker) -> None:
-        answer = await _ask(worker, {"want": "tree", "limit": limit})
+        answer = await ask(worker, {"want": "tree", "limit": limit})
         try:
             tree = parse_tree(json.dumps(answer))
         except ValueError:
@@ -114,26 +115,8 @@ async def _tree(workers: Workers, limit: int) -> Node:
 
 
 async def _metrics(workers: Workers) -> dict[str, Any]:
-    answers = [(worker.number, await _ask(worker, {"want": "metrics"})) for worker in workers.living()]
+    answers = [(worker.number, await ask(worker, {"want": "metrics"})) for worker in workers.living()]
     texts = [(number, answer["metrics"]) for number, answer in answers if "metrics" in answer]
     if not texts:
         return {"error": "; ".join(f"worker {number}: {one.get('error')}" for number, one in answers)}
     return {"metrics": merge_metrics(texts)}
-
-
-async def _ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a worker's answer, or why there is none."""
-    if not worker.control:
-        return {"error": "it has no control socket"}
-    answer = b""
-    try:
-        with trio.move_on_after(_PATIENCE):
-            async with asking(worker, request) as sock:
-                while not answer.endswith(b"\n") and (data := await sock.recv(1 << 20)):
-                    answer += data
-    except OSError as error:
-        return {"error": str(error)}
-    if not answer.endswith(b"\n"):
-        return {"error": f"no answer within {_PATIENCE:g} s"}
-    decoded: dict[str, Any] = json.loads(answer)
-    return decoded

@@ -28,6 +28,7 @@ from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp
 from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
 from .._core.listeners.unix import UnixListener, open_unix_listener
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress, from_sockaddr, parse_address
+from ..observe.health import check_h11, open_endpoint
 from .handover import Handover, slot_name, take_handover
 
 #: An address, or a listener that is open already.
@@ -36,6 +37,8 @@ Endpoint: TypeAlias = "str | Listener | socket.socket"
 INHERITED: Final = "fd://"
 #: The name of the control socket at a handover; no endpoint has it, for they have no slash.
 CONTROL: Final = "control/"
+#: That of the health endpoint.
+HEALTH: Final = "health/"
 
 
 @final
@@ -53,6 +56,8 @@ class Endpoints:
     handover: Handover | None = None
     #: Of the control socket, which no worker inherits.
     control: SocketListener | None = None
+    #: Of the health endpoint: likewise.
+    health: list[SocketListener] = attrs.field(factory=list)
     _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
@@ -93,8 +98,8 @@ class Endpoints:
             for number, sockets in self._slots.items()
             for name, sock in sockets
         ]
-        control = [] if self.control is None else [(CONTROL, self.control.socket.fileno())]
-        return [*self.descriptors(0), *slots, *control]
+        aside = [(name, listener.socket.fileno()) for name, listener in self._aside()]
+        return [*self.descriptors(0), *slots, *aside]
 
     def files(self) -> dict[str, tuple[str, int, int]]:
         """Return the socket files that were made here, by the endpoint's name: path, device, inode."""
@@ -111,7 +116,12 @@ class Endpoints:
                 one._path = None
 
     def _listeners(self) -> list[tuple[str, SocketListener]]:
-        return self.shared if self.control is None else [*self.shared, (CONTROL, self.control)]
+        return [*self.shared, *self._aside()]
+
+    def _aside(self) -> list[tuple[str, SocketListener]]:
+        """What is the parent's own, and no worker's."""
+        control = [] if self.control is None else [(CONTROL, self.control)]
+        return [*control, *((HEALTH, one) for one in self.health)]
 
     def own_files(self) -> None:
         """Take over the socket files of the predecessor."""
@@ -120,16 +130,17 @@ class Endpoints:
         self.shared = [(name, self.handover.own(name, one)) for name, one in self.shared]
         if self.control is not None:
             self.control = self.handover.own(CONTROL, self.control)
+        self.health = [self.handover.own(HEALTH, one) for one in self.health]
         self.handover.close()
         self.handover = None
 
     def close_control(self) -> None:
-        """Close the control socket, which is looked at in a drain too."""
-        if self.control is not None:
-            self.control.close()
+        """Close the control socket and the health endpoint, which are looked at in a drain too."""
+        for _, listener in self._aside():
+            listener.close()
 
     def close(self) -> None:
-        """Close all but the control socket, and remove the socket files that were made here."""
+        """Close all but what `close_control` closes, and remove the socket files that were made here."""
         for number in list(self._slots):
             self.close_slot(number)
         for _, listener in self.shared:
@@ -144,6 +155,7 @@ async def open_endpoints(
     endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],
     modes: Mapping[str, int] | None = None,
     control: str | os.PathLike[str] | None = None,
+    health: str | None = None,
 ) -> Endpoints:
     """Open all of these, or none.
 
@@ -159,6 +171,8 @@ async def open_endpoints(
         failed.callback(opened.close_control)
         if control is not None:
             _open_control(os.fspath(control), opened)
+        if health is not None:
+            await _open_health(health, opened)
         for name, endpoint in _named(endpoints):
             await _open(name, endpoint, (modes or {}).get(name), opened)
         await trio.lowlevel.checkpoint()
@@ -209,6 +223,14 @@ def _open_control(path: str, opened: Endpoints) -> None:
     opened.wanted[CONTROL] = path
     left = opened.handover.take(CONTROL, path) if opened.handover is not None else []
     opened.control = left[0] if left else open_unix_listener(path, mode=0o600)
+
+
+async def _open_health(endpoint: str, opened: Endpoints) -> None:
+    check_h11()
+    opened.wanted[HEALTH] = endpoint
+    left = opened.handover.take(HEALTH, endpoint) if opened.handover is not None else []
+    # Only what is no socket of the kernel's is no SocketListener.
+    opened.health = left or [one for one in await open_endpoint(endpoint) if isinstance(one, SocketListener)]
 
 
 def _host(address: TcpAddress | UdpAddress) -> str | None:

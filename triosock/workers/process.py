@@ -68,9 +68,11 @@ class Process:
         finally:
             os.close(reading)
         self.id: Final = self._popen.pid
+        self._handle = self._open_handle()
+
+    def _open_handle(self) -> int:
         try:
-            # It cannot have been reaped yet, so its id is its own.
-            self._handle = os.pidfd_open(self.id)
+            return os.pidfd_open(self.id)  # it cannot have been reaped yet, so its id is its own
         except BaseException:
             self._popen.kill()
             self._popen.wait()

@@ -37,6 +37,7 @@ async def serve_workers(
     signals: bool = True,
     control: str | os.PathLike[str] | None = None,
     verbs: bool = False,
+    health: str | None = None,
     name: str = "workers",
     task_status: trio.TaskStatus[Workers] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
@@ -62,6 +63,9 @@ async def serve_workers(
       control: path of a Unix socket for ``python -m triosock top``. With `verbs`, ``triosock tell`` may
       change
         things there.
+      health: ``tcp://HOST:PORT`` or ``unix:///PATH`` at which the parent answers ``GET /live`` and ``GET
+        /ready`` for all workers, as `open_health` does: ready while one of them is, and the service does not
+        drain.
       name: what logs call the service.
 
     Returns: the `DrainReport` of all workers together. `nursery.start` gives the `Workers` when all are
@@ -74,8 +78,10 @@ async def serve_workers(
     drain, with one deadline. A parent that is killed takes its workers with it.
     """
     count = usable_processors() if workers == "auto" else check_number(workers, "workers")
-    settings = _settings(program, environment, supervision, recycle, grace, idle_grace, control, verbs)
-    opened = await open_endpoints(endpoints, modes, control)
+    settings = _settings(
+        program, environment, supervision, recycle, grace, idle_grace, verbs, control or health
+    )
+    opened = await open_endpoints(endpoints, modes, control, health)
     with contextlib.ExitStack() as ours:
         ours.callback(opened.close_control)
         ours.callback(opened.close)
@@ -92,8 +98,8 @@ def _settings(
     recycle: Recycle | None,
     grace: float,
     idle_grace: float | None,
-    control: object,
     verbs: bool,
+    asks: object,
 ) -> Settings:
     return Settings(
         command=_command(program),
@@ -102,7 +108,7 @@ def _settings(
         recycle=recycle or Recycle(),
         grace=check_seconds(grace, "grace", zero=True),
         idle_grace=idle_grace,
-        control="none" if control is None else "verbs" if verbs else "looks",
+        control="none" if asks is None else "verbs" if verbs else "looks",
     )
 
 

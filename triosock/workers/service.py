@@ -31,6 +31,7 @@ from .._core.registry.drain_scope import DrainScope
 from ..notify import current_notifier
 from .control import show
 from .endpoints import Endpoints
+from .health import Shown, answer_health
 from .obey import obey_signals
 from .receiver import NotifyReceiver
 from .reports import merge_reports
@@ -99,7 +100,7 @@ class Workers:
     ) -> None:
         self._receiver = receiver
         self._settings = settings
-        self._endpoints = endpoints
+        self.endpoints: Endpoints = endpoints
         self._count = count
         self._name = name
         self._scope = scope
@@ -112,7 +113,7 @@ class Workers:
         self._ended: list[Worker] = []
         self._failure = ""
         self._everything = trio.CancelScope()
-        self._showing = trio.CancelScope()
+        self._shown = Shown()
         self._one_at_a_time = trio.Lock()
         self._resizing = trio.Lock()
         self._nursery: trio.Nursery | None = None
@@ -124,12 +125,17 @@ class Workers:
     @property
     def addresses(self) -> tuple[Address, ...]:
         """Where the service listens."""
-        return tuple(self._endpoints.addresses)
+        return tuple(self.endpoints.addresses)
 
     @property
     def count(self) -> int:
         """How many workers there should be."""
         return self._count
+
+    @property
+    def draining(self) -> bool:
+        """Whether the service was told to drain; also during the delay of the drain."""
+        return self._scope.draining
 
     def statistics(self) -> tuple[WorkerStatus, ...]:
         """Return what each worker is doing, in the order of their numbers, the older of one number first."""
@@ -199,13 +205,13 @@ class Workers:
             environment = environment_of_successor(settings.environment)
             successor = await start_successor(
                 OWN_COMMAND if command is None else command,
-                self._endpoints,
+                self.endpoints,
                 self._receiver,
                 environment,
                 2 * settings.supervision.ready,
             )
-            self._endpoints.disown_files()
-            self._showing.cancel(reason="triosock: the successor shows itself")
+            self.endpoints.disown_files()
+            self._shown.end()
             _logger.info("process %d has taken over", successor.id)
             notifier = current_notifier()
             if notifier is not None:
@@ -263,6 +269,7 @@ class Workers:
             async with trio.open_nursery() as nursery:
                 with self._everything:
                     nursery.start_soon(self._receiver.run)
+                    nursery.start_soon(answer_health, self, self._shown)
                     if signals and threading.current_thread() is threading.main_thread():
                         await nursery.start(obey_signals, self)
                     await self._keep_slots(task_status, nursery)
@@ -275,7 +282,7 @@ class Workers:
 
     async def _keep_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
         # Synchronously, and again when the deadline is tightened.
-        self._scope._on_drain = self._drain_all
+        self._scope.on_drain = self._drain_all
         async with trio.open_nursery() as self._nursery:
             for _ in range(self._count):
                 await self._add_slot()
@@ -284,10 +291,11 @@ class Workers:
             self._is_starting = False
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
             if not self._scope.draining:
-                await tell_predecessor(self._endpoints)
-            if self._endpoints.control is not None:
+                await tell_predecessor(self.endpoints)
+            self._shown.begun.set()
+            if self.endpoints.control is not None:
                 # Outside, for a drain is looked at too.
-                outside.start_soon(self._show, self._endpoints.control)
+                outside.start_soon(self._show, self.endpoints.control)
             task_status.started(self)
             await self._scope.wait_draining()
             await trio.sleep_until(self._scope.begins)
@@ -301,7 +309,7 @@ class Workers:
         self._scope._record(self._name, self._report)
 
     async def _show(self, listener: SocketListener) -> None:
-        with self._showing:
+        with self._shown.window:
             await show(self, listener, self._settings.control == "verbs")
 
     def _drain_all(self) -> None:
@@ -315,7 +323,7 @@ class Workers:
     def _close_ours(self) -> None:
         # Our copies of the listeners go before those of the workers: a connect is refused as soon as no
         # process has one any more, and nobody may be left in a queue that no worker looks at.
-        self._endpoints.close()
+        self.endpoints.close()
 
     def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:
         reports = [report for worker in workers for report in worker.reports or ()]
@@ -328,7 +336,7 @@ class Workers:
     async def _add_slot(self) -> Slot:
         taken = {slot.number for slot in (*self._slots, *self._leaving)}
         number = next(one for one in itertools.count(1) if one not in taken)
-        await self._endpoints.open_slot(number)
+        await self.endpoints.open_slot(number)
         slot = Slot(number, self._make, self._drain, self._judge, self._settings.supervision)
         self._slots.append(slot)
         assert self._nursery is not None
@@ -341,10 +349,10 @@ class Workers:
         finally:
             if slot in self._leaving:
                 self._leaving.remove(slot)
-            self._endpoints.close_slot(slot.number)
+            self.endpoints.close_slot(slot.number)
 
     def _make(self, number: int) -> Worker:
-        sockets = self._endpoints.descriptors(number)
+        sockets = self.endpoints.descriptors(number)
         worker = Worker(number, self._generation, self._settings, self._receiver, sockets, self._recycle)
         for follower in self._followers:
             follower(worker)

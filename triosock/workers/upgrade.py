@@ -57,10 +57,7 @@ async def start_successor(
         if fields.get("READY") == "1":
             ready.set()
 
-    try:
-        process = Process(command, sockets, {**environment, VARIABLE: describe(handover)}, tied=False)
-    except OSError as error:
-        raise UpgradeFailed(f"the successor cannot be started: {error}") from error
+    process = _start(command, sockets, {**environment, VARIABLE: describe(handover)})
     receiver.register(process.id, take)
     try:
         await _wait_ready(process, ready, patience)
@@ -70,6 +67,15 @@ async def start_successor(
             await process.end_at_once()
         receiver.forget(process.id)
     return process
+
+
+def _start(
+    command: Sequence[str], sockets: Sequence[tuple[str, int]], environment: Mapping[str, str]
+) -> Process:
+    try:
+        return Process(command, sockets, environment, tied=False)
+    except OSError as error:
+        raise UpgradeFailed(f"the successor cannot be started: {error}") from error
 
 
 async def _wait_ready(process: Process, ready: trio.Event, patience: float) -> None:

@@ -98,13 +98,16 @@ class Worker:
         self._on_recycle: Callable[[Worker, str], None] | None = on_recycle
         self._has_joined = False
         self._feeds_watchdog = False
-        self._pinged_at = math.inf
-        self._start_by = math.inf
-        self._drained_by = math.inf
+        self._pinged_at = self._start_by = self._drained_by = math.inf
         self._waiting = trio.CancelScope()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.process.id if self.process else 'none'})"
+
+    @property
+    def speaks(self) -> bool:
+        """Whether it can be asked: it runs `triosock.run`, and was given a control socket."""
+        return bool(self.control) and self._has_joined
 
     @property
     def id(self) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import socket
 import threading
 from typing import Any
@@ -98,3 +99,23 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
         monkeypatch.undo()
     assert capfd.readouterr().err == ""  # no failure went to handle_error()
     assert THREAD_NAME not in [one.name for one in threading.enumerate()]
+
+
+def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> None:
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            if self.request.recv(100) == b"look":
+                kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
+                self.request.sendall(b"%d" % len(kept))
+            else:
+                self.request.sendall(b"here")
+                self.request.recv(100)
+
+    running = start("GreenTCPServer", Handler)
+    with running.dial() as waiting:
+        waiting.sendall(b"wait")
+        assert waiting.recv(10) == b"here"
+        # One handler runs at a time: when the other does, this one waits.
+        looking = running.dial()
+        looking.sendall(b"look")
+        assert read_all(looking) == b"0"

@@ -7,11 +7,12 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from tests.observe.crowds import record_crowd
 from tests.observe.runs import record_shop
 from triosock._core.model import events
 from triosock._core.model.addresses import MemoryAddress
 from triosock.observe import Timeline
-from triosock.observe.timeline.svg import LEGEND, tick_step
+from triosock.observe.timeline.svg import LEGEND, _short, tick_step
 
 NS = "{http://www.w3.org/2000/svg}"
 
@@ -205,3 +206,45 @@ def test_a_narrow_one_is_as_wide_as_asked_for(timeline):
     heads = [e.text for e in root.iter(f"{NS}text") if e.get("class") == "head"]
     assert " ".join(heads) == timeline.picture().summary
     assert max(map(len, heads)) * 9 <= 375
+
+
+def test_a_crowd_is_drawn_with_what_can_be_seen_of_it():
+    timeline = record_crowd(600)
+    (band,) = timeline.picture().bands
+    text = timeline.svg()
+    bars = of(ET.fromstring(text), "bar")
+    assert len(bars) == 600
+    boxes = {str(box.number): box for box in band.boxes}
+    for bar in bars:
+        box = boxes[bar.get("data-n")]
+        assert (bar.get("data-p"), bar.get("data-c")) == (box.peer, box.cause)
+        assert bar.find(f"{NS}title").text == box.text
+        assert len(of(bar, "working")) + len(of(bar, "failed")) + len(of(bar, "cut")) + len(
+            of(bar, "broken")
+        ) == sum(piece.kind == "working" for piece in box.pieces)
+        assert len(of(bar, "tiny")) == (box.end_kind != "finished")
+    assert len(text) < 1_000 * len(bars)
+
+
+def test_a_narrow_picture_has_names_too():
+    timeline = record_shop()
+    narrow = ET.fromstring(timeline.svg(width=360))
+    assert [one.text for one in of(narrow, "brief")][:2] == ["shop/1", "shop/2"]
+    assert of(narrow, "peer", "tspan") == []
+    wide = ET.fromstring(timeline.svg())
+    assert [one.text for one in of(wide, "peer", "tspan")][:2] == ["memory://shop/1", "memory://shop/2"]
+
+
+@pytest.mark.parametrize(
+    ("peer", "most", "short"),
+    [
+        ("tcp://127.0.0.1:54321", 22, "tcp://127.0.0.1:54321"),
+        ("tcp://127.0.0.1:54321", 11, "….0.1:54321"),
+        ("memory://shop/1", 11, "shop/1"),
+        ("tcp://[2001:db8:0:0:1::ff]:54321", 22, "tcp://[2…:1::ff]:54321"),
+        ("", 11, ""),
+    ],
+)
+def test_a_name_is_cut_where_it_tells_least(peer, most, short):
+    assert _short(peer, most) == short
+    assert len(short) <= most

@@ -96,8 +96,9 @@ async def requests(world: World) -> None:
             await conn.send_all(b"done\n")
 
     server = await world.serve(work, timeouts=Timeouts(request=10))
+    too_long: list[int] = []
 
-    async def ask(seconds: list[int]) -> None:
+    async def ask(seconds: list[int], pause: int) -> None:
         conn = await world.connect(server)
         for number in seconds:
             await conn.send_all(b"%d\n" % number)
@@ -107,13 +108,15 @@ async def requests(world: World) -> None:
             except trio.BrokenResourceError:
                 assert number > 9
                 assert 10 <= trio.current_time() - began <= 11.5
+                too_long.append(number)
                 return
             assert number < 11
             await trio.sleep(pause)
 
     for _ in range(world.integer(1, 3)):
         pause = world.integer(0, 15)
-        world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))])
+        world.client(ask, [world.integer(0, 20) for _ in range(world.integer(1, 4))], pause)
+    world.check(lambda: server.server.statistics().ended.get(Cause.REQUEST, 0) == len(too_long))
 
 
 async def sends(world: World) -> None:
@@ -125,11 +128,11 @@ async def sends(world: World) -> None:
 
     server = await world.serve(flood, timeouts=Timeouts(send=30))
 
-    async def slow(pause: int) -> None:
+    async def slow(pause: int, most: int) -> None:
         conn = await world.connect(server)
         received = 0
         while received < size:
-            data = await conn.receive_some(20_000)
+            data = await conn.receive_some(most)
             assert data, f"ended after {received} bytes"
             received += len(data)
             await trio.sleep(pause)
@@ -144,7 +147,7 @@ async def sends(world: World) -> None:
             return
         raise AssertionError("one that took nothing was sent everything")
 
-    world.client(slow, world.integer(0, 9))
+    world.client(slow, world.integer(0, 9), world.integer(1, 6) * 4096)
     world.client(stuck)
     world.check(lambda: server.server.statistics().ended.get(Cause.SEND, 0) == 1)
 

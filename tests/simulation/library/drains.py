@@ -37,20 +37,37 @@ async def pipelined(world: World) -> None:
     async def slow(conn: Connection) -> None:
         async for line in conn.lines():
             await trio.sleep(0.1)
+            for _ in range(world.random.randint(0, 3)):
+                await trio.lowlevel.checkpoint()
             await conn.send_all(line.upper())
 
     server = await world.serve(slow)
 
-    async def ask(count: int) -> None:
+    async def ask(count: int, pause: float) -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"".join(b"line %d\n" % number for number in range(count)))
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(send, conn, count, pause)
+            for number in range(count):
+                assert await conn.receive_until(b"\n") == b"LINE %d\n" % number
+
+    async def send(conn: Connection, count: int, pause: float) -> None:
         for number in range(count):
-            assert await conn.receive_until(b"\n") == b"LINE %d\n" % number
+            await conn.send_all(b"line %d\n" % number)
+            if pause:
+                await trio.sleep(pause)
 
     for _ in range(world.integer(1, 4)):
-        world.client(ask, world.integer(1, 6))
+        # All at once, or the next while one is worked on, or in step with the server.
+        world.client(ask, world.integer(1, 6), world.integer(0, 2) / 20)
     await trio.sleep(world.integer(0, 5) / 10)
     server.drain()
+
+    def all_that_were_owed() -> None:
+        for contact in server.contacts.values():
+            answered, owed = contact.client.incoming.taken, contact.arrived_at_drain // 7 * 7
+            assert answered >= owed, f"{contact.name}: {answered} bytes of {owed}"
+
+    world.check(all_that_were_owed)
 
 
 async def work_under_way(world: World) -> None:
@@ -187,6 +204,7 @@ SCENARIOS = {
     "newcomers": (newcomers, SOON),
     "newcomers, at every moment": (newcomers, Faults(drains=1.0)),
     "pipelined": (pipelined, Faults(latency=0.05, cuts=0.3)),
+    "pipelined, at every moment": (pipelined, Faults(drains=0.7, cuts=0.5)),
     "work under way": (work_under_way, Faults(latency=0.05)),
     "idle ends": (idle_ends, Faults(latency=0.2, cuts=0.3)),
     "scopes": (scopes, Faults(latency=0.1)),

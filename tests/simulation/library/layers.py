@@ -39,8 +39,8 @@ async def tls(world: World) -> None:
             await conn.send_all(b"line %d\n" % number)
             assert await conn.receive_until(b"\n") == b"LINE %d\n" % number
 
-    for _ in range(world.integer(1, 3)):
-        world.client(talk, world.integer(1, 4))
+    for _ in range(world.integer(1, 2)):
+        world.client(talk, world.integer(1, 3))
 
 
 async def proxied(world: World) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.handlers import shout
-from triosock import Connection, Limits, TcpAddress
+from triosock import Connection, Limits, TcpAddress, Timeouts
 from triosock.testing.simulation import Faults, World
 
 
@@ -40,6 +40,33 @@ async def slots(world: World) -> None:
         world.client(patient)
         world.client(impatient, world.integer(0, 5) / 10)
     world.check(lambda: server.server.statistics().peak <= most)
+
+
+async def short_stays(world: World) -> None:
+    """Those who stay for a few steps only, one after the other and all at once, get in, all of them."""
+
+    async def stay(conn: Connection) -> None:
+        for _ in range(world.random.randint(0, 3)):
+            await trio.lowlevel.checkpoint()
+        if world.random.randint(0, 1):
+            conn.abort()
+        else:
+            await conn.send_all(b"ok")
+
+    limits = Limits(max_connections=world.integer(1, 3))
+    server = await world.serve(stay, limits=limits, timeouts=Timeouts(close=0), backlog=4)
+    count = world.integer(1, 10)
+
+    async def come() -> None:
+        conn = await world.connect(server)
+        try:
+            assert await conn.receive_some() in (b"", b"o", b"ok")
+        except trio.BrokenResourceError:
+            pass  # it was aborted
+
+    for _ in range(count):
+        world.client(come)
+    world.check(lambda: server.server.statistics().accepted == count or bool(world.struck))
 
 
 async def turned_away(world: World) -> None:
@@ -151,6 +178,8 @@ async def failing_handlers(world: World) -> None:
 SCENARIOS = {
     "slots": (slots, Faults(latency=0.05, jitter=0.05)),
     "slots, with faults": (slots, Faults(latency=0.05, cancels=0.2, drains=0.2, suspends=0.2)),
+    "short stays": (short_stays, Faults()),
+    "short stays, with faults": (short_stays, Faults(cancels=0.6, drains=0.4, suspends=0.2)),
     "turned away": (turned_away, Faults(cuts=0.3)),
     "of one peer": (of_one_peer, Faults(latency=0.05)),
     "failed accepts": (failed_accepts, Faults(accept_errors=0.5, latency=0.02)),

@@ -1,6 +1,10 @@
-"""Simulates all scenarios, one seed of each in turn, until one fails: the process of one fault.
+"""Simulates all scenarios of a copy of the library: the process of one fault.
 
-Prints one line: found or not, how many replays were the same, of how many, and cells of a table.
+    hunt SEEDS SECONDS      one seed of each scenario in turn, until one fails
+    hunt SCENARIO SEED      that one run
+
+Prints one line, its fields separated by tabs: the scenario, the seed, the kind of the error, the hash of
+the run, runs, seconds; or nothing, if nothing was found.
 """
 
 from __future__ import annotations
@@ -12,36 +16,35 @@ import warnings
 
 from tests.simulation.library import SCENARIOS
 from triosock.testing.simulation.choices import seeded
-from triosock.testing.simulation.run import Outcome, Plan, run
+from triosock.testing.simulation.run import Plan, run
 
 
-def hunt(seeds: int, seconds: float) -> tuple[str, Plan, int, int, float, Outcome] | None:
+def run_one(name: str, seed: int) -> str | None:
+    """Return what is printed of a run that fails; None if it passes."""
+    scenario, faults = SCENARIOS[name]
+    outcome = run(Plan(scenario=scenario, faults=faults), seeded(seed), seed=seed)
+    if outcome.error is None:
+        return None
+    return "\t".join((name, str(seed), type(outcome.error).__name__, outcome.journal.digest()))
+
+
+def hunt(seeds: int, seconds: float) -> str | None:
+    """Return what was found."""
     began, runs = time.monotonic(), 0
-    plans = {name: Plan(scenario=scenario, faults=faults) for name, (scenario, faults) in SCENARIOS.items()}
     for seed in range(seeds):
-        for name, plan in plans.items():
+        for name in SCENARIOS:
             if time.monotonic() - began > seconds:
                 return None
             runs += 1
-            outcome = run(plan, seeded(seed), seed=seed)
-            if outcome.error is not None:
-                return name, plan, seed, runs, time.monotonic() - began, outcome
+            if (found := run_one(name, seed)) is not None:
+                return f"{found}\t{runs}\t{time.monotonic() - began:.1f}"
     return None
 
 
-def main(seeds: int, seconds: float, replays: int) -> None:
+if __name__ == "__main__":
     warnings.simplefilter("ignore")  # a fault may leave something unawaited: here the run counts
     logging.disable()
-    found = hunt(seeds, seconds)
-    if found is None:
-        print(f"missed\t0\t0\tnothing | | | {seconds:g}")
-        return
-    name, plan, seed, runs, took, outcome = found
-    digest, error = outcome.journal.digest(), repr(outcome.error)
-    again = [run(plan, seeded(seed), seed=seed) for _ in range(replays)]
-    same = sum(one.journal.digest() == digest and repr(one.error) == error for one in again)
-    print(f"found\t{same}\t{replays}\t{name} | {seed} | {runs} | {took:.1f}")
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), float(sys.argv[2]), int(sys.argv[3]))
+    first, second = sys.argv[1:]
+    found = run_one(first, int(second)) if first in SCENARIOS else hunt(int(first), float(second))
+    if found is not None:
+        print(found)

@@ -11,7 +11,8 @@ The invariants, beside those of the receive queue:
 
 from __future__ import annotations
 
-from typing import Any, final
+from collections.abc import Hashable
+from typing import final
 
 import attrs
 import trio
@@ -23,8 +24,9 @@ from ..registry.registry import NEVER, Entry
 from ..server.handler_run import Common, HandlerRun
 from ..transport.interface import BytesLike
 from .queue import Reason, ReceiveQueue
-from .reply_path import Route, host_of
+from .reply_path import Route, host_of, keys_for
 from .socket import DatagramSocket, Received
+from .statistics import DatagramOwner
 
 
 @final
@@ -36,13 +38,15 @@ class Datagram:
 
     __slots__ = ("_entry", "data", "server", "truncated", "wire")
 
-    def __init__(self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: Any) -> None:
+    def __init__(
+        self, data: bytes, truncated: bool, wire: Route, entry: Entry, server: DatagramOwner
+    ) -> None:
         self.data: bytes = data
         self.truncated: bool = truncated
         self.wire: Route = wire
         self._entry = entry
-        #: The server that received it (it comes later in the reading order).
-        self.server: Any = server
+        #: The server that received it.
+        self.server: DatagramOwner = server
 
     def __repr__(self) -> str:
         return f"<triosock.Datagram {self.id} of {len(self.data)} bytes from {self.peer}>"
@@ -65,7 +69,7 @@ class Datagram:
     @property
     def draining(self) -> bool:
         """Whether the server is draining."""
-        return self.server is not None and self.server.draining
+        return self.server.draining
 
     async def reply(self, data: BytesLike) -> None:
         """Send one datagram back to `peer`, from `local`. As often as you like, and from any task, until the
@@ -90,8 +94,8 @@ class Datagram:
 class DatagramEntry(Entry):
     """A datagram that waits or is handled. Cut before its turn, it is dropped."""
 
-    dispatch: Any = None
-    host: Any = None
+    dispatch: DatagramDispatch = attrs.field(kw_only=True)
+    host: Hashable = None
 
     def cut(self, cause: Cause) -> None:
         """Cancel its handler, or drop it if that has not begun."""
@@ -107,7 +111,7 @@ class DatagramEntry(Entry):
 class DatagramDispatch:
     """Brings each datagram to a handler in a task of its own."""
 
-    def __init__(self, common: Common, queue: ReceiveQueue, server: Any) -> None:
+    def __init__(self, common: Common, queue: ReceiveQueue, server: DatagramOwner) -> None:
         self._common = common
         self._queue = queue
         self._registry = common.registry
@@ -135,10 +139,10 @@ class DatagramDispatch:
         if received.truncated:
             queue.tell_truncated(route, len(received.data))
         reason: Reason | None = queue.refusing
-        keys: tuple[Any, ...] = ()
+        keys: tuple[Hashable, ...] = ()
         if reason is None:
-            keys = self._server.keys_for(route)
-            reason = registry.refusal(keys) if keys else None  # type: ignore[assignment]
+            keys = keys_for(registry, route)
+            reason = registry.refusal(keys) if keys else None
         if reason is not None:
             queue.refuse(reason, route)
         elif queue.admit(entry):

@@ -12,6 +12,7 @@ Rules of this file:
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import socket
@@ -73,20 +74,7 @@ async def open_udp_sockets(
     check_size(receive_buffer, "receive_buffer")
     wanted = _parse_groups(groups)
 
-    def bind(family: int, sockaddr: Any) -> socket.socket:
-        sock = socket.socket(family, socket.SOCK_DGRAM)
-        try:
-            set_common_options(sock, reuse_port=reuse_port)
-            if broadcast and family == socket.AF_INET:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
-            if receive_buffer is not None:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-            sock.bind(sockaddr)
-        except BaseException:
-            sock.close()
-            raise
-        return sock
-
+    bind = functools.partial(_bind, reuse_port, broadcast, receive_buffer)
     bound = await open_on_one_port(port, host, socket.SOCK_DGRAM, bind)
     try:
         for group in wanted:
@@ -96,6 +84,23 @@ async def open_udp_sockets(
         for sock in bound:
             sock.close()
         raise
+
+
+def _bind(
+    reuse_port: bool, broadcast: bool, receive_buffer: int | None, family: int, sockaddr: Any
+) -> socket.socket:
+    sock = socket.socket(family, socket.SOCK_DGRAM)
+    try:
+        set_common_options(sock, reuse_port=reuse_port)
+        if broadcast and family == socket.AF_INET:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+        if receive_buffer is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        sock.bind(sockaddr)
+    except BaseException:
+        sock.close()
+        raise
+    return sock
 
 
 def open_unix_datagram_socket(
@@ -182,16 +187,9 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
         raise ValueError(
             f"no socket is IPv{group.address.version}, as the group {group.address} needs: change host"
         )
+    packed = group.address.packed
     for sock in matching:
-        if sys.platform == "linux":
-            level, option = (
-                (socket.IPPROTO_IP, _IP_MULTICAST_ALL) if four else (socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL)
-            )
-            # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket hears more than it asked
-            # for.
-            with contextlib.suppress(OSError):
-                sock.setsockopt(level, option, 0)
-        packed = group.address.packed
+        _hear_own_groups_only(sock)
         try:
             if four:
                 membership = _MREQN.pack(packed, bytes(4), group.interface)
@@ -201,10 +199,19 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
                 sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_JOIN_GROUP, membership)
         except OSError as error:
             advice = (
-                "name the interface: 'group%eth0'"
-                if not group.interface
-                else "does that interface do multicast?"
+                "does that interface do multicast?" if group.interface else "name the interface: 'group%eth0'"
             )
             raise OSError(
                 error.errno, f"cannot join the multicast group {group.address}: {error.strerror}; {advice}"
             ) from error
+
+
+def _hear_own_groups_only(sock: socket.socket) -> None:
+    if sys.platform != "linux":
+        return
+    level, option = socket.IPPROTO_IP, _IP_MULTICAST_ALL
+    if sock.family == socket.AF_INET6:
+        level, option = socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL
+    # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket hears more than it asked for.
+    with contextlib.suppress(OSError):
+        sock.setsockopt(level, option, 0)

@@ -24,14 +24,14 @@ from ..model.addresses import Address
 from ..model.config import Limits
 from ..model.emitter import Emitter
 from ..model.events import DatagramDropped, DatagramTruncated
+from ..registry.rate_limits import RateOption
 from ..registry.registry import Tally
 
 #: Why a datagram was dropped: see `DatagramStatistics.dropped`.
-Reason: TypeAlias = Literal[
-    "full", "share", "peer", "network", "sessions", "buffer", "unread", "drain", "late", "closed",
-    "rate", "rate_per_peer", "rate_per_network",
-    "datagram_rate", "datagram_rate_per_peer", "datagram_rate_per_network",
-]  # fmt: skip
+Reason: TypeAlias = (
+    Literal["full", "share", "peer", "network", "sessions", "buffer", "unread", "drain", "late", "closed"]
+    | RateOption
+)
 
 
 class Sender(Protocol):

@@ -12,6 +12,7 @@ The rules:
 from __future__ import annotations
 
 import errno
+from collections.abc import Hashable
 from typing import Final, NoReturn, final
 
 import trio
@@ -22,7 +23,7 @@ from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Timeouts
 from ..model.errors import NoReturnAddress
 from ..model.events import Cause
-from ..registry.registry import NEVER, Entry
+from ..registry.registry import NEVER, Entry, Registry
 from ..transport.interface import BytesLike, check_sendable
 from .packet_info import ControlMessage
 from .queue import ReceiveQueue
@@ -189,6 +190,11 @@ class Route:
         hint = "; if this is a broadcast address, open the socket with broadcast=True"
         text = f"nothing can be sent to {self.peer}: {error}{hint if error.errno == errno.EACCES else ''}"
         raise trio.BrokenResourceError(text) from error
+
+
+def keys_for(registry: Registry, route: Route) -> tuple[Hashable, ...]:
+    """Return under which names the limits count a peer; () if no limit asks."""
+    return registry.keys_for(route.peer) if registry.counts_peers else ()
 
 
 def host_of(received: Received) -> object:

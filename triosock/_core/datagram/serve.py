@@ -38,18 +38,15 @@ async def serve_udp(
     handler: AnyHandler,
     port: int,
     *,
-    # Where
     host: str | bytes | None = None,
     reuse_port: bool = False,
     max_bytes: int | None = None,
     receive_buffer: int | None = None,
     groups: Iterable[str] = (),
     broadcast: bool = False,
-    # How much, how long
     sessions: Sessions | None = None,
     limits: Limits | None = None,
     timeouts: Timeouts | None = None,
-    # What else
     on_error: DatagramOnError = "log",
     observers: Iterable[Observer] = (),
     name: str | None = None,

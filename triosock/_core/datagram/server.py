@@ -28,8 +28,9 @@ nobody sees.
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
-from typing import Any, cast, final
+import math
+from collections.abc import Sequence
+from typing import Literal, final
 
 import attrs
 import trio
@@ -41,59 +42,19 @@ from ..listeners.listener import PeerName
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import Cause, DatagramsLost, ListenerClosed, ServerStarted
+from ..registry.description import ORIGINS, EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.rate_limits import RateLimits, rates_of
 from ..registry.registry import Registry
 from ..server.base_server import Server
 from ..server.handler_run import Common
 from .dispatch import DatagramDispatch
-from .queue import Reason, ReceiveQueue
-from .reply_path import Route, host_of
+from .queue import ReceiveQueue
+from .reply_path import host_of
 from .session import Sessions
 from .session_table import SessionTable
 from .socket import ABOUT_A_REPLY, DatagramSocket, Received
-
-
-@final
-@attrs.frozen(kw_only=True)
-class DatagramStatistics:
-    """What a datagram server looked like at one moment.
-
-    `active` handlers (or sessions) are running, `idle` sessions wait for their next datagram, `queued` ones
-    wait for a slot, `peak` was the largest `active`. `pending` datagrams were received and are neither
-    handled nor dropped yet.
-
-    All others only grow. `received`, `handled` (taken by a handler) and `dropped` (by reason) are datagrams,
-    and ``received == handled + sum(dropped.values()) + pending``; `lost` were dropped by the kernel, which
-    received no more than that. `truncated` were cut at `max_bytes`, `sent` were sent; `received_bytes` and
-    `sent_bytes` say how long they were. `ended` counts handlers (or sessions) by `Cause`, `receive_errors`
-    what the system had to complain of.
-
-    The reasons in `dropped`: "full" (`Limits.max_pending_datagrams`), "share" (what one peer may have of
-    that), "peer" and "network" (the limits per peer and network), "sessions" (`Sessions.max`), "buffer"
-    (`Sessions.buffer`), "unread" (left by a session that ended), "drain" (no turn before the grace was over),
-    "late" (came after the drain had begun), "closed" (the server was cancelled); and the options of `Limits`
-    with a rate that was reached, such as "datagram_rate_per_peer" (too many datagrams) and "rate_per_peer"
-    (too many new sessions).
-    """
-
-    active: int
-    idle: int
-    queued: int
-    peak: int
-    pending: int
-    received: int
-    handled: int
-    dropped: Mapping[str, int]
-    lost: int
-    truncated: int
-    sent: int
-    received_bytes: int
-    sent_bytes: int
-    ended: Mapping[Cause, int]
-    receive_errors: int
-    suspended: bool
-    draining: bool
+from .statistics import DatagramStatistics
 
 
 @final
@@ -152,7 +113,7 @@ class _ReceiveLoop(SourceLoop):
         reason = rates.refusal(trio.current_time(), rates.whose_host(host_of(received)))
         if reason is not None:
             self._queue.count(received.data, received.truncated)
-            self._queue.refuse(cast("Reason", reason), _Stranger(self._socket, received.name))
+            self._queue.refuse(reason, _Stranger(self._socket, received.name))
         return reason is not None
 
     def take_waiting(self) -> None:
@@ -185,7 +146,7 @@ class _ReceiveLoop(SourceLoop):
 
 
 @final
-class DatagramServer(Server):
+class DatagramServer(Server[DatagramStatistics]):
     """A server of datagrams that is running, or has run. `serve_udp` and its sisters make it and hand it out
     by `started()`.
 
@@ -239,9 +200,17 @@ class DatagramServer(Server):
             draining=self._scope.draining,
         )
 
-    def keys_for(self, route: Route) -> tuple[Hashable, ...]:
-        """Return under which names the limits count a peer; () if no limit asks."""
-        return self._registry.keys_for(route.peer) if self._registry.counts_peers else ()
+    def _sources(self) -> Sequence[DatagramSocket]:
+        return self._listeners
+
+    def _entry_view(self) -> EntryView:
+        # Datagrams wait for nothing; a session's idle time is its own.
+        idle = math.inf if self._session_idle is None else self._session_idle
+        return EntryView(
+            kind="datagram" if self._session_idle is None else "session",
+            timeouts=attrs.evolve(self.timeouts, idle=idle),
+            origins={**ORIGINS, Cause.IDLE: "Sessions.idle"},
+        )
 
     # The life
 
@@ -290,7 +259,7 @@ class DatagramServer(Server):
         self._gate.open()
         await drain_run.wait_completion()
 
-    def _end(self, refusing: Any) -> None:
+    def _end(self, refusing: Literal["late", "closed"]) -> None:
         """Count what is left, and close."""
         self._queue.refusing = refusing
         for receiver in self._receive_loops:

@@ -29,6 +29,7 @@ from ..transport.interface import BytesLike
 from .idle_queue import IdleQueue
 from .queue import ReceiveQueue
 from .reply_path import Route
+from .statistics import DatagramOwner
 
 if TYPE_CHECKING:
     from typing import Self
@@ -132,13 +133,18 @@ class Session:
         "wire",
     )
 
+    #: How many datagrams of this peer were dropped for want of room.
+    dropped: int
+    #: How many the handler has taken.
+    taken: int
+
     def __init__(
         self,
         wire: Route,
         entry: Entry,
         key: Hashable,
         host: Hashable,
-        server: Any,
+        server: DatagramOwner,
         queue: ReceiveQueue,
         idle_queue: IdleQueue,
     ) -> None:
@@ -146,23 +152,19 @@ class Session:
         self.entry: Entry = entry
         self.key: Hashable = key
         self.host: Hashable = host
-        #: The server that serves it (it comes later in the reading order).
-        self.server: Any = server
+        #: The server that serves it.
+        self.server: DatagramOwner = server
         self._queue = queue
         self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers
         self._request_timeout = server.timeouts.request
         #: What waits for `receive` or the next turn of the loop.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
-        #: Datagrams of this peer that were dropped for want of room.
-        self.dropped: int = 0
-        #: How many the handler has taken.
-        self.taken: int = 0
+        self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
         self.truncated: bool = False
         self._wakeup: trio.Event | None = None
-        self._busy = False
-        self._interrupted = False
+        self._busy = self._interrupted = False
         self._last_call = 0
 
     def __repr__(self) -> str:

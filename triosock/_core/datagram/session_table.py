@@ -14,7 +14,7 @@ The invariants, beside those of the receive queue:
 from __future__ import annotations
 
 from collections.abc import Hashable
-from typing import Any, cast, final
+from typing import final
 
 import trio
 
@@ -25,20 +25,22 @@ from ..registry.registry import Entry
 from ..server.handler_run import Common, HandlerRun
 from .idle_queue import IdleQueue
 from .queue import Reason, ReceiveQueue
-from .reply_path import Route, host_of
+from .reply_path import Route, host_of, keys_for
 from .session import QueuedDatagram, Session, Sessions
 from .socket import DatagramSocket, Received
+from .statistics import DatagramOwner
 
 
 @final
 class SessionTable:
     """Brings each datagram to the session of its peer."""
 
-    def __init__(self, common: Common, queue: ReceiveQueue, server: Any, sessions: Sessions) -> None:
+    def __init__(
+        self, common: Common, queue: ReceiveQueue, server: DatagramOwner, sessions: Sessions
+    ) -> None:
         self._common = common
         self._queue = queue
         self._registry = common.registry
-        #: Comes later in the reading order: a DatagramServer.
         self._server = server
         self._sessions = sessions
         self._present: dict[Hashable, Session] = {}
@@ -68,7 +70,7 @@ class SessionTable:
         route = session.wire if session is not None else self._route(received, socket)
         if received.truncated:
             queue.tell_truncated(route, len(received.data))
-        keys = self._server.keys_for(route) if session is None else ()
+        keys = keys_for(self._registry, route) if session is None else ()
         reason = self._refusal(session, keys, route)
         if reason is not None:
             queue.refuse(reason, route)
@@ -132,7 +134,7 @@ class SessionTable:
         rates = self._rates
         if rates is None:
             return None
-        return cast("Reason | None", rates.refusal(trio.current_time(), rates.whose(route.peer)))
+        return rates.refusal(trio.current_time(), rates.whose(route.peer))
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
         registry, entry, emitter = self._registry, session.entry, self._common.emitter
@@ -166,7 +168,7 @@ class SessionTable:
             return
         route = session.wire.renewed(Entry(accepted=trio.current_time()))
         following = self._make(route, session.key, session.host)
-        keys = self._server.keys_for(following.wire)
+        keys = keys_for(self._registry, following.wire)
         reason: Reason | None = "unread" if cancelled or queue.refusing else self._no_place(keys, route)
         if reason is not None:
             while left:

@@ -5,52 +5,59 @@ Rule: each verb is one that a server has anyway, and says what it has done in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Collection, Iterator
 
 from ..model.events import Cause
-from ..registry.drain_scope import DrainScope
-from .snapshot import _all_roots
+from ..registry.drain_scope import ScopeOwner, outermost_scopes, owners_in
+from ..server.base_server import Server
 
 
-def servers(hidden: str = "") -> Iterator[Any]:
-    """Return all servers of this trio run, but for those with the name `hidden`."""
-
-    def below(scope: DrainScope) -> Iterator[Any]:
-        if scope._owner is not None and scope._owner.name != hidden:
-            yield scope._owner
-        for child in scope._children:
-            yield from below(child)
-
-    for root in tuple(_all_roots()):
-        yield from tuple(below(root))
+def servers(hidden: Collection[str] = ()) -> Iterator[ScopeOwner]:
+    """Return all servers of this trio run, but for those with a name in `hidden`."""
+    for root in tuple(outermost_scopes()):
+        for owner in tuple(owners_in(root)):
+            if owner.name not in hidden:
+                yield owner
 
 
-def drain_all(hidden: str = "") -> str:
+def drain_all(hidden: Collection[str] = ()) -> str:
     """Drain all servers."""
-    return _each(servers(hidden), "drain", "drain")
-
-
-def suspend_all(hidden: str = "") -> str:
-    """Accept nothing any more, until resumed. Datagram servers have no such state."""
-    return _each(servers(hidden), "suspend", "are suspended")
-
-
-def resume_all(hidden: str = "") -> str:
-    """Accept again."""
-    return _each(servers(hidden), "resume", "accept again")
-
-
-def _each(found: Iterator[Any], verb: str, done: str) -> str:
     names = []
-    for server in found:
-        if hasattr(server, verb):
-            getattr(server, verb)()
-            names.append(server.name)
+    for server in servers(hidden):
+        server.drain()
+        names.append(server.name)
+    return _say(names, "drain")
+
+
+def suspend_all(hidden: Collection[str] = ()) -> str:
+    """Accept nothing any more, until resumed. Servers of compat have no such state."""
+    names = []
+    for server in _native_servers(hidden):
+        server.suspend()
+        names.append(server.name)
+    return _say(names, "are suspended")
+
+
+def resume_all(hidden: Collection[str] = ()) -> str:
+    """Accept again."""
+    names = []
+    for server in _native_servers(hidden):
+        server.resume()
+        names.append(server.name)
+    return _say(names, "accept again")
+
+
+def _native_servers(hidden: Collection[str]) -> Iterator[Server[object]]:
+    for server in servers(hidden):
+        if isinstance(server, Server):
+            yield server
+
+
+def _say(names: list[str], done: str) -> str:
     return f"{', '.join(names) or 'no servers'} {done}"
 
 
-def cut_connection(number: int, server: str | None = None, hidden: str = "") -> str:
+def cut_connection(number: int, server: str | None = None, hidden: Collection[str] = ()) -> str:
     """End one connection at once, by its number, and the name of its server if several have that number.
 
     Raises: ValueError if there is none, or more than one.
@@ -59,7 +66,7 @@ def cut_connection(number: int, server: str | None = None, hidden: str = "") -> 
         (one, entry)
         for one in servers(hidden)
         if server is None or one.name == server
-        for entry in one._registry.entries()
+        for entry in one.entries()
         if entry.number == number
     ]
     if len(found) != 1:

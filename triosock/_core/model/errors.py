@@ -17,6 +17,7 @@ Rules of this file:
     │   ├── Incomplete            the stream ended in the middle of something; `.partial` has the beginning
     │   ├── ProxyHeaderError      no PROXY protocol header, or a wrong one
     │   ├── HandshakeFailed       TLS could not be agreed on
+    │   ├── MemberTooSlow         it does not take what a Broadcast has for it
     │   ├── ClientNotRecognized   the TLS client's certificate is for none of the names that it may have
     │   ├── NoReturnAddress       a datagram came from a Unix socket without a name: nothing can be sent back
     │   ├── RateExceeded          requests came faster than `Limits` allows; `.retry_after` says when
@@ -96,6 +97,17 @@ class ProxyHeaderError(PeerError):
 
 class HandshakeFailed(PeerError):
     """The TLS handshake failed; `__cause__` is what the ssl module said."""
+
+
+class MemberTooSlow(PeerError):
+    """A member of a `Broadcast` was cut: its queue of `buffer` values was full."""
+
+    def __init__(self, buffer: float) -> None:
+        super().__init__(buffer)
+        self.buffer = buffer
+
+    def __str__(self) -> str:
+        return f"the member is too slow: {self.buffer:g} values were waiting for it"
 
 
 class ClientNotRecognized(PeerError):

@@ -15,14 +15,18 @@ from __future__ import annotations
 
 import contextvars
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Any, final
+from typing import Protocol, final
 
 import trio
 
 from ..model.config import check_seconds
+from ..model.emitter import Emitter
+from ..model.node import Node
+from .description import Due, Look
 from .drain_report import DrainReport
+from .registry import Entry
 
 #: The scopes of this trio run that are in no other: where a drawing of all that lives begins.
 _roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("triosock_drain_roots")
@@ -30,6 +34,35 @@ _roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("tri
 _current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
     "triosock_drain_scope", default=None
 )
+
+
+class ScopeOwner(Protocol):
+    """A server, as far as its scope knows it, and those who look at it or act on it from outside."""
+
+    @property
+    def name(self) -> str:
+        """What events and reports call it."""
+        raise NotImplementedError
+
+    @property
+    def observers(self) -> Emitter:
+        """Those who are told what happens."""
+        raise NotImplementedError
+
+    def drain(self) -> None:
+        """Tell it to drain."""
+
+    def why_not_ready(self) -> str:
+        """Return why it takes on nobody new: "draining", "suspended", "full"; "" if it does."""
+        raise NotImplementedError
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what it serves now."""
+        raise NotImplementedError
+
+    def describe(self, look: Look) -> Node:
+        """Return what lives in it."""
+        raise NotImplementedError
 
 
 @final
@@ -60,8 +93,10 @@ class DrainScope:
         self._deadline = math.inf
         self._idle_grace: float | None = None
         self._delaying: dict[trio.CancelScope, None] = {}  # of those who wait for its beginning
-        self._on_drain: Callable[[], None] | None = None
-        self._owner: Any = None  # the server whose life this scope is; None for a scope of the user's
+        #: The server whose life this scope is, which sets it; None for a scope of the user's.
+        self.owner: ScopeOwner | None = None
+        #: Called at once when the scope is told to drain, and whenever it is told again. Set by the owner.
+        self.on_drain: Callable[[], None] | None = None
         self._token: contextvars.Token[DrainScope | None] | None = None
         self._is_left = False
         self._left: trio.Event | None = None
@@ -181,8 +216,8 @@ class DrainScope:
         self._told.set()
         for delaying in self._delaying:
             delaying.deadline = self._begins
-        if self._on_drain is not None:
-            self._on_drain()
+        if self.on_drain is not None:
+            self.on_drain()
         for child in reversed(tuple(self._children)):
             child._tell(begins, deadline, idle_grace)
 
@@ -222,6 +257,18 @@ class DrainScope:
                 self._parent._record(name, report)
 
 
+def scope_around() -> DrainScope | None:
+    """Return the innermost `DrainScope` around the caller; None without one."""
+    return _current.get()
+
+
+def leave_scopes() -> None:
+    """Have what the calling task, and those that it starts later, open from now on belong to no scope: for
+    what goes on in a drain.
+    """
+    _current.set(None)
+
+
 def _seconds_or_none(value: float | None, argument: str) -> float | None:
     return None if value is None else check_seconds(value, argument, zero=True)
 
@@ -236,6 +283,58 @@ def _roots_here() -> dict[DrainScope, None]:
         return roots
     except RuntimeError:
         return {}
+
+
+def outermost_scopes() -> Iterable[DrainScope]:
+    """Return the outermost scopes of this run, and the one around the caller that was entered before the
+    run.
+    """
+    roots = dict(_roots_here())
+    around = _current.get()
+    while around is not None and around._parent is not None:
+        around = around._parent
+    if around is not None:
+        roots[around] = None
+    return roots
+
+
+def owners_in(scope: DrainScope) -> Iterator[ScopeOwner]:
+    """Return the servers in a scope: its owner first, and those within after that."""
+    if scope.owner is not None:
+        yield scope.owner
+    for child in scope._children:
+        yield from owners_in(child)
+
+
+def describe_scope(scope: DrainScope, look: Look) -> Node:
+    """Return what lives in a scope; that of a server is the server."""
+    if scope.owner is not None:
+        return scope.owner.describe(look)
+    due, origin = grace_of(scope)
+    return Node(
+        kind="scope",
+        name="DrainScope",
+        state="draining" if scope.draining else "left" if scope._is_left else "open",
+        due=look.left(due),
+        due_to=origin,
+        children=describe_inside(scope, look),
+    )
+
+
+def describe_inside(scope: DrainScope, look: Look) -> tuple[Node, ...]:
+    """Return what lives in the scopes that a scope contains."""
+    return tuple(describe_scope(child, look) for child in scope._children)
+
+
+def grace_of(scope: DrainScope) -> Due:
+    """Return when the grace is over, and of whose drain: the outermost scope that it came down from."""
+    due = scope.deadline
+    if due == math.inf:
+        return math.inf, ""
+    while scope._parent is not None and scope._parent.deadline == due:
+        scope = scope._parent
+    whose = f"server {scope.owner.name}" if scope.owner is not None else "the scope around"
+    return due, f"grace: drain of {whose}"
 
 
 def draining() -> bool:

@@ -9,7 +9,7 @@ The invariants:
 from __future__ import annotations
 
 import socket
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Final, Literal, TypeAlias, final
 
 import trio
@@ -22,6 +22,19 @@ from .rate_table import RateTable
 
 #: The beginning of the names of three fields of `Limits`.
 Kind: TypeAlias = Literal["rate", "request_rate", "datagram_rate"]
+#: The options of `Limits` that hold a rate.
+RateOption: TypeAlias = (
+    Kind
+    | Literal["rate_per_peer", "rate_per_network"]
+    | Literal["request_rate_per_peer", "request_rate_per_network"]
+    | Literal["datagram_rate_per_peer", "datagram_rate_per_network"]
+)
+#: For each kind the options that ask whose the work is.
+_OPTIONS: Final[Mapping[Kind, tuple[RateOption, RateOption]]] = {
+    "rate": ("rate_per_peer", "rate_per_network"),
+    "request_rate": ("request_rate_per_peer", "request_rate_per_network"),
+    "datagram_rate": ("datagram_rate_per_peer", "datagram_rate_per_network"),
+}
 #: Under which keys the tables know a peer: itself, and its network.
 Whose: TypeAlias = tuple[Hashable, Hashable]
 
@@ -40,12 +53,12 @@ class RateLimits:
         self._prefix = limits.network_prefix
         self._total = None if total is None else RateTable(total, 1)
         #: Those that ask whose the work is: the name of the option, the place of the key, the table.
-        self._tables: list[tuple[str, int, RateTable]] = []
-        for place, name in enumerate((f"{kind}_per_peer", f"{kind}_per_network")):
+        self._tables: list[tuple[RateOption, int, RateTable]] = []
+        for place, name in enumerate(_OPTIONS[kind]):
             rate = getattr(limits, name)
             if rate is not None:
                 self._tables.append((name, place, RateTable(rate, limits.max_rate_peers)))
-        self._kind: str = kind
+        self._kind: Kind = kind
 
     @property
     def asks_whose(self) -> bool:
@@ -72,13 +85,14 @@ class RateLimits:
         """Return in how many seconds one more may come, whoever it is."""
         return 0.0 if self._total is None else self._total.delay(_ALL, now)
 
-    def wait_for(self, now: float, whose: Whose | None, *, total: bool = True) -> tuple[float, str]:
+    def wait_for(self, now: float, whose: Whose | None, *, total: bool = True) -> tuple[float, RateOption]:
         """Return in how many seconds one more may come (0.0 if now), and the option that makes it wait.
 
         Args: `whose`, None to leave the rates of peers and networks out; `total`, False to leave out that of
         all.
         """
-        longest, name = (self.total_delay(now), self._kind) if total else (0.0, "")
+        name: RateOption
+        longest, name = (self.total_delay(now) if total else 0.0), self._kind
         if whose is not None:
             for option, place, table in self._tables:
                 delay = table.delay(whose[place], now)
@@ -94,7 +108,7 @@ class RateLimits:
             for _, place, table in self._tables:
                 table.take(whose[place], now)
 
-    def refusal(self, now: float, whose: Whose | None, *, total: bool = True) -> str | None:
+    def refusal(self, now: float, whose: Whose | None, *, total: bool = True) -> RateOption | None:
         """Count one more and return None, or the option that refuses it. Args: as for `wait_for`."""
         delay, name = self.wait_for(now, whose, total=total)
         if delay:

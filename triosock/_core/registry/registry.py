@@ -36,6 +36,10 @@ Stage: TypeAlias = Literal["queued", "handshake", "serving", "closing"]
 #: request), reading (for more bytes), sending (for the peer to take some), working (anything else).
 Phase: TypeAlias = Literal["queued", "handshake", "idle", "reading", "sending", "working", "closing"]
 
+#: Which limit one more of a peer breaks.
+PeerLimit: TypeAlias = Literal["peer", "network"]
+_PEER_LIMITS: Final[tuple[PeerLimit, ...]] = ("peer", "network")
+
 #: The folders whose calls a stack leaves out: the core's, and trio's.
 _NOT_THE_HANDLERS: Final = tuple(
     os.path.dirname(os.path.abspath(file)) + os.sep for file in (os.path.dirname(__file__), trio.__file__)
@@ -113,6 +117,10 @@ class Entry:
         """What carries its bytes."""
         assert self.served is not None
         return self.served.wire
+
+    def handler_thread(self) -> int | None:
+        """Return the thread that its handler runs in; None if it runs in a task."""
+        return None
 
     @property
     def is_idle(self) -> bool:
@@ -279,13 +287,13 @@ class Registry:
         if self.has_room:
             self._hand_on()
 
-    def refusal(self, keys: tuple[Hashable, ...]) -> str | None:
+    def refusal(self, keys: tuple[Hashable, ...]) -> PeerLimit | None:
         """Return which limit ("peer" or "network") one more with these keys would break, or None."""
         limits = self.limits
         for key, limit, name in zip(
             keys,
             (limits.max_connections_per_peer, limits.max_connections_per_network),
-            ("peer", "network"),
+            _PEER_LIMITS,
             strict=False,
         ):
             if self._per_key[key] >= limit:

@@ -10,6 +10,8 @@ The invariants:
 from __future__ import annotations
 
 import abc
+from collections.abc import Sequence
+from typing import Generic, Protocol, TypeVar
 
 import trio
 
@@ -26,13 +28,34 @@ from ..model.events import (
     ServerResumed,
     ServerSuspended,
 )
+from ..model.node import Node
+from ..registry.description import EntryView, Look, ServerView, describe_listener
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import DrainRun
-from ..registry.drain_scope import DrainScope
+from ..registry.drain_scope import DrainScope, describe_inside, grace_of
+from ..registry.registry import Entry
 from .handler_run import Common
 
 
-class Server(abc.ABC):
+class Source(Protocol):
+    """What a server receives by: a listener, or a socket of datagrams."""
+
+    @property
+    def address(self) -> Address:
+        """Where it listens."""
+        raise NotImplementedError
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether it is closed."""
+        raise NotImplementedError
+
+
+#: What its `statistics()` returns.
+Statistics_co = TypeVar("Statistics_co", covariant=True)
+
+
+class Server(abc.ABC, Generic[Statistics_co]):
     """What stream and datagram servers have in common. Not for users: they see `StreamServer` and
     `DatagramServer`.
 
@@ -46,11 +69,11 @@ class Server(abc.ABC):
         self._emitter = common.emitter
         self._gate = Gate()
         self._scope = DrainScope(grace=common.timeouts.grace, idle_grace=common.timeouts.idle_grace)
-        self._scope._on_drain = self.on_drain
-        self._scope._owner = self
+        self._scope.on_drain = self.on_drain
+        self._scope.owner = self
         #: What takes on new peers runs in it; that of a datagram server does not, which is needed to the end.
         self._accepting = trio.CancelScope()
-        # For whoever draws what lives: nobody can ask later for the deadlines of the scopes around a task.
+        # To be described: nobody can ask later for the deadlines of the scopes around a task.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         self._announced = False
@@ -70,6 +93,10 @@ class Server(abc.ABC):
     @abc.abstractmethod
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens, with the ports that the kernel chose."""
+
+    @abc.abstractmethod
+    def statistics(self) -> Statistics_co:
+        """Return a frozen snapshot."""
 
     @property
     def limits(self) -> Limits:
@@ -145,6 +172,48 @@ class Server(abc.ABC):
             if not self._announced:
                 self._announced = True
                 self._emitter.emit(DrainAnnounced, delay=begins - now)
+
+    def note_timeouts(self, entry: Entry) -> None:
+        """The timeouts of a connection have changed."""
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return what is served now. For those who look from outside."""
+        return self._registry.entries()
+
+    def why_not_ready(self) -> str:
+        """Return why it should be sent no more clients: "draining" (also during the delay of a drain),
+        "suspended", "full"; "" if it is ready for them. Health ports tell it.
+        """
+        if self.draining:
+            return "draining"
+        if not self._gate.is_open:
+            return "suspended"
+        return "" if self._registry.has_room else "full"
+
+    def describe(self, look: Look) -> Node:
+        """Return what lives in it. For those who look from outside."""
+        is_suspended = not self._gate.is_open
+        view = ServerView(
+            name=self.name,
+            state="draining" if self.draining else "suspended" if is_suspended else "serving",
+            since=self._since,
+            around=self._around,
+            registry=self._registry,
+            entries=self._entry_view(),
+            listeners=[
+                describe_listener(one.address, is_closed=one.is_closed, is_suspended=is_suspended)
+                for one in self._sources()
+            ],
+        )
+        return view.describe(look, grace_of(self._scope), describe_inside(self._scope, look))
+
+    @abc.abstractmethod
+    def _sources(self) -> Sequence[Source]:
+        """Return what it receives by."""
+
+    def _entry_view(self) -> EntryView:
+        """Return how its entries are described."""
+        return EntryView(timeouts=self.timeouts)
 
     def _begin_drain(self) -> DrainRun:
         """Say that the drain begins."""

@@ -116,7 +116,7 @@ class ConnectionTask(HandlerRun):
             self.note_passing(error)
             raise
         finally:
-            await self._end()
+            await self._close_and_unregister()
 
     async def _answer(self) -> None:
         """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
@@ -162,7 +162,7 @@ class ConnectionTask(HandlerRun):
             # no peer to wait for, and that is no other connection's affair.
             pass
 
-    async def _end(self) -> None:
+    async def _close_and_unregister(self) -> None:
         """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
         tell. No checkpoint, and not to be cancelled.
         """
@@ -207,7 +207,7 @@ class ConnectionTask(HandlerRun):
         if header is None or header.source is None:
             return False  # it was counted with the accept, or is the proxy's own
         keys = registry.keys_for(connection.peer)
-        reason = registry.refusal(keys)
+        reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
             reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
         if reason is None:

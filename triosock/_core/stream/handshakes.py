@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import AsyncIterator
-from typing import Any, final
+from typing import final
 
 import trio
 
@@ -36,7 +36,9 @@ class Handshakes:
 
     def __init__(self, limits: Limits, registry: Registry, emitter: Emitter) -> None:
         most = limits.max_handshakes
-        self._places: Any = contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        self._places: contextlib.AbstractAsyncContextManager[object] = (
+            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        )
         self._most_silent = min(most, max(1.0, limits.max_connections / 2))
         self._registry = registry
         self._emitter = emitter

@@ -39,50 +39,47 @@ class _Messages(AsyncIterator[bytes]):
     def __aiter__(self) -> Self:
         return self
 
+    async def _take_turn(self) -> None:
+        await self._conversation.wire.take_turn()
+        self._credit = IN_A_ROW
+
     async def __anext__(self) -> bytes:
+        """Return the next message.
+
+        One coroutine and not several: this loop is where most servers spend their time.
+        """
         conversation = self._conversation
         buffer = conversation.buffer
-        if conversation.meter is not None:
-            if not await conversation._next_request():
-                raise StopAsyncIteration
-        elif conversation.entry.request_since != NEVER:
+        if conversation.meter is None:
             conversation.end_request()
-        if buffer.data:
-            if self._credit <= 0:
-                await conversation.wire.take_turn()
-                self._credit = IN_A_ROW
-            message = self._take_buffered(conversation, buffer)
-            if message is not None:
-                return message
-        self._credit = IN_A_ROW - 1
-        # One coroutine and not two: this loop is where most servers spend their time.
-        while True:
-            idle = not buffer.data
-            try:
-                data = await conversation.wire.receive_some(idle=idle)
-            except Interrupted:
-                raise StopAsyncIteration from None
-            if idle and data:
-                conversation.begin_request()
-            try:
-                if not data:
-                    return self._at_end(buffer)
-                message = self._first(buffer, data)
-            except PeerError as error:
-                error._of(conversation)
-                raise
-            if message is not None:
-                conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
-                return message
-            del data  # it is in the buffer now, and the wait for more would keep it a second time
-
-    def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
-        """Return the message that is here, if it is whole; its request has begun either way."""
+        elif not await conversation._next_request():
+            raise StopAsyncIteration
         try:
-            message = self._split(buffer)
+            if buffer.data:
+                if self._credit <= 0:
+                    await self._take_turn()
+                if (message := self._take_buffered(conversation, buffer)) is not None:
+                    return message
+            self._credit = IN_A_ROW - 1
+            while True:
+                idle = not buffer.data
+                if not (data := await conversation.wire.receive_some(idle=idle)):
+                    return self._at_end(buffer)
+                if idle:
+                    conversation.begin_request()
+                if (message := self._first(buffer, data)) is not None:
+                    conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
+                    return message
+                del data  # it is in the buffer now, and the wait for more would keep it a second time
+        except Interrupted:
+            raise StopAsyncIteration from None
         except PeerError as error:
             error._of(conversation)
             raise
+
+    def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
+        """Return the message that is here, if it is whole; its request has begun either way."""
+        message = self._split(buffer)
         if conversation.entry.request_since == NEVER:
             conversation.begin_request()
         if message is not None:

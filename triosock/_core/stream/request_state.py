@@ -25,6 +25,8 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..protocols.framing import Buffer
 from ..registry.registry import NEVER, Entry
+from ..server.base_server import Server
+from ..server.statistics import ServerStatistics
 from ..transport.interface import Interrupted
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
@@ -53,7 +55,7 @@ class Conversation:
         emitter: Emitter | None,
         peer: PeerName,
         local: PeerName,
-        server: Any,
+        server: Server[ServerStatistics] | None,
     ) -> None:
         self.wire: SocketWire | StreamWire = wire
         self.entry: Entry = entry
@@ -69,8 +71,8 @@ class Conversation:
         self._tls: TlsInfo | None = None
         #: Who asks how often requests come; None: nobody does.
         self.meter: Meter | None = None
-        #: The server that made this connection (it comes later in the reading order); None if none did.
-        self.server: Any = server
+        #: The server that made this connection, a `StreamServer`; None if none did.
+        self.server: Server[ServerStatistics] | None = server
         #: What the PROXY protocol header said, if there was one.
         self.proxy_header: ProxyHeader | None = None
         entry.served = self

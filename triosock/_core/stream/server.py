@@ -38,6 +38,7 @@ from ..listeners.listener import Accepted, Listener, PeerName
 from ..model.addresses import Address, TcpAddress
 from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed, Refused, ServerStarted
 from ..model.peer_credentials import user_of
+from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.gradient import Gradient
@@ -46,6 +47,7 @@ from ..registry.registry import NEVER, Entry
 from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
+from ..server.statistics import ServerStatistics
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
@@ -55,7 +57,6 @@ from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
 from .request_rates import Meter, RequestRates
 from .request_state import Conversation
-from .statistics import ServerStatistics as ServerStatistics
 
 #: The kind of key under which a proxy is counted.
 PROXY: Final = "proxy"
@@ -64,7 +65,7 @@ _TASK_NAME: Final = "triosock connection"
 
 
 @final
-class StreamServer(Server):
+class StreamServer(Server[ServerStatistics]):
     """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
     by `started()`.
 
@@ -150,6 +151,12 @@ class StreamServer(Server):
     def note_timeouts(self, entry: Entry) -> None:
         """The timeouts of a connection have changed."""
         self._service.monitor.reconsider(entry)
+
+    def _sources(self) -> Sequence[Listener]:
+        return self._listeners
+
+    def _entry_view(self) -> EntryView:
+        return EntryView(timeouts=self.timeouts, block_of=_block_of)
 
     # The life
 
@@ -360,6 +367,11 @@ class StreamServer(Server):
         if rates.asks_whose and not (proxy is not None and proxy.trusts(connection.peer)):
             whose = rates.whose(connection.peer, user_of(connection.transport))
         return rates.refusal(connection.entry.accepted, whose, total=self._drain_run is None)
+
+
+def _block_of(entry: Entry) -> trio.CancelScope | None:
+    """Return the innermost block `conn.request()` that a connection is in."""
+    return entry.served.request_scope if isinstance(entry.served, Conversation) else None
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:

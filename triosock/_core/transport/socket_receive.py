@@ -11,8 +11,8 @@ Rules of this file, beside those of `interface.py`:
 2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
    its bytes.
 3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
-   taken back by the epoll reader: see the invariants there. Once the stream's end has been told (`_at_end`),
-   it is never set again.
+   taken back by the epoll reader: see the invariants there. An end is told only once (`_at_end`): after that
+   there is always something to read, if only nothing, and it is never set again.
 4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
    finds out why.
 5. **The first few waits are turns.** Many connections are one exchange, and over as soon as the others have
@@ -56,11 +56,8 @@ class SocketReceiving(SocketState):
         the end of the stream.
         """
         size = RECEIVE_SIZE if max_bytes is None else check_receive_size(max_bytes)
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this connection")
-        if self.is_closed:
-            # Before any wait: its descriptor may be somebody else's by now.
-            raise trio.ClosedResourceError("this connection is closed")
+        if self._receiving or self.is_closed:
+            self._refuse_receive()  # before any wait: its descriptor may be somebody else's by now
         if self._quiet and not (idle and (self._interrupted or self._expired_at == self.received)):
             await self._wait_input(idle)
         elif self.just_begun:
@@ -70,7 +67,7 @@ class SocketReceiving(SocketState):
             await checkpoint()
         while True:
             if self.is_closed:
-                raise trio.ClosedResourceError("this connection is closed")
+                self._refuse_receive()
             try:
                 data = self._sock.recv(size)
             except BlockingIOError:
@@ -78,42 +75,44 @@ class SocketReceiving(SocketState):
             except OSError as error:
                 self._fail(error)
             else:
-                if not data and self._lost:
-                    raise trio.BrokenResourceError("the peer went away") from self.failure
-                # An end is told only once. After that there is always something to read, if only nothing.
                 self._quiet = len(data) < size and not self._at_end
-                self.heard_all = not data
                 self.received += len(data)
                 self._credit = RECEIVE_SIZE
-                if iterating and not data:
-                    raise StopAsyncIteration
+                if not data:
+                    self._note_end(iterating)
                 return data
+
+    def _note_end(self, iterating: bool) -> None:
+        if self._lost:
+            self._quiet = False  # the next receive finds the same
+            raise trio.BrokenResourceError("the peer went away") from self.failure
+        self.heard_all = True
+        if iterating:
+            raise StopAsyncIteration
+
+    def _refuse_receive(self) -> NoReturn:
+        if self._receiving:
+            raise trio.BusyResourceError("another task is receiving from this connection")
+        if self.is_closed:
+            raise trio.ClosedResourceError("this connection is closed")
+        raise trio.ClosedResourceError("somebody has closed this connection's socket")
 
     async def _wait_input(self, idle: bool) -> None:
         """Sleep until something has come since the socket was last found empty."""
-        if self._receiving:
-            raise trio.BusyResourceError("another task is receiving from this connection")
-        if self._sock.fileno() != self._fd:
-            raise trio.ClosedResourceError("somebody has closed this connection's socket")
+        if self._receiving or self._sock.fileno() != self._fd:
+            self._refuse_receive()
         if idle and (self._interrupted or self._expired_at == self.received):
             await checkpoint_if_cancelled()
-            self.note_wait_end(idle=True)
-            raise Interrupted
-        entry, epoll_reader = self.entry, self._epoll_reader
+            self._end_idle_wait()
+        entry = self.entry
         self._receiving = True
         if idle:
             entry.idle_since = entry.now()
         else:
             entry.receive_since = entry.now()
         try:
-            if not self._watched:
-                if epoll_reader is None or not epoll_reader.is_worth_it:
-                    return await self._wait_by_trio(idle)
-                if self._looks:
-                    self._looks -= 1
-                    await give_turn()
-                    return await checkpoint_if_cancelled()  # and the caller looks again: see rule 5
-                self._watch(epoll_reader)
+            if not self._watched and await self._wait_unwatched(idle):
+                return
             self._quiet = not self._at_end
             self._receiver = task = current_task()
             task.custom_sleep_data = self
@@ -121,18 +120,32 @@ class SocketReceiving(SocketState):
             if self.is_closed:
                 raise trio.ClosedResourceError("another task closed this connection")
             if self._quiet and idle and (self._interrupted or self._expired_at == self.received):
-                self.note_wait_end(idle=True)
-                raise Interrupted
+                self._end_idle_wait()
         except trio.Cancelled:
             self.note_wait_end(idle=False)
             raise
         finally:
             self._receiving = False
             self._receiver = None
-            if idle:
-                entry.idle_since = NEVER
-            else:
-                entry.receive_since = NEVER
+            entry.idle_since = entry.receive_since = NEVER
+
+    def _end_idle_wait(self) -> NoReturn:
+        self.note_wait_end(idle=True)
+        raise Interrupted
+
+    async def _wait_unwatched(self, idle: bool) -> bool:
+        """Wait without the epoll reader, or have it watch from now on and return False. True: look again."""
+        epoll_reader = self._epoll_reader
+        if epoll_reader is None or not epoll_reader.is_worth_it:
+            await self._wait_by_trio(idle)
+        elif self._looks:
+            self._looks -= 1
+            await give_turn()
+            await checkpoint_if_cancelled()
+        else:
+            self._watch(epoll_reader)
+            return False
+        return True
 
     def _watch(self, epoll_reader: EpollReader) -> None:
         if not self._watched:

@@ -225,6 +225,13 @@ class SocketSending(SocketReceiving):
         if not self.flush_nowait():
             await self.push()
 
+    async def _turn_in_file(self) -> None:
+        self._sending = True  # what another task sends now would stand in the middle of the file
+        try:
+            await checkpoint()  # a peer that takes everything must not keep others from their turn
+        finally:
+            self._sending = False
+
     async def send_from(self, descriptor: int, offset: int, count: int, piece: int) -> int:
         """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A
         checkpoint.
@@ -249,11 +256,7 @@ class SocketSending(SocketReceiving):
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
-                self._sending = True  # what another task sends now would stand in the middle of the file
-                try:
-                    await checkpoint()  # a peer that takes everything must not keep others from their turn
-                finally:
-                    self._sending = False
+                await self._turn_in_file()
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"

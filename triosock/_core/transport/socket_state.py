@@ -33,6 +33,56 @@ class SocketState:
         "heard_all", "is_closed", "just_begun", "received", "sent",
     )  # fmt: skip
 
+    entry: Entry
+    is_closed: bool
+    #: What was raised first because the peer is gone; the cause of all that was raised later.
+    failure: trio.BrokenResourceError | None
+    #: How much had been received and sent when a wait for the peer was ended from this side, and whether it
+    #: was idle.
+    _wait_end: tuple[int, int, bool] | None
+    #: How many bytes may be sent before others must have had their turn: see `socket_send.py`.
+    _credit: int
+
+    # Receiving
+
+    received: int
+    #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+    just_begun: bool
+    _receiving: bool
+    _interrupted: bool
+    #: How much had been received when an idle wait took too long. As long as no more has come, the stream
+    #: looks as if it had ended there.
+    _expired_at: int
+    #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
+    _gone: trio.CancelScope | None
+    #: The last read emptied the socket, and nothing has come since: the next one has to wait.
+    _quiet: bool
+    #: The peer's end of stream has been read.
+    heard_all: bool
+    #: The epoll reader has seen the end of the stream, or an error.
+    _at_end: bool
+    #: Whether the epoll reader knows of this socket, and who sleeps until it tells of input.
+    _watched: bool
+    _receiver: Task | None
+    #: How many more waits are turns.
+    _looks: int
+
+    # Sending
+
+    sent: int
+    #: Whether the peer has sent the next request already, and so will not miss the answers to come before it
+    #: has got the last of them. Without a write batcher it makes no difference.
+    gathering: bool
+    _gathered: bytearray | None
+    #: Set when the task is done that sends what was gathered and what the kernel did not take.
+    _pushing: trio.Event | None
+    _sending: bool
+    _send_broken: str | None
+    #: The end of the stream was sent.
+    _ended: bool
+    #: The kernel has told of a failure already, to a send that nobody waited for.
+    _lost: bool
+
     def __init__(
         self,
         sock: socket.socket,
@@ -42,52 +92,20 @@ class SocketState:
     ) -> None:
         self._sock = sock
         self._fd = sock.fileno()
-        self.entry: Entry = entry
-        self.is_closed: bool = False
-        #: What was raised first because the peer is gone; the cause of all that was raised later.
-        self.failure: trio.BrokenResourceError | None = None
-        #: How much had been received and sent when a wait for the peer was ended from this side, and whether
-        #: it was idle.
-        self._wait_end: tuple[int, int, bool] | None = None
-        #: How many bytes may be sent before others must have had their turn: see `socket_send.py`.
+        self.entry = entry
+        self.is_closed = False
+        self.failure = self._wait_end = None
         self._credit = 0
 
-        # Receiving
         self._epoll_reader = epoll_reader
-        self.received: int = 0
-        #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
-        self.just_begun: bool = False
-        self._receiving = False
-        self._interrupted = False
-        #: How much had been received when an idle wait took too long. As long as no more has come, the stream
-        #: looks as if it had ended there.
+        self.received = 0
+        self.just_begun = self._receiving = self._interrupted = False
         self._expired_at = -1
-        #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
-        self._gone: trio.CancelScope | None = None
-        #: The last read emptied the socket, and nothing has come since: the next one has to wait.
-        self._quiet = False
-        #: The peer's end of stream has been read.
-        self.heard_all: bool = False
-        #: The epoll reader has seen the end of the stream, or an error.
-        self._at_end = False
-        #: Whether the epoll reader knows of this socket, and who sleeps until it tells of input.
-        self._watched = False
-        self._receiver: Task | None = None
-        #: How many more waits are turns.
+        self._quiet = self.heard_all = self._at_end = self._watched = False
+        self._gone = self._receiver = None
         self._looks = LOOKS
 
-        # Sending
         self._batcher = batcher
-        self.sent: int = 0
-        #: Whether the peer has sent the next request already, and so will not miss the answers to come before
-        #: it has got the last of them. Without a write batcher it makes no difference.
-        self.gathering: bool = False
-        self._gathered: bytearray | None = None
-        #: Set when the task is done that sends what was gathered and what the kernel did not take.
-        self._pushing: trio.Event | None = None
-        self._sending = False
-        self._send_broken: str | None = None
-        #: The end of the stream was sent.
-        self._ended = False
-        #: The kernel has told of a failure already, to a send that nobody waited for.
-        self._lost = False
+        self.sent = 0
+        self.gathering = self._sending = self._ended = self._lost = False
+        self._gathered = self._pushing = self._send_broken = None

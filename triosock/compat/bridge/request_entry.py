@@ -61,6 +61,10 @@ class Request(Entry):
         """As much as can be seen from outside: idle or working."""
         return "idle" if self.is_idle else "working"
 
+    def handler_thread(self) -> int:
+        """Return the thread that its handler runs in."""
+        return self.thread
+
     def interrupt(self, cause: Cause) -> None:
         """End its idle wait, or the next one."""
         with self.book.lock:

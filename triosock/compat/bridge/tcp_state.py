@@ -26,6 +26,8 @@ _BYTES = struct.Struct("=B127xQ64xQQ")
 _INFO_SIZE = 216
 #: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
 _ENDED_BY_PEER = (8, 9)
+#: As an int, which is made once: a drain looks at ten thousand.
+_LOOK = int(socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def is_idle(request: Any) -> bool:
@@ -58,7 +60,7 @@ def has_unread(request: socket.socket) -> bool:
 
 def _peek(request: socket.socket) -> bytes:
     # The method of the plain socket: an SSLSocket refuses flags, and what counts is what the kernel has.
-    return socket.socket.recv(request, 1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    return socket.socket.recv(request, 1, _LOOK)
 
 
 def count_bytes(request: Any) -> tuple[int, int]:

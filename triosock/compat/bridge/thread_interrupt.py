@@ -78,7 +78,7 @@ def uncut(thread: int) -> None:
     returned.
     """
     # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its
-    # flag "an exception is pending" only when one is raised: with the flag set, each call takes the slow way,
+    # flag "an exception is pending" only when one is raised. With the flag set, each call takes the slow way,
     # and on 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught
     # here.
     try:

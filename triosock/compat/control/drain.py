@@ -113,7 +113,7 @@ class Running:
     def begin(self, host: Host, target: DrainTarget) -> None:
         """In the trio thread: the scope is told, and tells the drain when it is tightened."""
         self._host = host
-        self.scope._on_drain = target.tighten
+        self.scope.on_drain = target.tighten
         self.scope.drain(grace=self._tightest)
 
     def tighten(self, grace: float | None) -> None:

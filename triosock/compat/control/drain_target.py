@@ -135,11 +135,12 @@ class DrainTarget:
         book = self._book
         now = trio.current_time()
         entries = self.entries()
-        idle = sum(entry.is_idle for entry in entries)
+        is_told = book.emitter is not None and book.emitter.takers(DrainStarted)
+        idle = sum(entry.is_idle for entry in entries) if is_told else 0
         grace = max(0.0, self._scope.deadline - now)
         self._run = DrainRun(self, self._scope)
         book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
-        book.on_leave = self.poke
+        book.on_leave, book.is_poked = self.poke, False
         try:
             async with trio.open_nursery() as self._nursery:
                 book.on_newcomer = self._greet
@@ -190,7 +191,7 @@ class DrainTarget:
 
     async def wait_all_left(self) -> None:
         """Return when nobody is left at all, however long that takes. A checkpoint."""
-        self._book.on_leave = self.poke
+        self._book.on_leave, self._book.is_poked = self.poke, False
         try:
             await trio.lowlevel.checkpoint()
             while not self._is_empty():

@@ -19,6 +19,10 @@ import trio
 from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
+from triosock._core.model.node import Node
+from triosock._core.registry.description import EntryView, Look, ServerView, describe_listener
+from triosock._core.registry.drain_scope import describe_inside, grace_of
+from triosock._core.registry.registry import Entry
 
 from ..bridge import trio_thread as hosts
 from ..bridge.addresses import address_of_listener
@@ -78,21 +82,16 @@ class CompatServer:
         self._interval = poll_interval
         self._book = book_of(server)
         self._scope = scope_for(self._book, grace)
-        self._scope._on_drain = self._on_drain
-        # What a tree of all that lives shows of it.
-        self._scope._owner = self
-        self._registry = self._book.registry
+        self._scope.on_drain = self._on_drain
+        self._scope.owner = self
+        # To be described.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
-        policy_ = self._book.policy
-        self._request_timeout = math.inf if policy_ is None else policy_.request_timeout
         asked = () if self._book.policy is None else self._book.policy.observers
         if name is not None:
             self._book.name = name
         self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
-        self._told = trio.Event()
-        self._closed = trio.Event()
-        self._loop_ended = trio.Event()
+        self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
@@ -130,6 +129,28 @@ class CompatServer:
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot."""
         return statistics(self._server)
+
+    def entries(self) -> tuple[Entry, ...]:
+        """Return the requests that are served now. For those who look from outside."""
+        return self._book.registry.entries()
+
+    def why_not_ready(self) -> str:
+        """Return why it should be sent no more clients; "" if it is ready for them."""
+        return "draining" if self.draining else ""
+
+    def describe(self, look: Look) -> Node:
+        """Return what lives in it. For those who look from outside."""
+        policy = self._book.policy
+        view = ServerView(
+            name=self.name,
+            state="draining" if self.draining else "serving",
+            since=self._since,
+            around=self._around,
+            registry=self._book.registry,
+            entries=EntryView(lifetime=math.inf if policy is None else policy.request_timeout),
+            listeners=[describe_listener(one, is_closed=self.draining) for one in self._addresses],
+        )
+        return view.describe(look, grace_of(self._scope), describe_inside(self._scope, look))
 
     # The life
 

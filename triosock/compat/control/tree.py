@@ -14,8 +14,10 @@ import math
 import threading
 from typing import TYPE_CHECKING
 
-from triosock._core.inspect import snapshot
-from triosock._core.inspect.snapshot import Node
+import trio
+
+from triosock._core.model.node import Node
+from triosock._core.registry.description import Look, innermost
 
 from ..bridge.addresses import address_of, address_of_listener
 from ..bridge.lifecycle_events import is_closed
@@ -27,6 +29,7 @@ from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, book_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
 from . import current_request
+from .serve import CompatServer
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -40,9 +43,11 @@ def look(what: object, limit: int) -> Iterator[Node]:
     if isinstance(what, BaseServer):
         book = book_of(what)
         if book.served is not None:
-            yield snapshot.snapshot(book.served, limit=limit)
+            yield book.served.describe(Look(trio.current_time(), limit))
         else:
             yield _Look(book, what, limit).server()
+    elif isinstance(what, CompatServer):
+        yield what.describe(Look(trio.current_time(), limit))
     elif what is None:
         found: dict[Book, Server | None] = {
             one.book: one.server for one in tuple(poll._servings) if one.is_here()
@@ -119,7 +124,7 @@ class _Look:
         if lifetime is not None and lifetime - age < due:
             due, origin = lifetime - age, "Policy.request_timeout"
         green = None if self._book.green is None else self._book.green.task(thread)
-        where = snapshot.innermost(stack_of(thread) if green is None else green.stack())
+        where = innermost(stack_of(thread) if green is None else green.stack())
         # A green request is in the thread of the host, with all others.
         name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
         return Node(

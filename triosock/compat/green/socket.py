@@ -83,12 +83,13 @@ class GreenSocket(Waiting, socket.socket):
             try:
                 result = call()
             except BlockingIOError:
-                self._wait_input(until)
+                pass
             else:
                 self._green_input.quiet = False  # how much is left is not known
                 self._green_answered = False
                 self.note_call()
                 return result
+            self._wait_input(until)
 
     def _wait_input(self, until: float | None) -> None:
         """Wait until something has come since the socket was last found empty."""
@@ -100,11 +101,7 @@ class GreenSocket(Waiting, socket.socket):
             self._wait_descriptor(until, wait_readable)
         elif state.reader is reader:
             state.quiet = not state.ended
-            if until is None and state.quiet:
-                self._green_row = 0
-                task.sleep(state)
-            else:
-                self.wait(until, state.sleep, task.trio_task)
+            self._sleep(task, state, until)
         elif self._green_looks:
             self._green_looks -= 1
             self._green_row = 0
@@ -112,6 +109,13 @@ class GreenSocket(Waiting, socket.socket):
         else:
             state.reader, state.quiet, state.ended = reader, True, False
             reader.add(self.fileno(), state)  # tells of what is there, too
+            self._sleep(task, state, until)
+
+    def _sleep(self, task: tasks.GreenTask, state: Input, until: float | None) -> None:
+        if until is None and state.quiet:
+            self._green_row = 0
+            task.sleep(state)
+        else:
             self.wait(until, state.sleep, task.trio_task)
 
     def _wait_descriptor(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> None:
@@ -124,7 +128,8 @@ class GreenSocket(Waiting, socket.socket):
         finally:
             self._green_waits -= 1
 
-    # The two that nearly everything is read with, written out.
+    # The two that nearly everything is read with, written out. They wait outside of `except`: a handler that
+    # waits for hours is not to keep an exception.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As `socket.socket.recv()`."""
@@ -138,10 +143,10 @@ class GreenSocket(Waiting, socket.socket):
         while True:
             try:
                 data = _recv(self, bufsize, _DONTWAIT)
-            except BlockingIOError:
-                self._wait_input(until)
-            else:
                 break
+            except BlockingIOError:
+                pass
+            self._wait_input(until)
         # A short read has emptied the socket, and the reader tells of what comes later.
         state.quiet = len(data) < bufsize and state.reader is not None and not state.ended
         self._green_answered = False
@@ -160,10 +165,10 @@ class GreenSocket(Waiting, socket.socket):
         while True:
             try:
                 count = _recv_into(self, buffer, nbytes, _DONTWAIT)
-            except BlockingIOError:
-                self._wait_input(until)
-            else:
                 break
+            except BlockingIOError:
+                pass
+            self._wait_input(until)
         state.quiet = (
             state.reader is not None and not state.ended and count < (nbytes or memoryview(buffer).nbytes)
         )

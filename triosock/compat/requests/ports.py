@@ -20,6 +20,8 @@ if TYPE_CHECKING:
     from triosock import DrainReport, DrainScope, Observer, ProxyPolicy
     from triosock._core.model.emitter import Emitter
     from triosock._core.model.events import Cause
+    from triosock._core.model.node import Node
+    from triosock._core.registry.description import Look
     from triosock._core.registry.registry import Registry, Tally
 
 T = TypeVar("T")
@@ -205,6 +207,9 @@ class ServedInTrio(Protocol):
 
     async def wait_closed(self) -> DrainReport:
         """Wait for its end."""
+
+    def describe(self, look: Look) -> Node:
+        """Return what lives in it."""
 
 
 class GreenWait(Protocol):

@@ -28,12 +28,13 @@ from __future__ import annotations
 import itertools
 import math
 import sys
-from enum import IntEnum
 from os import getpid
 from threading import Lock as _Lock
 from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+from .attention import Attention, attention_for
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -78,27 +79,6 @@ REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
 HELD, LEFT = "held", "left"
 
 
-class Attention(IntEnum):
-    """What there is to a request of a server besides its record; each step has what is below it."""
-
-    #: Nothing: a plain server.
-    NONE = 0
-    #: It counts, for a policy's bound or a drain's grace.
-    COUNTED = 1
-    #: Somebody looks after it while it runs, if that can be had: a timeline.
-    WATCHED = 2
-    #: The same for the policy's deadline or observers; an error if it cannot be had.
-    REQUIRED = 3
-
-
-def _attention(policy: Policy | None, watched: bool) -> Attention:
-    if policy is not None and policy.needs_oversight:
-        return Attention.REQUIRED
-    if watched:
-        return Attention.WATCHED
-    return Attention.NONE if policy is None else Attention.COUNTED
-
-
 class Book:
     """The records of one server in one process."""
 
@@ -114,6 +94,8 @@ class Book:
     #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
     #: while there is a host.
     on_leave: Callable[[], None] | None = None
+    #: Whether that call is on its way: thousands may leave in one turn, and one call is enough for all.
+    is_poked: bool = False
     on_newcomer: Callable[[RequestEntry], None] | None = None
     #: What serves it in a trio program.
     served: ServedInTrio | None = None
@@ -155,7 +137,7 @@ class Book:
         self.wakers = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
         self._holding = _Lock()
-        self.attention = _attention(policy, watched)
+        self.attention = attention_for(policy, watched)
         self.forks = forks
         self.is_special = forks or green or self.attention > Attention.NONE
         if self.is_overseen:
@@ -227,12 +209,19 @@ class Book:
 
     def poke(self) -> None:
         """Have whoever waits for an end look again."""
-        on_leave, host = self.on_leave, self.host
-        if on_leave is not None and host is not None:
-            host.soon(on_leave)
+        host = self.host
+        if self.on_leave is not None and host is not None and not self.is_poked:
+            self.is_poked = True
+            host.soon(self._look_again)
         if self.max_requests != math.inf:
             for wake in tuple(self.wakers):
                 wake()
+
+    def _look_again(self) -> None:
+        # The flag goes first: what leaves from here on pokes again.
+        self.is_poked = False
+        if self.on_leave is not None:
+            self.on_leave()
 
     def hold(self) -> None:
         """Have the policy's deadlines and observers minded until `release()`. Raises RuntimeError if nobody
@@ -325,8 +314,7 @@ ABSENT: Final = object()
 
 def of_class(server: object, name: str, default: Any = None) -> Any:
     """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
-    any
-    name (`__getattr__`), and not be ready to give one.
+    any name (`__getattr__`), and not be ready to give one.
     """
     for kind in type(server).__mro__:
         if name in kind.__dict__:
@@ -361,6 +349,15 @@ def book_of(server: object) -> Book:
         attributes[SLOT] = fresh
         return fresh
     return book
+
+
+def book_for_request(server: object, book: Book | None) -> Book | None:
+    """Return the book of this process for a request of the server, which has `book` now; None in the child
+    of a forking server: nobody can look there, and each page that it writes to is copied.
+    """
+    if book is not None and book.forks and not book.attention and book.pid != getpid():
+        return None
+    return book_of(server)
 
 
 def is_green(server: object) -> bool:

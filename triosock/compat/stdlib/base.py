@@ -20,7 +20,6 @@ import selectors
 import sys
 import threading
 from collections.abc import Callable
-from os import getpid
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -188,24 +187,25 @@ class BaseServer:
         """Give back what the server holds. Nothing here."""
 
     def finish_request(self, request: Any, client_address: Any) -> None:
-        """Make the handler, which does all its work in its constructor."""
-        # Written out, as a call in a cold cache costs a percent of a short connection.
-        book: table.Book | None = self.__dict__.get(SLOT)
-        thread = get_ident()
+        """Make the handler, which does all its work in its constructor.
+
+        Written out, as a call in a cold cache costs a percent of a short connection. A cut may come at any
+        moment before the seal, also right in front of `leave()`. There is only one in the life of a request,
+        so the second `leave()` goes through, or it was done.
+        """
+        book, thread = self.__dict__.get(SLOT), get_ident()
         if book is None or book.is_special:
-            if book is not None and book.forks and not book.attention and book.pid != getpid():
-                # The child of a forking server: nobody can look, and each page that it writes to is copied.
+            book = table.book_for_request(self, book)
+            if book is None:
                 self.RequestHandlerClass(request, client_address, self)
                 return
-            book = table.book_of(self)  # of this process
             thread = book.me()
-        live = book.live
-        around = live.get(thread)
-        record = live[thread] = [request, client_address, now(), None, None]
+        around = book.live.get(thread)
+        record = book.live[thread] = [request, client_address, now(), None, None]
         try:
             try:
-                if len(live) > book.peak:
-                    book.peak = len(live)
+                if len(book.live) > book.peak:
+                    book.peak = len(book.live)
                 if book.is_special or book.host is not None:
                     book.attend(record)
                 self.RequestHandlerClass(request, client_address, self)
@@ -213,15 +213,13 @@ class BaseServer:
                 book.leave(record, around, error)
                 raise
             if around is None:
-                del live[thread]  # before its entry is looked for: see `requests/table.py`, 3
+                del book.live[thread]  # before its entry is looked for: see `requests/table.py`, 3
             if record[ENTRY] is not None or around is not None or book.is_special or book.host is not None:
                 book.leave(record, around)
             else:
                 record[STATE] = LEFT
                 next(book.leaves)
         except BaseException as error:
-            # A cut may come at any moment before the seal, also right in front of leave(). There is only one
-            # in the life of a request, so this time it goes through; else it was done.
             book.leave(record, around, error)
             raise
 

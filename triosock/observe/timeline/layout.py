@@ -92,6 +92,8 @@ class Box:
     start: float
     end: float
     end_kind: End
+    #: Why it ended, as its closing event says; "open" if it had not.
+    cause: str
     pieces: tuple[Piece, ...]
     dues: tuple[Due, ...]
     text: str
@@ -231,6 +233,7 @@ def _box(bar: Bar, row: int, lane: Lane, end: float) -> Box:
         start=bar.start,
         end=until,
         end_kind=_ENDS.get(bar.cause, "cut"),
+        cause="open" if bar.cause is None else str(bar.cause),
         pieces=pieces,
         dues=tuple(_dues(bar, lane, until, end if len(lane.bars) <= ROOMY else until)),
         text=_describe(bar, pieces, until),

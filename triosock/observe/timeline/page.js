@@ -1,4 +1,3 @@
-"use strict";
 // The zoom. What has data-s (and data-e) has times; its place across follows from the window [from, to] of the
 // view, and nothing else is moved. All times are seconds.
 (() => {
@@ -8,9 +7,14 @@
   const span = Number(svg.dataset.span);
   const right = Number(svg.dataset.right);
   const height = svg.viewBox.baseVal.height;
-  const boxes = [...svg.querySelectorAll("rect[data-s]")].map((e) => [e, Number(e.dataset.s), Number(e.dataset.e)]);
-  const marks = [...svg.querySelectorAll("g[data-y]")].map((e) => [e, Number(e.dataset.s), e.dataset.y]);
-  const bars = [...svg.querySelectorAll(".bar")];
+  const boxes = [...svg.querySelectorAll("rect[data-s]")].map((element) =>
+    ({ element, start: Number(element.dataset.s), end: Number(element.dataset.e), isOut: false }));
+  const marks = [...svg.querySelectorAll("g[data-y]")].map((element) =>
+    ({ element, start: Number(element.dataset.s), y: element.dataset.y, isOut: false }));
+  const scroll = document.getElementById("scroll");
+  // In the order of their lanes and starts; drawn they are in another one, so that bad ends lie above.
+  const bars = [...svg.querySelectorAll(".band")].flatMap((band) =>
+    [...band.querySelectorAll(".bar")].sort((one, other) => one.dataset.s - other.dataset.s));
   const axis = svg.querySelector(".axis");
   const clip = svg.querySelector("#plot rect");
   const axisTop = Number(axis.querySelector("line").getAttribute("y1")) + 4;
@@ -29,19 +33,31 @@
   const timeAt = (px) => from + ((px - gutter) / (width - gutter - right)) * (to - from);
 
   function draw() {
-    for (const [element, start, end] of boxes) {
+    for (const box of boxes) {
+      const { element, start, end } = box;
+      if (isAway(box, start, end, "width", "0")) continue;
       // Far outside, numbers would overflow what a renderer takes.
       const a = Math.max(x(start), -50), b = Math.min(x(end), width + 50);
       element.setAttribute("x", a.toFixed(2));
-      element.setAttribute("width", b > a ? Math.max(b - a, 1.5).toFixed(2) : 0);
+      element.setAttribute("width", Math.max(b - a, 1.5).toFixed(2));
     }
-    for (const [element, start, y] of marks) {
-      const px = Math.min(Math.max(x(start), -100), width + 100);
+    for (const mark of marks) {
+      const { element, start, y } = mark;
+      if (isAway(mark, start, start, "transform", `translate(-100 ${y})`)) continue;
+      const px = x(start);
       element.setAttribute("transform", `translate(${px.toFixed(2)} ${y})`);
       if (element.classList.contains("flag")) element.classList.toggle("left", px > width * 0.72);
     }
     drawAxis();
     document.getElementById("range").textContent = `${label(from)} – ${label(to)}`;
+  }
+
+  // Whether something is outside of the window; it is put away once, and then costs nothing, however many there are.
+  function isAway(what, start, end, attribute, value) {
+    const margin = (to - from) / 10, isOut = end < from - margin || start > to + margin;
+    if (isOut && !what.isOut) what.element.setAttribute(attribute, value);
+    what.isOut = isOut;
+    return isOut;
   }
 
   function drawAxis() {
@@ -65,7 +81,7 @@
 
   function measure() {
     width = picture.clientWidth;
-    gutter = width < 600 ? 30 : 160;
+    gutter = width < 600 ? 104 : 160;
     svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     svg.setAttribute("width", width);
     clip.setAttribute("x", gutter - 3);
@@ -108,7 +124,8 @@
     here = Math.min(Math.max(number, 0), bars.length - 1);
     const bar = bars[here];
     bar.classList.add("here");
-    bar.focus({ preventScroll: false });
+    bar.focus({ preventScroll: true });
+    bar.scrollIntoView({ block: "nearest" });
     const start = timeOf(bar), end = Number(bar.querySelector(".hit").dataset.e);
     if (end < from || start > to) show(start - (to - from) / 4, start + ((to - from) * 3) / 4);
     tell(bar);
@@ -144,7 +161,7 @@
   picture.addEventListener("wheel", (event) => {
     const sideways = event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY);
     // A picture higher than the window must be scrolled; there it takes Ctrl to zoom.
-    if (!sideways && !event.ctrlKey && picture.clientHeight > innerHeight) return;
+    if (!sideways && !event.ctrlKey && picture.clientHeight > scroll.clientHeight) return;
     event.preventDefault();
     const delta = sideways ? event.deltaX || event.deltaY : event.deltaY;
     if (sideways) move(delta / width);
@@ -176,6 +193,15 @@
       if (!fingers.size) picture.classList.remove("moving");
     });
   }
+
+  const find = document.querySelector(".find");
+  addEventListener("keydown", (event) => {
+    if (event.key !== "/" || event.target.matches("input, select")) return;
+    find.open = true;
+    document.getElementById("peer").focus();
+    event.preventDefault();
+  });
+  searchBars(bars, goTo);
 
   addEventListener("resize", measure);
   measure();

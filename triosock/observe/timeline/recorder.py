@@ -48,7 +48,7 @@ class Timeline:
     Pictures may be written while it records, as often as wanted. Nothing here is asynchronous.
     """
 
-    def __init__(self, *, max_connections: int = 2_000, max_requests: int = 20_000) -> None:
+    def __init__(self, *, max_connections: int = 5_000, max_requests: int = 20_000) -> None:
         for name, value in (("max_connections", max_connections), ("max_requests", max_requests)):
             if isinstance(value, bool) or not isinstance(value, int):
                 raise TypeError(f"{name} must be an int from 1 on, not {value!r}")

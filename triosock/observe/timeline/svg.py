@@ -19,7 +19,13 @@ from typing import Final
 from .layout import Band, Box, Flag, Picture, Piece
 
 WIDTH: Final = 1000
+#: Where the names of bars are: of whole peers, and of as much as a phone has room for.
 GUTTER: Final = 160
+NARROW_GUTTER: Final = 104
+#: Pixels of a row from which on there is room for words beside it, and for small signs.
+ROOM_FOR_WORDS: Final = 14
+#: Connections of one server from which on only what can be seen of each is drawn.
+CROWD: Final = 500
 RIGHT: Final = 26
 AXIS: Final = 26
 STYLE: Final = (Path(__file__).parent / "style.css").read_text("utf-8")
@@ -82,15 +88,18 @@ class Drawing:
         self._picture = picture
         self._width = width
         #: Peers are named beside the bars where there is room for that.
-        self._gutter = GUTTER if width >= 600 else 46
+        self._gutter = GUTTER if width >= 600 else NARROW_GUTTER
+        self._for_page = False
         self._span = picture.end * 1.04 if picture.end > 0 else 1.0
         most = max((band.rows for band in picture.bands), default=0)
-        self._row = 24 if most <= 24 else 14 if most <= 200 else 6
+        self._is_crowd = max((len(band.boxes) for band in picture.bands), default=0) > CROWD
+        self._row = 24 if most <= 24 else 14 if most <= (60 if self._is_crowd else 200) else 6
         self._out: list[str] = []
         self._y = 0.0
 
     def plot(self) -> str:
-        """Return the `<svg>` element with the lanes, for a page that has its own legend."""
+        """Return the `<svg>` element with the lanes, for a page that has its own legend and style."""
+        self._for_page = True
         self._lanes()
         return self._wrap()
 
@@ -195,39 +204,59 @@ class Drawing:
 
     def _names(self, band: Band, top: float, bars_at: float) -> None:
         self._out.append(f'<text class="dim" x="6" y="{top + 11:g}">doors</text>')
-        if len(band.boxes) != band.rows or self._row < 14:
+        if len(band.boxes) != band.rows or self._row < ROOM_FOR_WORDS:
             return
         for box in band.boxes:
             y = bars_at + (box.row + 0.5) * self._row + 4
-            has_room = self._gutter == GUTTER
-            peer = f'<tspan class="peer" dx="6">{escape(_short(box.peer))}</tspan>'
-            self._out.append(
-                f'<text class="who" x="6" y="{y:g}">{box.number}{peer if has_room else ""}</text>'
-            )
+            # A page shows the one or the other, as its width is.
+            peer = f'<tspan class="peer" dx="6">{escape(_short(box.peer, 22))}</tspan>'
+            brief = f'<tspan class="brief" dx="4">{escape(_short(box.peer, 11))}</tspan>'
+            names = f"{peer}{brief}" if self._for_page else peer if self._gutter == GUTTER else brief
+            self._out.append(f'<text class="who" x="6" y="{y:g}">{box.number}{names}</text>')
 
     def _box(self, box: Box, y: float) -> None:
         middle = y + self._row / 2
-        self._out.append(f'<g class="bar" tabindex="-1" data-s="{box.start:.9g}" data-n="{box.number}">')
+        self._out.append(
+            f'<g class="bar" tabindex="-1" data-s="{box.start:.9g}" data-n="{box.number}" '
+            f'data-p="{escape(box.peer)}" data-c="{escape(box.cause)}">'
+        )
         self._out.append(f"<title>{escape(box.text)}</title>")
         self._out.append(self._rect("hit", box.start, box.end, y, self._row))
+        if self._is_crowd or self._row < ROOM_FOR_WORDS:
+            self._small(box, middle)
+        else:
+            self._large(box, middle)
+        self._out.append("</g>")
+
+    def _small(self, box: Box, middle: float) -> None:
+        """What can be seen of a bar among thousands: where it works, and a bad end. A page must open soon."""
+        if any(piece.kind == "waiting" for piece in box.pieces):
+            height = self._row * 0.22
+            self._out.append(self._rect("piece waiting", box.start, box.end, middle - height / 2, height))
+        for piece in box.pieces:
+            if piece.kind != "waiting":
+                self._piece(piece, middle)
+        if box.end_kind != "finished":
+            shape = f'<path d="{ENDS[box.end_kind]}"/>'
+            self._out.append(self._mark(f"end end-{box.end_kind} tiny", box.end, middle, shape))
+
+    def _large(self, box: Box, middle: float) -> None:
         for piece in box.pieces:
             self._piece(piece, middle)
         for due in box.dues:
             if due.time > box.end:
                 self._out.append(self._rect("lead", box.end, due.time, middle, 0.1))
-        scale = "" if self._row >= 14 else " tiny"
         end = f'<path d="{ENDS[box.end_kind]}"/>'
-        self._out.append(self._mark(f"end end-{box.end_kind}{scale}", box.end, middle, end))
+        self._out.append(self._mark(f"end end-{box.end_kind}", box.end, middle, end))
         for due in box.dues:
             told = f'<title>{escape(due.text)}</title><path d="{DUE}"/>'
             self._out.append(self._mark("due reached" if due.hit else "due", due.time, middle, told))
-        self._out.append("</g>")
 
     def _piece(self, piece: Piece, middle: float) -> None:
         share = {"waiting": 0.22, "handshake": 0.45, "handler": 0.45}.get(piece.kind, 0.6)
         height = self._row * share
         kind = piece.kind if piece.end_kind in ("finished", "open") else _BADLY[piece.end_kind]
-        told = f"<title>{escape(piece.text)}</title>" if piece.text else ""
+        told = f"<title>{escape(piece.text)}</title>" if piece.text and not self._is_crowd else ""
         self._out.append(
             self._rect(f"piece {kind}", piece.start, piece.end, middle - height / 2, height, told)
         )
@@ -325,5 +354,11 @@ def tick_step(span: float, most: float) -> float:
     return next(power * factor for factor in (1, 2, 5, 10) if power * factor >= rough * 0.999)
 
 
-def _short(peer: str) -> str:
-    return peer if len(peer) <= 22 else peer[:8] + "…" + peer[-13:]
+def _short(peer: str, most: int) -> str:
+    """Return as much of a name as there is room for: its end tells one from the other."""
+    if len(peer) <= most:
+        return peer
+    _, _, place = peer.partition("://")
+    if 0 < len(place) <= most:
+        return place
+    return peer[:8] + "…" + peer[9 - most :] if most > 18 else "…" + peer[1 - most :]

@@ -37,7 +37,7 @@ class Client:
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name
         self.contacts: list[Contact] = []
-        self.error: BaseException | None = None
+        self.error: Exception | None = None
         self.excused: str | None = None
         self._journal = journal
         self._over = trio.Event()
@@ -59,7 +59,10 @@ class Client:
         current.set(self)
         try:
             await async_fn(*args)
-        except DISAPPOINTMENTS as error:
+        except Exception as raised:  # whose it is, is said by the next line
+            error = _disappointment(raised)
+            if error is None:
+                raise
             self.error = error
             self._journal.note(f"disappointed ({type(error).__name__})", self.name)
         finally:
@@ -76,7 +79,7 @@ class Client:
             self.error.add_note(f"client {self.name}: {self._history()}")
             raise self.error
 
-    def _excuse(self, error: BaseException) -> str | None:
+    def _excuse(self, error: Exception) -> str | None:
         if isinstance(error, ConnectionRefusedError):
             return "nobody listened any more"
         return next(filter(None, (contact.excuse() for contact in self.contacts)), None)
@@ -91,3 +94,12 @@ class Client:
             for one in self.contacts
         ]
         return "; ".join(told)
+
+
+def _disappointment(error: Exception) -> Exception | None:
+    """Return the network error that this is, or the first of a group of no others; None if it is none."""
+    if not isinstance(error, ExceptionGroup):
+        return error if isinstance(error, DISAPPOINTMENTS) else None
+    group: ExceptionGroup[Any] = error
+    found = [_disappointment(one) for one in group.exceptions]
+    return None if None in found else found[0]

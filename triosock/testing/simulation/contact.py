@@ -41,6 +41,8 @@ class Contact:
     refused: bool = False
     #: How it ended at its server, once it has.
     cause: Cause | None = None
+    #: With which exception.
+    error: BaseException | None = None
     drain_began: float = math.inf
     #: How many of its bytes had arrived when its server began to drain.
     arrived_at_drain: int = 0
@@ -68,13 +70,17 @@ class Contact:
             return "its server was cut short"
         if self.refused:
             return "a limit turned it away"
-        if self.cause in _TIMEOUTS and not self.was_kind:
+        if self.cause in _TIMEOUTS and not self.was_kind and not self._was_refused():
             return f"its server gave up on a slow network: {self.cause}"
         if self.cause is Cause.DRAIN:
             return "the grace of the drain was over"
         if self.drain_began < math.inf and not self._is_owed():
             return "it asked when its server was draining already"
         return None
+
+    def _was_refused(self) -> bool:
+        """Whether its handshake has failed, and not for want of time."""
+        return self.cause is Cause.HANDSHAKE and self.error is not None
 
     def _is_owed(self) -> bool:
         sent = self.client.outgoing.sent

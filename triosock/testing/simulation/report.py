@@ -45,6 +45,8 @@ def trimmed(tape: tuple[int, ...]) -> tuple[int, ...]:
 
 
 def _error(error: BaseException | None) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; and ".join(map(_error, error.exceptions))
     notes = "; ".join(getattr(error, "__notes__", ()))
     text = str(error) or type(error).__name__
     return f"{type(error).__name__}: {text}{f' ({notes})' if notes else ''}"

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Final, TypeAlias, final
 
 import attrs
+import trio
 
 from .choices import Choices
 from .client import DISAPPOINTMENTS
@@ -24,7 +25,7 @@ from .faults import Faults
 from .guard import Guard
 from .journal import Journal
 from .schedule import Schedule
-from .trio_internals import ordered_by
+from .trio_internals import jumping_clock, ordered_by
 from .world import World
 
 Scenario: TypeAlias = Callable[[World], Awaitable[object]]
@@ -78,24 +79,16 @@ def run(
 
     Raises: what is no `Exception`; everything else is in the outcome.
     """
-    import trio.testing  # late, for it imports pytest, which nobody needs who only has this package installed
-
     journal = Journal(located=located)
-    clock = trio.testing.MockClock(autojump_threshold=0)
+    clock = jumping_clock()
     journal.clock = clock.current_time
     conductor = Conductor(journal, plan.max_steps)
     schedule = Schedule(choices)
     guard = Guard()
     world = World(choices, plan.faults, journal, conductor, clock.jump, seed)
     world.on_mark = on_mark
-    error: BaseException | None = None
     with ordered_by(schedule), _as_before(world.random.getrandbits(32)), _logging(quiet):
-        try:
-            trio.run(_main, world, plan, guard, clock=clock, instruments=[conductor])
-        except Exception as raised:
-            error = _plain(raised)
-        except BaseExceptionGroup as raised:
-            error = raised
+        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[conductor])
     if isinstance(error, DISAPPOINTMENTS) and world.failure is not None:
         error = world.failure  # it is why the client was disappointed
     return Outcome(
@@ -112,6 +105,17 @@ def run(
 async def _main(world: World, plan: Plan, guard: Guard) -> None:
     with guard.on_duty():
         await world.run(plan.scenario, plan.max_seconds)
+
+
+def _error_of(function: Callable[..., object], *args: Any, **options: Any) -> BaseException | None:
+    """What a call raises, if it raises an `Exception` or a group."""
+    try:
+        function(*args, **options)
+    except Exception as raised:
+        return _plain(raised)
+    except BaseExceptionGroup as raised:
+        return raised
+    return None
 
 
 def _plain(error: BaseException) -> BaseException:

@@ -61,7 +61,7 @@ class SimulatedServer(Life):
             case happened.ConnectionClosed():
                 self.ended_in_drain += self._draining
                 if (ended := self.contact_of(event.peer)) is not None:
-                    ended.cause = event.cause
+                    ended.cause, ended.error = event.cause, event.error
             case happened.Refused():
                 if (refused := self.contact_of(event.peer)) is not None:
                     refused.refused = True

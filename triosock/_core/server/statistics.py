@@ -1,4 +1,4 @@
-"""What a server of streams looked like at one moment."""
+"""What a server of streams looked like at one moment; that of compat and the DTLS server have the same."""
 
 from __future__ import annotations
 

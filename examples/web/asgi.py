@@ -1,0 +1,145 @@
+"""An ASGI application on triosock's connections, by the protocol classes of hypercorn: HTTP/1.1, HTTP/2 and
+WebSocket are hypercorn's; the port, TLS, the PROXY protocol, limits, timeouts and the drain are triosock's.
+
+A drain ends connections that wait for a request, lets each request finish, and closes its connection after
+it. `/ready` says 503 as soon as the drain is announced (`delay`), so that a load balancer looks elsewhere
+while requests are still taken.
+
+    python examples/web/asgi.py
+    curl http://localhost:9999/who
+    curl --http2-prior-knowledge http://localhost:9999/slow
+"""
+
+import contextlib
+import logging
+import sys
+from functools import partial
+
+import trio
+from hypercorn.app_wrappers import ASGIWrapper
+from hypercorn.config import Config
+from hypercorn.events import Closed, RawData, Updated
+from hypercorn.protocol import ProtocolWrapper
+from hypercorn.trio.lifespan import Lifespan
+from hypercorn.trio.task_group import TaskGroup
+from hypercorn.trio.worker_context import WorkerContext
+from hypercorn.typing import ConnectionState
+
+import triosock
+
+
+class Draining:
+    """Tells hypercorn whether its worker ends: as the event that it has for that."""
+
+    def __init__(self, conn):
+        self._conn = conn
+
+    def is_set(self):
+        return self._conn.draining
+
+    async def wait(self):
+        await triosock.wait_draining()
+
+
+class HttpConnection:
+    """One connection: brings what is received to hypercorn's protocol, and sends what that wants sent."""
+
+    def __init__(self, conn, app, config, state):
+        self._conn = conn
+        self._app, self._config, self._state = app, config, state
+        self._sending = trio.Lock()
+        self._reading = trio.CancelScope()
+        self._idle = True
+        self._over = False
+
+    async def run(self):
+        conn, context = self._conn, WorkerContext(None)
+        context.terminated = Draining(conn)
+        alpn = conn.tls.alpn if conn.tls else None
+        async with TaskGroup() as group:
+            protocol = ProtocolWrapper(
+                *(self._app, self._config, context, group, ConnectionState(self._state.copy())),
+                *(conn.tls is not None, host_port(conn.peer), host_port(conn.local), self._send, alpn),
+            )
+            await protocol.initiate()
+            while (data := await self._receive()) is not None:
+                await protocol.handle(RawData(data))
+                # HTTP/2 has frames that are no requests.
+                self._idle = self._idle or getattr(protocol.protocol, "idle", False)
+            await protocol.handle(Closed())
+
+    async def _receive(self):
+        """The next bytes; None at the end, which a drain brings only while no request is in progress."""
+        while not self._over:
+            if self._idle:
+                if not await self._conn.wait_request():
+                    return None
+                self._idle = False
+            with trio.CancelScope() as self._reading:
+                try:
+                    return bytes(await self._conn.receive_some()) or None
+                except trio.BrokenResourceError:
+                    return None  # the application hears of it as http.disconnect
+            # Cancelled: the last request is over, and from now on it is idle. Nothing is lost by that.
+        return None
+
+    async def _send(self, event):
+        if isinstance(event, RawData):
+            async with self._sending:
+                # An application need not know: it hears of a client that has gone as http.disconnect.
+                with contextlib.suppress(trio.BrokenResourceError):
+                    await self._conn.send_all(event.data)
+        elif isinstance(event, Updated):
+            self._idle = event.idle
+            if event.idle:
+                self._reading.cancel()
+        elif isinstance(event, Closed):
+            self._over = True
+            self._reading.cancel()
+
+
+def host_port(address):
+    return (address.host, address.port) if isinstance(address, triosock.TcpAddress) else None
+
+
+async def serve_asgi(app, *args, task_status=trio.TASK_STATUS_IGNORED, **options):
+    """Serve an ASGI application, as `triosock.serve_tcp` serves a handler, within its lifespan."""
+    wrapped, config, state = ASGIWrapper(app), Config(), {}
+    lifespan = Lifespan(wrapped, config, state)
+
+    async def handle(conn):
+        await HttpConnection(conn, wrapped, config, state).run()
+
+    async with trio.open_nursery() as nursery:
+        await nursery.start(lifespan.handle_lifespan)
+        await lifespan.wait_for_startup()
+        serve = partial(triosock.serve_tcp, handle, *args, task_status=task_status, **options)
+        report = await serve()
+        await lifespan.wait_for_shutdown()
+        nursery.cancel_scope.cancel()
+    return report
+
+
+async def app(scope, receive, send):
+    """An application, for trio."""
+    if scope["type"] == "lifespan":
+        while True:
+            message = await receive()
+            await send({"type": f"{message['type']}.complete"})
+            if message["type"] == "lifespan.shutdown":
+                return
+    assert scope["type"] == "http"
+    status, text = 200, f"{scope['path']} for {scope['client'][0]} by HTTP/{scope['http_version']}\n"
+    if scope["path"] == "/ready":
+        status, text = (503, "draining\n") if triosock.draining() else (200, "ready\n")
+    elif scope["path"] == "/slow":
+        await trio.sleep(1)
+    headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": text.encode()})
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    port = int(sys.argv[1]) if sys.argv[1:] else 9999
+    triosock.run(serve_asgi, app, port, host="localhost", name="web", delay=2)

@@ -1,0 +1,88 @@
+"""`python -m triosock serve --health`: what probes are told, from the start to the end of a drain."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import sys
+
+import pytest
+
+from tests.health.asking import get
+from tests.programs import dial, running
+from triosock.cli import main
+
+SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0", "--handler", "triosock.cli.handlers:shout")
+
+
+def health_port(program):
+    return int(program.wait_for(r"triosock health: listens on tcp://127\.0\.0\.1:(\d+)")[1])
+
+
+def test_ready_from_the_start_and_not_from_the_first_signal_on():
+    with running(*SERVE, "--health", "tcp://127.0.0.1:0", "--delay", "1", "--grace", "20") as program:
+        health = health_port(program)
+        port = int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])
+        assert get(health) == (200, "ready")
+        program.signal()
+        program.wait_for("will drain in 1 s")
+        assert get(health) == (503, f"tcp://127.0.0.1:{port}: draining")
+        assert get(health, "/live") == (200, "live")
+        with dial(port) as client:  # the delay is there for those who have not heard of it yet
+            client.say(b"hello\n")
+            assert client.line() == b"HELLO\n"
+        assert program.wait() == 0
+    with socket.socket() as sock:
+        assert sock.connect_ex(("127.0.0.1", health)) != 0
+
+
+def test_in_a_file_with_workers(tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text(
+        'workers = 2\nhealth = "tcp://127.0.0.1:0"\ndelay = 1\n'
+        '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
+    )
+    with running("-m", "triosock", "serve", "--config", config) as program:
+        health = health_port(program)
+        program.wait_for("workers: 2 workers on")
+        assert get(health) == (200, "ready")
+        program.signal(signal.SIGTERM)
+        while get(health) == (200, "ready"):
+            pass  # the signal is on its way
+        assert get(health) == (503, "draining")
+        assert program.wait() == 0
+        assert program.output.count("triosock health: listens") == 1, "workers have no port of their own"
+
+
+@pytest.mark.parametrize("more", [[], ["--workers", "1"]])
+def test_a_port_in_use_ends_it_with_the_reason(more):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        health = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
+        with running(*SERVE, "--health", health, *more) as program:
+            assert program.wait() == 1
+            assert health in program.output
+            assert "somebody listens there already" in program.output
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--health", "udp://127.0.0.1:1"], "a health endpoint is tcp://HOST:PORT or unix:///PATH"),
+        (["--health", "8081"], "must begin with tcp://"),
+        (["--delay", "-1"], "delay must be a number of seconds from 0 on"),
+        (["--delay", "nan"], "delay must be a number of seconds from 0 on"),
+    ],
+)
+def test_what_makes_no_sense_is_said_at_once(words, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*SERVE[2:], *words])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err
+
+
+def test_without_h11_it_says_what_to_install(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, "h11", None)
+    with pytest.raises(SystemExit) as ended:
+        main([*SERVE[2:], "--health", "tcp://127.0.0.1:0"])
+    assert ended.value.code == 2
+    assert "health needs h11: install triosock[health]" in capsys.readouterr().err

@@ -1,0 +1,227 @@
+"""Health: a small port that says whether this program lives, and whether it is to be sent clients. HTTP/1.1
+by h11 (the extra ``health``), for the probes of Kubernetes, HAProxy, and whoever else asks by HTTP.
+
+    GET /live     200 as long as the event loop runs
+    GET /ready    200, or 503 with the reasons, one in a line: see `inspect/readiness.py`
+
+The rules:
+
+1. **It answers as long as it is open, in a drain too**: that is when the answer matters. So its server is in
+   no `DrainScope`, and ends with its block.
+2. **Who asks is nobody known**: one request for each connection, of 8 KiB at most, within five seconds; 64
+   connections at once, 16 of one peer. What is no HTTP gets an answer that says so, and the end.
+3. **An answer costs a look**, and no work: a probe must not be what a busy server falls over.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+import trio
+
+from .._core.inspect.readiness import why_not_ready
+from .._core.listeners.listener import Listener, open_tcp_listeners
+from .._core.listeners.unix import open_unix_listener
+from .._core.model.addresses import TcpAddress, UnixAddress, parse_address
+from .._core.model.config import Limits, Timeouts
+from .._core.registry.drain_scope import leave_scopes, scope_around
+from .._core.stream.connection import Connection
+from .._core.stream.serve import serve_listeners
+from .._core.stream.server import StreamServer
+from .control import HIDDEN
+
+if TYPE_CHECKING:
+    import h11
+
+NAME: Final = "triosock health"
+LIMITS: Final = Limits(max_connections=64, max_connections_per_peer=16, overflow="reject")
+TIMEOUTS: Final = Timeouts(idle=5, request=5, send=5, close=1, grace=0)
+#: The longest head of a request; nginx takes as much (large_client_header_buffers).
+MAX_HEAD: Final = 8_192
+
+#: Returns why not, in lines; nothing if it is ready.
+Ask = Callable[[], Awaitable[Sequence[str]]]
+
+
+@contextlib.asynccontextmanager
+async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> AsyncIterator[StreamServer]:
+    """Answer ``GET /live`` and ``GET /ready`` at `endpoint` for the length of the block.
+
+    Ready is a trio run with servers, none of which drains (an announced drain counts), is suspended, or has
+    all of its `Limits.max_connections`. Otherwise ``/ready`` is 503, and its text says why.
+
+    Args: `endpoint`, ``tcp://HOST:PORT`` or ``unix:///PATH``, or a listener that is open, which is closed at
+    the end; `mode`, the permissions of the socket file.
+
+    Yields: the `StreamServer` that answers, for its `addresses`.
+
+    Raises: AddressUnavailable if the port is in use; TypeError, ValueError; ImportError without h11.
+    Cancellation: closed at once. Drain: it goes on answering until the block ends.
+    """
+    listeners = await _open(endpoint, mode)
+    failure: Exception | None = None
+    async with trio.open_nursery() as nursery:
+        server: StreamServer = await nursery.start(answer_at, listeners, _own)
+        try:
+            yield server
+        except Exception as error:  # comes out below, without the group of this nursery around it
+            failure = error
+        nursery.cancel_scope.cancel(reason="triosock: the block of open_health() has ended")
+    if failure is not None:
+        raise failure
+
+
+async def serve_health(
+    endpoint: str | Listener,
+    *,
+    mode: int | None = None,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Do what `open_health` does, in a task: ``await nursery.start(triosock.serve_health, "tcp://*:8081")``.
+
+    It goes on answering in a drain of the `DrainScope` around (`triosock.run` is one), and returns when that
+    scope has drained and the last server in it has ended; without a scope around, when it is cancelled.
+
+    Args, raises: as `open_health`. `nursery.start` gives the `StreamServer` that answers.
+    """
+    scope = scope_around()
+    async with open_health(endpoint, mode=mode) as server:
+        task_status.started(server)
+        if scope is None:
+            await trio.sleep_forever()
+        else:
+            await scope.wait_begun()
+            await scope.wait_left()
+
+
+async def _own() -> Sequence[str]:
+    return why_not_ready(HIDDEN)
+
+
+async def _open(endpoint: str | Listener, mode: int | None) -> Sequence[Listener]:
+    check_h11()
+    if isinstance(endpoint, Listener):
+        return [endpoint]
+    if not isinstance(endpoint, str):
+        raise TypeError(f"a health endpoint is tcp://HOST:PORT or unix:///PATH, not {endpoint!r}")
+    return await open_endpoint(endpoint, mode)
+
+
+async def open_endpoint(endpoint: str, mode: int | None = None) -> Sequence[Listener]:
+    """Return the listeners of an endpoint that is written as ``tcp://…`` or ``unix://…``."""
+    check_h11()
+    address = check_endpoint(endpoint)
+    if isinstance(address, UnixAddress):
+        return [open_unix_listener(address.path, mode=mode)]
+    if mode is not None:
+        raise ValueError("mode is for the file of a unix:// address")
+    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
+    return await open_tcp_listeners(address.port, host=None if host == "*" else host)
+
+
+def check_endpoint(endpoint: str) -> TcpAddress | UnixAddress:
+    """Return the address of a health endpoint. Raises: ValueError."""
+    address = parse_address(endpoint)
+    if not isinstance(address, (TcpAddress, UnixAddress)):
+        raise ValueError(f"a health endpoint is tcp://HOST:PORT or unix:///PATH, not {endpoint!r}")
+    return address
+
+
+def check_h11() -> None:
+    """Raise ImportError, which says what to install, without h11."""
+    try:
+        import h11  # noqa: F401
+    except ImportError as error:
+        raise ImportError("health needs h11: install triosock[health]") from error
+
+
+async def answer_at(
+    listeners: Sequence[Listener],
+    ask: Ask,
+    *,
+    task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
+) -> None:
+    """Answer at these listeners, with what `ask` says, until cancelled."""
+    leave_scopes()
+
+    async def answer(conn: Connection) -> None:
+        if await conn.wait_request():
+            await _answer(conn, ask)
+
+    await serve_listeners(
+        answer, listeners, limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
+    )
+
+
+@attrs.frozen
+class _Answer:
+    """What is said to one request. Without `has_body` only its length is told (RFC 9110, 9.3.2)."""
+
+    status: int
+    text: str
+    headers: tuple[tuple[str, str], ...] = ()
+    has_body: bool = True
+
+
+async def _answer(conn: Connection, ask: Ask) -> None:
+    """Read one request, and answer it. The end of the handler ends the connection."""
+    import h11
+
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    event: Any = h11.NEED_DATA
+    try:
+        while event is h11.NEED_DATA:
+            http.receive_data(await conn.receive_some(MAX_HEAD))
+            event = http.next_event()
+    except h11.RemoteProtocolError as error:
+        answer = _Answer(error.error_status_hint, "this is no request of HTTP")
+    else:
+        if not isinstance(event, h11.Request):
+            return  # it has gone without a word
+        answer = await _consider(event, ask)
+    await conn.send_all(_format(http, answer))
+
+
+async def _consider(request: h11.Request, ask: Ask) -> _Answer:
+    path = bytes(request.target).partition(b"?")[0]
+    has_body = request.method != b"HEAD"
+    if path not in (b"/live", b"/ready"):
+        return _Answer(404, "there are /live and /ready", has_body=has_body)
+    if request.method not in (b"GET", b"HEAD"):
+        return _Answer(405, "only GET and HEAD", (("Allow", "GET, HEAD"),))
+    if path == b"/live":
+        return _Answer(200, "live", has_body=has_body)
+    reasons = await ask()
+    return _Answer(503 if reasons else 200, "\n".join(reasons) or "ready", has_body=has_body)
+
+
+def _format(http: h11.Connection, answer: _Answer) -> bytes:
+    """Return the bytes of an answer, which is the last on its connection."""
+    import h11
+
+    body = answer.text.encode() + b"\n"
+    headers = [
+        ("Content-Type", "text/plain; charset=utf-8"),
+        ("Content-Length", str(len(body))),
+        ("Cache-Control", "no-store"),
+        ("Connection", "close"),
+        *answer.headers,
+    ]
+    reason = _REASONS.get(answer.status, "Error")
+    events: list[Any] = [h11.Response(status_code=answer.status, headers=headers, reason=reason)]
+    if answer.has_body:
+        events.append(h11.Data(data=body))
+    return b"".join(http.send(one) or b"" for one in [*events, h11.EndOfMessage()])
+
+
+_REASONS: Final = {
+    200: "OK",
+    400: "Bad Request",
+    404: "Not Found",
+    405: "Method Not Allowed",
+    431: "Request Header Fields Too Large",
+    503: "Service Unavailable",
+}
