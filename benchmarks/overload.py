@@ -1,10 +1,11 @@
 """What a server does at twice the load that it can do: `python -m benchmarks.overload`.
 
-A server in a process of its own answers each connection with WORK milliseconds of processor time, and closes.
-First it is found out how many it can do in a second. Then clients come at that rate, and at twice that rate,
-whether or not others have been answered (an open loop): each connects, sends a line, and has a patience of
-one second; who has no whole answer by then has left, and is not served. That is tried with each kind of
-limit:
+A server in a process of its own holds the loop for WORK milliseconds for each connection, answers and closes.
+It sleeps in these, blocking all others as computing would, so that whatever else the machine does counts for
+little. First it is found out how many it can do in a second. Then clients come at that rate, and at twice
+that rate, whether or not others have been answered (an open loop): each connects, sends a line, and has a
+patience of one second; who has no whole answer by then has left, and is not served. That is tried with each
+kind of limit:
 
     none       the defaults
     queue      Limits(max_connections=N): beyond it the kernel's queue, as by default
@@ -40,16 +41,10 @@ KINDS = {
 }
 
 
-def work(seconds):
-    end = time.thread_time() + seconds
-    while time.thread_time() < end:
-        pass
-
-
 def make_handler(seconds):
     async def answer(conn):
         if await conn.receive_some():
-            work(seconds)
+            time.sleep(seconds)  # it holds the loop as computing would
             await conn.send_all(b"done\n")
 
     return answer
@@ -155,7 +150,7 @@ def run(kind, milliseconds, seconds, how, number):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kinds", nargs="*", default=list(KINDS), choices=KINDS)
-    parser.add_argument("--work", type=float, default=2.0, help="milliseconds for each connection")
+    parser.add_argument("--work", type=float, default=4.0, help="milliseconds for each connection")
     parser.add_argument("--seconds", type=float, default=12.0)
     parser.add_argument("--serve", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -254,14 +254,17 @@ def test_a_queue_that_stands_keeps_it_on(shedding: Shedding, told: Told) -> None
 
 
 def test_no_more_is_taken_at_once_than_has_its_turn_in_a_quarter_of_the_limit(shedding: Shedding) -> None:
-    assert shedding.batch == 100
-    seen = []
-    for seconds in (0.5, 0.05, 0.1, 10.0, 0.005, 0.001, 0.001, 0.0, 0.0):
+    seen = [shedding.batch]
+    for seconds in (0.01, 0.01, 0.01, 0.01, 0.5, 0.05, 0.1, 10.0, 0.005, 0.001, 0.001, 0.0, 0.0):
         shedding.note_pass(seconds)
         seen.append(shedding.batch)
-    assert seen == [10, 10, 5, 1, 2, 4, 8, 16, 32]
+    assert seen == [10, 20, 40, 80, 100, 10, 10, 5, 1, 2, 4, 8, 16, 32]
     shedding.note_queue(1.0)
-    assert shedding.batch == 100  # they are turned away
+    assert shedding.batch == 100  # they are turned away,
+    shedding.note_pass(0.001)  # which takes no time, and says nothing
+    for _ in range(2):
+        shedding.note_lag(0.0)
+    assert shedding.batch == 32
 
 
 def test_without_a_limit_no_lag_is_too_much(told: Told) -> None:

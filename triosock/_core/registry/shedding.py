@@ -14,6 +14,7 @@ The invariants:
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any, Final, final
 
@@ -23,6 +24,8 @@ from .loop_lag import LagMeter
 #: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
 #: about as many.
 BATCH: Final = 100
+#: The same as long as nobody knows how much time they take: it doubles with each that takes little.
+FIRST_BATCH: Final = 10
 
 
 @final
@@ -40,7 +43,7 @@ class Shedding:
         #: How many were turned away since it began.
         self.refused: int = 0
         self._high = max_lag
-        self._batch = BATCH
+        self._batch = BATCH if max_lag == math.inf else FIRST_BATCH
         self._meter = meter
         self._emit = emit
         self._clock = clock
@@ -56,6 +59,8 @@ class Shedding:
 
     def note_pass(self, seconds: float) -> None:
         """The loop has run all who were ready, a batch from a queue that stands among them, in this time."""
+        if self.is_on:
+            return  # they were turned away, and had no turns
         fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH
         self._batch = int(min(max(fitting, 1), 2 * self._batch, BATCH))
 
