@@ -1,4 +1,4 @@
-"""python -m benchmarks.simulation: how fast a simulated world is, on one core.
+"""python -m benchmarks.simulation: how fast a simulated world is, in seconds of one core.
 
 Exchanges a second: a client sends a line and receives it back in capitals, over a connection that is there.
 Hours a second: a client that speaks once a minute, under an idle timeout of half an hour.
@@ -16,7 +16,7 @@ from triosock.testing import Faults, World, simulate
 
 EXCHANGES = 20_000
 CLIENTS = 4
-DAYS = 20
+DAYS = 4
 
 
 async def shout(conn: triosock.Connection) -> None:
@@ -47,12 +47,12 @@ def main() -> None:
         ("without faults", Faults()),
         ("with latency and pieces", Faults(latency=0.1, cuts=1.0)),
     ):
-        began = time.perf_counter()
+        began = time.process_time()
         simulate(exchanging(EXCHANGES // 10, 0.0, CLIENTS), seeds=10, faults=faults)
-        print(f"{name}: {EXCHANGES / (time.perf_counter() - began):,.0f} exchanges a second")
-    began = time.perf_counter()
+        print(f"{name}: {EXCHANGES / (time.process_time() - began):,.0f} exchanges a second")
+    began = time.process_time()
     done = simulate(exchanging(DAYS * 24 * 60, 60.0, 1), seeds=1, max_seconds=1e9, max_steps=10**9)
-    print(f"quiet: {done.seconds / 3600 / (time.perf_counter() - began):,.0f} simulated hours a second")
+    print(f"quiet: {done.seconds / 3600 / (time.process_time() - began):,.0f} simulated hours a second")
 
 
 if __name__ == "__main__":

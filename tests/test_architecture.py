@@ -165,6 +165,7 @@ LOWLEVEL = {
     "triosock/_ending_signals.py": ["current_trio_token", "currently_ki_protected"],
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/cli/running.py": ["spawn_system_task"],
+    "triosock/cli/processes.py": ["wait_readable"],
     **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],

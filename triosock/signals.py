@@ -10,7 +10,8 @@ The rules:
    the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
    needed.
 3. **A drain is a success**: `run` returns what the program returns, and the process exits with 0.
-4. **Who looks changes nothing**: SIGUSR1 prints the living tree to stderr, and a control socket shows it, as
+4. **Who looks changes nothing**: SIGUSR1 prints the living tree to stderr, or shows it to who has asked for
+   it with ``python -m triosock top --pid``, and a control socket shows it, as
    long as the program lives, so also while it drains. What draws the tree is put into `looking` by the
    facade: this file does not know it.
 """
@@ -22,7 +23,8 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 import attrs
 import trio
@@ -48,10 +50,20 @@ LOOK: Final = getattr(signal, "SIGUSR1", None)
 
 @attrs.define
 class Looking:
-    """What shows the living tree: prints it, and serves it at a Unix socket."""
+    """What shows the living tree: prints it, serves it at a Unix socket, and answers who has asked for it by
+    the number of this process.
+    """
 
     show: Callable[[], object]
     serve: Callable[..., Awaitable[object]]
+    requests: Callable[[], AbstractContextManager[LookRequests]]
+
+
+class LookRequests(Protocol):
+    """What is asked of this process."""
+
+    def answer(self) -> bool:
+        """Answer the request that is there; return whether there was one."""
 
 
 #: Set by the facade.
@@ -206,9 +218,11 @@ class _Program:
         if LOOK is None or signal.getsignal(LOOK) is not signal.SIG_DFL:
             await trio.sleep_forever()
         else:
-            with trio.open_signal_receiver(LOOK) as arriving:
+            assert looking is not None
+            with trio.open_signal_receiver(LOOK) as arriving, looking.requests() as requests:
                 async for _ in arriving:
-                    self._show()
+                    if not requests.answer():
+                        self._show()
 
     def _show(self) -> None:
         assert looking is not None

@@ -6,3 +6,4 @@
 .venv/bin/python -m examples.tutorial.check lesson6 mine.py
 .venv/bin/python -m examples.tutorial.check lesson7 mine.py
 .venv/bin/python -m examples.tutorial.check lesson8 mine.py
+.venv/bin/python -m examples.tutorial.check lesson9 mine.py

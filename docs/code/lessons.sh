@@ -6,3 +6,4 @@
 .venv/bin/python examples/tutorial/lesson6.py
 .venv/bin/python examples/tutorial/lesson7.py
 .venv/bin/python examples/tutorial/lesson8.py
+.venv/bin/python examples/tutorial/lesson9.py

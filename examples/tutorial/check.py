@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import faulthandler
 import importlib.util
+import inspect
 import logging
 import re
 import sys
@@ -56,12 +57,11 @@ def examine(exercise: Exercise, path: Path) -> None:
     for name in exercise.names:
         if not hasattr(module, name):
             raise Wrong(f"there is no `{name}` in {path}", "The exercise is:\n" + exercise.task)
-    clock = trio.testing.MockClock(autojump_threshold=0) if exercise.virtual_time else None
     warned: list[warnings.WarningMessage] = []
     try:
         with warnings.catch_warnings(record=True) as warned:
             warnings.simplefilter("always")
-            trio.run(exercise.check, module, clock=clock)
+            _run(exercise, module)
     except Wrong as wrong:
         raise Wrong(wrong.what, _without_await(warned) or wrong.hint) from wrong
     except Exception as error:  # whatever a learner's code may raise
@@ -70,6 +70,14 @@ def examine(exercise: Exercise, path: Path) -> None:
             raise Wrong(found[0].what, _without_await(warned) or found[0].hint) from error
         first = causes(error)[0]
         raise Wrong(f"it raised {_last_line(first)}{_place(first, path)}", "Look at that line.") from error
+
+
+def _run(exercise: Exercise, module: ModuleType) -> None:
+    if inspect.iscoroutinefunction(exercise.check):
+        clock = trio.testing.MockClock(autojump_threshold=0) if exercise.virtual_time else None
+        trio.run(exercise.check, module, clock=clock)
+    else:
+        exercise.check(module)
 
 
 def _without_await(warned: list[warnings.WarningMessage]) -> str | None:

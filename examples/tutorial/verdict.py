@@ -35,7 +35,8 @@ class Exercise:
 
     task: str
     names: tuple[str, ...]
-    check: Callable[[Any], Awaitable[None]]
+    #: An async function runs in a trio program of the checker's, a plain one runs its own.
+    check: Callable[[Any], Awaitable[None]] | Callable[[Any], None]
     praise: str
     virtual_time: bool = True
 

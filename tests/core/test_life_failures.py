@@ -12,6 +12,7 @@ import triosock
 from tests.handlers import read_all, read_to_reset
 from triosock import Cause
 from triosock._core.model import events
+from triosock._core.transport.socket import SocketWire
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -130,6 +131,25 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
         assert server.statistics().ended == {Cause.PEER: 1}
     assert recorder.of(events.HandlerFailed) == []
     assert isinstance(recorder.of(events.ConnectionClosed)[0].error, trio.BrokenResourceError)
+
+
+async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch):
+    waits = []
+    monkeypatch.setattr(SocketWire, "linger", lambda wire: waits.append(wire))
+
+    async def handler(conn):
+        await conn.send_all(b"x")
+        async for _ in conn:
+            pass
+
+    async with serving(handler) as server:
+        client = await dial(server)
+        await client.receive_some()
+        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        await client.aclose()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.PEER: 1}
+    assert waits == []
 
 
 async def test_a_handler_that_returns_what_cannot_be_awaited_ends_the_server_loudly(dial):

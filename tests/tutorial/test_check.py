@@ -44,6 +44,11 @@ WRONG = {
     "lesson8_no_policy": ("sent half a line", "trio_policy"),
     "lesson8_nothing_noted": ("`cut` was []", "except compat.RequestCut"),
     "lesson8_stdlib": ("is no compat.ThreadingTCPServer", "import triosock.compat"),
+    "lesson9_looks_first": ("were sold", "no `await` in between"),
+    "lesson9_notes_later": ("had not been noted", "first"),
+    "lesson9_no_await": ("had not been noted", "without `await`, in line 5"),
+    "lesson9_never_sold_out": ("they were told", "or 'sold out'"),
+    "lesson9_raises": ("it raised AttributeError", "Look at that line"),
 }
 RIGHT = sorted(path.stem for path in SOLUTIONS.glob("*.py") if "_right" in path.stem)
 
@@ -89,9 +94,9 @@ def test_a_file_that_is_none(tmp_path, capsys):
 
 def test_an_unknown_lesson_is_a_wrong_command_line(capsys):
     with pytest.raises(SystemExit) as ended:
-        check.main(["lesson9"])
+        check.main(["lesson0"])
     assert ended.value.code == 2
-    assert "lesson8" in capsys.readouterr().err
+    assert "lesson9" in capsys.readouterr().err
 
 
 def test_a_solution_that_blocks_the_thread_is_ended(tmp_path):

@@ -117,6 +117,15 @@ PRINTS = {
           native: 1 finished, 0 cut
           threads left: 0
     """,
+    "lesson9": """
+        a test with sleeps, of a server in threads
+          the test has passed, times: 1000
+        the same server on trio, simulated
+          runs that were right, before the one that was not: <number>
+          that seed again, ten times; the same failure: 10
+          mended, runs that were right: 300
+          the one that was not, for the picture: both were sold the ticket
+    """,
 }
 
 

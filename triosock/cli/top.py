@@ -1,7 +1,8 @@
-"""`python -m triosock top SOCKET`: what lives in a running program, looked at again and again.
+"""`python -m triosock top SOCKET`, or `--pid N`: what lives in a running program, looked at again and again.
 
-The program must have been started with ``triosock.run(…, control="SOCKET")``, or have a `serve_control` of
-its own, by the same user. With `rich` (the extra ``cli``) the view is redrawn in place and in colours;
+For a socket, the program must have been started with ``triosock.run(…, control="SOCKET")``, or have a
+`serve_control` of its own, by the same user. A process that was not prepared is looked at by its number: see
+`processes.py`. With `rich` (the extra ``cli``) the view is redrawn in place and in colours;
 without it, or when the output is no terminal, each look is printed below the last.
 """
 
@@ -17,14 +18,16 @@ from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, Final
 
+import attrs
 import trio
 
 from .. import Connection, FrameTooLarge
 from .._core.model.node import Node
 from ..observe.control import LIMITS, parse_tree
-from ..observe.text import count, printable
+from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
-from .arguments import MachineRefused
+from .arguments import MachineRefused, Mistake
+from .processes import ProcessEnded, look_at
 
 #: A tree of the longest snapshot that is asked for fits in here.
 MAX_ANSWER: Final = 64 * 2**20
@@ -49,10 +52,16 @@ def add_parser(commands: Any) -> None:
         "top",
         help="look at what lives in a running program",
         description="Show the living tree of a program that was started with "
-        "triosock.run(…, control=SOCKET): servers, connections, requests, and which deadline each is under.",
+        "triosock.run(…, control=SOCKET): servers, connections, requests, and which deadline each is under. "
+        "With --pid, that of any process with Python 3.14 or later as here, or with triosock.run or "
+        "observe.allow_top: servers, the tasks of trio, and threads.",
+        epilog="--pid takes the permission to attach: the same user and what "
+        "/proc/sys/kernel/yama/ptrace_scope allows, or CAP_SYS_PTRACE. The process pauses for less than "
+        "5 ms.",
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("socket", help="the path of its control socket")
+    parser.add_argument("socket", nargs="?", help="the path of its control socket")
+    parser.add_argument("--pid", type=int, metavar="N", help="the number of the process, instead of a socket")
     parser.add_argument(
         "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (default 1)"
     )
@@ -65,12 +74,14 @@ def add_parser(commands: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Look until Ctrl-C, or until the program has ended; return the exit code."""
+    if (arguments.socket is None) == (arguments.pid is None):
+        raise Mistake("name either a control socket or a process, with --pid")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name may have characters that this terminal has not.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _view(arguments) as show:
-            trio.run(_look, arguments, show)
+            trio.run(_look_at_socket if arguments.pid is None else _look_at_process, arguments, show)
     except KeyboardInterrupt:
         return 0
     return 0
@@ -90,7 +101,25 @@ def _limit(word: str) -> int:
     return limit
 
 
-async def _look(arguments: argparse.Namespace, show: Show) -> None:
+async def _look_at_process(arguments: argparse.Namespace, show: Show) -> None:
+    seen = False
+    while True:
+        try:
+            look = await look_at(arguments.pid, arguments.limit)
+        except ProcessEnded:
+            if not seen:
+                raise
+            print("the program has ended", file=sys.stderr)
+            return
+        paused = f"paused for {duration(look.paused)}"
+        show(attrs.evolve(look.tree, state=paused))
+        seen = True
+        if arguments.once:
+            return
+        await trio.sleep(arguments.interval)
+
+
+async def _look_at_socket(arguments: argparse.Namespace, show: Show) -> None:
     try:
         stream = await trio.open_unix_socket(arguments.socket)
     except OSError as error:

@@ -7,7 +7,7 @@ package, under the name of `_serving`.
 from __future__ import annotations
 
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .loading import is_loaded, late
 from .stdlib import mixins
@@ -15,12 +15,15 @@ from .waiting.forking import ForkingWait
 from .waiting.poll import CAN_POLL, DEFAULT_SELECTOR, PollWait, Waiting
 
 if TYPE_CHECKING:
+    import selectors
+    from types import ModuleType
+
     from .stdlib.base import BaseServer
 
 _active_count = threading.active_count
 
 
-def serving(server: BaseServer, selector: Any, public: Any) -> Waiting:
+def serving(server: BaseServer, selector: selectors.BaseSelector, public: ModuleType) -> Waiting:
     """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
     if type(selector) is not DEFAULT_SELECTOR or not CAN_POLL:
         return Waiting(server, selector)

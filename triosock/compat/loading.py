@@ -28,7 +28,7 @@ from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
 from types import ModuleType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from .requests.ports import GreenPart, TrioPart
@@ -63,7 +63,7 @@ _NEED_TRIO: Final = (
 )
 #: All modules of green mode, which need an extra besides.
 _NEED_GREENLET: Final = (
-    *("accepting", "check", "crowd", "group", "mixins", "portal"),
+    *("accepting", "check", "crowd", "greenlets", "group", "mixins", "portal"),
     *("make", "port", "proxying", "socket", "tasks", "tls", "waiting", "watch"),
 )
 _PACKAGE: Final = __name__.rpartition(".")[0]
@@ -83,7 +83,7 @@ def is_loaded() -> bool:
     return bool(_modules)
 
 
-def late(name: str) -> Any:
+def late(name: str) -> ModuleType:
     """Return a module of this package that needs trio. If none was loaded yet, all are, with what `load()`
     raises.
     """
@@ -104,7 +104,7 @@ def load() -> None:
                 _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
 
 
-def late_green(name: str) -> Any:
+def late_green(name: str) -> ModuleType:
     """Return a module of green mode. If none was loaded yet, all are, with what `load()` raises.
 
     Raises: RuntimeError, with the reason, if there can be no green servers here.
@@ -165,7 +165,7 @@ def _load_green() -> None:
 @contextmanager
 def _as_it_was() -> Iterator[None]:
     """Import with what was there when this module was imported; put back what was there before."""
-    imports: Any = builtins.__import__
+    imports = builtins.__import__
     now = [*sys.meta_path], [*sys.path_hooks], [*sys.path]
     builtins.__import__ = _import
     # A hook that was there then and has been taken off since may not work any more; ours may not depend on

@@ -11,6 +11,7 @@ blocked_loop  who blocks the event loop, with its stack
 timeline/   a run as a picture: HTML, SVG, Chrome trace
 stepping/   a run to be stepped through, forwards and backwards: HTML
 treeview    what lives now, as text; as values it is `snapshot()`
+looked_at   a process that lets `python -m triosock top --pid` look; peek is what it sees
 control     the same, through a Unix socket: `python -m triosock top`
 
 The timeline and the recorder are loaded when they are first asked for: most programs never draw.
@@ -28,6 +29,7 @@ from .control import serve_control as serve_control
 from .json_log import JsonFormatter as JsonFormatter
 from .line_writer import LineWriter as LineWriter
 from .log import LogObserver as LogObserver
+from .looked_at import allow_top as allow_top
 from .stats import Durations as Durations
 from .stats import StatisticsObserver as StatisticsObserver
 from .treeview import format_tree as format_tree
@@ -50,6 +52,7 @@ __all__ = [
     "StatisticsObserver",
     "Step",
     "Timeline",
+    "allow_top",
     "format_tree",
     "serve_control",
     "snapshot",

@@ -203,7 +203,12 @@ def parse_tree(line: bytes | str) -> Node:
         raise ValueError("the answer is no JSON object")
     if "error" in message:
         raise ValueError(f"the answer is an error: {printable(message['error'])}")
-    return _node(message.get("tree"), 0)
+    return node_of(message.get("tree"))
+
+
+def node_of(fields: object) -> Node:
+    """Return the node that these fields are of. Raises: ValueError if they are of none, whatever they are."""
+    return _node(fields, 0)
 
 
 def _node(fields: object, depth: int) -> Node:

@@ -15,7 +15,8 @@ async def replies(world: World) -> None:
         await trio.sleep(0.1)
         await datagram.reply(datagram.data)
 
-    server = await world.serve_datagrams(echo, limits=Limits(max_pending_datagrams=world.integer(1, 20)))
+    limits = Limits(max_connections=world.integer(1, 5), max_pending_datagrams=world.integer(1, 20))
+    server = await world.serve_datagrams(echo, limits=limits)
 
     async def talk(count: int) -> None:
         client = world.datagram_client(server)

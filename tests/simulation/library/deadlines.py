@@ -87,6 +87,35 @@ async def idle_in_pieces(world: World) -> None:
     world.client(talk)
 
 
+async def told(world: World) -> None:
+    """Who only listens is not idle, as long as there is something to be told, and is let go after that."""
+    rests = [world.integer(1, 90) / 10 for _ in range(world.integer(1, 6))]
+
+    async def tell(conn: Connection) -> None:
+        for rest in rests:
+            await trio.sleep(rest)
+            await conn.send_all(b"news\n")
+
+    async def listen(conn: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(tell, conn)
+            async for _ in conn.lines():
+                pass
+
+    server = await world.serve(listen, timeouts=Timeouts(idle=10, close=1))
+
+    async def hear() -> None:
+        conn = await world.connect(server)
+        for _ in rests:
+            assert await conn.receive_until(b"\n") == b"news\n"
+        began = trio.current_time()
+        assert await conn.receive_some() == b""
+        assert 9.5 <= trio.current_time() - began <= 11
+
+    for _ in range(world.integer(1, 3)):
+        world.client(hear)
+
+
 async def requests(world: World) -> None:
     """A request is cut when its time is over, and not before; the next one has a time of its own."""
 
@@ -189,6 +218,7 @@ SCENARIOS = {
     "stalled": (stalled, Faults(latency=0.05, stalls=1.0, stall=20.0)),
     "stalled requests": (stalled_requests, Faults(latency=0.5, stalls=1.0, stall=20.0)),
     "idle, in pieces": (idle_in_pieces, Faults(latency=0.05, cuts=0.5)),
+    "told": (told, Faults(latency=0.05)),
     "requests": (requests, Faults(latency=0.05, cuts=0.2)),
     "sends": (sends, Faults(latency=0.05)),
     "handshakes": (handshakes, Faults(latency=0.05)),

@@ -69,6 +69,27 @@ async def short_stays(world: World) -> None:
     world.check(lambda: server.server.statistics().accepted == count or bool(world.struck))
 
 
+async def cut_in_the_queue(world: World) -> None:
+    """When the grace of a drain is over, those inside and those who wait for a slot are cut, all of them."""
+
+    async def hold(conn: Connection) -> None:
+        async for line in conn.lines():
+            await trio.sleep(world.random.choice([0.1, 1, 3, 20]))
+            await conn.send_all(line.upper())
+
+    server = await world.serve(hold, limits=Limits(max_connections=world.integer(1, 2)))
+
+    async def ask() -> None:
+        conn = await world.connect(server)
+        await conn.send_all(b"x\n")
+        assert await conn.receive_until(b"\n") == b"X\n"
+
+    for _ in range(world.integer(1, 6)):
+        world.client(ask)
+    await trio.sleep(0.5)
+    server.drain(grace=5)
+
+
 async def turned_away(world: World) -> None:
     """One too many is told so, and the others never notice."""
 
@@ -175,13 +196,43 @@ async def failing_handlers(world: World) -> None:
     world.check(lambda: len(resets) == count)
 
 
+async def half_answers(world: World) -> None:
+    """An answer that ends with an end of the stream is a whole one; after half of one comes a reset."""
+
+    async def answer(conn: Connection) -> None:
+        line = await conn.receive_until(b"\n")
+        await conn.send_all(b"half")
+        if line == b"fail\n":
+            raise LookupError("no such thing")
+        await conn.send_all(b" and half\n")
+
+    server = await world.serve(answer, may_fail=(LookupError,))
+
+    async def ask(line: bytes) -> None:
+        conn = await world.connect(server)
+        await conn.send_all(line)
+        answer = bytearray()
+        try:
+            while data := await conn.receive_some():
+                answer += data
+        except trio.BrokenResourceError:
+            assert line == b"fail\n"
+        else:
+            assert answer == b"half and half\n"
+
+    for _ in range(world.integer(1, 4)):
+        world.client(ask, world.random.choice([b"fail\n", b"do not\n"]))
+
+
 SCENARIOS = {
     "slots": (slots, Faults(latency=0.05, jitter=0.05)),
     "slots, with faults": (slots, Faults(latency=0.05, cancels=0.2, drains=0.2, suspends=0.2)),
     "short stays": (short_stays, Faults()),
     "short stays, with faults": (short_stays, Faults(cancels=0.6, drains=0.4, suspends=0.2)),
+    "cut in the queue": (cut_in_the_queue, Faults(latency=0.05)),
     "turned away": (turned_away, Faults(cuts=0.3)),
     "of one peer": (of_one_peer, Faults(latency=0.05)),
     "failed accepts": (failed_accepts, Faults(accept_errors=0.5, latency=0.02)),
+    "half answers": (half_answers, Faults(cuts=0.3, latency=0.02)),
     "failing handlers": (failing_handlers, Faults(cuts=0.3, latency=0.02)),
 }

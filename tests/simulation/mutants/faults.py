@@ -119,8 +119,8 @@ MUTANTS = [
     ),
     Mutant(
         "a connection stays open when its task is cancelled",
-        "        finally:\n            await self._end()\n",
-        "        finally:\n            await trio.lowlevel.checkpoint()\n            await self._end()\n",
+        "        finally:\n            await self._close_and_unregister()\n",
+        "        finally:\n            await trio.lowlevel.checkpoint()\n            await self._close_and_unregister()\n",
     ),
     Mutant(
         "a PROXY header that is cut in its first bytes is refused",

@@ -141,8 +141,10 @@ class ConnectionTask(HandlerRun):
             self._served.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
             return False  # the end of the stream would make half an answer look like a whole one
-        # The usual end: everything is said on both sides.
-        return not (wire.heard_all and isinstance(wire, SocketWire) and wire.is_settled)
+        if not isinstance(wire, SocketWire):
+            return True
+        # The usual ends: everything is said on both sides, or the peer is gone.
+        return wire.failure is None and not (wire.heard_all and wire.is_settled)
 
     async def _linger(self) -> None:
         """Send the rest, end the stream, and wait for the peer's end of it, for `Timeouts.close` at most."""

@@ -13,11 +13,18 @@ they not, in some later trio, then trio's own functions are used.
 from __future__ import annotations
 
 import types
-from collections.abc import Callable, Coroutine, Generator
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Coroutine, Generator
+from typing import Any, Final, Protocol
 
 import trio
 from trio.lowlevel import Abort, Task, cancel_shielded_checkpoint, reschedule, wait_task_rescheduled
+
+
+class Answer(Protocol):
+    """What trio's run loop gives for a message: an outcome."""
+
+    def unwrap(self) -> object:
+        """Return what it is, or raise it."""
 
 
 class _Woken:
@@ -31,7 +38,7 @@ class _Woken:
         """Return nothing."""
 
 
-_WOKEN: Final[Any] = _Woken()
+_WOKEN: Final[Any] = _Woken()  # in the place of an Outcome, which is a final class
 
 
 def _abort(_: object) -> Abort:
@@ -40,7 +47,7 @@ def _abort(_: object) -> Abort:
     return Abort.SUCCEEDED
 
 
-def _message(trap: Callable[[], Coroutine[Any, Any, object]]) -> Any:
+def _message(trap: Callable[[], Coroutine[object, None, object]]) -> object:
     """Return what the trap yields to trio's run loop."""
     asked = trap()
     try:
@@ -58,12 +65,12 @@ _TURN: Final = _message(cancel_shielded_checkpoint)
 
 
 @types.coroutine
-def _sleep_cheaply() -> Generator[Any, Any, None]:
+def _sleep_cheaply() -> Generator[object, Answer, None]:
     (yield _SLEEP).unwrap()
 
 
 @types.coroutine
-def _give_turn_cheaply() -> Generator[Any, Any, None]:
+def _give_turn_cheaply() -> Generator[object, object, None]:
     yield _TURN  # its outcome is always nothing
 
 
@@ -71,15 +78,15 @@ _has_no_state = _message(_sleep_by_trio) == _SLEEP and _message(cancel_shielded_
 
 #: Sleep until `wake` or a cancellation. Before it, a task must set its `custom_sleep_data` to what `wake` is
 #: to be given.
-sleep: Callable[[], Any] = _sleep_cheaply if _has_no_state else _sleep_by_trio
+sleep: Callable[[], Awaitable[None]] = _sleep_cheaply if _has_no_state else _sleep_by_trio
 
 #: What `sleep` and `give_turn` yield, for who has no coroutine to yield it with: the answer's `unwrap()` is
 #: the rest of them. None if that is not so.
-SLEEP_MESSAGE: Final[Any] = _SLEEP if _has_no_state else None
-TURN_MESSAGE: Final[Any] = _TURN if _has_no_state else None
+SLEEP_MESSAGE: Final[object] = _SLEEP if _has_no_state else None
+TURN_MESSAGE: Final[object] = _TURN if _has_no_state else None
 
 #: Let others run: trio's `cancel_shielded_checkpoint`, half of a checkpoint.
-give_turn: Callable[[], Any] = _give_turn_cheaply if _has_no_state else cancel_shielded_checkpoint
+give_turn: Callable[[], Awaitable[None]] = _give_turn_cheaply if _has_no_state else cancel_shielded_checkpoint
 
 
 async def checkpoint() -> None:

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from triosock import Address
 
     from ..requests.ports import Server
+    from ..requests.signatures import ClientAddress
 
 _NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSError)
 
@@ -29,7 +30,7 @@ def cause_of(error: BaseException | None) -> Cause:
     return Cause.PEER if isinstance(error, ConnectionError) else Cause.FAILED
 
 
-def address_of(request: Any, client_address: Any) -> Address:
+def address_of(request: object, client_address: ClientAddress) -> Address:
     """Return where a request comes from."""
     sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
     try:
@@ -44,7 +45,7 @@ def address_of_listener(server: Server) -> Address:
     return local_of(getattr(server, "socket", None))
 
 
-def local_of(request: Any) -> Address:
+def local_of(request: object) -> Address:
     """Return the address that a request came to."""
     sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
     try:

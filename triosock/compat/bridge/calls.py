@@ -22,13 +22,14 @@ from collections import deque
 from collections.abc import Awaitable, Callable
 from queue import SimpleQueue
 from threading import RLock as _Lock
-from typing import Any, TypeVar
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import trio
 
 from ..waiting.wakeup import Wakeup
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Calls:
@@ -41,14 +42,14 @@ class Calls:
         self._alarm = Wakeup(None)
         if self._alarm.fd < 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-        self._queue: deque[tuple[Callable[..., object], tuple[Any, ...]]] = deque()
+        self._queue: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._lock = _Lock()
         self._ends = False
         self._closed = False
 
     # From any thread
 
-    def soon(self, function: Callable[..., object], *args: Any) -> bool:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> bool:
         """Have a sync function called in the trio thread; False if the run is over. Never blocks."""
         with self._lock:
             if self._closed:
@@ -57,7 +58,7 @@ class Calls:
         self._alarm.ring()
         return True
 
-    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def run(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` in a task of its own in the trio thread and return its result. Blocks.
 
         The task has a copy of the caller's context. It is cancelled only when the run ends. An exception that

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..stdlib.reply_order import answered
 from .tcp_state import has_unread
+
+T = TypeVar("T")
 
 if TYPE_CHECKING:
     _Mixed = socket.socket
@@ -25,14 +27,16 @@ class _Draining(_Mixed):
 
     __slots__ = ()
 
+    # As they were called: an SSLSocket's `recv()` needs no argument, a socket's does.
+
     def recv(self, *args: Any) -> bytes:
-        return b"" if self._is_over() else bytes(self._read(super().recv(*args)))
+        return b"" if self._is_over() else self._read(super().recv(*args))
 
     def recv_into(self, *args: Any, **kwargs: Any) -> int:
-        return 0 if self._is_over() else int(self._read(super().recv_into(*args, **kwargs)))
+        return 0 if self._is_over() else self._read(super().recv_into(*args, **kwargs))
 
     def send(self, *args: Any) -> int:
-        return int(self._wrote(super().send(*args)))
+        return self._wrote(super().send(*args))
 
     def sendall(self, *args: Any) -> None:
         self._wrote(super().sendall(*args))
@@ -40,11 +44,11 @@ class _Draining(_Mixed):
     def _is_over(self) -> bool:
         return self in answered and not has_unread(self)
 
-    def _read(self, result: Any) -> Any:
+    def _read(self, result: T) -> T:
         answered.discard(self)
         return result
 
-    def _wrote(self, result: Any) -> Any:
+    def _wrote(self, result: T) -> T:
         answered.add(self)
         return result
 

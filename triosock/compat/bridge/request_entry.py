@@ -7,7 +7,7 @@ has left the handler, and is none of our business.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import attrs
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 class Request(Entry):
     """A request of a compat server in the core's registry."""
 
-    request: Any
+    request: object
     address: Address
     thread: int
     book: Book

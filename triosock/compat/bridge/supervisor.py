@@ -29,8 +29,8 @@ from .addresses import address_of, cause_of, local_of
 from .request_entry import Request
 
 if TYPE_CHECKING:
-    from ..requests.ports import Host
-    from ..requests.table import Book, Record
+    from ..requests.ports import Host, Record
+    from ..requests.table import Book
 
 #: What stands in for a scope in an entry that is no task.
 _NO_SCOPE = trio.CancelScope()

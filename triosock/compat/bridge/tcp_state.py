@@ -14,7 +14,6 @@ import socket
 import ssl
 import struct
 import sys
-from typing import Any
 
 from ..stdlib.reply_order import answered
 
@@ -30,7 +29,7 @@ _ENDED_BY_PEER = (8, 9)
 _LOOK = int(socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
 
 
-def is_idle(request: Any) -> bool:
+def is_idle(request: object) -> bool:
     """Whether nothing of a request has been read that is not answered yet, and nothing is there to be
     read.
     """
@@ -63,7 +62,7 @@ def _peek(request: socket.socket) -> bytes:
     return socket.socket.recv(request, 1, _LOOK)
 
 
-def count_bytes(request: Any) -> tuple[int, int]:
+def count_bytes(request: object) -> tuple[int, int]:
     """Return how many bytes have come and gone over a TCP connection; (0, 0) where the kernel does not
     say.
     """

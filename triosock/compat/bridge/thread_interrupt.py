@@ -40,7 +40,7 @@ class RequestCut(TriosockError, ConnectionAbortedError):
         # Without an argument it comes from the interpreter, which takes only the class from `cut()`.
         reason = reason or _reasons.get(threading.get_ident(), "the request was cut off")
         super().__init__(reason)
-        self.args: tuple[Any, ...] = (reason,)
+        self.args: tuple[object, ...] = (reason,)
         self.errno: int | None = errno.ECONNABORTED
         self.reason: str = reason
 
@@ -48,7 +48,7 @@ class RequestCut(TriosockError, ConnectionAbortedError):
         return self.reason
 
 
-def end_idle(request: Any) -> None:
+def end_idle(request: object) -> None:
     """End the idle wait that this request is in, or else the next that it comes to. Work goes on."""
     if not isinstance(request, socket.socket):
         return
@@ -60,7 +60,7 @@ def end_idle(request: Any) -> None:
     make_draining(request)
 
 
-def cut(request: Any, thread: int, reason: str) -> None:
+def cut(request: object, thread: int, reason: str) -> None:
     """Raise `RequestCut` in the thread and wake it, if it is blocked in this socket."""
     _reasons[thread] = reason
     _raise_in(thread, RequestCut)

@@ -22,7 +22,7 @@ import os
 import socket
 import threading
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 _Lock: Final = threading.Lock
 #: What a run of trio needs while it begins, as it was when this was imported. A program, a test mostly, may
 #: have put something in its place.
@@ -61,7 +62,7 @@ class Host:
     token: trio.lowlevel.TrioToken
     pid: int = attrs.field(factory=os.getpid)
 
-    def run(self, scope: trio.CancelScope, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` inside `scope` in the trio thread and return its result. Blocks the calling
         thread.
 
@@ -82,14 +83,14 @@ class Host:
             self.soon(scope.cancel)
             raise
 
-    def soon(self, function: Callable[..., object], *args: Any) -> None:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a sync function in the trio thread, soon; nothing happens if the run is over. Never blocks."""
         try:
             self.call(function, *args)
         except trio.RunFinishedError:
             pass  # then there is nothing left to tell
 
-    def call(self, function: Callable[..., object], *args: Any) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a sync function in the trio thread, soon. Never blocks.
 
         Raises: trio.RunFinishedError if the run is over.
@@ -108,7 +109,7 @@ class _Helper(Host):
     calls: Calls = attrs.field(kw_only=True)
     users: int = 0
 
-    def call(self, function: Callable[..., object], *args: Any) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """As above."""
         if not self.calls.soon(function, *args):
             raise trio.RunFinishedError("the trio run for compat servers is over")

@@ -6,7 +6,7 @@ It is a file of its own as this is where trio comes in: a server that waits alon
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -16,6 +16,7 @@ from ..waiting.wakeup import Wakeup
 from . import trio_thread as hosts
 
 if TYPE_CHECKING:
+    import selectors
     from typing import Self
 
     from ..requests.ports import Group, Server
@@ -29,7 +30,9 @@ def may_block() -> bool:
 class TrioWait(PollWait):
     """Hands a wait longer than the linger to the host's trio run; where that cannot be, waits by itself."""
 
-    def __init__(self, server: Server, selector: Any, host: hosts.Host | None = None) -> None:
+    def __init__(
+        self, server: Server, selector: selectors.BaseSelector, host: hosts.Host | None = None
+    ) -> None:
         super().__init__(server, selector)
         self._host = host
         self._scope: trio.CancelScope | None = None

@@ -7,7 +7,7 @@ the thread beside it.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 import trio
 
@@ -21,9 +21,10 @@ if TYPE_CHECKING:
     from ..requests.table import Book
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
-def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Call async code from a sync handler: run `async_fn(*args)` in the trio run of its server, and return
     its result.
 
@@ -51,7 +52,7 @@ def run(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
 
 
 def _run_for(
-    book: Book, entry: RequestEntry, host: Host, async_fn: Callable[..., Awaitable[T]], *args: Any
+    book: Book, entry: RequestEntry, host: Host, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]
 ) -> T:
     scope = trio.CancelScope()
     with book.lock:

@@ -34,8 +34,8 @@ from .serve import CompatServer
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..requests.ports import Server
-    from ..requests.table import Book, Record
+    from ..requests.ports import Record, Server
+    from ..requests.table import Book
 
 
 def look(what: object, limit: int) -> Iterator[Node]:

@@ -16,7 +16,7 @@ The invariants:
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from triosock.compat.stdlib.base import BaseServer
 from triosock.compat.stdlib.mixins import ThreadingMixIn
@@ -27,13 +27,15 @@ from .socket import GreenSocket
 from .tasks import wait_readable
 
 if TYPE_CHECKING:
-    from triosock.compat.requests.ports import GreenWait
+    from collections.abc import Callable
+
+    from triosock.compat.requests.ports import GreenWait, Group, Server
 
 #: How many are accepted before others have their turn: that of native servers.
 BATCH = 100
 
-_Socket: Any = socket.socket
-_STOCK: dict[str, Any] = {
+_Socket = socket.socket
+_STOCK: dict[str, object] = {
     "get_request": TCPServer.get_request,
     "fileno": TCPServer.fileno,
     "process_request": ThreadingMixIn.process_request,
@@ -45,9 +47,9 @@ _STOCK: dict[str, Any] = {
 _NAMES = frozenset(_STOCK)
 
 
-def is_stock(server: BaseServer) -> bool:
+def is_stock(server: Server) -> TypeGuard[ThreadingMixIn]:
     """Whether a request of this server comes to its task unseen."""
-    kind: Any = type(server)
+    kind = type(server)
     return (
         all(getattr(kind, name) is method for name, method in _STOCK.items())
         and _NAMES.isdisjoint(vars(server))
@@ -61,7 +63,7 @@ async def accept(waiting: GreenWait, fd: int) -> bool:
 
     Waits for the listener's descriptor. Raises what that raises.
     """
-    server: Any = waiting.server
+    server = waiting.server
     while True:
         await wait_readable(fd)
         if waiting.is_woken:
@@ -73,15 +75,15 @@ async def accept(waiting: GreenWait, fd: int) -> bool:
         except Exception:  # properties of the user's: the serving thread meets the same, and handles it
             return True
         try:
-            _accept_some(waiting, server.socket, daemon, counts)
+            _accept_some(waiting.group, server, daemon, counts)
         except OSError as error:
             if error.errno in ASKED_AGAIN:
                 return True  # it is still there, and the serving thread finds the same
             note_accept_error(server, error)
 
 
-def _accept_some(waiting: GreenWait, listener: Any, daemon: bool, counts: bool) -> None:
-    group = waiting.group
+def _accept_some(group: Group, server: ThreadingMixIn, daemon: bool, counts: bool) -> None:
+    listener: Any = server.socket  # for `_accept()`, which its type has not
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
     listener.setblocking(False)
@@ -92,11 +94,11 @@ def _accept_some(waiting: GreenWait, listener: Any, daemon: bool, counts: bool) 
             except BlockingIOError:
                 return
             green = GreenSocket(family, kind, proto, descriptor)
-            group.admit(waiting.server, green, address, daemon=daemon, counts=counts)
+            group.admit(server, green, address, daemon=daemon, counts=counts)
     finally:
         if listener.fileno() != -1:
             listener.settimeout(timeout)
 
 
-_family_of: Any = socket.SocketType.family.__get__
-_type_of: Any = socket.SocketType.type.__get__
+_family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
+_type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__

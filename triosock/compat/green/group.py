@@ -18,7 +18,7 @@ import math
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -30,8 +30,10 @@ from .make import make_green
 from .proxying import read_client_address
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from triosock.compat.requests.ports import ThreadingServer
+    from triosock.compat.requests.signatures import ClientAddress, Request
     from triosock.compat.requests.table import Book
 
     from .watch import Watch
@@ -66,7 +68,7 @@ class Group:
 
     # In the thread that serves
 
-    def start(self, server: Any, request: Any, client_address: Any) -> None:
+    def start(self, server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:
         """Have `server.process_request_thread()` called in a task. Never waits for its end; for its beginning
         if no loop runs, as the start of a thread does: who calls `handle_request()` counts threads.
 
@@ -81,19 +83,19 @@ class Group:
             if self._loops or trio.lowlevel.in_trio_run():
                 host.call(self._spawn, server, task, green, client_address)
             else:
-                self._spawn_and_wait(host, server, task, green, client_address)
+                self._spawn_and_wait(host, lambda: self._spawn(server, task, green, client_address))
         except BaseException:
             self._leave(task, green)
             if green is not request and not isinstance(green, tuple):
                 green.close()
             raise
 
-    def _spawn_and_wait(self, host: hosts.Host, *args: Any) -> None:
+    def _spawn_and_wait(self, host: hosts.Host, spawn: Callable[[], None]) -> None:
         """Have the task started, and return when it has begun."""
         # Held, since a request that is over at once gives back the host that this waits for.
         held = host if self._is_chosen else hosts.borrow()
         try:
-            host.call(self._spawn, *args)
+            host.call(spawn)
             host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             hosts.give_back(held)
@@ -130,7 +132,7 @@ class Group:
         finally:
             hosts.give_back(held)
 
-    def _enter(self, server: Any, task: tasks.GreenTask, request: Any) -> hosts.Host:
+    def _enter(self, server: ThreadingServer, task: tasks.GreenTask, request: Request) -> hosts.Host:
         self._book.expected[id(request)] = None
         with self._changed:
             if self._host is None:
@@ -140,7 +142,7 @@ class Group:
             self._live[task.number] = task
             return self._host
 
-    def _leave(self, task: tasks.GreenTask, request: Any) -> None:
+    def _leave(self, task: tasks.GreenTask, request: Request) -> None:
         self._book.expected.pop(id(request), None)
         self._book.arrived()
         with self._changed:
@@ -153,7 +155,15 @@ class Group:
 
     # In the trio thread
 
-    def admit(self, server: Any, green: Any, client_address: Any, *, daemon: bool, counts: bool) -> None:
+    def admit(
+        self,
+        server: ThreadingServer,
+        green: socket.socket,
+        client_address: ClientAddress,
+        *,
+        daemon: bool,
+        counts: bool,
+    ) -> None:
         """Do what `start()` does, for a request that was accepted here.
 
         `daemon` and `counts` are the server's `daemon_threads` and `block_on_close`.
@@ -184,12 +194,16 @@ class Group:
         """Return the task of this number."""
         return self._live.get(number)
 
-    def _spawn(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+    def _spawn(
+        self, server: ThreadingServer, task: tasks.GreenTask, request: Request, client_address: ClientAddress
+    ) -> None:
         if self._watch is None:
             self._be_watched()
         tasks.spawn(self._run, server, task, request, client_address, name=type(server).__name__)
 
-    async def _run(self, server: Any, task: tasks.GreenTask, request: Any, client_address: Any) -> None:
+    async def _run(
+        self, server: ThreadingServer, task: tasks.GreenTask, request: Request, client_address: ClientAddress
+    ) -> None:
         try:
             with task.scope:
                 if self._proxy is not None and isinstance(request, socket.socket):
@@ -207,7 +221,7 @@ class Group:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
             self._leave(task, request)
 
-    def _refuse(self, request: Any) -> None:
+    def _refuse(self, request: socket.socket) -> None:
         request.close()
         book = self._book
         with book.lock:
@@ -227,7 +241,7 @@ def _tell(error: BaseException) -> None:
     threading.excepthook(threading.ExceptHookArgs(told))
 
 
-def _handle(server: Any, request: Any, client_address: Any) -> None:
+def _handle(server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:
     try:
         server.process_request_thread(request, client_address)
     finally:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import socket
 import ssl
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .socket import GreenDatagramSocket, take_over
 from .tls import make_green_tls
 
+if TYPE_CHECKING:
+    from triosock.compat.requests.signatures import Request
 
-def make_green(request: Any) -> Any:
+
+def make_green(request: Request) -> Request:
     """Return what a green handler gets for a request; what is no socket of the standard library is left."""
     kind = type(request)
     if kind is socket.socket:

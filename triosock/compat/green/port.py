@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, TypeVar, TypeVarTuple, Unpack
 
 from . import accepting, check, group, tasks
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from triosock.compat.requests.table import Book
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class GreenPort:
@@ -30,11 +31,11 @@ class GreenPort:
         """Return the green request that the calling code handles."""
         return tasks.current()
 
-    def wait(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function from a green handler."""
         return tasks.wait(async_fn, *args)
 
-    def blocking(self, fn: Callable[..., T], *args: Any) -> T:
+    def blocking(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run a blocking function from a green handler."""
         return tasks.blocking(fn, *args)
 

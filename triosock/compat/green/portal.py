@@ -19,13 +19,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator
 from types import coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, TypeVarTuple, Unpack
 
-from greenlet import getcurrent, greenlet  # type: ignore[import-untyped]
-
+from .greenlets import Greenlet, getcurrent, make_greenlet
 from .watch import Watch
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 class Portal:
@@ -36,16 +36,16 @@ class Portal:
     def __init__(self, watch: Watch) -> None:
         self._watch = watch
         #: The greenlet of the function; None before and after it.
-        self.root: Any = None
-        self._hub: Any = None
-        self._waiting: Any = None
+        self.root: Greenlet | None = None
+        self._hub: Greenlet
+        self._waiting: Greenlet
 
     @coroutine
-    def run(self, fn: Callable[..., T], *args: Any) -> Generator[Any, Any, T]:
+    def run(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> Generator[object, object, T]:
         """Await this in the task: call `fn(*args)`, return its result or raise what it raises."""
         watch = self._watch
         self._hub = hub = getcurrent()
-        self.root = self._waiting = root = greenlet(fn)
+        self.root = self._waiting = root = make_greenlet(fn)
         # The task's own context, and not a copy: what the function sets there is seen by what it awaits.
         root.gr_context = hub.gr_context
         try:
@@ -66,25 +66,28 @@ class Portal:
                     if watch.is_asleep:
                         watch.wake()
                     message = self._waiting.switch(answer)
-            return message  # type: ignore[no-any-return]  # what the last switch gives is the result
+            result: T = message  # what the last switch gives
+            return result
         finally:
             watch.running = None
-            self.root = self._waiting = self._hub = None
+            self.root = None
+            del self._waiting, self._hub
 
-    def yield_(self, message: Any) -> Any:
+    def yield_(self, message: object) -> Any:
         """Give trio's run loop a message; return its answer, which is to be unwrapped. In the greenlet."""
         self._waiting = getcurrent()
         return self._hub.switch(message)
 
-    def wait(self, waited: Coroutine[Any, Any, T]) -> T:
+    def wait(self, waited: Coroutine[object, object, T]) -> T:
         """Run a coroutine in the task; return its result. In the task's greenlet."""
         send, hub = waited.send, self._hub
-        answer: Any = None
+        answer: object = None
         while True:
             try:
                 message = send(answer)
             except StopIteration as result:
-                return result.value  # type: ignore[no-any-return]
+                value: T = result.value
+                return value
             self._waiting = getcurrent()
             try:
                 answer = hub.switch(message)

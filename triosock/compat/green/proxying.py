@@ -7,7 +7,7 @@ are taken from the kernel, below TLS.
 from __future__ import annotations
 
 import socket
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import trio
 
@@ -19,11 +19,14 @@ from .tasks import wait_readable
 
 if TYPE_CHECKING:
     from triosock import ProxyPolicy
+    from triosock.compat.requests.signatures import ClientAddress
 
 _recv = socket.socket.recv
 
 
-async def read_client_address(proxy: ProxyPolicy, request: Any, client_address: Any) -> tuple[bool, Any]:
+async def read_client_address(
+    proxy: ProxyPolicy, request: socket.socket, client_address: ClientAddress
+) -> tuple[bool, ClientAddress]:
     """Read the header that is due; return whether the request is to be handled, and the client's address.
 
     A peer that is refused, says something else, or nothing for `TIMEOUT` seconds is not. A checkpoint, unless

@@ -28,11 +28,20 @@ from .tasks import notify_closing, wait_readable, wait_writable
 from .waiting import Waiting
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Callable, Coroutine, Iterable
+    from socket import _SendableFile
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
+    from triosock.compat.requests.signatures import ClientAddress
+
+    Message = tuple[bytes, list[tuple[int, int, bytes]], int, ClientAddress]
+    MessageInto = tuple[int, list[tuple[int, int, bytes]], int, ClientAddress]
 
 T = TypeVar("T")
 
-_DONTWAIT = socket.MSG_DONTWAIT
+#: As an int: an enum would make a new one for each `|`.
+_DONTWAIT = int(socket.MSG_DONTWAIT)
 _plain = socket.socket
 _recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
 
@@ -59,8 +68,8 @@ class GreenSocket(Waiting, socket.socket):
         "_green_waits",
     )
 
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, **kwargs)
+    def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
+        super().__init__(family, type, proto, fileno)
         self._green_timeout: float | None = None
         self._green_row: int = 0
         self._green_answered: bool | None = None
@@ -118,7 +127,9 @@ class GreenSocket(Waiting, socket.socket):
         else:
             self.wait(until, state.sleep, task.trio_task)
 
-    def _wait_descriptor(self, until: float | None, wait: Callable[..., Awaitable[None]]) -> None:
+    def _wait_descriptor(
+        self, until: float | None, wait: Callable[[int], Coroutine[object, object, None]]
+    ) -> None:
         """Wait by trio's own means; OSError if another task closes the socket meanwhile."""
         self._green_waits += 1
         try:
@@ -153,7 +164,7 @@ class GreenSocket(Waiting, socket.socket):
         self.note_call()
         return data
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """As `socket.socket.recv_into()`."""
         if flags:
             return self._recv_into_with(buffer, nbytes, flags)
@@ -182,7 +193,7 @@ class GreenSocket(Waiting, socket.socket):
             return bytes(room[: self.recv_into(room, bufsize, flags)])
         return self._receive(lambda: _plain.recv(self, bufsize, flags | _DONTWAIT), b"")
 
-    def _recv_into_with(self, buffer: Any, nbytes: int, flags: int) -> int:
+    def _recv_into_with(self, buffer: WriteableBuffer, nbytes: int, flags: int) -> int:
         if not flags & socket.MSG_WAITALL:
             return self._receive(lambda: _plain.recv_into(self, buffer, nbytes, flags | _DONTWAIT), 0)
         flags &= ~socket.MSG_WAITALL
@@ -196,22 +207,26 @@ class GreenSocket(Waiting, socket.socket):
                 got += more
             return got
 
-    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, Any]:
+    def recvfrom(self, bufsize: int, flags: int = 0, /) -> tuple[bytes, ClientAddress]:
         """As `socket.socket.recvfrom()`."""
         return self._receive(lambda: _plain.recvfrom(self, bufsize, flags | _DONTWAIT), (b"", None))
 
-    def recvfrom_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> tuple[int, Any]:
+    def recvfrom_into(
+        self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0
+    ) -> tuple[int, ClientAddress]:
         """As `socket.socket.recvfrom_into()`."""
         return self._receive(lambda: _plain.recvfrom_into(self, buffer, nbytes, flags | _DONTWAIT), (0, None))
 
-    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    def recvmsg(self, bufsize: int, ancbufsize: int = 0, flags: int = 0, /) -> Message:
         """As `socket.socket.recvmsg()`."""
-        nothing: Any = (b"", [], 0, None)
+        nothing: Message = (b"", [], 0, None)
         return self._receive(lambda: _plain.recvmsg(self, bufsize, ancbufsize, flags | _DONTWAIT), nothing)
 
-    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0, /) -> Any:
+    def recvmsg_into(
+        self, buffers: Iterable[WriteableBuffer], ancbufsize: int = 0, flags: int = 0, /
+    ) -> MessageInto:
         """As `socket.socket.recvmsg_into()`."""
-        nothing: Any = (0, [], 0, None)
+        nothing: MessageInto = (0, [], 0, None)
         return self._receive(
             lambda: _plain.recvmsg_into(self, buffers, ancbufsize, flags | _DONTWAIT), nothing
         )
@@ -234,11 +249,11 @@ class GreenSocket(Waiting, socket.socket):
     async def _wait_writable(self, fd: int) -> None:
         await wait_writable(fd)
 
-    def send(self, data: Any, flags: int = 0, /) -> int:
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """As `socket.socket.send()`."""
         return self._send(self.begin(), lambda: _plain.send(self, data, flags | _DONTWAIT))
 
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """As `socket.socket.sendall()`: the timeout is for all of it."""
         until = self.begin()
         flags |= _DONTWAIT
@@ -258,24 +273,31 @@ class GreenSocket(Waiting, socket.socket):
             while at < len(rest):
                 at += self._send(until, partial(_send, self, rest[at:], flags))
 
-    def sendto(self, data: Any, *args: Any) -> int:
+    def sendto(self, data: ReadableBuffer, *args: Any) -> int:
         """As `socket.socket.sendto()`."""
         flags, address = args if len(args) == 2 else (0, *args)
         return self._send(self.begin(), lambda: _plain.sendto(self, data, flags | _DONTWAIT, address))
 
-    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None, /) -> int:
+    def sendmsg(
+        self,
+        buffers: Iterable[ReadableBuffer],
+        ancdata: Iterable[tuple[int, int, ReadableBuffer]] = (),
+        flags: int = 0,
+        address: ClientAddress = None,
+        /,
+    ) -> int:
         """As `socket.socket.sendmsg()`."""
         return self._send(
             self.begin(), lambda: _plain.sendmsg(self, buffers, ancdata, flags | _DONTWAIT, address)
         )
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: _SendableFile, offset: int = 0, count: int | None = None) -> int:
         """As `socket.socket.sendfile()`, by reading and sending: os.sendfile() would block in the socket."""
-        return int(self._sendfile_use_send(file, offset, count))  # type: ignore[attr-defined]
+        return self._sendfile_use_send(file, offset, count)
 
     # Others
 
-    def accept(self) -> tuple[Any, Any]:
+    def accept(self) -> tuple[GreenSocket, ClientAddress]:
         """As `socket.socket.accept()`; gives a GreenSocket."""
         if self._green_timeout != 0.0:
             self._wait_descriptor(self.begin(), wait_readable)
@@ -287,10 +309,10 @@ class GreenSocket(Waiting, socket.socket):
         self._leave_reader(self._green_input.reader.remove if self._green_input.reader else None)
         return super().detach()
 
-    def _real_close(self, *args: Any) -> None:
+    def _real_close(self, *args: object) -> None:
         # What close() comes to, when the last of the files is closed too.
         self._leave_reader(self._green_input.reader.forget if self._green_input.reader else None)
-        super()._real_close(*args)  # type: ignore[misc]
+        super()._real_close(*args)
 
     def _leave_reader(self, leave: Callable[[int, Input], None] | None) -> None:
         """Wake who waits for this socket: it finds out that the descriptor is gone."""
@@ -311,7 +333,7 @@ class GreenDatagramSocket(GreenSocket):
 
     __slots__ = ("_green_shared",)
 
-    _green_shared: Any
+    _green_shared: socket.socket
 
     @classmethod
     def of(cls, shared: socket.socket) -> GreenDatagramSocket:

@@ -12,12 +12,11 @@ from __future__ import annotations
 
 import itertools
 import traceback
-from collections.abc import Awaitable, Callable
-from typing import Any, TypeVar, cast
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
-from greenlet import getcurrent  # type: ignore[import-untyped]
 from trio.lowlevel import RunVar, current_task, in_trio_run, spawn_system_task
 from trio.lowlevel import notify_closing as notify_closing
 from trio.lowlevel import wait_readable as wait_readable
@@ -26,13 +25,15 @@ from trio.lowlevel import wait_writable as wait_writable
 from triosock._core.transport.checkpoints import SLEEP_MESSAGE, TURN_MESSAGE, give_turn
 
 from .crowd import Crowd, Input
+from .greenlets import Greenlet, getcurrent
 from .portal import Portal
 from .watch import ROOTS
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: The green requests by the greenlet in which they run; changed in trio threads only.
-_by_greenlet: dict[Any, GreenTask] = {}
+_by_greenlet: dict[Greenlet, GreenTask] = {}
 #: The same by their trio tasks: for greenlets that a handler starts.
 _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
 #: Below zero, as identifiers of threads are above: a book has both as keys.
@@ -49,12 +50,12 @@ class GreenTask:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     #: Whether a wait of the handler has raised Cancelled.
     was_told: bool = False
-    #: Those that run beside it.
-    crowd: Crowd = attrs.field(default=cast("Crowd", None))
-    trio_task: trio.lowlevel.Task = attrs.field(default=cast("trio.lowlevel.Task", None))
+    #: Those that run beside it, and the task that it is; from `run()` on.
+    crowd: Crowd = attrs.field(init=False, repr=False)
+    trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
     _portal: Portal | None = None
 
-    async def run(self, fn: Callable[..., T], *args: Any) -> T:
+    async def run(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run `fn(*args)` as the handler of this request, in the calling trio task."""
         self.trio_task = current_task()
         self.crowd = crowd = crowd_here()
@@ -62,13 +63,14 @@ class GreenTask:
         _by_task[self.trio_task] = self
         crowd.enter()
         try:
-            return await portal.run(self._begin, fn, *args)
+            begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
+            return await portal.run(begin, fn, *args)
         finally:
             crowd.leave()
             del _by_task[self.trio_task]
             self._portal = None
 
-    def _begin(self, fn: Callable[..., T], *args: Any) -> T:
+    def _begin(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         here = getcurrent()
         _by_greenlet[here] = self
         try:
@@ -80,7 +82,7 @@ class GreenTask:
         """Whether its handler runs: it stands among the threads of a server."""
         return self._portal is not None
 
-    def wait(self, async_fn: Callable[..., Any], *args: Any) -> Any:
+    def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: Unpack[Ts]) -> T:
         """Run `async_fn(*args)` in this task, from its greenlet; return its result."""
         assert self._portal is not None
         try:
@@ -93,7 +95,7 @@ class GreenTask:
         """Sleep until something has come to a socket; from the greenlet. `state.quiet` holds."""
         portal, task = self._portal, self.trio_task
         if portal is None or SLEEP_MESSAGE is None:
-            return self.wait(state.sleep, task)  # type: ignore[no-any-return]
+            return self.wait(state.sleep, task)
         task.custom_sleep_data = state
         state.sleepers.append(task)
         try:
@@ -108,7 +110,7 @@ class GreenTask:
         """Let others run; from the greenlet. Not cancelled here."""
         portal = self._portal
         if portal is None or TURN_MESSAGE is None:
-            return self.wait(give_turn)  # type: ignore[no-any-return]
+            return self.wait(_give_turn)
         portal.yield_(TURN_MESSAGE)
 
     def stack(self) -> tuple[str, ...]:
@@ -134,7 +136,11 @@ def crowd_here() -> Crowd:
         return crowd
 
 
-def spawn(async_fn: Callable[..., Awaitable[object]], *args: Any, name: str) -> None:
+async def _give_turn() -> None:
+    await give_turn()
+
+
+def spawn(async_fn: Callable[[*Ts], Awaitable[object]], *args: Unpack[Ts], name: str) -> None:
     """Start a task that no nursery of a user holds. In the trio thread."""
     spawn_system_task(async_fn, *args, name=name)
 
@@ -159,16 +165,16 @@ def here() -> GreenTask:
     return task
 
 
-def wait(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+def wait(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Run `async_fn(*args)` in the task of the calling green handler and return its result.
 
     Raises: what it raises; `trio.Cancelled` when the request is cut; RuntimeError outside of a green handler.
     """
-    return cast("T", here().wait(_await, async_fn, *args))
 
+    async def call() -> T:
+        return await async_fn(*args)
 
-async def _await(async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
-    return await async_fn(*args)
+    return here().wait(call)
 
 
 def sleep(seconds: float) -> None:
@@ -179,10 +185,14 @@ def sleep(seconds: float) -> None:
     here().wait(trio.sleep, seconds)
 
 
-def blocking(fn: Callable[..., T], *args: Any) -> T:
+def blocking(fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
     """Run `fn(*args)`, which blocks, in a worker thread of trio, while other green handlers run.
 
     A cut waits until it has returned, as a thread cannot be ended. Raises: what `fn` raises; RuntimeError
     outside of a green handler.
     """
-    return cast("T", here().wait(trio.to_thread.run_sync, fn, *args))
+
+    async def call() -> T:
+        return await trio.to_thread.run_sync(fn, *args)
+
+    return here().wait(call)

@@ -7,14 +7,19 @@ block, which has OpenSSL say what it waits for.
 from __future__ import annotations
 
 import ssl
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from functools import partial
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .socket import _plain
 from .tasks import wait_readable, wait_writable
 from .waiting import Waiting
 
 if TYPE_CHECKING:
+    import socket
     from collections.abc import Callable
+    from socket import _SendableFile
+
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 T = TypeVar("T")
 
@@ -24,9 +29,9 @@ def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
     timeout = request.gettimeout()
     _plain.setblocking(request, False)
     request.__class__ = GreenSSLSocket
-    green = cast("GreenSSLSocket", request)
-    green.settimeout(timeout)
-    return green
+    assert isinstance(request, GreenSSLSocket)
+    request.settimeout(timeout)
+    return request
 
 
 class GreenSSLSocket(Waiting, ssl.SSLSocket):
@@ -43,7 +48,7 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
             try:
                 result = call()
             except ssl.SSLWantReadError:
-                wait: Any = wait_readable
+                wait = wait_readable
             except ssl.SSLWantWriteError:
                 wait = wait_writable
             else:
@@ -53,17 +58,17 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
                 raise BlockingIOError("the TLS layer has to wait, and the timeout is 0")
             self.wait(until, wait, self.fileno(), late=late)
 
-    def read(self, len: int = 1024, buffer: Any = None) -> Any:
+    def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> Any:
         """As `SSLSocket.read()`."""
         if self.is_over():
             return b"" if buffer is None else 0
         # Of None as an argument OpenSSL's module says that it is no buffer.
-        args: tuple[Any, ...] = (len,) if buffer is None else (len, buffer)
-        result = self._tls("The read operation timed out", lambda: ssl.SSLSocket.read(self, *args))
+        call = partial(ssl.SSLSocket.read, self, len, *(() if buffer is None else (buffer,)))
+        result = self._tls("The read operation timed out", call)
         self._green_answered = False
         return result
 
-    def send(self, data: Any, flags: int = 0) -> int:
+    def send(self, data: ReadableBuffer, flags: int = 0) -> int:
         """As `SSLSocket.send()`; `sendall()` is made of it."""
         result = self._tls("The write operation timed out", lambda: ssl.SSLSocket.send(self, data, flags))
         self._green_answered = True
@@ -75,10 +80,10 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
             "_ssl.c: The handshake operation timed out", lambda: ssl.SSLSocket.do_handshake(self, False)
         )
 
-    def unwrap(self) -> Any:
+    def unwrap(self) -> socket.socket:
         """As `SSLSocket.unwrap()`."""
         return self._tls("The read operation timed out", lambda: ssl.SSLSocket.unwrap(self))
 
-    def sendfile(self, file: Any, offset: int = 0, count: int | None = None) -> int:
+    def sendfile(self, file: _SendableFile, offset: int = 0, count: int | None = None) -> int:
         """As `SSLSocket.sendfile()`."""
-        return int(self._sendfile_use_send(file, offset, count))  # type: ignore[attr-defined]
+        return self._sendfile_use_send(file, offset, count)

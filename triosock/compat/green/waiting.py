@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import socket
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
 import trio
 
@@ -13,7 +14,10 @@ from triosock.compat.bridge.tcp_state import has_unread
 from . import tasks
 
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import Awaitable, Callable, Coroutine
+    from socket import _SendableFile
+
+Ts = TypeVarTuple("Ts")
 
 #: How many calls in a row may go without a wait.
 IN_A_ROW = 16
@@ -35,7 +39,17 @@ class Waiting:
     _green_last: bool
 
     if TYPE_CHECKING:
-        fileno: Callable[[], int]
+        # Of the sockets that it is mixed into; the types of the last two are nowhere.
+
+        def fileno(self) -> int:
+            """As `socket.socket.fileno()`."""
+            raise NotImplementedError
+
+        def _sendfile_use_send(self, file: _SendableFile, offset: int, count: int | None) -> int:
+            raise NotImplementedError
+
+        def _real_close(self, *args: object) -> None:
+            raise NotImplementedError
 
     def settimeout(self, value: float | None) -> None:
         """As `socket.socket.settimeout()`; the descriptor's mode stays."""
@@ -77,24 +91,28 @@ class Waiting:
                 task.wait(checkpoint)
 
     def wait(
-        self, until: float | None, wait: Callable[..., Awaitable[None]], *args: Any, late: str = "timed out"
+        self,
+        until: float | None,
+        wait: Callable[[*Ts], Coroutine[object, object, None]],
+        *args: Unpack[Ts],
+        late: str = "timed out",
     ) -> None:
         """Await `wait(*args)`. Raises TimeoutError if that takes too long, RuntimeError in another thread."""
         task = tasks.here()
         self._green_row = 0
         if until is None:
             task.wait(wait, *args)
-        elif not task.wait(_wait_until, until, wait, *args):
+        elif not task.wait(_wait_until, until, lambda: wait(*args)):
             raise TimeoutError(late)
 
     def is_over(self) -> bool:
         """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
         if not self._green_last or self._green_answered is False:
             return False
-        return not has_unread(self)  # type: ignore[arg-type]
+        return not (isinstance(self, socket.socket) and has_unread(self))
 
 
-async def _wait_until(until: float, wait: Callable[..., Awaitable[None]], *args: Any) -> bool:
+async def _wait_until(until: float, wait: Callable[[], Awaitable[None]]) -> bool:
     with trio.move_on_after(max(0.0, until - monotonic())) as scope:
-        await wait(*args)
+        await wait()
     return not scope.cancelled_caught

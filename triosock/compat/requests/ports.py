@@ -10,10 +10,11 @@ Protocols are generic in the book that they are given, as the book is made of th
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, TypeVar, TypeVarTuple, Unpack
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
+    from socket import socket as Socket
 
     import trio
 
@@ -24,18 +25,35 @@ if TYPE_CHECKING:
     from triosock._core.registry.description import Look
     from triosock._core.registry.registry import Registry, Tally
 
+    from .signatures import ClientAddress, HandlerFactory, Request
+
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 BookT_contra = TypeVar("BookT_contra", contravariant=True)
+
+#: What stands for a request that is handled; `table.py` says what is in it.
+Record: TypeAlias = "list[Any]"
 
 
 class Server(Protocol):
     """A server, as far as waiting for its requests goes. What else it has is asked of its class."""
 
-    socket: Any
+    socket: Socket
 
-    @property
-    def fileno(self) -> Callable[[], int]:
-        """What returns the descriptor that is waited for."""
+    def fileno(self) -> int:
+        """Return the descriptor that is waited for."""
+        raise NotImplementedError
+
+
+class ThreadingServer(Server, Protocol):
+    """A server with `ThreadingMixIn`, whose requests may have green tasks."""
+
+    daemon_threads: bool
+    block_on_close: bool
+    RequestHandlerClass: HandlerFactory
+
+    def process_request_thread(self, request: Request, client_address: ClientAddress) -> None:
+        """Handle a request."""
 
 
 class Policy(Protocol):
@@ -44,18 +62,22 @@ class Policy(Protocol):
     @property
     def request_timeout(self) -> float:
         """Seconds."""
+        raise NotImplementedError
 
     @property
     def max_requests(self) -> float:
         """How many at once."""
+        raise NotImplementedError
 
     @property
     def grace(self) -> float:
         """Seconds."""
+        raise NotImplementedError
 
     @property
     def observers(self) -> tuple[Observer, ...]:
         """Who is told."""
+        raise NotImplementedError
 
     @property
     def proxy(self) -> ProxyPolicy | None:
@@ -64,22 +86,25 @@ class Policy(Protocol):
     @property
     def blocking_after(self) -> float:
         """Seconds."""
+        raise NotImplementedError
 
     @property
     def needs_oversight(self) -> bool:
         """Whether somebody must look after the requests while they run."""
+        raise NotImplementedError
 
 
 class Host(Protocol):
     """A trio run, seen from other threads: `bridge.trio_thread.Host`."""
 
-    def run(self, scope: trio.CancelScope, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function there. Blocks."""
+        raise NotImplementedError
 
-    def soon(self, function: Callable[..., object], *args: Any) -> None:
+    def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a function there, soon."""
 
-    def call(self, function: Callable[..., object], *args: Any) -> None:
+    def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """The same, or trio.RunFinishedError."""
 
 
@@ -89,22 +114,33 @@ class GreenTask(Protocol):
     @property
     def number(self) -> int:
         """Its key among the live requests."""
+        raise NotImplementedError
 
     @property
     def scope(self) -> trio.CancelScope:
         """What cuts it."""
+        raise NotImplementedError
 
     def stack(self) -> tuple[str, ...]:
         """Where it waits."""
+        raise NotImplementedError
 
 
 class Group(Protocol):
     """The green requests of a server: `green.group.Group`."""
 
-    def start(self, server: Any, request: Any, client_address: Any) -> None:
+    def start(self, server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:
         """Have a request handled. In the thread that serves."""
 
-    def admit(self, server: Any, green: Any, client_address: Any, *, daemon: bool, counts: bool) -> None:
+    def admit(
+        self,
+        server: ThreadingServer,
+        green: Socket,
+        client_address: ClientAddress,
+        *,
+        daemon: bool,
+        counts: bool,
+    ) -> None:
         """The same, in the trio thread."""
 
     def loop_begins(self) -> None:
@@ -132,6 +168,7 @@ class RequestEntry(Protocol):
 
     def reason(self) -> str:
         """Why it was cut."""
+        raise NotImplementedError
 
 
 class Supervision(Protocol):
@@ -140,17 +177,19 @@ class Supervision(Protocol):
     registry: Registry
     clock: float
 
-    def attend(self, thread: int, record: list[Any]) -> None:
+    def attend(self, thread: int, record: Record) -> None:
         """Make the entry of a record."""
 
-    def leave(self, thread: int, record: list[Any], error: BaseException | None) -> bool:
+    def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
         """Take out the entry of a record."""
+        raise NotImplementedError
 
     def own_entry(self) -> RequestEntry | None:
         """Return the entry of the calling thread."""
 
     def tally(self) -> Tally:
         """Return what was counted."""
+        raise NotImplementedError
 
     def begin(self, host: Host) -> None:
         """Begin, in a trio thread."""
@@ -191,12 +230,14 @@ class RunningDrain(Protocol):
     @property
     def scope(self) -> DrainScope:
         """Its scope."""
+        raise NotImplementedError
 
     def tighten(self, grace: float | None) -> None:
         """Have it end sooner."""
 
     def wait(self) -> DrainReport:
         """Wait for its report."""
+        raise NotImplementedError
 
 
 class ServedInTrio(Protocol):
@@ -207,9 +248,11 @@ class ServedInTrio(Protocol):
 
     async def wait_closed(self) -> DrainReport:
         """Wait for its end."""
+        raise NotImplementedError
 
     def describe(self, look: Look) -> Node:
         """Return what lives in it."""
+        raise NotImplementedError
 
 
 class GreenWait(Protocol):
@@ -218,14 +261,17 @@ class GreenWait(Protocol):
     @property
     def server(self) -> Server:
         """Whose wait it is."""
+        raise NotImplementedError
 
     @property
     def group(self) -> Group:
         """Where the requests go."""
+        raise NotImplementedError
 
     @property
     def is_woken(self) -> bool:
         """Whether the wait is to end."""
+        raise NotImplementedError
 
 
 class TrioPart(Protocol[BookT_contra]):
@@ -236,12 +282,15 @@ class TrioPart(Protocol[BookT_contra]):
 
     def supervise(self, book: BookT_contra) -> Supervision:
         """Return what makes entries of the records of a book."""
+        raise NotImplementedError
 
     def watch_deadlines(self, book: BookT_contra, request_timeout: float) -> Deadlines:
         """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
+        raise NotImplementedError
 
     def tell_life(self, book: BookT_contra) -> Lifecycle:
         """Return what tells the life of a server."""
+        raise NotImplementedError
 
     def tell_accept_error(
         self, book: BookT_contra, server: Server, error: OSError, action: str, delay: float
@@ -257,18 +306,22 @@ class GreenPart(Protocol[BookT_contra]):
 
     def group(self, book: BookT_contra) -> Group:
         """Return where the requests of a green server go."""
+        raise NotImplementedError
 
     def current(self) -> GreenTask | None:
         """Return the green request that the calling code handles."""
 
-    def wait(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def wait(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function from a green handler."""
+        raise NotImplementedError
 
-    def blocking(self, fn: Callable[..., T], *args: Any) -> T:
+    def blocking(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run a blocking function from a green handler."""
+        raise NotImplementedError
 
     async def accept(self, waiting: GreenWait, fd: int) -> bool:
         """Accept requests in the trio thread; return whether the serving thread is to look."""
+        raise NotImplementedError
 
 
 class Parts(Protocol[BookT_contra]):
@@ -276,9 +329,11 @@ class Parts(Protocol[BookT_contra]):
 
     def trio(self) -> TrioPart[BookT_contra]:
         """Return what needs trio. Imports it, if that was not done yet."""
+        raise NotImplementedError
 
     def green(self) -> GreenPart[BookT_contra]:
         """Return what needs greenlets. Raises RuntimeError, with the reason, if there can be none."""
+        raise NotImplementedError
 
     def green_if_loaded(self) -> GreenPart[BookT_contra] | None:
         """Return the same if it was asked for already."""

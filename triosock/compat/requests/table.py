@@ -32,7 +32,7 @@ from os import getpid
 from threading import Lock as _Lock
 from threading import RLock as _RLock
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 from .attention import Attention, attention_for
 
@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from triosock._core.model.emitter import Emitter
+    from triosock._core.model.events import Event
     from triosock._core.registry.registry import Registry, Tally
 
     from .ports import (
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
         Lifecycle,
         Parts,
         Policy,
+        Record,
         RequestEntry,
         RunningDrain,
         ServedInTrio,
@@ -73,7 +75,6 @@ all_green: bool = False
 
 #: A record is a list, which is made in a fraction of the time of an object: the request, the client's
 #: address, since when (in `clock.now()`), its entry once somebody asked, and how far it is.
-Record: TypeAlias = "list[Any]"
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
 #: What a record's state can be besides None: the book is held for it; its leaving was counted.
 HELD, LEFT = "held", "left"
@@ -302,7 +303,7 @@ class Book:
         """Return what was counted up to now."""
         return self.supervision.tally()
 
-    def tell(self, kind: type[Any], **fields: Any) -> None:
+    def tell(self, kind: type[Event], **fields: object) -> None:
         """Have an event made in the trio thread, if somebody wants it."""
         emitter, host = self.emitter, self.host
         if emitter is not None and host is not None and emitter.takers(kind):

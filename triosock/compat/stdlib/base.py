@@ -19,18 +19,23 @@ import math
 import selectors
 import sys
 import threading
-from collections.abc import Callable
 from threading import get_ident
-from typing import TYPE_CHECKING, Any, TypeVar
+from types import ModuleType
+from typing import TYPE_CHECKING, TypeVar
 
 from ..requests import table
 from ..requests.clock import now
+from ..requests.signatures import ClientAddress, HandlerFactory, Request
 from ..requests.table import ENTRY, LEFT, SLOT, STATE
 from ..waiting import poll
 from . import deferred_tls
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from socket import socket as Socket
+
 # The package, half-initialised at this moment; its names are read when they are needed (rule 4).
-_public: Any = sys.modules[__name__.rpartition(".stdlib.")[0]]
+_public: ModuleType = sys.modules[__name__.rpartition(".stdlib.")[0]]
 
 _Server = TypeVar("_Server", bound="BaseServer")
 
@@ -52,14 +57,19 @@ class BaseServer:
     timeout: float | None = None
 
     if TYPE_CHECKING:
-        socket: Any
+        socket: Socket
 
-        get_request: Callable[[], tuple[Any, Any]]
-        fileno: Callable[[], int]
+        def get_request(self) -> tuple[Request, ClientAddress]:
+            """Return the next request, and where it comes from."""
+            raise NotImplementedError
 
-    def __init__(self, server_address: Any, RequestHandlerClass: Callable[[Any, Any, Any], Any]) -> None:
-        self.server_address = server_address
-        self.RequestHandlerClass = RequestHandlerClass
+        def fileno(self) -> int:
+            """Return the descriptor that is waited for."""
+            raise NotImplementedError
+
+    def __init__(self, server_address: ClientAddress, RequestHandlerClass: HandlerFactory) -> None:
+        self.server_address: ClientAddress = server_address
+        self.RequestHandlerClass: HandlerFactory = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
         if table.is_green(self):
@@ -123,7 +133,7 @@ class BaseServer:
     def service_actions(self) -> None:
         """Called by the loop after each request and each interval. Nothing here."""
 
-    def handle_request(self) -> Any:
+    def handle_request(self) -> object:
         """Wait for one request and handle it; after the timeout, if there is one, call `handle_timeout()` and
         return its result.
 
@@ -145,7 +155,9 @@ class BaseServer:
                     timeout = deadline - clock()
                     if timeout < 0:
                         return self.handle_timeout()
-            return self._handle_request_noblock()
+            # Who overrides it may return something.
+            take_one: Callable[[], object] = self._handle_request_noblock
+            return take_one()
 
     def _handle_request_noblock(self) -> None:
         """Take one request, which is there already, through the hooks."""
@@ -171,14 +183,14 @@ class BaseServer:
             self.shutdown_request(request)
             raise
 
-    def handle_timeout(self) -> Any:
+    def handle_timeout(self) -> object:
         """Called by `handle_request()` when nothing came in time. Nothing here."""
 
-    def verify_request(self, request: Any, client_address: Any) -> Any:
+    def verify_request(self, request: Request, client_address: ClientAddress) -> object:
         """Tell whether to process the request. True here."""
         return True
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Process a request: here, in this thread, before anything else is accepted."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
@@ -186,7 +198,7 @@ class BaseServer:
     def server_close(self) -> None:
         """Give back what the server holds. Nothing here."""
 
-    def finish_request(self, request: Any, client_address: Any) -> None:
+    def finish_request(self, request: Request, client_address: ClientAddress) -> None:
         """Make the handler, which does all its work in its constructor.
 
         Written out, as a call in a cold cache costs a percent of a short connection. A cut may come at any
@@ -223,14 +235,14 @@ class BaseServer:
             book.leave(record, around, error)
             raise
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request: Request) -> None:
         """End a request: `close_request()`."""
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
+    def close_request(self, request: Request) -> None:
         """Clean up after a request. Nothing here."""
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
+    def handle_error(self, request: Request, client_address: ClientAddress) -> None:
         """Print the exception being handled to sys.stderr; the server goes on."""
         import traceback  # a server without errors never needs it
 

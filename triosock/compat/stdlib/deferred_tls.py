@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..requests.ports import Server
+    from ..requests.signatures import ClientAddress, Request
 
 #: Seconds; go-proxyproto's bound for the same wait, and `triosock.Timeouts.handshake`.
 TIMEOUT = 10.0
@@ -37,17 +38,17 @@ _DUE = "_triosock_handshake_due"
 _active_count = threading.active_count
 
 
-def is_tls(sock: Any) -> bool:
+def is_tls(sock: object) -> bool:
     """Whether this is an SSLSocket, and none of somebody's own."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and type(sock) is ssl.SSLSocket
 
 
-def accept(server: Server) -> tuple[Any, Any]:
+def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
     """Do `server.socket.accept()`, with the handshake left for later if the request's thread will do it."""
-    listener = server.socket
+    listener: Any = server.socket
     if not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
-        accepted: tuple[Any, Any] = listener.accept()
+        accepted: tuple[socket.socket, ClientAddress] = listener.accept()
         return accepted
     plain, address = socket.socket.accept(listener)
     try:
@@ -64,13 +65,12 @@ def accept(server: Server) -> tuple[Any, Any]:
     return request, address
 
 
-def complete(request: Any) -> bool:
+def complete(request: Request) -> bool:
     """Do the handshake that `accept()` left, if it did; return whether there is somebody to talk to now."""
     # An instance of a subclass is one that a green server made of it.
     ssl = sys.modules.get("ssl")
-    if ssl is None or not isinstance(request, ssl.SSLSocket) or not vars(request).pop(_DUE, False):
+    if ssl is None or not isinstance(request, ssl.SSLSocket) or not request.__dict__.pop(_DUE, False):
         return True
-    tls: Any = request
     timeout = request.gettimeout()
     try:
         request.settimeout(TIMEOUT)
@@ -81,13 +81,13 @@ def complete(request: Any) -> bool:
         request.close()
         return False
     # What the listener's accept() would have given: a socket that has its handshake done by itself.
-    tls.do_handshake_on_connect = True
+    request.do_handshake_on_connect = True
     return True
 
 
 #: For each mixin whose requests pass through `complete()`: the methods between the accept and there, as they
 #: are in this package.
-_stock: dict[type, dict[str, Any]] = {}
+_stock: dict[type, dict[str, object]] = {}
 #: Those of them whose requests have processes.
 _forking: set[type] = set()
 
@@ -105,7 +105,7 @@ def _is_stock(server: Server) -> bool:
     """Whether a request of this server certainly passes through `complete()`, in a thread or process of its
     own, and nothing of the program sees it before.
     """
-    kind: Any = type(server)
+    kind = type(server)
     for mixin, methods in _stock.items():
         if isinstance(server, mixin):
             if mixin in _forking and _active_count() > 1:

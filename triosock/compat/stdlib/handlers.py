@@ -7,10 +7,11 @@ Rules of this file: nothing is asked of the request but what the standard librar
 from __future__ import annotations
 
 import socket
-from io import BytesIO
-from typing import Any
+from io import BufferedIOBase, BytesIO
+from socket import socket as Socket
 
-from .base import _public
+from ..requests.signatures import ClientAddress, Request
+from .base import BaseServer, _public
 from .reply_order import note_order
 
 _UNIX = getattr(socket, "AF_UNIX", object())
@@ -23,9 +24,9 @@ class BaseRequestHandler:
     `self.request`, `self.client_address` and `self.server` are there for them.
     """
 
-    def __init__(self, request: Any, client_address: Any, server: Any) -> None:
-        self.request = request
-        self.client_address = client_address
+    def __init__(self, request: Request, client_address: ClientAddress, server: BaseServer) -> None:
+        self.request: Request = request
+        self.client_address: ClientAddress = client_address
         self.server = server
         self.setup()
         try:
@@ -55,9 +56,9 @@ class StreamRequestHandler(BaseRequestHandler):
     timeout: float | None = None
     disable_nagle_algorithm = False
 
-    connection: Any
-    rfile: Any
-    wfile: Any
+    connection: Request
+    rfile: BufferedIOBase
+    wfile: BufferedIOBase
 
     def setup(self) -> None:
         """Apply the options and make the two files."""
@@ -88,8 +89,8 @@ class StreamRequestHandler(BaseRequestHandler):
 class DatagramRequestHandler(BaseRequestHandler):
     """`self.rfile` has the datagram; what is written to `self.wfile` is sent back, always, even if empty."""
 
-    packet: Any
-    socket: Any
+    packet: bytes
+    socket: Socket
     rfile: BytesIO
     wfile: BytesIO
 

@@ -16,14 +16,17 @@ import os
 import socket
 import sys
 import threading
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Final
 
+from ..requests.signatures import ClientAddress, Request
 from ..requests.table import SLOT, book_of
 from . import deferred_tls
 from .base import _public
 from .servers import TCPServer, UDPServer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ..requests.table import Book
     from .base import BaseServer as _Mixed
 else:
@@ -70,9 +73,9 @@ class ThreadingMixIn(_Mixed):
 
     daemon_threads = False
     block_on_close = True
-    _threads: Any = _NoThreads()
+    _threads: _NoThreads | _Threads = _NoThreads()
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
+    def process_request_thread(self, request: Request, client_address: ClientAddress) -> None:
         """What the thread runs: finish the request, report its error, shut it down."""
         dropped = type(request) not in _PLAIN and not deferred_tls.complete(request)
         try:
@@ -91,7 +94,7 @@ class ThreadingMixIn(_Mixed):
                     if book.is_special or book.host is not None:
                         book.arrived()
 
-    def process_request(self, request: Any, client_address: Any) -> None:
+    def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Start a thread for the request; a task, if the server is green."""
         book: Book = self.__dict__.get(SLOT) or book_of(self)
         if book.green is not None:
@@ -123,7 +126,7 @@ class ThreadingMixIn(_Mixed):
 
 
 #: As it is here, whatever people put in its place.
-STOCK_THREAD: Any = ThreadingMixIn.process_request_thread
+STOCK_THREAD: Final[Callable[..., None]] = ThreadingMixIn.process_request_thread
 _SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
 deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
 
@@ -167,7 +170,7 @@ if hasattr(os, "fork"):
                 else:
                     children.discard(pid)
 
-        def handle_timeout(self) -> Any:
+        def handle_timeout(self) -> None:
             """Reap children while nothing comes in."""
             self.collect_children()
 
@@ -175,7 +178,7 @@ if hasattr(os, "fork"):
             """Reap children between requests."""
             self.collect_children()
 
-        def process_request(self, request: Any, client_address: Any) -> None:
+        def process_request(self, request: Request, client_address: ClientAddress) -> None:
             """Fork a child for the request; the parent closes its copy of the socket."""
             pid = os.fork()
             if pid:

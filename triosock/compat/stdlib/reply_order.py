@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import socket
 import weakref
-from typing import Any
+from io import BufferedIOBase
+from typing import TYPE_CHECKING
 
 from .writer import _SocketWriter
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer, WriteableBuffer
 
 #: Sockets whose handlers have sent something and not read since.
 answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
-def note_order(connection: socket.socket, rfile: Any, wfile: Any) -> Any:
+def note_order(connection: socket.socket, rfile: BufferedIOBase, wfile: BufferedIOBase) -> BufferedIOBase:
     """Have the files of a connection keep what `is_idle()` needs (`bridge/tcp_state.py`); return the one to
     write to.
     """
@@ -32,22 +36,24 @@ def note_order(connection: socket.socket, rfile: Any, wfile: Any) -> Any:
 class _NotingFile(socket.SocketIO):
     """The raw file under `rfile`, and under a buffered `wfile`."""
 
-    def readinto(self, buffer: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        size = super().readinto(buffer)
+    _sock: socket.socket  # of its base class, whose types leave it out
+
+    def readinto(self, b: WriteableBuffer) -> int | None:
+        size = super().readinto(b)
         if size:
-            answered.discard(self._sock)  # type: ignore[attr-defined]
+            answered.discard(self._sock)
         return size
 
-    def write(self, data: Any) -> int | None:  # pyright: ignore[reportIncompatibleMethodOverride]
-        size = super().write(data)
-        answered.add(self._sock)  # type: ignore[attr-defined]
+    def write(self, b: ReadableBuffer) -> int | None:
+        size = super().write(b)
+        answered.add(self._sock)
         return size
 
 
 class _NotingWriter(_SocketWriter):
     """An unbuffered `wfile`."""
 
-    def write(self, data: Any) -> int:
+    def write(self, data: ReadableBuffer) -> int:
         size = super().write(data)
         answered.add(self._sock)
         return size

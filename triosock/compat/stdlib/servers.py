@@ -13,9 +13,10 @@ from __future__ import annotations
 import socket
 import sys
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final, TypeAlias
 
 from ..requests import table
+from ..requests.signatures import ClientAddress, HandlerFactory, Request
 from . import deferred_tls
 from .base import BaseServer
 
@@ -24,19 +25,19 @@ _BACKLOG: Final[int] = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3
 # leave it out there.
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
-_Socket = socket.socket
+_Socket: TypeAlias = socket.socket
 #: The standard library's own `accept`; None if somebody has put something in its place before.
 _ACCEPT = socket.socket.accept if getattr(socket.socket.accept, "__globals__", None) is vars(socket) else None
 _family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
 _type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
 
 
-def _accept(listener: Any) -> tuple[Any, Any]:
+def _accept(listener: _Socket) -> tuple[_Socket, ClientAddress]:
     """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
     connection: they cost more than all that a compat server does besides the standard library's calls.
     """
     if type(listener) is not _Socket or socket.socket is not _Socket or _Socket.accept is not _ACCEPT:
-        return listener.accept()  # type: ignore[no-any-return]  # somebody's own
+        return listener.accept()  # somebody's own
     descriptor, address = listener._accept()  # type: ignore[attr-defined]
     sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
     if listener.gettimeout() and socket.getdefaulttimeout() is None:
@@ -60,12 +61,12 @@ class TCPServer(BaseServer):
 
     def __init__(
         self,
-        server_address: Any,
-        RequestHandlerClass: Callable[[Any, Any, Any], Any],
+        server_address: ClientAddress,
+        RequestHandlerClass: HandlerFactory,
         bind_and_activate: bool = True,
     ) -> None:
         BaseServer.__init__(self, server_address, RequestHandlerClass)
-        self.socket: Any = socket.socket(self.address_family, self.socket_type)
+        self.socket: _Socket = socket.socket(self.address_family, self.socket_type)
         if bind_and_activate:
             try:
                 self.server_bind()
@@ -82,7 +83,7 @@ class TCPServer(BaseServer):
         if self.allow_reuse_port and hasattr(socket, "SO_REUSEPORT") and may_reuse:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
         self.socket.bind(self.server_address)
-        self.server_address: Any = self.socket.getsockname()
+        self.server_address: ClientAddress = self.socket.getsockname()
 
     def server_activate(self) -> None:
         """Listen, with room for `request_queue_size` connections that nobody has accepted yet."""
@@ -97,14 +98,14 @@ class TCPServer(BaseServer):
         """The listening socket's file descriptor: what the loop waits for."""
         return int(self.socket.fileno())
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[Request, ClientAddress]:
         """Accept a connection: (its socket, the client's address)."""
         listener = self.socket
         if type(listener) is not _Socket and deferred_tls.is_tls(listener):
             return deferred_tls.accept(self)
         return _accept(listener)
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request: Request) -> None:
         """Tell the client that no more will come, then `close_request()`."""
         try:
             # An explicit end, for close() alone says nothing while somebody else (a child process) has the
@@ -114,7 +115,7 @@ class TCPServer(BaseServer):
             pass  # never connected, or gone already
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
+    def close_request(self, request: Request) -> None:
         """Close the connection."""
         request.close()
 
@@ -130,7 +131,7 @@ class UDPServer(TCPServer):
     socket_type = socket.SOCK_DGRAM
     max_packet_size = 8192
 
-    def get_request(self) -> tuple[Any, Any]:
+    def get_request(self) -> tuple[Request, ClientAddress]:
         """Receive a datagram: ((its bytes, the server's socket), the sender's address)."""
         data, client_address = self.socket.recvfrom(self.max_packet_size)
         return (data, self.socket), client_address
@@ -138,11 +139,11 @@ class UDPServer(TCPServer):
     def server_activate(self) -> None:
         """Nothing: there is no listening on datagrams."""
 
-    def shutdown_request(self, request: Any) -> None:
+    def shutdown_request(self, request: Request) -> None:
         """Only `close_request()`: there is no connection to end."""
         self.close_request(request)
 
-    def close_request(self, request: Any) -> None:
+    def close_request(self, request: Request) -> None:
         """Nothing: the socket is the server's."""
 
 

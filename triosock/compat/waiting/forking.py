@@ -9,19 +9,21 @@ from __future__ import annotations
 import math
 import select
 from os import close as _close
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from .poll import LINGER, LINGER_MS, PollWait
 from .wakeup import open_child_ends
 
 if TYPE_CHECKING:
+    import selectors
+
     from ..requests.ports import Server
 
 
 class ForkingWait(PollWait):
     """A `PollWait` that also ends when a child of the server has ended, so that it is reaped then."""
 
-    def __init__(self, server: Server, selector: Any) -> None:
+    def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         super().__init__(server, selector)
         self._told: set[int] = set()
 

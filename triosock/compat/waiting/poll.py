@@ -29,7 +29,7 @@ import selectors
 import socket
 from os import getpid
 from threading import get_ident
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..requests import table
 from ..requests.clock import now
@@ -37,13 +37,14 @@ from ..requests.table import Book, book_of
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
     from ..requests.ports import Server
 
 #: Taken at import: a program may put something in its place while a server waits.
-_poll: Any = getattr(select, "poll", None)
+_poll: Callable[[], select.poll] | None = getattr(select, "poll", None)
 
 CAN_POLL = _poll is not None
 
@@ -74,7 +75,7 @@ _servings: list[Waiting] = []
 class Waiting:
     """One call of `serve_forever()`, as the loop, `shutdown()` and a drain see it; waits like the stdlib."""
 
-    def __init__(self, server: Server, selector: Any) -> None:
+    def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         self.server = server
         self.draining: bool = False
         #: Whether a drain has found the kernel's queue empty.
@@ -175,8 +176,9 @@ class PollWait(Waiting):
     The object is its own and not the selector, whose layer of Python costs more than the system call.
     """
 
-    def __init__(self, server: Server, selector: Any) -> None:
+    def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         super().__init__(server, selector)
+        assert _poll is not None
         self._poll = _poll()
         self._fd = -1
         self._alarm: Wakeup | None = None
@@ -254,7 +256,7 @@ class PollWait(Waiting):
 
 
 #: What `_ServerSelector` is unless somebody replaced it.
-DEFAULT_SELECTOR: Any = getattr(selectors, "PollSelector", selectors.SelectSelector)
+DEFAULT_SELECTOR: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
 def servings_of(server: Server) -> list[Waiting]:

@@ -24,15 +24,15 @@ from os import getpid as _getpid
 from os import read as _read
 from os import write as _write
 from threading import RLock as _Lock
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 
-_poll: Any = getattr(select, "poll", None)
-_eventfd: Any = getattr(os, "eventfd", None)
-_pidfd_open: Any = getattr(os, "pidfd_open", None)
+_poll: Callable[[], select.poll] | None = getattr(select, "poll", None)
+_eventfd: Callable[[int, int], int] | None = getattr(os, "eventfd", None)
+_pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _pipe = os.pipe
 _set_blocking = os.set_blocking
 #: What an eventfd adds to its counter, and a pipe takes as it is.
@@ -88,6 +88,7 @@ class Wakeup:
 
     def wait_alone(self, seconds: float | None) -> None:
         """Wait for a ring, for so many seconds (None: as long as it takes), and for nothing else."""
+        assert _poll is not None
         poll = _poll()
         if self._fds:
             poll.register(self._fds[0], select.POLLIN)

@@ -3,13 +3,14 @@
 The rules that are checked of each server:
 
 1. At every step its book of connections is exact: as many entries as slots, and no more than its limits.
-2. Nobody waits to be accepted while there is room and nothing else to do.
-3. When it is over, nothing is left: no connection, no slot, no listener, no stream.
-4. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
+2. Nobody is accepted while it is suspended, unless it drains.
+3. Nobody waits to be accepted while there is room and nothing else to do.
+4. When it is over, nothing is left: no connection, no slot, no listener, no stream.
+5. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
    sent no more than was taken from it, and its report counts whoever ended in the drain, once.
-5. A drain resets nobody who stood in its queue.
-6. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
-7. Every datagram that it received was handled or dropped for a reason that it counts.
+6. A drain resets nobody who stood in its queue.
+7. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
+8. Every datagram that it received was handled or dropped for a reason that it counts.
 """
 
 from __future__ import annotations
@@ -29,15 +30,19 @@ from .served import SimulatedDatagramServer, SimulatedServer
 
 def always(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that holds at every step; it costs little while nothing has changed."""
-    registry = server.server._registry
-    seen = (-1, -1, -1)
+    registry, gate = server.server._registry, server.server._gate
+    seen, was_open = (-1, -1, 0), True
 
     def check() -> None:
-        nonlocal seen
+        nonlocal seen, was_open
         now = (len(registry), registry.active, registry.tally.accepted)
         if now != seen:
+            assert was_open or now[2] == seen[2] or server.server.draining, (
+                f"{server!r} accepted somebody while it was suspended"
+            )
             seen = now
             registry.check()
+        was_open = gate.is_open  # whether the next step may accept
 
     return check
 

@@ -1,0 +1,313 @@
+"""`triosock top --pid`: a process that was not prepared, or only by `allow_top`; nothing is left in it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import pytest
+import trio
+
+from tests.programs import dial, running
+from triosock.cli import main, processes
+from triosock.cli.arguments import MachineRefused
+from triosock.cli.processes import ProcessEnded, look_at
+from triosock.observe import allow_top, peek
+
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at on Linux only")
+by_interpreter = pytest.mark.skipif(
+    sys.version_info < (3, 14), reason="sys.remote_exec is new in Python 3.14"
+)
+
+#: Answers with all that a look could leave: modules, and functions that wait for the collector of cycles.
+NATIVE = """
+import gc, sys, trio, triosock
+async def shout(conn):
+    async for line in conn.lines(): await conn.send_all(state())
+def state():
+    functions = [one for one in gc.get_objects() if getattr(one, "__module__", "") == "triosock peek"]
+    return " ".join([*sorted(sys.modules), str(functions)]).encode() + b"\\n"
+async def work():
+    await trio.sleep_forever()
+async def main():
+    async with trio.open_nursery() as nursery:
+        for _ in range(WORK):
+            nursery.start_soon(work)
+        server = await nursery.start(triosock.serve_tcp, shout, 0)
+        print(f"shouts: listens on {server.addresses[0]} ", flush=True)
+"""
+BY_RUN = NATIVE + "triosock.run(main, grace=0.1)\n"
+UNPREPARED = NATIVE + "trio.run(main)\n"
+ALLOWED = NATIVE + "from triosock.observe import allow_top\nwith allow_top():\n    trio.run(main)\n"
+COMPAT = """
+import contextlib, threading
+import triosock.compat as socketserver
+from triosock.observe import allow_top
+class Shout(socketserver.StreamRequestHandler):
+    def handle(self):
+        for line in self.rfile:
+            self.wfile.write(line.upper())
+server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Shout)
+print(f"shouts: listens on tcp://127.0.0.1:{server.server_address[1]} ", flush=True)
+with ALLOW:
+    server.serve_forever()
+"""
+
+
+def program(tmp_path, text, **values):
+    for name, value in values.items():
+        text = text.replace(name, str(value))
+    path = tmp_path / "mine.py"
+    path.write_text(text)
+    return running(path)
+
+
+def threads(pid):
+    return sorted(os.listdir(f"/proc/{pid}/task"))
+
+
+def files(pid):
+    folder = f"/proc/{pid}/fd"
+    found = []
+    for name in sorted(os.listdir(folder)):
+        with contextlib.suppress(FileNotFoundError):  # of the listing itself
+            found.append((name, os.readlink(f"{folder}/{name}")))
+    return found
+
+
+def left_here():
+    return list(Path(tempfile.gettempdir()).glob("triosock-top-*"))
+
+
+def found(tree, kind, name=""):
+    return [one for one in tree.walk() if one.kind == kind and name in one.name]
+
+
+# What is seen
+
+
+WAYS = [BY_RUN, ALLOWED, pytest.param(UNPREPARED, marks=by_interpreter)]
+
+
+@pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
+async def test_servers_and_tasks_of_a_trio_program(tmp_path, text):
+    with program(tmp_path, text, WORK=3) as target:
+        with dial(target.port("shouts")) as client:
+            client.say(b"x\n")
+            client.line()
+            with trio.fail_after(20):
+                while True:
+                    seen = await look_at(target.process.pid, 50)
+                    (server,) = found(seen.tree, "server")
+                    (connection,) = found(server, "connection")
+                    if connection.state == "idle":
+                        break  # it was on its way there
+            assert connection.where == "mine.py:4 in shout"
+            assert connection.due_to == "Timeouts.idle"
+            (run,) = found(seen.tree, "trio run")
+            assert run.name == "in MainThread"
+            assert {one.where for one in found(run, "task", "work")} == {"mine.py:9 in work"}
+            assert len(found(run, "task", "work")) == 3
+            assert seen.cpu > 0
+            assert seen.paused > 0
+        target.process.kill()
+
+
+@pytest.mark.parametrize(
+    "allow", ["allow_top()", pytest.param("contextlib.nullcontext()", marks=by_interpreter)]
+)
+async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
+    with program(tmp_path, COMPAT, ALLOW=allow) as target:
+        with dial(target.port("shouts")) as client:
+            client.say(b"x\n")
+            assert client.line() == b"X\n"
+            seen = await look_at(target.process.pid, 50)
+            (server,) = found(seen.tree, "server", "ThreadingTCPServer")
+            assert server.counts == (("active", 1),)
+            (request,) = found(server, "connection")
+            assert request.where in (
+                "mine.py:7 in handle",
+                "mine.py:8 in handle",
+            )  # on its way to the next line
+            assert str(client.sock.getsockname()[1]) in request.peer
+            (thread,) = found(request, "thread")
+            assert thread.name.startswith("Thread-1")
+        target.process.kill()
+
+
+@pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
+async def test_nothing_is_left_behind(tmp_path, text):
+    with program(tmp_path, text, WORK=3) as target:
+        pid = target.process.pid
+        with dial(target.port("shouts")) as client:
+            client.say(b"x\n")
+            modules = client.line()
+            before = threads(pid), files(pid)
+            for _ in range(3):
+                await look_at(pid, 50)
+            assert (threads(pid), files(pid)) == before
+            client.say(b"x\n")
+            assert client.line() == modules
+        assert left_here() == []
+        target.process.kill()
+
+
+@pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
+async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
+    with program(tmp_path, text, WORK=20_000) as target:
+        target.port("shouts")
+        looks = [await look_at(target.process.pid, 10_000) for _ in range(10)]
+        # Of its own processor's time, the best of some: this machine has other things to do.
+        assert min(one.cpu for one in looks) < 0.005
+        (run,) = found(looks[0].tree, "trio run")
+        assert dict(run.counts)["tasks"] > 20_000
+        described = len(found(run, "task", "work"))
+        assert described + sum(one.more for one in run.walk()) >= 20_000
+        target.process.kill()
+
+
+# By the command
+
+
+def test_the_command_shows_it_once(tmp_path, capsys):
+    with program(tmp_path, BY_RUN, WORK=1) as target:
+        target.port("shouts")
+        assert main(["top", "--pid", str(target.process.pid), "--once"]) == 0
+        assert target.stop() == 0
+    shown = capsys.readouterr().out
+    assert f"run process {target.process.pid} · paused for " in shown
+    assert "task __main__.work · at mine.py:9 in work" in shown
+
+
+def test_the_end_of_the_process_is_told(tmp_path, capsys):
+    with program(tmp_path, BY_RUN, WORK=1) as target:
+        target.port("shouts")
+        pid = target.process.pid
+        assert target.stop() == 0
+    assert main(["top", "--pid", str(pid), "--once"]) == 1
+    assert f"there is no process {pid}" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("words", [["top"], ["top", "x.sock", "--pid", "1"]])
+def test_a_socket_or_a_process(words, capsys):
+    with pytest.raises(SystemExit):
+        main(words)
+    assert "name either a control socket or a process" in capsys.readouterr().err
+
+
+# Who cannot be looked at
+
+
+WAITS = "import threading; print(flush=True); threading.Event().wait()"
+
+
+def sleeper(*arguments):
+    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE)
+
+
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
+async def test_one_that_did_not_allow_it_gets_no_signal():
+    with sleeper("-c", WAITS) as process:
+        process.stdout.readline()
+        with pytest.raises(MachineRefused, match="has not allowed to be looked at"):
+            await look_at(process.pid, 10)
+        assert process.poll() is None
+        process.kill()
+
+
+async def test_a_mark_alone_is_no_reason_for_a_signal():
+    text = "import os, time; os.memfd_create('triosock-top'); print(flush=True); time.sleep(60)"
+    with sleeper("-c", text) as process:
+        process.stdout.readline()
+        assert processes._mark_of(process.pid) is None
+        process.kill()
+
+
+async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    with program(tmp_path, BY_RUN, WORK=1) as target:
+        target.port("shouts")
+        target.signal(signal.SIGSTOP)
+        with pytest.raises(MachineRefused, match=r"has not answered SIGUSR1 within 0\.2 s"):
+            await look_at(target.process.pid, 10)
+        assert left_here() == []
+        target.signal(signal.SIGCONT)
+        monkeypatch.undo()
+        assert (await look_at(target.process.pid, 10)).tree.children  # the late answer harmed nothing
+        assert target.stop() == 0
+
+
+@by_interpreter
+async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(monkeypatch):
+    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+    with sleeper("-c", WAITS) as process:
+        process.stdout.readline()
+        with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
+            await look_at(process.pid, 10)
+        assert left_here() == []
+        assert process.poll() is None
+        process.kill()
+
+
+async def test_no_process():
+    with pytest.raises(ProcessEnded, match="there is no process 999999999"):
+        await look_at(999_999_999, 10)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "__import__('os').abort()",
+        "[" * 100_000,
+        "{'kind': 'run'}",
+        "{'error': 'ValueError: \\x1b[2J'}",
+        repr(dict.fromkeys(peek.FIELDS, float("nan"))).replace("nan", "1e999"),
+    ],
+)
+def test_an_answer_may_be_anything(tmp_path, text):
+    path = tmp_path / "answer"
+    path.write_text(text)
+    with pytest.raises(MachineRefused) as refused:
+        processes._read_tree(path)
+    assert str(refused.value).isprintable()
+
+
+# The side of the process
+
+
+def test_to_allow_it_is_undone(capfd):
+    with allow_top():
+        assert callable(signal.getsignal(signal.SIGUSR1))
+        os.kill(os.getpid(), signal.SIGUSR1)  # without a request: nothing happens
+        with pytest.raises(RuntimeError, match="has a use for SIGUSR1 already"):
+            with allow_top():
+                pass
+    assert signal.getsignal(signal.SIGUSR1) is signal.SIG_DFL
+    assert not any("memfd" in target for _, target in files(os.getpid()))
+
+
+def test_a_look_imports_nothing_and_switches_the_collector_on_again(tmp_path):
+    import gc
+
+    os.mkfifo(tmp_path / peek.PIPE)
+    reader = os.open(tmp_path / peek.PIPE, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        modules = set(sys.modules)
+        peek.answer(str(tmp_path), 10)
+        assert set(sys.modules) == modules
+        assert gc.isenabled()
+        assert len(os.read(reader, 100).split()) == 2
+    finally:
+        os.close(reader)
+    assert processes._read_tree(tmp_path / peek.ANSWER).name == f"process {os.getpid()}"
+
+
+def test_a_look_whose_directory_has_gone_raises_nothing(tmp_path):
+    peek.answer(str(tmp_path / "gone"), 10)
