@@ -16,7 +16,7 @@ from tests.handlers import shout
 from triosock import Connection, Limits, events
 from triosock._core.registry.loop_lag import HURRY, INTERVAL, LagMeter
 from triosock._core.registry.registry import NEVER
-from triosock._core.registry.shedding import Shedding
+from triosock._core.registry.shedding import QUIET, Shedding
 from triosock.testing import open_server
 
 # The meter
@@ -117,14 +117,18 @@ async def test_while_it_is_late_new_ones_are_refused_until_it_has_caught_up(
     await pause(mock_clock, HURRY + 0.15)  # better, but not half of the limit
     assert served.server.shedding
     await pause(mock_clock, HURRY + 0.05)
+    ended_at = mock_clock.current_time()
     assert not served.server.shedding
     assert await connects(served)
     statistics = served.server.statistics()
     assert statistics.refused == {"lag": 2}
     assert not statistics.shedding
+    assert recorder.of(events.SheddingEnded) == []  # it could begin again at once
+    while mock_clock.current_time() < ended_at + QUIET:
+        await pause(mock_clock, INTERVAL)
     (ended,) = recorder.of(events.SheddingEnded)
     assert ended.refused == 2
-    assert ended.duration == pytest.approx(2 * HURRY + 0.2)
+    assert ended.duration == pytest.approx(ended_at - started.time)
     await old.aclose()
 
 
@@ -216,9 +220,11 @@ class Told:
 
     def __init__(self) -> None:
         self.kinds: list[str] = []
+        self.fields: dict[str, Any] = {}
 
     def __call__(self, kind: type[Any], **fields: Any) -> None:
         self.kinds.append(kind.__name__)
+        self.fields = fields
 
 
 @pytest.fixture
@@ -226,9 +232,23 @@ def told() -> Told:
     return Told()
 
 
+class Now:
+    """A clock that the test sets."""
+
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
 @pytest.fixture
-def shedding(told: Told) -> Shedding:
-    return Shedding(0.2, LagMeter(), told, lambda: 0.0)
+def clock() -> Now:
+    return Now()
+
+
+@pytest.fixture
+def shedding(told: Told, clock: Now) -> Shedding:
+    return Shedding(0.2, LagMeter(), told, clock)
 
 
 def test_it_begins_with_two_above_and_ends_with_one_below_half(shedding: Shedding, told: Told) -> None:
@@ -237,7 +257,27 @@ def test_it_begins_with_two_above_and_ends_with_one_below_half(shedding: Sheddin
         shedding.note_lag(lag)
         seen.append(shedding.is_on)
     assert seen == [False, False, False, True, True, True, False, False, False, False, True]
+    assert told.kinds == ["SheddingStarted"]
+
+
+def test_all_of_it_is_told_once_until_there_was_none_for_a_while(
+    shedding: Shedding, told: Told, clock: Now
+) -> None:
+    for _ in range(50):
+        shedding.note_queue(0.3)
+        shedding.refused += 1
+        shedding.note_lag(0.0)
+        assert not shedding.is_on
+        clock.now += QUIET / 2
+        shedding.note_lag(0.0)
+    assert told.kinds == ["SheddingStarted"]
+    clock.now += QUIET / 2
+    shedding.note_lag(0.0)
+    assert told.kinds == ["SheddingStarted", "SheddingEnded"]
+    assert told.fields == {"duration": 49 * QUIET / 2, "refused": 50}
+    shedding.note_queue(0.3)
     assert told.kinds == ["SheddingStarted", "SheddingEnded", "SheddingStarted"]
+    assert shedding.refused == 0
 
 
 def test_a_queue_that_stands_keeps_it_on(shedding: Shedding, told: Told) -> None:
@@ -247,10 +287,10 @@ def test_a_queue_that_stands_keeps_it_on(shedding: Shedding, told: Told) -> None
     shedding.note_queue(0.3)
     assert shedding.is_on
     shedding.note_lag(0.0)
-    assert shedding.is_on  # somebody stood there since the last sample
+    assert shedding.is_on  # somebody still stood there after the first had been turned away
     shedding.note_lag(0.0)
     assert not shedding.is_on
-    assert told.kinds == ["SheddingStarted", "SheddingEnded"]
+    assert told.kinds == ["SheddingStarted"]
 
 
 def test_no_more_is_taken_at_once_than_has_its_turn_in_a_quarter_of_the_limit(shedding: Shedding) -> None:
@@ -262,8 +302,7 @@ def test_no_more_is_taken_at_once_than_has_its_turn_in_a_quarter_of_the_limit(sh
     shedding.note_queue(1.0)
     assert shedding.batch == 100  # they are turned away,
     shedding.note_pass(0.001)  # which takes no time, and says nothing
-    for _ in range(2):
-        shedding.note_lag(0.0)
+    shedding.note_lag(0.0)
     assert shedding.batch == 32
 
 

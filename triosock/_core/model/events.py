@@ -138,7 +138,7 @@ class RateReached(Event):
 @attrs.frozen(kw_only=True)
 class SheddingStarted(Event):
     """What comes now had to wait for `lag` seconds, more than `Limits.max_lag`: new connections are turned
-    away until the server has caught up.
+    away until the server has caught up. While the load lasts, that goes on and off; it is told once.
     """
 
     lag: float
@@ -147,7 +147,9 @@ class SheddingStarted(Event):
 @final
 @attrs.frozen(kw_only=True)
 class SheddingEnded(Event):
-    """The server has caught up, after `duration` seconds in which `refused` connections were turned away."""
+    """The server has caught up, after `duration` seconds in which `refused` connections were turned away, and
+    one more in which none was.
+    """
 
     duration: float
     refused: int

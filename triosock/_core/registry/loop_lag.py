@@ -23,7 +23,7 @@ from .registry import NEVER
 #: take 0.1 ms of a processor, so ten in a second take a thousandth of one. What happens is marked in 45 ns.
 INTERVAL: Final = 0.1
 #: The same while new work is shed, when each sample too late keeps work out that could be done.
-HURRY: Final = 0.02
+HURRY: Final = 0.01
 
 
 def _to_nobody(lag: float) -> None:
@@ -34,7 +34,7 @@ def _to_nobody(lag: float) -> None:
 class LagMeter:
     """The lag of one server's loop. The timeout monitor sets the timer."""
 
-    __slots__ = ("due", "hurries", "is_busy", "move_up", "seconds", "tell")
+    __slots__ = ("due", "hurries", "is_busy", "move_up", "seconds", "stays", "tell")
 
     def __init__(self) -> None:
         #: The last sample, in seconds; 0 when nothing happens.
@@ -43,8 +43,10 @@ class LagMeter:
         self.due: float = NEVER
         #: Whether something has happened since the last one.
         self.is_busy: bool = False
-        #: Whether samples are to be taken more often, and whatever happens.
+        #: Whether they are to be taken more often, too.
         self.hurries: bool = False
+        #: Whether samples are to be taken, whatever happens.
+        self.stays: bool = False
         #: Called with each sample.
         self.tell: Callable[[float], None] = _to_nobody
         #: Called with the time at which whoever sleeps has to be awake.
@@ -69,7 +71,7 @@ class LagMeter:
         self.tell(lag)
         if self.hurries:
             self.due = now + HURRY
-        elif self.is_busy:
+        elif self.is_busy or self.stays:
             self.is_busy = False
             self.due = now + INTERVAL
         else:

@@ -10,6 +10,9 @@ The invariants:
    many in a go as had theirs in a quarter of the limit. One that took more would make the loop late itself.
 3. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
    does not go on and off with each connection.
+4. **It is told once**: under a load that lasts it goes on and off some times in a second, each time for as
+   long as the queue needs to be emptied. All of that is one time of overload, which ends when there was none
+   of it for `QUIET` seconds.
 """
 
 from __future__ import annotations
@@ -26,6 +29,8 @@ from .loop_lag import LagMeter
 BATCH: Final = 100
 #: The same as long as nobody knows how much time they take: it doubles with each that takes little.
 FIRST_BATCH: Final = 10
+#: For how long nobody must have been turned away until it is over, in seconds.
+QUIET: Final = 1.0
 
 
 @final
@@ -33,21 +38,24 @@ class Shedding:
     """Whether one server sheds new work now: `is_on`."""
 
     __slots__ = (
-        "_batch", "_clock", "_emit", "_high", "_meter", "_since", "_stands", "_was_above", "is_on", "refused",
+        "_batch", "_clock", "_emit", "_ended", "_high", "_is_told", "_meter", "_since", "_stands",
+        "_was_above", "is_on", "refused",
     )  # fmt: skip
 
     def __init__(
         self, max_lag: float, meter: LagMeter, emit: Callable[..., Any], clock: Callable[[], float]
     ) -> None:
         self.is_on: bool = False
-        #: How many were turned away since it began.
+        #: How many were turned away in this time of overload.
         self.refused: int = 0
         self._high = max_lag
         self._batch = BATCH if max_lag == math.inf else FIRST_BATCH
         self._meter = meter
         self._emit = emit
         self._clock = clock
-        self._since = 0.0
+        #: When this time of overload began, and when it was last off; told is whether there is one.
+        self._since = self._ended = 0.0
+        self._is_told = False
         self._was_above = False
         self._stands = False
         meter.tell = self.note_lag
@@ -76,6 +84,8 @@ class Shedding:
             self._was_above = True
         else:
             self._was_above = False
+            if self._is_told and self._clock() - self._ended >= QUIET:
+                self._tell_end()
 
     def note_queue(self, age: float) -> None:
         """Somebody stands in a queue that was last empty `age` seconds ago."""
@@ -84,10 +94,19 @@ class Shedding:
             self._begin(age)
 
     def _begin(self, lag: float) -> None:
-        self.is_on, self.refused, self._since = True, 0, self._clock()
-        self._meter.hurry(self._since)
-        self._emit(SheddingStarted, lag=lag)
+        now = self._clock()
+        # Who stands in the queue now is turned away at once, and does not keep it on.
+        self.is_on, self._stands = True, False
+        self._meter.hurry(now)
+        if not self._is_told:
+            self._is_told = self._meter.stays = True
+            self._since, self.refused = now, 0
+            self._emit(SheddingStarted, lag=lag)
 
     def _end(self) -> None:
         self.is_on = self._was_above = self._meter.hurries = False
-        self._emit(SheddingEnded, duration=self._clock() - self._since, refused=self.refused)
+        self._ended = self._clock()
+
+    def _tell_end(self) -> None:
+        self._is_told = self._meter.stays = False
+        self._emit(SheddingEnded, duration=self._ended - self._since, refused=self.refused)

@@ -120,8 +120,8 @@ class StreamServer(Server[ServerStatistics]):
 
     @property
     def shedding(self) -> bool:
-        """Whether new connections are turned away, since `lag` was above `Limits.max_lag`. A handler may use
-        it to turn away requests, too.
+        """Whether new connections are turned away at this moment, since `lag` was above `Limits.max_lag`. A
+        handler may use it to turn away requests, too.
         """
         return self._shedding.is_on
 
