@@ -132,6 +132,7 @@ LOWLEVEL = {
     "triosock/_core/transport/socket.py": ["notify_closing"],
     "triosock/_core/stream/server.py": ["current_clock"],
     "triosock/_core/listeners/bind.py": ["current_clock"],
+    "triosock/_core/listeners/stdio.py": ["FdStream"],
     "triosock/_core/transport/checkpoints.py": ["Abort", "reschedule", "wait_task_rescheduled"],
     "triosock/_core/transport/hang_up.py": ["wait_readable"],
     "triosock/_core/transport/epoll.py": ["wait_readable", "enable_ki_protection"],
@@ -166,7 +167,7 @@ LOWLEVEL = {
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/cli/running.py": ["spawn_system_task"],
     "triosock/cli/processes.py": ["wait_readable"],
-    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
+    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver", "file_guard")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.

@@ -112,6 +112,7 @@ __all__ = [
     "serve_datagram_sockets",
     "serve_health",
     "serve_listeners",
+    "serve_stdio",
     "serve_tcp",
     "serve_udp",
     "serve_unix",

@@ -69,6 +69,7 @@ from ._core.stream.serve import serve_listeners as serve_listeners
 from ._core.stream.serve import serve_tcp as serve_tcp
 from ._core.stream.serve import serve_unix as serve_unix
 from ._core.stream.server import StreamServer as StreamServer
+from ._core.stream.stdio import serve_stdio as serve_stdio
 from ._core.transport.certificate_check import CertificateFiles as CertificateFiles
 from ._core.transport.certificate_check import LoadedCertificate as LoadedCertificate
 from ._core.transport.certificates import Certificates as Certificates

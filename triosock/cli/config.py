@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import attrs
 
@@ -28,12 +28,18 @@ from ..observe.health import check_endpoint, check_h11
 from ..workers.endpoints import INHERITED
 from .observing import Observing
 
-#: An inherited socket by its name, or an address.
+#: Standard input and output, as one connection.
+STDIO: Final = "stdio:"
+#: An inherited socket by its name, standard input and output, or an address.
 Where = TcpAddress | UnixAddress | UdpAddress | str
 
 
 def parse_endpoint(word: str) -> Where:
-    """Return the address that `word` writes, or `word` itself for ``fd://NAME``. Raises: ValueError."""
+    """Return the address that `word` writes, or `word` itself for ``fd://NAME`` and ``stdio:``. Raises:
+    ValueError.
+    """
+    if word == STDIO:
+        return word
     if word.startswith(INHERITED):
         if not word.removeprefix(INHERITED):
             raise ValueError(f"{word!r} names no socket: write fd://NAME, with its FileDescriptorName")
@@ -113,3 +119,16 @@ class ServiceConfig:
     observe: Observing = attrs.field(factory=Observing)
     supervision: Supervision = attrs.field(factory=Supervision)
     recycle: Recycle = attrs.field(factory=Recycle)
+
+    def __attrs_post_init__(self) -> None:
+        if not self.is_stdio:
+            return
+        if len(self.endpoints) > 1 or self.workers is not None:
+            raise ValueError("stdio: is one connection, for one process: no workers and no other endpoints")
+        if self.observe.access_log == "-":
+            raise ValueError("with stdio: stdout is the connection: write the access log to a file")
+
+    @property
+    def is_stdio(self) -> bool:
+        """Whether standard input and output are what is served."""
+        return any(one.where == STDIO for one in self.endpoints)

@@ -69,7 +69,9 @@ class _Reader:
         if not endpoints:
             raise self.mistake((), "there must be at least one section such as [endpoints.web]")
         health = content.get("health")
-        return ServiceConfig(
+        made: ServiceConfig = self._try(
+            (),
+            ServiceConfig,
             endpoints=tuple(self._endpoint(name, fields) for name, fields in endpoints.items()),
             workers=self._workers(content.get("workers")),
             grace=self._seconds(content, "grace"),
@@ -82,6 +84,7 @@ class _Reader:
             supervision=self._make(Supervision, content, ("supervision",)),
             recycle=self._make(Recycle, content, ("recycle",)),
         )
+        return made
 
     def _seconds(self, content: Mapping[str, Any], name: str) -> Any:
         value = content.get(name)

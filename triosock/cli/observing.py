@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import logging.handlers
+import os
 from typing import Final, final
 
 import attrs
@@ -12,6 +14,8 @@ from ..observe import JsonFormatter
 from ..observe.access_log import parse_format
 from ..observe.ends import KINDS, Kind
 
+#: The socket of syslog(3).
+SYSLOG: Final = "/dev/log"
 LOG_FORMATS: Final = ("text", "json")
 
 
@@ -37,9 +41,21 @@ class Observing:
         if self.blocked_after is not None:
             check_seconds(self.blocked_after, "blocked_after")
 
-    def log_handler(self, number: str) -> logging.Handler:
-        """Return the handler of the log, on stderr; `number` says which worker this is, if it is one."""
+    def log_handler(self, number: str, *, has_stderr: bool = True) -> logging.Handler:
+        """Return the handler of the log, on stderr or, without one, to syslog; `number` says which worker it
+        is.
+        """
+        if not has_stderr:
+            return _syslog_handler()
         handler = logging.StreamHandler()
         text = logging.Formatter(f"%(asctime)s %(levelname)s {number}%(message)s")
         handler.setFormatter(JsonFormatter() if self.log_format == "json" else text)
         return handler
+
+
+def _syslog_handler() -> logging.Handler:
+    if not os.path.exists(SYSLOG):
+        return logging.NullHandler()
+    handler = logging.handlers.SysLogHandler(SYSLOG)
+    handler.ident = "triosock: "
+    return handler

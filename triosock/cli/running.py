@@ -42,12 +42,13 @@ from .. import (
     open_unix_listener,
     serve_datagram_sockets,
     serve_listeners,
+    serve_stdio,
     serve_workers,
 )
 from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
-from .config import EndpointConfig, ServiceConfig
+from .config import STDIO, EndpointConfig, ServiceConfig
 from .observers import open_observers
 
 #: How to serve one endpoint that is open.
@@ -103,7 +104,7 @@ async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object
 
 async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
     with reaping:
-        await reap_orphans(lambda process: any(one.process == process for one in workers.statistics()))
+        await reap_orphans(workers.has_started)
 
 
 @final
@@ -132,6 +133,8 @@ def _prepare(endpoint: EndpointConfig) -> Prepared:
         handler = {**handlers, None: handler}
 
     async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
+        if not sockets:
+            return await serve_stdio(handler, **options, tls=tls, proxy=endpoint.proxy, **how)
         if _is_datagram(sockets[0]):
             more = {**options, "sessions": endpoint.sessions, **how}
             return await serve_datagram_sockets(handler, sockets, **more)
@@ -201,6 +204,8 @@ async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
     where = endpoint.where
     if is_worker():
         return _inherit(endpoint.name)
+    if where == STDIO:
+        return []
     if isinstance(where, str):
         return _inherit(where.removeprefix(INHERITED))
     if isinstance(where, UnixAddress):

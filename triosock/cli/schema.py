@@ -75,7 +75,9 @@ CERTIFICATE: Final[dict[str, Key]] = {
 }
 
 ENDPOINT: Final[Section] = {
-    "address": Key(("string",), "tcp://HOST:PORT, unix:///PATH, unix://@NAME, udp://HOST:PORT or fd://NAME"),
+    "address": Key(
+        ("string",), "tcp://HOST:PORT, unix:///PATH, unix://@NAME, udp://HOST:PORT, fd://NAME, stdio:"
+    ),
     "handler": Key(("string",), "module:name of an async function (of a connection or datagram), or a class"),
     "proxy": Key(("boolean",), "expect a PROXY protocol header first"),
     "mode": Key(("string",), "permissions of a Unix socket's file, in octal, such as 600"),

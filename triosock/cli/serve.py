@@ -17,6 +17,7 @@ import attrs
 
 from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
+from .._core.listeners.stdio import stderr_is_stdin
 from .._core.model.config import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
@@ -71,8 +72,8 @@ def add_parser(commands: Any) -> None:
         nargs="*",
         type=typed(parse_endpoint),
         help="tcp://HOST:PORT (an IPv6 host in brackets, * for all addresses, port 0 for any free one), "
-        "unix:///PATH, unix://@NAME, udp://HOST:PORT, or fd://NAME for a socket that a service manager has "
-        "handed down",
+        "unix:///PATH, unix://@NAME, udp://HOST:PORT, fd://NAME for a socket that a service manager has "
+        "handed down, or stdio: for standard input and output (inetd's nowait, Accept=yes)",
     )
     parser.add_argument(
         "--handler",
@@ -194,7 +195,10 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
-    logging.basicConfig(level=config.log_level.upper(), handlers=[config.observe.log_handler(number)])
+    # What inetd starts has its client on stderr, too.
+    has_stderr = not (config.is_stdio and stderr_is_stdin())
+    handler = config.observe.log_handler(number, has_stderr=has_stderr)
+    logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
     how: dict[str, Any] = {"grace": config.grace, "delay": config.delay}
     try:
         if config.workers is not None and not is_worker():
@@ -247,13 +251,13 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
             )
             for index, where in enumerate(arguments.endpoints, 1)
         ]
+        return ServiceConfig(
+            endpoints=tuple(endpoints),
+            observe=_observing(arguments),
+            **{name: getattr(arguments, name) for name in _OF_SERVICE},
+        )
     except ValueError as error:
         raise Mistake(str(error)) from None
-    return ServiceConfig(
-        endpoints=tuple(endpoints),
-        observe=_observing(arguments),
-        **{name: getattr(arguments, name) for name in _OF_SERVICE},
-    )
 
 
 def _observing(arguments: argparse.Namespace) -> Observing:

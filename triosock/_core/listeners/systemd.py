@@ -57,6 +57,33 @@ def inherited_datagram_sockets(names: Iterable[str] | None = None) -> list[socke
     return _take(names, socket.SOCK_DGRAM, _check_datagram)
 
 
+def inherited_connection() -> socket.socket | None:
+    """Return the one connected stream socket that a service manager handed down (systemd's Accept=yes); None
+    if there is nothing, or something else: that is left to others.
+    """
+    handed = _handed_down()
+    if len(handed) != 1 or not _is_connection(handed[0][1]):
+        return None
+    (sock,) = _take(None, socket.SOCK_STREAM, _as_it_is)
+    return sock
+
+
+def _as_it_is(sock: socket.socket) -> socket.socket:
+    return sock
+
+
+def _is_connection(descriptor: int) -> bool:
+    try:
+        sock = socket.socket(fileno=descriptor)
+    except OSError:
+        return False
+    try:
+        listens = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        return sock.type == socket.SOCK_STREAM and not listens
+    finally:
+        sock.detach()
+
+
 def _take(
     names: Iterable[str] | None, kind: socket.SocketKind, make: Callable[[socket.socket], Taken]
 ) -> list[Taken]:

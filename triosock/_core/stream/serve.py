@@ -87,7 +87,9 @@ async def serve_tcp(
     around.
     """
     check_in_trio("serve_tcp()")
-    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
+    service = make_service(
+        handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
+    )
     listeners = await open_tcp_listeners(port, host=host, backlog=backlog, reuse_port=reuse_port)
     return await _serve(service, listeners, task_status)
 
@@ -119,7 +121,9 @@ async def serve_unix(
     if it was still ours.
     """
     check_in_trio("serve_unix()")
-    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
+    service = make_service(
+        handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
+    )
     listener = open_unix_listener(path, mode=mode, backlog=backlog)
     return await _serve(service, [listener], task_status)
 
@@ -152,7 +156,9 @@ async def serve_listeners(
     may have accepted one connection that waits here for its slot.
     """
     check_in_trio("serve_listeners()")
-    service = _service(handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name)
+    service = make_service(
+        handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
+    )
     if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
         raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
     return await _serve(service, _adopt_all(listeners), task_status)
@@ -186,7 +192,7 @@ async def _serve(
         return await StreamServer(service, listeners).serve(task_status)
 
 
-def _service(
+def make_service(
     handler: Handlers,
     limits: Limits | None,
     timeouts: Timeouts | None,
@@ -197,6 +203,9 @@ def _service(
     observers: Iterable[Observer],
     name: str | None,
 ) -> Service:
+    """Return what all connections of a server have in common, of the arguments of `serve_tcp`. Raises:
+    TypeError, ValueError.
+    """
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
         check_async("limits.overflow", limits.overflow, "one connection", count=1)

@@ -1,0 +1,60 @@
+"""`python -m triosock serve stdio:`: one connection, which is there already."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from tests.programs import PATIENCE, ROOT
+from tests.stdio.programs import ask, ending, inetd
+from triosock.cli import main
+
+SERVE = ["serve", "stdio:", "--handler", "triosock.cli.handlers:shout"]
+#: As `inetd()` starts it: a program in a string.
+PROGRAM = f"from triosock.cli import main\nmain({SERVE!r})\n"
+
+
+def test_in_a_shell_it_answers_and_logs_to_stderr():
+    done = subprocess.run(
+        [sys.executable, "-X", "dev", "-m", "triosock", *SERVE],
+        input=b"hello\n", capture_output=True, timeout=PATIENCE, cwd=ROOT, check=True,
+    )  # fmt: skip
+    assert done.stdout == b"HELLO\n"
+    assert b"listens on memory://stdio" in done.stderr
+
+
+def test_under_inetd_the_log_does_not_get_to_the_client():
+    with inetd(PROGRAM) as (client, process):
+        assert ask(client, b"hello\n") == b"HELLO\n"
+        process.terminate()
+        assert client.recv(100) == b""
+    assert process.returncode == 0
+
+
+def test_in_a_file_too(tmp_path):
+    config = tmp_path / "server.toml"
+    config.write_text('[endpoints.one]\naddress = "stdio:"\nhandler = "triosock.cli.handlers:shout"\n')
+    command = [sys.executable, "-m", "triosock", "serve", "--config", config]
+    with ending(subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1, stderr=-1)) as process:
+        assert process.communicate(b"hello\n", PATIENCE)[0] == b"HELLO\n"
+    config.write_text("workers = 2\n" + config.read_text())
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "--config", str(config)])
+    assert ended.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--workers", "2"], "stdio: is one connection, for one process"),
+        (["tcp://127.0.0.1:0"], "stdio: is one connection, for one process"),
+        (["--access-log", "-"], "with stdio: stdout is the connection"),
+    ],
+)
+def test_what_makes_no_sense_is_said_at_once(words, says, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main([*SERVE[:2], *words, *SERVE[2:]])
+    assert ended.value.code == 2
+    assert says in capsys.readouterr().err

@@ -1,0 +1,105 @@
+"""A program that serves its standard input and output, and the ways of starting it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator
+from typing import Any
+
+from tests.programs import PATIENCE, ROOT
+
+#: Answers lines; the first words say what it is to do with one.
+PROGRAM = """
+import logging, os, sys, trio, triosock
+logging.basicConfig(level="INFO", format="%(message)s")
+
+async def handle(conn):
+    async for line in conn.lines():
+        match line.split():
+            case [b"who"]:
+                await conn.send_all(f"{conn.peer}\\n".encode())
+            case [b"say"]:
+                print("this is no part of the stream", flush=True)
+                print("nor is this", file=sys.stderr, flush=True)
+                await conn.send_all(b"said\\n")
+            case [b"fail"]:
+                await conn.send_all(b"half an")
+                raise ValueError("the handler is wrong")
+            case [b"bye"]:
+                await conn.send_all(b"goodbye\\n")
+                return
+            case [b"sleep"]:
+                await conn.send_all(b"sleeping\\n")
+                await trio.sleep(0.5)
+                await conn.send_all(b"slept\\n")
+            case [b"blocking"]:
+                flags = [os.get_blocking(one) for one in (0, 1, 2)]
+                await conn.send_all(f"{flags}\\n".encode())
+            case _:
+                await conn.send_all(line.upper())
+
+"""
+RUN = PROGRAM + "triosock.run(triosock.serve_stdio, handle, grace=20)\n"
+
+
+def start(program: str = RUN, **options: Any) -> subprocess.Popen[bytes]:
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)]
+    options.setdefault("env", {**os.environ, "PYTHONPATH": str(ROOT)})
+    return subprocess.Popen(command, cwd=ROOT, **options)
+
+
+@contextlib.contextmanager
+def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+    """Wait for the process at the end of the block, and kill it, by its id, if it does not end."""
+    try:
+        yield process
+        process.wait(PATIENCE)
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdin, process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+
+def piped(said: bytes, program: str = RUN) -> tuple[int, bytes, bytes]:
+    """Return exit code, output and errors of a program with pipes."""
+    with ending(start(program, stdin=-1, stdout=-1, stderr=-1)) as process:
+        out, errors = process.communicate(said, PATIENCE)
+        return process.returncode, out, errors
+
+
+@contextlib.contextmanager
+def inetd(program: str = RUN, *, stderr: Any = None) -> Iterator[tuple[socket.socket, Any]]:
+    """Give a client, and the process that was started for it, with its socket as stdin, stdout and stderr."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    with client, accepted:
+        client.settimeout(PATIENCE)
+        process = start(
+            program, stdin=accepted, stdout=accepted, stderr=accepted if stderr is None else stderr
+        )
+        accepted.close()
+        with ending(process):
+            yield client, process
+
+
+def ask(client: socket.socket, line: bytes) -> bytes:
+    client.sendall(line)
+    return line_of(client)
+
+
+def line_of(client: socket.socket) -> bytes:
+    answer = b""
+    while not answer.endswith(b"\n"):
+        data = client.recv(1)
+        assert data, answer
+        answer += data
+    return answer

@@ -1,0 +1,138 @@
+"""Standard input and output of real processes: pipes, files, a terminal."""
+
+from __future__ import annotations
+
+import os
+import pty
+import select
+import signal
+import socket
+import subprocess
+from typing import Any
+
+import pytest
+
+from tests.programs import PATIENCE
+from tests.stdio.programs import RUN, ask, ending, piped, start
+
+# Pipes and files
+
+
+def test_pipes_are_a_connection_without_an_address() -> None:
+    code, out, errors = piped(b"hello\nwho\nno end of a line")
+    assert (code, out) == (0, b"HELLO\nmemory://stdio\nNO END OF A LINE")
+    assert errors.startswith(b"memory://stdio: listens on memory://stdio\n")
+
+
+def test_the_program_ends_when_the_handler_has_said_goodbye_though_stdin_is_open() -> None:
+    with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(b"bye\nwhat is left is not read\n")
+        process.stdin.flush()
+        assert process.stdout.read() == b"goodbye\n"
+        assert process.wait(PATIENCE) == 0
+
+
+def test_files_are_read_from_where_they_stand_and_appended_to(tmp_path: Any) -> None:
+    (tmp_path / "in").write_bytes(b"skipped\nhello\n")
+    (tmp_path / "out").write_bytes(b"before\n")
+    with open(tmp_path / "in", "rb") as reading, open(tmp_path / "out", "ab") as writing:
+        os.lseek(reading.fileno(), len(b"skipped\n"), os.SEEK_SET)
+        with ending(start(stdin=reading, stdout=writing, stderr=subprocess.DEVNULL)) as process:
+            pass
+        assert process.returncode == 0
+    assert (tmp_path / "out").read_bytes() == b"before\nHELLO\n"
+
+
+def test_who_reads_no_more_is_gone_and_that_is_no_error_of_the_program() -> None:
+    with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        process.stdin.write(b"hello\n" * 100)
+        process.stdin.close()
+        errors = process.stderr.read()
+        assert process.wait(PATIENCE) == 0
+        assert b"Traceback" not in errors
+
+
+def test_a_signal_ends_an_idle_one_and_lets_a_busy_one_finish() -> None:
+    for said, expected in ((b"hello\n", b"HELLO\n"), (b"sleep\n", b"sleeping\n")):
+        with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
+            assert process.stdin is not None
+            assert process.stdout is not None
+            process.stdin.write(said)
+            process.stdin.flush()
+            assert process.stdout.readline() == expected
+            process.send_signal(signal.SIGTERM)
+            rest = process.stdout.read()
+            assert process.wait(PATIENCE) == 0
+            assert rest == (b"slept\n" if said == b"sleep\n" else b"")
+
+
+@pytest.mark.parametrize("closed", [0, 1])
+def test_without_stdin_or_stdout_it_says_so(closed: int) -> None:
+    with ending(start(preexec_fn=lambda: os.close(closed), stderr=-1)) as process:
+        assert process.stderr is not None
+        errors = process.stderr.read()
+        assert process.wait(PATIENCE) == 1
+        assert b"ValueError: there is no standard input or output" in errors
+
+
+# Whether files block is everybody's
+
+
+def test_a_terminal_is_left_as_it_was_also_meanwhile() -> None:
+    ours, theirs = pty.openpty()
+    with open(ours, "r+b", buffering=0) as terminal:
+        with ending(start(stdin=theirs, stdout=theirs, stderr=theirs)) as process:
+            os.write(ours, b"blocking\n")
+            shown = b""
+            while b"[True, True, True]" not in shown:
+                assert select.select([ours], [], [], PATIENCE)[0], shown
+                shown += os.read(ours, 1000)
+            assert os.get_blocking(theirs)
+            process.kill()  # nothing of ours runs after that
+        assert os.get_blocking(theirs)
+        os.close(theirs)
+        assert terminal is not None
+
+
+@pytest.mark.parametrize("blocking", [True, False])
+def test_what_cannot_be_opened_anew_is_put_back_at_the_end(blocking: bool) -> None:
+    program = (
+        "import os\nreal = os.open\n"
+        "def no_proc(path, *args, **more):\n"
+        "    if str(path).startswith('/proc/self/fd'): raise PermissionError(13, 'no')\n"
+        "    return real(path, *args, **more)\n"
+        "os.open = no_proc\n" + RUN
+    )
+    ours, theirs = pty.openpty()
+    os.set_blocking(theirs, blocking)
+    try:
+        with ending(start(program, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)) as process:
+            os.write(ours, b"blocking\n")
+            shown = b""
+            while b"[False, False, True]" not in shown:
+                assert select.select([ours], [], [], PATIENCE)[0], shown
+                shown += os.read(ours, 1000)
+            os.write(ours, b"bye\n")
+        assert process.returncode == 0
+        assert os.get_blocking(theirs) is blocking
+    finally:
+        os.close(theirs)
+        os.close(ours)
+
+
+def test_a_socket_that_others_hold_is_left_as_it_was() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        with ending(start(stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)):
+            ours.settimeout(PATIENCE)
+            assert ask(ours, b"hello\n") == b"HELLO\n"
+            assert not os.get_blocking(theirs.fileno())
+            assert ask(ours, b"bye\n") == b"goodbye\n"
+            ours.shutdown(socket.SHUT_WR)
+        assert os.get_blocking(theirs.fileno())
