@@ -159,8 +159,8 @@ def main():
     if arguments.serve:
         trio.run(serve, arguments.serve, arguments.work)
         return
-    peak = run("none", arguments.work, arguments.seconds / 2, "come_again", 10)["goodput"]
-    print(f"peak: {peak:.0f} connections a second, with 10 at a time", flush=True)
+    peak = run("none", arguments.work, arguments.seconds / 2, "come_again", 30)["goodput"]
+    print(f"peak: {peak:.0f} connections a second, with 30 at a time", flush=True)
     for load in (1, 2):
         for kind in arguments.kinds:
             found = run(kind, arguments.work, arguments.seconds, "come", peak * load)
