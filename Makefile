@@ -17,7 +17,7 @@ PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//py
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable . --group test --group check --group look
+	$(BIN)/python -m pip install -q --editable . --group test --group check --group look --group notebooks
 	@touch $@
 
 demo: $(READY)
