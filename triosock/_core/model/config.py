@@ -16,11 +16,17 @@ from typing import Any, Literal, TypeAlias, final
 
 import attrs
 
+from .adaptive_limit import AdaptiveLimit
 from .checks import T, count, one_of, seconds, seconds_or_zero, share
 from .rate import Rate
 
 # The argument is a Connection, which comes later in the reading order; `serve_*` types it exactly.
 OverflowHandler: TypeAlias = Callable[[Any], Awaitable[object]]
+
+
+def _check_adaptive(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
+    if value is not None and not isinstance(value, AdaptiveLimit):
+        raise TypeError(f"adaptive must be a triosock.AdaptiveLimit(…), or None, not {value!r}")
 
 
 def _check_overflow(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
@@ -74,6 +80,14 @@ class Limits:
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
+    `max_lag`
+        Seconds that whoever comes may have to wait for the loop, to be taken from the queue or to have its
+        turn; while it is more, new connections are refused, or given to `overflow`, never left waiting, until
+        it is less than half. Without limit by default. Measured always: `StreamServer.lag`. Stream servers
+        only.
+    `adaptive`
+        An `AdaptiveLimit`: a limit of connections at once that follows their latency, below
+        `max_connections`. None, the default, for none. Stream servers only.
     `max_requests_per_connection`
         Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
         drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
@@ -109,6 +123,8 @@ class Limits:
         default="wait", validator=_check_overflow
     )
     max_overflowing: float = attrs.field(default=100, validator=count)
+    max_lag: float = attrs.field(default=math.inf, validator=seconds)
+    adaptive: AdaptiveLimit | None = attrs.field(default=None, validator=_check_adaptive)
     max_requests_per_connection: float = attrs.field(default=math.inf, validator=count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=one_of("newest", "oldest"))
