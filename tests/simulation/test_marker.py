@@ -78,9 +78,12 @@ def test_marked_tests_are_simulated_beside_pytest_trio(suite, tmp_path):
     assert "SEEDS [0, 1, 2, 3, 4, 5, 6]" in told
     assert "is no line" in told
     assert 'run it again:      pytest "test_one.py::TestIt::test_cuts" --simulate-seed' in told
-    pictures = list(tmp_path.glob(".pytest_cache/d/simulate/*/test_cuts-seed-*.html"))
-    assert len(pictures) == 1
-    assert "comes in pieces of at most" in pictures[0].read_text()
+    pictures = sorted(tmp_path.glob(".pytest_cache/d/simulate/*/test_cuts-seed-*.html"))
+    assert len(pictures) == 2
+    for picture in pictures:  # to step through it, and the timeline
+        assert "comes in pieces of at most" in picture.read_text()
+        assert picture.name in told
+    assert pictures[0].name.endswith("-steps.html")
 
 
 def test_seeds_may_be_said_on_the_command_line(suite):

@@ -12,7 +12,7 @@ _MOST_MARKS: Final = 30
 
 
 def failure_text(
-    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, picture: Path | None
+    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, pictures: tuple[Path, ...]
 ) -> str:
     """Return it. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
     tape = trimmed(shortest.tape)
@@ -31,8 +31,8 @@ def failure_text(
     lines += [f"  {time:10.6f} s  {text}" for time, text in shortest.marks[:_MOST_MARKS]]
     if len(shortest.marks) > _MOST_MARKS:
         lines.append(f"  and {len(shortest.marks) - _MOST_MARKS} more")
-    if picture is not None:
-        lines.append(f"  picture:           {picture}")
+    for what, path in zip(("picture:          ", "step through it:  "), pictures, strict=False):
+        lines.append(f"  {what} {path}")
     return "\n".join(lines)
 
 
