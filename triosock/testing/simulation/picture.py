@@ -1,6 +1,5 @@
-"""Pictures of the run that failed: the timeline of its servers, and the page to step through its tasks.
-
-Both have everything that befell the world.
+"""Pictures of the run that failed: the timeline of its servers with everything that befell the world, and the
+page to step through its tasks.
 """
 
 from __future__ import annotations
@@ -14,18 +13,22 @@ from .choices import Choices
 from .run import Outcome, Plan, run
 
 
-def pictures_of(plan: Plan, choices: Choices, seed: int) -> tuple[Outcome, tuple[Path, ...]]:
-    """Run once more, and write the pictures if there is a folder for them; return the run, and the files: the
-    timeline, and the steps.
+def picture_of(plan: Plan, choices: Choices, seed: int) -> tuple[Outcome, Path | None]:
+    """Run once more, and write the pictures if there is a folder for them; return the run, and the file of
+    the timeline. `steps_beside` is the other one.
     """
     if plan.pictures is None:
-        return run(plan, choices, located=True, quiet=False), ()
+        return run(plan, choices, located=True, quiet=False), None
     with Recorder() as recorder:
         outcome = run(plan, choices, located=True, quiet=False, on_mark=recorder.mark)
     plan.pictures.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_]+", "-", getattr(plan.scenario, "__name__", "scenario"))
-    timeline = plan.pictures / f"{name}-seed-{seed}.html"
-    steps = plan.pictures / f"{name}-seed-{seed}-steps.html"
-    recorder.timeline.write_html(timeline)
-    recorder.write_html(steps)
-    return outcome, (timeline, steps)
+    path = plan.pictures / f"{name}-seed-{seed}.html"
+    recorder.timeline.write_html(path)
+    recorder.write_html(steps_beside(path))
+    return outcome, path
+
+
+def steps_beside(picture: Path) -> Path:
+    """Return where the page to step through a run is, beside its picture."""
+    return picture.with_suffix(".play.html")

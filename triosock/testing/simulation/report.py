@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from .picture import steps_beside
 from .run import Outcome, Plan
 
 #: Of the world's misfortunes, how many are told.
@@ -12,7 +13,7 @@ _MOST_MARKS: Final = 30
 
 
 def failure_text(
-    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, pictures: tuple[Path, ...]
+    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, picture: Path | None
 ) -> str:
     """Return it. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
     tape = trimmed(shortest.tape)
@@ -31,8 +32,9 @@ def failure_text(
     lines += [f"  {time:10.6f} s  {text}" for time, text in shortest.marks[:_MOST_MARKS]]
     if len(shortest.marks) > _MOST_MARKS:
         lines.append(f"  and {len(shortest.marks) - _MOST_MARKS} more")
-    for what, path in zip(("picture:          ", "step through it:  "), pictures, strict=False):
-        lines.append(f"  {what} {path}")
+    if picture is not None:
+        lines.append(f"  picture:           {picture}")
+        lines.append(f"  step through it:   {steps_beside(picture)}")
     return "\n".join(lines)
 
 

@@ -16,7 +16,7 @@ from .choices import Choices, recorded, seeded
 from .errors import NotDeterministic, NotSimulated, SimulationFailed
 from .faults import Faults
 from .journal import first_difference
-from .picture import pictures_of
+from .picture import picture_of
 from .report import failure_text
 from .run import MAX_SECONDS, MAX_STEPS, Outcome, Plan, Scenario, run
 from .shrink import shorten
@@ -78,8 +78,8 @@ def simulate(
       digests: keep the hash of each run.
       again: the command that runs one seed again, up to the seed's number, for the report of a failure; None
         for a call of this function.
-      pictures: a folder, for pictures of a run that fails (HTML), made if it is not there: its timeline, and
-        a page to step through it.
+      pictures: a folder, for a picture of a run that fails, and a page to step through it (HTML); it is made
+        if it is not there.
 
     Returns: what was simulated.
 
@@ -169,7 +169,7 @@ def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
                 f"objects, threads, the system). The runs part {difference}"
             ) from outcome.error
     tape, notes = shorten(plan, outcome, shrink)
-    told, pictures = pictures_of(plan, recorded(tape), seed)
+    told, picture = picture_of(plan, recorded(tape), seed)
     raise SimulationFailed(
-        failure_text(plan, seed, outcome, told, notes, pictures), seed, told.tape
+        failure_text(plan, seed, outcome, told, notes, picture), seed, told.tape
     ) from told.error
