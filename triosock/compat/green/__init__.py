@@ -4,10 +4,10 @@
                                                                      │
     trio run of the host: a task per request: process_request_thread <┘ in a greenlet
 
-What it is: a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the
-loop, the hooks, the book, drains, deadlines, events) is the rest of compat, without a second implementation.
+It is a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the loop, the
+hooks, the book, drains, deadlines, events) is that of compat, without a second implementation.
 
-The invariant: **a green handler waits in trio or not at all.** Whatever blocks goes through `portal.py`,
+The invariant: **a green handler waits in trio or not at all.** A blocking call goes through `portal.py`,
 which suspends the greenlet and waits in its task; so each wait is a checkpoint, and a cut is a cancellation.
 
 Read on: `portal.py` (a sync function in a task), `tasks.py`, `group.py` (the requests of one server),
