@@ -19,7 +19,7 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
-from typing import Final, Unpack, final
+from typing import Final, TypeAlias, Unpack, final
 
 import trio
 
@@ -121,13 +121,13 @@ async def _connect_socket(address: Address) -> socket.socket:
     return plain
 
 
+#: Where to serve; None for memory.
+Where: TypeAlias = Iterable[Adoptable] | None
+
+
 @contextlib.asynccontextmanager
 async def open_server(
-    handler: Handlers,
-    *,
-    listeners: Iterable[Adoptable] | None = None,
-    grace: float = GRACE,
-    **options: Unpack[ServeOptions],
+    handler: Handlers, *, listeners: Where = None, grace: float = GRACE, **options: Unpack[ServeOptions]
 ) -> AsyncIterator[OpenServer]:
     """Serve `handler` for the length of the block.
 
@@ -147,8 +147,7 @@ async def open_server(
     failure: Exception | None = None
     crash: BaseException | None = None
     opened: OpenServer | None = None
-    options["observers"] = [recorder, *options.get("observers", ())]
-    serving = _Serving(handler, where, options)
+    serving = _Serving(handler, where, recorder, options)
     try:
         async with trio.open_nursery() as nursery:
             server: StreamServer = await nursery.start(serving.run)
@@ -190,10 +189,13 @@ def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
 class _Serving:
     """The server's task."""
 
-    def __init__(self, handler: Handlers, listeners: tuple[Listener, ...], options: ServeOptions) -> None:
+    def __init__(
+        self, handler: Handlers, listeners: tuple[Listener, ...], recorder: Recorder, options: ServeOptions
+    ) -> None:
         self._handler = handler
         self._listeners = listeners
         self._options = options
+        self._options["observers"] = [recorder, *options.get("observers", ())]
         self.report: DrainReport | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED) -> None:

@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .choices import Choices, drawn
 from .run import Outcome, Plan, run
+
+if TYPE_CHECKING:
+    from hypothesis import settings
+    from hypothesis.database import ExampleDatabase
 
 #: More than Hypothesis tries in the time that it is given.
 _MOST_EXAMPLES: Final = 100_000
@@ -94,18 +98,23 @@ def _shrink(attempt: Callable[[Choices], None], saved: bytes) -> None:
         def delete(self, key: bytes, value: bytes) -> None:
             pass
 
-    settings = hypothesis.settings(
-        database=Saved(),
+    def once(data: strategies.DataObject) -> None:
+        attempt(drawn(data.draw))
+
+    _settings(Saved())(hypothesis.seed(0)(hypothesis.given(strategies.data())(once)))()
+
+
+def _settings(database: ExampleDatabase) -> settings:
+    import hypothesis
+
+    every: Any = hypothesis.HealthCheck
+    return hypothesis.settings(
+        database=database,
         deadline=None,
         max_examples=_MOST_EXAMPLES,
         phases=[hypothesis.Phase.reuse, hypothesis.Phase.shrink],
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=list(every),
         report_multiple_bugs=False,
         verbosity=hypothesis.Verbosity.quiet,
         print_blob=False,
     )
-
-    def once(data: strategies.DataObject) -> None:
-        attempt(drawn(data.draw))
-
-    settings(hypothesis.seed(0)(hypothesis.given(strategies.data())(once)))()
