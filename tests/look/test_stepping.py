@@ -179,6 +179,8 @@ def test_choosing_a_task_shows_its_line_and_why_it_ended(chromium, page):
     assert "Task 3: tests.observe.stepping.programs.fails" in text(chromium, "task")
     assert "Error\nValueError: the <b>last</b> straw" in text(chromium, "task")
     now = chromium.run("return document.querySelector('.line.now').textContent")
+    caption = chromium.run("return document.querySelector('#task figcaption').textContent")
+    assert re.fullmatch(r"raised at tests/observe/stepping/programs.py, line \d+, in fails", caption)
     assert now.startswith("▶")
     assert now.endswith('raise ValueError("the <b>last</b> straw")\n')
     pressed = chromium.run("return document.querySelector('[aria-pressed=true]').textContent")
