@@ -279,10 +279,11 @@ class RequestBlock:
 
     async def __aenter__(self) -> trio.CancelScope:
         conversation, entry = self._conversation, self._conversation.entry
-        if entry.request_since == NEVER:
+        begins_here = entry.request_since == NEVER
+        if begins_here:
             conversation.begin_request()
         if conversation.meter is not None:
-            await conversation.meter.pay(conversation)
+            await self._wait_turn(conversation.meter, begins_here)
         # From the request's first byte on, if that is known; and this block minds it from here, instead of
         # the timeout monitor.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
@@ -290,6 +291,16 @@ class RequestBlock:
         self._around, conversation.request_scope = conversation.request_scope, self._scope
         self._scope.__enter__()
         return self._scope
+
+    async def _wait_turn(self, meter: Meter, begins_here: bool) -> None:
+        """Wait until a rate allows the request. One that is refused, and that began here, is over."""
+        conversation = self._conversation
+        try:
+            await meter.pay(conversation)
+        except BaseException:
+            if begins_here:
+                conversation.end_request(conversation.entry.cause or Cause.PEER)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import trio
 from trio.lowlevel import current_statistics as statistics
 
 from triosock import Cause
@@ -50,13 +51,18 @@ def always(server: SimulatedServer) -> Callable[[], None]:
 def settled(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that nobody stands before a free slot when no task can run."""
     registry, listener = server.server._registry, server.listener
+    rates = server.server._service.rates
 
     def check() -> None:
         if not listener.count_waiting() or not registry.has_room or listener.has_failed:
             return
         if server.server.draining or server.server.statistics().suspended:
             return
-        if not statistics().tasks_runnable:
+        if rates is not None and rates.total_delay(trio.current_time()):
+            return  # they wait for their turn
+        now = statistics()
+        # Whose time has just come is about to run.
+        if not now.tasks_runnable and now.seconds_to_next_deadline > 0:
             raise AssertionError(
                 f"{listener.count_waiting()} wait to be accepted by {server!r}, which has room"
             )
