@@ -11,13 +11,13 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-workers packages prove-restart check clean
+.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-overload bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable . --group test --group check --group look
+	$(BIN)/python -m pip install -q --editable . --group test --group check --group look --group notebooks
 	@touch $@
 
 demo: $(READY)
@@ -96,6 +96,10 @@ bench-check: $(BENCH)/.ready
 # What an honest client of TLS waits while silent ones connect. About a minute and a half.
 bench-flood: $(READY)
 	$(BIN)/python -m benchmarks.flood
+
+# What a server does at twice the load that it can do, with each kind of limit. About two minutes and a half.
+bench-overload: $(READY)
+	$(BIN)/python -m benchmarks.overload
 
 # One process and workers, beside uvicorn's and gunicorn's: about four minutes.
 bench-workers: $(BENCH)/.ready

@@ -167,7 +167,7 @@ LOWLEVEL = {
     "triosock/_worker.py": ["spawn_system_task", "FdStream"],
     "triosock/cli/running.py": ["spawn_system_task"],
     "triosock/cli/processes.py": ["wait_readable"],
-    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver")},
+    **{f"triosock/workers/{name}.py": ["wait_readable"] for name in ("process", "receiver", "file_guard")},
     "triosock/notify.py": ["spawn_system_task", "RunVar", "wait_writable"],
     "triosock/compat/bridge/deadline_task.py": ["spawn_system_task"],
     # Tools that look at a run from outside.

@@ -31,6 +31,7 @@ if typing.TYPE_CHECKING:
     from ._facade import __version__ as __version__
 
 __all__ = [
+    "AdaptiveLimit",
     "Address",
     "AddressUnavailable",
     "Broadcast",

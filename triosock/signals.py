@@ -64,6 +64,7 @@ class LookRequests(Protocol):
 
     def answer(self) -> bool:
         """Answer the request that is there; return whether there was one."""
+        raise NotImplementedError
 
 
 #: Set by the facade.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from tests.programs import dial, running
+from tests.programs import ROOT, dial, running
 from triosock.cli import main, processes
 from triosock.cli.arguments import MachineRefused
 from triosock.cli.processes import ProcessEnded, look_at
@@ -169,6 +170,36 @@ async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
         described = len(found(run, "task", "work"))
         assert described + sum(one.more for one in run.walk()) >= 20_000
         target.process.kill()
+
+
+def can_unshare():
+    done = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("text", [BY_RUN, UNPREPARED], ids=["run", "unprepared"])
+async def test_a_process_in_a_container_has_to_allow_it(tmp_path, text):
+    if not shutil.which("unshare") or not can_unshare():
+        pytest.skip("this user may not make namespaces")
+    path = tmp_path / "mine.py"
+    path.write_text(text.replace("WORK", "1"))
+    # Its /tmp is not this one: it runs what it has read from stdin.
+    command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /tmp && exec {sys.executable} -"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        path.open() as file,
+        subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as process,
+    ):
+        assert b"listens on" in process.stdout.readline()
+        try:
+            if text == BY_RUN:
+                assert found((await look_at(process.pid, 10)).tree, "server")
+            else:
+                with pytest.raises(MachineRefused, match="has another root"):
+                    await look_at(process.pid, 10)
+            assert os.listdir(f"/proc/{process.pid}/root/tmp") == []
+        finally:
+            process.kill()
 
 
 # By the command

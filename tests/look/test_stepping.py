@@ -150,6 +150,13 @@ def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(chromium,
     assert "Cancelled\nits nursery is cancelled" in text(chromium, "task")
     chromium.key("n")
     assert "a deadline is over" in text(chromium, "said")
+    chromium.key("n")
+    assert re.match(
+        r"Task \d \(.*wait_in\) is cancelled: cancel\(\) was called: enough of it; by task 1 \(everything\), "
+        r"at tests/observe/stepping/programs.py line \d+\.",
+        text(chromium, "said"),
+    )
+    chromium.key("p")
     chromium.key("p")
     assert step(chromium) == first
     chromium.key("p")

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import triosock
+from triosock.workers import file_guard
 
 from .conftest import HERE, ask, dial, processes, service, until
 
@@ -220,15 +221,18 @@ async def test_wrong_arguments_are_told(changes, error, words):
 # The parent's death
 
 
-async def test_workers_die_with_a_parent_that_is_killed(tmp_path):
+async def test_workers_and_socket_files_go_with_a_parent_that_is_killed(tmp_path):
+    files = tmp_path / "socket", tmp_path / "control"
     program = tmp_path / "parent.py"
     program.write_text(
         "import functools, trio, triosock\n"
         "async def main():\n"
         "    async with trio.open_nursery() as nursery:\n"
         "        workers = await nursery.start(functools.partial(\n"
-        f"            triosock.serve_workers, '{HERE}:shout', ['tcp://127.0.0.1:0'], workers=2))\n"
-        "        print(*(one.process for one in workers.statistics()), flush=True)\n"
+        f"            triosock.serve_workers, '{HERE}:shout', ['tcp://127.0.0.1:0', 'unix://{files[0]}'],\n"
+        f"            workers=2, control='{files[1]}'))\n"
+        "        children = [one.process for one in workers.statistics()]\n"
+        "        print(*children, workers.endpoints.guard.id, flush=True)\n"
         "triosock.run(main)\n"
     )
     process = await trio.lowlevel.open_process([sys.executable, str(program)], stdout=-1)
@@ -240,14 +244,42 @@ async def test_workers_die_with_a_parent_that_is_killed(tmp_path):
             assert data, line
             line += data
         children = [int(one) for one in line.split()]
-        assert len(children) == 2
+        assert len(children) == 3
+        assert all(one.exists() for one in files)
         handles = [os.pidfd_open(one) for one in children]
         process.kill()
         await process.wait()
         for handle in handles:
             await trio.lowlevel.wait_readable(handle)
             os.close(handle)
+    assert not any(one.exists() for one in files)
     await process.stdout.aclose()
+
+
+async def test_the_guard_of_socket_files_leaves_a_file_that_is_another_one(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    made = path.stat()
+    done = await trio.run_process(
+        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino + 1)]
+    )
+    assert done.returncode == 0
+    assert path.exists()
+    await trio.run_process(
+        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino)]
+    )
+    assert not path.exists()
+
+
+async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing(tmp_path):
+    path = tmp_path / "file"
+    path.touch()
+    made = path.stat()
+    async with file_guard.FileGuard([(str(path), made.st_dev, made.st_ino)]) as guard:
+        os.kill(guard.id, 0)
+    assert path.exists()
+    with pytest.raises(ProcessLookupError):
+        os.kill(guard.id, 0)
 
 
 async def test_a_worker_whose_parent_is_gone_before_it_looks_does_not_start():

@@ -104,7 +104,7 @@ async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object
 
 async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
     with reaping:
-        await reap_orphans(lambda process: any(one.process == process for one in workers.statistics()))
+        await reap_orphans(workers.has_started)
 
 
 @final

@@ -29,6 +29,7 @@ from .._core.listeners.systemd import inherited_datagram_sockets, inherited_list
 from .._core.listeners.unix import UnixListener, open_unix_listener
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress, from_sockaddr, parse_address
 from ..observe.health import check_h11, open_endpoint
+from .file_guard import FileGuard
 from .handover import Handover, slot_name, take_handover
 
 #: An address, or a listener that is open already.
@@ -58,6 +59,8 @@ class Endpoints:
     control: SocketListener | None = None
     #: Of the health endpoint: likewise.
     health: list[SocketListener] = attrs.field(factory=list)
+    #: Removes the socket files if this process is killed.
+    guard: FileGuard | None = None
     _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
@@ -114,6 +117,23 @@ class Endpoints:
         for _, one in self._listeners():
             if isinstance(one, UnixListener):
                 one._path = None
+        if self.guard is not None:
+            self.guard.stand_down()
+
+    def is_guard(self, process: int) -> bool:
+        """Whether this process id is the guard's of the socket files."""
+        return self.guard is not None and self.guard.id == process
+
+    async def guard_files(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Have a process remove the socket files if this one is killed, until cancelled; `started` when it is
+        there, or there are none. Raises: as `FileGuard`.
+        """
+        files = self.files().values()
+        if files:
+            async with FileGuard(files) as self.guard:
+                task_status.started()
+                await trio.sleep_forever()
+        task_status.started()
 
     def _listeners(self) -> list[tuple[str, SocketListener]]:
         return [*self.shared, *self._aside()]

@@ -245,6 +245,10 @@ class Workers:
             for worker in slot.workers
         ]
 
+    def has_started(self, process: int) -> bool:
+        """Whether this process id is a child's that is waited for here."""
+        return self.endpoints.is_guard(process) or any(one.process == process for one in self.statistics())
+
     @contextlib.contextmanager
     def followed_by(self, follower: Callable[[Worker], None]) -> Iterator[None]:
         """Call `follower` for each worker that there is, and for each that is made in the block."""
@@ -292,6 +296,7 @@ class Workers:
             _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
             if not self._scope.draining:
                 await tell_predecessor(self.endpoints)
+                await outside.start(self.endpoints.guard_files)
             self._shown.begun.set()
             if self.endpoints.control is not None:
                 # Outside, for a drain is looked at too.

@@ -16,56 +16,14 @@ from typing import Any, Literal, TypeAlias, final
 
 import attrs
 
+from .adaptive_limit import AdaptiveLimit
+from .checks import check_count as check_count
+from .checks import check_seconds as check_seconds
+from .checks import check_share as check_share
 from .rate import Rate
 
 # The argument is a Connection, which comes later in the reading order; `serve_*` types it exactly.
 OverflowHandler: TypeAlias = Callable[[Any], Awaitable[object]]
-
-
-def check_seconds(value: object, argument: str, *, zero: bool = False) -> float:
-    """Return `value` as a float if it is a number of seconds above 0 (from 0 on with `zero`); inf is one, NaN
-    is not.
-
-    Raises: TypeError or ValueError, whose text names `argument`.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{argument} must be a number of seconds, or math.inf for none, not {value!r}")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        raise ValueError(
-            f"{argument} must be a number of seconds; for one that large write math.inf"
-        ) from None
-    if math.isnan(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        at_least = "from 0 on" if zero else "above 0"
-        raise ValueError(
-            f"{argument} must be a number of seconds {at_least}, or math.inf for none, not {value!r}"
-        )
-    return seconds
-
-
-def check_count(value: object, argument: str) -> float:
-    """Return `value` if it is an int from 1 on, or `math.inf`; TypeError or ValueError, which name
-    `argument`, otherwise.
-    """
-    if value == math.inf:
-        return math.inf
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int from 1 on, or math.inf for no limit, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{argument} must be from 1 on, or math.inf for no limit, not {value!r}")
-    return value
-
-
-def check_share(value: object, argument: str) -> float:
-    """Return `value` as a float if it is a number from 0 to 1; TypeError or ValueError, which name
-    `argument`, otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{argument} must be a number from 0 to 1, not {value!r}")
-    if not 0 <= value <= 1:  # NaN is not, either
-        raise ValueError(f"{argument} must be from 0 to 1, not {value!r}")
-    return float(value)
 
 
 def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -82,6 +40,11 @@ def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value:
 
 def _share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
     check_share(value, attribute.name)
+
+
+def _check_adaptive(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+    if value is not None and not isinstance(value, AdaptiveLimit):
+        raise TypeError(f"adaptive must be a triosock.AdaptiveLimit(…), or None, not {value!r}")
 
 
 def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
@@ -145,6 +108,14 @@ class Limits:
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
+    `max_lag`
+        Seconds that whoever comes may have to wait for the loop, to be taken from the queue or to have its
+        turn; while it is more, new connections are refused, or given to `overflow`, never left waiting, until
+        it is less than half. Without limit by default. Measured always: `StreamServer.lag`. Stream servers
+        only.
+    `adaptive`
+        An `AdaptiveLimit`: a limit of connections at once that follows their latency, below
+        `max_connections`. None, the default, for none. Stream servers only.
     `max_requests_per_connection`
         Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
         drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
@@ -180,6 +151,8 @@ class Limits:
         default="wait", validator=_check_overflow
     )
     max_overflowing: float = attrs.field(default=100, validator=_count)
+    max_lag: float = attrs.field(default=math.inf, validator=_seconds)
+    adaptive: AdaptiveLimit | None = attrs.field(default=None, validator=_check_adaptive)
     max_requests_per_connection: float = attrs.field(default=math.inf, validator=_count)
     max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
     drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)

@@ -190,8 +190,10 @@ class ConnectionTask(HandlerRun):
 
     def _unregister(self) -> None:
         """Count and tell, and leave what looked after the connection."""
-        service = self._common
-        service.monitor.forget(self._entry)
+        service, entry = self._common, self._entry
+        service.monitor.forget(entry)
+        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
+            entry.gradient.note(entry.accepted, min(entry.closing_since, entry.now()))
         if service.epoll_reader is not None:
             service.epoll_reader.leave()
         self.unregister()

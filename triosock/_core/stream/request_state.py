@@ -145,6 +145,9 @@ class Conversation:
         entry = self.entry
         if entry.request_since == NEVER:
             return
+        if entry.gradient is not None:
+            entry.gradient.note(entry.request_since, entry.now())
+            entry.has_told = True
         emitter = self.emitter
         if emitter is not None and emitter.wants_requests:
             duration = entry.now() - entry.request_since

@@ -41,8 +41,10 @@ from ..model.peer_credentials import user_of
 from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
+from ..registry.gradient import Gradient
 from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
+from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
 from ..server.statistics import ServerStatistics
@@ -78,17 +80,22 @@ class StreamServer(Server[ServerStatistics]):
         limits, rates = self._registry.limits, service.rates
         has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
         pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
-            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace) for one in listeners
+            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace, self._shedding)
+            for one in listeners
         ]
         requests = rates_of(limits, "request_rate")
         self._request_rates = requests and RequestRates(requests, self._registry, self._emitter)
         self._connections: trio.Nursery | None = None
-        self._clock = trio.lowlevel.current_clock().current_time
         self._batcher: WriteBatcher | None = None
-        #: Whether connections end when they are old, or have had their requests.
+        adaptive = limits.adaptive
+        self._gradient = adaptive and Gradient(adaptive, self._registry, self._clock())
+        #: Whether connections end when they are old, or have had their requests, or a limit learns from them.
         self._has_ages = (
-            min(service.timeouts.max_age, self._registry.limits.max_requests_per_connection) < math.inf
+            min(service.timeouts.max_age, limits.max_requests_per_connection) < math.inf
+            or adaptive is not None
         )
         #: Whether any limit asks whose a connection is, when it is accepted.
         self._counts_peers = self._registry.counts_peers or (
@@ -101,6 +108,22 @@ class StreamServer(Server[ServerStatistics]):
     def addresses(self) -> tuple[Address, ...]:
         """Where it listens, with the ports that the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
+
+    @property
+    def lag(self) -> float:
+        """How late the loop was when it was last measured, in seconds: how long what comes has to wait for
+        its turn, in the queue of a listener or behind those who run. Measured ten times a second while
+        something happens; 0 when nothing does.
+        """
+        stand = min((loop.stands_since for loop in self._accept_loops), default=NEVER)
+        return max(self._service.monitor.lag.seconds, trio.current_time() - stand)
+
+    @property
+    def shedding(self) -> bool:
+        """Whether new connections are turned away at this moment, since `lag` was above `Limits.max_lag`. A
+        handler may use it to turn away requests, too.
+        """
+        return self._shedding.is_on
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Costs a look at every connection."""
@@ -119,6 +142,9 @@ class StreamServer(Server[ServerStatistics]):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
+            limit=self._registry.most,
+            lag=self.lag,
+            shedding=self.shedding,
             limited=dict(tally.limited),
         )
 
@@ -145,7 +171,7 @@ class StreamServer(Server[ServerStatistics]):
                     self._connections.start_soon(self._run_monitor, monitoring)
                     try:
                         if HAS_EPOLL:
-                            epoll_reader = EpollReader()
+                            epoll_reader = EpollReader(self._service.monitor.lag)
                             self._service = attrs.evolve(self._service, epoll_reader=epoll_reader)
                             self._connections.start_soon(epoll_reader.run)
                         await self._accept(task_status)
@@ -226,12 +252,12 @@ class StreamServer(Server[ServerStatistics]):
                 wire = make_wire(accepted, entry, service.epoll_reader, self._batcher)
             # A socket knows by itself which of the listener's addresses was dialled.
             local = None if isinstance(accepted, socket.socket) else listener.address
-            # Past the constructor for users, and by place: a class called with keywords takes three times as
-            # long.
+            # Past the constructor for users, and by place, which takes a third of the time of keywords.
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = self._refusal(connection, keys) if self._asks or not self._registry.has_room else None
+            asks = self._asks or not self._registry.has_room or self._shedding.is_on
+            reason = self._refusal(connection, keys) if asks else None
             if reason is None:
                 if self._drain_run is not None:
                     self._spare_newcomer(entry)
@@ -249,13 +275,14 @@ class StreamServer(Server[ServerStatistics]):
             raise
 
     def _set_ages(self, entry: Entry) -> None:
-        """Note how old it may become, and how many requests it may have."""
+        """Note how old it may become, how many requests it may have, and what learns from it."""
         timeouts, requests = self._service.timeouts, self._registry.limits.max_requests_per_connection
         if timeouts.max_age < math.inf:
             share = random.uniform(1 - timeouts.max_age_jitter, 1 + timeouts.max_age_jitter)
             entry.retires_at = entry.accepted + max(timeouts.max_age * share, youngest_age(timeouts))
         if requests < math.inf:
             entry.requests_left = requests
+        entry.gradient = self._gradient
 
     def _start(self, connection: Connection, handler: Handler) -> None:
         """Start the task of a connection that is registered."""
@@ -283,6 +310,9 @@ class StreamServer(Server[ServerStatistics]):
 
     def _refusal(self, connection: Connection, keys: tuple[Hashable, ...]) -> str | None:
         """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        if self._drain_run is None and self._shedding.is_on:
+            self._shedding.refused += 1
+            return "lag"
         rates = self._service.rates
         reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._registry.has_room and self._drain_run is None:

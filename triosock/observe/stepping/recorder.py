@@ -50,10 +50,11 @@ class Step:
 
     `time` is in seconds since the run began; `task` is None for what no task did; `name` is the task's name.
     `by` is the task that did it: None if it was the system (input, output, time), and 0 for a task of trio's
-    own or another thread. `where` is a file and a line, `waits_for` says for what, in words, and `text` has
-    the reason of a cancellation, the error of a failure, or what a server told. `deadline` is when the wait
-    ends at the latest, on the clock of `time`. `nursery` is the one that a step is about: in which a task is
-    started, that is opened or closed, or with all of which a task is cancelled; 0 is the top of the trio run.
+    own or another thread. `where` is a file and a line (of a cancellation, where `cancel()` was called),
+    `waits_for` says for what, in words, and `text` has the reason of a cancellation, the error of a failure,
+    or what a server told. `deadline` is when the wait ends at the latest, on the clock of `time`. `nursery`
+    is the one that a step is about: in which a task is started, that is opened or closed, or with all of
+    which a task is cancelled; 0 is the top of the trio run.
     """
 
     time: float
