@@ -150,6 +150,12 @@ class Pace:
         self._rates = rates
         self._emitter = emitter
         self._is_told = False
+        self._waiting = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an accept loop has somebody whose turn is yet to come."""
+        return self._waiting > 0
 
     def is_due(self) -> bool:
         """Whether one more may be taken now."""
@@ -163,4 +169,8 @@ class Pace:
             if not self._is_told:
                 self._is_told = True
                 self._emitter.emit(RateReached, limit="rate", delay=delay)
-            await trio.sleep(delay)
+            self._waiting += 1
+            try:
+                await trio.sleep(delay)
+            finally:
+                self._waiting -= 1

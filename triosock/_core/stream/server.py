@@ -79,11 +79,13 @@ class StreamServer(Server[ServerStatistics]):
         self._listeners = tuple(listeners)
         limits, rates = self._registry.limits, service.rates
         has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
-        pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        self._pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
         self._clock = trio.lowlevel.current_clock().current_time
         self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
-            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace, self._shedding)
+            AcceptLoop(
+                one, self._admit, self._registry, self._gate, self._emitter, self._pace, self._shedding
+            )
             for one in listeners
         ]
         requests = rates_of(limits, "request_rate")

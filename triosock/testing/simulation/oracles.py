@@ -17,7 +17,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import trio
 from trio.lowlevel import current_statistics as statistics
 
 from triosock import Cause
@@ -51,15 +50,15 @@ def always(server: SimulatedServer) -> Callable[[], None]:
 def settled(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that nobody stands before a free slot when no task can run."""
     registry, listener = server.server._registry, server.listener
-    rates = server.server._service.rates
+    pace = server.server._pace
 
     def check() -> None:
         if not listener.count_waiting() or not registry.has_room or listener.has_failed:
             return
         if server.server.draining or server.server.statistics().suspended:
             return
-        if rates is not None and rates.total_delay(trio.current_time()):
-            return  # they wait for their turn
+        if pace is not None and pace.is_waiting:
+            return  # for the turn that `Limits.rate` gives them
         now = statistics()
         # Whose time has just come is about to run.
         if not now.tasks_runnable and now.seconds_to_next_deadline > 0:
