@@ -81,7 +81,7 @@ LAYERS = {
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"]
+OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks"]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triosock._core.model.config import Limits, Timeouts, check_count, check_seconds
+from triosock._core.model.checks import check_count, check_seconds
+from triosock._core.model.config import Limits, Timeouts
 
 COUNTS = [
     "max_connections",

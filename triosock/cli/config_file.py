@@ -17,7 +17,7 @@ from collections.abc import Mapping
 from typing import Any, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds
 from .arguments import MachineRefused, Mistake, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
 from .observing import Observing

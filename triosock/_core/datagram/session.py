@@ -15,13 +15,13 @@ from __future__ import annotations
 
 import collections
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 import attrs
 import trio
 
 from ..model.addresses import Address
-from ..model.config import check_count, check_seconds
+from ..model.checks import count, one_of, seconds
 from ..model.emitter import Emitter
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.registry import NEVER, Entry
@@ -33,19 +33,6 @@ from .statistics import DatagramOwner
 
 if TYPE_CHECKING:
     from typing import Self
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_seconds(value, attribute.name)
-
-
-def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_count(value, attribute.name)
-
-
-def _check_when_full(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("refuse", "evict"):
-        raise ValueError(f"when_full must be 'refuse' or 'evict', not {value!r}")
 
 
 @final
@@ -73,10 +60,10 @@ class Sessions:
         idle it is dropped as well.
     """
 
-    idle: float = attrs.field(default=120.0, validator=_seconds)
-    max: float = attrs.field(default=16_384, validator=_count)
-    buffer: float = attrs.field(default=64, validator=_count)
-    when_full: Literal["refuse", "evict"] = attrs.field(default="refuse", validator=_check_when_full)
+    idle: float = attrs.field(default=120.0, validator=seconds)
+    max: float = attrs.field(default=16_384, validator=count)
+    buffer: float = attrs.field(default=64, validator=count)
+    when_full: Literal["refuse", "evict"] = attrs.field(default="refuse", validator=one_of("refuse", "evict"))
 
 
 @final

@@ -3,28 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import Any, final
+from typing import final
 
 import attrs
 
-from .checks import check_count, check_seconds
+from .checks import T, check_count, count, is_number, seconds
 
 
-def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_count(value, attribute.name)
-
-
-def _finite_count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _finite_count(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if check_count(value, attribute.name) == math.inf:
         raise ValueError(f"{attribute.name} must be finite")
 
 
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_seconds(value, attribute.name)
-
-
-def _check_buffer(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+def _check_buffer(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
+    if not is_number(value):
         raise TypeError(f"buffer must be a number from 0 on, not {value!r}")
     if not 0 <= value < math.inf:
         raise ValueError(f"buffer must be a finite number from 0 on, not {value!r}")
@@ -64,10 +56,10 @@ class AdaptiveLimit:
     """
 
     min_connections: int = attrs.field(default=3, validator=_finite_count)
-    max_connections: float = attrs.field(default=1000, validator=_count)
+    max_connections: float = attrs.field(default=1000, validator=count)
     buffer: float = attrs.field(default=0.25, validator=_check_buffer)
-    update_every: float = attrs.field(default=0.1, validator=_seconds)
-    remeasure_every: float = attrs.field(default=60.0, validator=_seconds)
+    update_every: float = attrs.field(default=0.1, validator=seconds)
+    remeasure_every: float = attrs.field(default=60.0, validator=seconds)
     samples: int = attrs.field(default=50, validator=_finite_count)
 
     def __attrs_post_init__(self) -> None:

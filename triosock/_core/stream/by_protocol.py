@@ -12,7 +12,7 @@ to send it, so the connection is closed after the handshake, properly, before an
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final
 
 import attrs
 
@@ -48,18 +48,18 @@ class HandlersByProtocol:
         return handler
 
 
-def check_handlers(handlers: Any, tls: ServerTls | None) -> Handler:
+def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
     """Return what calls the handler, or one of the handlers by protocol, which `tls` then offers.
 
     Raises: TypeError, ValueError, which say what is wrong.
     """
     if not isinstance(handlers, Mapping):
-        handler: Handler = check_async("handler", handlers, "one connection", count=1)
-        return handler
+        return check_async("handler", handlers, "one connection", count=1)
     if tls is None:
         raise ValueError("handlers by protocol need tls=…: the protocol is agreed on in its handshake")
+    by_protocol: dict[str | None, Handler] = {}
     for protocol, one in handlers.items():
-        check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
+        by_protocol[protocol] = check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
         if protocol is not None:
             _check_protocol(protocol)
     protocols = [protocol for protocol in handlers if protocol is not None]
@@ -69,7 +69,7 @@ def check_handlers(handlers: Any, tls: ServerTls | None) -> Handler:
         tls.offer(protocols)
     else:
         tls.set_alpn_protocols(protocols)
-    return HandlersByProtocol(dict(handlers))
+    return HandlersByProtocol(by_protocol)
 
 
 def _check_protocol(protocol: object) -> None:

@@ -10,18 +10,33 @@ The invariants:
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Protocol, final
 
 import trio
 
+from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.errors import RateExceeded
 from ..model.events import RateReached
 from ..model.peer_credentials import user_of
 from ..registry.rate_limits import RateLimits, Whose
 from ..registry.registry import Registry
+from ..transport.socket import SocketWire
+from ..transport.stream_adapter import StreamWire
 
-# A conversation is Any here: it comes later in the reading order.
+
+class Asking(Protocol):
+    """A conversation, as far as it is looked at here."""
+
+    @property
+    def peer(self) -> Address:
+        """Who asks."""
+        raise NotImplementedError
+
+    @property
+    def wire(self) -> SocketWire | StreamWire:
+        """What carries the bytes."""
+        raise NotImplementedError
 
 
 @final
@@ -34,7 +49,7 @@ class RequestRates:
         self._tally = registry.tally
         self._emitter = emitter
 
-    def tell(self, limit: str, conversation: Any, delay: float | None) -> None:
+    def tell(self, limit: str, conversation: Asking, delay: float | None) -> None:
         """Count and tell that a request has come too early."""
         self._tally.limited[limit] += 1
         if self._emitter.takers(RateReached):
@@ -55,7 +70,7 @@ class Meter:
         #: Whether it has had its turn. The end of a request takes it back.
         self.is_paid: bool = False
 
-    async def pay(self, conversation: Any) -> None:
+    async def pay(self, conversation: Asking) -> None:
         """Return when the request that has begun is due. A checkpoint only if it must wait.
 
         Raises: RateExceeded, with ``request_overflow="reject"``; nothing was taken then.
@@ -70,7 +85,7 @@ class Meter:
         self._turn = None
         self.is_paid = True
 
-    def _take(self, conversation: Any, now: float) -> float:
+    def _take(self, conversation: Asking, now: float) -> float:
         """Take a token; return in how many seconds it counts."""
         ours = self._rates
         if self._whose is None:  # not earlier: a PROXY header may have changed who it is

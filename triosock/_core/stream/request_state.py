@@ -13,13 +13,14 @@ import contextlib
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import trio
 
 from ..listeners.listener import PeerName
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress, from_sockaddr
-from ..model.config import Timeouts, check_seconds
+from ..model.checks import check_seconds
+from ..model.config import Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
@@ -97,7 +98,7 @@ class Conversation:
             self._local = self._as_address(self._local)
         return self._local
 
-    def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
+    def _ask(self, question: Callable[[socket.socket], PeerName]) -> PeerName:
         transport = self.wire.transport
         if isinstance(transport, socket.socket):
             with contextlib.suppress(OSError):  # closed, or the peer has gone: it is too late to ask

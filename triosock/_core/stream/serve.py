@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from typing import Any
 
 import trio
 
 from ..listeners.bind import check_in_trio, warn_of_autojump
-from ..listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
+from ..listeners.listener import Adoptable, Listener, SocketListener, adopt, open_tcp_listeners
 from ..listeners.unix import open_unix_listener
+from ..model.checks import check_several
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
@@ -130,7 +130,7 @@ async def serve_unix(
 
 async def serve_listeners(
     handler: Handlers,
-    listeners: Iterable[Any],
+    listeners: Iterable[Adoptable],
     *,
     # How much, how long
     limits: Limits | None = None,
@@ -159,12 +159,11 @@ async def serve_listeners(
     service = make_service(
         handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
     )
-    if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
-        raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
-    return await _serve(service, _adopt_all(listeners), task_status)
+    several = check_several(listeners, "listeners must be several listeners in a list")
+    return await _serve(service, _adopt_all(several), task_status)
 
 
-def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
+def _adopt_all(listeners: Iterable[Adoptable]) -> list[Listener]:
     """Take over all of them, or none that stays open."""
     with contextlib.ExitStack() as failed:
         adopted = []

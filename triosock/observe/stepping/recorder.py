@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 import attrs
 import trio
 
+from ..._core.model.checks import check_int
 from ..._core.model.emitter import ObserverDone, watchers
 from ..._core.model.events import ConnectionOpened, Event
 from ..text import printable
@@ -93,10 +94,7 @@ class Recorder:
     """
 
     def __init__(self, *, max_events: int = MAX_EVENTS) -> None:
-        if isinstance(max_events, bool) or not isinstance(max_events, int):
-            raise TypeError(f"max_events must be an int from 1 on, not {max_events!r}")
-        if max_events < 1:
-            raise ValueError(f"max_events must be from 1 on, not {max_events}")
+        check_int(max_events, "max_events")
         self.timeline: Timeline = Timeline()
         self._keeper = Keeper(max_events, self.timeline._recording.place_run)
         self._instruments: dict[object, RunInstrument] = {}

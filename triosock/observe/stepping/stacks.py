@@ -177,7 +177,8 @@ class Stacks:
         if found is None:
             if len(self._known) >= MAX_STACKS:
                 self._known.clear()  # the happenings hold theirs
-            frames = (Frame(code.co_filename, line, code.co_qualname) for code, line in key)
+            # Instructions that belong to no line have None.
+            frames = (Frame(code.co_filename, line or 0, code.co_qualname) for code, line in key)
             found = self._known[key] = Stack(tuple(frames))
         return found
 
