@@ -140,6 +140,12 @@ def keys_of_host(host: str, prefix: tuple[int, int]) -> Whose:
     return (-1 - number, -1 - (number >> (128 - prefix[1])))
 
 
+def make_pace(rates: RateLimits | None, limits: Limits, emitter: Emitter) -> Pace | None:
+    """Return what keeps accept loops to the rate of all connections; None if those too many do not wait."""
+    waits = rates is not None and rates.has_total and limits.overflow == "wait"
+    return Pace(rates, emitter) if rates is not None and waits else None
+
+
 @final
 class Pace:
     """What keeps accept loops to the rate of all connections: nobody is taken from the kernel's queue whose
