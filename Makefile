@@ -120,7 +120,7 @@ DOCS := .venv-docs
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install -q --upgrade "pip>=25.1"
-	$(DOCS)/bin/python -m pip install -q --editable ".[dtls,metrics,cli,green,identity]" --group docs
+	$(DOCS)/bin/python -m pip install -q --editable ".[dtls,metrics,cli,green,identity,opentelemetry]" --group docs
 	@touch $@
 
 docs: $(DOCS)/.ready

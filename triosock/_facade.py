@@ -1,4 +1,4 @@
-"""What `triosock` has for its users: imported when one of these names is asked for, see `__init__.py`."""
+"""The public names of `triosock`. `__init__.py` imports this module when one of them is first used."""
 
 from . import signals as _signals
 from ._core.datagram.dispatch import Datagram as Datagram

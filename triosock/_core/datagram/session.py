@@ -4,11 +4,11 @@ The rules:
 
 1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
    kernel had them, go to one task, and to no other while that task runs.
-2. **A wait in `async for` is idle**, and may be ended: by a drain, by `Sessions.idle`, or for somebody who
-   needs the place. It then looks like the end of an iteration. `receive()` is for the middle of an exchange:
-   a drain leaves it alone.
-3. **What had arrived is still given.** An iteration that is ended gives what is in the buffer first, and
-   nothing that comes after.
+2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
+   `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the
+   middle of an exchange, and a drain does not end it.
+3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
+   and none that arrive later.
 """
 
 from __future__ import annotations

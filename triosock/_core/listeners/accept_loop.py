@@ -2,8 +2,8 @@
 
 The invariants:
 
-1. **What is accepted is admitted, with no await between.** `admit` counts it and starts its task, or closes
-   it.
+1. **What is accepted is admitted, with no await between.** `admit` (`StreamServer._admit` in
+   `stream/server.py`) counts it and starts its task, or closes it, also if the task cannot be started.
 2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be
    served.
 3. **An accept loop ends only if its listener is closed.** Every error has a row in the table of

@@ -1,11 +1,11 @@
-"""Requests that come too fast: each connection has a meter, if `Limits` has a rate of requests.
+"""Rates of requests (`Limits.request_rate` and its kind): each connection has a meter if there is one.
 
 The invariants:
 
-1. **A request takes one token, once**: whichever of `lines()`, `frames()`, `wait_request()` and `request()`
-   gets there first, and however often the wait for it is cancelled: a turn that was given is kept.
-2. **What waits for its turn is in the buffer**, so that a cancelled wait loses nothing.
-3. **Who comes first is first**: turns are given out when requests begin, in order, and each wakes once.
+1. **A request takes one token**: by the first of `lines()`, `frames()`, `wait_request()` and `request()` that
+   meets it. If the wait is cancelled, the request keeps its token and its time.
+2. **A request that waits is in the buffer**, so a cancelled wait loses nothing.
+3. **The order is that of arrival**: each request gets its time when it begins, and its task wakes once.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..transport.stream_adapter import StreamWire
 
 
 class Asking(Protocol):
-    """A conversation, as far as it is looked at here."""
+    """The part of a `Conversation` that a meter reads."""
 
     @property
     def peer(self) -> Address:
-        """Who asks."""
+        """The client."""
         raise NotImplementedError
 
     @property
@@ -50,7 +50,7 @@ class RequestRates:
         self._emitter = emitter
 
     def tell(self, limit: str, conversation: Asking, delay: float | None) -> None:
-        """Count and tell that a request has come too early."""
+        """Count a request that has come too early, and emit `RateReached`."""
         self._tally.limited[limit] += 1
         if self._emitter.takers(RateReached):
             self._emitter.emit(RateReached, limit=limit, peer=conversation.peer, delay=delay)
@@ -65,9 +65,9 @@ class Meter:
     def __init__(self, rates: RequestRates) -> None:
         self._rates = rates
         self._whose: Whose | None = None
-        #: When the request that has begun may be worked on; None before it was asked for.
+        #: When the request that has begun is due; None before a token was taken.
         self._turn: float | None = None
-        #: Whether it has had its turn. The end of a request takes it back.
+        #: Whether it has its token. Reset at the end of the request.
         self.is_paid: bool = False
 
     async def pay(self, conversation: Asking) -> None:
@@ -88,7 +88,7 @@ class Meter:
     def _take(self, conversation: Asking, now: float) -> float:
         """Take a token; return in how many seconds it counts."""
         ours = self._rates
-        if self._whose is None:  # not earlier: a PROXY header may have changed who it is
+        if self._whose is None:  # not earlier: a PROXY header may change the client's address
             self._whose = ours.rates.whose(conversation.peer, user_of(conversation.wire.transport))
         delay, limit = ours.rates.wait_for(now, self._whose)
         if delay:
