@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import ssl
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -13,7 +12,6 @@ from typing import Any
 
 import pytest
 
-from tests.tls import client_context, server_context
 from triosock import compat
 
 PATIENCE = 20.0
@@ -101,12 +99,6 @@ def read_all(client: socket.socket) -> bytes:
 @pytest.fixture(name="read_all")
 def _read_all() -> Any:
     return read_all
-
-
-@pytest.fixture
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    """For TLS: the server's, and the client's."""
-    return server_context(), client_context()
 
 
 @pytest.fixture
