@@ -11,13 +11,13 @@ JOBS ?= 3
 MARKS ?= not soak
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-workers packages prove-restart check clean
+.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-overload bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install -q --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install -q --editable . --group test --group check --group look
+	$(BIN)/python -m pip install -q --editable . --group test --group check --group look --group notebooks
 	@touch $@
 
 demo: $(READY)
@@ -44,9 +44,10 @@ WITHIN ?= 600
 simulate: $(READY)
 	$(BIN)/python -m pytest -q $(PARALLEL) tests/simulation/test_library.py --simulate-seeds $(SEEDS) --simulate-within $(WITHIN)
 
-# What CI runs, beside the few seeds of `make test`: 300 of each, for ten seconds each at most.
+# What CI runs, beside the few seeds of `make test`: 300 of each, as far as twenty seconds for each will do. Ninety seconds of
+# processor time in all.
 simulate-ci:
-	$(MAKE) simulate SEEDS=300 WITHIN=10
+	$(MAKE) simulate SEEDS=300 WITHIN=20
 
 # Minutes, not seconds: never a part of `make test`.
 soak: $(READY)
@@ -97,6 +98,10 @@ bench-check: $(BENCH)/.ready
 bench-flood: $(READY)
 	$(BIN)/python -m benchmarks.flood
 
+# What a server does at twice the load that it can do, with each kind of limit. About two minutes and a half.
+bench-overload: $(READY)
+	$(BIN)/python -m benchmarks.overload
+
 # One process and workers, beside uvicorn's and gunicorn's: about four minutes.
 bench-workers: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks.workers
@@ -115,7 +120,7 @@ DOCS := .venv-docs
 $(DOCS)/.ready: pyproject.toml
 	$(PYTHON) -m venv $(DOCS)
 	$(DOCS)/bin/python -m pip install -q --upgrade "pip>=25.1"
-	$(DOCS)/bin/python -m pip install -q --editable ".[dtls,metrics,cli,green,identity]" --group docs
+	$(DOCS)/bin/python -m pip install -q --editable ".[dtls,metrics,cli,green,identity,opentelemetry]" --group docs
 	@touch $@
 
 docs: $(DOCS)/.ready

@@ -21,6 +21,7 @@ extensions = [
     "tables",
     "commands",
     "lessons",
+    "course",
     "layers",
 ]
 exclude_patterns = ["_build", "code", "_ext"]

@@ -81,7 +81,7 @@ LAYERS = {
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config"]
+OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks"]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
@@ -148,7 +148,7 @@ LOWLEVEL = {
         *("wait_readable", "wait_writable", "notify_closing"),
         *("current_task", "spawn_system_task", "RunVar"),
     ],
-    "triosock/compat/green/crowd.py": ["spawn_system_task"],
+    "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
     # Whose run and task this is.
     "triosock/_core/stream/connection_task.py": ["current_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],

@@ -1,21 +1,21 @@
 """Servers on trio: TCP, UDP, Unix stream and Unix datagram. Nothing outlives its brackets.
 
-The layers, each importing only from those above it:
+The layers; each imports only from those above it:
 
     _core/        the library itself, in nine packages; `_core/__init__.py` names them
-    broadcast     one says something, all who are there hear it
-    handlers      class-flavoured handlers, for those who port
+    broadcast     one value to many connections
+    handlers      handlers as classes
     identity      who a TLS client is
-    notify        the service manager is told
+    notify        messages to the service manager
     signals       run(): SIGTERM drains
     workers/      several processes for one service
-    observe/      those who are told: the log and others
-    testing/      what you test your handlers with
+    observe/      consumers of events: the log and others
+    testing/      tools for testing handlers
     compat/       the standard library's socketserver, on the same core
     cli/          python -m triosock
 
-Importing this package imports nothing of that: its names come when one of them is asked for. A forking
-server of `triosock.compat` never asks, and pays for each page of its process with every fork.
+Importing this package imports none of them: they are imported when a name is first used. A forking server of
+`triosock.compat` never uses one, and so keeps its process small: every fork copies its page tables.
 
 PYTEST_DONT_REWRITE: pytest warns of modules that it finds imported before its plugins, and this one is where
 triosock.compat stands in for socketserver. There is no assertion in this file.
@@ -31,6 +31,7 @@ if typing.TYPE_CHECKING:
     from ._facade import __version__ as __version__
 
 __all__ = [
+    "AdaptiveLimit",
     "Address",
     "AddressUnavailable",
     "Broadcast",

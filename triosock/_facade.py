@@ -1,4 +1,4 @@
-"""What `triosock` has for its users: imported when one of these names is asked for, see `__init__.py`."""
+"""The public names of `triosock`. `__init__.py` imports this module when one of them is first used."""
 
 from . import signals as _signals
 from ._core.datagram.dispatch import Datagram as Datagram
@@ -19,6 +19,7 @@ from ._core.listeners.systemd import inherited_datagram_sockets as inherited_dat
 from ._core.listeners.systemd import inherited_listeners as inherited_listeners
 from ._core.listeners.unix import UnixListener as UnixListener
 from ._core.listeners.unix import open_unix_listener as open_unix_listener
+from ._core.model.adaptive_limit import AdaptiveLimit as AdaptiveLimit
 from ._core.model.addresses import Address as Address
 from ._core.model.addresses import MemoryAddress as MemoryAddress
 from ._core.model.addresses import TcpAddress as TcpAddress

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final, Generic, Literal, TypeAlias, TypeVar, f
 import attrs
 import trio
 
-from ._core.model.config import check_count, check_seconds
+from ._core.model.checks import check_count, check_seconds
 from ._core.model.errors import MemberTooSlow
 
 if TYPE_CHECKING:

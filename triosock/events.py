@@ -42,6 +42,8 @@ from ._core.model.events import ServerClosed as ServerClosed
 from ._core.model.events import ServerResumed as ServerResumed
 from ._core.model.events import ServerStarted as ServerStarted
 from ._core.model.events import ServerSuspended as ServerSuspended
+from ._core.model.events import SheddingEnded as SheddingEnded
+from ._core.model.events import SheddingStarted as SheddingStarted
 
 __all__ = [
     "AcceptFailed",
@@ -75,4 +77,6 @@ __all__ = [
     "ServerResumed",
     "ServerStarted",
     "ServerSuspended",
+    "SheddingEnded",
+    "SheddingStarted",
 ]

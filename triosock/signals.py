@@ -29,7 +29,8 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import attrs
 import trio
 
-from ._core.model.config import Timeouts, check_seconds
+from ._core.model.checks import check_seconds
+from ._core.model.config import Timeouts
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
 from ._ending_signals import EndingSignals
@@ -64,6 +65,7 @@ class LookRequests(Protocol):
 
     def answer(self) -> bool:
         """Answer the request that is there; return whether there was one."""
+        raise NotImplementedError
 
 
 #: Set by the facade.

@@ -70,14 +70,15 @@ class Picture(SphinxDirective):
         name = self.arguments[0]
         up = "../" * self.env.docname.count("/")
         lessons = f"{up}_static/lessons/{name}"
+        steps = ""
+        if name.startswith("lesson"):
+            steps = f' <a href="{lessons}.play.html">Step through it</a>: on and back, task by task.'
         html = (
             '<figure class="run"><picture>'
             f'<source media="(max-width: 46em)" srcset="{lessons}.phone.svg">'
             f'<img src="{lessons}.svg" alt="The timeline of {name}"></picture>'
-            f'<figcaption><a href="{lessons}.html">Look closer</a>: zoom, and point at things. '
-            f'<a href="{lessons}.play.html">Step through it</a>: forwards and backwards, task by task.'
-            "</figcaption>"
-            "</figure>"
+            f'<figcaption><a href="{lessons}.html">Look closer</a>: zoom, and point at things.{steps}'
+            "</figcaption></figure>"
         )
         return [nodes.raw("", html, format="html")]
 

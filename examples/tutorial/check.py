@@ -2,6 +2,7 @@
 
     python -m examples.tutorial.check lesson3            what to write
     python -m examples.tutorial.check lesson3 mine.py    look at it
+    python -m examples.tutorial.check FOLDER             look at those of a whole class
 
 The rules:
 
@@ -18,6 +19,7 @@ import faulthandler
 import importlib.util
 import inspect
 import logging
+import os
 import re
 import sys
 import traceback
@@ -29,6 +31,7 @@ from typing import Final
 import trio
 import trio.testing
 
+from .classroom import check_class
 from .exercises import EXERCISES
 from .verdict import Exercise, Wrong, causes
 
@@ -44,6 +47,10 @@ def load(path: Path) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
+    except SystemExit as error:
+        raise Wrong(
+            f"{path} ends the program when it is imported", "It is imported: leave out sys.exit()."
+        ) from error
     except Exception as error:  # whatever a learner's file may raise
         raise Wrong(
             f"{path} cannot be imported: {_last_line(error)}", f"Try it alone: python {path}"
@@ -104,9 +111,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m examples.tutorial.check", description="Check an exercise of the tutorial."
     )
-    parser.add_argument("lesson", choices=sorted(EXERCISES), metavar="lesson", help=", ".join(EXERCISES))
+    lessons = ", ".join(EXERCISES)
+    parser.add_argument("lesson", metavar="lesson|FOLDER", help=f"{lessons}; or a folder of solutions")
     parser.add_argument("file", nargs="?", type=Path, help="your solution; without it, the exercise is shown")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table of a folder there, too")
     given = parser.parse_args(arguments)
+    if given.lesson not in EXERCISES:
+        if given.file is None and Path(given.lesson).is_dir():
+            return check_class(Path(given.lesson), set(EXERCISES), csv_file=given.csv)
+        parser.error(f"{given.lesson!r} is no folder, and none of {lessons}")
     exercise = EXERCISES[given.lesson]
     if given.file is None:
         print(exercise.task)
@@ -125,7 +138,8 @@ def command() -> int:
     log = logging.getLogger("triosock")
     log.addHandler(logging.NullHandler())  # the verdict says it better
     log.propagate = False
-    faulthandler.dump_traceback_later(PATIENCE, exit=True)
+    if not any(os.path.isdir(word) for word in sys.argv[1:]):  # those of a class have processes of their own
+        faulthandler.dump_traceback_later(PATIENCE, exit=True)
     try:
         return main()
     finally:

@@ -4,6 +4,7 @@ Question   Ada connects and says nothing. Bob connects after her and says hello.
 Predict    Write down what Bob gets from socketserver.TCPServer, and what from triosock.serve_tcp.
 Run        python examples/tutorial/lesson1.py
 Exercise   python -m examples.tutorial.check lesson1 mine.py
+Course     session 1 of 4, about 40 minutes
 """
 
 import socketserver

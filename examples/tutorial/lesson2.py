@@ -4,6 +4,7 @@ Question   Ada is connected and says nothing. The server is closed. What becomes
 Predict    Write down, for daemon_threads = True and = False: does server_close() return, and is Ada served?
 Run        python examples/tutorial/lesson2.py
 Exercise   python -m examples.tutorial.check lesson2 mine.py
+Course     session 1 of 4, about 45 minutes
 """
 
 import contextlib

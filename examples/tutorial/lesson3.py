@@ -4,6 +4,7 @@ Question   A program starts two servers. The second one cannot start: its port i
 Predict    Write down who still answers after the error, with threads and with a nursery.
 Run        python examples/tutorial/lesson3.py
 Exercise   python -m examples.tutorial.check lesson3 mine.py
+Course     session 2 of 4, about 45 minutes
 """
 
 import os

@@ -4,6 +4,7 @@ Question   A login has one second. Ada sends a letter every tenth of a second, a
 Predict    Write down when each of the two servers gives up, and why.
 Run        python examples/tutorial/lesson4.py
 Exercise   python -m examples.tutorial.check lesson4 mine.py
+Course     session 2 of 4, about 40 minutes
 """
 
 import socketserver

@@ -4,6 +4,7 @@ Question   A handler has several helpers at work on one question. One of them fa
 Predict    Write down what Ada gets, and what Bob gets on another connection, with threads and with nurseries.
 Run        python examples/tutorial/lesson5.py
 Exercise   python -m examples.tutorial.check lesson5 mine.py
+Course     session 3 of 4, about 30 minutes
 """
 
 import logging

@@ -4,6 +4,7 @@ Question   Twenty clients come at once. Another one asks for a long list and doe
 Predict    Write down how many are served at a time, and where the list is while nobody reads it.
 Run        python examples/tutorial/lesson6.py
 Exercise   python -m examples.tutorial.check lesson6 mine.py
+Course     session 3 of 4, about 25 minutes
 """
 
 import contextlib

@@ -4,6 +4,7 @@ Question   A server ends while one client waits for its answer, one is idle, and
 Predict    Write down what each of the three gets, for each of the three ways to end a server below.
 Run        python examples/tutorial/lesson7.py
 Exercise   python -m examples.tutorial.check lesson7 mine.py
+Course     session 3 of 4, about 35 minutes
 """
 
 import contextlib

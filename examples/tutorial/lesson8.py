@@ -4,6 +4,7 @@ Question   A handler of the stdlib's kind blocks in a thread. Who can end it, an
 Predict    Ada has sent half a line, Bob is idle. Write down what becomes of their threads, and when.
 Run        python examples/tutorial/lesson8.py
 Exercise   python -m examples.tutorial.check lesson8 mine.py
+Course     session 4 of 4, about 40 minutes
 """
 
 import socketserver

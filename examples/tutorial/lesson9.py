@@ -4,6 +4,7 @@ Question   One ticket is left, and a test with sleeps has passed a thousand time
 Predict    Look at `sell`. Write down an order of events in which two buyers get it, or why there is none.
 Run        python examples/tutorial/lesson9.py
 Exercise   python -m examples.tutorial.check lesson9 mine.py
+Course     session 4 of 4, about 45 minutes
 """
 
 import socketserver

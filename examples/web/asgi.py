@@ -2,11 +2,11 @@
 WebSocket are hypercorn's; the port, TLS, the PROXY protocol, limits, timeouts and the drain are triosock's.
 
 A drain ends connections that wait for a request, lets each request finish, and closes its connection after
-it. `/ready` says 503 as soon as the drain is announced (`delay`), so that a load balancer looks elsewhere
-while requests are still taken.
+it. `/ready` of the health port says 503 as soon as the drain is announced, so that a load balancer looks
+elsewhere; for these two seconds (`delay`) requests are still taken.
 
     python examples/web/asgi.py
-    curl http://localhost:9999/who
+    curl http://localhost:9999/who http://localhost:8081/ready
     curl --http2-prior-knowledge http://localhost:9999/slow
 """
 
@@ -129,17 +129,20 @@ async def app(scope, receive, send):
             if message["type"] == "lifespan.shutdown":
                 return
     assert scope["type"] == "http"
-    status, text = 200, f"{scope['path']} for {scope['client'][0]} by HTTP/{scope['http_version']}\n"
-    if scope["path"] == "/ready":
-        status, text = (503, "draining\n") if triosock.draining() else (200, "ready\n")
-    elif scope["path"] == "/slow":
+    text = f"{scope['path']} for {scope['client'][0]} by HTTP/{scope['http_version']}\n"
+    if scope["path"] == "/slow":
         await trio.sleep(1)
     headers = [(b"content-type", b"text/plain"), (b"content-length", b"%d" % len(text))]
-    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     await send({"type": "http.response.body", "body": text.encode()})
+
+
+async def main(port, health_port):
+    async with triosock.open_health(f"tcp://localhost:{health_port}"):
+        await serve_asgi(app, port, host="localhost", name="web")
 
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.INFO, format="%(message)s")
-    port = int(sys.argv[1]) if sys.argv[1:] else 9999
-    triosock.run(serve_asgi, app, port, host="localhost", name="web", delay=2)
+    ports = [int(word) for word in sys.argv[1:]] or [9999, 8081]
+    triosock.run(main, *ports, delay=2)

@@ -158,7 +158,9 @@ def test_the_schema_names_all_keys():
 
 def test_all_rates_are_known_to_be_some():
     rates = {
-        field.name for field in attrs.fields(triosock.Limits) if field.default is None
+        field.name
+        for field in attrs.fields(triosock.Limits)
+        if field.default is None and field.name != "adaptive"
     }  # only rates have no default
     assert rates == schema.RATES
 
@@ -187,3 +189,16 @@ def test_several_endpoints_are_served_from_a_file(file, tmp_path):
             assert client.rest() == b""
         assert program.wait() == 0
     assert not (tmp_path / "echo").exists()
+
+
+def test_an_adaptive_limit_is_a_section(file):
+    path = file(
+        WEB + "[endpoints.web.limits]\nmax_lag = 0.2\n[endpoints.web.limits.adaptive]\nmax_connections = 50\n"
+    )
+    (web,) = read_config(path).endpoints
+    assert web.limits.max_lag == 0.2
+    assert web.limits.adaptive == triosock.AdaptiveLimit(max_connections=50)
+    path = file(WEB + "limits.adaptive = {}\n")
+    assert read_config(path).endpoints[0].limits.adaptive == triosock.AdaptiveLimit()
+    with pytest.raises(Mistake, match=r"server.toml:4: max_connections must be from min_connections"):
+        read_config(file(WEB + "limits.adaptive = { max_connections = 1 }\n"))

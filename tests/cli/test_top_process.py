@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 
 import pytest
 import trio
 
-from tests.programs import dial, running
+from tests.programs import PATIENCE, ROOT, dial, running
 from triosock.cli import main, processes
 from triosock.cli.arguments import MachineRefused
 from triosock.cli.processes import ProcessEnded, look_at
@@ -80,12 +80,27 @@ def files(pid):
     return found
 
 
-def left_here():
-    return list(Path(tempfile.gettempdir()).glob("triosock-top-*"))
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    """Where directories for questions and answers are made, which must be empty at the end."""
+    folder = tmp_path / "asked"
+    folder.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(folder))
+    yield folder
+    assert list(folder.iterdir()) == []
 
 
 def found(tree, kind, name=""):
     return [one for one in tree.walk() if one.kind == kind and name in one.name]
+
+
+async def look_until(pid, is_right):
+    """Look again until what is seen is what is waited for."""
+    with trio.fail_after(PATIENCE):
+        while True:
+            seen = await look_at(pid, 50)
+            if is_right(seen.tree):
+                return seen
 
 
 # What is seen
@@ -100,19 +115,21 @@ async def test_servers_and_tasks_of_a_trio_program(tmp_path, text):
         with dial(target.port("shouts")) as client:
             client.say(b"x\n")
             client.line()
-            with trio.fail_after(20):
-                while True:
-                    seen = await look_at(target.process.pid, 50)
-                    (server,) = found(seen.tree, "server")
-                    (connection,) = found(server, "connection")
-                    if connection.state == "idle":
-                        break  # it was on its way there
+            seen = await look_until(
+                target.process.pid,
+                # It is on its way to its wait; and a slow machine describes less in the time that there is.
+                lambda tree: (
+                    [one.state for one in found(tree, "connection")] == ["idle"]
+                    and len(found(tree, "task", "work")) == 3
+                ),
+            )
+            (server,) = found(seen.tree, "server")
+            (connection,) = found(server, "connection")
             assert connection.where == "mine.py:4 in shout"
             assert connection.due_to == "Timeouts.idle"
             (run,) = found(seen.tree, "trio run")
             assert run.name == "in MainThread"
             assert {one.where for one in found(run, "task", "work")} == {"mine.py:9 in work"}
-            assert len(found(run, "task", "work")) == 3
             assert seen.cpu > 0
             assert seen.paused > 0
         target.process.kill()
@@ -126,7 +143,7 @@ async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
         with dial(target.port("shouts")) as client:
             client.say(b"x\n")
             assert client.line() == b"X\n"
-            seen = await look_at(target.process.pid, 50)
+            seen = await look_until(target.process.pid, lambda tree: found(tree, "connection"))
             (server,) = found(seen.tree, "server", "ThreadingTCPServer")
             assert server.counts == (("active", 1),)
             (request,) = found(server, "connection")
@@ -141,7 +158,7 @@ async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
 
 
 @pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
-async def test_nothing_is_left_behind(tmp_path, text):
+async def test_nothing_is_left_behind(tmp_path, folder, text):
     with program(tmp_path, text, WORK=3) as target:
         pid = target.process.pid
         with dial(target.port("shouts")) as client:
@@ -153,7 +170,7 @@ async def test_nothing_is_left_behind(tmp_path, text):
             assert (threads(pid), files(pid)) == before
             client.say(b"x\n")
             assert client.line() == modules
-        assert left_here() == []
+            assert list(folder.iterdir()) == []
         target.process.kill()
 
 
@@ -169,6 +186,36 @@ async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
         described = len(found(run, "task", "work"))
         assert described + sum(one.more for one in run.walk()) >= 20_000
         target.process.kill()
+
+
+def can_unshare():
+    done = subprocess.run(["unshare", "-m", "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True)
+    return done.returncode == 0
+
+
+@pytest.mark.parametrize("text", [BY_RUN, UNPREPARED], ids=["run", "unprepared"])
+async def test_a_process_in_a_container_has_to_allow_it(tmp_path, text):
+    if not shutil.which("unshare") or not can_unshare():
+        pytest.skip("this user may not make namespaces")
+    path = tmp_path / "mine.py"
+    path.write_text(text.replace("WORK", "1"))
+    # Its /tmp is not this one: it runs what it has read from stdin.
+    command = ["unshare", "-m", "sh", "-c", f"mount -t tmpfs none /tmp && exec {sys.executable} -"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with (
+        path.open() as file,
+        subprocess.Popen(command, stdin=file, stdout=subprocess.PIPE, cwd=ROOT, env=environment) as process,
+    ):
+        assert b"listens on" in process.stdout.readline()
+        try:
+            if text == BY_RUN:
+                assert found((await look_at(process.pid, 10)).tree, "server")
+            else:
+                with pytest.raises(MachineRefused, match="has another root"):
+                    await look_at(process.pid, 10)
+            assert os.listdir(f"/proc/{process.pid}/root/tmp") == []
+        finally:
+            process.kill()
 
 
 # By the command
@@ -235,7 +282,6 @@ async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeyp
         target.signal(signal.SIGSTOP)
         with pytest.raises(MachineRefused, match=r"has not answered SIGUSR1 within 0\.2 s"):
             await look_at(target.process.pid, 10)
-        assert left_here() == []
         target.signal(signal.SIGCONT)
         monkeypatch.undo()
         assert (await look_at(target.process.pid, 10)).tree.children  # the late answer harmed nothing
@@ -249,7 +295,6 @@ async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(
         process.stdout.readline()
         with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
             await look_at(process.pid, 10)
-        assert left_here() == []
         assert process.poll() is None
         process.kill()
 

@@ -104,7 +104,10 @@ def test_a_host_keeps_its_letters() -> None:
         ("tcp://[::1%3]:80", "an IPv6 host in brackets"),
         ("tcp://[fe80::1%25eth0]:80", "must be an interface's number, not 'eth0'"),
         ("tcp://[fe80::1%25]:80", "must be an interface's number, not ''"),
-        ("tcp://[fe80::1%259999999999]:80", "scope_id must be the number of an interface"),
+        (
+            "tcp://[fe80::1%259999999999]:80",
+            "scope_id must be from 0 to 4294967295, the number of an interface",
+        ),
         ("tcp://[a:b@c]:80", "host must be a name or an IP address"),
         ("tcp://user@host:80", "host must be a name or an IP address"),
         ("tcp://ho st:80", "host must be a name or an IP address"),

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from triosock._core.model.config import Limits, Timeouts, check_count, check_seconds
+from triosock._core.model.checks import check_count, check_seconds
+from triosock._core.model.config import Limits, Timeouts
 
 COUNTS = [
     "max_connections",
@@ -40,6 +41,7 @@ async def turn_away(connection: object) -> None:
 
 def test_the_fields_are_all_in_this_test() -> None:
     others = {"network_prefix", "overflow", "drop", "request_overflow", *RATES}
+    others |= {"max_lag", "adaptive"}  # test_overload.py, test_adaptive_limit.py
     shares = {"max_age_jitter"}  # tests/core/test_ages.py
     assert {field.name for field in attrs.fields(Limits)} == {*COUNTS, *others}
     assert {field.name for field in attrs.fields(Timeouts)} == {*ABOVE_ZERO, *FROM_ZERO, *shares}

@@ -331,3 +331,27 @@ async def test_a_cancelled_send_under_tls_is_reported_by_the_next():
         await server.send_all(b"more")
     await server.aclose()
     await client.aclose()
+
+
+@pytest.mark.parametrize(
+    ("group", "told"), [(lambda: "X25519", "X25519"), (lambda: None, None), (None, None), ("old", None)]
+)
+async def test_the_group_is_told_where_the_module_can_tell_it(serving, monkeypatch, group, told):
+    # From 3.15 on; what raises NotImplementedError was built with an OpenSSL before 3.2.
+    def not_there(self):
+        raise NotImplementedError
+
+    monkeypatch.delattr(ssl.SSLSocket, "group", raising=False)
+    if group is not None:
+        answer = not_there if group == "old" else lambda self: group()
+        monkeypatch.setattr(ssl.SSLSocket, "group", answer, raising=False)
+    seen = []
+
+    async def handler(conn):
+        seen.append(conn.tls.group)
+
+    async with serving(handler, tls=server_context()) as server:
+        async with await dial_tls(server, client_context()) as client:
+            await client.do_handshake()
+            assert await client.receive_some() == b""
+    assert seen == [told]

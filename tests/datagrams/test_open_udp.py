@@ -55,7 +55,7 @@ async def test_a_port_is_shared_only_if_both_say_so():
         ({"port": "9"}, TypeError, "port must be an int"),
         ({"port": 70_000}, ValueError, "port must be from 0 to 65535"),
         ({"host": 5}, TypeError, "host must be a str, bytes or None, not 5"),
-        ({"max_bytes": 0}, ValueError, "max_bytes must be from 1 on, not 0"),
+        ({"max_bytes": 0}, ValueError, "max_bytes must be from 1 on, or None, not 0"),
         ({"max_bytes": 1.5}, TypeError, "max_bytes must be an int from 1 on, or None, not 1.5"),
         ({"receive_buffer": True}, TypeError, "receive_buffer must be an int"),
         ({"groups": "239.1.2.3"}, TypeError, "groups must be several multicast addresses"),

@@ -140,7 +140,16 @@ def test_a_block_is_included_or_run(path, language, lines):
 
 
 #: What makes its contents when the site is built, or nothing but structure.
-DIRECTIVES = {"{toctree}", "{lesson-output}", "{lesson-picture}", "{exercise}", "{eval-rst}", "{list-table}"}
+DIRECTIVES = {
+    "{toctree}",
+    "{lesson-place}",
+    "{course-plan}",
+    "{lesson-output}",
+    "{lesson-picture}",
+    "{exercise}",
+    "{eval-rst}",
+    "{list-table}",
+}
 
 
 def _check_options(included, lines):

@@ -150,6 +150,13 @@ def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(chromium,
     assert "Cancelled\nits nursery is cancelled" in text(chromium, "task")
     chromium.key("n")
     assert "a deadline is over" in text(chromium, "said")
+    chromium.key("n")
+    assert re.match(
+        r"Task \d \(.*wait_in\) is cancelled: cancel\(\) was called: enough of it; by task 1 \(everything\), "
+        r"at tests/observe/stepping/programs.py line \d+\.",
+        text(chromium, "said"),
+    )
+    chromium.key("p")
     chromium.key("p")
     assert step(chromium) == first
     chromium.key("p")
@@ -261,3 +268,14 @@ def test_a_long_run_is_stepped_through_as_quickly_as_a_short_one(chromium, tmp_p
     )
     print(f"five moves in 40,000 steps: {took:.0f} ms")
     assert step(chromium) > 10_000
+
+
+def test_where_nothing_happened_it_says_so(chromium, tmp_path):
+    with Recorder() as recorder:
+        pass
+    recorder.write_html(tmp_path / "empty.html")
+    chromium.open(tmp_path / "empty.html")
+    for key in ("right", "end", "n", "down", "space", "space"):
+        chromium.key(key)
+    assert text(chromium, "count") == "No steps"
+    assert text(chromium, "said") == "Before the first step."

@@ -12,6 +12,7 @@ import xml.etree.ElementTree
 
 import pytest
 
+from examples.tutorial.course import COURSE, SESSIONS, minutes_of, stands
 from examples.tutorial.exercises import EXERCISES
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -139,7 +140,20 @@ def expected(name):
 
 def test_every_lesson_is_here():
     names = {path.stem for path in FOLDER.glob("lesson*.py")}
-    assert names == set(PRINTS) == set(EXERCISES)
+    assert names == set(PRINTS) == set(EXERCISES) == set(COURSE)
+
+
+def test_every_lesson_stands_in_the_course_and_says_so_on_its_page():
+    assert {place.session for place in COURSE.values()} == set(range(1, len(SESSIONS) + 1))
+    for name, place in COURSE.items():
+        page = (ROOT / "docs" / "tutorial" / f"{name}.md").read_text("utf-8")
+        assert page.startswith(
+            f"# Lesson {name.removeprefix('lesson')}: {place.title}\n\n```{{lesson-place}} {name}\n```\n"
+        )
+        assert len(place.afterwards) >= 2
+        assert 20 <= place.minutes <= 60
+    for number in range(1, len(SESSIONS) + 1):
+        assert minutes_of(number) <= 90
 
 
 @pytest.mark.slow
@@ -182,3 +196,4 @@ def test_a_lesson_opens_with_its_question(name):
     assert opening.startswith(f"Lesson {name[-1]}: ")
     for part in ("Question ", "Predict ", f"python examples/tutorial/{name}.py", f"check {name} mine.py"):
         assert part in opening
+    assert f"\nCourse     {stands(name)}\n" in opening

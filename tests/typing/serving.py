@@ -134,6 +134,8 @@ async def in_a_nursery() -> None:
         assert_type(server.addresses, tuple[triosock.Address, ...])
         assert_type(server.statistics(), triosock.ServerStatistics)
         assert_type(server.statistics().active, int)
+        assert_type(server.statistics().limit, float)
+        assert_type((server.lag, server.shedding), tuple[float, bool])
         server.suspend()
         server.resume()
         server.drain(grace=10)

@@ -31,6 +31,9 @@ def limits_and_timeouts() -> None:
     limits.max_connections = 4  # type: ignore[misc]
     Limits(3)  # type: ignore[call-arg]
     Limits(overflow="drop")  # type: ignore[arg-type]
+    Limits(max_lag=0.2, adaptive=triosock.AdaptiveLimit(min_connections=2, buffer=0.5))
+    Limits(adaptive=True)  # type: ignore[arg-type]
+    triosock.AdaptiveLimit(samples="50")  # type: ignore[arg-type]
     Limits(max_conections=3)  # type: ignore[call-arg]
     assert_type(limits.rate_per_peer, Rate | None)
     Limits(rate_per_peer=Rate(20, per=1, burst=40), request_overflow="reject")

@@ -201,7 +201,7 @@ async def test_an_endpoint_that_cannot_be_opened_leaves_nothing(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "error", "words"),
     [
-        ({"workers": 0}, ValueError, "workers must be an int from 1 on"),
+        ({"workers": 0}, ValueError, "workers must be from 1 on"),
         ({"workers": True}, ValueError, "workers must be"),
         ({"grace": -1}, ValueError, "grace must be"),
         ({"program": "nonsense"}, ValueError, "module:function"),

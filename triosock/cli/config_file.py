@@ -16,8 +16,8 @@ import tomllib
 from collections.abc import Mapping
 from typing import Any, TypeVar
 
-from .. import CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
-from .._core.model.config import check_seconds
+from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
+from .._core.model.checks import check_seconds
 from .arguments import MachineRefused, Mistake, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
 from .observing import Observing
@@ -171,6 +171,8 @@ class _Reader:
         """Return a value as the class wants it for which TOML has no type of its own."""
         if path[-1] in RATES:
             return self._try(path, Rate.parse, value)
+        if path[-1] == "adaptive":
+            return self._make(AdaptiveLimit, {"adaptive": value}, path)
         return tuple(value) if isinstance(value, list) else value
 
     def _check(self, fields: Mapping[str, Any], section: Section, path: Path) -> None:

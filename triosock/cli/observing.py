@@ -9,7 +9,7 @@ from typing import Final, final
 
 import attrs
 
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds
 from ..observe import JsonFormatter
 from ..observe.access_log import parse_format
 from ..observe.ends import KINDS, Kind

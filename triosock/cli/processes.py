@@ -74,13 +74,13 @@ class Seen:
 
 async def look_at(pid: int, limit: int) -> Seen:
     """Return what lives in a process now. Raises: MachineRefused, with what to do."""
-    with _directory(pid) as directory:
+    with _directory(pid) as (directory, there):
         pipe = directory / peek.PIPE
         os.mkfifo(pipe, 0o600)
         _give(pipe, pid)
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            async with _asked(pid, directory, limit) as how:
+            async with _asked(pid, directory, there, limit) as how:
                 with trio.move_on_after(PATIENCE):
                     await trio.lowlevel.wait_readable(reader)
             took = _read_some(reader).split()
@@ -102,11 +102,20 @@ def _read_some(reader: int) -> bytes:
 
 
 @contextlib.contextmanager
-def _directory(pid: int) -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="triosock-top-"))  # mode 0700
+def _directory(pid: int) -> Iterator[tuple[Path, str]]:
+    """Make a directory; give its path, and its path in the process, which may be in a container."""
+    root = Path("/")
+    with contextlib.suppress(OSError):  # who may not read the link may not attach, either: that is told later
+        if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
+            root = Path(f"/proc/{pid}/root")
+    parent = tempfile.gettempdir() if root == Path("/") else f"{root}/tmp"
+    try:
+        path = Path(tempfile.mkdtemp(prefix="triosock-top-", dir=parent))  # mode 0700
+    except OSError as error:
+        raise MachineRefused(f"cannot make a directory in {parent}: {error.strerror or error}") from None
     try:
         _give(path, pid)
-        yield path
+        yield path, str(Path("/") / path.relative_to(root))
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
@@ -142,13 +151,18 @@ def _read_tree(path: Path) -> Node:
 
 
 @asynccontextmanager
-async def _asked(pid: int, directory: Path, limit: int) -> AsyncIterator[str]:
+async def _asked(pid: int, directory: Path, there: str, limit: int) -> AsyncIterator[str]:
     """Ask, and wake the process if it sleeps; on the way out take back what was not answered."""
     mark = _mark_of(pid)
     if mark is not None:
-        _signal(pid, mark, f"{limit} {directory}")
+        _signal(pid, mark, f"{limit} {there}")
         yield "SIGUSR1"
         return
+    if there != str(directory):
+        raise MachineRefused(
+            f"process {pid} has another root than this one, as in a container: there it has to allow to be "
+            "looked at (triosock.run, or observe.allow_top)"
+        )
     _execute(pid, _script(directory, limit, pid))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_wake_later, pid)
@@ -205,13 +219,14 @@ def _signal(pid: int, mark: str, request: str) -> None:
 
 
 def _script(directory: Path, limit: int, pid: int) -> str:
-    code, script = directory / "code", directory / "script.py"
+    """Write the script, and what it runs; return its path."""
     source = Path(peek.__file__).read_bytes()
-    code.write_bytes(marshal.dumps(compile(source, "<triosock top>", "exec")))
-    script.write_text(_SCRIPT.format(code=str(code), directory=str(directory), limit=limit))
-    for path in (code, script):
-        _give(path, pid)
-    return str(script)
+    (directory / "code").write_bytes(marshal.dumps(compile(source, "<triosock top>", "exec")))
+    text = _SCRIPT.format(code=f"{directory}/code", directory=str(directory), limit=limit)
+    (directory / "script.py").write_text(text)
+    for name in ("code", "script.py"):
+        _give(directory / name, pid)
+    return f"{directory}/script.py"
 
 
 def _execute(pid: int, script: str) -> None:

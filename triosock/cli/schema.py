@@ -11,7 +11,7 @@ from typing import Any, Final, TypeAlias, final
 
 import attrs
 
-from .. import Limits, Recycle, Sessions, Supervision, Timeouts
+from .. import AdaptiveLimit, Limits, Recycle, Sessions, Supervision, Timeouts
 from ..observe.ends import KINDS
 from .observing import LOG_FORMATS
 
@@ -47,14 +47,16 @@ RATES: Final = frozenset(
 _RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
 #: Of those that are not what the others of their class are.
-_MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1"}
+_MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1", "max_lag": "seconds, or inf"}
 
 
-def _of(kind: type[Any], what: str) -> dict[str, Key]:
-    keys = {}
+def _of(kind: type[Any], what: str) -> dict[str, Key | Section]:
+    keys: dict[str, Key | Section] = {}
     for field in attrs.fields(kind):
         text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
-        if field.name in _WORDS:
+        if field.name == "adaptive":
+            keys[field.name] = _of(AdaptiveLimit, "a number")
+        elif field.name in _WORDS:
             keys[field.name] = Key(("string",), text, _WORDS[field.name])
         elif field.name in RATES:
             keys[field.name] = Key(("string",), f"triosock.{kind.__name__}.{field.name}: {_RATE}")

@@ -18,7 +18,7 @@ import attrs
 from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from .._core.listeners.stdio import stderr_is_stdin
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
     MachineRefused,

@@ -72,6 +72,7 @@ if TYPE_CHECKING:
     from .green import GreenUnixDatagramServer as GreenUnixDatagramServer
     from .green import GreenUnixStreamServer as GreenUnixStreamServer
     from .green import blocking as blocking
+    from .green import green_handler as green_handler
     from .green import sleep as sleep
     from .stdlib.mixins import ThreadingMixIn as ThreadingMixIn
     from .stdlib.mixins import ThreadingTCPServer as ThreadingTCPServer
@@ -161,6 +162,7 @@ _NEW = {
     "RequestCut": "bridge.thread_interrupt",
     "blocking": "green.tasks",
     "drain": "control.drain",
+    "green_handler": "green.native",
     "run": "control.call_trio",
     "serve": "control.serve",
     "sleep": "green.tasks",

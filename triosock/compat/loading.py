@@ -63,7 +63,7 @@ _NEED_TRIO: Final = (
 )
 #: All modules of green mode, which need an extra besides.
 _NEED_GREENLET: Final = (
-    *("accepting", "check", "crowd", "greenlets", "group", "mixins", "portal"),
+    *("accepting", "check", "connection_socket", "crowd", "greenlets", "group", "mixins", "native", "portal"),
     *("make", "port", "proxying", "socket", "tasks", "tls", "waiting", "watch"),
 )
 _PACKAGE: Final = __name__.rpartition(".")[0]

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 
 import trio
 
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds
 
 if TYPE_CHECKING:
     from typing import Self

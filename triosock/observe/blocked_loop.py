@@ -20,7 +20,7 @@ import attrs
 import trio
 
 from .._core.inspect.step_watch import StepWatch
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds
 from .text import printable
 
 #: Places that are remembered, and how many seconds pass before one of them is told again.

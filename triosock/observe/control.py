@@ -38,6 +38,7 @@ from .._core.inspect.verbs import cut_connection, drain_all, resume_all, servers
 from .._core.listeners.listener import Listener
 from .._core.listeners.unix import open_unix_listener
 from .._core.model import events
+from .._core.model.checks import is_int
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
@@ -178,7 +179,7 @@ def _show(request: dict[str, Any]) -> dict[str, Any]:
     if request.get("want") != "tree":
         return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
     limit = request.get("limit", LIMIT)
-    if isinstance(limit, bool) or not isinstance(limit, int) or not 0 <= limit <= 10_000:
+    if not is_int(limit) or not 0 <= limit <= 10_000:
         return {"error": "limit must be an int from 0 to 10000"}
     return {"tree": attrs.asdict(snapshot(limit=limit))}
 

@@ -2,8 +2,8 @@
 class.
 
     ERROR    a handler failed; an accept loop crashed; an observer failed; files of certificates were refused
-    WARNING  out of descriptors or memory; a connection was cut by the timeout of a request or of sending, or
-             at the end of a grace
+    WARNING  out of descriptors or memory; the server is late, and sheds new connections; a connection was cut
+             by the timeout of a request or of sending, or at the end of a grace
     INFO     a server started, drains, is drained, was suspended or resumed; certificates were loaded anew
     DEBUG    connections come and go, are refused, or were idle for too long; handshakes, and those that took
              too long; peers who broke a rule or went away
@@ -46,6 +46,8 @@ from .._core.model.events import (
     ServerResumed,
     ServerStarted,
     ServerSuspended,
+    SheddingEnded,
+    SheddingStarted,
 )
 from .text import printable
 
@@ -126,6 +128,14 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     AcceptFailed: _accept_failed,
     LimitReached: lambda event: (logging.DEBUG, f"full: {event.active} connections"),
     RateReached: _rate_reached,
+    SheddingStarted: lambda event: (
+        logging.WARNING,
+        f"overloaded: {event.lag:.2f} s late, new connections are refused",
+    ),
+    SheddingEnded: lambda event: (
+        logging.INFO,
+        f"caught up after {event.duration:.2f} s, {event.refused} connections refused",
+    ),
     Refused: lambda event: (logging.DEBUG, f"{event.peer} refused: {event.reason}"),
     ConnectionOpened: _opened,
     HandshakeFinished: _handshake_finished,

@@ -29,6 +29,8 @@ from .._core.model.events import (
     Refused,
     RequestFinished,
     ServerClosed,
+    SheddingEnded,
+    SheddingStarted,
 )
 
 
@@ -41,7 +43,8 @@ class PrometheusObserver:
     ``triosock_request_seconds``, ``triosock_bytes_total{direction}`` (counted when a connection ends),
     ``triosock_refused_total{reason}``, ``triosock_rate_reached_total{limit}``,
     ``triosock_datagrams_dropped_total{reason}``,
-    ``triosock_accept_errors_total{action}``, ``triosock_draining``; each with the label ``server``.
+    ``triosock_accept_errors_total{action}``, ``triosock_draining``, ``triosock_shedding``; each with the
+    label ``server``.
 
     Args: `registry`, None for prometheus-client's own; each can have one observer of this kind.
 
@@ -65,6 +68,7 @@ class PrometheusObserver:
         self._rates = metric(Counter, "rate_reached", "Requests too many for a rate, by option", "limit")
         self._dropped = metric(Counter, "datagrams_dropped", "Datagrams not handled, by reason", "reason")
         self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
+        self._shedding = metric(Gauge, "shedding", "1 while new connections are refused, being late")
         self._draining = metric(Gauge, "draining", "1 during a drain, its delay included")
         self.wants: tuple[type[Event], ...] = tuple(_TAKE)
 
@@ -102,6 +106,9 @@ class PrometheusObserver:
     def _on_drain(self, event: DrainAnnounced | DrainStarted) -> None:
         self._draining.labels(event.server).set(1)
 
+    def _on_shedding(self, event: SheddingStarted | SheddingEnded) -> None:
+        self._shedding.labels(event.server).set(isinstance(event, SheddingStarted))
+
     def _on_end(self, event: DrainFinished | ServerClosed) -> None:
         self._draining.labels(event.server).set(0)
 
@@ -116,6 +123,8 @@ _TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
     AcceptFailed: PrometheusObserver._on_accept_failed,
     DrainAnnounced: PrometheusObserver._on_drain,
     DrainStarted: PrometheusObserver._on_drain,
+    SheddingStarted: PrometheusObserver._on_shedding,
+    SheddingEnded: PrometheusObserver._on_shedding,
     DrainFinished: PrometheusObserver._on_end,
     ServerClosed: PrometheusObserver._on_end,
 }

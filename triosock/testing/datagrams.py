@@ -31,7 +31,7 @@ from .._core.datagram.packet_info import ControlMessage
 from .._core.datagram.socket import MAX_UDP4_BYTES, DatagramSocket, Received
 from .._core.listeners.listener import PeerName
 from .._core.model.addresses import MemoryAddress
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_seconds, check_share
 
 
 @final
@@ -56,9 +56,9 @@ class DatagramNetwork:
         lateness: float = 0.01,
         seed: int = 0,
     ) -> None:
-        self._loss = _check_share(loss, "loss")
-        self._duplication = _check_share(duplication, "duplication")
-        self._reordering = _check_share(reordering, "reordering")
+        self._loss = check_share(loss, "loss")
+        self._duplication = check_share(duplication, "duplication")
+        self._reordering = check_share(reordering, "reordering")
         self._delay = check_seconds(delay, "delay", zero=True)
         self._lateness = check_seconds(lateness, "lateness")
         self._random = random.Random(seed)
@@ -265,9 +265,3 @@ class MemoryDatagramSocket(DatagramSocket):
                 continue
             assert isinstance(received.name, MemoryAddress)
             return received.data, received.name
-
-
-def _check_share(value: object, argument: str) -> float:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{argument} must be a number from 0 to 1, not {value!r}")
-    return float(value)

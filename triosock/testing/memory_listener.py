@@ -21,6 +21,7 @@ from trio.lowlevel import ParkingLot, checkpoint
 
 from .._core.listeners.listener import Listener
 from .._core.model.addresses import Address, MemoryAddress
+from .._core.model.checks import check_int
 from .memory_stream import BUFFER_SIZE, MemoryStream, memory_stream_pair
 
 #: How many may wait to be accepted: SOMAXCONN of Linux before 5.4, listen(2).
@@ -48,10 +49,7 @@ class MemoryListener(Listener):
     def __init__(
         self, name: str = "memory", *, backlog: int = BACKLOG, buffer_size: int = BUFFER_SIZE
     ) -> None:
-        if isinstance(backlog, bool) or not isinstance(backlog, int):
-            raise TypeError(f"backlog must be an int from 1 on, not {backlog!r}")
-        if backlog < 1:
-            raise ValueError(f"backlog must be from 1 on, not {backlog}")
+        check_int(backlog, "backlog")
         self._address = MemoryAddress(name)
         self._backlog = backlog
         self._buffer_size = buffer_size

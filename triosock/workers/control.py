@@ -17,6 +17,7 @@ import trio
 
 from .._core.inspect.snapshot import LIMIT
 from .._core.listeners.listener import SocketListener
+from .._core.model.checks import is_int
 from .._core.model.node import Node
 from ..observe.control import NAME, parse_tree, serve_replies
 from .asking import ask
@@ -47,7 +48,7 @@ async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict
     if request.get("want") == "ready":
         return {"not_ready": list(await why_not_ready(workers))}
     limit = request.get("limit", LIMIT)
-    if request.get("want") != "tree" or isinstance(limit, bool) or not isinstance(limit, int):
+    if request.get("want") != "tree" or not is_int(limit):
         return {"error": 'the only request is {"want": "tree", "limit": N}, "metrics", "ready" or "events"'}
     return {"tree": attrs.asdict(await _tree(workers, limit))}
 

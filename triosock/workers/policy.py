@@ -7,31 +7,15 @@ from __future__ import annotations
 
 import math
 import random
-from typing import Any, Final, final
+from typing import Final, final
 
 import attrs
 
-from .._core.model.config import check_count, check_seconds, check_share
+from .._core.model.checks import count, seconds, seconds_or_zero, share
 
 #: With the jitter, so that workers that started together are not replaced together.
 _JITTER: Final = 0.1
 _CRASHES: Final[float] = 5
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    check_seconds(value, attribute.name)
-
-
-def _seconds_or_none(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    check_seconds(value, attribute.name, zero=True)
-
-
-def _count(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    check_count(value, attribute.name)
-
-
-def _share(instance: object, attribute: attrs.Attribute[float], value: Any) -> None:
-    check_share(value, attribute.name)
 
 
 @final
@@ -52,13 +36,13 @@ class Supervision:
       max_crashes: after so many crashes in a row in every slot the service ends.
     """
 
-    ready: float = attrs.field(default=60.0, validator=_seconds)
-    settle: float = attrs.field(default=0.5, validator=_seconds_or_none)
-    watchdog: float = attrs.field(default=30.0, validator=_seconds)
-    backoff: float = attrs.field(default=0.5, validator=_seconds)
-    max_backoff: float = attrs.field(default=30.0, validator=_seconds)
-    stable: float = attrs.field(default=10.0, validator=_seconds)
-    max_crashes: float = attrs.field(default=_CRASHES, validator=_count)
+    ready: float = attrs.field(default=60.0, validator=seconds)
+    settle: float = attrs.field(default=0.5, validator=seconds_or_zero)
+    watchdog: float = attrs.field(default=30.0, validator=seconds)
+    backoff: float = attrs.field(default=0.5, validator=seconds)
+    max_backoff: float = attrs.field(default=30.0, validator=seconds)
+    stable: float = attrs.field(default=10.0, validator=seconds)
+    max_crashes: float = attrs.field(default=_CRASHES, validator=count)
 
     def delay(self, crashes: int) -> float:
         """Return how long to wait after so many crashes in a row, from 1 on."""
@@ -79,10 +63,10 @@ class Recycle:
         not all are replaced at once (gunicorn's `max_requests_jitter`).
     """
 
-    age: float = attrs.field(default=math.inf, validator=_seconds)
-    requests: float = attrs.field(default=math.inf, validator=_count)
-    memory: float = attrs.field(default=math.inf, validator=_count)
-    jitter: float = attrs.field(default=_JITTER, validator=_share)
+    age: float = attrs.field(default=math.inf, validator=seconds)
+    requests: float = attrs.field(default=math.inf, validator=count)
+    memory: float = attrs.field(default=math.inf, validator=count)
+    jitter: float = attrs.field(default=_JITTER, validator=share)
 
     def for_one(self) -> Recycle:
         """Return the limits of one worker, with its jitter taken off."""

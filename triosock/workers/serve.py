@@ -13,13 +13,13 @@ from typing import Literal
 
 import trio
 
-from .._core.model.config import check_seconds
+from .._core.model.checks import check_int, check_seconds
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
 from .endpoints import Endpoint, open_endpoints, usable_processors
 from .policy import Recycle, Supervision
 from .receiver import NotifyReceiver
-from .service import Workers, check_number
+from .service import Workers
 from .worker import Settings
 
 
@@ -77,7 +77,7 @@ async def serve_workers(
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
     drain, with one deadline. A parent that is killed takes its workers with it.
     """
-    count = usable_processors() if workers == "auto" else check_number(workers, "workers")
+    count = usable_processors() if workers == "auto" else check_int(workers, "workers")
     settings = _settings(
         program, environment, supervision, recycle, grace, idle_grace, verbs, control or health
     )

@@ -25,6 +25,7 @@ import trio
 
 from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
+from .._core.model.checks import check_int
 from .._core.model.errors import TriosockError
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
@@ -44,13 +45,6 @@ _logger: Final = logging.getLogger("triosock.workers")
 
 class WorkersFailed(TriosockError):
     """The service could not begin, or not go on; the text says why."""
-
-
-def check_number(value: object, argument: str) -> int:
-    """Return `value` if it is an int from 1 on; ValueError, which names `argument`, otherwise."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise ValueError(f"{argument} must be an int from 1 on, not {value!r}")
-    return value
 
 
 @final
@@ -225,7 +219,7 @@ class Workers:
 
         With UDP, another number of sockets means that the kernel deals peers out anew.
         """
-        self._count = check_number(count, "count")
+        self._count = check_int(count, "count")
         async with self._resizing:
             while len(self._slots) > self._count:
                 slot = self._slots.pop()

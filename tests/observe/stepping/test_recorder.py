@@ -68,6 +68,8 @@ def test_why_a_task_is_cancelled_and_by_whom():
     assert (deadline.task, deadline.by, deadline.text) == (1, None, "a deadline is over")
     assert (explicit.task, explicit.by, explicit.text) == (2, 1, "cancel() was called: enough of it")
     assert explicit.nursery is None
+    assert explicit.where == f"{programs.__file__}:{line_of(programs.hurried, 'scope.cancel(')}"
+    assert (deadline.where, cancelled.where) == ("", "")
 
 
 def test_a_sleep_that_is_over_is_no_cancellation():
@@ -309,4 +311,28 @@ def test_another_one_around_trio_is_left_alone(monkeypatch):
         monkeypatch.setattr(run, "setup_runner", lambda *args: ours(*args))
         theirs = run.setup_runner
     assert run.setup_runner is theirs
-    trio.run(trio.sleep, 0)
+    # Ours is still called, within theirs, and records nothing twice.
+    with Recorder() as recorder:
+        trio.run(trio.sleep, 0)
+    assert [one.task for one in of(recorder, "spawn")] == [1]
+
+
+class Slow(trio.abc.AsyncResource):
+    async def aclose(self):
+        await trio.sleep(1)
+
+
+async def test_what_trio_itself_cancels_is_known_as_that(autojump_clock):
+    with Recorder() as recorder:
+        try:
+            await trio.aclose_forcefully(Slow())
+        except trio.Cancelled:
+            pass
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
+    _, kept, _ = recorder._keeper.copy()
+    by_trio, own = [one.stack for one in kept if one.kind == "cancel" and one.stack is not None]
+    assert (by_trio.is_of_trio(), by_trio.frames[-1].function) == (True, "aclose_forcefully")
+    assert (own.is_of_trio(), own.frames[-1].file) == (False, __file__)

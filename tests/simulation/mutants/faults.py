@@ -98,8 +98,8 @@ MUTANTS = [
     ),
     Mutant(
         "one more than the limit is let in",
-        "        self._slots += 1\n        self.has_room = self._slots < self.limits.max_connections\n",
-        "        self._slots += 1\n        self.has_room = self._slots <= self.limits.max_connections\n",
+        "        self._slots += 1\n        self.has_room = self._slots < self.most\n",
+        "        self._slots += 1\n        self.has_room = self._slots <= self.most\n",
     ),
     Mutant(
         "what waits for a session that ends is forgotten",

@@ -194,6 +194,7 @@ class _DatagramTask(HandlerRun):
     def __init__(
         self, common: Common, entry: DatagramEntry, queue: ReceiveQueue, dispatch: DatagramDispatch
     ) -> None:
+        assert entry.served is not None
         super().__init__(common, entry.served, entry, common.handler)
         self._queue = queue
         self._dispatch = dispatch

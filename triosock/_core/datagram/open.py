@@ -19,10 +19,12 @@ import socket
 import struct
 import sys
 from collections.abc import Iterable
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from ..listeners.bind import check_in_trio, open_on_one_port, set_common_options
 from ..listeners.unix import bind_unix, check_mode, check_path, remove_if_ours
+from ..model.addresses import SockAddr
+from ..model.checks import check_int
 from .socket import KernelSocket, UnixSocket
 
 _IP_MULTICAST_ALL: Final = 49  # linux/in.h
@@ -87,7 +89,7 @@ async def open_udp_sockets(
 
 
 def _bind(
-    reuse_port: bool, broadcast: bool, receive_buffer: int | None, family: int, sockaddr: Any
+    reuse_port: bool, broadcast: bool, receive_buffer: int | None, family: int, sockaddr: SockAddr
 ) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_DGRAM)
     try:
@@ -137,12 +139,8 @@ def open_unix_datagram_socket(
 
 def check_size(value: object, argument: str) -> None:
     """Raise TypeError or ValueError, which name `argument`, unless `value` is None or an int from 1 on."""
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int from 1 on, or None, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{argument} must be from 1 on, not {value}")
+    if value is not None:
+        check_int(value, argument, besides=", or None")
 
 
 # Multicast

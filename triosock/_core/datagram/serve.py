@@ -8,12 +8,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 import attrs
 import trio
 
 from ..listeners.bind import check_in_trio, warn_of_autojump
+from ..model.checks import check_several
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
@@ -25,13 +26,17 @@ from .dispatch import Datagram
 from .open import check_size, open_udp_sockets, open_unix_datagram_socket
 from .server import DatagramServer
 from .session import Session, Sessions
-from .socket import DatagramSocket, KernelSocket, adopt
+from .socket import Adoptable, DatagramSocket, KernelSocket, adopt
 
 DatagramHandlerFunction: TypeAlias = Callable[[Datagram], Awaitable[object]]
 SessionHandlerFunction: TypeAlias = Callable[[Session], Awaitable[object]]
 #: Of datagrams without `sessions`, of sessions with it.
 AnyHandler: TypeAlias = DatagramHandlerFunction | SessionHandlerFunction
-DatagramOnError: TypeAlias = Literal["log", "raise"] | Callable[[Exception, Any], Awaitable[object]]
+DatagramOnError: TypeAlias = (
+    Literal["log", "raise"]
+    | Callable[[Exception, Datagram], Awaitable[object]]
+    | Callable[[Exception, Session], Awaitable[object]]
+)
 
 
 async def serve_udp(
@@ -127,7 +132,7 @@ async def serve_unix_datagram(
 
 async def serve_datagram_sockets(
     handler: AnyHandler,
-    sockets: Iterable[Any],
+    sockets: Iterable[Adoptable],
     *,
     # Where
     max_bytes: int | None = None,
@@ -150,9 +155,7 @@ async def serve_datagram_sockets(
     check_in_trio("serve_datagram_sockets()")
     common = _common(handler, sessions, limits, timeouts, on_error)
     check_size(max_bytes, "max_bytes")
-    if isinstance(sockets, (str, bytes)) or not isinstance(sockets, Iterable):
-        raise TypeError(f"sockets must be several datagram sockets in a list, not {sockets!r}")
-    given = list(sockets)
+    given = list(check_several(sockets, "sockets must be several datagram sockets in a list"))
     if not given:
         raise ValueError("sockets must be at least one")
     with contextlib.ExitStack() as undo:

@@ -4,24 +4,24 @@ The rules:
 
 1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
    kernel had them, go to one task, and to no other while that task runs.
-2. **A wait in `async for` is idle**, and may be ended: by a drain, by `Sessions.idle`, or for somebody who
-   needs the place. It then looks like the end of an iteration. `receive()` is for the middle of an exchange:
-   a drain leaves it alone.
-3. **What had arrived is still given.** An iteration that is ended gives what is in the buffer first, and
-   nothing that comes after.
+2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
+   `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the
+   middle of an exchange, and a drain does not end it.
+3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
+   and none that arrive later.
 """
 
 from __future__ import annotations
 
 import collections
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any, Literal, final
+from typing import TYPE_CHECKING, Literal, final
 
 import attrs
 import trio
 
 from ..model.addresses import Address
-from ..model.config import check_count, check_seconds
+from ..model.checks import count, one_of, seconds
 from ..model.emitter import Emitter
 from ..model.events import Cause, RequestFinished, RequestStarted
 from ..registry.registry import NEVER, Entry
@@ -33,19 +33,6 @@ from .statistics import DatagramOwner
 
 if TYPE_CHECKING:
     from typing import Self
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_seconds(value, attribute.name)
-
-
-def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_count(value, attribute.name)
-
-
-def _check_when_full(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("refuse", "evict"):
-        raise ValueError(f"when_full must be 'refuse' or 'evict', not {value!r}")
 
 
 @final
@@ -73,10 +60,10 @@ class Sessions:
         idle it is dropped as well.
     """
 
-    idle: float = attrs.field(default=120.0, validator=_seconds)
-    max: float = attrs.field(default=16_384, validator=_count)
-    buffer: float = attrs.field(default=64, validator=_count)
-    when_full: Literal["refuse", "evict"] = attrs.field(default="refuse", validator=_check_when_full)
+    idle: float = attrs.field(default=120.0, validator=seconds)
+    max: float = attrs.field(default=16_384, validator=count)
+    buffer: float = attrs.field(default=64, validator=count)
+    when_full: Literal["refuse", "evict"] = attrs.field(default="refuse", validator=one_of("refuse", "evict"))
 
 
 @final

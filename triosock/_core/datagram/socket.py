@@ -15,7 +15,7 @@ from __future__ import annotations
 import abc
 import errno
 import socket
-from typing import Any, Final, NamedTuple, final
+from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import trio
 
@@ -35,6 +35,10 @@ _HAS_RECVMSG: Final = hasattr(socket.socket, "recvmsg_into")  # not on Windows
 _MSG_TRUNC: Final = getattr(socket, "MSG_TRUNC", 0)
 #: What a datagram costs at least in the kernel's queue, whatever its length (an sk_buff and its data).
 _LEAST_QUEUED: Final = 512
+
+
+#: What can be made a `DatagramSocket`.
+Adoptable: TypeAlias = "DatagramSocket | socket.socket | trio.socket.SocketType"
 
 
 class Received(NamedTuple):
@@ -195,7 +199,7 @@ class KernelSocket(DatagramSocket):
                 self._overflow = overflow
         return Received(bytes(self._buffer[:size]), name, destination, bool(flags & _MSG_TRUNC))
 
-    def _receive(self) -> tuple[int, list[ControlMessage], int, Any]:
+    def _receive(self) -> tuple[int, list[ControlMessage], int, PeerName]:
         if _HAS_RECVMSG:
             return self.socket.recvmsg_into([self._buffer], packet_info.CONTROL_SIZE)
         size, name = self.socket.recvfrom_into(self._buffer)  # what is too long is an error there: EMSGSIZE

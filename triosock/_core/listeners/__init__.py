@@ -2,6 +2,6 @@
 
 May import: model, registry.
 
-The invariant: an accepted socket belongs to exactly one owner, or is closed; a socket file is removed by the
-one who made it, and by nobody else.
+The invariant: an accepted socket belongs to exactly one owner, or is closed (`stream/server.py` takes it over
+from the accept loop); a socket file is removed by the process that made it, and by no other.
 """

@@ -2,8 +2,8 @@
 
 The invariants:
 
-1. **What is accepted is admitted, with no await between.** `admit` counts it and starts its task, or closes
-   it.
+1. **What is accepted is admitted, with no await between.** `admit` (`StreamServer._admit` in
+   `stream/server.py`) counts it and starts its task, or closes it, also if the task cannot be started.
 2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be
    served.
 3. **An accept loop ends only if its listener is closed.** Every error has a row in the table of
@@ -22,14 +22,13 @@ from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
 from ..registry.rate_limits import Pace
-from ..registry.registry import Registry
+from ..registry.registry import NEVER, Registry
+from ..registry.shedding import BATCH as BATCH
+from ..registry.shedding import Shedding
 from .accept_errors import Verdict, judge
 from .gate import Gate
 from .listener import Accepted, Listener, PeerName
 
-#: How many are accepted in one go before others get their turn; Twisted, tornado and gevent take about as
-#: many.
-BATCH: Final = 100
 #: How many may wait in a queue that cannot be counted: net.core.somaxconn of Linux since 5.4, listen(2).
 LONGEST_QUEUE: Final = 4096
 #: The first and the longest wait after a want of descriptors: trio's 0.1 s, Go's 1 s.
@@ -129,8 +128,13 @@ class AcceptLoop(SourceLoop):
         gate: Gate,
         emitter: Emitter,
         pace: Pace | None = None,
+        shedding: Shedding | None = None,
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
+        self._shedding = shedding
+        #: Since when there has always been somebody in the queue who waits for the loop and for nothing else.
+        self.stands_since: float = NEVER
+        self._last_batch = 0.0
         self._pace = pace
         self._listener = listener
         self._admit = admit
@@ -141,7 +145,8 @@ class AcceptLoop(SourceLoop):
         """
         gate, registry, listener, admit = self._gate, self._registry, self._listener, self._admit
         pace = self._pace
-        for _ in range(BATCH):
+        stands_since, self.stands_since = self.stands_since, NEVER
+        for _ in range(self._shedding.batch if self._shedding is not None else BATCH):
             if not gate.is_open or (self._must_wait and not registry.has_room):
                 return
             if pace is not None and not pace.is_due():
@@ -152,6 +157,17 @@ class AcceptLoop(SourceLoop):
                 return
             self._delay = FIRST_DELAY
             admit(accepted, peer, listener)
+        self._note_queue(stands_since)
+
+    def _note_queue(self, stands_since: float) -> None:
+        """Note that a batch was taken and somebody may be left, as since `stands_since`."""
+        now, shedding = trio.current_time(), self._shedding
+        self.stands_since = min(stands_since, now)
+        if shedding is not None:
+            if stands_since < now:  # so the loop has not slept since the last batch
+                shedding.note_pass(now - self._last_batch)
+            shedding.note_queue(now - self.stands_since)
+        self._last_batch = now
 
     async def drain_backlog(self) -> None:
         """Admit what is in the queue, room or no room: a drain owes it an answer.

@@ -15,7 +15,7 @@ from typing import Any, Final, TypeAlias
 
 import trio
 
-from ..model.addresses import check_port
+from ..model.addresses import SockAddr, check_port
 from ..model.errors import AddressUnavailable
 
 #: A family, and an address as the socket module has it.
@@ -45,8 +45,20 @@ def warn_of_autojump(*, stacklevel: int) -> None:
         )
 
 
+def _check_host(host: object) -> None:
+    if host is None:
+        return
+    if not isinstance(host, (str, bytes)):
+        raise TypeError(f"host must be a str, bytes or None, not {host!r}")
+    if "\0" in host if isinstance(host, str) else b"\0" in host:
+        raise ValueError(f"host must not contain a zero byte, where the resolver would stop: {host!r}")
+
+
 async def open_on_one_port(
-    port: int, host: str | bytes | None, kind: socket.SocketKind, bind: Callable[[int, Any], socket.socket]
+    port: int,
+    host: str | bytes | None,
+    kind: socket.SocketKind,
+    bind: Callable[[int, SockAddr], socket.socket],
 ) -> list[socket.socket]:
     """Resolve `host` and `bind(family, sockaddr)` a socket for each of its addresses, all on one port.
 
@@ -55,10 +67,7 @@ async def open_on_one_port(
     Cancellation: a checkpoint; cancelled, nothing is left open.
     """
     check_port(port)
-    if host is not None and not isinstance(host, (str, bytes)):
-        raise TypeError(f"host must be a str, bytes or None, not {host!r}")
-    if host is not None and ("\0" if isinstance(host, str) else b"\0") in host:  # type: ignore[operator]
-        raise ValueError(f"host must not contain a zero byte, where the resolver would stop: {host!r}")
+    _check_host(host)
     try:
         found = await trio.socket.getaddrinfo(
             host, port, type=kind, flags=socket.AI_PASSIVE, family=socket.AF_UNSPEC
@@ -84,7 +93,7 @@ async def open_on_one_port(
 
 
 def _open_all(
-    targets: Sequence[_Target], bind: Callable[[int, Any], socket.socket], scheme: str
+    targets: Sequence[_Target], bind: Callable[[int, SockAddr], socket.socket], scheme: str
 ) -> list[socket.socket]:
     opened: list[socket.socket] = []
     unsupported: OSError | None = None

@@ -15,11 +15,13 @@ from __future__ import annotations
 import abc
 import socket
 import sys
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias, final
 
 import trio
 
-from ..model.addresses import Address, MemoryAddress, from_sockaddr
+from ..model.addresses import Address, MemoryAddress, SockAddr, from_sockaddr
+from ..model.checks import check_int
 from .bind import check_in_trio, open_on_one_port, set_common_options
 
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
@@ -27,7 +29,10 @@ Accepted: TypeAlias = socket.socket | trio.abc.Stream
 
 #: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or
 #: None.
-PeerName: TypeAlias = Address | tuple[Any, ...] | str | bytes | None
+PeerName: TypeAlias = Address | SockAddr | str | bytes | None
+
+#: What can be made a `Listener`.
+Adoptable: TypeAlias = trio.abc.Listener[trio.abc.Stream] | socket.socket | trio.socket.SocketType
 
 _CAN_COUNT: Final = sys.platform == "linux" and hasattr(socket, "TCP_INFO")
 #: Where `struct tcp_info` (linux/tcp.h) has tcpi_unacked: of a listening socket, the length of its queue.
@@ -105,7 +110,7 @@ class SocketListener(Listener):
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, True)
         self.socket = sock
         # What socket.accept() does, without asking the listener each time of which kind it is.
-        self._accept: Any = sock._accept  # type: ignore[attr-defined]
+        self._accept: Callable[[], tuple[int, PeerName]] = sock._accept  # type: ignore[attr-defined]
         self._family, self._type, self._proto = int(sock.family), int(sock.type), sock.proto
         self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
 
@@ -271,7 +276,7 @@ async def open_tcp_listeners(
     check_in_trio("open_tcp_listeners()")
     length = check_backlog(backlog)
 
-    def bind(family: int, sockaddr: tuple[Any, ...]) -> socket.socket:
+    def bind(family: int, sockaddr: SockAddr) -> socket.socket:
         return _bind(family, sockaddr, length, reuse_port)
 
     return [SocketListener(sock) for sock in await open_on_one_port(port, host, socket.SOCK_STREAM, bind)]
@@ -283,14 +288,10 @@ def check_backlog(backlog: object) -> int:
     """
     if backlog is None:
         return DEFAULT_BACKLOG
-    if isinstance(backlog, bool) or not isinstance(backlog, int):
-        raise TypeError(f"backlog must be an int from 1 on, or None, not {backlog!r}")
-    if backlog < 1:
-        raise ValueError(f"backlog must be from 1 on, not {backlog}")
-    return min(backlog, DEFAULT_BACKLOG)
+    return min(check_int(backlog, "backlog", besides=", or None"), DEFAULT_BACKLOG)
 
 
-def _bind(family: int, sockaddr: tuple[Any, ...], backlog: int, reuse_port: bool) -> socket.socket:
+def _bind(family: int, sockaddr: SockAddr, backlog: int, reuse_port: bool) -> socket.socket:
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":

@@ -24,6 +24,7 @@ from collections.abc import Iterator
 from typing import final
 
 from ..model.addresses import MAX_UNIX_PATH
+from ..model.checks import is_int
 from ..model.errors import AddressUnavailable
 from .listener import SocketListener, check_backlog
 
@@ -82,7 +83,7 @@ def check_mode(mode: object) -> int | None:
     """Return `mode` if it is None or permission bits; TypeError or ValueError otherwise."""
     if mode is None:
         return None
-    if isinstance(mode, bool) or not isinstance(mode, int):
+    if not is_int(mode):
         raise TypeError(f"mode must be permission bits such as 0o600, or None, not {mode!r}")
     if not 0 <= mode <= 0o777:
         raise ValueError(f"mode must be from 0 to 0o777, not {mode:#o}")

@@ -20,6 +20,11 @@ from urllib.parse import quote_from_bytes, unquote_to_bytes
 
 import attrs
 
+from .checks import T, check_int
+
+#: An address of IPv4 or IPv6, as the functions of the socket module have it.
+SockAddr: TypeAlias = tuple[str, int] | tuple[str, int, int, int]
+
 MAX_PORT = 65535
 #: sockaddr_un.sun_path has 108 bytes, one of them the closing zero (unix(7)).
 MAX_UNIX_PATH = 107
@@ -33,14 +38,10 @@ def check_port(port: object, *, argument: str = "port") -> int:
     """Return `port` if it is an int from 0 to 65535; TypeError or ValueError, which name `argument`,
     otherwise.
     """
-    if isinstance(port, bool) or not isinstance(port, int):
-        raise TypeError(f"{argument} must be an int from 0 to {MAX_PORT}, not {port!r}")
-    if not 0 <= port <= MAX_PORT:
-        raise ValueError(f"{argument} must be from 0 to {MAX_PORT} (0: any free one), not {port}")
-    return port
+    return check_int(port, argument, 0, MAX_PORT, besides=" (0: any free one)")
 
 
-def _check_host(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def _check_host(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if not isinstance(value, str):
         raise TypeError(f"host must be a str, not {value!r}")
     if not _HOST.fullmatch(value):
@@ -49,27 +50,24 @@ def _check_host(instance: object, attribute: attrs.Attribute[str], value: object
         )
 
 
-def _check_port_field(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
+def _check_port_field(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     check_port(value)
 
 
-def _check_scope_id(instance: _IPAddress, attribute: attrs.Attribute[int], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"scope_id must be an int, the number of an interface, not {value!r}")
-    if not 0 <= value <= _MAX_SCOPE_ID or (value and ":" not in instance.host):
-        raise ValueError(
-            f"scope_id must be the number of an interface, and 0 unless host is IPv6, not {value}"
-        )
+def _check_scope_id(instance: _IPAddress, attribute: attrs.Attribute[T], value: T) -> None:
+    number = check_int(value, "scope_id", 0, _MAX_SCOPE_ID, besides=", the number of an interface")
+    if number and ":" not in instance.host:
+        raise ValueError(f"scope_id must be 0 unless host is IPv6, not {number}")
 
 
-def _to_path(path: Any) -> str:
+def _to_path(path: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> str:
     try:
         return os.fsdecode(path)
     except TypeError:
         raise TypeError(f"path must be a str, bytes or os.PathLike, not {path!r}") from None
 
 
-def _check_name(instance: object, attribute: attrs.Attribute[str], value: object) -> None:
+def _check_name(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if not isinstance(value, str):
         raise TypeError(f"name must be a str, not {value!r}")
 
@@ -89,7 +87,7 @@ class _IPAddress:
         return socket.AF_INET6 if ":" in self.host else socket.AF_INET
 
     @property
-    def sockaddr(self) -> tuple[Any, ...]:
+    def sockaddr(self) -> SockAddr:
         """The address as the functions of the socket module want it."""
         if self.family is socket.AF_INET6:
             return (self.host, self.port, 0, self.scope_id)

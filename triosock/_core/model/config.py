@@ -16,92 +16,27 @@ from typing import Any, Literal, TypeAlias, final
 
 import attrs
 
+from .adaptive_limit import AdaptiveLimit
+from .checks import T, count, one_of, seconds, seconds_or_zero, share
 from .rate import Rate
 
 # The argument is a Connection, which comes later in the reading order; `serve_*` types it exactly.
 OverflowHandler: TypeAlias = Callable[[Any], Awaitable[object]]
 
 
-def check_seconds(value: object, argument: str, *, zero: bool = False) -> float:
-    """Return `value` as a float if it is a number of seconds above 0 (from 0 on with `zero`); inf is one, NaN
-    is not.
-
-    Raises: TypeError or ValueError, whose text names `argument`.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{argument} must be a number of seconds, or math.inf for none, not {value!r}")
-    try:
-        seconds = float(value)
-    except OverflowError:
-        raise ValueError(
-            f"{argument} must be a number of seconds; for one that large write math.inf"
-        ) from None
-    if math.isnan(seconds) or seconds < 0 or (seconds == 0 and not zero):
-        at_least = "from 0 on" if zero else "above 0"
-        raise ValueError(
-            f"{argument} must be a number of seconds {at_least}, or math.inf for none, not {value!r}"
-        )
-    return seconds
+def _check_adaptive(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
+    if value is not None and not isinstance(value, AdaptiveLimit):
+        raise TypeError(f"adaptive must be a triosock.AdaptiveLimit(…), or None, not {value!r}")
 
 
-def check_count(value: object, argument: str) -> float:
-    """Return `value` if it is an int from 1 on, or `math.inf`; TypeError or ValueError, which name
-    `argument`, otherwise.
-    """
-    if value == math.inf:
-        return math.inf
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int from 1 on, or math.inf for no limit, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{argument} must be from 1 on, or math.inf for no limit, not {value!r}")
-    return value
-
-
-def check_share(value: object, argument: str) -> float:
-    """Return `value` as a float if it is a number from 0 to 1; TypeError or ValueError, which name
-    `argument`, otherwise.
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
-        raise TypeError(f"{argument} must be a number from 0 to 1, not {value!r}")
-    if not 0 <= value <= 1:  # NaN is not, either
-        raise ValueError(f"{argument} must be from 0 to 1, not {value!r}")
-    return float(value)
-
-
-def _count(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_count(value, attribute.name)
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    check_seconds(value, attribute.name)
-
-
-def _seconds_or_zero(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    check_seconds(value, attribute.name, zero=True)
-
-
-def _share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    check_share(value, attribute.name)
-
-
-def _check_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_overflow(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if value in ("wait", "reject") or (callable(value) and not isinstance(value, type)):
         return
     error = ValueError if isinstance(value, str) else TypeError
     raise error(f"overflow must be 'wait', 'reject' or an async function of one connection, not {value!r}")
 
 
-def _check_drop(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("newest", "oldest"):
-        raise ValueError(f"drop must be 'newest' or 'oldest', not {value!r}")
-
-
-def _check_request_overflow(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("wait", "reject"):
-        raise ValueError(f"request_overflow must be 'wait' or 'reject', not {value!r}")
-
-
-def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _rate(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if value is not None and not isinstance(value, Rate):
         raise TypeError(
             f"{attribute.name} must be a triosock.Rate(…), such as Rate(20, per=1, burst=40), or None for no "
@@ -109,7 +44,7 @@ def _rate(instance: object, attribute: attrs.Attribute[Any], value: object) -> N
         )
 
 
-def _check_prefix(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_prefix(instance: object, attribute: attrs.Attribute[T], value: object) -> None:
     match value:
         # A tuple, for a list could be changed later.
         case (int(v4), int(v6)) if isinstance(value, tuple) and 0 < v4 <= 32 and 0 < v6 <= 128:
@@ -145,6 +80,14 @@ class Limits:
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
+    `max_lag`
+        Seconds that whoever comes may have to wait for the loop, to be taken from the queue or to have its
+        turn; while it is more, new connections are refused, or given to `overflow`, never left waiting, until
+        it is less than half. Without limit by default. Measured always: `StreamServer.lag`. Stream servers
+        only.
+    `adaptive`
+        An `AdaptiveLimit`: a limit of connections at once that follows their latency, below
+        `max_connections`. None, the default, for none. Stream servers only.
     `max_requests_per_connection`
         Requests (turns of `lines()` and `frames()`, and `conn.request()` blocks) after which a connection is
         drained, alone: at its last one `conn.draining` says that it is the last, and the next idle wait ends.
@@ -171,18 +114,20 @@ class Limits:
         used least of their rate are forgotten. 16,384 of them are about 4 MB for each rate.
     """
 
-    max_connections: float = attrs.field(default=16_384, validator=_count)
-    max_connections_per_peer: float = attrs.field(default=math.inf, validator=_count)
-    max_connections_per_network: float = attrs.field(default=math.inf, validator=_count)
+    max_connections: float = attrs.field(default=16_384, validator=count)
+    max_connections_per_peer: float = attrs.field(default=math.inf, validator=count)
+    max_connections_per_network: float = attrs.field(default=math.inf, validator=count)
     network_prefix: tuple[int, int] = attrs.field(default=(24, 56), validator=_check_prefix)
-    max_handshakes: float = attrs.field(default=100, validator=_count)
+    max_handshakes: float = attrs.field(default=100, validator=count)
     overflow: Literal["wait", "reject"] | OverflowHandler = attrs.field(
         default="wait", validator=_check_overflow
     )
-    max_overflowing: float = attrs.field(default=100, validator=_count)
-    max_requests_per_connection: float = attrs.field(default=math.inf, validator=_count)
-    max_pending_datagrams: float = attrs.field(default=1_024, validator=_count)
-    drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=_check_drop)
+    max_overflowing: float = attrs.field(default=100, validator=count)
+    max_lag: float = attrs.field(default=math.inf, validator=seconds)
+    adaptive: AdaptiveLimit | None = attrs.field(default=None, validator=_check_adaptive)
+    max_requests_per_connection: float = attrs.field(default=math.inf, validator=count)
+    max_pending_datagrams: float = attrs.field(default=1_024, validator=count)
+    drop: Literal["newest", "oldest"] = attrs.field(default="newest", validator=one_of("newest", "oldest"))
     rate: Rate | None = attrs.field(default=None, validator=_rate)
     rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
     rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
@@ -190,12 +135,12 @@ class Limits:
     request_rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
     request_rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
     request_overflow: Literal["wait", "reject"] = attrs.field(
-        default="wait", validator=_check_request_overflow
+        default="wait", validator=one_of("wait", "reject")
     )
     datagram_rate: Rate | None = attrs.field(default=None, validator=_rate)
     datagram_rate_per_peer: Rate | None = attrs.field(default=None, validator=_rate)
     datagram_rate_per_network: Rate | None = attrs.field(default=None, validator=_rate)
-    max_rate_peers: float = attrs.field(default=16_384, validator=_count)
+    max_rate_peers: float = attrs.field(default=16_384, validator=count)
 
 
 @final
@@ -237,12 +182,12 @@ class Timeouts:
         it.
     """
 
-    handshake: float = attrs.field(default=10.0, validator=_seconds)
-    idle: float = attrs.field(default=1800.0, validator=_seconds)
-    request: float = attrs.field(default=math.inf, validator=_seconds)
-    send: float = attrs.field(default=60.0, validator=_seconds)
-    close: float = attrs.field(default=2.0, validator=_seconds_or_zero)
-    grace: float = attrs.field(default=15.0, validator=_seconds_or_zero)
-    idle_grace: float = attrs.field(default=0.0, validator=_seconds_or_zero)
-    max_age: float = attrs.field(default=math.inf, validator=_seconds)
-    max_age_jitter: float = attrs.field(default=0.1, validator=_share)
+    handshake: float = attrs.field(default=10.0, validator=seconds)
+    idle: float = attrs.field(default=1800.0, validator=seconds)
+    request: float = attrs.field(default=math.inf, validator=seconds)
+    send: float = attrs.field(default=60.0, validator=seconds)
+    close: float = attrs.field(default=2.0, validator=seconds_or_zero)
+    grace: float = attrs.field(default=15.0, validator=seconds_or_zero)
+    idle_grace: float = attrs.field(default=0.0, validator=seconds_or_zero)
+    max_age: float = attrs.field(default=math.inf, validator=seconds)
+    max_age_jitter: float = attrs.field(default=0.1, validator=share)

@@ -136,11 +136,32 @@ class RateReached(Event):
 
 @final
 @attrs.frozen(kw_only=True)
+class SheddingStarted(Event):
+    """What comes now had to wait for `lag` seconds, more than `Limits.max_lag`: new connections are turned
+    away until the server has caught up. While the load lasts, that goes on and off; it is told once.
+    """
+
+    lag: float
+
+
+@final
+@attrs.frozen(kw_only=True)
+class SheddingEnded(Event):
+    """The server has caught up, after `duration` seconds in which `refused` connections were turned away, and
+    one more in which none was.
+    """
+
+    duration: float
+    refused: int
+
+
+@final
+@attrs.frozen(kw_only=True)
 class Refused(Event):
     """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (an overflow handler ran), "drain"; "handshakes": it had not said a byte, and another one came
-    (`Limits.max_handshakes`); or the option of `Limits` with the rate that was reached, such as
-    "rate_per_peer".
+    "overflow" (an overflow handler ran), "drain"; "lag" (`Limits.max_lag`); "handshakes": it had not said a
+    byte, and another one came (`Limits.max_handshakes`); or the option of `Limits` with the rate that was
+    reached, such as "rate_per_peer".
     """
 
     peer: Address

@@ -12,6 +12,8 @@ from typing import Final, final
 
 import attrs
 
+from .checks import is_number
+
 #: No machine serves more than that in Python, and the clock has no finer steps to tell them apart by.
 MOST_PER_SECOND: Final = 1_000_000.0
 
@@ -23,7 +25,7 @@ def _finite(value: object, least: float, argument: str) -> None:
     """Raise TypeError or ValueError unless `value` is a finite number above `least` (from 1 on for 1)."""
     wanted = "from 1 on" if least else "above 0"
     text = f"{argument} of a Rate must be a finite number {wanted}, not {value!r}"
-    if isinstance(value, bool) or not isinstance(value, (int, float)):
+    if not is_number(value):
         raise TypeError(text)
     # A comparison and not float(value): an int may be too large for one.
     if not (least <= value < math.inf) or value == 0 or value > 1e300:

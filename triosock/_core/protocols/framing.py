@@ -14,10 +14,11 @@ FrameTooLarge and FrameMalformed are the peer's fault) and `join(payload) -> byt
 
 from __future__ import annotations
 
-from typing import Any, Literal, Protocol, final, runtime_checkable
+from typing import Literal, Protocol, final, runtime_checkable
 
 import attrs
 
+from ..model.checks import T, check_int, one_of, positive
 from ..model.errors import FrameMalformed, FrameTooLarge
 
 #: What one line or frame may have by default: the limit of asyncio's StreamReader.
@@ -113,7 +114,7 @@ def check_framer(value: object) -> Framer:
 
 def check_max_bytes(value: object) -> int:
     """Return `value` if it is an int from 1 on; TypeError or ValueError otherwise."""
-    return _check_positive(value, "max_bytes")
+    return check_int(value, "max_bytes")
 
 
 def check_delimiter(value: object) -> bytes:
@@ -126,30 +127,12 @@ def check_delimiter(value: object) -> bytes:
     return value
 
 
-def _check_positive(value: object, argument: str) -> int:
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int from 1 on, not {value!r}")
-    if value < 1:
-        raise ValueError(f"{argument} must be from 1 on, not {value}")
-    return value
-
-
-def _positive(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
-    _check_positive(value, attribute.name)
-
-
-def _delimiter(instance: object, attribute: attrs.Attribute[bytes], value: object) -> None:
+def _delimiter(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     check_delimiter(value)
 
 
-def _check_width(instance: object, attribute: attrs.Attribute[int], value: object) -> None:
-    if _check_positive(value, "width") > 8:
-        raise ValueError(f"width must be from 1 to 8 bytes, not {value}")
-
-
-def _check_byteorder(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("big", "little"):
-        raise ValueError(f"byteorder must be 'big' or 'little', not {value!r}")
+def _check_width(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
+    check_int(value, "width", 1, 8, besides=" bytes")
 
 
 def _check_payload(payload: object) -> bytes:
@@ -172,7 +155,7 @@ class Delimited:
     """
 
     delimiter: bytes = attrs.field(validator=_delimiter)
-    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
+    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=positive, kw_only=True)
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next payload off the buffer, without its delimiter."""
@@ -196,7 +179,7 @@ class Delimited:
 class FixedSize:
     """Payloads of `size` bytes each (1 on)."""
 
-    size: int = attrs.field(validator=_positive)
+    size: int = attrs.field(validator=positive)
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next `size` bytes off the buffer."""
@@ -218,8 +201,10 @@ class LengthPrefixed:
     """
 
     width: int = attrs.field(default=4, validator=_check_width)
-    byteorder: Literal["big", "little"] = attrs.field(default="big", validator=_check_byteorder, kw_only=True)
-    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
+    byteorder: Literal["big", "little"] = attrs.field(
+        default="big", validator=one_of("big", "little"), kw_only=True
+    )
+    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=positive, kw_only=True)
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next payload off the buffer. Raises: FrameTooLarge as soon as the prefix says so."""
@@ -247,7 +232,7 @@ class Netstrings:
     colon, bytes, comma.
     """
 
-    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=_positive, kw_only=True)
+    max_bytes: int = attrs.field(default=DEFAULT_MAX_BYTES, validator=positive, kw_only=True)
 
     def split(self, buffer: Buffer, /) -> bytes | None:
         """Take the next payload off the buffer. Raises: FrameTooLarge, FrameMalformed."""

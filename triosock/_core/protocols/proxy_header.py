@@ -16,11 +16,12 @@ import functools
 import socket
 import struct
 from collections.abc import Iterable, Iterator
-from typing import Any, Final, Literal, final
+from typing import Final, Literal, final
 
 import attrs
 
 from ..model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
+from ..model.checks import T, check_several, one_of
 
 #: The longest block behind the 16 bytes of version 2: go-proxyproto's limit; the addresses take 216 of them
 #: at most.
@@ -70,23 +71,13 @@ class ProxyTls:
     key_algorithm: str | None = None
 
 
-def _check_version(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in (1, 2):
-        raise ValueError(f"version must be 1 or 2, not {value!r}")
+def _to_tlvs(value: Iterable[tuple[int, bytes]]) -> tuple[tuple[int, bytes], ...]:
+    return tuple(check_several(value, "tlvs must be pairs of a number and bytes"))
 
 
-def _check_command(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("PROXY", "LOCAL"):
-        raise ValueError(f"command must be 'PROXY' or 'LOCAL', not {value!r}")
-
-
-def _to_tlvs(value: Any) -> tuple[tuple[int, bytes], ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"tlvs must be pairs of a number and bytes, not {value!r}")
-    return tuple(value)
-
-
-def _check_tlvs(instance: object, attribute: attrs.Attribute[Any], value: tuple[Any, ...]) -> None:
+def _check_tlvs(
+    instance: object, attribute: attrs.Attribute[T], value: tuple[tuple[int, bytes], ...]
+) -> None:
     for item in value:
         match item:
             case (int(kind), bytes()) if 0 <= kind <= 255:
@@ -115,8 +106,8 @@ class ProxyHeader:
     escapes, so that nothing that a client chose can fail later on.
     """
 
-    version: int = attrs.field(default=2, validator=_check_version)
-    command: Literal["PROXY", "LOCAL"] = attrs.field(default="PROXY", validator=_check_command)
+    version: int = attrs.field(default=2, validator=one_of(1, 2))
+    command: Literal["PROXY", "LOCAL"] = attrs.field(default="PROXY", validator=one_of("PROXY", "LOCAL"))
     source: Address | None = None
     destination: Address | None = None
     tlvs: tuple[tuple[int, bytes], ...] = attrs.field(default=(), converter=_to_tlvs, validator=_check_tlvs)

@@ -21,12 +21,12 @@ import re
 import socket
 import struct
 from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Final, Literal, TypeAlias, final
 
 import attrs
 
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
-from ..model.config import check_count
+from ..model.checks import check_several, count, one_of
 from ..model.errors import ProxyHeaderError
 from .proxy_header import (
     ADDRESSES_SIZE,
@@ -62,10 +62,8 @@ _PORT: Final = re.compile(rb"0|[1-9][0-9]{0,4}")
 _Network: TypeAlias = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 
-def _to_names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"trusted must be several networks, such as ['10.0.0.0/8', 'unix'], not {value!r}")
-    return tuple(value)
+def _to_names(value: Iterable[str]) -> tuple[str, ...]:
+    return tuple(check_several(value, "trusted must be several networks, such as ['10.0.0.0/8', 'unix']"))
 
 
 def _to_network(name: object) -> _Network:
@@ -81,15 +79,6 @@ def _to_network(name: object) -> _Network:
 
 def _networks_of(policy: ProxyPolicy) -> tuple[_Network, ...]:
     return tuple(_to_network(name) for name in policy.trusted if name != "unix")
-
-
-def _check_untrusted(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    if value not in ("refuse", "ignore", "direct"):
-        raise ValueError(f"untrusted must be 'refuse', 'ignore' or 'direct', not {value!r}")
-
-
-def _check_most(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
-    check_count(value, attribute.name)
 
 
 @final
@@ -116,9 +105,9 @@ class ProxyPolicy:
 
     trusted: tuple[str, ...] = attrs.field(default=("127.0.0.0/8", "::1/128", "unix"), converter=_to_names)
     untrusted: Literal["refuse", "ignore", "direct"] = attrs.field(
-        default="refuse", validator=_check_untrusted
+        default="refuse", validator=one_of("refuse", "ignore", "direct")
     )
-    max_connections_per_proxy: float = attrs.field(default=math.inf, validator=_check_most)
+    max_connections_per_proxy: float = attrs.field(default=math.inf, validator=count)
     _networks: tuple[_Network, ...] = attrs.field(
         init=False, repr=False, eq=False, default=attrs.Factory(_networks_of, takes_self=True)
     )

@@ -21,7 +21,7 @@ from typing import Protocol, final
 
 import trio
 
-from ..model.config import check_seconds
+from ..model.checks import check_seconds
 from ..model.emitter import Emitter
 from ..model.node import Node
 from .description import Due, Look

@@ -25,7 +25,8 @@ import trio
 from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Limits, Timeouts
 from ..model.events import Cause
-from .served import Carrier, Served
+from .served import Carrier, Learner, Served
+from .tally import Tally as Tally
 
 #: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY
 #: header, TLS), serving (the handler runs), closing (the reply is sent; waiting for the peer's end of
@@ -101,6 +102,9 @@ class Entry:
     #: It was cut at the end of a drain's grace: no more is waited for, not even its last word.
     is_final: bool = False
     gone: bool = False
+    #: What learns from its latency (`AdaptiveLimit`), if anything does, and whether its requests were told.
+    gradient: Learner | None = None
+    has_told: bool = False
 
     @property
     def peer(self) -> Address:
@@ -184,23 +188,6 @@ class Entry:
         return tuple(f"{code.co_filename}:{line} in {code.co_name}" for code, line in told or calls)
 
 
-@attrs.define(slots=True)
-class Tally:
-    """What is only ever counted up, over the life of one server."""
-
-    accepted: int = 0
-    peak: int = 0
-    ended: collections.Counter[Cause] = attrs.field(factory=collections.Counter)
-    #: Of those that ended by IDLE: the ones that were let go, like at the end of the stream, and not cut.
-    idled: int = 0
-    refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
-    #: Requests that came faster than a rate, by its option.
-    limited: collections.Counter[str] = attrs.field(factory=collections.Counter)
-    accept_errors: int = 0
-    received: int = 0
-    sent: int = 0
-
-
 @final
 class Registry:
     """The entries of one server, and the slots of its `Limits`."""
@@ -214,6 +201,8 @@ class Registry:
         self.tally: Tally = Tally()
         self._entries: dict[int, Entry] = {}
         self._slots = 0
+        #: How many may be served at once now: `max_connections`, or less by an adaptive limit.
+        self.most: float = limits.max_connections
         #: Whether one more may be served. Kept, not worked out, since it is asked for at every turn.
         self.has_room: bool = True
         self._per_key: collections.Counter[Hashable] = collections.Counter()
@@ -256,7 +245,7 @@ class Registry:
         if slot:  # as `grant`, without the call
             entry.holds_slot = True
             self._slots += 1
-            self.has_room = self._slots < self.limits.max_connections
+            self.has_room = self._slots < self.most
             if self._slots > self.tally.peak:
                 self.tally.peak = self._slots
 
@@ -285,9 +274,18 @@ class Registry:
         if entry.holds_slot:
             entry.holds_slot = False
             self._slots -= 1
-            self.has_room = True
+            self.has_room = self._slots < self.most
             if self._queue or self._room is not None:
                 self._hand_on()
+
+    def set_most(self, most: float) -> None:
+        """Set how many may be served at once from now on, up to `max_connections`. Who is here stays."""
+        self.most = min(most, self.limits.max_connections)
+        self.has_room = self._slots < self.most
+        while self.has_room and self._queue:
+            self._hand_on()
+        if self.has_room:
+            self._hand_on()
 
     def refusal(self, keys: tuple[Hashable, ...]) -> PeerLimit | None:
         """Return which limit ("peer" or "network") one more with these keys would break, or None."""
@@ -371,7 +369,7 @@ class Registry:
         """Give a slot to one that is in the registry without; there must be room."""
         entry.holds_slot = True
         self._slots += 1
-        self.has_room = self._slots < self.limits.max_connections
+        self.has_room = self._slots < self.most
         if self._slots > self.tally.peak:
             self.tally.peak = self._slots
 
@@ -380,7 +378,7 @@ class Registry:
             entry, turn = self._queue.popleft()
             self.grant(entry)
             turn.set()
-        elif self._room is not None:
+        elif self._room is not None and self.has_room:
             self._room.set()
             self._room = None
 
@@ -391,6 +389,6 @@ class Registry:
         assert self._slots <= self.limits.max_connections, (
             f"{self._slots} slots of {self.limits.max_connections}"
         )
-        assert self.has_room == (self._slots < self.limits.max_connections), "has_room does not say so"
+        assert self.has_room == (self._slots < self.most), "has_room does not say so"
         keys = collections.Counter(key for entry in self._entries.values() for key in entry.keys)
         assert keys == self._per_key, f"keys {keys} are counted as {self._per_key}"

@@ -54,3 +54,10 @@ class Served(Protocol):
 
     def interrupt_idle(self, cause: Cause) -> None:
         """End the idle wait of now, and those that begin later."""
+
+
+class Learner(Protocol):
+    """What learns from how long things take."""
+
+    def note(self, began: float, now: float) -> None:
+        """Some work that began at the one time is done at the other."""

@@ -20,6 +20,8 @@ The invariants:
 There are two lists: a heap of those who have been looked at, and in front of it the newcomers, who stand in
 the order in which they came, and so need no heap. Most connections are gone before their first look; they
 cost one entry in a dict.
+
+The monitor also sets the timer of the `LagMeter`, for it is awake anyway.
 """
 
 from __future__ import annotations
@@ -33,6 +35,7 @@ import trio
 
 from ..model.config import Timeouts
 from ..model.events import Cause
+from .loop_lag import INTERVAL, LagMeter
 from .registry import NEVER, Entry
 
 #: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
@@ -93,13 +96,21 @@ class TimeoutMonitor:
         #: When the nap ends. Before `run()` there is none that could be too long.
         self._wakes = -math.inf
         self._nap = trio.CancelScope()
+        #: How late the loop is.
+        self.lag: LagMeter = LagMeter()
+        self.lag.move_up = self._wake_at
 
     def watch(self, entry: Entry) -> None:
         """Look after this entry until it is gone."""
-        if self._shortest == math.inf:
-            return
         # Its stage may change at once; no wait that begins from now on can be overdue before this time.
-        self._newcomers[entry] = when = entry.accepted + self._shortest
+        when = entry.accepted + self._shortest
+        if when < math.inf:
+            self._newcomers[entry] = when
+        lag = self.lag
+        lag.is_busy = True
+        if lag.due == NEVER:  # as `lag.begin`, without the call
+            lag.due = entry.accepted + INTERVAL
+            when = min(when, lag.due)
         # Not only if there was nobody: those with longer timeouts of their own are looked at later.
         if when < self._wakes:
             self._wakes = self._nap.deadline = when
@@ -113,8 +124,11 @@ class TimeoutMonitor:
         self._newcomers.pop(entry, None)
         now = entry.now()
         self._put(entry, now)
-        if now < self._wakes:
-            self._wakes = self._nap.deadline = now
+        self._wake_at(now)
+
+    def _wake_at(self, when: float) -> None:
+        if when < self._wakes:
+            self._wakes = self._nap.deadline = when
 
     async def run(self) -> None:
         """Cut what is overdue, when it is, until cancelled."""
@@ -123,10 +137,12 @@ class TimeoutMonitor:
             self._wakes = when = self._next()
             with trio.CancelScope(deadline=when) as self._nap:
                 await trio.sleep_forever()
-            self._look(trio.current_time())
+            now = trio.current_time()
+            self.lag.take(now)
+            self._look(now)
 
     def _next(self) -> float:
-        when = self._heap[0][0] if self._heap else math.inf
+        when = min(self._heap[0][0], self.lag.due) if self._heap else self.lag.due
         if self._newcomers:
             when = min(when, next(iter(self._newcomers.values())))
         return when

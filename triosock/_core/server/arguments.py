@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import functools
 import inspect
+from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 
@@ -31,7 +32,7 @@ def check_name(name: object) -> str:
     return name
 
 
-def check_on_error(on_error: Any, takes: str) -> Any:
+def check_on_error(on_error: T, takes: str) -> T:
     """Return `on_error` if it is "log", "raise" or an async function of what `takes` says."""
     if isinstance(on_error, str):
         if on_error not in ("log", "raise"):
@@ -40,7 +41,7 @@ def check_on_error(on_error: Any, takes: str) -> Any:
     return check_async("on_error", on_error, takes)
 
 
-def check_async(argument: str, function: Any, takes: str, *, count: int | None = None) -> Any:
+def check_async(argument: str, function: T, takes: str, *, count: int | None = None) -> T:
     """Return `function` if it may be an async function; TypeError, naming the argument and what it is
     instead, otherwise.
 
@@ -56,7 +57,7 @@ def check_async(argument: str, function: Any, takes: str, *, count: int | None =
         raise TypeError(f"{wanted}: pass the function itself, without calling it (got a coroutine object)")
     if not callable(function):
         raise TypeError(f"{wanted}, not {function!r}")
-    inner = function
+    inner: object = function
     while isinstance(inner, (functools.partial, MethodType)):
         inner = inner.func if isinstance(inner, functools.partial) else inner.__func__
     if isinstance(inner, type):
@@ -68,7 +69,7 @@ def check_async(argument: str, function: Any, takes: str, *, count: int | None =
         raise TypeError(f"{wanted}, and {inner.__name__} is a class: {hint}")
     if inspect.isbuiltin(inner):
         raise TypeError(f"{wanted}, and {inner.__name__} is built in, and so a plain one")
-    if inspect.isasyncgenfunction(inner):
+    if isinstance(inner, FunctionType) and inspect.isasyncgenfunction(inner):
         raise TypeError(f"{wanted}, and {_describe(inner)} is an async generator: it must not yield")
     if isinstance(inner, FunctionType) and not inspect.iscoroutinefunction(inner) and _is_plain(inner):
         raise TypeError(
@@ -79,7 +80,7 @@ def check_async(argument: str, function: Any, takes: str, *, count: int | None =
     return function
 
 
-def _check_count(wanted: str, function: Any, count: int) -> None:
+def _check_count(wanted: str, function: Callable[..., object], count: int) -> None:
     """Raise TypeError if a function cannot be called with so many arguments, as far as it tells."""
     try:
         # A wrapper may give the function that it wraps more than it is given itself.

@@ -28,10 +28,13 @@ import trio
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
-from ..model.events import Cause, ConnectionClosed, HandlerFailed, Refused
+from ..model.events import Cause, ConnectionClosed, Event, HandlerFailed, Refused
 from ..registry.registry import NEVER, Entry, Registry
+from ..registry.served import Served
 from .faults import NotAwaitable, blame, is_to_be_answered
 
+#: A handler of whatever is served.
+AnyHandler: TypeAlias = Callable[[Any], Awaitable[object]]
 #: What to do about the `Exception` of a handler; the function's second argument is what the handler was
 #: given.
 AnyOnError: TypeAlias = Literal["log", "raise"] | Callable[[Exception, Any], Awaitable[object]]
@@ -41,7 +44,7 @@ AnyOnError: TypeAlias = Literal["log", "raise"] | Callable[[Exception, Any], Awa
 class Common:
     """What all runs of one server's handler have in common."""
 
-    handler: Callable[[Any], Awaitable[object]]
+    handler: AnyHandler
     on_error: AnyOnError
     limits: Limits
     timeouts: Timeouts
@@ -57,9 +60,7 @@ class HandlerRun:
     #: What the handler is given, in words.
     takes = "one argument"
 
-    def __init__(
-        self, common: Common, served: Any, entry: Entry, handler: Callable[[Any], Awaitable[object]]
-    ) -> None:
+    def __init__(self, common: Common, served: Served, entry: Entry, handler: AnyHandler) -> None:
         self._common = common
         self._served = served
         self._entry = entry
@@ -128,7 +129,7 @@ class HandlerRun:
                 error=self._error,
             )
 
-    def tell(self, kind: type[Any], **fields: Any) -> None:
+    def tell(self, kind: type[Event], **fields: object) -> None:
         """Tell the observers of something about this run."""
         self._common.emitter.emit(kind, connection=self._entry.number, peer=self._served.peer, **fields)
 

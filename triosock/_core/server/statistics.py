@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import final
 
@@ -19,6 +20,10 @@ class ServerStatistics:
     in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
     `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
     than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
+
+    `limit` is how many may be active at once now: `Limits.max_connections`, or less with `Limits.adaptive`.
+    `lag` is how long what comes has to wait for its turn, in seconds, and `shedding` whether it is turned
+    away for that. They are inf, 0.0 and False for servers that do not have them (DTLS, compat).
     """
 
     active: int
@@ -33,4 +38,7 @@ class ServerStatistics:
     sent: int
     suspended: bool
     draining: bool
+    limit: float = math.inf
+    lag: float = 0.0
+    shedding: bool = False
     limited: Mapping[str, int] = attrs.field(factory=dict)

@@ -1,18 +1,18 @@
-"""Handlers by protocol: which one serves a connection is what ALPN has chosen in its handshake (RFC 7301).
+"""Handlers by protocol: ALPN chooses the handler of a connection in its TLS handshake (RFC 7301).
 
 The rule: **a client is served by the handler of the protocol that both have agreed on, and by no other.** The
-server offers the keys of the mapping, in its order, which is the order of its preference. Who has agreed on
-nothing (a client without ALPN, or with none of these protocols) is for the handler under the key None; if
-there is none, the handshake has failed.
+server offers the keys of the mapping, in its order, which is the order of its preference. A client that has
+agreed on none (without ALPN, or with none of these protocols) is served by the handler under the key None;
+without that handler, the handshake has failed.
 
-RFC 7301 would have such a client told by an alert in the middle of the handshake. The ssl module has no way
-to send it, so the connection is closed after the handshake, properly, before any handler sees it.
+RFC 7301 asks for an alert in the middle of the handshake in that case. The ssl module cannot send it, so the
+connection is closed properly after the handshake, and no handler is called.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, TypeAlias, final
+from typing import TypeAlias, final
 
 import attrs
 
@@ -23,7 +23,7 @@ from ..transport.tls import ServerTls, TlsInfo
 from .connection import Connection
 
 Handler: TypeAlias = Callable[[Connection], Awaitable[object]]
-#: What `serve_*` takes: one, or one for each protocol.
+#: What `serve_*` takes: one handler, or one for each protocol.
 Handlers: TypeAlias = Handler | Mapping[str, Handler] | Mapping[str | None, Handler]
 
 
@@ -39,7 +39,7 @@ class HandlersByProtocol:
         await self.choose(connection.tls)(connection)
 
     def choose(self, tls: TlsInfo | None) -> Handler:
-        """Return the handler for what was agreed on. Raises: HandshakeFailed if none is for it."""
+        """Return the handler for the agreed protocol. Raises: HandshakeFailed if there is none."""
         agreed = tls.alpn if tls is not None else None
         handler = self.handlers.get(agreed)
         if handler is None:
@@ -48,18 +48,18 @@ class HandlersByProtocol:
         return handler
 
 
-def check_handlers(handlers: Any, tls: ServerTls | None) -> Handler:
+def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
     """Return what calls the handler, or one of the handlers by protocol, which `tls` then offers.
 
     Raises: TypeError, ValueError, which say what is wrong.
     """
     if not isinstance(handlers, Mapping):
-        handler: Handler = check_async("handler", handlers, "one connection", count=1)
-        return handler
+        return check_async("handler", handlers, "one connection", count=1)
     if tls is None:
         raise ValueError("handlers by protocol need tls=…: the protocol is agreed on in its handshake")
+    by_protocol: dict[str | None, Handler] = {}
     for protocol, one in handlers.items():
-        check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
+        by_protocol[protocol] = check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
         if protocol is not None:
             _check_protocol(protocol)
     protocols = [protocol for protocol in handlers if protocol is not None]
@@ -69,7 +69,7 @@ def check_handlers(handlers: Any, tls: ServerTls | None) -> Handler:
         tls.offer(protocols)
     else:
         tls.set_alpn_protocols(protocols)
-    return HandlersByProtocol(dict(handlers))
+    return HandlersByProtocol(by_protocol)
 
 
 def _check_protocol(protocol: object) -> None:

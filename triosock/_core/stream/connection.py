@@ -1,6 +1,6 @@
-"""A stream with a peer: what a handler is given. What it receives is in `receiving.py`.
+"""The connection that a handler is given: a stream with a peer. Its receiving methods are in `receiving.py`.
 
-The invariant: **what is sent goes straight through**; `send_all` is that of the wire.
+The invariant: **sending adds no layer**; `send_all` is the coroutine of the wire.
 """
 
 from __future__ import annotations
@@ -33,21 +33,21 @@ from .request_state import IdleBlock, RequestBlock
 class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Receiving.receive_some
     Receiving, trio.abc.HalfCloseableStream
 ):
-    """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` that knows its peer and how to
-    read messages.
+    """A connection, as its handler sees it: a `trio.abc.HalfCloseableStream` with the peer's address and
+    methods that read messages.
 
-    Servers make them; one can also be made around any `trio.abc.Stream` or non-blocking `socket.socket`, to
-    use its reading methods on the client's side. It is to be used by one receiving and one sending task at a
-    time; a second one gets `trio.BusyResourceError`.
+    Servers make connections. A client can make one around any `trio.abc.Stream` or non-blocking
+    `socket.socket`, to use its reading methods. One task may receive and one may send at a time; a second one
+    gets `trio.BusyResourceError`.
 
-    Errors: `trio.BrokenResourceError` if the peer reset the connection, or an earlier send was cancelled
+    Errors: `trio.BrokenResourceError` if the peer has reset the connection, or an earlier send was cancelled
     half-way; `trio.ClosedResourceError` if it was closed on this side.
 
-    Cancellation: every async method is a checkpoint, if its description does not say otherwise. A cancelled
+    Cancellation: every async method is a checkpoint, unless its description says otherwise. A cancelled
     receive has taken nothing.
 
-    Drain: ends idle waits (`lines()`, `frames()`, `wait_request()`, `idle()`) and nothing else, until the
-    grace is over; then the handler is cancelled.
+    Drain: ends idle waits (`lines()`, `frames()`, `wait_request()`, `idle()`) and nothing else until the
+    grace period is over; then the handler is cancelled.
     """
 
     __slots__ = ()
@@ -84,8 +84,9 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     @property
     def draining(self) -> bool:
-        """Whether the server has asked this connection to end when it is idle: in a drain, or because it is
-        too old or has had its requests. A handler may use it to end sooner.
+        """Whether this connection is to end when it is idle: the server drains, or the connection has reached
+        its age (`Timeouts.max_age`) or its number of requests (`Limits.max_requests_per_connection`). A
+        handler may read it to end sooner.
         """
         if self.wire.is_interrupted or self.entry.spared_until:
             return True
@@ -103,16 +104,16 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     @property
     def transport(self) -> socket.socket | trio.abc.Stream:
-        """The socket (non-blocking, of the standard library) or stream underneath, for its options. Reading
-        from it is at your risk.
+        """The socket (non-blocking, of the standard library) or stream underneath, for its options. Bytes
+        that are read from it do not reach the methods of the connection.
         """
         if isinstance(self.wire, SocketWire):
-            self.wire.flush_nowait()  # whoever writes to it writes behind what was sent before
+            self.wire.flush_nowait()  # what the caller writes to it comes after what was sent before
         return self.wire.transport
 
     def credentials(self) -> PeerCredentials:
-        """Return who is at the other end of a Unix socket. Raises: OSError, or TypeError if this is not a
-        Unix socket of Linux.
+        """Return process, user and group id of the other end of a Unix socket. Raises: OSError, or TypeError
+        if this is not a Unix socket on Linux.
         """
         return peer_credentials(self.wire.transport)
 
@@ -126,25 +127,28 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
             with conn.idle():
                 data = await conn.receive_some()
 
-        The wait is idle until the first byte has come, by whichever method; what comes after that in the
-        block is a part of the request, under `Timeouts.request`.
+        The wait is idle until a method has received the first byte; what follows in the block is part of the
+        request, under `Timeouts.request`.
 
-        Drain: ends the block at once, unless the request is there already. `Timeouts.idle` does the same.
-        Either way the block is left quietly, and `data` above stays empty, as at the end of the stream. Only
-        one block at a time: RuntimeError.
+        Drain: ends the block at once, unless the request has arrived already; `Timeouts.idle` ends it too.
+        The block is then left without an exception, and `data` above stays empty, as at the end of the
+        stream.
+
+        Raises, when it is entered: RuntimeError inside another idle block of this connection.
         """
         return IdleBlock(self)
 
     def request(self, *, timeout: float | None = None) -> RequestBlock:
         """Return an async context manager that marks the work on one request, with a deadline.
 
-        Args: `timeout`, in seconds; the tightest of it, `Timeouts.request` and what is left of a request that
-        has begun counts.
+        Args: `timeout`, in seconds. The deadline is the earliest of `timeout`, `Timeouts.request` and that of
+        a request that has begun already.
 
-        Raises, at its end: RequestTimedOut (also a trio.TooSlowError) if the deadline cut it short; uncaught,
-        it ends the connection. When it is entered: RateExceeded, if a rate of `Limits` has it refused.
+        Raises: TypeError, ValueError for a wrong `timeout`. At the end of the block: RequestTimedOut (also a
+        trio.TooSlowError) if the deadline has passed; uncaught, it ends the connection. When it is entered:
+        RateExceeded, if a rate of `Limits` refuses the request.
 
-        Drain: leaves the block alone until the grace is over. Neither entering nor leaving it is a
+        Drain: the block goes on until the grace period is over. Neither entering nor leaving it is a
         checkpoint, unless a rate of requests makes it wait.
         """
         return RequestBlock(self, timeout)
@@ -154,30 +158,47 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
     def send_all(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, data: BytesLike
     ) -> Coroutine[Any, Any, None]:
-        """Send all of `data` (bytes, bytearray or memoryview). Drain: not ended by it.
+        """Send all of `data` (bytes, bytearray or memoryview).
 
-        Always a cancel point. Others get their turn unless something was received before and no more than
-        64 KiB was sent since (each send counted as 4 KiB at least): an answer needs no turn of its own. In a
-        loop over `lines()` whose next line is here already, small answers leave together, with the last of
-        them or when the task next waits for anything, whichever is first; 16 at most.
+        Raises: TypeError for other data; trio.BrokenResourceError, trio.ClosedResourceError (also after
+        `send_eof`), trio.BusyResourceError.
 
-        Cancellation: if some of it was sent, and some not, the next send raises trio.BrokenResourceError.
-        `Timeouts.send` cuts the connection off if the peer takes nothing for so long.
+        Always a cancel point. Also a schedule point, unless something was received before and at most 64 KiB
+        were sent since (each send counts as 4 KiB at least). In a loop over `lines()` whose next line has
+        arrived already, up to 16 small answers are sent together: with the last of them, or when the task
+        next waits.
+
+        Cancellation: if only a part was sent, the next send raises trio.BrokenResourceError. `Timeouts.send`
+        ends the connection if the peer takes nothing for so long. Drain: does not end it.
         """
         return self.wire.send_all(data)
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Return when the peer may take more: as `trio.abc.SendStream` has it."""
+        """Return when `send_all` might not block, as `trio.abc.SendStream` defines it. `Timeouts.send` bounds
+        the wait.
+
+        Raises: trio.BrokenResourceError if the peer is gone or an earlier send ended half-way;
+        trio.ClosedResourceError if it was closed on this side, or after `send_eof`; trio.BusyResourceError
+        while another task sends. A connection over a trio stream raises what the stream's own method raises.
+
+        A checkpoint. Cancellation: loses nothing. Drain: does not end it.
+        """
         await self.wire.wait_send_all_might_not_block()
 
     async def send_file(self, file: IO[bytes], *, offset: int | None = None, count: int | None = None) -> int:
         """Send a file, or `count` bytes of it from `offset` on, without copying it through Python where the
         system can (sendfile(2)).
 
-        Args: `file`, open for reading in binary; `offset`, from 0 on, None for where the file stands;
-        `count`, from 0 on, None for all to its end.
+        Args: `file`, open for reading in binary mode; `offset`, from 0 on, None for the file's position;
+        `count`, from 0 on, None for all up to its end.
 
-        Returns: the bytes sent; fewer than `count` if the file is shorter. Cancellation: as `send_all`.
+        Returns: the number of bytes sent; fewer than `count` if the file is shorter.
+
+        Raises: TypeError, ValueError for wrong arguments; what reading the file raises, such as OSError;
+        otherwise as `send_all`. If a part of the file was sent, every later send raises
+        trio.BrokenResourceError.
+
+        A checkpoint. Cancellation and drain: as for `send_all`.
         """
         return await send_file(self.wire, file, offset, count)
 
@@ -187,9 +208,10 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         return self.wire.can_half_close
 
     async def send_eof(self) -> None:
-        """End the stream in this direction; the peer can still be heard.
+        """End the stream in this direction (half-close). The peer may still send.
 
-        Raises: TypeError under TLS, which cannot be ended in one direction, and for a stream that cannot.
+        Raises: TypeError under TLS, and over a stream that cannot be half-closed; trio.ClosedResourceError;
+        trio.BusyResourceError while another task sends.
         """
         if not self.wire.can_half_close:
             what = "TLS" if self._tls is not None else type(self.transport).__name__
@@ -209,19 +231,18 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         """Put TLS on this connection, for protocols that begin in the clear (STARTTLS).
 
         Args:
-          context: an `ssl.SSLContext` for the side that this is, or a server's `Certificates`.
-          server_side: whether this is the server's.
-          server_hostname: on a client's, the name to ask for and to check.
-          https_compatible: take a peer that closes without a close_notify for one that has ended the stream.
-            Only for protocols that tell by themselves where a message ends, such as HTTP: otherwise an
-            attacker could cut the stream without being noticed.
+          context: an `ssl.SSLContext` for this side, or a server's `Certificates`.
+          server_side: whether this is the server.
+          server_hostname: on a client, the name to ask for and to check.
+          https_compatible: treat a close without a close_notify as the end of the stream. Only for protocols
+            that mark the end of a message themselves, such as HTTP: otherwise an attacker could truncate the
+            stream unnoticed.
 
-        Returns: what was agreed on, also as `tls` from then on.
+        Returns: what was agreed on; `tls` has it from then on.
 
-        Raises: HandshakeFailed, also if the peer sent more in the clear than was asked for: it could have
-        been put there by somebody else, to be taken for a part of the encrypted stream (CVE-2011-0411).
-        RuntimeError if TLS is on already. The connection can then only be closed. `Timeouts.handshake` bounds
-        it. Cancellation: likewise only to be closed.
+        Raises: HandshakeFailed, also if plain text is left in the buffer: an attacker could have injected it,
+        to be taken for a part of the encrypted stream (CVE-2011-0411). RuntimeError if TLS is on already.
+        After either, or a cancellation, the connection can only be closed. `Timeouts.handshake` bounds it.
         """
         given = check_server_tls(context) if server_side else check_context(context, server_side=False)
         self._check_that_tls_can_begin()
@@ -229,7 +250,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
             await self.wire.settle()
         entry = self.entry
         stage, entry.stage = entry.stage, "handshake"
-        if stage != "handshake":  # the server's own one has begun with the accept
+        if stage != "handshake":  # the server's own handshake has begun with the accept
             entry.handshake_since = trio.current_time()
         try:
             if isinstance(given, Certificates):
@@ -259,8 +280,8 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
             )._of(self)
 
     async def read_proxy_header(self, policy: ProxyPolicy) -> None:
-        """Read the header that a proxy puts before the peer's first byte; `peer` is whom it names from then
-        on.
+        """Read the PROXY header that comes before the peer's first byte; `peer` is then the address that it
+        names.
 
         `serve_*(proxy=…)` does it for every connection. Raises: ProxyHeaderError. Cancellation: the
         connection can only be closed.
@@ -276,11 +297,11 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
     # Ending
 
     async def aclose(self) -> None:
-        """Close, as trio's streams do: what was sent is sent, what the peer still says is not heard. A
-        handler need not: when it returns, the server sees to a proper end.
+        """Close, as trio's streams do: what was sent stays sent, and what the peer still sends is not
+        received. A handler need not call it: when it returns, the server ends the connection properly.
 
-        Cancellation: closed even so. Tasks that wait for this connection get trio.ClosedResourceError. A
-        checkpoint.
+        Cancellation: the connection is closed all the same. Tasks that wait for it get
+        trio.ClosedResourceError. A checkpoint. May be called again.
         """
         try:
             if isinstance(self.wire, SocketWire):
@@ -290,8 +311,14 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         await trio.lowlevel.checkpoint()
 
     def abort(self) -> None:
-        """Close at once with a reset, so that the peer knows that it was no proper end. Synchronous; may be
-        called by any task.
+        """Close at once, with a reset where the transport has one (TCP), so that the peer does not take it
+        for a proper end. What was not sent yet is discarded.
+
+        Synchronous; any task may call it, more than once. Tasks that wait for this connection get
+        trio.ClosedResourceError.
+
+        Raises: TypeError over a trio stream that cannot be closed synchronously (it has no method `abort` or
+        `close`).
         """
         self.wire.close_now(reset=True)
 

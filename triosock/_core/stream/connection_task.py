@@ -1,20 +1,20 @@
 """The life of one connection, from its accept to its close: one task, one scope, one file.
 
-`ConnectionTask.run` is that life. In the order in which things come:
+`ConnectionTask.run` is that life. Its steps, in this order:
 
     slot → PROXY header and TLS → handler → lingering close → close → unregister
 
-The invariants, beside those of `handler_run.py`:
+The invariants, in addition to those of `handler_run.py`:
 
-1. **Whatever happens in the middle, the end happens**: the socket is closed, the entry leaves the registry,
-   and the observers are told.
-2. **A reply survives the input that nobody read**: a close with unread input would make the kernel send a
-   reset, which takes the reply with it. So the handler's end is a half-close; then input is thrown away until
-   the peer closes, or `Timeouts.close` is over.
-3. **Half an answer does not look like a whole one.** A handler that failed ends its connection with a reset,
-   and under TLS without a close_notify. So does one that was cancelled, for whatever reason, unless nothing
-   was said in either direction, or no request was in progress and it has waited for the peer since it last
-   sent: who waits has said what was to be said. (Unix sockets have no reset; there the stream just ends.)
+1. **Every life has the same end**: the socket is closed, the entry leaves the registry, and the observers get
+   `ConnectionClosed`.
+2. **Unread input does not destroy a reply.** A close with unread input makes the kernel send a reset, which
+   discards the reply at the peer (RFC 9112, 9.6). So the end of a handler is a half-close; then input is
+   discarded until the peer closes, or `Timeouts.close` is over.
+3. **An incomplete reply does not look complete.** A handler that failed ends its connection with a reset, and
+   under TLS without a close_notify. So does one that was cancelled, unless nothing was sent in either
+   direction, or no request was in progress and the handler was waiting for the peer after its last send: then
+   its reply was complete. (Unix sockets have no reset; there the stream just ends.)
 """
 
 from __future__ import annotations
@@ -54,35 +54,35 @@ class Service(Common):
     proxy: ProxyPolicy | None
     handshakes: Handshakes
     monitor: TimeoutMonitor
-    #: There is one as soon as there is a task for it.
+    #: Set as soon as its task runs.
     epoll_reader: EpollReader | None = None
-    #: How often connections may come; None for as often as they like.
+    #: How often connections may come; None for no limit.
     rates: RateLimits | None = attrs.field(
         default=attrs.Factory(lambda self: rates_of(self.limits, "rate"), takes_self=True)
     )
 
-    #: Whether there is anything to do between the accept and the handler.
+    #: Whether a PROXY header or TLS comes before the handler.
     has_handshake: bool = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        # Frozen, and asked for by each connection.
+        # Computed once, since every connection reads it; the class is frozen.
         object.__setattr__(self, "has_handshake", self.tls is not None or self.proxy is not None)
 
     @property
     def counts_clients(self) -> bool:
-        """Whether any limit asks whose a connection is that a proxy has named."""
+        """Whether a limit counts connections by the client that a proxy names."""
         return self.registry.counts_peers or (self.rates is not None and self.rates.asks_whose)
 
 
 @final
 class ConnectionTask(HandlerRun):
-    """One connection's stay. `run()` is its task."""
+    """One connection's life. `run()` is its task."""
 
     __slots__ = ()
 
     takes = "one connection"
 
-    _common: Service  # said again for type checkers, as the next one
+    _common: Service  # declared again for type checkers, as the next one
     _served: Connection
 
     async def run(self) -> None:
@@ -104,7 +104,7 @@ class ConnectionTask(HandlerRun):
                         if type(awaitable) is not CoroutineType:
                             self.check_awaitable(awaitable)
                         await awaitable
-                        del awaitable  # nobody is to hold it through the lingering close
+                        del awaitable  # no reference to it is kept through the lingering close
                     except BaseException as error:  # `consider` says which of them pass
                         if not self.consider(error):
                             raise
@@ -119,7 +119,7 @@ class ConnectionTask(HandlerRun):
             await self._close_and_unregister()
 
     async def _answer(self) -> None:
-        """Let `on_error` have the last word, if the table of faults says so; then the end is a proper one."""
+        """Call `on_error`, if the table of faults says so. If it returns, the end is a proper one."""
         error = self.error_to_answer()
         if error is None:
             return
@@ -132,7 +132,7 @@ class ConnectionTask(HandlerRun):
     # The end
 
     def _has_to_linger(self) -> bool:
-        """Note the end of what the handler has done; return whether the peer is to be waited for."""
+        """Note that the handler has ended; return whether a lingering close follows."""
         entry, wire = self._entry, self._served.wire
         if entry.cause is None and wire.has_expired:
             entry.cause = Cause.IDLE
@@ -140,10 +140,10 @@ class ConnectionTask(HandlerRun):
         if entry.request_since != NEVER:
             self._served.end_request(entry.cause or Cause.FINISHED)
         if wire.is_broken_off:
-            return False  # the end of the stream would make half an answer look like a whole one
+            return False  # an end of stream would make an incomplete reply look complete
         if not isinstance(wire, SocketWire):
             return True
-        # The usual ends: everything is said on both sides, or the peer is gone.
+        # No lingering if both sides have ended their streams, or the peer is gone.
         return wire.failure is None and not (wire.heard_all and wire.is_settled)
 
     async def _linger(self) -> None:
@@ -151,7 +151,7 @@ class ConnectionTask(HandlerRun):
         entry, wire = self._entry, self._served.wire
         if isinstance(wire, SocketWire):
             await wire.settle()
-        # Also after a handshake that failed: the alert that says why is a reply like any other.
+        # Also after a failed handshake: the TLS alert that says why is a reply like any other.
         if wire.heard_all or wire.is_closed or self._served.timeouts.close <= 0:
             return
         entry.stage = "closing"
@@ -160,38 +160,40 @@ class ConnectionTask(HandlerRun):
         try:
             await wire.linger()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
-            # Somebody else has closed it, has taken the socket out of it, or still reads from it: there is
-            # no peer to wait for, and that is no other connection's affair.
+            # The handler has closed it, has detached the socket, or a task still reads from it. There is no
+            # peer to wait for, and other connections are not concerned.
             pass
 
     async def _close_and_unregister(self) -> None:
-        """Close, with a reset if the connection was cut in the middle; and, whatever comes of that, count and
-        tell. No checkpoint, and not to be cancelled.
+        """Close, with a reset if the connection was cancelled in the middle of a reply; then unregister it,
+        also if closing raises. No checkpoint, and cannot be cancelled.
         """
         entry, wire = self._entry, self._served.wire
         try:
             reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
-            if entry.request_since != NEVER:  # it was cancelled in the middle of it
+            if entry.request_since != NEVER:  # it was cancelled during that request
                 reset = True
                 self._served.end_request(entry.cause or Cause.FINISHED)
             if not isinstance(wire, SocketWire):
                 await wire.aclose_now(reset=reset)
                 return
             if reset:
-                wire.flush_nowait()  # whole answers that were gathered come before the reset
+                wire.flush_nowait()  # complete answers that were gathered are sent before the reset
             wire.close_now(reset=reset)
         finally:
             self._unregister()
 
     def _is_in_the_middle(self) -> bool:
-        """Whether a handler that was cancelled may have had more to say: see the third invariant."""
+        """Whether the reply of a cancelled handler may be incomplete: see the third invariant."""
         wire = self._served.wire
         return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
 
     def _unregister(self) -> None:
-        """Count and tell, and leave what looked after the connection."""
-        service = self._common
-        service.monitor.forget(self._entry)
+        """Unregister the connection; the timeout monitor and the epoll reader forget it."""
+        service, entry = self._common, self._entry
+        service.monitor.forget(entry)
+        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
+            entry.gradient.note(entry.accepted, min(entry.closing_since, entry.now()))
         if service.epoll_reader is not None:
             service.epoll_reader.leave()
         self.unregister()
@@ -199,13 +201,14 @@ class ConnectionTask(HandlerRun):
     # The handshake
 
     def _is_one_too_many(self) -> bool:
-        """Count the client that a proxy has named; return whether that is one too many, and is closed without
-        a word. One too many is not counted and holds no slot, as one that is refused with its accept.
+        """Count the client that a proxy has named; return whether it is over a limit and to be closed. A
+        connection over a limit is not counted and holds no slot, like one that is refused right after its
+        accept.
         """
         entry, connection, service = self._entry, self._served, self._common
         header, registry, overflow = connection.proxy_header, service.registry, service.limits.overflow
         if header is None or header.source is None:
-            return False  # it was counted with the accept, or is the proxy's own
+            return False  # it was counted with its accept, or is a connection of the proxy's own
         keys = registry.keys_for(connection.peer)
         reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
@@ -221,12 +224,12 @@ class ConnectionTask(HandlerRun):
         if not callable(overflow) or not has_room:
             return True
         self._handler = overflow
-        # As long as one that is refused with its accept.
+        # The same time as for one that is refused right after its accept.
         entry.due = entry.now() + service.timeouts.handshake
         return False
 
     async def _shake_hands(self) -> bool:
-        """Read the PROXY header and agree on TLS; return whether that went well."""
+        """Read the PROXY header and do the TLS handshake; return whether both succeeded."""
         entry = self._entry
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
@@ -256,13 +259,13 @@ class ConnectionTask(HandlerRun):
         return True
 
     async def _agree(self) -> bool:
-        """Hold a place for each of the two, once its first byte is there; return whether to go on."""
+        """Do each of the two while holding a place of `Limits.max_handshakes`; return whether to go on."""
         connection, service = self._served, self._common
         if service.proxy is not None:
             async with service.handshakes.place(connection):
                 await connection.read_proxy_header(service.proxy)
             if service.counts_clients and self._is_one_too_many():
-                # Without a lingering close, which would wait for the peer.
+                # No lingering close, which would wait for the peer.
                 await connection.wire.aclose_now()
                 return False
         if service.tls is not None:

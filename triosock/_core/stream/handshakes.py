@@ -1,16 +1,16 @@
-"""The places for handshakes, and what silent clients can do to them: nothing.
+"""The places for handshakes (`Limits.max_handshakes`). Silent clients cannot take them.
 
 The invariants:
 
-1. **Who has not said a byte holds no place.** So `Limits.max_handshakes` counts those on whom work is done,
-   and those who wait their turn, in order, have said something, too.
-2. **No more wait in silence than may shake hands**, and no more than half of the connections that may be
-   served: one more cuts the one that has been silent the longest. An honest client sends its first byte right
-   behind its connection, so that at 200 silent ones a second, and 100 places, it would have to be half a
-   second late to be cut.
+1. **A client that has sent nothing holds no place.** `Limits.max_handshakes` counts handshakes in progress,
+   and the clients that wait for a place, in order, have sent something too.
+2. **At most as many clients may be silent as there are places**, and at most half of
+   `Limits.max_connections`: one more ends the one that has been silent the longest. An honest client sends
+   its first byte right after connecting: with 100 places and 200 silent clients a second, it is ended only if
+   that byte is half a second late.
 
-So an honest client waits for nobody who is silent. Before a byte is there to be taken, only a socket can be
-asked for it: connections over other streams take their places at once.
+So an honest client never waits for silent ones. Only a socket can tell that a byte has arrived before it is
+received: connections over other streams take a place at once.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ class Handshakes:
         self._most_silent = min(most, max(1.0, limits.max_connections / 2))
         self._registry = registry
         self._emitter = emitter
-        #: Those who wait for their peers' first byte, in the order in which they began to.
+        #: The entries that wait for their peers' first byte, in the order in which they began.
         self._silent: dict[Entry, SocketWire] = {}
 
     @contextlib.asynccontextmanager
     async def place(self, connection: Connection) -> AsyncIterator[None]:
-        """Hold a place in the block, once the peer has said something and it is its turn."""
+        """Hold a place in the block, as soon as the peer has sent something and a place is free."""
         if isinstance(connection.wire, SocketWire):
             await self._wait_first_byte(connection.entry, connection.wire)
         async with self._places:
@@ -65,7 +65,9 @@ class Handshakes:
             self._silent.pop(entry, None)
 
     def _cut_one(self) -> None:
-        """Cut the one that has been silent the longest; those who turn out to have spoken are let through."""
+        """End the one that has been silent the longest. Those that have sent something meanwhile leave the
+        list.
+        """
         while self._silent:
             entry, wire = next(iter(self._silent.items()))
             del self._silent[entry]

@@ -1,12 +1,12 @@
 """Reading message by message: `async for line in conn.lines()`, `async for frame in conn.frames(framer)`.
 
-The rules, on top of those of the conversation:
+The rules, in addition to those of `request_state.py`:
 
-1. A message that is complete in the buffer is returned without waiting; every so often with a checkpoint
-   before it, so that a peer who sends many at once does not keep the others from their turn.
+1. A message that is complete in the buffer is returned without waiting. After `IN_A_ROW` of them there is a
+   checkpoint, so that a peer that sends many at once does not starve other tasks.
 2. A message is taken off the buffer only after the last await before its return.
-3. The iterators are classes: no scope, and no cleaning up, hangs on a generator that somebody forgot to
-   close.
+3. The iterators are classes and not async generators: a generator that is not closed keeps its cancel scopes
+   and `finally` blocks open.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IN_A_ROW = 16
 
 
 class _Messages(AsyncIterator[bytes]):
-    """The loop that both kinds share."""
+    """The loop that `lines()` and `frames()` share."""
 
     __slots__ = ("_conversation", "_credit")
 
@@ -70,7 +70,7 @@ class _Messages(AsyncIterator[bytes]):
                 if (message := self._first(buffer, data)) is not None:
                     conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
                     return message
-                del data  # it is in the buffer now, and the wait for more would keep it a second time
+                del data  # it is in the buffer now; the variable would keep a second copy during the wait
         except Interrupted:
             raise StopAsyncIteration from None
         except PeerError as error:
@@ -78,7 +78,7 @@ class _Messages(AsyncIterator[bytes]):
             raise
 
     def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
-        """Return the message that is here, if it is whole; its request has begun either way."""
+        """Return the next message if it is complete in the buffer. Its request has begun in either case."""
         message = self._split(buffer)
         if conversation.entry.request_since == NEVER:
             conversation.begin_request()
@@ -91,11 +91,11 @@ class _Messages(AsyncIterator[bytes]):
         raise NotImplementedError
 
     def _has_next(self, buffer: Buffer) -> bool:
-        """Whether another message is certain to be here already; False if it is not known."""
+        """Whether another message is certainly in the buffer; False if that is not known."""
         return False
 
     def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
-        """Take in what was received; return the first message if it is complete."""
+        """Put received bytes into the buffer; return the first message if it is complete."""
         buffer.feed(data)
         return self._split(buffer)
 
@@ -121,7 +121,7 @@ class Lines(_Messages):
         return buffer.holds(b"\n")
 
     def _first(self, buffer: Buffer, data: bytes) -> bytes | None:
-        # One packet, one line: what most line protocols do most of the time needs no buffer.
+        # One packet with one line, the most frequent case, needs no buffer.
         if not buffer.data and data.find(b"\n") == len(data) - 1 and len(data) <= self._max_bytes:
             return data
         return super()._first(buffer, data)

@@ -1,10 +1,10 @@
 """The receiving methods of a connection.
 
-The invariants, beside those of the request state:
+The invariants, in addition to those of `request_state.py`:
 
-1. **A byte is on the wire, in the buffer, or was returned.** No receiving method holds any across an await,
-   so being cancelled loses none, and any method may follow any other.
-2. **What is not buffered goes straight through**: `receive_some` is that of the wire.
+1. **A byte is on the wire, in the buffer, or was returned.** No receiving method holds bytes across an await,
+   so a cancellation loses none, and any method may follow any other.
+2. **An empty buffer adds no layer**: `receive_some` is then the coroutine of the wire.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from .request_state import Conversation
 
 
 class Receiving(Conversation):
-    """What `Connection` receives, and how it waits for it. Not for users: they see `Connection`."""
+    """The receiving methods of `Connection`, which is the class that users see."""
 
     __slots__ = ()
 
-    # No `async def` here: one coroutine less for each call. To a type checker the two differ by a hair.
+    # Not `async def`, which would be one more coroutine for each call. Type checkers tell the two apart.
     def receive_some(  # pyright: ignore[reportIncompatibleMethodOverride]
         self, max_bytes: int | None = None
     ) -> Coroutine[Any, Any, bytes]:
         """Wait for some bytes and return them; b"" at the end of the stream.
 
-        Args: `max_bytes`, from 1 on; None leaves it to the connection.
+        Args: `max_bytes`, from 1 on; None lets the connection choose.
 
-        Drain: is not ended by it, unless inside `with conn.idle():`. Cancellation: loses nothing.
+        Drain: does not end it, unless inside `with conn.idle():`. Cancellation: loses nothing.
         """
         if self._buffer is not None and self._buffer.data:
             return self._receive_buffered(max_bytes, False)
@@ -61,14 +61,15 @@ class Receiving(Conversation):
     async def _receive_buffered(self, max_bytes: int | None, iterating: bool) -> bytes:
         size = check_receive_size(max_bytes)
         await trio.lowlevel.checkpoint()
-        if not self.buffer:  # another task was here
+        if not self.buffer:  # another task has changed the buffer
             return await self.wire.receive_some(max_bytes, iterating=iterating)
         return self.buffer.take(size)
 
     async def receive_exactly(self, size: int) -> bytes:
         """Wait for `size` bytes (0 or more) and return them.
 
-        Raises: Incomplete if the stream ends before. Drain: not ended by it. Cancellation: loses nothing.
+        Raises: Incomplete if the stream ends before that. Drain: does not end it. Cancellation: loses
+        nothing.
         """
         if isinstance(size, bool) or not isinstance(size, int):
             raise TypeError(f"size must be an int from 0 on, not {size!r}")
@@ -82,10 +83,10 @@ class Receiving(Conversation):
         return buffer.take(size)
 
     async def receive_until(self, delimiter: bytes, *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytes:
-        """Wait until `delimiter` has come, and return all up to and including it.
+        """Wait for `delimiter`, and return all bytes up to and including it.
 
-        Raises: FrameTooLarge if that is more than `max_bytes`; Incomplete if the stream ends before. Drain:
-        not ended by it.
+        Raises: FrameTooLarge if that is more than `max_bytes`; Incomplete if the stream ends before that.
+        Drain: does not end it.
         Cancellation: loses nothing.
         """
         delimiter, max_bytes = check_delimiter(delimiter), check_max_bytes(max_bytes)
@@ -108,21 +109,21 @@ class Receiving(Conversation):
         self.note_first_bytes()
 
     async def wait_request(self) -> bool:
-        """Wait for the first byte of the next request, which the next receiving method returns; for protocols
-        that read by other means than `lines()` and `frames()`::
+        """Wait for the first byte of the next request, and leave it to the next receiving method; for
+        protocols that do not read by `lines()` or `frames()`::
 
             while await conn.wait_request():
                 head = await conn.receive_until(b"\\r\\n\\r\\n")
                 ...
 
-        A request that was in progress is over with the call. The wait is idle; with the first byte the next
-        request begins, under `Timeouts.request`.
+        The call ends a request that is in progress. The wait is idle; the next request begins with its first
+        byte, under `Timeouts.request`.
 
-        Returns: True when it is there, False when none will come: at the end of the stream, after
-        `Timeouts.idle`, or in a drain. Input that had come before is still told.
+        Returns: True when the byte has arrived; False at the end of the stream, after `Timeouts.idle`, or in
+        a drain. Input that arrived before the drain still gives True.
 
         Raises: trio.BrokenResourceError on a reset; trio.ClosedResourceError; trio.BusyResourceError;
-        RateExceeded for a request that comes too early, if `Limits` has it refused.
+        RateExceeded for a request that comes too early, if `Limits.request_overflow` is "reject".
 
         Always a checkpoint. Cancellation: loses nothing. Drain: ends the wait.
         """
@@ -130,17 +131,17 @@ class Receiving(Conversation):
 
     async def wait_peer_gone(self) -> None:
         """Return when the peer has hung up: it has ended its stream, closed, or reset the connection. What it
-        had sent before stays to be received. For handlers that wait for something else meanwhile::
+        sent before can still be received. For handlers that wait for something else meanwhile::
 
             async def cancel_if_gone(conn, scope):
                 await conn.wait_peer_gone()
                 scope.cancel()
 
-        A peer that has only ended its stream (`shutdown(SHUT_WR)`, `nc -N`) and still listens counts as gone:
-        from this side the two look the same (tcp(7)). Under TLS it is the connection underneath that counts.
-        A peer that vanishes without a word is noticed only by TCP keepalive, or by sending to it.
+        A peer that has only half-closed (`shutdown(SHUT_WR)`, `nc -N`) and still reads counts as gone: from
+        this side the two look the same (tcp(7)). Under TLS the connection underneath counts. A peer that
+        vanishes without closing is noticed only by TCP keepalive, or by sending to it.
 
-        May be waited for while another task receives or sends.
+        Another task may receive or send at the same time.
 
         Raises: trio.ClosedResourceError if this side closes; trio.BusyResourceError for a second waiting
         task; TypeError where it cannot be told (systems without EPOLLRDHUP, streams without a method
@@ -155,7 +156,7 @@ class Receiving(Conversation):
             except trio.ClosedResourceError:
                 if wire is self.wire:
                     raise
-            # TLS was put on it meanwhile, and the peer is the same.
+            # TLS has been started meanwhile: wait for the same peer again.
 
     def set_timeouts(
         self,
@@ -165,9 +166,9 @@ class Receiving(Conversation):
         send: float | None = None,
         close: float | None = None,
     ) -> None:
-        """Give this connection timeouts of its own, for instance after a login or an upgrade. They hold at
-        once, also for waits that go on; `conn.timeouts` is the result. Only a `request()` block that has
-        begun keeps its deadline.
+        """Give this connection timeouts of its own, for instance after a login or an upgrade. They apply at
+        once, also to waits that have begun; `conn.timeouts` is the result. A `request()` block that has begun
+        keeps its deadline.
 
         Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
         `Timeouts`.
@@ -182,24 +183,24 @@ class Receiving(Conversation):
         r"""Return an async iterator over the lines that the peer sends, each with its ``\n``; the last one
         may lack it.
 
-        Each line is a request: the wait for its first byte is idle, and from there to the next turn of the
-        loop it is work under `Timeouts.request`. A line that is in the buffer already is returned without a
-        checkpoint, 16 times in a row at most.
+        Each line is a request: the wait for its first byte is idle, and from that byte to the next iteration
+        `Timeouts.request` applies. A line that is in the buffer already is returned without a checkpoint, at
+        most 16 times in a row.
 
         Raises, from the loop: FrameTooLarge for a line of more than `max_bytes`, its end included;
-        trio.BrokenResourceError; RateExceeded for a line that comes too early, if `Limits` has it refused:
-        it is still to be received then.
+        trio.BrokenResourceError; RateExceeded for a line that comes too early, if `Limits.request_overflow`
+        is "reject": the line can still be received then.
 
-        End of stream: ends the loop. Drain: ends the loop when the next line has not begun; lines that had
-        arrived are still given.
+        End of stream: ends the loop. Drain: ends the loop if the next line has not begun; lines that had
+        arrived are still returned.
         Cancellation: loses nothing.
         """
         return Lines(self, check_max_bytes(max_bytes))
 
     def frames(self, framer: Framer) -> AsyncIterator[bytes]:
-        """Return an async iterator over the payloads that `framer` finds: `LengthPrefixed`, `Netstrings`,
-        `Delimited`, `FixedSize`.
+        """Return an async iterator over the payloads that `framer` splits off: `LengthPrefixed`,
+        `Netstrings`, `Delimited`, `FixedSize`.
 
-        Like `lines()` in everything else, except that a stream that ends inside a frame raises Incomplete.
+        All else is as for `lines()`, but a stream that ends inside a frame raises Incomplete.
         """
         return Frames(self, check_framer(framer))

@@ -1,27 +1,42 @@
-"""Requests that come too fast: each connection has a meter, if `Limits` has a rate of requests.
+"""Rates of requests (`Limits.request_rate` and its kind): each connection has a meter if there is one.
 
 The invariants:
 
-1. **A request takes one token, once**: whichever of `lines()`, `frames()`, `wait_request()` and `request()`
-   gets there first, and however often the wait for it is cancelled: a turn that was given is kept.
-2. **What waits for its turn is in the buffer**, so that a cancelled wait loses nothing.
-3. **Who comes first is first**: turns are given out when requests begin, in order, and each wakes once.
+1. **A request takes one token**: by the first of `lines()`, `frames()`, `wait_request()` and `request()` that
+   meets it. If the wait is cancelled, the request keeps its token and its time.
+2. **A request that waits is in the buffer**, so a cancelled wait loses nothing.
+3. **The order is that of arrival**: each request gets its time when it begins, and its task wakes once.
 """
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Protocol, final
 
 import trio
 
+from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.errors import RateExceeded
 from ..model.events import RateReached
 from ..model.peer_credentials import user_of
 from ..registry.rate_limits import RateLimits, Whose
 from ..registry.registry import Registry
+from ..transport.socket import SocketWire
+from ..transport.stream_adapter import StreamWire
 
-# A conversation is Any here: it comes later in the reading order.
+
+class Asking(Protocol):
+    """The part of a `Conversation` that a meter reads."""
+
+    @property
+    def peer(self) -> Address:
+        """The client."""
+        raise NotImplementedError
+
+    @property
+    def wire(self) -> SocketWire | StreamWire:
+        """What carries the bytes."""
+        raise NotImplementedError
 
 
 @final
@@ -34,8 +49,8 @@ class RequestRates:
         self._tally = registry.tally
         self._emitter = emitter
 
-    def tell(self, limit: str, conversation: Any, delay: float | None) -> None:
-        """Count and tell that a request has come too early."""
+    def tell(self, limit: str, conversation: Asking, delay: float | None) -> None:
+        """Count a request that has come too early, and emit `RateReached`."""
         self._tally.limited[limit] += 1
         if self._emitter.takers(RateReached):
             self._emitter.emit(RateReached, limit=limit, peer=conversation.peer, delay=delay)
@@ -50,12 +65,12 @@ class Meter:
     def __init__(self, rates: RequestRates) -> None:
         self._rates = rates
         self._whose: Whose | None = None
-        #: When the request that has begun may be worked on; None before it was asked for.
+        #: When the request that has begun is due; None before a token was taken.
         self._turn: float | None = None
-        #: Whether it has had its turn. The end of a request takes it back.
+        #: Whether it has its token. Reset at the end of the request.
         self.is_paid: bool = False
 
-    async def pay(self, conversation: Any) -> None:
+    async def pay(self, conversation: Asking) -> None:
         """Return when the request that has begun is due. A checkpoint only if it must wait.
 
         Raises: RateExceeded, with ``request_overflow="reject"``; nothing was taken then.
@@ -70,10 +85,10 @@ class Meter:
         self._turn = None
         self.is_paid = True
 
-    def _take(self, conversation: Any, now: float) -> float:
+    def _take(self, conversation: Asking, now: float) -> float:
         """Take a token; return in how many seconds it counts."""
         ours = self._rates
-        if self._whose is None:  # not earlier: a PROXY header may have changed who it is
+        if self._whose is None:  # not earlier: a PROXY header may change the client's address
             self._whose = ours.rates.whose(conversation.peer, user_of(conversation.wire.transport))
         delay, limit = ours.rates.wait_for(now, self._whose)
         if delay:

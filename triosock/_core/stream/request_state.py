@@ -1,10 +1,13 @@
-"""Where a connection is in its conversation: idle or in a request. Drains, timeouts and observers go by what
-is noted here.
+"""Whether a connection is idle or in a request. Drains, timeouts and observers read what is noted here.
 
-The invariant: **idle means that the peer owes nothing**, that is, the buffer is empty and the first byte of
-the next message is awaited, or the handler says so itself (`with conn.idle():`). Only an idle wait may a
-drain end; from the first byte on it is work, and work is left alone until the grace is over. Input that was
-there before the drain is work too, though nobody had looked at it.
+The invariant: **a connection is idle if its peer owes nothing**: the buffer is empty and the handler waits
+for the first byte of the next message, or the handler says so itself (`with conn.idle():`). A drain ends idle
+waits only. A request begins with its first byte and is left alone until the grace period is over. Input that
+had arrived before the drain is a request too, even if it has not been read yet.
+
+Related files: `registry/registry.py` has the condition (`Entry.is_idle`), `messages.py` marks the waits of
+`lines()` and `frames()`, `transport/socket_receive.py` ends the idle wait of a socket, and
+`registry/drain_run.py` asks for it.
 """
 
 from __future__ import annotations
@@ -13,13 +16,14 @@ import contextlib
 import socket
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import trio
 
 from ..listeners.listener import PeerName
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress, from_sockaddr
-from ..model.config import Timeouts, check_seconds
+from ..model.checks import check_seconds
+from ..model.config import Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
@@ -40,7 +44,7 @@ if TYPE_CHECKING:
 
 
 class Conversation:
-    """What a connection, its iterators and its blocks share. Not for users: they see `Connection`."""
+    """The state that a connection, its iterators and its blocks share. Users see `Connection`."""
 
     __slots__ = (
         "_buffer", "_idle_block", "_local", "_peer", "_tls", "emitter", "entry", "meter", "proxy_header",
@@ -61,15 +65,15 @@ class Conversation:
         self.entry: Entry = entry
         self.timeouts: Timeouts = timeouts
         self.emitter: Emitter | None = emitter
-        #: Made when something is to be kept: who only passes bytes on needs none.
+        #: Made when it is first needed: a handler that only passes bytes on needs none.
         self._buffer: Buffer | None = None
         self._peer = peer
         self._local = local
         self._idle_block: IdleBlock | None = None
-        #: That of the innermost `request()` block, for whoever wants to know its deadline.
+        #: The scope of the innermost `request()` block; a tree shows its deadline.
         self.request_scope: trio.CancelScope | None = None
         self._tls: TlsInfo | None = None
-        #: Who asks how often requests come; None: nobody does.
+        #: Keeps the connection to the rates of requests; None without such a rate.
         self.meter: Meter | None = None
         #: The server that made this connection, a `StreamServer`; None if none did.
         self.server: Server[ServerStatistics] | None = server
@@ -97,18 +101,18 @@ class Conversation:
             self._local = self._as_address(self._local)
         return self._local
 
-    def _ask(self, question: Callable[[socket.socket], Any]) -> Any:
+    def _ask(self, question: Callable[[socket.socket], PeerName]) -> PeerName:
         transport = self.wire.transport
         if isinstance(transport, socket.socket):
-            with contextlib.suppress(OSError):  # closed, or the peer has gone: it is too late to ask
+            with contextlib.suppress(OSError):  # closed, or the peer is gone
                 return question(transport)
         return None
 
     def _as_address(self, name: PeerName) -> Address:
         transport = self.wire.transport
         if isinstance(transport, socket.socket):
-            # A socket that is closed, or was adopted with its peer gone, has no name to give: the empty one
-            # says so.
+            # A socket that is closed, or was adopted after its peer had gone, has no name: an empty one
+            # stands for it.
             return from_sockaddr(transport.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
         return MemoryAddress(type(transport).__name__)
 
@@ -116,20 +120,19 @@ class Conversation:
 
     @property
     def buffer(self) -> Buffer:
-        """What was received, and is yet to be taken."""
+        """What was received and not returned yet."""
         if self._buffer is None:
             self._buffer = Buffer()
         return self._buffer
 
     def begin_request(self) -> None:
-        """Note that the peer wants something: its first byte is here."""
+        """Note that a request has begun: its first byte has arrived."""
         entry = self.entry
         now = entry.now()
         entry.request_since = now
         entry.request_due = now + self.timeouts.request
         if entry.spared_until:
-            # It has got the one request that it was spared for; its next idle wait is like any other in a
-            # drain.
+            # This was the one request that the drain has waited for; the next idle wait ends at once.
             entry.spared_until = 0.0
             self.wire.interrupt()
         if entry.requests_left:
@@ -141,10 +144,13 @@ class Conversation:
             emitter.emit(RequestStarted, connection=entry.number, peer=self.peer)
 
     def end_request(self, cause: Cause = Cause.FINISHED) -> None:
-        """Note that it has got it; nothing happens if no request is in progress."""
+        """Note that the request is over; nothing happens if no request is in progress."""
         entry = self.entry
         if entry.request_since == NEVER:
             return
+        if entry.gradient is not None:
+            entry.gradient.note(entry.request_since, entry.now())
+            entry.has_told = True
         emitter = self.emitter
         if emitter is not None and emitter.wants_requests:
             duration = entry.now() - entry.request_since
@@ -156,8 +162,8 @@ class Conversation:
             self.meter.is_paid = False
 
     async def _next_request(self) -> bool:
-        """What `Connection.wait_request` does; also the way of `lines()` and `frames()` to a request that has
-        to wait for its turn.
+        """Implements `Connection.wait_request`; `lines()` and `frames()` call it if there is a rate of
+        requests.
         """
         self.end_request()
         if self._buffer:
@@ -177,14 +183,12 @@ class Conversation:
         return True
 
     def note_first_bytes(self) -> None:
-        """Something has come in an `idle()` block: its request has begun, and the wait for the rest of it is
-        as in any other.
-        """
+        """Begin the request of an `idle()` block: its first bytes have arrived."""
         if self._idle_block is not None and self.entry.request_since == NEVER:
             self.begin_request()
 
     def change_timeouts(self, timeouts: Timeouts) -> None:
-        """Wait by these from now on, also in the waits that go on."""
+        """Use these timeouts from now on, also in the waits that have begun."""
         entry = self.entry
         if entry.request_due != NEVER or (entry.request_since != NEVER and self.request_scope is None):
             entry.request_due = entry.request_since + timeouts.request
@@ -193,8 +197,8 @@ class Conversation:
             self.server.note_timeouts(entry)
 
     def interrupt_idle(self, cause: Cause) -> None:
-        """End the idle wait of now, and those that begin later: the stream looks as if it had ended there.
-        After a wait that took too long (IDLE) that is so only until the peer sends something.
+        """End the current idle wait and later ones, as at the end of the stream. After `Timeouts.idle` (cause
+        IDLE) later ones end only until the peer sends something.
         """
         if cause is Cause.IDLE:
             self.wire.expire()
@@ -212,8 +216,8 @@ class IdleBlock:
     """`with conn.idle() as wait:` marks a wait for the next request. A drain, or `Timeouts.idle`, ends the
     block early.
 
-    `wait.interrupted` says afterwards whether it was ended that way. Bind before the block what it is to set:
-    a block that is ended early has set nothing.
+    `wait.interrupted` says afterwards whether it was ended early. Variables that the block assigns need a
+    value before it, since a block that is ended early may assign nothing.
     """
 
     __slots__ = ("_conversation", "_scope", "interrupted")
@@ -232,7 +236,7 @@ class IdleBlock:
         conversation.entry.idle_since = trio.current_time()
         conversation._idle_block = self
         if conversation._buffer:
-            conversation.begin_request()  # its beginning is here
+            conversation.begin_request()  # its first bytes are in the buffer
         if conversation.wire.is_over and not self._has_input():
             self._scope.cancel(reason="triosock: the idle wait is over")
         return self
@@ -252,7 +256,7 @@ class IdleBlock:
         return swallowed
 
     def interrupt(self, cause: Cause) -> None:
-        """End the block, unless the request that it waits for is there, or has begun."""
+        """End the block, unless its request has arrived or begun."""
         entry = self._conversation.entry
         if entry.is_idle and not (entry.receive_since != NEVER and self._has_input()):
             self._scope.cancel(reason=f"triosock: {cause}")
@@ -283,8 +287,8 @@ class RequestBlock:
             conversation.begin_request()
         if conversation.meter is not None:
             await conversation.meter.pay(conversation)
-        # From the request's first byte on, if that is known; and this block minds it from here, instead of
-        # the timeout monitor.
+        # The time of a request counts from its first byte, if that is known. From here on this scope has the
+        # deadline, and the timeout monitor does not.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
         entry.request_due = NEVER
         self._around, conversation.request_scope = conversation.request_scope, self._scope

@@ -1,10 +1,10 @@
-"""Open and serve in one await: `serve_tcp`, `serve_unix`, `serve_listeners`.
+"""`serve_tcp`, `serve_unix`, `serve_listeners`: open listeners and serve them, in one await.
 
 The rules:
 
 1. A mistake in the arguments is raised before anything is opened.
 2. What was opened here is closed here, whatever happens.
-3. `task_status.started(server)` is called when every listener listens, and nothing else means "ready".
+3. `task_status.started(server)` is called when every listener listens, and only then.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Iterable
-from typing import Any
 
 import trio
 
 from ..listeners.bind import check_in_trio, warn_of_autojump
-from ..listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
+from ..listeners.listener import Adoptable, Listener, SocketListener, adopt, open_tcp_listeners
 from ..listeners.unix import open_unix_listener
+from ..model.checks import check_several
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
@@ -58,33 +58,34 @@ async def serve_tcp(
     """Listen on a TCP port and serve each connection in a task of its own.
 
     Args:
-      handler: an async function of one `Connection`. When it returns, the connection is ended properly; when
-        it fails, or is cancelled in the middle, with a reset (docs/reference/endings.md). Or several, by the
-        protocol that ALPN chooses: ``{"h2": …, "http/1.1": …, None: …}``, the preferred one first, which
-        `tls` then offers; None is for clients that agree on none of them, who are refused without it.
+      handler: an async function of one `Connection`. When it returns, the connection is closed properly; when
+        it raises, or is cancelled in the middle of a reply, with a reset (docs/reference/endings.md). Or a
+        mapping from ALPN protocols to handlers: ``{"h2": …, "http/1.1": …, None: …}``, the preferred one
+        first, which `tls` then offers. The handler under None serves clients that agree on none of them;
+        without it they are refused.
       port, host, backlog, reuse_port: as for `open_tcp_listeners`; port 0 is any free one, the same for IPv4
         and IPv6.
-      limits, timeouts: how much to take on and how long to wait; None for the defaults.
-      tls: put TLS on each connection first, with this context of the ssl module, or these `Certificates`.
-      tls_https_compatible: take a peer that closes without a close_notify for one that has ended the stream,
-        as many HTTP clients do; see `Connection.start_tls`.
+      limits, timeouts: how many to serve and how long to wait; None for the defaults.
+      tls: an `ssl.SSLContext` or `Certificates`: each connection begins with a TLS handshake.
+      tls_https_compatible: treat a close without a close_notify as the end of the stream, since many HTTP
+        clients close that way; see `Connection.start_tls`.
       proxy: expect a PROXY protocol header first: True for the default `ProxyPolicy`, or one of your own.
-      on_error: what a handler's `Exception` does besides ending its connection. "log" tells the observers.
-        An async function of the exception and the connection is called as well, once, also for what the peer
-        did wrong and for a request that took too long, and may answer, within `Timeouts.handshake`. "raise"
-        lets what is the handler's own fault end the server, which is trio's own rule. The table of faults is
-        in docs/discussion/errors.md.
-      observers: who is told what happens, besides the log.
+      on_error: what happens when a handler raises an `Exception`, besides the end of its connection. "log":
+        the observers are told. An async function of the exception and the connection: it is called once, also
+        for an error of the peer and for a request that took too long, and may answer, within
+        `Timeouts.handshake`. "raise": an error of the handler's own ends the server, which is trio's rule.
+        The table of faults is in docs/discussion/errors.md.
+      observers: they get the events of the server, besides the log.
       name: what events and logs call the server; None for its first address.
 
-    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `StreamServer` as soon as
-    it listens.
+    Returns: the `DrainReport`, after a drain. `nursery.start` returns the `StreamServer` as soon as it
+    listens.
 
     Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown
     host; what a handler raises, with on_error="raise", in an ExceptionGroup.
 
-    Cancellation: everything ends now and is closed. Drain: `server.drain()`, or that of a `DrainScope`
-    around.
+    Cancellation: every handler is cancelled, and everything is closed. Drain: by `server.drain()`, or by a
+    `DrainScope` around it.
     """
     check_in_trio("serve_tcp()")
     service = make_service(
@@ -116,9 +117,16 @@ async def serve_unix(
 ) -> DrainReport:
     """Listen on a Unix stream socket and serve each connection in a task of its own.
 
-    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others, what is returned and raised,
-    and the behaviour on cancellation and drain as for `serve_tcp`. The socket file is gone when this returns,
-    if it was still ours.
+    Args: `path`, `mode` and `backlog` as for `open_unix_listener`; all others as for `serve_tcp`.
+
+    Returns: the `DrainReport`, after a drain. The socket file is removed by then, unless another process has
+    replaced it.
+
+    Raises: TypeError, ValueError for wrong arguments; AddressUnavailable if a process listens at the path,
+    something other than a socket is there, or the system refuses; what a handler raises, with
+    on_error="raise", in an ExceptionGroup.
+
+    Cancellation and drain: as for `serve_tcp`.
     """
     check_in_trio("serve_unix()")
     service = make_service(
@@ -130,7 +138,7 @@ async def serve_unix(
 
 async def serve_listeners(
     handler: Handlers,
-    listeners: Iterable[Any],
+    listeners: Iterable[Adoptable],
     *,
     # How much, how long
     limits: Limits | None = None,
@@ -149,23 +157,28 @@ async def serve_listeners(
     of them.
 
     Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and
-    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets. They belong to the server from then
-    on, and are closed at its end. All others as for `serve_tcp`.
+    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets. The server owns them and closes them
+    at its end. All others as for `serve_tcp`.
 
-    A listener that is no `triosock.Listener` can only be asked for a connection, not whether there is one: it
-    may have accepted one connection that waits here for its slot.
+    Raises: TypeError, ValueError for wrong arguments: no listener, something else in the list, a socket that
+    is no stream socket or does not listen. What a handler raises, with on_error="raise", in an
+    ExceptionGroup.
+
+    Returns, cancellation and drain: as for `serve_tcp`.
+
+    A listener that is not a `triosock.Listener` can accept but cannot tell whether a connection is there:
+    with `overflow="wait"` it may have accepted one connection that waits for a slot.
     """
     check_in_trio("serve_listeners()")
     service = make_service(
         handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
     )
-    if isinstance(listeners, (str, bytes)) or not isinstance(listeners, Iterable):
-        raise TypeError(f"listeners must be several listeners in a list, not {listeners!r}")
-    return await _serve(service, _adopt_all(listeners), task_status)
+    several = check_several(listeners, "listeners must be several listeners in a list")
+    return await _serve(service, _adopt_all(several), task_status)
 
 
-def _adopt_all(listeners: Iterable[Any]) -> list[Listener]:
-    """Take over all of them, or none that stays open."""
+def _adopt_all(listeners: Iterable[Adoptable]) -> list[Listener]:
+    """Take over all of them; if one is wrong, close those before it."""
     with contextlib.ExitStack() as failed:
         adopted = []
         for listener in listeners:
@@ -203,8 +216,8 @@ def make_service(
     observers: Iterable[Observer],
     name: str | None,
 ) -> Service:
-    """Return what all connections of a server have in common, of the arguments of `serve_tcp`. Raises:
-    TypeError, ValueError.
+    """Return what all connections of a server share, from the arguments of `serve_tcp`. Raises: TypeError,
+    ValueError.
     """
     limits, timeouts = check_value("limits", limits, Limits), check_value("timeouts", timeouts, Timeouts)
     if callable(limits.overflow):
@@ -227,6 +240,6 @@ def make_service(
 
 
 def _emitter(name: str | None, observers: Iterable[Observer]) -> Emitter:
-    # Without a name until there is an address to name it by.
+    # Without a name until the listener's address is known.
     called = "" if name is None else check_name(name)
     return Emitter(called, trio.current_time, [*(make() for make in default_observers), *observers])

@@ -6,19 +6,18 @@
                 ├─ connection 1
                 └─ connection 2 …
 
-Why two, and why in this order: draining means that nobody new comes in while those inside finish. So the
-accept loops must be able to end first, and to end *completely*, and the connections must be in a nursery that
-is still open then. Cancelling the inner nursery is the whole of "stop accepting"; leaving the outer one is
-the whole of "wait for the rest".
+In a drain no new connection is accepted while the existing ones finish. So the accept loops must end first
+and completely, and the connections must be in a nursery that is still open then. To stop accepting, the inner
+nursery is cancelled; to wait for the connections, the outer one is left.
 
 The invariants of a drain:
 
-1. **Whoever the kernel had accepted when it began is served**, since between the last accept that finds the
-   queue empty and the close of the listener nothing else can run. (A client whose handshake the kernel
-   completes in between, a matter of microseconds, is reset; no system call closes that gap.)
-2. **Whoever has said nothing yet is a newcomer until it is five seconds old**, whether it stood in the queue
-   or was accepted a moment before: its first request may be on the way, and is answered. One that is older,
-   such as a socket that a browser opened to have it ready, is idle.
+1. **Every connection that the kernel had accepted before the drain is served**: nothing else runs between the
+   accept that finds the queue empty and the close of the listener. (A connection that the kernel completes in
+   these microseconds is reset; no system call closes that gap.)
+2. **A connection without a byte is a newcomer until it is five seconds old**, from the queue or accepted
+   before: its first request may be on the way, and is answered. An older one, such as a preconnect of a
+   browser, is idle.
 """
 
 from __future__ import annotations
@@ -41,8 +40,10 @@ from ..model.peer_credentials import user_of
 from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
+from ..registry.gradient import Gradient
 from ..registry.rate_limits import Pace, RateLimits, rates_of
 from ..registry.registry import NEVER, Entry
+from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
 from ..server.base_server import Server
 from ..server.statistics import ServerStatistics
@@ -58,17 +59,17 @@ from .request_state import Conversation
 
 #: The kind of key under which a proxy is counted.
 PROXY: Final = "proxy"
-#: Said once: trio would make a name for each task out of the names of the function.
+#: Given, since trio would otherwise build a name for each task.
 _TASK_NAME: Final = "triosock connection"
 
 
 @final
 class StreamServer(Server[ServerStatistics]):
-    """A server of streams that is running, or has run. `serve_tcp` and its sisters make it and hand it out
-    by `started()`.
+    """A stream server that runs, or has run. `serve_tcp`, `serve_unix` and `serve_listeners` make it and pass
+    it to `task_status.started()`.
 
-    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none
-    of these waits.
+    All its methods must be called in the trio thread. All but `wait_closed` are synchronous and return at
+    once.
     """
 
     def __init__(self, service: Service, listeners: Sequence[Listener]) -> None:
@@ -78,23 +79,28 @@ class StreamServer(Server[ServerStatistics]):
         limits, rates = self._registry.limits, service.rates
         has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
         pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        self._clock = trio.lowlevel.current_clock().current_time
+        self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
-            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace) for one in listeners
+            AcceptLoop(one, self._admit, self._registry, self._gate, self._emitter, pace, self._shedding)
+            for one in listeners
         ]
         requests = rates_of(limits, "request_rate")
         self._request_rates = requests and RequestRates(requests, self._registry, self._emitter)
         self._connections: trio.Nursery | None = None
-        self._clock = trio.lowlevel.current_clock().current_time
         self._batcher: WriteBatcher | None = None
-        #: Whether connections end when they are old, or have had their requests.
+        adaptive = limits.adaptive
+        self._gradient = adaptive and Gradient(adaptive, self._registry, self._clock())
+        #: Whether connections have a maximum age or number of requests, or an adaptive limit measures them.
         self._has_ages = (
-            min(service.timeouts.max_age, self._registry.limits.max_requests_per_connection) < math.inf
+            min(service.timeouts.max_age, limits.max_requests_per_connection) < math.inf
+            or adaptive is not None
         )
-        #: Whether any limit asks whose a connection is, when it is accepted.
+        #: Whether a limit counts connections by peer, when they are accepted.
         self._counts_peers = self._registry.counts_peers or (
             service.proxy is not None and service.proxy.max_connections_per_proxy < math.inf
         )
-        #: Whether there is more to ask than if there is room.
+        #: Whether a connection may be refused for more than want of a slot.
         self._asks = self._counts_peers or service.rates is not None
 
     @property
@@ -102,8 +108,24 @@ class StreamServer(Server[ServerStatistics]):
         """Where it listens, with the ports that the kernel chose."""
         return tuple(listener.address for listener in self._listeners)
 
+    @property
+    def lag(self) -> float:
+        """How late the event loop was when it was last measured, in seconds: how long a new connection or
+        task waits, in the queue of a listener or behind running tasks. Measured ten times a second while
+        there is work; 0 without any.
+        """
+        stand = min((loop.stands_since for loop in self._accept_loops), default=NEVER)
+        return max(self._service.monitor.lag.seconds, trio.current_time() - stand)
+
+    @property
+    def shedding(self) -> bool:
+        """Whether new connections are refused at this moment, since `lag` was above `Limits.max_lag`. A
+        handler may read it to refuse requests, too.
+        """
+        return self._shedding.is_on
+
     def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot. Costs a look at every connection."""
+        """Return a frozen snapshot. Its cost grows with the number of connections."""
         tally, entries = self._registry.tally, self._registry.entries()
         wires = [entry.wire for entry in entries]
         return ServerStatistics(
@@ -119,6 +141,9 @@ class StreamServer(Server[ServerStatistics]):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
+            limit=self._registry.most,
+            lag=self.lag,
+            shedding=self.shedding,
             limited=dict(tally.limited),
         )
 
@@ -145,7 +170,7 @@ class StreamServer(Server[ServerStatistics]):
                     self._connections.start_soon(self._run_monitor, monitoring)
                     try:
                         if HAS_EPOLL:
-                            epoll_reader = EpollReader()
+                            epoll_reader = EpollReader(self._service.monitor.lag)
                             self._service = attrs.evolve(self._service, epoll_reader=epoll_reader)
                             self._connections.start_soon(epoll_reader.run)
                         await self._accept(task_status)
@@ -167,7 +192,7 @@ class StreamServer(Server[ServerStatistics]):
             await self._service.monitor.run()
 
     async def _accept(self, task_status: trio.TaskStatus[StreamServer]) -> None:
-        """Accept until drained, or until every listener has been closed by somebody else."""
+        """Accept until drained, or until every listener was closed from outside."""
         with self._accepting:
             async with trio.open_nursery() as loops:
                 for loop in self._accept_loops:
@@ -175,9 +200,7 @@ class StreamServer(Server[ServerStatistics]):
                 self._emitter.emit(ServerStarted, addresses=self.addresses, timeouts=self.timeouts)
                 task_status.started(self)
             if self._scope.draining:
-                await (
-                    trio.sleep_forever()
-                )  # until the delay of the drain is over: those inside go on as before
+                await trio.sleep_forever()  # until the delay of the drain is over; handlers go on meanwhile
         if not self._scope.draining:
             self._scope.drain()
 
@@ -193,7 +216,7 @@ class StreamServer(Server[ServerStatistics]):
         await drain_run.wait_completion()
 
     def _idle_until(self, now: float) -> float:
-        """Until when each connection may have one more request answered."""
+        """Return until when each connection may have one more request answered."""
         idle_grace = self._scope.idle_grace
         return now + idle_grace if idle_grace else 0.0
 
@@ -205,9 +228,8 @@ class StreamServer(Server[ServerStatistics]):
     async def _close_listeners(self) -> None:
         for listener in self._listeners:
             self._close(listener)
-        # What is no listener of ours may have more to do, though never more than a moment: it is told not to
-        # wait. Shielded, since it must be done just the same when everything around is cancelled; and each
-        # one is closed, even if another cannot be.
+        # A foreign listener may have an `aclose` that blocks; `aclose_forcefully` cancels it. Shielded, since
+        # they are closed also when the server is cancelled; and each one is closed, even if another raises.
         with trio.CancelScope(shield=True):
             async with contextlib.AsyncExitStack() as closing:
                 for listener in self._listeners:
@@ -216,7 +238,7 @@ class StreamServer(Server[ServerStatistics]):
     # Admission. Synchronous from here on: see the invariants of registry.py and accept_loop.py.
 
     def _admit(self, accepted: Accepted, peer: PeerName, listener: Listener) -> None:
-        """Register one more and start its task, or turn it away."""
+        """Register a connection and start its task, or refuse it. If either raises, the socket is closed."""
         entry, service = Entry(self._clock(), self._clock), self._service
         try:
             wire: SocketWire | StreamWire
@@ -224,14 +246,14 @@ class StreamServer(Server[ServerStatistics]):
                 wire = SocketWire(accepted, entry, service.epoll_reader, self._batcher)
             else:
                 wire = make_wire(accepted, entry, service.epoll_reader, self._batcher)
-            # A socket knows by itself which of the listener's addresses was dialled.
+            # A socket has its own local address, which may be one of several of the listener's.
             local = None if isinstance(accepted, socket.socket) else listener.address
-            # Past the constructor for users, and by place: a class called with keywords takes three times as
-            # long.
+            # Not by the public constructor, and with positional arguments: a third of the time of keywords.
             connection = Connection.__new__(Connection)
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
-            reason = self._refusal(connection, keys) if self._asks or not self._registry.has_room else None
+            asks = self._asks or not self._registry.has_room or self._shedding.is_on
+            reason = self._refusal(connection, keys) if asks else None
             if reason is None:
                 if self._drain_run is not None:
                     self._spare_newcomer(entry)
@@ -242,20 +264,21 @@ class StreamServer(Server[ServerStatistics]):
             else:
                 self._turn_away(connection, reason)
         except BaseException:
-            # Nobody else has it yet.
+            # No task owns the socket yet.
             self._registry.remove(entry)
             if isinstance(accepted, socket.socket):
                 accepted.close()
             raise
 
     def _set_ages(self, entry: Entry) -> None:
-        """Note how old it may become, and how many requests it may have."""
+        """Note its maximum age, its maximum number of requests, and the adaptive limit that measures it."""
         timeouts, requests = self._service.timeouts, self._registry.limits.max_requests_per_connection
         if timeouts.max_age < math.inf:
             share = random.uniform(1 - timeouts.max_age_jitter, 1 + timeouts.max_age_jitter)
             entry.retires_at = entry.accepted + max(timeouts.max_age * share, youngest_age(timeouts))
         if requests < math.inf:
             entry.requests_left = requests
+        entry.gradient = self._gradient
 
     def _start(self, connection: Connection, handler: Handler) -> None:
         """Start the task of a connection that is registered."""
@@ -276,13 +299,16 @@ class StreamServer(Server[ServerStatistics]):
             service.epoll_reader.users += 1  # until the task leaves it
 
     def _spare_newcomer(self, entry: Entry) -> None:
-        """Note of one that comes out of the queue in a drain until when its first request is waited for."""
+        """Note until when the drain waits for the first request of a connection from the queue."""
         entry.spared_until = max(entry.accepted + NEWCOMER_GRACE, self._idle_until(entry.accepted))
         if not self._registry.has_room:
             entry.stage = "queued"
 
     def _refusal(self, connection: Connection, keys: tuple[Hashable, ...]) -> str | None:
-        """Which limit one more with these keys would break; a drain keeps nobody out for want of a slot."""
+        """Return which limit one more with these keys would exceed. In a drain the slots are no limit."""
+        if self._drain_run is None and self._shedding.is_on:
+            self._shedding.refused += 1
+            return "lag"
         rates = self._service.rates
         reason = self._refusal_by_name(keys) if keys else None
         if reason is None and not self._registry.has_room and self._drain_run is None:
@@ -292,8 +318,8 @@ class StreamServer(Server[ServerStatistics]):
         return reason
 
     def _turn_away(self, connection: Connection, reason: str) -> None:
-        """Close one too many, after the overflow handler if there is one and not too many of them
-        run.
+        """Close a connection over a limit, or run the overflow handler for it if there is one and it is not
+        at `max_overflowing`.
         """
         registry, limits = self._registry, self._service.limits
         registry.tally.refused[reason] += 1
@@ -301,7 +327,7 @@ class StreamServer(Server[ServerStatistics]):
         if callable(limits.overflow) and registry.unslotted < limits.max_overflowing:
             entry = connection.entry
             entry.cause = Cause.OVERFLOW
-            # As long as a handshake may take: the last word is short.
+            # The time of a handshake is enough for a short answer.
             entry.due = entry.accepted + self._service.timeouts.handshake
             registry.add(entry, slot=False)
             self._start(connection, limits.overflow)
@@ -323,7 +349,7 @@ class StreamServer(Server[ServerStatistics]):
         return self._registry.keys_for(peer, user)
 
     def _refusal_by_name(self, keys: tuple[Hashable, ...]) -> str | None:
-        """Which limit of peers one more with these keys would break."""
+        """Return which limit per peer one more with these keys would exceed."""
         key, proxy = keys[0], self._service.proxy
         if proxy is not None and isinstance(key, tuple) and key[0] is PROXY:
             is_full = self._registry.count_of(key) >= proxy.max_connections_per_proxy
@@ -331,7 +357,7 @@ class StreamServer(Server[ServerStatistics]):
         return self._registry.refusal(keys)
 
     def _refusal_by_rate(self, connection: Connection, rates: RateLimits) -> str | None:
-        """Which rate one more would break; a drain keeps nobody out for that of all."""
+        """Return which rate one more would exceed. In a drain the rate of all connections is no limit."""
         proxy, whose = self._service.proxy, None
         # Whose a proxy's connection is, is said by the header: it is counted there.
         if rates.asks_whose and not (proxy is not None and proxy.trusts(connection.peer)):
@@ -345,8 +371,8 @@ def _block_of(entry: Entry) -> trio.CancelScope | None:
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:
-    """Return until when the first byte of a connection is waited for in a drain that begins now; 0 if it has
-    sent one, or could have done so long ago.
+    """Return until when a drain that begins now waits for the first byte of a connection; 0 if a byte has
+    come, or the time is over.
     """
     if entry.stage == "handshake" or entry.task is None:
         return now + NEWCOMER_GRACE

@@ -1,7 +1,7 @@
-"""`serve_stdio`: what is on standard input and output, served like any other connection.
+"""`serve_stdio`: serve standard input and output like any other connection.
 
-The rule: **it ends with its connection**. There is a server around it, so that drains, timeouts, events and
-reports are what they are elsewhere, and when the connection has gone that server has nobody to wait for.
+The rule: **the server ends with its one connection**. It is an ordinary `StreamServer`, so that drains,
+timeouts, events and reports are the same as elsewhere.
 """
 
 from __future__ import annotations
@@ -42,17 +42,17 @@ async def serve_stdio(
     name: str | None = None,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Serve one connection, which is there already: standard input and output.
+    """Serve one connection that exists already: standard input and output.
 
-    That is a socket under inetd (nowait), and under systemd with ``Accept=yes``, also if it is handed down in
-    LISTEN_FDS; `conn.peer` is then whoever connected. It is a terminal or pipes in a shell: `conn.peer` is
-    ``memory://stdio``, and the stream cannot be ended in one direction.
+    Under inetd (nowait), and under systemd with ``Accept=yes``, also with LISTEN_FDS, that is a socket, and
+    `conn.peer` is the client. In a shell it is a terminal or pipes: `conn.peer` is ``memory://stdio``, and
+    the stream cannot be half-closed.
 
-    While a socket is served, whatever of stdin, stdout and stderr it was is /dev/null, then and afterwards:
-    log to syslog or the journal. Terminals and pipes are left as they were, whether they block included.
+    The descriptors among 0, 1 and 2 that were the socket are replaced by /dev/null, for the rest of the
+    process: log to syslog or the journal. Terminals and pipes are left as they were, O_NONBLOCK included.
 
-    Args: all as for `serve_tcp`. `Timeouts.close` is for sockets only: what a terminal or pipe has left to
-    say is left to others.
+    Args: all as for `serve_tcp`. `Timeouts.close` is for sockets only: unread input of a terminal or pipe is
+    left to the next reader.
 
     Returns: the `DrainReport`, when the connection has ended. Use it with `triosock.run`, or
     `nursery.start`.
@@ -61,7 +61,7 @@ async def serve_stdio(
     connection; NotImplementedError for a terminal or pipe on Windows. What a handler raises, with
     on_error="raise", in an ExceptionGroup.
 
-    Cancellation: everything ends now. Drain: the connection ends when it is idle, as those of `serve_tcp`.
+    Cancellation: the handler is cancelled, and everything is closed. Drain: as for `serve_tcp`.
     """
     check_in_trio("serve_stdio()")
     timeouts = check_value("timeouts", timeouts, Timeouts)

@@ -24,6 +24,7 @@ from typing import Any, Final, TypeAlias, final
 
 import attrs
 
+from ..model.checks import T, check_several
 from ..model.errors import CertificateRefused
 
 StrPath: TypeAlias = str | bytes | os.PathLike[str] | os.PathLike[bytes]
@@ -40,19 +41,22 @@ _BLOCK: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.+?-----END CERTIFICATE
 _LABEL: Final = r"[a-z0-9_](?:[a-z0-9_-]{0,61}[a-z0-9_])?"
 _NAME: Final = re.compile(rf"(?:\*\.)?{_LABEL}(?:\.{_LABEL})*")
 
+#: What `ssl.SSLSocket.getpeercert()` gives: its fields are of several kinds.
+PeerCertificate: TypeAlias = dict[str, Any]
+
 #: What tells a file from another that has taken its place, and from itself after a change. The time alone
 #: would not, after a clock that was set back.
 Signature: TypeAlias = tuple[tuple[int, ...] | None, ...]
 
 
-def _check_path(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_path(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if value is None and attribute.name == "key":
         return
     if not isinstance(value, (str, bytes, os.PathLike)):
         raise TypeError(f"{attribute.name} must be the path of a PEM file, not {value!r}")
 
 
-def _check_password(instance: object, attribute: attrs.Attribute[Any], value: object) -> None:
+def _check_password(instance: object, attribute: attrs.Attribute[T], value: T) -> None:
     if value is not None and not isinstance(value, (str, bytes)) and not callable(value):
         # Not shown: it may be a password all the same.
         raise TypeError(
@@ -60,10 +64,9 @@ def _check_password(instance: object, attribute: attrs.Attribute[Any], value: ob
         )
 
 
-def _to_names(value: Any) -> tuple[str, ...]:
-    if isinstance(value, (str, bytes)) or not isinstance(value, Iterable):
-        raise TypeError(f"names must be several server names in a list, not {value!r}")
-    return tuple(check_server_name(name) for name in value)
+def _to_names(value: Iterable[str]) -> tuple[str, ...]:
+    names = check_several(value, "names must be several server names in a list")
+    return tuple(check_server_name(name) for name in names)
 
 
 def check_server_name(name: object) -> str:
@@ -144,14 +147,13 @@ def load_certificate(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         with open(files.chain, "rb") as file:
-            last = _last_certificate(files, file.read())
+            client = _client(_last_certificate(files, file.read()), roots)
         context.load_cert_chain(files.chain, files.key, _password_of(files))
-        told = _shake_hands(context, _client(last, roots))
-    except ssl.SSLCertVerificationError as error:
-        told = _forgive_dates(files, context, _client(last, roots), error, check_dates, roots)
-    except CertificateRefused:
-        raise
-    except OSError as error:
+        try:
+            told = _shake_hands(context, client)
+        except ssl.SSLCertVerificationError as error:
+            told = _forgive_dates(files, context, client, error, check_dates, roots)
+    except OSError as error:  # which those of the ssl module are, too
         raise CertificateRefused(f"{files}: {_say(error)}") from error
     names = tuple(value for kind, value in told.get("subjectAltName", ()) if kind == "DNS")
     return LoadedCertificate(
@@ -210,7 +212,7 @@ def _client(last: str, roots: StrPath | None) -> ssl.SSLContext:
     return client
 
 
-def _shake_hands(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> dict[str, Any]:
+def _shake_hands(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> PeerCertificate:
     """Shake hands in memory; return what the client has verified. Raises: ssl.SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server)
@@ -234,7 +236,7 @@ def _forgive_dates(
     error: ssl.SSLCertVerificationError,
     check_dates: bool,
     roots: StrPath | None,
-) -> dict[str, Any]:
+) -> PeerCertificate:
     """Return what the certificate says, if dates are all that is wrong and nobody asks for them; raise
     CertificateRefused, which says what is wrong, otherwise.
     """
@@ -258,7 +260,7 @@ def _say_chain(error: ssl.SSLCertVerificationError, roots: StrPath | None) -> st
     return "the chain has a gap: each certificate must be signed by one that comes after it in the file"
 
 
-def _say_dates(told: dict[str, Any]) -> str:
+def _say_dates(told: PeerCertificate) -> str:
     """Of a chain in which OpenSSL has found a date that is wrong."""
     now = time.time()
     today = f"it is {time.strftime('%b %d %H:%M:%S %Y', time.gmtime(now))} GMT by the clock of this machine"

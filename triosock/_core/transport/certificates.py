@@ -19,12 +19,12 @@ import ssl
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
-from typing import Any, Final, final
+from typing import Final, final
 
 import attrs
 import trio
 
-from ..model.config import check_seconds
+from ..model.checks import check_seconds
 from ..model.emitter import Emitter
 from ..model.errors import CertificateRefused
 from ..model.events import CertificatesRefused, CertificatesReloaded
@@ -56,7 +56,7 @@ class _Set:
         """The context that handshakes begin with."""
         return self.loaded[0].context
 
-    def pick(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+    def pick(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
         """Take the context of the name that the client asks for: what ssl.SSLContext.sni_callback does."""
         if not name:
             return None

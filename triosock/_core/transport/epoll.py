@@ -28,6 +28,9 @@ from typing import Final, Protocol, final
 
 import trio
 
+from ..registry.loop_lag import LagMeter
+from ..registry.registry import NEVER
+
 #: For fewer, the epoll reader's own wake-up costs more than the waits that it saves.
 _CROWD: Final = 5
 #: Events taken from the kernel at once; more wait for the next pass of trio's loop.
@@ -43,9 +46,12 @@ class Receiver(Protocol):
 
 @final
 class EpollReader:
-    """The epoll of one server, and the task `run()`. Without that task it must not be made."""
+    """The epoll of one server, and the task `run()`. Without that task it must not be made. `lag` is told
+    that something happens.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, lag: LagMeter | None = None) -> None:
+        self._lag = LagMeter() if lag is None else lag
         self._epoll = select.epoll()
         self._scope = trio.CancelScope(shield=True)
         self._receivers: dict[int, Receiver] = {}
@@ -94,11 +100,14 @@ class EpollReader:
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Hand out events until retired, even if everything around is cancelled."""
-        epoll, receivers, ended = self._epoll, self._receivers, self._ended
+        epoll, receivers, ended, lag = self._epoll, self._receivers, self._ended, self._lag
         try:
             with self._scope:
                 while True:
                     await trio.lowlevel.wait_readable(epoll.fileno())
+                    lag.is_busy = True
+                    if lag.due == NEVER:
+                        lag.begin(trio.current_time())
                     for fd, flags in epoll.poll(0, _BATCH):
                         receiver = receivers.get(fd)
                         if receiver is not None:

@@ -12,6 +12,7 @@ from typing import IO, Final
 
 import trio
 
+from ..model.checks import check_int
 from .socket import SocketWire
 from .stream_adapter import StreamWire
 from .tls import TlsWire
@@ -48,12 +49,8 @@ def _check_binary(file: object) -> None:
 
 
 def _check(argument: str, value: object) -> None:
-    if value is None:
-        return
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise TypeError(f"{argument} must be an int from 0 on, or None, not {value!r}")
-    if value < 0:
-        raise ValueError(f"{argument} must be from 0 on, not {value}")
+    if value is not None:
+        check_int(value, argument, 0, besides=", or None")
 
 
 def _descriptor(file: IO[bytes]) -> int | None:

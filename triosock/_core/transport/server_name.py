@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, TypeAlias, final
 
 #: What ssl.SSLContext.sni_callback is.
-SniCallback: TypeAlias = Callable[[Any, "str | None", ssl.SSLContext], "int | None"]
+SniCallback: TypeAlias = Callable[[ssl.SSLObject, "str | None", ssl.SSLContext], "int | None"]
 
 _asked: contextvars.ContextVar[list[str] | None] = contextvars.ContextVar(
     "triosock_server_name", default=None
@@ -31,7 +31,7 @@ class _Noting:
     def __init__(self, inner: SniCallback | None) -> None:
         self._inner = inner
 
-    def __call__(self, connection: Any, name: str | None, context: ssl.SSLContext) -> int | None:
+    def __call__(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> int | None:
         names = _asked.get()
         if names is not None and name:
             names.append(name)

@@ -24,6 +24,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from ..model.errors import HandshakeFailed
+from .certificate_check import PeerCertificate
 from .certificates import Certificates
 from .interface import BytesLike, check_receive_size
 from .server_name import note_server_names, noted_server_name
@@ -49,7 +50,7 @@ class TlsInfo:
     cipher: str
     alpn: str | None
     server_name: str | None
-    peer_certificate: dict[str, Any] | None
+    peer_certificate: PeerCertificate | None
     peer_certificate_der: bytes | None
     group: str | None = None
 
@@ -201,7 +202,7 @@ def _info(source: Any, server_name: str | None) -> TlsInfo:
     )
 
 
-def _group(source: Any) -> str | None:
+def _group(source: object) -> str | None:
     """Return the name of the group of the key agreement, where the ssl module can tell it (3.15)."""
     ask = getattr(source, "group", None)
     if ask is None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from triosock import DrainReport, DrainScope
-from triosock._core.model.config import check_seconds
+from triosock._core.model.checks import check_seconds
 
 from ..bridge import trio_thread as hosts
 from ..requests.table import Book, book_of

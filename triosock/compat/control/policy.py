@@ -13,18 +13,10 @@ from typing import Literal, final
 import attrs
 
 from triosock import Observer, ProxyPolicy
-from triosock._core.model.config import check_count, check_seconds
+from triosock._core.model.checks import count, seconds, seconds_or_zero
 from triosock._core.protocols.proxy_parser import check_proxy
 
 from ..requests import table
-
-
-def _seconds(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    check_seconds(value, attribute.name, zero=attribute.name == "grace")
-
-
-def _count(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    check_count(value, attribute.name)
 
 
 @final
@@ -55,15 +47,15 @@ class Policy:
         never. A second is more than a busy machine takes away from a process, and less than people wait.
     """
 
-    request_timeout: float = attrs.field(default=math.inf, validator=_seconds)
-    max_requests: float = attrs.field(default=math.inf, validator=_count)
-    grace: float = attrs.field(default=15.0, validator=_seconds)
+    request_timeout: float = attrs.field(default=math.inf, validator=seconds)
+    max_requests: float = attrs.field(default=math.inf, validator=count)
+    grace: float = attrs.field(default=15.0, validator=seconds_or_zero)
     observers: tuple[Observer, ...] = attrs.field(default=(), converter=tuple)
     mode: Literal["own", "green"] = attrs.field(
         default="own", validator=attrs.validators.in_(("own", "green"))
     )
     proxy: ProxyPolicy | None = attrs.field(default=None, converter=check_proxy)
-    blocking_after: float = attrs.field(default=1.0, validator=_seconds)
+    blocking_after: float = attrs.field(default=1.0, validator=seconds)
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "green":

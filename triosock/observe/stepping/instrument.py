@@ -233,7 +233,13 @@ class RunInstrument(trio.abc.Instrument):
             return
         bracket = next((one.number for of, one in self._brackets.items() if of.cancel_scope is scope), None)
         source = self._number_at(address_of_source(thrown))
-        one = Happening(now, "cancel", known.number, source, other=bracket, text=why_cancelled(thrown))
+        where = None
+        if thrown.source == "explicit":
+            stacks = self._keeper.stacks
+            where = stacks.of_canceller() or (
+                stacks.of_forced_close(task) if source == known.number else None
+            )
+        one = Happening(now, "cancel", known.number, source, where, bracket, why_cancelled(thrown))
         if thrown.source == "nursery" and source == by:
             self._held.append(one)
         else:

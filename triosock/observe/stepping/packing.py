@@ -1,6 +1,6 @@
 """What a recorder has kept, as JSON for the page: everything that occurs again is a number in a table.
 
-    files    [{name, own, text: [line, …]} or {name, own, lines: {number: line}}]
+    files    [{name, own, trio, text: [line, …]} or {name, own, trio, lines: {number: line}}]
     frames   [[file, line, function]]
     stacks   [[the frame that shows where it is, or -1, what it waits for, [frame, …]]], innermost last
     texts    [text]

@@ -91,8 +91,8 @@ _PAGE: Final = """<!DOCTYPE html>
 <p id="said" role="status" aria-live="polite" aria-atomic="true"></p>
 </div>
 <div class="options">
-<label>Show <select id="level"><option value="main">all but pauses</option>
-<option value="all">every step</option>
+<label>Show <select id="level"><option value="main">what matters</option>
+<option value="all">every step, also pauses</option>
 <option value="ends">starts, cancellations and ends</option></select></label>
 <label><input id="only" type="checkbox"> of this task only</label>
 <span role="group" aria-label="Breakpoint"><label>Stop when task

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias, final
 import attrs
 import trio
 
+from ..._core.model.checks import check_int
 from ..._core.model.emitter import ObserverDone, watchers
 from ..._core.model.events import ConnectionOpened, Event
 from ..text import printable
@@ -50,10 +51,11 @@ class Step:
 
     `time` is in seconds since the run began; `task` is None for what no task did; `name` is the task's name.
     `by` is the task that did it: None if it was the system (input, output, time), and 0 for a task of trio's
-    own or another thread. `where` is a file and a line, `waits_for` says for what, in words, and `text` has
-    the reason of a cancellation, the error of a failure, or what a server told. `deadline` is when the wait
-    ends at the latest, on the clock of `time`. `nursery` is the one that a step is about: in which a task is
-    started, that is opened or closed, or with all of which a task is cancelled; 0 is the top of the trio run.
+    own or another thread. `where` is a file and a line (of a cancellation, where `cancel()` was called),
+    `waits_for` says for what, in words, and `text` has the reason of a cancellation, the error of a failure,
+    or what a server told. `deadline` is when the wait ends at the latest, on the clock of `time`. `nursery`
+    is the one that a step is about: in which a task is started, that is opened or closed, or with all of
+    which a task is cancelled; 0 is the top of the trio run.
     """
 
     time: float
@@ -92,10 +94,7 @@ class Recorder:
     """
 
     def __init__(self, *, max_events: int = MAX_EVENTS) -> None:
-        if isinstance(max_events, bool) or not isinstance(max_events, int):
-            raise TypeError(f"max_events must be an int from 1 on, not {max_events!r}")
-        if max_events < 1:
-            raise ValueError(f"max_events must be from 1 on, not {max_events}")
+        check_int(max_events, "max_events")
         self.timeline: Timeline = Timeline()
         self._keeper = Keeper(max_events, self.timeline._recording.place_run)
         self._instruments: dict[object, RunInstrument] = {}

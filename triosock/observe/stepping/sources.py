@@ -57,6 +57,8 @@ class Sources:
 
     def _begin(self, file: str) -> dict[str, Any]:
         kept: dict[str, Any] = {"name": short_path(file), "own": owner_of(file) == "own", "lines": {}}
+        if owner_of(file) == "trio":
+            kept["trio"] = True
         if kept["own"]:
             lines = [_cut(line) for line in linecache.getlines(file)]
             size = sum(map(len, lines)) + len(lines)

@@ -94,6 +94,10 @@ class Stack:
                     return number
         return 0 if self.frames else None
 
+    def is_of_trio(self) -> bool:
+        """Whether trio itself has done what was done in the innermost frame."""
+        return bool(self.frames) and self.frames[-1].owner == "trio"
+
     def waits_for(self) -> tuple[str, str]:
         """Return what a task at this place waits for: in words, and the function that it has called for it.
         Both may be empty.
@@ -145,13 +149,36 @@ class Stacks:
             frame = frame.f_back
         return None if frame is None else self._intern([(frame.f_code, frame.f_lineno)])
 
+    def of_canceller(self) -> Stack | None:
+        """Return where `CancelScope.cancel()` is being called, if it is."""
+        frame: FrameType | None = sys._getframe(1)
+        while frame is not None and not (frame.f_code.co_name == "cancel" and _is_run(frame)):
+            if frame.f_code.co_name == "unrolled_run" and _is_run(frame):
+                return None
+            frame = frame.f_back
+        lines: list[tuple[CodeType, int]] = []
+        frame = None if frame is None else frame.f_back
+        while frame is not None and not _is_run(frame):
+            lines.insert(0, (frame.f_code, frame.f_lineno))
+            frame = frame.f_back
+        return self._intern(lines) if lines else None
+
+    def of_forced_close(self, task: trio.lowlevel.Task) -> Stack | None:
+        """Return where a task closes something by `trio.aclose_forcefully`, which cancels before it waits."""
+        lines = [(frame.f_code, line) for frame, line in task.iter_await_frames()]
+        for number, (code, _) in enumerate(lines):
+            if code.co_name == "aclose_forcefully" and code.co_filename.startswith(_TRIO):
+                return self._intern(lines[: number + 1])
+        return None
+
     def _intern(self, lines: Iterable[tuple[CodeType, int]]) -> Stack:
         key = tuple(lines)[-MAX_FRAMES:]
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= MAX_STACKS:
                 self._known.clear()  # the happenings hold theirs
-            frames = (Frame(code.co_filename, line, code.co_qualname) for code, line in key)
+            # Instructions that belong to no line have None.
+            frames = (Frame(code.co_filename, line or 0, code.co_qualname) for code, line in key)
             found = self._known[key] = Stack(tuple(frames))
         return found
 
@@ -162,7 +189,13 @@ def _lines_of(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
         trace = trace.tb_next
 
 
+#: Of trio: what runs tasks, and scopes.
+_RUN: Final = os.path.join(_TRIO, "_core", "_run.py")
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
+
+
+def _is_run(frame: FrameType) -> bool:
+    return frame.f_code.co_filename == _RUN
 
 
 def _is_machinery(file: str) -> bool:

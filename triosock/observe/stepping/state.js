@@ -58,7 +58,7 @@ class Run {
     else if (kind === "m") set({ nursery: other });
     else if (kind === "p" || kind === "w") set({ kind, time, stack, deadline, struck: false });
     else if (kind === "r" || kind === "k") set({ kind, time });
-    else if (kind === "c") set({ kind, time, struck: true, cancel: { by, nursery: other, text: this.text(text), time } });
+    else if (kind === "c") set({ kind, time, struck: true, cancel: { by, nursery: other, text: this.text(text), time, stack } });
     else if (kind === "e" || kind === "f" || kind === "g") {
       set({ kind, time, error: this.text(text), stack: stack >= 0 ? stack : task ? task.stack : -1 });
       if (task) this.end(state, task);
@@ -81,10 +81,17 @@ class Run {
   // The numbers of the events that are steps, at this level of detail, of one task or of all (null).
   steps(level, task) {
     const kinds = LEVELS[level], found = [];
-    this.data.events.forEach(([, kind, n], i) => {
-      if (kinds.includes(kind) && (task === null || n === task)) found.push(i);
+    this.data.events.forEach(([, kind, n, , stack], i) => {
+      if (!kinds.includes(kind) || (task !== null && n !== task)) return;
+      if (level === "all" || kind !== "c" || !this.isOfTrio(stack)) found.push(i);
     });
     return found;
+  }
+
+  // Whether trio itself has cancelled something, on its way to do something else: of no interest in most cases.
+  isOfTrio(stack) {
+    const frames = this.place(stack)?.frames;
+    return Boolean(frames?.length && frames[frames.length - 1].file.trio);
   }
 
   // Where a breakpoint is next: the position in `steps` of an event of one of these kinds; -1 for none.
@@ -143,7 +150,7 @@ class Run {
         const because = told || (by > 0 ? `${this.who(by, state)} has woken it` : "what it waited for is there");
         return `${who} may go on: ${because}.`;
       }
-      case "c": return `${who} is cancelled: ${this.why({ by, nursery: other, text: told }, state)}.`;
+      case "c": return `${who} is cancelled: ${this.why({ by, nursery: other, text: told, stack }, state)}.`;
       case "m": return `${who} has said that it has started, and moves to ${this.where(other, state)}.`;
       case "o": return `${who} opens nursery ${other}.`;
       case "q": return `Nursery ${other} of ${this.who(n, state)} is closed: nothing is left in it.`;
@@ -158,6 +165,8 @@ class Run {
     let said = cancel.text;
     if (cancel.by > 0) said += `; by ${this.who(cancel.by, state)}`;
     else if (cancel.by === 0) said += "; by a task of trio's own, or another thread";
+    const line = this.line(cancel.stack);
+    if (line) said += `, at ${line.file.name} line ${line.line}`;
     if (cancel.nursery > 0) said += `; with all of ${this.where(cancel.nursery, state)}`;
     return said;
   }

@@ -51,15 +51,19 @@ def _wrap() -> Callable[[], None]:
     """Put a function of our own in the place of `setup_runner`; return what puts it back."""
     module = _module()
     before = module.setup_runner
+    is_in_use = True
 
     def setup_runner(*args: Any, **options: Any) -> Any:
         runner = before(*args, **options)
-        for make in _makers:
-            runner.instruments.add_instrument(make())
+        if is_in_use:
+            for make in tuple(_makers):
+                runner.instruments.add_instrument(make())
         return runner
 
     def back() -> None:
-        if module.setup_runner is setup_runner:  # else somebody has put another one around it: it is inert
+        nonlocal is_in_use
+        is_in_use = False  # if somebody has put another one around it, it is called on
+        if module.setup_runner is setup_runner:
             module.setup_runner = before
 
     module.setup_runner = setup_runner

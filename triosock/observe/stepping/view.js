@@ -78,7 +78,7 @@
     drawTree(state);
     drawTask(state);
     moveCursor(number < 0 ? 0 : run.times[number]);
-    if (at) history.replaceState(null, "", `#step-${at + 1}`);
+    if (at && location.protocol !== "about:") history.replaceState(null, "", `#step-${at + 1}`);
   }
 
   function drawTree(state) {
@@ -241,7 +241,7 @@
   $("level").onchange = filter;
   $("only").onchange = filter;
 
-  // A step has an address, to be told to others.
+  // A step has an address, to be told to others; but not within another page, as in a notebook.
   const asked = () => Number(/^#step-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1;
   addEventListener("hashchange", () => go(asked()));
 

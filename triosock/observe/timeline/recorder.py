@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, TypeAlias, final
 
+from ..._core.model.checks import check_int
 from ..._core.model.emitter import ObserverDone, watchers
 from ..._core.model.events import Event, ServerClosed
 from .layout import Picture, lay_out
@@ -50,10 +51,7 @@ class Timeline:
 
     def __init__(self, *, max_connections: int = 5_000, max_requests: int = 20_000) -> None:
         for name, value in (("max_connections", max_connections), ("max_requests", max_requests)):
-            if isinstance(value, bool) or not isinstance(value, int):
-                raise TypeError(f"{name} must be an int from 1 on, not {value!r}")
-            if value < 1:
-                raise ValueError(f"{name} must be from 1 on, not {value}")
+            check_int(value, name)
         self._recording = Recording(max_connections, max_requests)
         self._entered = False
         #: The servers that are recorded by an observer of their own, and by this one.

@@ -1,24 +1,34 @@
-"""A picture of the run that failed: the timeline of its servers, with everything that befell the world."""
+"""Pictures of the run that failed: the timeline of its servers with everything that befell the world, and the
+page to step through its tasks.
+"""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from triosock.observe import Timeline
+from triosock.observe import Recorder
 
 from .choices import Choices
 from .run import Outcome, Plan, run
 
 
 def picture_of(plan: Plan, choices: Choices, seed: int) -> tuple[Outcome, Path | None]:
-    """Run once more, and write the picture if there is a folder for it; return the run, and the file."""
-    with Timeline() as timeline:
-        outcome = run(plan, choices, located=True, quiet=False, on_mark=timeline.mark)
+    """Run once more, and write the pictures if there is a folder for them; return the run, and the file of
+    the timeline. `steps_beside` is the other one.
+    """
     if plan.pictures is None:
-        return outcome, None
+        return run(plan, choices, located=True, quiet=False), None
+    with Recorder() as recorder:
+        outcome = run(plan, choices, located=True, quiet=False, on_mark=recorder.mark)
     plan.pictures.mkdir(parents=True, exist_ok=True)
     name = re.sub(r"[^A-Za-z0-9_]+", "-", getattr(plan.scenario, "__name__", "scenario"))
     path = plan.pictures / f"{name}-seed-{seed}.html"
-    timeline.write_html(path)
+    recorder.timeline.write_html(path)
+    recorder.write_html(steps_beside(path))
     return outcome, path
+
+
+def steps_beside(picture: Path) -> Path:
+    """Return where the page to step through a run is, beside its picture."""
+    return picture.with_suffix(".play.html")

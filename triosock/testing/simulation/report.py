@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
+from .picture import steps_beside
 from .run import Outcome, Plan
 
 #: Of the world's misfortunes, how many are told.
@@ -33,6 +34,7 @@ def failure_text(
         lines.append(f"  and {len(shortest.marks) - _MOST_MARKS} more")
     if picture is not None:
         lines.append(f"  picture:           {picture}")
+        lines.append(f"  step through it:   {steps_beside(picture)}")
     return "\n".join(lines)
 
 

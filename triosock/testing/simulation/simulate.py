@@ -78,7 +78,8 @@ def simulate(
       digests: keep the hash of each run.
       again: the command that runs one seed again, up to the seed's number, for the report of a failure; None
         for a call of this function.
-      pictures: a folder, for a picture of a run that fails (HTML); it is made if it is not there.
+      pictures: a folder, for a picture of a run that fails, and a page to step through it (HTML); it is made
+        if it is not there.
 
     Returns: what was simulated.
 

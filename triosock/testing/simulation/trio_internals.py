@@ -113,7 +113,8 @@ class _Hands:
         self._now += seconds
 
     def jump_ahead(self) -> None:
-        runner: Any = trio._core._run.GLOBAL_RUN_CONTEXT.runner
+        context: Any = trio._core._run.GLOBAL_RUN_CONTEXT
+        runner = context.runner
         deadline = runner.deadlines.next_deadline()
         if deadline < math.inf:
             self._now = max(self._now, deadline)

@@ -1,0 +1,1 @@
+.venv/bin/python -m examples.tutorial.check solutions --csv marks.csv

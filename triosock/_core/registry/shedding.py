@@ -1,0 +1,112 @@
+"""Whether new work is turned away because the loop is late: `Limits.max_lag`.
+
+The invariants:
+
+1. **One pause is no overload.** It begins with two samples of the lag in a row that are above the limit, or
+   with a queue in which somebody has stood for longer than the limit: a queue that has not once been empty
+   for so long. (A queue that empties is a burst, one that stands is overload: Nichols and Jacobson,
+   "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+2. **No more is let in at once than can have its turn in time**: when a queue stands, the accept loop takes as
+   many in a go as had theirs in a quarter of the limit. One that took more would make the loop late itself.
+3. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
+   does not go on and off with each connection.
+4. **It is told once**: under a load that lasts it goes on and off some times in a second, each time for as
+   long as the queue needs to be emptied. All of that is one time of overload, which ends when there was none
+   of it for `QUIET` seconds.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any, Final, final
+
+from ..model.events import SheddingEnded, SheddingStarted
+from .loop_lag import LagMeter
+
+#: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
+#: about as many.
+BATCH: Final = 100
+#: The same as long as nobody knows how much time they take: it doubles with each that takes little.
+FIRST_BATCH: Final = 10
+#: For how long nobody must have been turned away until it is over, in seconds.
+QUIET: Final = 1.0
+
+
+@final
+class Shedding:
+    """Whether one server sheds new work now: `is_on`."""
+
+    __slots__ = (
+        "_batch", "_clock", "_emit", "_ended", "_high", "_is_told", "_meter", "_since", "_stands",
+        "_was_above", "is_on", "refused",
+    )  # fmt: skip
+
+    def __init__(
+        self, max_lag: float, meter: LagMeter, emit: Callable[..., Any], clock: Callable[[], float]
+    ) -> None:
+        self.is_on: bool = False
+        #: How many were turned away in this time of overload.
+        self.refused: int = 0
+        self._high = max_lag
+        self._batch = BATCH if max_lag == math.inf else FIRST_BATCH
+        self._meter = meter
+        self._emit = emit
+        self._clock = clock
+        #: When this time of overload began, and when it was last off; told is whether there is one.
+        self._since = self._ended = 0.0
+        self._is_told = False
+        self._was_above = False
+        self._stands = False
+        meter.tell = self.note_lag
+
+    @property
+    def batch(self) -> int:
+        """How many an accept loop takes in one go; to turn somebody away takes next to nothing."""
+        return BATCH if self.is_on else self._batch
+
+    def note_pass(self, seconds: float) -> None:
+        """The loop has run all who were ready, a batch from a queue that stands among them, in this time."""
+        if self.is_on:
+            return  # they were turned away, and had no turns
+        fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH
+        self._batch = int(min(max(fitting, 1), 2 * self._batch, BATCH))
+
+    def note_lag(self, lag: float) -> None:
+        """A sample of the loop's lag."""
+        stands, self._stands = self._stands, False
+        if self.is_on:
+            if lag < self._high / 2 and not stands:
+                self._end()
+        elif lag > self._high:
+            if self._was_above:
+                self._begin(lag)
+            self._was_above = True
+        else:
+            self._was_above = False
+            if self._is_told and self._clock() - self._ended >= QUIET:
+                self._tell_end()
+
+    def note_queue(self, age: float) -> None:
+        """Somebody stands in a queue that was last empty `age` seconds ago."""
+        self._stands = True
+        if age > self._high and not self.is_on:
+            self._begin(age)
+
+    def _begin(self, lag: float) -> None:
+        now = self._clock()
+        # Who stands in the queue now is turned away at once, and does not keep it on.
+        self.is_on, self._stands = True, False
+        self._meter.hurry(now)
+        if not self._is_told:
+            self._is_told = self._meter.stays = True
+            self._since, self.refused = now, 0
+            self._emit(SheddingStarted, lag=lag)
+
+    def _end(self) -> None:
+        self.is_on = self._was_above = self._meter.hurries = False
+        self._ended = self._clock()
+
+    def _tell_end(self) -> None:
+        self._is_told = self._meter.stays = False
+        self._emit(SheddingEnded, duration=self._ended - self._since, refused=self.refused)

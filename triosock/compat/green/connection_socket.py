@@ -1,0 +1,210 @@
+"""A connection of a native server as the socket of a green handler.
+
+The rules:
+
+1. **Each call does what it does on a blocking socket**, with its errors: OSError, ConnectionError, and
+   TimeoutError after `settimeout()`. What has no sense without a descriptor is an error that says so.
+2. **A wait of somebody who owes nothing is idle**, as on a green socket: before the first byte, and after the
+   last word was ours. A drain ends it, and it looks like the end of the stream.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import socket
+from typing import TYPE_CHECKING, Any, TypeAlias, final
+
+import trio
+
+from triosock import MemoryAddress, TcpAddress, UnixAddress
+
+from . import tasks
+
+if TYPE_CHECKING:
+    from collections.abc import Awaitable, Callable
+
+    from triosock import Address, Connection
+
+#: ConnectionResetError or BrokenPipeError.
+_Broken: TypeAlias = "Callable[[int, str], OSError]"
+#: What a `socket.socket` makes files with, of anything that has `recv_into`, `send` and `_io_refs`.
+_makefile: Any = socket.socket.makefile
+
+
+def sockaddr_of(address: Address) -> Any:
+    """Return an address as a socket has it."""
+    if isinstance(address, (TcpAddress, UnixAddress)):
+        return address.sockaddr
+    return str(address) if isinstance(address, MemoryAddress) else (str(address), 0)
+
+
+@final
+class ConnectionSocket:
+    """What a handler has as its `request`. To be used in its green task."""
+
+    type: int = socket.SOCK_STREAM
+    proto: int = 0
+
+    def __init__(self, conn: Connection) -> None:
+        self._conn = conn
+        self._timeout: float | None = None
+        self._closed = False
+        #: Of files that were made of it; as in `socket.socket`.
+        self._io_refs = 0
+        #: Whether the last word was ours, or nobody has said anything.
+        self._owes_nothing = True
+
+    def __repr__(self) -> str:
+        return f"<ConnectionSocket of {self._conn.peer}{' (closed)' if self._closed else ''}>"
+
+    def __enter__(self) -> ConnectionSocket:
+        return self
+
+    def __exit__(self, *args: object) -> None:
+        if not self._closed:
+            self.close()
+
+    @property
+    def family(self) -> int:
+        """As `socket.socket.family`."""
+        return int(getattr(self._conn.peer, "family", socket.AF_UNSPEC))
+
+    # Receiving
+
+    def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
+        """As `socket.socket.recv()`, without flags."""
+        _check_flags(flags)
+        if bufsize < 0:
+            raise ValueError("negative buffersize in recv")
+        self._check_open()
+        if not bufsize:
+            return b""
+        if self._timeout == 0.0 and not self._conn.wire.has_input():
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        data: bytes = self._wait(ConnectionResetError, self._receive, bufsize)
+        self._owes_nothing = self._owes_nothing and not data
+        return data
+
+    async def _receive(self, size: int) -> bytes:
+        if not self._owes_nothing:
+            return await self._conn.receive_some(size)
+        data = b""
+        with self._conn.idle():
+            data = await self._conn.receive_some(size)
+        return data
+
+    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+        """As `socket.socket.recv_into()`, without flags."""
+        with memoryview(buffer).cast("B") as view:
+            data = self.recv(nbytes or len(view), flags)
+            view[: len(data)] = data
+            return len(data)
+
+    # Sending
+
+    def send(self, data: Any, flags: int = 0, /) -> int:
+        """As `socket.socket.send()`, without flags; sends all of it."""
+        self.sendall(data, flags)
+        return memoryview(data).nbytes
+
+    def sendall(self, data: Any, flags: int = 0, /) -> None:
+        """As `socket.socket.sendall()`, without flags."""
+        _check_flags(flags)
+        self._check_open()
+        self._wait(BrokenPipeError, self._conn.send_all, data)
+        self._owes_nothing = True
+
+    def shutdown(self, how: int, /) -> None:
+        """As `socket.socket.shutdown()`; of the receiving side nothing is noted."""
+        self._check_open()
+        if how != socket.SHUT_RD:
+            self._wait(BrokenPipeError, self._conn.send_eof)
+
+    # Ending
+
+    def makefile(self, *args: Any, **options: Any) -> Any:
+        """As `socket.socket.makefile()`."""
+        return _makefile(self, *args, **options)
+
+    def close(self) -> None:
+        """As `socket.socket.close()`: closes when the files are closed, too."""
+        self._closed = True
+        self._close_if_last()
+
+    def _decref_socketios(self) -> None:
+        # What a file calls when it is closed.
+        self._io_refs -= 1
+        if self._closed:
+            self._close_if_last()
+
+    def _close_if_last(self) -> None:
+        if self._io_refs <= 0:
+            tasks.here().wait(self._conn.aclose)
+
+    # Others
+
+    def settimeout(self, value: float | None) -> None:
+        """As `socket.socket.settimeout()`."""
+        if value is not None and value < 0:
+            raise ValueError("Timeout value out of range")
+        self._timeout = None if value is None else float(value)
+
+    def gettimeout(self) -> float | None:
+        """As `socket.socket.gettimeout()`."""
+        return self._timeout
+
+    def setblocking(self, flag: bool) -> None:
+        """As `socket.socket.setblocking()`."""
+        self._timeout = None if flag else 0.0
+
+    def getblocking(self) -> bool:
+        """As `socket.socket.getblocking()`."""
+        return self._timeout != 0.0
+
+    @property
+    def timeout(self) -> float | None:
+        """As `socket.socket.timeout`."""
+        return self._timeout
+
+    def getpeername(self) -> Any:
+        """As `socket.socket.getpeername()`."""
+        return sockaddr_of(self._conn.peer)
+
+    def getsockname(self) -> Any:
+        """As `socket.socket.getsockname()`."""
+        return sockaddr_of(self._conn.local)
+
+    def setsockopt(self, *args: Any) -> None:
+        """Nothing: options are for the kernel."""
+
+    def fileno(self) -> int:
+        """Raise OSError: there may be no descriptor, so that nothing else can wait for it."""
+        raise OSError(errno.EOPNOTSUPP, "this request is a connection of a native server, and no descriptor")
+
+    def _check_open(self) -> None:
+        if self._closed and self._io_refs <= 0:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF))
+
+    def _wait(
+        self, broken: Callable[[int, str], OSError], async_fn: Callable[..., Awaitable[Any]], *args: Any
+    ) -> Any:
+        try:
+            return tasks.here().wait(self._in_time, async_fn, *args)
+        except trio.BrokenResourceError as error:
+            number = errno.EPIPE if broken is BrokenPipeError else errno.ECONNRESET
+            raise broken(number, os.strerror(number)) from error
+        except trio.ClosedResourceError as error:
+            raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from error
+
+    async def _in_time(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+        if not self._timeout:
+            return await async_fn(*args)
+        with trio.move_on_after(self._timeout):
+            return await async_fn(*args)
+        raise TimeoutError("timed out")
+
+
+def _check_flags(flags: int) -> None:
+    if flags:
+        raise OSError(errno.EOPNOTSUPP, "flags need a socket, and this is a connection of a native server")
