@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.observe import Timeline, snapshot
+from triosock.observe import AccessLog, Timeline, snapshot
 
 
 class Handler(compat.StreamRequestHandler):
@@ -121,3 +121,23 @@ async def test_a_compat_server_in_a_trio_program_is_in_the_tree_with_its_threads
     (band,) = timeline.picture().bands
     assert band.end is not None
     assert [box.end_kind for box in band.boxes] == ["finished"]
+
+
+def test_a_compat_server_has_an_access_log():
+    lines = []
+
+    class Logged(Server):
+        trio_policy = compat.Policy(
+            observers=(AccessLog(lines.append, format="$remote_addr $protocol $cause"),)
+        )
+
+    with Logged(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            assert talk(server.server_address, b"hello\n") == b"hello\n"
+            assert talk(server.server_address, b"boom\n") == b""
+        finally:
+            server.shutdown()
+            serving.join()
+    assert sorted(lines) == ["127.0.0.1 TCP failed", "127.0.0.1 TCP finished"]
