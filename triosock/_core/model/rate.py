@@ -56,7 +56,7 @@ class Rate:
 
     count: float = attrs.field()
     per: float = attrs.field(default=1.0, kw_only=True)
-    burst: float = attrs.field(kw_only=True, default=attrs.Factory(_default_burst, takes_self=True))
+    burst: float = attrs.field(default=attrs.Factory(_default_burst, takes_self=True), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _finite(self.count, 0, "count")

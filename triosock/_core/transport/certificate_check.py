@@ -145,7 +145,6 @@ def load_certificate(
 ) -> LoadedCertificate:
     """Load a certificate into a new context, and check it. Raises: CertificateRefused."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    last = ""
     try:
         with open(files.chain, "rb") as file:
             client = _client(_last_certificate(files, file.read()), roots)
