@@ -12,12 +12,12 @@ from typing import Any, TypeAlias
 
 from triosock.testing.simulation import Faults, World
 
-from . import datagrams, deadlines, drains, green, layers, limits, streams
+from . import datagrams, deadlines, drains, green, layers, limits, streams, turns
 
 Scenario: TypeAlias = Callable[[World], Awaitable[Any]]
 
 SCENARIOS: dict[str, tuple[Scenario, Faults]] = {
     name: pair
-    for module in (drains, limits, deadlines, streams, layers, datagrams, green)
+    for module in (drains, limits, deadlines, streams, layers, datagrams, green, turns)
     for name, pair in module.SCENARIOS.items()
 }

@@ -11,7 +11,7 @@ The invariant: **a green handler waits in trio or not at all.** A blocking call 
 which suspends the greenlet and waits in its task; so each wait is a checkpoint, and a cut is a cancellation.
 
 Read on: `portal.py` (a sync function in a task), `tasks.py`, `group.py` (the requests of one server),
-`crowd.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (who blocks the others);
+`crowd.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (which handler blocks the others);
 `native.py` and `connection_socket.py` (the same handlers under a native server, over any stream).
 
 May import: the rest of compat, the facade, trio, greenlet. Nothing imports it until a server is green.

@@ -59,7 +59,7 @@ def is_stock(server: Server) -> TypeGuard[ThreadingMixIn]:
 
 
 async def accept(waiting: GreenWait, fd: int) -> bool:
-    """Accept until the serving thread is needed: return True if a request is there, False if it is to check.
+    """Accept until the serving thread is needed: return True if it is to accept, False after `wake()`.
 
     Waits for the listener's descriptor. Raises what that raises.
     """

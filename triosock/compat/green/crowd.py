@@ -9,9 +9,11 @@ The invariants:
 
 from __future__ import annotations
 
+import os
+from collections.abc import Callable
 from typing import Final
 
-from trio.lowlevel import Task, spawn_system_task
+from trio.lowlevel import Task, TrioToken, current_trio_token, spawn_system_task
 
 from triosock._core.transport.checkpoints import checkpoint, sleep, wake
 from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
@@ -25,10 +27,14 @@ _ENOUGH: Final = 5
 class Crowd:
     """The green requests of a trio run. Made and used in its thread."""
 
-    __slots__ = ("_users", "reader", "watch")
+    __slots__ = ("_users", "on_empty", "pid", "reader", "token", "watch")
 
     def __init__(self) -> None:
         self._users = 0
+        self.pid: int = os.getpid()
+        self.token: TrioToken = current_trio_token()
+        #: Called when nobody is left, once the interpreter ends.
+        self.on_empty: Callable[[], object] | None = None
         #: None until there have been enough of them.
         self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
@@ -48,6 +54,8 @@ class Crowd:
             reader, self.reader = self.reader, None
             reader.leave()
             reader.retire()
+        if not self._users and self.on_empty is not None:
+            self.on_empty()
 
 
 class Input:

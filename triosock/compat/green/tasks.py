@@ -6,14 +6,22 @@ Rules of this file:
    loop.
 2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
    ended, and is reported on standard error.
+3. **When the interpreter ends, no greenlet is left to switch to**, as far as handlers heed a cancellation.
+   Requests with `daemon_threads` may be here then, as daemon threads are. Until 3.13 the interpreter ends a
+   thread that wants to go on at that time by unwinding its C stack (pthread_exit(3)), and a switch between
+   greenlets is C++ that does not survive that: the process would crash. Rejected: to stop the thread where it
+   is, since what atexit calls later may need it.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -36,6 +44,9 @@ Ts = TypeVarTuple("Ts")
 _by_greenlet: dict[Greenlet, GreenTask] = {}
 #: The same by their trio tasks: for greenlets that a handler starts.
 _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
+#: Seconds at the end of the interpreter for those that do not heed their end: one that blocks its thread.
+AT_EXIT_PATIENCE: Final = 1.0
+AT_EXIT: Final = "triosock.compat: the interpreter ends"
 #: Below zero, as identifiers of threads are above: a book has both as keys.
 _numbers = itertools.count(-1, -1)
 _crowd: RunVar[Crowd] = RunVar("triosock.compat.green.crowd")
@@ -62,13 +73,15 @@ class GreenTask:
         self._portal = portal = Portal(crowd.watch)
         _by_task[self.trio_task] = self
         crowd.enter()
+        if crowd.on_empty is not None:
+            self.scope.cancel(AT_EXIT)
         try:
             begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
             return await portal.run(begin, fn, *args)
         finally:
-            crowd.leave()
             del _by_task[self.trio_task]
             self._portal = None
+            crowd.leave()
 
     def _begin(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         here = getcurrent()
@@ -134,6 +147,31 @@ def crowd_here() -> Crowd:
         crowd = Crowd()
         _crowd.set(crowd)
         return crowd
+
+
+def end_all() -> None:
+    """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
+    for crowd in {task.crowd for task in tuple(_by_task.values())}:
+        if crowd.pid != os.getpid():
+            continue  # the child of a fork, with what its parent had
+        empty = threading.Event()
+        try:
+            crowd.token.run_sync_soon(_end, crowd, empty.set)
+        except trio.RunFinishedError:
+            continue
+        empty.wait(AT_EXIT_PATIENCE)
+
+
+def _end(crowd: Crowd, on_empty: Callable[[], object]) -> None:
+    crowd.on_empty = on_empty
+    tasks = [task for task in _by_task.values() if task.crowd is crowd]
+    for task in tasks:
+        task.scope.cancel(AT_EXIT)
+    if not tasks:
+        on_empty()
+
+
+atexit.register(end_all)
 
 
 async def _give_turn() -> None:
