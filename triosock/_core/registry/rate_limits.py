@@ -140,6 +140,12 @@ def keys_of_host(host: str, prefix: tuple[int, int]) -> Whose:
     return (-1 - number, -1 - (number >> (128 - prefix[1])))
 
 
+def make_pace(rates: RateLimits | None, limits: Limits, emitter: Emitter) -> Pace | None:
+    """Return what keeps accept loops to the rate of all connections; None if those too many do not wait."""
+    waits = rates is not None and rates.has_total and limits.overflow == "wait"
+    return Pace(rates, emitter) if rates is not None and waits else None
+
+
 @final
 class Pace:
     """What keeps accept loops to the rate of all connections: nobody is taken from the kernel's queue whose
@@ -150,6 +156,12 @@ class Pace:
         self._rates = rates
         self._emitter = emitter
         self._is_told = False
+        self._waiting = 0
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether an accept loop has somebody whose turn is yet to come."""
+        return self._waiting > 0
 
     def is_due(self) -> bool:
         """Whether one more may be taken now."""
@@ -163,4 +175,8 @@ class Pace:
             if not self._is_told:
                 self._is_told = True
                 self._emitter.emit(RateReached, limit="rate", delay=delay)
-            await trio.sleep(delay)
+            self._waiting += 1
+            try:
+                await trio.sleep(delay)
+            finally:
+                self._waiting -= 1
