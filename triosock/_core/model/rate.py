@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any, Final, final
+from typing import Final, final
 
 import attrs
 
@@ -32,7 +32,7 @@ def _finite(value: object, least: float, argument: str) -> None:
         raise ValueError(f"{text}; for no limit leave the option at None")
 
 
-def _default_burst(rate: Any) -> float:
+def _default_burst(rate: Rate) -> float:
     count: object = rate.count  # nobody has looked at it yet
     return count if isinstance(count, (int, float)) and count > 1 else 1
 
