@@ -6,6 +6,7 @@ import contextlib
 import gc
 import os
 import signal
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio
 
 import triosock
 from tests.pairs import memory_pair, pair
+from tests.tls import client_context, server_context
 
 # A shell starts what runs in the background with SIGINT ignored, and all its children inherit that: then no
 # Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so they begin as at a terminal.
@@ -69,6 +71,12 @@ async def _dial(server: triosock.StreamServer) -> trio.SocketStream:
 def dial() -> Any:
     """`await dial(server)`: a trio stream to its first address."""
     return _dial
+
+
+@pytest.fixture
+def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
+    """For TLS: the server's, and the client's."""
+    return server_context(), client_context()
 
 
 @pytest.fixture

@@ -1,6 +1,9 @@
-"""The handler and the reader that many tests use."""
+"""The handlers that many tests serve, and what many clients do."""
 
 from __future__ import annotations
+
+import socket
+import struct
 
 import trio
 
@@ -8,8 +11,34 @@ import triosock
 
 
 async def shout(conn: triosock.Connection) -> None:
+    """Answer each line in capitals."""
     async for line in conn.lines():
         await conn.send_all(line.upper())
+
+
+async def echo(conn: triosock.Connection) -> None:
+    """Answer each line with itself."""
+    async for line in conn.lines():
+        await conn.send_all(line)
+
+
+async def too_large(conn: triosock.Connection) -> None:
+    """Take no line of more than four bytes."""
+    async for _ in conn.lines(max_bytes=4):
+        pass
+
+
+async def slow_line(conn: triosock.Connection) -> None:
+    """Never answer a line."""
+    async for _ in conn.lines():
+        await trio.sleep_forever()
+
+
+async def slow_block(conn: triosock.Connection) -> None:
+    """Never answer, in a block of one second."""
+    await conn.receive_some()
+    async with conn.request(timeout=1):
+        await trio.sleep_forever()
 
 
 async def read_to_reset(stream: trio.abc.ReceiveStream) -> bytes:
@@ -28,3 +57,12 @@ async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
     while data := await stream.receive_some():
         received += data
     return received
+
+
+def reset(client: socket.socket | trio.SocketStream) -> None:
+    """Close with a reset."""
+    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+    if isinstance(client, trio.SocketStream):
+        client.socket.close()
+    else:
+        client.close()

@@ -148,7 +148,7 @@ LOWLEVEL = {
         *("wait_readable", "wait_writable", "notify_closing"),
         *("current_task", "spawn_system_task", "RunVar"),
     ],
-    "triosock/compat/green/crowd.py": ["spawn_system_task"],
+    "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
     # Whose run and task this is.
     "triosock/_core/stream/connection_task.py": ["current_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],

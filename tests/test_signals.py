@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
 import subprocess
 import sys
 import textwrap
+import threading
 
 import pytest
 import trio
 import trio.testing
 
 import triosock
+from tests.handlers import shout
 from triosock import _ending_signals
 from triosock._ending_signals import PATIENCE, TOGETHER
 
@@ -294,3 +297,35 @@ def test_run_refuses_a_wrong_grace():
 
     with pytest.raises(ValueError, match="grace must be"):
         triosock.run(fine, grace=-1)
+
+
+def test_run_outside_of_the_main_thread_says_so():
+    async def program():
+        raise AssertionError("not reached")
+
+    errors = []
+
+    def attempt():
+        try:
+            triosock.run(program)
+        except RuntimeError as error:
+            errors.append(str(error))
+
+    thread = threading.Thread(target=attempt)
+    thread.start()
+    thread.join()
+    assert "main thread" in errors[0]
+
+
+def test_the_reports_of_a_program_that_fails_are_printed_too(capsys):
+    async def program():
+        async with trio.open_nursery() as nursery:
+            serve = functools.partial(triosock.serve_tcp, shout, 0, host="127.0.0.1", name="the one")
+            server = await nursery.start(serve)
+            signal.raise_signal(signal.SIGTERM)
+            await server.wait_closed()
+            raise ValueError("planned")
+
+    with pytest.raises(ExceptionGroup):
+        triosock.run(program)
+    assert "the one: drained" in capsys.readouterr().err

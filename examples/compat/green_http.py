@@ -6,6 +6,7 @@ clients: each asks twice on one connection.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from http import HTTPStatus
 from http.client import HTTPConnection
@@ -39,6 +40,15 @@ class Server(compat.GreenTCPServer):
     daemon_threads = True
 
 
+def allow_many() -> None:
+    """Allow as many descriptors as this process may have: 1,024 is what many systems begin with."""
+    with contextlib.suppress(ImportError):  # not on Windows
+        import resource
+
+        _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+
+
 def ask(port: int, clients: int) -> int:
     """Open so many connections, ask on each, and again; return how many answers there were."""
     connections = [HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(clients)]
@@ -54,6 +64,7 @@ def ask(port: int, clients: int) -> int:
 
 def main(*arguments: str) -> None:
     """Serve, or ask."""
+    allow_many()
     port = int(arguments[0]) if arguments else 8011
     if len(arguments) > 1:
         print(ask(port, int(arguments[1])), "answers")

@@ -34,15 +34,18 @@ def show(recorder: Recorder, name: str = "this run") -> None:
     """Show a recorder's picture, and below it, folded up, the page to step through."""
     from IPython.display import HTML, display
 
+    display(HTML(html_of(recorder, name)))
+
+
+def html_of(recorder: Recorder, name: str) -> str:
+    """Return what `show` shows. Both parts are sealed: a page has room for many of them."""
     drawn = base64.b64encode(recorder.timeline.svg(width=WIDTH).encode()).decode()
-    steps = html.escape(recorder.html())
-    display(
-        HTML(
-            f'<img alt="The timeline of {html.escape(name)}" src="data:image/svg+xml;base64,{drawn}">'
-            f"<details><summary>Step through it</summary>"
-            f'<iframe title="The steps of {html.escape(name)}" srcdoc="{steps}" '
-            'style="width:100%;height:46em;border:1px solid"></iframe></details>'
-        )
+    steps, who = html.escape(recorder.html()), html.escape(name)
+    return (
+        f'<img alt="The timeline of {who}" style="max-width:100%" src="data:image/svg+xml;base64,{drawn}">'
+        f"<details><summary>Step through it</summary>"
+        f'<iframe title="The steps of {who}" srcdoc="{steps}" '
+        'style="width:100%;height:46em;border:1px solid;box-sizing:border-box"></iframe></details>'
     )
 
 

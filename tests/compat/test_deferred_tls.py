@@ -17,16 +17,6 @@ from triosock import compat
 from triosock.compat.stdlib import deferred_tls
 
 
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
-
-
 @pytest.fixture
 def start_tls(start: Any, contexts: Any) -> Any:
     def activate(server: Any) -> None:

@@ -9,7 +9,6 @@ import re
 import selectors
 import socket
 import socketserver
-import ssl
 import threading
 import time
 from pathlib import Path
@@ -17,22 +16,14 @@ from typing import Any
 
 import pytest
 
+from tests.tls import client_context, server_context
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_thread
 from triosock.compat.waiting import poll
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
-
-
-def eventually(condition: Any) -> bool:
-    deadline = time.monotonic() + 20
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.005)
-    return True
 
 
 def host_threads() -> list[threading.Thread]:
@@ -118,13 +109,7 @@ def test_row_5_a_tick_when_a_child_ends(start: Any) -> None:
 
 @pytest.mark.parametrize("own", [False, True])
 def test_row_6_the_handshake_is_the_threads_unless_the_program_looks(start: Any, own: bool) -> None:
-    import trustme
-
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    context, trusting = server_context(), client_context()
     seen: list[Any] = []
 
     def activate(server: Any) -> None:

@@ -4,29 +4,17 @@ from __future__ import annotations
 
 import signal
 import socket
-import ssl
 import threading
-import time
 from typing import Any
 
 import pytest
-import trustme
 
 import triosock
+from tests.tls import client_context, server_context
+from tests.waiting import eventually
 from triosock import Cause, compat
 
 THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
-
-
-def eventually(condition: Any) -> bool:
-    """Wait for what another thread does; bounded."""
-    deadline = time.monotonic() + 20
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.005)
-    return True
 
 
 def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any, read_all: Any) -> None:
@@ -249,11 +237,7 @@ def test_children_are_waited_for_and_terminated_at_the_deadline(start: Any) -> N
 
 @pytest.mark.parametrize("idle", [True, False])
 def test_behind_tls(start: Any, lines: Any, idle: bool, capsys: Any) -> None:
-    authority = trustme.CA()
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    context, trusting = server_context(), client_context()
 
     def activate(server: Any) -> None:
         compat.TCPServer.server_activate(server)

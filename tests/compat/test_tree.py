@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.differential.harness import eventually
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat.bridge import trio_thread
 from triosock.observe import Node, format_tree, snapshot, tree

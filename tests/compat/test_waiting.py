@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat.bridge import trio_thread
 from triosock.compat.waiting import forking, poll, wakeup
@@ -19,16 +20,6 @@ from triosock.compat.waiting import forking, poll, wakeup
 
 def hosts() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
-
-
-def eventually(condition: Any) -> bool:
-    deadline = time.monotonic() + 20
-    pause = threading.Event()
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        pause.wait(0.005)
-    return True
 
 
 @pytest.mark.parametrize(

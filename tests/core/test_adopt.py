@@ -12,8 +12,11 @@ import pytest
 import trio
 import trio.testing
 
+import triosock
+from tests.handlers import shout
 from triosock._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
+from triosock.testing import MemoryListener
 
 LOCAL = "127.0.0.1"
 
@@ -154,3 +157,60 @@ async def test_being_cancelled_while_waiting_is_no_closing() -> None:
         await listener.wait_ready()
     assert not listener.is_closed
     await listener.aclose()
+
+
+# Served
+
+
+class ForeignListener(trio.abc.Listener):
+    """One that is not ours: it can only be closed asynchronously."""
+
+    def __init__(self, *, fails: bool = False) -> None:
+        self.closed = False
+        self._fails = fails
+
+    async def accept(self):
+        await trio.sleep_forever()
+
+    async def aclose(self):
+        self.closed = True
+        if self._fails:
+            raise ValueError("planned")
+        await trio.lowlevel.checkpoint()
+
+
+async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_not_at_its_end(autojump_clock):
+    foreign, ours = ForeignListener(), MemoryListener()
+
+    async def handler(conn):
+        await trio.sleep(1)
+        seen.append(foreign.closed)
+
+    seen = []
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: triosock.serve_listeners(handler, [foreign, ours], task_status=task_status)
+        )
+        async with await ours.connect():
+            await trio.testing.wait_all_tasks_blocked()
+            server.drain()
+            await server.wait_closed()
+    assert seen == [True]
+
+
+async def test_a_server_is_closed_when_a_listener_cannot_be_closed_and_the_others_are():
+    first, failing, last = ForeignListener(), ForeignListener(fails=True), ForeignListener()
+    servers = []
+
+    async def serve(*, task_status):
+        with pytest.raises(ValueError, match="planned"):
+            await triosock.serve_listeners(shout, [first, failing, last], task_status=task_status)
+
+    async with trio.open_nursery() as nursery:
+        servers.append(await nursery.start(serve))
+        nursery.cancel_scope.cancel()
+    with trio.fail_after(5):
+        report = await servers[0].wait_closed()
+    assert not report.drained
+    assert first.closed
+    assert last.closed

@@ -11,10 +11,9 @@ import trio.testing
 import trustme
 
 from tests.certificates import write
+from tests.tls import client_context, server_context
 from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
 from triosock.testing import open_server
-
-from .test_tls import client_context, server_context
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

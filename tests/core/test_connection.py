@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import os
 import socket
 import sys
-import tempfile
+from typing import Any
 
 import pytest
 import trio
@@ -14,7 +13,9 @@ import trio.testing
 
 import triosock
 from tests.pairs import clogged_pair, memory_pair, pair, socket_pair, tcp_pair
-from triosock import Connection, Timeouts
+from triosock import Connection, RequestTimedOut, Timeouts
+from triosock._core.registry.registry import NEVER
+from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -131,6 +132,26 @@ async def test_of_nested_deadlines_the_tightest_wins(autojump_clock):
     await conn.aclose()
 
 
+async def test_the_end_of_a_request_block_in_another_does_not_end_the_request(autojump_clock: Any) -> None:
+    seen: list[bool] = []
+
+    async def handler(conn: Connection) -> None:
+        async with conn.request():
+            async with conn.request(timeout=5):
+                pass
+            seen.append(conn.entry.request_since != NEVER)
+            with pytest.raises(RequestTimedOut):
+                async with conn.request(timeout=1):
+                    await trio.sleep_forever()
+            seen.append(conn.entry.request_since != NEVER)
+        seen.append(conn.entry.request_since == NEVER)
+
+    async with open_server(handler) as served:
+        client = await served.connect()
+        assert await client.receive_some() == b""
+    assert seen == [True, True, True]
+
+
 async def test_an_error_in_a_request_passes_through(both):
     with pytest.raises(KeyError):
         async with both[0].request():
@@ -144,44 +165,6 @@ async def test_idle_blocks_do_not_nest(both):
 
 
 # Sending files
-
-
-@pytest.mark.parametrize("maker", [pair, memory_pair])
-@pytest.mark.parametrize("on_disk", [True, False])
-async def test_a_file_is_sent_whole_or_in_part(maker, on_disk):
-    content = os.urandom(300_000)
-    with tempfile.TemporaryFile() if on_disk else io.BytesIO() as file:
-        file.write(content)
-        file.seek(0)
-        one, other = await maker()
-        got = bytearray()
-
-        async def collect() -> None:
-            while data := await other.receive_some():
-                got.extend(data)
-
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(collect)
-            assert await one.send_file(file) == 300_000
-            assert await one.send_file(file, offset=10, count=5) == 5
-            assert await one.send_file(file, offset=299_999, count=50) == 1
-            await one.send_eof()
-        assert bytes(got) == content + content[10:15] + content[-1:]
-        assert one.sent == 300_006
-        await one.aclose()
-        await other.aclose()
-
-
-async def test_a_file_sent_from_where_it_stands_leaves_it_where_it_ended():
-    with tempfile.TemporaryFile() as file:
-        file.write(b"0123456789")
-        file.seek(2)
-        one, other = await pair()
-        assert await one.send_file(file, count=3) == 3
-        assert file.read() == b"56789"
-        assert await other.receive_some() == b"234"
-        await one.aclose()
-        await other.aclose()
 
 
 # Who, and ending
@@ -200,6 +183,14 @@ async def test_a_connection_knows_both_ends():
     assert "tcp://" in repr(conn)
     await conn.aclose()
     other.close()
+
+
+async def test_a_connection_around_a_socket_asks_it_for_its_peer():
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        sock = socket.create_connection(listener.getsockname())
+        sock.setblocking(False)
+        async with triosock.Connection(sock) as conn:
+            assert conn.peer == triosock.TcpAddress(*listener.getsockname())
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")

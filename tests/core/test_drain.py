@@ -9,14 +9,10 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import shout
 from triosock import DrainReport, DrainScope
 from triosock._core.model import events
 from triosock.testing import MemoryListener
-
-
-async def shout(conn: triosock.Connection) -> None:
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 async def test_outside_of_every_scope_nothing_ever_drains(autojump_clock):
@@ -74,15 +70,13 @@ async def test_the_tightest_grace_wins(autojump_clock, serving, dial):
         await trio.sleep_forever()
 
     with DrainScope(grace=3) as scope:
-        async with serving(handler) as server:
-            client = await dial(server)
+        async with serving(handler) as server, await dial(server):
             await trio.testing.wait_all_tasks_blocked(0.01)
             began = trio.current_time()
             server.drain(grace=50)
             scope.drain()
             await server.wait_closed()
             assert trio.current_time() - began == pytest.approx(3)
-            await client.aclose()
 
 
 async def test_a_server_that_starts_in_a_draining_scope_drains_from_its_start(dial):

@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import socket
-import ssl
-import struct
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import triosock
-from tests.handlers import shout
+from tests.core.test_drain_delay import tell_draining
+from tests.handlers import echo, reset, shout
+from tests.tls import dial_tls, server_context
 from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
 from triosock._core.listeners.listener import Listener
 from triosock.testing import (
-    DatagramNetwork,
     MemoryListener,
     MemoryStream,
     Recorder,
@@ -66,15 +63,9 @@ async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
 
 
 async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(serving: Any) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
     recorder = Recorder(events.HandshakeFinished)
-    async with serving(shout, tls=ours, observers=[recorder]) as server:
-        port = server.addresses[0].port
-        inner = await trio.open_tcp_stream("127.0.0.1", port)
-        stream = trio.SSLStream(inner, theirs, server_hostname="localhost")
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        stream = await dial_tls(server)
         await stream.do_handshake()
         await recorder.wait_for(events.HandshakeFinished)
         server.drain(grace=20)
@@ -138,11 +129,6 @@ async def test_newcomers_of_many_ages_end_each_in_its_time(autojump_clock: Any) 
 # Idle grace
 
 
-async def tell_draining(conn: Connection) -> None:
-    async for _ in conn.lines():
-        await conn.send_all(b"last\n" if conn.draining else b"more\n")
-
-
 @pytest.mark.parametrize("where", ["call", "timeouts", "scope"])
 async def test_in_the_idle_grace_one_more_request_is_answered(where: str, autojump_clock: Any) -> None:
     timeouts = Timeouts(idle_grace=3 if where == "timeouts" else 0)
@@ -178,63 +164,29 @@ async def test_told_again_the_idle_grace_and_the_beginning_can_only_be_earlier(a
         assert trio.current_time() == 1
 
 
+async def test_who_comes_out_of_the_queue_has_the_idle_grace_too(autojump_clock: Any) -> None:
+    async with open_server(echo) as served:
+        served.server.suspend()  # so that the client stands in the queue
+        client = await served.connect()
+        served.server.drain(grace=60, idle_grace=20)
+        await trio.sleep(12)
+        await client.send_all(b"late\n")
+        assert await client.receive_some() == b"late\n"
+
+
+async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any) -> None:
+    async with open_server(echo, timeouts=Timeouts(idle=10)) as served:
+        client = await served.connect()
+        await client.send_all(b"a\n")
+        assert await client.receive_some() == b"a\n"
+        served.server.drain(grace=60, idle_grace=30)
+        assert await client.receive_some() == b""
+        report = await served.server.wait_closed()
+    assert (report.finished, report.cancelled, report.clean) == (1, 0, True)
+    assert report.causes == {Cause.IDLE: 1}
+
+
 # Delay
-
-
-async def test_in_the_delay_everything_goes_on_and_draining_tells(autojump_clock: Any) -> None:
-    async with open_server(tell_draining) as served:
-        early = await served.connect()
-        await early.send_all(b"x\n")
-        assert await early.receive_some() == b"more\n"
-        served.server.drain(grace=10, delay=5)
-        assert served.server.draining
-        assert served.server.statistics().draining
-        await trio.sleep(4)
-        late = await served.connect()
-        for client in (early, late):
-            await client.send_all(b"x\n")
-            assert await client.receive_some() == b"last\n"
-        assert not served.recorder.of(events.DrainStarted)
-        assert [event.delay for event in served.recorder.of(events.DrainAnnounced)] == [5]
-        for client in (early, late):
-            assert await client.receive_some() == b""
-        assert trio.current_time() == 5
-        with pytest.raises(ConnectionRefusedError):
-            await served.connect()
-        assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [10]
-
-
-async def test_a_limit_holds_in_the_delay(autojump_clock: Any) -> None:
-    limits = triosock.Limits(max_connections=1, overflow="reject")
-    async with open_server(shout, limits=limits) as served:
-        await served.connect()
-        await trio.sleep(1)
-        served.server.drain(delay=5)
-        second = await served.connect()
-        with contextlib.suppress(trio.BrokenResourceError):
-            assert await second.receive_some() == b""
-        assert served.server.statistics().refused == {"connections": 1}
-
-
-async def test_datagram_servers_understand_the_delay(autojump_clock: Any) -> None:
-    network = DatagramNetwork()
-    sock = network.open("server")
-    asked: list[bool] = []
-
-    async def echo(datagram: triosock.Datagram) -> None:
-        asked.append(datagram.draining)
-        await datagram.reply(datagram.data)
-
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_datagram_sockets, echo, [sock])
-        server.drain(delay=5)
-        client = network.open("client")
-        await client.send(b"x", sock.address)
-        assert (await client.receive())[0] == b"x"
-        client.close()
-        assert asked == [True]
-        await server.wait_closed()
-        assert trio.current_time() == pytest.approx(5)
 
 
 async def test_no_grace_is_told_as_no_grace(autojump_clock: Any) -> None:
@@ -332,8 +284,7 @@ async def test_peers_that_went_away_are_told_from_handlers_that_failed(serving: 
         server.drain(grace=20)
         await trio.testing.wait_all_tasks_blocked(0.01)
         for client in clients[:3]:
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-            client.close()
+            reset(client)
         clients[3].sendall(b"x\n")
         clients[4].close()
         report = await server.wait_closed()

@@ -271,11 +271,9 @@ async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dia
 
 
 async def test_an_idle_timeout_ends_a_wait_in_the_epoll_reader(crowded, serving, dial, autojump_clock):
-    async with serving(echo, timeouts=Timeouts(idle=3)) as server:
-        client = await dial(server)
+    async with serving(echo, timeouts=Timeouts(idle=3)) as server, await dial(server) as client:
         assert await client.receive_some() == b""
         assert trio.current_time() >= 3
-        await client.aclose()
 
 
 #: How often a connection that always has input may read before one that has just got some: once for each task

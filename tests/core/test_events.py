@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import attrs
 import pytest
+import trio
+import trio.testing
 
+import triosock
+from tests.handlers import shout
 from triosock._core.model import events
 from triosock._core.model.addresses import TcpAddress
 from triosock._core.model.emitter import Emitter
@@ -21,6 +26,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
+from triosock.testing import MemoryListener, open_server
 
 PEER = TcpAddress("127.0.0.1", 1)
 
@@ -242,3 +248,45 @@ def test_all_events_are_frozen_documented_and_named_by_keyword() -> None:
 def test_a_cause_prints_as_its_word() -> None:
     assert f"{Cause.DRAIN}" == str(Cause.DRAIN) == "drain deadline"
     assert len({str(cause) for cause in Cause}) == len(Cause)
+
+
+@pytest.mark.parametrize("in_block", [False, True])
+async def test_a_request_that_is_cut_is_told_to_be_over(autojump_clock, in_block):
+    async def handler(conn):
+        async for _ in conn.lines():
+            async with conn.request() if in_block else contextlib.nullcontext():
+                await trio.sleep_forever()
+
+    async with open_server(handler) as served:
+        client = await served.connect()
+        await client.send_all(b"a\n")
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=1)
+        await served.server.wait_closed()
+    assert len(served.recorder.of(events.RequestStarted)) == 1
+    (finished,) = served.recorder.of(events.RequestFinished)
+    assert (finished.cause, finished.duration) == (Cause.DRAIN, 1)
+
+
+async def test_the_last_event_comes_when_no_task_of_the_server_is_left():
+    tasks = []
+
+    class Counting:
+        def on_event(self, event: triosock.Event, /) -> None:
+            if isinstance(event, events.ServerClosed):
+                nursery = servers[0]._connections
+                tasks.append(len(nursery.child_tasks))
+
+    servers = []
+
+    async with trio.open_nursery() as nursery:
+        servers.append(
+            await nursery.start(
+                lambda task_status: triosock.serve_listeners(
+                    shout, [MemoryListener()], task_status=task_status, observers=[Counting()]
+                )
+            )
+        )
+        servers[0].drain()
+        await servers[0].wait_closed()
+    assert tasks == [0]

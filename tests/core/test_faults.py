@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import struct
 from typing import Any
 
 import pytest
@@ -12,32 +11,17 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, shout
+from tests.handlers import read_all, read_to_reset, reset, shout, slow_block, slow_line, too_large
+from tests.tls import client_context, server_context
+from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, Incomplete, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
+from triosock._core.server.handler_run import blame
 from triosock.testing import DatagramNetwork, open_server
-
-from .test_tls import client_context, server_context
-
-
-async def too_large(conn: Connection) -> None:
-    async for _ in conn.lines(max_bytes=4):
-        pass
 
 
 async def incomplete(conn: Connection) -> None:
     await conn.receive_exactly(100)
-
-
-async def slow_block(conn: Connection) -> None:
-    await conn.receive_some()
-    async with conn.request(timeout=1):
-        await trio.sleep_forever()
-
-
-async def slow_line(conn: Connection) -> None:
-    async for _ in conn.lines():
-        await trio.sleep_forever()
 
 
 async def own_bug(conn: Connection) -> None:
@@ -103,9 +87,8 @@ async def test_a_peer_that_resets_ends_no_server_and_nobody_is_called(serving: A
     for on_error in ("raise", note):
         async with serving(shout, on_error=on_error) as server:
             client = socket.create_connection(server.addresses[0].sockaddr)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             await trio.testing.wait_all_tasks_blocked(0.01)
-            client.close()
+            reset(client)
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert server.statistics().ended == {Cause.PEER: 1}
     assert called == []
@@ -121,19 +104,6 @@ async def test_a_function_that_takes_too_long_is_cut(autojump_clock: Any) -> Non
         began = trio.current_time()
         assert await read_to_reset(client) == b""
         assert trio.current_time() - began == pytest.approx(3)
-
-
-async def test_the_deadline_of_a_drain_cuts_the_function_too(autojump_clock: Any) -> None:
-    async def never(error: Exception, conn: Connection) -> None:
-        await trio.sleep_forever()
-
-    async with open_server(slow_line, on_error=never, timeouts=Timeouts(request=1)) as served:
-        client = await served.connect()
-        await client.send_all(b"x\n")
-        await trio.sleep(2)
-        served.server.drain(grace=1)
-        report = await served.server.wait_closed()
-        assert report.duration == pytest.approx(1)
 
 
 async def test_the_handler_of_a_datagram_that_takes_too_long_is_answered(autojump_clock: Any) -> None:
@@ -243,8 +213,7 @@ async def test_a_layer_on_the_connection_has_the_same_peer(
                 client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
             await client.send_all(b"abc")
             await client.aclose()
-            while not server.statistics().ended:
-                await trio.sleep(0.001)
+            await until_ended(server)
             assert server.statistics().ended == {Cause.PEER: 1}
     assert recorder.of(HandlerFailed) == []
 
@@ -272,6 +241,23 @@ async def test_of_several_in_a_group_the_gravest_counts(errors: list[Exception],
     async with open_server(handler, on_error=answer) as served:
         assert await read_all(await served.connect()) == b"sorry"
     assert served.server.statistics().ended == {cause: 1}
+
+
+def test_the_gravest_of_several_causes_counts():
+    class Served:
+        class wire:
+            is_closed = True
+            failure = None
+
+    ours, peers = ValueError(), triosock.Incomplete("a line", b"")
+    closed, late = trio.ClosedResourceError(), triosock.RequestTimedOut()
+    for errors, cause in [
+        ([ours, peers, closed], Cause.FAILED),
+        ([late, peers], Cause.REQUEST),
+        ([peers, closed], Cause.PEER),
+        ([closed, ExceptionGroup("", [closed])], Cause.FINISHED),
+    ]:
+        assert blame(ExceptionGroup("", errors), Served()) is cause
 
 
 async def test_in_a_drain_the_report_counts_by_whose_fault_it_was(autojump_clock: Any) -> None:

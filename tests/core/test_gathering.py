@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import triosock
+from tests.handlers import echo, reset
 from tests.pairs import served
 from triosock import Connection
 from triosock._core.transport.socket import SocketWire
@@ -34,11 +35,6 @@ def sends(monkeypatch):
 
     monkeypatch.setattr(SocketWire, "_send", note)
     return made
-
-
-async def echo_lines(conn):
-    async for line in conn.lines():
-        await conn.send_all(line)
 
 
 async def exactly(client, size):
@@ -75,25 +71,21 @@ async def full_connection():
 
 async def test_answers_to_requests_that_came_together_leave_together(serving, dial, sends):
     lines = b"".join(b"%d\n" % number for number in range(16))
-    async with serving(echo_lines) as server:
-        client = await dial(server)
+    async with serving(echo) as server, await dial(server) as client:
         await client.send_all(lines)
         assert await exactly(client, len(lines)) == lines
         assert sends == [len(lines)]
         await client.send_all(b"one\n")
         assert await exactly(client, 4) == b"one\n"
         assert sends == [len(lines), 4]
-        await client.aclose()
 
 
 async def test_no_more_than_sixteen_are_gathered(serving, dial, sends):
     lines = b"line\n" * 40
-    async with serving(echo_lines) as server:
-        client = await dial(server)
+    async with serving(echo) as server, await dial(server) as client:
         await client.send_all(lines)
         assert await exactly(client, len(lines)) == lines
         assert sends == [80, 80, 40]
-        await client.aclose()
 
 
 async def test_a_turn_that_lines_take_sends_what_was_gathered_first(sends):
@@ -124,13 +116,11 @@ async def test_an_answer_is_on_its_way_though_the_handler_waits_for_something_el
             await conn.send_all(line)
             await asked.wait()  # of which only a client that has its answer can be the cause
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
         assert await exactly(client, 4) == b"one\n"
         asked.set()
         assert await exactly(client, 4) == b"two\n"
-        await client.aclose()
 
 
 async def test_a_handler_that_ends_leaves_no_answer_behind(serving, dial):
@@ -139,11 +129,9 @@ async def test_a_handler_that_ends_leaves_no_answer_behind(serving, dial):
             await conn.send_all(line)
             return
 
-    async with serving(handler, timeouts=triosock.Timeouts(close=0)) as server:
-        client = await dial(server)
+    async with serving(handler, timeouts=triosock.Timeouts(close=0)) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
         assert await exactly(client, 4) == b"one\n"
-        await client.aclose()
 
 
 @pytest.mark.parametrize("ending", ["failure", "cut", "aclose"])
@@ -159,14 +147,12 @@ async def test_what_was_gathered_survives_the_end_of_its_handler(serving, dial, 
             await conn.aclose()
             return
 
-    async with serving(handler, on_error=forgive) as server:
-        client = await dial(server)
+    async with serving(handler, on_error=forgive) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
         got = b""
         with contextlib.suppress(trio.BrokenResourceError):  # the other line was never read
             got = await exactly(client, 4)
         assert got == b"one\n"
-        await client.aclose()
 
 
 async def forgive(error, conn):
@@ -180,13 +166,11 @@ async def test_abort_sends_nothing_more(serving, dial, sends):
             conn.abort()
             return
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
         with pytest.raises(trio.BrokenResourceError):
             await exactly(client, 4)
         assert sends == []
-        await client.aclose()
 
 
 async def test_what_the_kernel_does_not_take_is_sent_when_it_does(sends):
@@ -268,8 +252,7 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
         client = await dial(server)
         await client.send_all(b"one\ntwo\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        await client.aclose()
+        reset(client)
         gone.set()
         with trio.fail_after(5):
             while not recorder.of(ConnectionClosed):

@@ -5,6 +5,7 @@ first.
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 from collections.abc import AsyncIterator
 from typing import Any
@@ -14,10 +15,10 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
-from triosock import Cause, Limits, events
-
-from .test_tls import client_context, dial_tls, server_context
+from tests.handlers import reset, shout
+from tests.tls import client_context, dial_tls, server_context
+from triosock import Cause, Limits, Timeouts, events
+from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -167,3 +168,43 @@ async def test_a_client_that_hangs_up_before_its_first_byte_is_no_more_than_that
 async def recorder_has(recorder: Any, kind: type[events.Event]) -> None:
     while not recorder.of(kind):
         await trio.testing.wait_all_tasks_blocked(0.005)
+
+
+async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(serving, recorder):
+    # ssl closes the descriptor of a socket whose peer has gone before it began.
+    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
+        for _ in range(3):
+            client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
+            reset(client)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().ended == {Cause.HANDSHAKE: 3}
+        assert server.statistics().active == 0
+    assert len(recorder.of(events.HandshakeRefused)) == 3
+
+
+async def test_proxy_header_and_tls_share_one_handshake_timeout(autojump_clock):
+    options = {"proxy": True, "tls": server_context(), "timeouts": Timeouts(handshake=10)}
+    async with open_server(shout, **options) as served:
+        client = await served.connect()
+        await trio.sleep(8)
+        await client.send_all(b"PROXY UNKNOWN\r\n")
+        await trio.sleep(3)
+    (closed,) = served.recorder.of(events.ConnectionClosed)
+    assert (closed.cause, closed.duration) == (Cause.HANDSHAKE, pytest.approx(10))
+
+
+async def test_who_is_in_its_handshake_when_the_drain_begins_is_served_like_those_in_the_queue(
+    autojump_clock,
+):
+    async with open_server(shout, tls=server_context()) as served:
+        client = await served.connect()
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=10)
+        await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
+        await trio.sleep(1)
+        await client.send_all(b"hello\n")
+        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await client.receive_some() == b""
+        await client.aclose()
+        report = await served.server.wait_closed()
+    assert (report.finished, report.clean) == (1, True)

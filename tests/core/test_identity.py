@@ -16,10 +16,9 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from tests.certificates import DAY, NOW, lenient
+from tests.tls import CA, server_context
 from triosock import Cause, ClientNotRecognized, Connection, events
 from triosock.identity import check_client, client_names
-
-from .test_tls import CA, server_context
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import struct
 from typing import Any
 
 import pytest
@@ -11,30 +10,14 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset
+from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
+from tests.tls import server_context
+from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
-from .test_tls import server_context
-
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-async def slow_block(conn: Connection) -> None:
-    await conn.receive_some()
-    async with conn.request(timeout=1):
-        await trio.sleep_forever()
-
-
-async def slow_line(conn: Connection) -> None:
-    async for _ in conn.lines():
-        await trio.sleep_forever()
-
-
-async def too_large(conn: Connection) -> None:
-    async for _ in conn.lines(max_bytes=4):
-        pass
 
 
 class Called:
@@ -65,25 +48,29 @@ async def test_it_is_called_once_and_ends_with_the_drain(handler: Any, autojump_
     assert report.duration == pytest.approx(1)
 
 
-async def test_it_is_not_called_after_the_deadline_of_a_drain(autojump_clock: Any) -> None:
+@pytest.mark.parametrize(("grace", "cleanup"), [(1, 5), (3, 10)])
+async def test_it_is_not_called_after_the_deadline_of_a_drain(
+    grace: float, cleanup: float, autojump_clock: Any
+) -> None:
     async def long_cleanup(conn: Connection) -> None:
         async for _ in conn.lines():
             try:
                 await trio.sleep_forever()
             finally:
                 with trio.CancelScope(shield=True):
-                    await trio.sleep(5)
+                    await trio.sleep(cleanup)
 
     called = Called()
-    async with open_server(long_cleanup, on_error=called, timeouts=Timeouts(request=1)) as served:
+    timeouts = Timeouts(request=1, handshake=100)
+    async with open_server(long_cleanup, on_error=called, timeouts=timeouts) as served:
         client = await served.connect()
         await client.send_all(b"x\n")
         await trio.sleep(2)
-        served.server.drain(grace=1)
+        served.server.drain(grace=grace)
         report = await served.server.wait_closed()
     assert called.errors == []
     assert report.causes == {Cause.REQUEST: 1}
-    assert report.duration == pytest.approx(4)  # that of the cleanup
+    assert report.duration == pytest.approx(1 + cleanup - 2)  # the cleanup began a second before the drain
 
 
 @pytest.mark.parametrize("grace", [1, 60])
@@ -202,8 +189,7 @@ async def test_it_is_not_called_for_a_handshake_that_failed(serving: Any, dial: 
         await client.send_all(b"this is no TLS at all\r\n\r\n")
         assert await read_all(client) == b""
         await client.aclose()
-        while not server.statistics().ended:
-            await trio.sleep(0.001)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
     assert called.errors == []
 
@@ -225,11 +211,9 @@ async def test_that_the_peer_has_gone_meanwhile_is_not_its_fault(serving: Any, r
         client = socket.create_connection(server.addresses[0].sockaddr)
         client.sendall(b"hello\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
-        client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        client.close()
+        reset(client)
         gone.set()
-        while not server.statistics().ended:
-            await trio.sleep(0.001)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert recorder.of(HandlerFailed) == []
 

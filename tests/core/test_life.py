@@ -87,8 +87,7 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
         async for _ in conn.lines():
             await stuck_in_here()
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"x\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         await trio.sleep(2)
@@ -102,7 +101,6 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
         assert report.causes == {Cause.DRAIN: 1}
         assert "1 cancelled" in str(report)
         assert str(straggler.peer) in str(report)
-        await client.aclose()
 
 
 async def test_serve_returns_the_report(dial):
@@ -152,12 +150,10 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
             reasons.append(cancelled.reason)
             raise
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=1)
         await server.wait_closed()
-        await client.aclose()
     assert reasons == ["triosock: drain deadline"]
 
 
@@ -219,8 +215,7 @@ async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(s
     async def handler(conn):
         await conn.receive_some()
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=1)
         (straggler,) = (await server.wait_closed()).slowest
@@ -228,4 +223,3 @@ async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(s
         assert only.endswith("in handler")
         assert __file__ in only
         assert str(straggler).endswith(only)
-        await client.aclose()

@@ -55,27 +55,23 @@ async def test_work_in_flight_is_not_interrupted_before_the_deadline(serving, di
 
 
 async def test_requests_that_had_arrived_are_answered_in_a_drain(serving, dial):
-    async with serving(shout) as server:
-        client = await dial(server)
+    async with serving(shout) as server, await dial(server) as client:
         await client.send_all(b"first\n")
         assert await client.receive_some() == b"FIRST\n"
         # In the kernel's buffer, unread, when the drain is told: nothing has run in between.
         await client.send_all(b"a\nb\n")
         server.drain(grace=60)
         assert await read_all(client) == b"A\nB\n"
-        await client.aclose()
 
 
 async def test_a_request_of_which_the_first_byte_had_arrived_may_be_finished(serving, dial):
-    async with serving(shout) as server:
-        client = await dial(server)
+    async with serving(shout) as server, await dial(server) as client:
         await client.send_all(b"hal")
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=60)
         await trio.testing.wait_all_tasks_blocked(0.01)
         await client.send_all(b"f\n")
         assert await read_all(client) == b"HALF\n"
-        await client.aclose()
 
 
 async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
@@ -108,37 +104,32 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
                 break
             await conn.send_all(data.upper())
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"x")
         assert await client.receive_some() == b"X"
         await client.send_all(b"late")
         server.drain(grace=60)
         assert await read_all(client) == b"LATE"
-        await client.aclose()
 
 
 async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, autojump_clock):
     async def handler(conn):
         await conn.receive_some()
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         server.drain(grace=7)
         report = await server.wait_closed()
         assert trio.current_time() - began == pytest.approx(7)
         assert (report.finished, report.cancelled, report.clean) == (0, 1, False)
-        await client.aclose()
 
 
 async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock):
     async def handler(conn):
         await trio.sleep_forever()
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         server.drain(grace=100)
@@ -148,36 +139,31 @@ async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock
         server.drain()
         await server.wait_closed()
         assert trio.current_time() - began == pytest.approx(5)
-        await client.aclose()
 
 
 async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
     async def handler(conn):
         await trio.sleep(100_000)
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         server.drain(grace=float("inf"))
         report = await server.wait_closed()
         assert report.finished == 1
         assert trio.current_time() - began >= 99_999
-        await client.aclose()
 
 
 async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump_clock):
     async def handler(conn):
         await trio.sleep_forever()
 
-    async with serving(handler, timeouts=Timeouts(grace=3)) as server:
-        client = await dial(server)
+    async with serving(handler, timeouts=Timeouts(grace=3)) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         server.drain()
         await server.wait_closed()
         assert trio.current_time() - began == pytest.approx(3)
-        await client.aclose()
 
 
 # 5. Nobody gets a reset for being early or late
@@ -244,24 +230,20 @@ async def test_a_reply_survives_input_that_nobody_read(serving, dial):
     async def handler(conn):
         await conn.send_all(b"bye")
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"unread" * 1000)
         assert await read_all(client) == b"bye"
         await client.send_all(b"and later still")
-        await client.aclose()
 
 
 async def test_the_lingering_close_is_bounded(serving, dial, autojump_clock):
     async def handler(conn):
         await conn.send_all(b"bye")
 
-    async with serving(handler, timeouts=Timeouts(close=3)) as server:
-        client = await dial(server)
+    async with serving(handler, timeouts=Timeouts(close=3)) as server, await dial(server) as client:
         assert await read_all(client) == b"bye"
         began = trio.current_time()
         while server.statistics().active:
             await trio.sleep(0.5)
         assert trio.current_time() - began == pytest.approx(3, abs=0.6)
         assert server.statistics().ended == {Cause.FINISHED: 1}
-        await client.aclose()

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset
+from tests.handlers import read_all, read_to_reset, reset
 from triosock import Cause
 from triosock._core.model import events
 from triosock._core.transport.socket import SocketWire
@@ -82,10 +82,8 @@ async def test_an_error_handler_is_given_the_exception_and_the_open_connection(s
     async def apologize(error, conn):
         await conn.send_all(f"sorry: {error}".encode())
 
-    async with serving(handler, on_error=apologize) as server:
-        client = await dial(server)
+    async with serving(handler, on_error=apologize) as server, await dial(server) as client:
         assert await read_all(client) == b"sorry: planned"
-        await client.aclose()
 
 
 async def test_an_error_handler_that_fails_costs_the_same_connection_only(serving, dial, recorder):
@@ -95,10 +93,8 @@ async def test_an_error_handler_that_fails_costs_the_same_connection_only(servin
     async def worse(error, conn):
         raise KeyError("second")
 
-    async with serving(handler, on_error=worse, observers=[recorder]) as server:
-        client = await dial(server)
+    async with serving(handler, on_error=worse, observers=[recorder]) as server, await dial(server) as client:
         assert await read_to_reset(client) == b""
-        await client.aclose()
     assert [type(event.error) for event in recorder.of(events.HandlerFailed)] == [ValueError, KeyError]
 
 
@@ -125,8 +121,7 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
     async with serving(handler, observers=[recorder]) as server:
         client = await dial(server)
         await client.receive_some()
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        await client.aclose()
+        reset(client)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert recorder.of(events.HandlerFailed) == []
@@ -145,8 +140,7 @@ async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch
     async with serving(handler) as server:
         client = await dial(server)
         await client.receive_some()
-        client.socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
-        await client.aclose()
+        reset(client)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert waits == []
@@ -166,3 +160,87 @@ async def test_a_handler_that_returns_what_cannot_be_awaited_ends_the_server_lou
         leaf = leaf.exceptions[0]
     assert isinstance(leaf, TypeError)
     assert "cannot be awaited" in str(leaf)
+
+
+# When the handler is cut
+
+
+async def fail_when_cancelled() -> None:
+    try:
+        await trio.sleep_forever()
+    finally:
+        raise ValueError("planned")
+
+
+async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_connection(
+    serving, dial, recorder
+):
+    # The nursery raises the cancellation and the failure in one group, which is no Exception.
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await conn.receive_some()
+
+    async with serving(handler, observers=[recorder]) as server, await dial(server):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=0)
+        report = await server.wait_closed()
+        assert (report.drained, report.cancelled) == (True, 1)
+    (failed,) = recorder.of(events.HandlerFailed)
+    assert [type(error) for error in failed.error.exceptions] == [ValueError]
+    (closed,) = recorder.of(events.ConnectionClosed)
+    assert (closed.cause, closed.error) == (Cause.DRAIN, failed.error)
+
+
+async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_same_connection(
+    serving, dial, recorder
+):
+    async def handler(conn):
+        raise KeyError("planned")
+
+    async def on_error(error, conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await trio.sleep_forever()
+
+    async with serving(handler, on_error=on_error, observers=[recorder]) as server:
+        client = await dial(server)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=0)
+        assert (await server.wait_closed()).drained
+        await client.aclose()
+    assert len(recorder.of(events.HandlerFailed)) == 2
+
+
+async def test_on_error_raise_gives_the_whole_group(serving, dial):
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail_when_cancelled)
+            await conn.receive_some()
+
+    with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
+        async with serving(handler, on_error="raise") as server, await dial(server):
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            server.drain(grace=0)
+            await trio.sleep_forever()
+
+
+async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(serving, recorder):
+    async def handler(conn):
+        async def read():
+            try:
+                await conn.receive_some()
+            finally:
+                with pytest.raises(trio.BrokenResourceError):
+                    await conn.send_all(b"more")
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(read)
+
+    async with serving(handler, observers=[recorder]) as server:
+        client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        reset(client)
+        await trio.testing.wait_all_tasks_blocked(0.05)
+        assert server.statistics().ended == {Cause.PEER: 1}
+    assert not recorder.of(events.HandlerFailed)

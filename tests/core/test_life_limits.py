@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
-from triosock import Cause, Limits
+from tests.handlers import read_all, shout
+from triosock import Cause, Limits, TcpAddress
 from triosock._core.model import events
+from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -118,3 +121,31 @@ async def test_a_network_over_its_limit_is_refused(serving):
         assert answers == [b"hello", b"hello", b"", b"hello"]
         for stream in streams:
             await stream.aclose()
+
+
+@pytest.mark.parametrize("overflow", ["wait", "handler"])
+async def test_who_comes_out_of_the_queue_and_is_one_too_many_for_its_peer_is_in_the_report(overflow):
+    async def turn_away(conn):
+        await conn.send_all(b"full")
+
+    limits = Limits(max_connections_per_peer=1, overflow=turn_away if overflow == "handler" else "wait")
+    async with open_server(shout, limits=limits) as served:
+        served.server.suspend()
+        clients = [await served.connect(peer=TcpAddress("192.0.2.1", port)) for port in (1, 2, 3)]
+        for client in clients:
+            await client.send_eof()
+        served.server.drain()
+        report = await served.server.wait_closed()
+    expected = (3, 0) if overflow == "handler" else (1, 2)
+    assert (report.finished, report.refused) == expected
+    assert served.server.statistics().refused == {"peer": 2}
+
+
+async def test_limits_per_peer_need_no_unix_sockets(serving, dial, monkeypatch):
+    for name in ("AF_UNIX", "SO_PEERCRED"):  # as on Windows
+        monkeypatch.delattr(socket, name)
+    async with serving(shout, limits=Limits(max_connections_per_peer=2)) as server:
+        client = await dial(server)
+        await client.send_all(b"a\n")
+        assert await client.receive_some() == b"A\n"
+        await client.aclose()

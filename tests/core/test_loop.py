@@ -6,8 +6,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.core.test_tls import client_context, server_context
 from tests.pairs import memory_pair, pair, tcp_pair
+from tests.tls import client_context, server_context
 from triosock import Connection
 
 

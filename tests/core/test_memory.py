@@ -12,9 +12,8 @@ import pytest
 import trio
 import trio.testing
 
+from tests.tls import client_context, server_context
 from triosock import Connection, FrameTooLarge, LengthPrefixed
-
-from .test_tls import client_context, server_context
 
 #: Enough for the memory of one connection to stand out from what else goes on.
 PEERS = 20

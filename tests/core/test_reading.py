@@ -105,7 +105,7 @@ async def test_until_raises_incomplete_and_too_large(both):
         (
             lambda conn: conn.start_tls("context"),
             TypeError,
-            "tls must be triosock.Certificates, or an ssl.SSLContext",
+            "tls must be an ssl.SSLContext",
         ),
     ],
 )

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import os
 import socket
+import ssl
 
 import pytest
 import trio
 import trio.testing
 
 import triosock
+from tests.handlers import shout
 from triosock import Limits, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -124,7 +126,8 @@ async def test_whatever_returns_an_awaitable_is_a_handler(serving, dial, handler
         ({"limits": 5}, TypeError, "limits must be a triosock.Limits"),
         ({"timeouts": Limits()}, TypeError, "timeouts must be a triosock.Timeouts"),
         ({"limits": Limits(overflow=plain)}, TypeError, "limits.overflow must be an async function"),
-        ({"tls": "cert.pem"}, TypeError, "tls must be triosock.Certificates, or an ssl.SSLContext"),
+        ({"tls": "cert.pem"}, TypeError, "tls must be an ssl.SSLContext"),
+        ({"tls": ssl.create_default_context()}, ValueError, "tls must be a context for servers"),
         ({"proxy": "yes"}, TypeError, "proxy must be"),
         ({"on_error": "ignore"}, ValueError, "on_error must be 'log', 'raise' or an async function"),
         ({"on_error": plain}, TypeError, "on_error must be an async function"),
@@ -158,6 +161,17 @@ async def test_limits_and_timeouts_are_checked_when_they_are_made(make):
 async def test_a_wrong_unix_path_is_named(path, error, text):
     with pytest.raises(error, match=text):
         await triosock.serve_unix(fine, path)
+
+
+@pytest.mark.parametrize("wrong", [{"name": 5}, {"observers": [5]}, {"observers": 5}])
+async def test_a_wrong_name_or_observer_is_named_before_anything_is_opened(tmp_path, wrong):
+    gone = tmp_path / "socket"
+    with socket.socket(socket.AF_UNIX) as stale:
+        stale.bind(str(gone))
+    inode = gone.stat().st_ino
+    with pytest.raises(TypeError):
+        await triosock.serve_unix(shout, gone, **wrong)
+    assert gone.stat().st_ino == inode  # not even what is stale was replaced
 
 
 async def test_a_wrong_handler_does_not_touch_the_path(tmp_path):

@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 import trio
-import trustme
 
 import triosock
 from tests.handlers import shout
+from tests.tls import client_context, server_context
+from tests.waiting import until
 from triosock import Cause, Sessions, Timeouts
 from triosock.testing import Recorder
 
@@ -110,9 +111,7 @@ async def test_a_request_that_is_late_by_itself_is_cut_after_a_stall_too(serving
             await trio.testing.wait_all_tasks_blocked(0.01)
             stall(lambda: client.send(b"l"))
             began = trio.current_time()
-            with trio.fail_after(5):
-                while server.statistics().active:
-                    await trio.sleep(0.01)
+            await until(lambda: not server.statistics().active)
             # As much longer as the loop stood still, and no longer.
             assert trio.current_time() - began < SHORT + LONG
 
@@ -143,13 +142,9 @@ async def test_a_peer_that_took_something_during_a_stall_is_not_stuck(serving: A
 
 
 async def test_a_handshake_whose_next_step_came_during_a_stall_goes_on(serving: Any) -> None:
-    authority = trustme.CA()
-    ours, theirs = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(ours)
-    authority.configure_trust(theirs)
-    async with serving(shout, tls=ours, timeouts=Timeouts(handshake=SHORT)) as server:
+    async with serving(shout, tls=server_context(), timeouts=Timeouts(handshake=SHORT)) as server:
         incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        talk = theirs.wrap_bio(incoming, outgoing, server_hostname="localhost")
+        talk = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
         with client_of(server) as client:
             await trio.testing.wait_all_tasks_blocked(0.01)
             with pytest.raises(ssl.SSLWantReadError):

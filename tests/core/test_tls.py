@@ -8,50 +8,14 @@ import ssl
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import triosock
+from tests.handlers import shout
+from tests.tls import CA, client_context, dial_tls, server_context
 from triosock import Cause, Connection, Timeouts
 from triosock._core.model import events
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-CA = trustme.CA()
-SERVER_CERT = CA.issue_cert("localhost", "127.0.0.1")
-CLIENT_CERT = CA.issue_cert("client@example.org")
-
-
-def server_context(*, ask_client: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    SERVER_CERT.configure_cert(context)
-    if ask_client:
-        context.verify_mode = ssl.CERT_REQUIRED
-        CA.configure_trust(context)
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    return context
-
-
-def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
-    context = ssl.create_default_context()
-    CA.configure_trust(context)
-    if cert:
-        CLIENT_CERT.configure_cert(context)
-    if alpn:
-        context.set_alpn_protocols(list(alpn))
-    return context
-
-
-async def shout(conn: Connection) -> None:
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
-
-
-async def dial_tls(
-    server: triosock.StreamServer, context: ssl.SSLContext
-) -> trio.SSLStream[trio.SocketStream]:
-    stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-    return trio.SSLStream(stream, context, server_hostname="localhost")
 
 
 async def test_a_tls_server_talks_tls(serving, recorder):
@@ -158,12 +122,10 @@ async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, re
 
 
 async def test_nobody_waits_for_somebody_elses_handshake(serving, dial):
-    async with serving(shout, tls=server_context()) as server:
-        silent = await dial(server)
+    async with serving(shout, tls=server_context()) as server, await dial(server):
         async with await dial_tls(server, client_context()) as client:
             await client.send_all(b"hello\n")
             assert await client.receive_some() == b"HELLO\n"
-        await silent.aclose()
 
 
 async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
@@ -293,15 +255,13 @@ async def test_commands_smuggled_in_before_starttls_are_refused(serving, dial, r
 
 
 async def test_starttls_has_a_timeout_of_its_own(serving, dial, autojump_clock):
-    async with serving(starttls, timeouts=Timeouts(handshake=3)) as server:
-        plain = await dial(server)
+    async with serving(starttls, timeouts=Timeouts(handshake=3)) as server, await dial(server) as plain:
         await trio.sleep(100)
         await plain.send_all(b"STARTTLS\n")
         assert await plain.receive_some() == b"go ahead\n"
         began = trio.current_time()
         assert await plain.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(3, abs=0.1)
-        await plain.aclose()
 
 
 async def test_tls_twice_is_refused(serving):

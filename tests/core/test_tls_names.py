@@ -10,10 +10,9 @@ import pytest
 import trio
 import trio.testing
 
+from tests.tls import client_context, server_context
 from triosock import Connection
 from triosock.testing import open_server
-
-from .test_tls import client_context, server_context
 
 
 async def tell_name(conn: Connection) -> None:

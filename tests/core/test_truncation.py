@@ -13,18 +13,12 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset
+from tests.handlers import read_all, read_to_reset, slow_line
+from tests.tls import client_context, server_context
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
 
-from .test_tls import client_context, server_context
-
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-async def slow_line(conn: Connection) -> None:
-    async for _ in conn.lines():
-        await trio.sleep_forever()
 
 
 async def half(conn: Connection) -> None:
@@ -34,11 +28,9 @@ async def half(conn: Connection) -> None:
 
 
 async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: Any) -> None:
-    async with serving(half) as server:
-        client = await dial(server)
+    async with serving(half) as server, await dial(server) as client:
         await client.send_all(b"x")
         assert await read_to_reset(client) in (b"half an ans", b"")
-        await client.aclose()
 
 
 async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
@@ -163,6 +155,23 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
                 nursery.cancel_scope.cancel()
             assert await (read_to_reset if is_reset else read_all)(client) == b""
             await client.aclose()
+
+
+async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving: Any) -> None:
+    gave_up = trio.Event()
+
+    async def handler(conn: Connection) -> None:
+        with trio.move_on_after(0.1):
+            await conn.send_all(b"x" * 20_000_000)
+        gave_up.set()
+
+    async with serving(handler) as server:
+        async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
+            with trio.fail_after(5):
+                await gave_up.wait()
+                with pytest.raises(trio.BrokenResourceError):
+                    while await client.receive_some():
+                        pass
 
 
 async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: Any) -> None:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 
 from tests.pairs import tcp_pair
 from triosock import Connection
+from triosock._core.registry.registry import Entry
+from triosock._core.transport.socket import SocketWire
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -101,3 +105,29 @@ async def test_a_receive_that_finds_something_gives_others_their_turn_each_time(
             assert await conn.receive_some(1) == b"x"
 
     assert await turns_of(receive) == 5
+
+
+async def test_a_peer_that_never_stops_sending_does_not_keep_others_from_their_turn():
+    one, other = socket.socketpair()
+    with one, other:
+        one.setblocking(False)
+        other.setblocking(False)
+        wire = SocketWire(one, Entry(accepted=trio.current_time()))
+        with pytest.raises(BlockingIOError):
+            while True:
+                other.send(b"x" * 50_000)
+        other.shutdown(socket.SHUT_WR)
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await trio.lowlevel.checkpoint()
+                turns += 1
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(count)
+            await wire.linger()
+            assert turns >= 1
+            nursery.cancel_scope.cancel()
+        wire.close_now()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import functools
 import socket
 from typing import Any
 
@@ -10,10 +10,11 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import reset
 from tests.pairs import memory_pair, served, tcp_pair
-from triosock import Cause, Connection, Timeouts, events
+from triosock import Cause, Connection, StreamServer, Timeouts, events, serve_tcp
 from triosock._core.transport.epoll import EpollReader
-from triosock.testing import Recorder, memory_stream_pair, open_server
+from triosock.testing import Recorder, cancel_at_every_checkpoint, memory_stream_pair, open_server, watch
 
 
 async def heads(conn: Connection) -> None:
@@ -85,6 +86,26 @@ async def test_a_drain_ends_the_wait_and_a_request_that_is_there_is_answered(aut
         assert await busy.receive_some() == b""
     assert served.report is not None
     assert served.report.finished == 2
+
+
+@pytest.mark.parametrize("pumped", [False, True])
+async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(pumped: bool) -> None:
+    one, other = tcp_pair()
+    epoll_reader = EpollReader()
+    conn = served(one, epoll_reader=epoll_reader if pumped else None)
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(epoll_reader.run)
+        try:
+            reset(other)
+            with trio.fail_after(5):
+                while not conn.wire.has_input():
+                    await trio.sleep(0.01)
+            assert conn.wire.has_input()
+            with pytest.raises(trio.BrokenResourceError):
+                await conn.receive_some()
+        finally:
+            epoll_reader.retire()
+            conn.wire.close_now()
 
 
 async def test_waiting_for_a_request_is_cancelled_like_any_wait() -> None:
@@ -256,76 +277,44 @@ async def test_a_long_poll_ends_when_its_client_has_left(serving: Any, dial: Any
 # For how long
 
 
-async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
-    async def feed(conn: Connection) -> None:
-        async def push() -> None:
-            for _ in range(5):
-                await trio.sleep(3)
-                await conn.send_all(b"news")
+# All of it, cancelled at each checkpoint
 
+
+@pytest.mark.parametrize("whose", ["scenario", "handlers"])
+async def test_waits_and_drains_leave_nothing_wherever_they_are_cancelled(whose: Any) -> None:
+    async def handler(conn: Connection) -> None:
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(push)
-            async for _ in conn.lines():
-                pass
-            nursery.cancel_scope.cancel()
+            nursery.start_soon(conn.wait_peer_gone)
+            conn.set_timeouts(idle=50)
+            while await conn.wait_request():
+                async with conn.request():
+                    await conn.send_all(await conn.receive_exactly(2))
+                data = b""
+                with conn.idle():
+                    data = await conn.receive_some(1)
+                if not data:
+                    break
+                raise ValueError("of the handler")
 
-    async with open_server(feed, timeouts=Timeouts(idle=4)) as served:
-        client = await served.connect()
-        began = trio.current_time()
-        assert await client.receive_exactly(20) == b"news" * 5
-        assert await client.receive_some() == b""
-        # Four seconds of silence in both directions after the last of them.
-        assert trio.current_time() - began == pytest.approx(15 + 4)
+    async def answer(error: Exception, conn: Connection) -> None:
+        await conn.send_all(b"no")
 
+    async def scenario() -> None:
+        async with trio.open_nursery() as nursery:
+            server: StreamServer = await nursery.start(
+                functools.partial(serve_tcp, handler, 0, host="127.0.0.1", on_error=answer)
+            )
+            watch(server)
+            port = server.addresses[0].port
+            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
+                async with await trio.open_tcp_stream("127.0.0.1", port) as other:
+                    await one.send_all(b"ab")
+                    await one.receive_some()
+                    await other.send_all(b"cd")
+                    await other.receive_some()
+                    server.drain(grace=1, idle_grace=0.1)
+                    await one.send_all(b"x")
+                    await one.receive_some()
+            await server.wait_closed()
 
-async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(autojump_clock: Any) -> None:
-    given: dict[int, Connection] = {}
-
-    async def handler(conn: Connection) -> None:
-        given[conn.id] = conn
-        async for line in conn.lines():
-            if line == b"login\n":
-                conn.set_timeouts(idle=math.inf, request=3)
-                await conn.send_all(b"ok")
-
-    async with open_server(handler, timeouts=Timeouts(idle=10)) as served:
-        patient, hasty = await served.connect(), await served.connect()
-        await patient.send_all(b"login\n")
-        assert await patient.receive_some() == b"ok"
-        await trio.sleep(1)
-        began = trio.current_time()
-        given[2].set_timeouts(idle=2)  # in the middle of its wait
-        assert await hasty.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(1)
-        await trio.sleep(1_000)
-        assert served.server.statistics().active == 1
-        assert given[1].timeouts == Timeouts(idle=math.inf, request=3)
-        await patient.send_all(b"half")
-        began = trio.current_time()
-        await served.recorder.wait_for(events.ConnectionClosed, 2)
-        assert trio.current_time() - began == pytest.approx(3, abs=0.01)
-    assert served.server.statistics().ended == {Cause.IDLE: 1, Cause.REQUEST: 1}
-
-
-async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock: Any) -> None:
-    none = Timeouts(handshake=math.inf, idle=math.inf, send=math.inf, close=0)
-
-    async def handler(conn: Connection) -> None:
-        conn.set_timeouts(idle=5)
-        async for _ in conn.lines():
-            pass
-
-    async with open_server(handler, timeouts=none) as served:
-        client = await served.connect()
-        began = trio.current_time()
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(5)
-
-
-@pytest.mark.parametrize(("name", "value"), [("idle", 0), ("request", -1), ("send", math.nan), ("close", -1)])
-async def test_a_wrong_timeout_is_named(name: str, value: float) -> None:
-    conn, peer = await memory_pair()
-    with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
-        conn.set_timeouts(**{name: value})
-    await conn.aclose()
-    await peer.aclose()
+    assert await cancel_at_every_checkpoint(scenario, whose=whose) > 10

@@ -36,9 +36,3 @@ async def exchange(channel, data):
     with trio.fail_after(10):
         await channel.send(data)
         return await channel.receive()
-
-
-async def until_ended(server, count=1):
-    with trio.fail_after(10):
-        while sum(server.statistics().ended.values()) < count:
-            await trio.testing.wait_all_tasks_blocked(0.01)

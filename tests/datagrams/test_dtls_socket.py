@@ -9,13 +9,14 @@ import pytest
 import trio
 import trio.testing
 
+from tests.waiting import until_ended
 from triosock import Cause
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
-from tests.datagrams.associations import client_context, echo, exchange, server_context, until_ended  # noqa: E402
+from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
 from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked

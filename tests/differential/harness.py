@@ -322,17 +322,6 @@ def timed(function: Callable[[], Any]) -> tuple[Any, float]:
     return function(), time.monotonic() - began
 
 
-def eventually(condition: Callable[[], bool]) -> bool:
-    """Wait until something that another process or thread does can be seen; False after `PATIENCE`."""
-    event = threading.Event()
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        if time.monotonic() > deadline:
-            return False
-        event.wait(0.005)
-    return True
-
-
 def call(function: Any, *args: Any) -> Any:
     """Return what a call returns, or the text of its error."""
     try:

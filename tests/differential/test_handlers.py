@@ -22,11 +22,11 @@ from tests.differential.harness import (
     compare,
     dial,
     error_text,
-    eventually,
     forks_are_fine,
     make_address,
     read_all,
 )  # fmt: skip
+from tests.waiting import eventually
 
 pytestmark = forks_are_fine
 
@@ -336,18 +336,6 @@ def test_a_client_without_a_name_costs_a_traceback() -> None:
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    import trustme
-
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])

@@ -19,7 +19,6 @@ from tests.differential.harness import (
     compare,
     dial,
     error_text,
-    eventually,
     forks_are_fine,
     logged,
     make_address,
@@ -27,6 +26,7 @@ from tests.differential.harness import (
     say,
     thread_errors,
 )  # fmt: skip
+from tests.waiting import eventually
 
 pytestmark = forks_are_fine
 

@@ -21,7 +21,6 @@ from tests.differential.harness import (
     compare,
     dial,
     echo,
-    eventually,
     forks_are_fine,
     logged,
     make_address,
@@ -29,6 +28,7 @@ from tests.differential.harness import (
     timed,
     timing,
 )
+from tests.waiting import eventually
 
 pytestmark = forks_are_fine
 

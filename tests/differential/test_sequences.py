@@ -24,9 +24,9 @@ from tests.differential.harness import (
     ask,
     compare,
     error_text,
-    eventually,
     forks_are_fine,
 )
+from tests.waiting import eventually
 
 pytestmark = [forks_are_fine, pytest.mark.slow]
 

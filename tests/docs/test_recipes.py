@@ -38,10 +38,8 @@ async def test_keepalive_is_set_on_the_connection(load: Any, serving: Any, dial:
         asked.append(sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE))
         asked.append(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE))
 
-    async with serving(look) as server:
-        client = await dial(server)
+    async with serving(look) as server, await dial(server) as client:
         assert await client.receive_some() == b""
-        await client.aclose()
     assert asked == [1, 50]
 
 

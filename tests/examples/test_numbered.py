@@ -339,3 +339,59 @@ def test_rates_answer_two_a_second_and_five_connections():
             clients[-1].say(b"hello\n")
             assert clients[-1].rest() == b"you come too often\n"
         assert program.stop() == 0
+
+
+# 12
+
+
+def test_each_name_has_its_certificate_and_a_new_one_is_noticed(tmp_path):
+    authority = trustme.CA()
+    context = ssl.create_default_context()
+    authority.configure_trust(context)
+
+    def put(name):
+        leaf = authority.issue_cert(name)
+        beside = tmp_path / "new"
+        leaf.private_key_and_cert_chain_pem.write_to_path(beside)
+        beside.rename(tmp_path / f"{name}.pem")
+
+    def ask(name):
+        with dial(program.port("names")) as client:
+            with context.wrap_socket(client.sock, server_hostname=name) as client.sock:
+                assert client.line() == f"you asked for {name}\n".encode()
+                return client.sock.getpeercert(binary_form=True)
+
+    for name in ("example.org", "shop.example"):
+        put(name)
+    with running("examples/12_certificates.py", 0, tmp_path) as program:
+        before = ask("shop.example")
+        assert ask("example.org") != before
+        put("shop.example")
+        while ask("shop.example") == before:
+            pass  # it is looked for once in a second
+        program.wait_for("certificates loaded for example.org, shop.example; valid until")
+        assert program.stop() == 0
+
+
+@needs_openssl
+def test_without_a_folder_it_makes_certificates_of_its_own():
+    with running("examples/12_certificates.py", 0) as program:
+        options = ["-quiet", "-servername", "shop.example", "-connect", f"localhost:{program.port('names')}"]
+        assert tool("openssl", "s_client", *options) == b"you asked for shop.example\n"
+        assert program.stop() == 0
+
+
+# 13
+
+
+def test_who_would_have_to_wait_is_told_and_the_others_are_served():
+    with running("examples/13_overload.py", 0) as program, contextlib.ExitStack() as stack:
+        port = program.port("late")
+        clients = [stack.enter_context(dial(port)) for _ in range(60)]
+        for client in clients:
+            client.say(b"hello\n")
+            client.sock.shutdown(socket.SHUT_WR)
+        answers = [client.rest() for client in clients]
+        assert set(answers) == {b"HELLO\n", b"busy, try again\n"}
+        program.wait_for("overloaded: ")
+        assert program.stop() == 0

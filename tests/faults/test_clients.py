@@ -3,15 +3,14 @@ anything.
 """
 
 import socket
-import ssl
-import struct
 
 import pytest
 import trio
 import trio.testing
-import trustme
 
 import triosock
+from tests import handlers
+from tests.tls import server_context
 from triosock import Limits, Timeouts
 from triosock._core.model.events import (
     Cause,
@@ -220,8 +219,7 @@ async def test_a_client_that_resets_in_the_kernels_queue():
     async with open_server(shout, listeners=[listener]) as served:
         served.server.suspend()
         for _ in range(3):
-            with socket.create_connection(listener.address.sockaddr) as sock:
-                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            handlers.reset(socket.create_connection(listener.address.sockaddr))
         served.server.resume()
         await assert_serves(served)
         assert not served.recorder.of(HandlerFailed)
@@ -229,11 +227,9 @@ async def test_a_client_that_resets_in_the_kernels_queue():
 
 @pytest.mark.parametrize("first", [b"", b"\x16\x03\x01", b"GET / HTTP/1.0\r\n\r\n", b"\0" * 1_000])
 async def test_a_client_that_leaves_in_the_tls_handshake_or_speaks_something_else(first):
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    trustme.CA().issue_cert("server.test").configure_cert(context)
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     with no_leaks():
-        async with open_server(shout, listeners=[listener], tls=context) as served:
+        async with open_server(shout, listeners=[listener], tls=server_context()) as served:
             client = await served.connect()
             await client.send_all(first)
             await client.send_eof()

@@ -41,7 +41,7 @@ def everything_shown(chromium) -> list[str]:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-@pytest.mark.parametrize("width", [1200, 360])
+@pytest.mark.parametrize("width", [1200, 768, 360])
 def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, width, dark):
     chromium.open(page, width=width, dark=dark)
     for _ in range(12):
@@ -179,6 +179,8 @@ def test_choosing_a_task_shows_its_line_and_why_it_ended(chromium, page):
     assert "Task 3: tests.observe.stepping.programs.fails" in text(chromium, "task")
     assert "Error\nValueError: the <b>last</b> straw" in text(chromium, "task")
     now = chromium.run("return document.querySelector('.line.now').textContent")
+    caption = chromium.run("return document.querySelector('#task figcaption').textContent")
+    assert re.fullmatch(r"raised at tests/observe/stepping/programs.py, line \d+, in fails", caption)
     assert now.startswith("▶")
     assert now.endswith('raise ValueError("the <b>last</b> straw")\n')
     pressed = chromium.run("return document.querySelector('[aria-pressed=true]').textContent")
@@ -279,3 +281,22 @@ def test_where_nothing_happened_it_says_so(chromium, tmp_path):
         chromium.key(key)
     assert text(chromium, "count") == "No steps"
     assert text(chromium, "said") == "Before the first step."
+
+
+def test_tasks_that_have_ended_stay_until_their_nursery_closes_but_not_all(chromium, tmp_path):
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for number in range(100):
+                nursery.start_soon(trio.sleep, number / 10)
+
+    recorder = record(main)
+    recorder.write_html(tmp_path / "many.html")
+    chromium.open(tmp_path / "many.html")
+    shown = "return document.querySelectorAll('.task').length"
+    chromium.key("end")
+    assert chromium.run(shown) == 1
+    chromium.key("left")  # the nursery is closed
+    assert chromium.run(shown) == 1
+    chromium.key("left")
+    ended = chromium.run("return document.querySelectorAll('.task.is-e').length")
+    assert (chromium.run(shown), ended) == (41, 40)

@@ -9,7 +9,7 @@ import pytest
 import trio
 
 from triosock import compat
-from triosock.observe import Timeline, snapshot
+from triosock.observe import AccessLog, Timeline, snapshot
 
 
 class Handler(compat.StreamRequestHandler):
@@ -26,14 +26,20 @@ class Server(compat.ThreadingTCPServer):
         pass
 
 
+class GreenServer(compat.GreenMixIn, compat.TCPServer):
+    def handle_error(self, request, client_address):
+        pass
+
+
 def talk(address, line):
     with socket.create_connection(address, timeout=30) as client:
         client.sendall(line)
         return client.recv(100)
 
 
-def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it():
-    with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
+@pytest.mark.parametrize("server_class", [Server, GreenServer])
+def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it(server_class):
+    with Timeline() as timeline, server_class(("127.0.0.1", 0), Handler) as server:
         serving = threading.Thread(target=server.serve_forever)
         serving.start()
         try:
@@ -44,7 +50,7 @@ def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it():
             serving.join()
             server.server_close()
     (band,) = timeline.picture().bands
-    assert band.title == f"Server on tcp://127.0.0.1:{server.server_address[1]}"
+    assert band.title == f"{server_class.__name__} on tcp://127.0.0.1:{server.server_address[1]}"
     ((opened, shut),) = band.doors
     assert opened < band.boxes[0].start
     assert [flag.kind for flag in band.flags] == ["closed"]
@@ -115,3 +121,23 @@ async def test_a_compat_server_in_a_trio_program_is_in_the_tree_with_its_threads
     (band,) = timeline.picture().bands
     assert band.end is not None
     assert [box.end_kind for box in band.boxes] == ["finished"]
+
+
+def test_a_compat_server_has_an_access_log():
+    lines = []
+
+    class Logged(Server):
+        trio_policy = compat.Policy(
+            observers=(AccessLog(lines.append, format="$remote_addr $protocol $cause"),)
+        )
+
+    with Logged(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever)
+        serving.start()
+        try:
+            assert talk(server.server_address, b"hello\n") == b"hello\n"
+            assert talk(server.server_address, b"boom\n") == b""
+        finally:
+            server.shutdown()
+            serving.join()
+    assert sorted(lines) == ["127.0.0.1 TCP failed", "127.0.0.1 TCP finished"]

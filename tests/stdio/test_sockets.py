@@ -6,7 +6,6 @@ import os
 import shutil
 import socket
 import ssl
-import struct
 import subprocess
 import sys
 import textwrap
@@ -16,6 +15,7 @@ from typing import Any
 import pytest
 import trustme
 
+from tests.handlers import reset
 from tests.programs import PATIENCE, ROOT
 from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, start
 
@@ -61,8 +61,7 @@ def test_who_has_gone_before_the_program_began_is_nobody() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         client = socket.create_connection(listener.getsockname())
         accepted, _ = listener.accept()
-    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    client.close()
+    reset(client)
     with accepted, ending(start(stdin=accepted, stdout=accepted, stderr=-1)) as process:
         assert process.stderr is not None
         errors = process.stderr.read()

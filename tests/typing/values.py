@@ -9,6 +9,7 @@ import trio
 
 import triosock
 from triosock import Cause, DrainReport, Limits, Rate, TcpAddress, Timeouts, UnixAddress, events, observe
+from triosock.observe.telemetry import OpenTelemetryObserver
 
 
 def addresses(text: str) -> str:
@@ -106,9 +107,14 @@ async def telling() -> None:
     def report(blocked: observe.BlockedLoop) -> None:
         assert_type(blocked.stack, tuple[str, ...])
 
+    async with OpenTelemetryObserver(grace=0.5) as telemetry:
+        traces: triosock.Observer = telemetry
+        assert_type(telemetry.dropped, int)
+    with observe.allow_top() as nobody:
+        assert_type(nobody, None)
     with observe.watch_blocked_loop(0.5, report=report) as nothing:
         assert_type(nothing, None)
-    print(log, by_logging, formatter)
+    print(log, by_logging, formatter, traces)
 
 
 async def broadcasting() -> None:

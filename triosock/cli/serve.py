@@ -21,6 +21,7 @@ from .._core.listeners.stdio import stderr_is_stdin
 from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
+    Commands,
     MachineRefused,
     Mistake,
     limit,
@@ -56,7 +57,7 @@ _OF_SERVICE = ("workers", "grace", "delay", "log_level", "control", "control_ver
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `serve` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",

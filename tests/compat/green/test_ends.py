@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -119,3 +121,51 @@ def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> N
         looking = running.dial()
         looking.sendall(b"look")
         assert read_all(looking) == b"0"
+
+
+AT_EXIT = """
+import socket, sys, threading
+from triosock import compat
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"here")
+        try:
+            self.request.recv(1)
+        finally:
+            print("left", flush=True)
+
+class Server(compat.GreenTCPServer):
+    daemon_threads = True
+
+server = Server(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+client = socket.create_connection(server.server_address)
+assert client.recv(10) == b"here"
+print("main ends", flush=True)
+"""
+
+
+def test_requests_of_a_daemon_are_cancelled_when_the_interpreter_ends() -> None:
+    # One that ran on would have its thread ended in the middle of a switch, and that crashes.
+    run = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=30)
+    assert (run.stdout, run.stderr, run.returncode) == ("main ends\nleft\n", "", 0)
+
+
+def test_a_forked_child_does_not_wait_for_the_requests_of_its_parent() -> None:
+    forks = (
+        AT_EXIT
+        + """
+import os, time
+if not os.fork():
+    began = time.monotonic()
+    from triosock.compat.green import tasks
+    tasks.end_all()
+    print(time.monotonic() - began < tasks.AT_EXIT_PATIENCE, flush=True)
+    os._exit(0)
+os.wait()
+"""
+    )
+    command = [sys.executable, "-W", "ignore", "-c", forks]
+    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    assert (run.stdout, run.stderr, run.returncode) == ("main ends\nTrue\nleft\n", "", 0)

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import os
 import socket
-import ssl
 import threading
 import time
 from typing import Any
 
 import pytest
-import trustme
 
-from tests.differential.harness import eventually
+from tests.waiting import eventually
 from triosock import Cause, ProxyPolicy, compat
 from triosock._core.model.events import (
     ConnectionClosed,
@@ -133,16 +131,6 @@ def test_a_proxy_needs_a_green_server_of_streams() -> None:
 
 
 # TLS
-
-
-@pytest.fixture(scope="module")
-def contexts() -> tuple[ssl.SSLContext, ssl.SSLContext]:
-    authority = trustme.CA()
-    server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert("localhost").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
-    return server, client
 
 
 @pytest.mark.parametrize("proxy", [False, True])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.differential.harness import eventually
+from tests.waiting import eventually
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green

@@ -139,6 +139,39 @@ def test_an_error_of_the_nurserys_own_block_is_not_its_childs():
     assert ends[1].text == "ExceptionGroup of OSError: of the block"
 
 
+def test_a_task_that_returns_after_an_error_of_the_block_has_returned():
+    async def stubborn():
+        with trio.CancelScope(shield=True):
+            await trio.sleep(1)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stubborn)
+            await trio.testing.wait_all_tasks_blocked()
+            raise OSError("of the block")
+
+    with Recorder() as recorder, pytest.raises(ExceptionGroup):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    assert [(one.task, one.kind) for one in of(recorder, "end", "fail", "gone")] == [(2, "end"), (1, "fail")]
+
+
+def test_a_task_that_returns_after_another_has_failed_has_returned():
+    async def stubborn():
+        with trio.CancelScope(shield=True):
+            await trio.sleep(5)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(stubborn)
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.start_soon(programs.fails)
+
+    with Recorder() as recorder, pytest.raises(ExceptionGroup):
+        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    ends = of(recorder, "end", "fail", "gone")
+    assert [(one.task, one.kind) for one in ends] == [(3, "fail"), (2, "end"), (1, "fail")]
+
+
 def test_a_task_that_says_started_moves():
     async def starts(task_status):
         await trio.sleep(1)

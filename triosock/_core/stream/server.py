@@ -41,7 +41,7 @@ from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.gradient import Gradient
-from ..registry.rate_limits import Pace, RateLimits, rates_of
+from ..registry.rate_limits import RateLimits, make_pace, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
@@ -76,9 +76,8 @@ class StreamServer(Server[ServerStatistics]):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        limits, rates = self._registry.limits, service.rates
-        has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
-        pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        limits = self._registry.limits
+        pace = make_pace(service.rates, limits, self._emitter)
         self._clock = trio.lowlevel.current_clock().current_time
         self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [

@@ -147,14 +147,13 @@ def load_certificate(
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     try:
         with open(files.chain, "rb") as file:
-            last = _last_certificate(files, file.read())
+            client = _client(_last_certificate(files, file.read()), roots)
         context.load_cert_chain(files.chain, files.key, _password_of(files))
-        told = _shake_hands(context, _client(last, roots))
-    except ssl.SSLCertVerificationError as error:
-        told = _forgive_dates(files, context, _client(last, roots), error, check_dates, roots)
-    except CertificateRefused:
-        raise
-    except OSError as error:
+        try:
+            told = _shake_hands(context, client)
+        except ssl.SSLCertVerificationError as error:
+            told = _forgive_dates(files, context, client, error, check_dates, roots)
+    except OSError as error:  # which those of the ssl module are, too
         raise CertificateRefused(f"{files}: {_say(error)}") from error
     names = tuple(value for kind, value in told.get("subjectAltName", ()) if kind == "DNS")
     return LoadedCertificate(

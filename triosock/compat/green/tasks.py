@@ -2,18 +2,26 @@
 
 Rules of this file:
 
-1. `wait()` works in a green handler, and nowhere else: in any other thread or task it is an error that says
-   so, and never a blocked event loop.
-2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on is named
-   on standard error, as nothing else can be done about it.
+1. `wait()` works only in a green handler: in any other thread or task it raises, and never blocks the event
+   loop.
+2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
+   ended, and is reported on standard error.
+3. **When the interpreter ends, no greenlet is left to switch to**, as far as handlers heed a cancellation.
+   Requests with `daemon_threads` may be here then, as daemon threads are. Until 3.13 the interpreter ends a
+   thread that wants to go on at that time by unwinding its C stack (pthread_exit(3)), and a switch between
+   greenlets is C++ that does not survive that: the process would crash. Rejected: to stop the thread where it
+   is, since what atexit calls later may need it.
 """
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
+import threading
 import traceback
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import TypeVar, TypeVarTuple, Unpack
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 import trio
@@ -36,6 +44,9 @@ Ts = TypeVarTuple("Ts")
 _by_greenlet: dict[Greenlet, GreenTask] = {}
 #: The same by their trio tasks: for greenlets that a handler starts.
 _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
+#: Seconds at the end of the interpreter for those that do not heed their end: one that blocks its thread.
+AT_EXIT_PATIENCE: Final = 1.0
+AT_EXIT: Final = "triosock.compat: the interpreter ends"
 #: Below zero, as identifiers of threads are above: a book has both as keys.
 _numbers = itertools.count(-1, -1)
 _crowd: RunVar[Crowd] = RunVar("triosock.compat.green.crowd")
@@ -50,7 +61,7 @@ class GreenTask:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     #: Whether a wait of the handler has raised Cancelled.
     was_told: bool = False
-    #: Those that run beside it, and the task that it is; from `run()` on.
+    #: The crowd of its trio run, and its task; set by `run()`.
     crowd: Crowd = attrs.field(init=False, repr=False)
     trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
     _portal: Portal | None = None
@@ -62,13 +73,15 @@ class GreenTask:
         self._portal = portal = Portal(crowd.watch)
         _by_task[self.trio_task] = self
         crowd.enter()
+        if crowd.on_empty is not None:
+            self.scope.cancel(AT_EXIT)
         try:
             begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
             return await portal.run(begin, fn, *args)
         finally:
-            crowd.leave()
             del _by_task[self.trio_task]
             self._portal = None
+            crowd.leave()
 
     def _begin(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         here = getcurrent()
@@ -79,7 +92,7 @@ class GreenTask:
             del _by_greenlet[here]
 
     def is_alive(self) -> bool:
-        """Whether its handler runs: it stands among the threads of a server."""
+        """Whether its handler runs; as of a thread."""
         return self._portal is not None
 
     def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: Unpack[Ts]) -> T:
@@ -92,7 +105,7 @@ class GreenTask:
             raise
 
     def sleep(self, state: Input) -> None:
-        """Sleep until something has come to a socket; from the greenlet. `state.quiet` holds."""
+        """Sleep until something has arrived at a socket; from the greenlet. `state.quiet` is True."""
         portal, task = self._portal, self.trio_task
         if portal is None or SLEEP_MESSAGE is None:
             return self.wait(state.sleep, task)
@@ -114,7 +127,7 @@ class GreenTask:
         portal.yield_(TURN_MESSAGE)
 
     def stack(self) -> tuple[str, ...]:
-        """Return where the handler waits: one line a call ("file:line in function"), the outermost first."""
+        """Return the stack of the handler: one line a call ("file:line in function"), the outermost first."""
         root = None if self._portal is None else self._portal.root
         frame = None if root is None else root.gr_frame
         if frame is None:
@@ -134,6 +147,31 @@ def crowd_here() -> Crowd:
         crowd = Crowd()
         _crowd.set(crowd)
         return crowd
+
+
+def end_all() -> None:
+    """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
+    for crowd in {task.crowd for task in tuple(_by_task.values())}:
+        if crowd.pid != os.getpid():
+            continue  # the child of a fork, with what its parent had
+        empty = threading.Event()
+        try:
+            crowd.token.run_sync_soon(_end, crowd, empty.set)
+        except trio.RunFinishedError:
+            continue
+        empty.wait(AT_EXIT_PATIENCE)
+
+
+def _end(crowd: Crowd, on_empty: Callable[[], object]) -> None:
+    crowd.on_empty = on_empty
+    tasks = [task for task in _by_task.values() if task.crowd is crowd]
+    for task in tasks:
+        task.scope.cancel(AT_EXIT)
+    if not tasks:
+        on_empty()
+
+
+atexit.register(end_all)
 
 
 async def _give_turn() -> None:

@@ -151,13 +151,19 @@
     const line = run.line(task.stack) || origin;
     $("task").replaceChildren(
       make("h2", "", `Task ${task.n}: ${task.name}`), facts,
-      ...(line ? [source(line)] : []), ...(place ? [stackOf(place)] : []),
+      ...(line ? [source(line, CAPTIONS[run.line(task.stack) ? task.kind : "s"])] : []), ...(place ? [stackOf(place)] : []),
     );
   }
 
   const lineOf = (file, line) => (file.text ? file.text[line - 1] : file.lines[line]) ?? "";
 
-  function source({ file, line, name }) {
+  // What the line that is shown has to do with the task.
+  const CAPTIONS = {
+    s: "started at", r: "goes on from", k: "goes on from", c: "will go on from", p: "goes on from", w: "waits at",
+    e: "was last at", g: "was last at", f: "raised at",
+  };
+
+  function source({ file, line, name }, caption) {
     const first = file.text ? Math.max(1, line - 5) : line, last = file.text ? Math.min(file.text.length, line + 4) : line;
     const code = make("pre", "");
     code.tabIndex = 0;
@@ -166,7 +172,7 @@
       const row = make("span", n === line ? "line now" : "line", `${n === line ? "▶" : " "}${String(n).padStart(5)}  ${lineOf(file, n)}\n`);
       code.append(row);
     }
-    return make("figure", "", make("figcaption", "", `${file.name}, line ${line}, in ${name}`), code);
+    return make("figure", "", make("figcaption", "", `${caption} ${file.name}, line ${line}, in ${name}`), code);
   }
 
   function stackOf(place) {

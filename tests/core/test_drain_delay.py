@@ -1,0 +1,117 @@
+"""The delay of a drain: everything goes on in it, and whoever asks is told that it will end."""
+
+from __future__ import annotations
+
+import contextlib
+from typing import Any
+
+import pytest
+import trio
+import trio.testing
+
+import triosock
+from tests.handlers import echo, shout
+from triosock import Connection, DrainScope, StreamServer, events, serve_listeners
+from triosock.testing import DatagramNetwork, MemoryListener, open_server
+
+
+async def tell_draining(conn: Connection) -> None:
+    async for _ in conn.lines():
+        await conn.send_all(b"last\n" if conn.draining else b"more\n")
+
+
+async def test_in_the_delay_everything_goes_on_and_draining_tells(autojump_clock: Any) -> None:
+    async with open_server(tell_draining) as served:
+        early = await served.connect()
+        await early.send_all(b"x\n")
+        assert await early.receive_some() == b"more\n"
+        served.server.drain(grace=10, delay=5)
+        assert served.server.draining
+        assert served.server.statistics().draining
+        await trio.sleep(4)
+        late = await served.connect()
+        for client in (early, late):
+            await client.send_all(b"x\n")
+            assert await client.receive_some() == b"last\n"
+        assert not served.recorder.of(events.DrainStarted)
+        assert [event.delay for event in served.recorder.of(events.DrainAnnounced)] == [5]
+        for client in (early, late):
+            assert await client.receive_some() == b""
+        assert trio.current_time() == 5
+        with pytest.raises(ConnectionRefusedError):
+            await served.connect()
+        assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [10]
+
+
+async def test_a_limit_holds_in_the_delay(autojump_clock: Any) -> None:
+    limits = triosock.Limits(max_connections=1, overflow="reject")
+    async with open_server(shout, limits=limits) as served:
+        await served.connect()
+        await trio.sleep(1)
+        served.server.drain(delay=5)
+        second = await served.connect()
+        with contextlib.suppress(trio.BrokenResourceError):
+            assert await second.receive_some() == b""
+        assert served.server.statistics().refused == {"connections": 1}
+
+
+async def test_datagram_servers_understand_the_delay(autojump_clock: Any) -> None:
+    network = DatagramNetwork()
+    sock = network.open("server")
+    asked: list[bool] = []
+
+    async def echo(datagram: triosock.Datagram) -> None:
+        asked.append(datagram.draining)
+        await datagram.reply(datagram.data)
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(triosock.serve_datagram_sockets, echo, [sock])
+        server.drain(delay=5)
+        client = network.open("client")
+        await client.send(b"x", sock.address)
+        assert (await client.receive())[0] == b"x"
+        client.close()
+        assert asked == [True]
+        await server.wait_closed()
+        assert trio.current_time() == pytest.approx(5)
+
+
+async def test_listeners_that_are_closed_in_the_delay_of_a_drain_do_not_end_the_delay(
+    autojump_clock: Any,
+) -> None:
+    listener = MemoryListener("early")
+    async with trio.open_nursery() as nursery:
+        server: StreamServer = await nursery.start(serve_listeners, echo, [listener])
+        client = await listener.connect()
+        await client.send_all(b"one\n")
+        assert await client.receive_some() == b"one\n"
+        server.drain(grace=60, delay=20)
+        await listener.aclose()
+        await trio.sleep(19)
+        await client.send_all(b"two\n")
+        assert await client.receive_some() == b"two\n"
+        assert await client.receive_some() == b""
+        await client.aclose()
+        report = await server.wait_closed()
+    assert report.duration < 5  # from the end of the delay on
+
+
+async def test_any_number_may_wait_for_the_beginning_of_a_drain(autojump_clock: Any) -> None:
+    began: list[float] = []
+
+    async def wait(scope: DrainScope) -> None:
+        await scope.wait_begun()
+        began.append(trio.current_time() - start)
+
+    start = trio.current_time()
+    with DrainScope() as scope:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(wait, scope)
+            nursery.start_soon(wait, scope)
+            with trio.move_on_after(1):
+                await scope.wait_begun()
+            scope.drain(delay=9)
+            with trio.move_on_after(1):
+                await scope.wait_begun()
+            scope.drain(delay=4)
+    assert began == [pytest.approx(6)] * 2

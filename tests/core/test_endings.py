@@ -1,0 +1,78 @@
+"""One connection's end is its own: whatever a handler or a peer does, no other ends by it."""
+
+from __future__ import annotations
+
+import socket
+
+import pytest
+import trio
+import trio.testing
+
+from tests.handlers import read_all
+from triosock import Cause
+
+pytestmark = pytest.mark.usefixtures("no_leaks")
+
+
+async def test_a_connection_may_be_aborted_while_it_waits_for_its_peers_goodbye(serving, dial):
+    seen = []
+
+    async def handler(conn):
+        seen.append(conn)
+
+    async with serving(handler) as server, await dial(server):
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert seen[0].entry.stage == "closing"
+        seen[0].abort()
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FINISHED: 1}
+
+
+async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_connection(serving, dial):
+    async with trio.open_nursery() as others:
+
+        async def handler(conn):
+            others.start_soon(read, conn)
+            await trio.testing.wait_all_tasks_blocked(0.01)
+
+        async def read(conn):
+            with pytest.raises(trio.ClosedResourceError):
+                await conn.receive_some()
+
+        async with serving(handler) as server, await dial(server) as client:
+            assert await read_all(client) == b""
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert server.statistics().ended == {Cause.FINISHED: 1}
+
+
+@pytest.mark.parametrize("take", [socket.socket.close, lambda sock: socket.close(sock.detach())])
+async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(serving, dial, take):
+    async def handler(conn):
+        take(conn.transport)
+
+    async with serving(handler) as server, await dial(server) as client:
+        assert await read_all(client) == b""
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert server.statistics().ended == {Cause.FINISHED: 1}
+
+
+async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(serving, dial):
+    async def handler(conn):
+        async def also_read() -> None:
+            with pytest.raises(trio.BusyResourceError):
+                await conn.receive_some()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(also_read)
+            async for _ in conn.lines():
+                pass
+
+    async with serving(handler) as server:
+        # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.
+        clients = [await dial(server) for _ in range(10)]
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        server.drain(grace=60)
+        with trio.fail_after(10):
+            assert (await server.wait_closed()).finished == len(clients)
+        for client in clients:
+            await client.aclose()

@@ -1,0 +1,43 @@
+"""TLS for tests: one authority, contexts of both sides, and a client."""
+
+from __future__ import annotations
+
+import ssl
+
+import trio
+import trustme
+
+import triosock
+
+CA = trustme.CA()
+SERVER_CERT = CA.issue_cert("localhost", "127.0.0.1")
+CLIENT_CERT = CA.issue_cert("client@example.org")
+
+
+def server_context(*, ask_client: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    SERVER_CERT.configure_cert(context)
+    if ask_client:
+        context.verify_mode = ssl.CERT_REQUIRED
+        CA.configure_trust(context)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    context = ssl.create_default_context()
+    CA.configure_trust(context)
+    if cert:
+        CLIENT_CERT.configure_cert(context)
+    if alpn:
+        context.set_alpn_protocols(list(alpn))
+    return context
+
+
+async def dial_tls(
+    server: triosock.StreamServer, context: ssl.SSLContext | None = None
+) -> trio.SSLStream[trio.SocketStream]:
+    """Return a client whose handshake is yet to come."""
+    stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+    return trio.SSLStream(stream, context or client_context(), server_hostname="localhost")

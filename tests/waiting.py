@@ -1,0 +1,36 @@
+"""Waiting for what can be seen and is told by nobody: in a trio program, and in a thread; both bounded."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import trio
+
+#: In seconds; nothing that a test waits for is supposed to take so long.
+PATIENCE = 20.0
+
+
+async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> None:
+    """Return as soon as it holds."""
+    with trio.fail_after(seconds):
+        while not condition():
+            await trio.sleep(0.001)
+
+
+async def until_ended(server: Any, count: int = 1) -> None:
+    """Return as soon as so many connections, datagrams or sessions of a server have ended."""
+    await until(lambda: sum(server.statistics().ended.values()) >= count)
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    """Wait for what another thread or process does; False if it has not come in time."""
+    pause = threading.Event()
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            return False
+        pause.wait(0.005)
+    return True
