@@ -7,8 +7,9 @@ READY := $(VENV)/.ready
 BENCH := .venv-bench
 # Most of what tests do is to wait, so one process more than a small machine has processors. JOBS=0 runs them in one, in order.
 JOBS ?= 3
-# Of `make test-here`.
+# Of `make test-here`; and folders that it leaves out besides.
 MARKS ?= not soak
+WITHOUT ?=
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
 .PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-overload bench-workers packages prove-restart check clean
@@ -36,7 +37,8 @@ test-pythons:
 # What is the same on every Python is tested on one: pictures, pages, lessons, simulated runs, and the benchmark's own.
 test-here: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "$(MARKS)" $(PARALLEL) \
-	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks --ignore tests/simulation
+	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks --ignore tests/simulation \
+	  $(addprefix --ignore tests/,$(WITHOUT))
 
 # Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most.
 SEEDS ?= 100000
