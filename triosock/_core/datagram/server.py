@@ -58,7 +58,7 @@ from .statistics import DatagramStatistics
 @final
 @attrs.frozen
 class _Stranger:
-    """The sender of a datagram that is dropped at once: no more is made of it, since a flood must be cheap."""
+    """The sender of a datagram that is dropped at once, which must be cheap in a flood."""
 
     socket: DatagramSocket
     name: PeerName
