@@ -170,7 +170,7 @@ def format_reports(reports: tuple[tuple[str, DrainReport], ...]) -> str:
     return json.dumps([{"server": name, **_fields(report)} for name, report in reports])
 
 
-def _fields(report: DrainReport) -> dict[str, Any]:
+def _fields(report: DrainReport) -> dict[str, object]:
     return {
         **{name: getattr(report, name) for name in COUNTS},
         "duration": report.duration,

@@ -24,7 +24,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, MutableMapping
-from typing import Any, Final, TypeVar, final
+from typing import Final, TypeVar, final
 
 import attrs
 import trio
@@ -201,8 +201,8 @@ def current_notifier() -> Notifier | None:
 async def call_notifying(
     scope: DrainScope,
     async_fn: Callable[..., Awaitable[Result]],
-    args: tuple[Any, ...],
-    options: dict[str, Any],
+    args: tuple[object, ...],
+    options: dict[str, object],
 ) -> Result:
     """Call `async_fn(*args, **options)`, and meanwhile tell the service manager, if there is one; a drain of
     `scope` is the end of the service.
@@ -250,7 +250,7 @@ async def _tell_ready(notifier: Notifier, readiness: _Readiness) -> None:
     await notifier.ready()
 
 
-def takes_task_status(async_fn: Callable[..., object], options: dict[str, Any]) -> bool:
+def takes_task_status(async_fn: Callable[..., object], options: dict[str, object]) -> bool:
     """Whether the function has a parameter `task_status` that nobody has filled."""
     try:
         parameters = inspect.signature(async_fn).parameters

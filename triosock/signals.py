@@ -169,7 +169,7 @@ class _Program:
         return None if self._signals is None else self._signals.killed_by
 
     async def main(
-        self, async_fn: Callable[..., Awaitable[Result]], args: tuple[Any, ...], options: dict[str, Any]
+        self, async_fn: Callable[..., Awaitable[Result]], args: tuple[object, ...], options: dict[str, object]
     ) -> Result | None:
         result: Result | None = None
         # A system task, and no nursery: what the user's function raises must come out as it is, not in a

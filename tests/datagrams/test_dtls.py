@@ -128,7 +128,14 @@ async def test_during_a_drain_nobody_new_is_let_in(serving_dtls, dial_dtls, reco
     assert {event.reason for event in recorder.of(events.Refused)} == {"drain"}
 
 
-@pytest.mark.parametrize("limits", [Limits(max_connections=1), Limits(max_connections_per_peer=1)])
+@pytest.mark.parametrize(
+    "limits",
+    [
+        Limits(max_connections=1),
+        Limits(max_connections_per_peer=1),
+        Limits(rate_per_peer=triosock.Rate(1, per=1000, burst=1)),
+    ],
+)
 async def test_one_too_many_is_turned_away(serving_dtls, dial_dtls, recorder, limits):
     async with serving_dtls(echo, limits=limits, observers=[recorder]) as server:
         with dial_dtls(server) as first, dial_dtls(server) as second:

@@ -8,9 +8,12 @@ pytest.importorskip("prometheus_client")
 
 from prometheus_client import CollectorRegistry, generate_latest
 
+from tests.handlers import shout
 from tests.observe.runs import shop
+from triosock import Limits, Rate
 from triosock._core.model import events
 from triosock.observe.metrics import _TAKE, PrometheusObserver
+from triosock.testing import open_server
 
 
 async def test_the_numbers_are_those_of_the_run(autojump_clock):
@@ -29,6 +32,20 @@ async def test_the_numbers_are_those_of_the_run(autojump_clock):
     assert value("connection_seconds_count") == 8
     assert value("draining") == 0
     assert b'server="shop"' in generate_latest(registry)
+
+
+async def test_a_rate_that_is_reached_is_counted_by_its_option(autojump_clock):
+    registry = CollectorRegistry()
+    limits = Limits(request_rate_per_peer=Rate(1, burst=2))
+    async with open_server(
+        shout, limits=limits, name="shop", observers=[PrometheusObserver(registry)]
+    ) as served:
+        client = await served.connect()
+        await client.send_all(b"x\n" * 5)
+        for _ in range(5):
+            await client.receive_until(b"\n")
+    labels = {"server": "shop", "limit": "request_rate_per_peer"}
+    assert registry.get_sample_value("triosock_rate_reached_total", labels) == 3
 
 
 async def test_two_in_one_registry_are_refused():

@@ -11,6 +11,7 @@ import trio.testing
 
 from tests.handlers import read_all
 from triosock import Cause, Connection, Limits, Rate, TcpAddress, events
+from triosock._core.registry.shedding import FIRST_BATCH
 from triosock.testing import Recorder, open_server
 
 NEAR, ALSO_NEAR, FAR = (TcpAddress(host, 1000) for host in ("10.0.0.1", "10.0.0.2", "10.1.0.1"))
@@ -99,6 +100,20 @@ async def test_the_rate_of_all_leaves_the_others_in_the_queue_in_order(autojump_
             await served.connect(peer=TcpAddress("10.0.0.1", port))
         await trio.sleep(20)
         assert len(recorder.of(events.RateReached)) == 2, "one did not have to wait in between"
+
+
+async def test_to_wait_for_ones_turn_is_no_lag(autojump_clock: Any) -> None:
+    limits = Limits(rate=Rate(1, per=10, burst=FIRST_BATCH), max_lag=0.2)
+    async with open_server(hello, limits=limits) as served:
+        served.server.suspend()
+        clients = [await served.connect() for _ in range(FIRST_BATCH + 3)]
+        served.server.resume()
+        await trio.sleep(5)
+        assert served.server.statistics().accepted == FIRST_BATCH
+        assert served.server.lag < 0.2
+        await trio.sleep(40)
+        assert [await read_all(client) for client in clients] == [b"hello\n"] * (FIRST_BATCH + 3)
+        assert served.server.statistics().refused == {}
 
 
 async def test_several_listeners_share_the_rate_of_all(serving: Any, dial: Any) -> None:

@@ -205,6 +205,32 @@ async def test_refused_takes_nothing(autojump_clock: Any) -> None:
         assert got == [b"ok\n", b"no\n", b"no\n", b"no\n"] * 2 + [b"ok\n"]
 
 
+async def test_a_block_that_was_refused_leaves_no_request_behind(autojump_clock: Any) -> None:
+    recorder = Recorder(events.RequestStarted, events.RequestFinished)
+
+    async def handler(conn: Connection) -> None:
+        while True:
+            line = await conn.receive_until(b"\n")
+            try:
+                async with conn.request():
+                    await conn.send_all(line)
+            except RateExceeded:
+                await conn.send_all(b"429\n")
+
+    limits = Limits(request_rate_per_peer=Rate(1, per=60, burst=1), request_overflow="reject")
+    timeouts = Timeouts(request=5, idle=500)
+    async with open_server(handler, limits=limits, timeouts=timeouts, observers=[recorder]) as served:
+        client = await served.connect()
+        for said, answer in ((b"a\n", b"a\n"), (b"b\n", b"429\n")):
+            await client.send_all(said)
+            assert await client.receive_until(b"\n") == answer
+        await trio.sleep(100)  # longer than a request may take
+        await client.send_all(b"c\n")
+        assert await client.receive_until(b"\n") == b"c\n"
+        finished = recorder.of(events.RequestFinished)
+        assert [event.cause for event in finished] == [Cause.FINISHED, Cause.PEER, Cause.FINISHED]
+
+
 async def test_the_wait_counts_towards_the_time_of_the_request(autojump_clock: Any) -> None:
     limits, timeouts = Limits(request_rate_per_peer=Rate(1, per=60, burst=1)), Timeouts(request=5)
     async with open_server(by_lines, limits=limits, timeouts=timeouts) as served:

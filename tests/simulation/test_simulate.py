@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import socket
@@ -205,11 +206,19 @@ def test_checks_of_the_scenario_are_called_at_the_end_or_always() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong",
-    [{"cuts": 1.5}, {"resets": -0.1}, {"latency": -1}, {"bandwidth": 0}, {"errnos": ()}, {"cuts": True}],
+    ("wrong", "error"),
+    [
+        ({"cuts": 1.5}, ValueError),
+        ({"resets": -0.1}, ValueError),
+        ({"latency": -1}, ValueError),
+        ({"pause": math.inf}, ValueError),
+        ({"bandwidth": 0}, ValueError),
+        ({"errnos": ()}, ValueError),
+        ({"cuts": True}, TypeError),
+    ],
 )
-def test_faults_are_checked(wrong) -> None:
-    with pytest.raises(ValueError, match=next(iter(wrong))):
+def test_faults_are_checked(wrong, error) -> None:
+    with pytest.raises(error, match=next(iter(wrong))):
         Faults(**wrong)
 
 

@@ -55,6 +55,17 @@ async def serving_returns_a_report() -> None:
     assert_type(triosock.inherited_listeners(["web"]), list[triosock.SocketListener])
 
 
+async def stdio_and_health(nursery: trio.Nursery) -> None:
+    assert_type(await triosock.serve_stdio(handler, name="one"), DrainReport)
+    await triosock.serve_stdio(plain_function)  # type: ignore[arg-type]
+    async with triosock.open_health("tcp://*:8081") as health:
+        assert_type(health, StreamServer)
+    async with triosock.open_health(8081):  # type: ignore[arg-type]
+        pass
+    await nursery.start(triosock.serve_health, "unix:///run/health")
+    await triosock.serve_health("tcp://*:8081", mode=0o600)
+
+
 async def what_may_be_a_handler() -> None:
     await triosock.serve_tcp(handler_of_any_stream, 80)
     await triosock.serve_tcp(CallableObject(), 80)

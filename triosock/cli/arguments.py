@@ -12,17 +12,22 @@ import importlib
 import math
 import os
 import sys
-from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 from .. import CertificateRefused, Certificates, DatagramHandler, Limits, StreamHandler, Timeouts
 from .._core.listeners.unix import check_mode
 from .._core.server.arguments import check_async
+from .._core.server.handler_run import AnyHandler
 
 if TYPE_CHECKING:
     from .config import TlsConfig
 
 Value = TypeVar("Value")
+
+
+#: Where a command of `python -m triosock` is added: what `ArgumentParser.add_subparsers()` gives.
+Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Mistake(Exception):
@@ -76,7 +81,7 @@ def permissions(word: str) -> int:
     return mode
 
 
-def load_handler(word: str) -> Callable[[Any], Awaitable[object]]:
+def load_handler(word: str) -> AnyHandler:
     """Import ``module:function``, from the working directory first; a `StreamHandler` or `DatagramHandler`
     stands for its `serve`.
 
@@ -88,7 +93,7 @@ def load_handler(word: str) -> Callable[[Any], Awaitable[object]]:
         raise Mistake(
             f"--handler is written module:function, such as triosock.cli.handlers:echo, not {word!r}"
         )
-    found: Any = _import(module_name)
+    found = _import(module_name)
     for name in path.split("."):
         if not hasattr(found, name):
             raise Mistake(f"--handler: the module {module_name!r} has nothing named {path!r}")
@@ -96,9 +101,7 @@ def load_handler(word: str) -> Callable[[Any], Awaitable[object]]:
     if isinstance(found, type) and issubclass(found, (StreamHandler, DatagramHandler)):
         return found.serve
     try:
-        handler: Callable[[Any], Awaitable[object]] = check_async(
-            "--handler", found, "one connection", count=1
-        )
+        handler: AnyHandler = check_async("--handler", found, "one connection", count=1)
     except TypeError as error:
         raise Mistake(str(error)) from None
     return handler

@@ -14,7 +14,7 @@ import os
 import re
 import tomllib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.checks import check_seconds
@@ -45,12 +45,16 @@ def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
     return _Reader(str(path), text).service(content)
 
 
-def _parse(name: str, text: str) -> dict[str, Any]:
+def _parse(name: str, text: str) -> Table:
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
         raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
+
+
+#: What tomllib gives for a table: it is checked, key by key, before anything is taken from it.
+Table: TypeAlias = Mapping[str, Any]
 
 
 class _Reader:
@@ -63,7 +67,7 @@ class _Reader:
     def mistake(self, path: Path, what: object) -> Mistake:
         return Mistake(f"{self._name}:{find_line(self._text, path)}: {what}")
 
-    def service(self, content: dict[str, Any]) -> ServiceConfig:
+    def service(self, content: Table) -> ServiceConfig:
         self._check(content, SERVICE, ())
         endpoints = content.get("endpoints")
         if not endpoints:
@@ -86,16 +90,16 @@ class _Reader:
         )
         return made
 
-    def _seconds(self, content: Mapping[str, Any], name: str) -> Any:
+    def _seconds(self, content: Table, name: str) -> Any:
         value = content.get(name)
         return None if value is None else self._try((name,), check_seconds, value, name, zero=True)
 
-    def _workers(self, value: Any) -> Any:
+    def _workers(self, value: object) -> object:
         if isinstance(value, int) and value < 1:
             raise self.mistake(("workers",), f"workers must be from 1 on, or 'auto', not {value}")
         return value
 
-    def _endpoint(self, name: str, fields: dict[str, Any]) -> EndpointConfig:
+    def _endpoint(self, name: str, fields: Table) -> EndpointConfig:
         path = ("endpoints", name)
         if not name.isascii() or not name.isprintable() or ":" in name:
             raise self.mistake(
@@ -120,7 +124,7 @@ class _Reader:
         )
         return made
 
-    def _tls(self, fields: dict[str, Any], path: Path) -> TlsConfig:
+    def _tls(self, fields: Table, path: Path) -> TlsConfig:
         """Make the certificates of an endpoint: the one of the section itself first, then the named ones."""
         options = dict(fields)
         more = options.pop("certificates", {})
@@ -136,7 +140,7 @@ class _Reader:
         made: TlsConfig = self._try(path, TlsConfig, certificates=tuple(certificates), roots=roots, **options)
         return made
 
-    def _certificate(self, fields: dict[str, Any], path: Path) -> CertificateFiles:
+    def _certificate(self, fields: Table, path: Path) -> CertificateFiles:
         if "certificate" not in fields:
             raise self.mistake(
                 path, f"[{'.'.join(path)}] needs a key 'certificate': a key alone proves nothing"
@@ -160,14 +164,14 @@ class _Reader:
         except (TypeError, ValueError) as error:
             raise self.mistake(path, error) from None
 
-    def _make(self, kind: type[T], fields: Mapping[str, Any], path: Path) -> T:
+    def _make(self, kind: type[T], fields: Table, path: Path) -> T:
         values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}
         for name, value in values.items():
             self._try((*path, name), kind, **{name: value})
         made: T = self._try(path, kind, **values)
         return made
 
-    def _value(self, path: Path, value: Any) -> Any:
+    def _value(self, path: Path, value: object) -> object:
         """Return a value as the class wants it for which TOML has no type of its own."""
         if path[-1] in RATES:
             return self._try(path, Rate.parse, value)
@@ -175,7 +179,7 @@ class _Reader:
             return self._make(AdaptiveLimit, {"adaptive": value}, path)
         return tuple(value) if isinstance(value, list) else value
 
-    def _check(self, fields: Mapping[str, Any], section: Section, path: Path) -> None:
+    def _check(self, fields: Table, section: Section, path: Path) -> None:
         """Raise Mistake for the first key that is unknown, or whose value has the wrong type."""
         for name, value in fields.items():
             here = (*path, name)
@@ -190,7 +194,7 @@ class _Reader:
             else:
                 self._check_value(value, known, here)
 
-    def _check_value(self, value: Any, key: Key, path: Path) -> None:
+    def _check_value(self, value: object, key: Key, path: Path) -> None:
         fitting = [
             kind
             for kind in key.types

@@ -11,14 +11,13 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator
-from typing import Any
 
 from ..observe import Recorder
 from ..observe.text import count
-from .arguments import MachineRefused, Mistake, typed
+from .arguments import Commands, MachineRefused, Mistake, typed
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `record` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "record",

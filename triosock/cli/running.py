@@ -144,9 +144,9 @@ def _prepare(endpoint: EndpointConfig) -> Prepared:
     return Prepared(endpoint.name, serve, tls)
 
 
-def _is_datagram(sock: Any) -> bool:
-    kernels: socket.socket = getattr(sock, "socket", sock)
-    return kernels.type == socket.SOCK_DGRAM
+def _is_datagram(sock: object) -> bool:
+    kernels = getattr(sock, "socket", sock)
+    return isinstance(kernels, socket.socket) and kernels.type == socket.SOCK_DGRAM
 
 
 async def serve_here(

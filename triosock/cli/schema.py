@@ -50,7 +50,7 @@ _RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 _MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1", "max_lag": "seconds, or inf"}
 
 
-def _of(kind: type[Any], what: str) -> dict[str, Key | Section]:
+def _of(kind: type[attrs.AttrsInstance], what: str) -> dict[str, Key | Section]:
     keys: dict[str, Key | Section] = {}
     for field in attrs.fields(kind):
         text = f"triosock.{kind.__name__}.{field.name}: {_MEANINGS.get(field.name, what)}"
@@ -116,7 +116,11 @@ SERVICE: Final[Section] = {
 }
 
 
-def json_schema() -> dict[str, Any]:
+#: A JSON schema, which nests: as json.dumps() takes it.
+Schema: TypeAlias = dict[str, Any]
+
+
+def json_schema() -> Schema:
     """Return the JSON schema (draft 2020-12) of a configuration file."""
     schema = _object(SERVICE)
     schema["required"] = ["endpoints"]
@@ -129,17 +133,17 @@ def json_schema() -> dict[str, Any]:
     }
 
 
-def _object(section: Section) -> dict[str, Any]:
+def _object(section: Section) -> Schema:
     properties = {name: _schema(one) for name, one in section.items() if name != ANY}
-    other: Any = _schema(section[ANY]) if ANY in section else False
+    other = _schema(section[ANY]) if ANY in section else False
     return {"type": "object", "properties": properties, "additionalProperties": other}
 
 
-def _schema(one: Key | Section) -> dict[str, Any]:
+def _schema(one: Key | Section) -> Schema:
     if not isinstance(one, Key):
         return _object(one)
-    kinds = [{"type": kind} for kind in one.types]
+    kinds: list[Schema] = [{"type": kind} for kind in one.types]
     for kind in kinds:
         if one.words and kind["type"] == "string":
-            kind["enum"] = list(one.words)  # type: ignore[assignment]
+            kind["enum"] = list(one.words)
     return {"description": one.text, **(kinds[0] if len(kinds) == 1 else {"anyOf": kinds})}

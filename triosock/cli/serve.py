@@ -21,6 +21,7 @@ from .._core.listeners.stdio import stderr_is_stdin
 from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
+    Commands,
     MachineRefused,
     Mistake,
     limit,
@@ -56,7 +57,7 @@ _OF_SERVICE = ("workers", "grace", "delay", "log_level", "control", "control_ver
 _LEVELS = ("debug", "info", "warning", "error")
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `serve` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
@@ -66,6 +67,14 @@ def add_parser(commands: Any) -> None:
         epilog="example: python -m triosock serve tcp://127.0.0.1:9999 --handler triosock.cli.handlers:echo",
     )
     parser.set_defaults(run=run, parser=parser)
+    _add_service(parser)
+    _add_operating(parser)
+    _add_amounts(parser)
+    _add_transport(parser)
+    _add_observing(parser)
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "endpoints",
         metavar="ENDPOINT",
@@ -93,8 +102,9 @@ def add_parser(commands: Any) -> None:
         type=typed(_workers),
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
-    _add_operating(parser)
-    _add_amounts(parser)
+
+
+def _add_transport(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
@@ -103,7 +113,6 @@ def add_parser(commands: Any) -> None:
     parser.add_argument(
         "--proxy", action="store_true", help="expect a PROXY protocol header before each connection"
     )
-    _add_observing(parser)
 
 
 def _add_operating(parser: argparse.ArgumentParser) -> None:
@@ -242,15 +251,10 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         "proxy": arguments.proxy,
     }
     try:
-        endpoints = [
-            EndpointConfig(
-                name=f"endpoint{index}",
-                where=where,
-                mode=arguments.mode if isinstance(where, UnixAddress) else None,
-                **options,
-            )
-            for index, where in enumerate(arguments.endpoints, 1)
-        ]
+        endpoints = []
+        for index, where in enumerate(arguments.endpoints, 1):
+            mode = arguments.mode if isinstance(where, UnixAddress) else None
+            endpoints.append(EndpointConfig(name=f"endpoint{index}", where=where, mode=mode, **options))
         return ServiceConfig(
             endpoints=tuple(endpoints),
             observe=_observing(arguments),

@@ -11,9 +11,9 @@ from __future__ import annotations
 import argparse
 import json
 import socket
-from typing import Any, Final
+from typing import Final
 
-from .arguments import MachineRefused
+from .arguments import Commands, MachineRefused
 
 LOOKS: Final = ("metrics", "events")
 VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut")
@@ -21,7 +21,7 @@ VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut
 _PATIENCE: Final = 600.0
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `tell` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "tell",

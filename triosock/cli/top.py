@@ -13,10 +13,10 @@ import io
 import json
 import math
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
@@ -26,8 +26,12 @@ from .._core.model.node import Node
 from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
-from .arguments import MachineRefused, Mistake
+from .arguments import Commands, MachineRefused, Mistake
 from .processes import ProcessEnded, look_at
+
+if TYPE_CHECKING:
+    from rich.live import Live
+    from rich.text import Text
 
 #: A tree of the longest snapshot that is asked for fits in here.
 MAX_ANSWER: Final = 64 * 2**20
@@ -46,7 +50,7 @@ _STYLES: Final = {
 Show = Callable[[Node], None]
 
 
-def add_parser(commands: Any) -> None:
+def add_parser(commands: Commands) -> None:
     """Add `top` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "top",
@@ -146,7 +150,7 @@ async def _look_at_socket(arguments: argparse.Namespace, show: Show) -> None:
             await trio.sleep(arguments.interval)
 
 
-async def _ask(conn: Connection, request: bytes, answers: Any) -> Node | None:
+async def _ask(conn: Connection, request: bytes, answers: AsyncIterator[bytes]) -> Node | None:
     """Return one snapshot; None if the program has gone."""
     try:
         await conn.send_all(request)
@@ -173,7 +177,7 @@ def _view(arguments: argparse.Namespace) -> Iterator[Show]:
         yield lambda node: live.update(_drawn(node, live.console.height), refresh=True)
 
 
-def _live() -> Any:
+def _live() -> type[Live] | None:
     """What redraws a terminal, if rich is installed."""
     try:
         from rich.live import Live
@@ -188,7 +192,7 @@ def _title(node: Node) -> str:
     return f"{datetime.now():%H:%M:%S}  {count(len(servers), 'server')}, {active:,} active"
 
 
-def _drawn(node: Node, height: int) -> Any:
+def _drawn(node: Node, height: int) -> Text:
     """The tree for a terminal of `height` lines: what does not fit is counted."""
     from rich.text import Text
 

@@ -18,7 +18,7 @@ The timeline and the recorder are loaded when they are first asked for: most pro
 """
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 from .._core.inspect.snapshot import Node as Node
 from .._core.inspect.snapshot import snapshot as snapshot
@@ -65,7 +65,7 @@ __all__ = [
 _LATE: Final = {"Recorder": "stepping", "Step": "stepping", "Timeline": "timeline"}
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> object:
     if name not in _LATE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     globals()[name] = found = getattr(import_module(f".{_LATE[name]}", __name__), name)

@@ -55,7 +55,7 @@ class Beside:
         self.failed: int = 0
         self._grace = check_seconds(grace, "grace", zero=True)
         self._most = most
-        self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[Any, ...]] | None] = (
+        self._queue: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = (
             queue.SimpleQueue()
         )
         self._thread: threading.Thread | None = None
@@ -131,7 +131,7 @@ class Beside:
         except trio.RunFinishedError:
             pass  # it hung until after the end of the run
 
-    def _do(self, fn: Callable[..., object], args: tuple[Any, ...]) -> None:
+    def _do(self, fn: Callable[..., object], args: tuple[object, ...]) -> None:
         try:
             fn(*args)
         except Exception:  # whatever it is: the next piece of work is to be tried

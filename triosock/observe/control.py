@@ -26,8 +26,8 @@ import json
 import math
 import os
 import sys
-from collections.abc import Awaitable, Callable, Collection
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Final, TypeAlias
 
 import attrs
 import trio
@@ -69,6 +69,11 @@ MAX_SECONDS: Final = 1e12
 MAX_NUMBER: Final = 2**63
 
 
+#: A JSON object of a client's, of which nothing is known yet, and what it is answered.
+Request: TypeAlias = Mapping[str, object]
+Reply: TypeAlias = Mapping[str, object]
+
+
 async def serve_control(
     path: str | os.PathLike[str],
     *,
@@ -86,7 +91,7 @@ async def serve_control(
     drain, start it outside of the `DrainScope`, as ``triosock.run(…, control=path)`` does.
     """
 
-    async def reply(request: dict[str, Any]) -> dict[str, Any]:
+    async def reply(request: Request) -> Reply:
         return _do(request) if verbs and "do" in request else _show(request)
 
     listener = open_unix_listener(path, mode=0o600)
@@ -116,7 +121,7 @@ async def _send_all_of(conn: Connection, stream: EventStream) -> None:
 
 async def serve_replies(
     listener: Listener,
-    reply: Callable[[dict[str, Any]], Awaitable[dict[str, Any]]],
+    reply: Callable[[Request], Awaitable[Reply]],
     stream: Callable[[Connection, Collection[str] | None], Awaitable[None]],
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
@@ -132,7 +137,7 @@ async def serve_replies(
             try:
                 request = json.loads(line)
             except ValueError:
-                answered = {"error": "a request is a JSON object in one line"}
+                answered: Reply = {"error": "a request is a JSON object in one line"}
             else:
                 request = request if isinstance(request, dict) else {}
                 if request.get("want") == "events":
@@ -155,7 +160,7 @@ def _are_kinds(kinds: object) -> bool:
     )
 
 
-def _do(request: dict[str, Any]) -> dict[str, Any]:
+def _do(request: Request) -> Reply:
     try:
         match request:
             case {"do": "drain"}:
@@ -165,13 +170,14 @@ def _do(request: dict[str, Any]) -> dict[str, Any]:
             case {"do": "resume"}:
                 return {"done": resume_all(HIDDEN)}
             case {"do": "cut", "connection": int(number)}:
-                return {"done": cut_connection(number, request.get("server"), HIDDEN)}
+                server = request.get("server")
+                return {"done": cut_connection(number, None if server is None else str(server), HIDDEN)}
     except ValueError as error:
         return {"error": str(error)}
     return {"error": 'do is "drain", "suspend", "resume", or "cut" with a "connection" (and a "server")'}
 
 
-def _show(request: dict[str, Any]) -> dict[str, Any]:
+def _show(request: Request) -> Reply:
     if request.get("want") == "metrics":
         return _metrics()
     if request.get("want") == "ready":
@@ -184,7 +190,7 @@ def _show(request: dict[str, Any]) -> dict[str, Any]:
     return {"tree": attrs.asdict(snapshot(limit=limit))}
 
 
-def _metrics() -> dict[str, Any]:
+def _metrics() -> Reply:
     """What the program has registered with prometheus_client, if it uses that: nothing is imported here."""
     client = sys.modules.get("prometheus_client")
     if client is None:

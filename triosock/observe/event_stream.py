@@ -18,7 +18,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Any, Final, final
+from typing import Final, final
 
 import attrs
 import trio
@@ -34,7 +34,7 @@ MAX_PENDING: Final = 10_000
 FOLLOWS: Final = "EventsFollow"
 
 
-def event_fields(event: Event) -> dict[str, Any]:
+def event_fields(event: Event) -> dict[str, object]:
     """Return an event as JSON can say it: its class under "event", its fields by their names.
 
     Addresses, errors and observers are their texts, and what is infinite is null. "time" is the system's
@@ -44,7 +44,7 @@ def event_fields(event: Event) -> dict[str, Any]:
     return note(type(event).__name__, **plain)
 
 
-def note(name: str, /, **fields: Any) -> dict[str, Any]:
+def note(name: str, /, **fields: object) -> dict[str, object]:
     """Return something that happens now, written like an event."""
     return {"event": name, **fields, "time": round(time.time(), 6)}
 
@@ -74,7 +74,7 @@ class EventStream:
     def __init__(self, kinds: Iterable[type[Event]] | None = None, hidden: str = "") -> None:
         self.wants: tuple[type[Event], ...] | None = None if kinds is None else tuple(kinds)
         self._hidden = hidden
-        self._pending: deque[dict[str, Any]] = deque()
+        self._pending: deque[dict[str, object]] = deque()
         self._lost = 0
         self._is_open = True
         self._token = trio.lowlevel.current_trio_token()
@@ -104,7 +104,7 @@ class EventStream:
         if event.server != self._hidden:
             self.put(event_fields(event))
 
-    def put(self, fields: dict[str, Any]) -> None:
+    def put(self, fields: dict[str, object]) -> None:
         """Keep what is written like an event. From any thread."""
         if len(self._pending) >= MAX_PENDING:
             self._lost += 1

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import Any, Final, TextIO
+from typing import Final, TextIO
 
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
 from .text import count, duration, printable
@@ -20,7 +20,7 @@ from .text import count, duration, printable
 _BRANCH: Final = (("├─ ", "│  "), ("└─ ", "   "))
 
 
-def tree(what: Any = None, *, limit: int = LIMIT, file: TextIO | None = None) -> None:
+def tree(what: object = None, *, limit: int = LIMIT, file: TextIO | None = None) -> None:
     """Print what lives now: scopes, servers, listeners, connections, requests, and threads of compat
     handlers.
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Any
+from typing import Unpack
 
 import pytest
 import trio
 from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 
+from .._core.stream.by_protocol import Handlers
+from .._core.stream.options import ServeOptions
 from .memory_listener import MemoryListener
 from .open_server import OpenServer
 from .open_server import open_server as _open_server
@@ -23,8 +25,8 @@ async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
     over = trio.Event()
 
     async def serve(
-        handler: Any,
-        options: dict[str, Any],
+        handler: Handlers,
+        options: ServeOptions,
         task_status: trio.TaskStatus[OpenServer] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         # In a task of its own: the block must not be entered in the test's task and left in the fixture's.
@@ -32,7 +34,7 @@ async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
             task_status.started(served)
             await over.wait()
 
-    async def start(handler: Any, **options: Any) -> OpenServer:
+    async def start(handler: Handlers, **options: Unpack[ServeOptions]) -> OpenServer:
         served: OpenServer = await nursery.start(serve, handler, options)
         return served
 
@@ -48,8 +50,8 @@ def memory_network() -> Iterator[Callable[..., MemoryListener]]:
     """
     listeners: list[MemoryListener] = []
 
-    def listen(*args: Any, **options: Any) -> MemoryListener:
-        listeners.append(MemoryListener(*args, **options))
+    def listen(name: str = "memory", **options: int) -> MemoryListener:
+        listeners.append(MemoryListener(name, **options))
         return listeners[-1]
 
     yield listen

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, Literal, TypeAlias, final
+from typing import Final, Literal, TypeAlias, final
 
 import trio
 
@@ -182,6 +182,6 @@ def _descends(task: trio.lowlevel.Task, ancestor: trio.lowlevel.Task) -> bool:
 
 def _only(error: BaseException, expected: tuple[type[BaseException], ...]) -> bool:
     if isinstance(error, BaseExceptionGroup):
-        group: BaseExceptionGroup[Any] = error
+        group: BaseExceptionGroup[BaseException] = error
         return all(_only(one, expected) for one in group.exceptions)
     return isinstance(error, expected)

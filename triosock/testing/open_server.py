@@ -19,15 +19,16 @@ import contextlib
 import socket
 from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
-from typing import Any, Final, final
+from typing import Final, TypeAlias, Unpack, final
 
 import trio
 
-from .._core.listeners.listener import Listener, adopt
+from .._core.listeners.listener import Adoptable, Listener, adopt
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.by_protocol import Handlers
 from .._core.stream.connection import Connection
+from .._core.stream.options import ServeOptions
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
@@ -120,9 +121,13 @@ async def _connect_socket(address: Address) -> socket.socket:
     return plain
 
 
+#: Where to serve; None for memory.
+Where: TypeAlias = Iterable[Adoptable] | None
+
+
 @contextlib.asynccontextmanager
 async def open_server(
-    handler: Handlers, *, listeners: Iterable[Any] | None = None, grace: float = GRACE, **options: Any
+    handler: Handlers, *, listeners: Where = None, grace: float = GRACE, **options: Unpack[ServeOptions]
 ) -> AsyncIterator[OpenServer]:
     """Serve `handler` for the length of the block.
 
@@ -140,9 +145,9 @@ async def open_server(
     where = tuple(adopt(one) for one in ([MemoryListener()] if listeners is None else listeners))
     recorder = Recorder()
     failure: Exception | None = None
-    crash: Any = None
+    crash: BaseException | None = None
     opened: OpenServer | None = None
-    serving = _Serving(handler, where, {**options, "observers": [recorder, *options.get("observers", ())]})
+    serving = _Serving(handler, where, recorder, options)
     try:
         async with trio.open_nursery() as nursery:
             server: StreamServer = await nursery.start(serving.run)
@@ -176,7 +181,7 @@ def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None
         raise crash
 
 
-def _plain(group: BaseExceptionGroup[Any]) -> Any:
+def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """What the nursery caught, if it was one: its group says nothing that the test does not know."""
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
@@ -184,10 +189,13 @@ def _plain(group: BaseExceptionGroup[Any]) -> Any:
 class _Serving:
     """The server's task."""
 
-    def __init__(self, handler: Handlers, listeners: tuple[Listener, ...], options: dict[str, Any]) -> None:
+    def __init__(
+        self, handler: Handlers, listeners: tuple[Listener, ...], recorder: Recorder, options: ServeOptions
+    ) -> None:
         self._handler = handler
         self._listeners = listeners
         self._options = options
+        self._options["observers"] = [recorder, *options.get("observers", ())]
         self.report: DrainReport | None = None
 
     async def run(self, *, task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED) -> None:

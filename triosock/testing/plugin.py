@@ -15,17 +15,20 @@ have triosock installed and test something quite different.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import pytest
 
 
-def pytest_addoption(parser: Any) -> None:
+def pytest_addoption(parser: pytest.Parser) -> None:
     """Add the options of simulated tests."""
     from .simulation import marker
 
     marker.add_options(parser)
 
 
-def pytest_configure(config: Any) -> None:
+def pytest_configure(config: pytest.Config) -> None:
     """Register the mark, and the fixtures if pytest-trio is there to run them."""
     from .simulation import marker
 

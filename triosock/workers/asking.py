@@ -6,7 +6,7 @@ import json
 import socket
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Final
 
 import trio
 
@@ -17,7 +17,7 @@ _PATIENCE: Final = 2.0
 
 
 @asynccontextmanager
-async def asking(worker: Worker, request: Mapping[str, Any]) -> AsyncIterator[trio.socket.SocketType]:
+async def asking(worker: Worker, request: Mapping[str, object]) -> AsyncIterator[trio.socket.SocketType]:
     """Connect to a worker and ask; what it answers comes from the socket, in lines of JSON.
 
     The socket is closed at the end of the block. Raises: OSError if the worker does not listen.
@@ -29,7 +29,7 @@ async def asking(worker: Worker, request: Mapping[str, Any]) -> AsyncIterator[tr
         yield sock
 
 
-async def ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
+async def ask(worker: Worker, request: Mapping[str, object]) -> dict[str, object]:
     """Return a worker's answer, or why there is none."""
     if not worker.control:
         return {"error": "it has no control socket"}
@@ -43,5 +43,5 @@ async def ask(worker: Worker, request: Mapping[str, Any]) -> dict[str, Any]:
         return {"error": str(error)}
     if not answer.endswith(b"\n"):
         return {"error": f"no answer within {_PATIENCE:g} s"}
-    decoded: dict[str, Any] = json.loads(answer)
+    decoded: dict[str, object] = json.loads(answer)
     return decoded

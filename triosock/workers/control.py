@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import attrs
 import trio
 
 from .._core.inspect.snapshot import LIMIT
 from .._core.listeners.listener import SocketListener
-from .._core.model.checks import is_int
+from .._core.model.checks import check_int, is_int
 from .._core.model.node import Node
-from ..observe.control import NAME, parse_tree, serve_replies
+from ..observe.control import NAME, Reply, Request, parse_tree, serve_replies
 from .asking import ask
 from .events import stream_events
 from .health import why_not_ready
@@ -37,7 +36,7 @@ async def show(workers: Workers, listener: SocketListener, verbs: bool) -> None:
     await serve_replies(listener, partial(_reply, workers, verbs), partial(stream_events, workers))
 
 
-async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict[str, Any]:
+async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
     if verbs and "do" in request:
         try:
             return {"done": await _do(workers, request)}
@@ -53,7 +52,7 @@ async def _reply(workers: Workers, verbs: bool, request: dict[str, Any]) -> dict
     return {"tree": attrs.asdict(await _tree(workers, limit))}
 
 
-async def _do(workers: Workers, request: Mapping[str, Any]) -> str:
+async def _do(workers: Workers, request: Request) -> str:
     """Do what is asked for, and say what was done. Raises: ValueError."""
     match request:
         case {"do": "drain"}:
@@ -62,7 +61,7 @@ async def _do(workers: Workers, request: Mapping[str, Any]) -> str:
         case {"do": "restart"}:
             return str(await workers.restart())
         case {"do": "workers", "count": count}:
-            await workers.set_count(count)
+            await workers.set_count(check_int(count, "count"))
             return f"{workers.count} workers"
         case {"do": verb} if verb in _TO_WORKERS:
             return await _tell_workers(workers, request)
@@ -70,7 +69,7 @@ async def _do(workers: Workers, request: Mapping[str, Any]) -> str:
     raise ValueError(f"do is one of {known}, not {request['do']!r}")
 
 
-async def _tell_workers(workers: Workers, request: Mapping[str, Any]) -> str:
+async def _tell_workers(workers: Workers, request: Request) -> str:
     number = request.get("worker")
     chosen = [one for one in workers.living() if number is None or one.number == number]
     if not chosen or (request["do"] == "cut" and number is None):
@@ -115,9 +114,9 @@ async def _tree(workers: Workers, limit: int) -> Node:
     return Node(kind="run", name=f"parent {os.getpid()}", children=found)
 
 
-async def _metrics(workers: Workers) -> dict[str, Any]:
+async def _metrics(workers: Workers) -> Reply:
     answers = [(worker.number, await ask(worker, {"want": "metrics"})) for worker in workers.living()]
-    texts = [(number, answer["metrics"]) for number, answer in answers if "metrics" in answer]
+    texts = [(number, str(answer["metrics"])) for number, answer in answers if "metrics" in answer]
     if not texts:
         return {"error": "; ".join(f"worker {number}: {one.get('error')}" for number, one in answers)}
     return {"metrics": merge_metrics(texts)}

@@ -37,10 +37,6 @@ _MSG_TRUNC: Final = getattr(socket, "MSG_TRUNC", 0)
 _LEAST_QUEUED: Final = 512
 
 
-#: What can be made a `DatagramSocket`.
-Adoptable: TypeAlias = "DatagramSocket | socket.socket | trio.socket.SocketType"
-
-
 class Received(NamedTuple):
     """One datagram: its `data`, who sent it (`name`, as the socket has it), where to (`destination`), whether
     it was cut.
@@ -306,6 +302,10 @@ def _check_datagram_socket(sock: object) -> None:
         sock.family != getattr(socket, "AF_UNIX", None) and not sock.getsockname()[1]
     ):
         raise ValueError("the socket is bound to no address: call bind() first")
+
+
+#: What can be made a `DatagramSocket`.
+Adoptable: TypeAlias = DatagramSocket | socket.socket | trio.socket.SocketType
 
 
 def adopt(sock: object, max_bytes: int | None = None) -> DatagramSocket:

@@ -73,11 +73,14 @@ class SourceLoop(abc.ABC):
             try:
                 await self._source.wait_ready()
                 if self._pace is not None:
-                    await self._pace.wait()
+                    await self._wait_turn(self._pace)
                 self._take_some()
             except (OSError, trio.ClosedResourceError) as error:
                 if await self._consider(error):
                     return
+
+    async def _wait_turn(self, pace: Pace) -> None:
+        await pace.wait()
 
     @abc.abstractmethod
     def _take_some(self) -> None:
@@ -138,6 +141,11 @@ class AcceptLoop(SourceLoop):
         self._pace = pace
         self._listener = listener
         self._admit = admit
+
+    async def _wait_turn(self, pace: Pace) -> None:
+        if not pace.is_due():
+            self.stands_since = NEVER  # it is not for the loop that they wait
+        await pace.wait()
 
     def _take_some(self) -> None:
         """Admit all that are there; stop early when there is no more room, or when it is time to let others

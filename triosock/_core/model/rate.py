@@ -32,6 +32,11 @@ def _finite(value: object, least: float, argument: str) -> None:
         raise ValueError(f"{text}; for no limit leave the option at None")
 
 
+def _default_burst(rate: Rate) -> float:
+    count: object = rate.count  # nobody has looked at it yet
+    return count if isinstance(count, (int, float)) and count > 1 else 1
+
+
 @final
 @attrs.frozen
 class Rate:
@@ -51,12 +56,7 @@ class Rate:
 
     count: float = attrs.field()
     per: float = attrs.field(default=1.0, kw_only=True)
-    burst: float = attrs.field(kw_only=True)
-
-    @burst.default
-    def _default_burst(self) -> float:
-        count: object = self.count  # nobody has looked at it yet
-        return count if isinstance(count, (int, float)) and count > 1 else 1
+    burst: float = attrs.field(default=attrs.Factory(_default_burst, takes_self=True), kw_only=True)
 
     def __attrs_post_init__(self) -> None:
         _finite(self.count, 0, "count")

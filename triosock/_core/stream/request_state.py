@@ -283,10 +283,11 @@ class RequestBlock:
 
     async def __aenter__(self) -> trio.CancelScope:
         conversation, entry = self._conversation, self._conversation.entry
-        if entry.request_since == NEVER:
+        begins_here = entry.request_since == NEVER
+        if begins_here:
             conversation.begin_request()
         if conversation.meter is not None:
-            await conversation.meter.pay(conversation)
+            await self._wait_turn(conversation.meter, begins_here)
         # The time of a request counts from its first byte, if that is known. From here on this scope has the
         # deadline, and the timeout monitor does not.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
@@ -294,6 +295,16 @@ class RequestBlock:
         self._around, conversation.request_scope = conversation.request_scope, self._scope
         self._scope.__enter__()
         return self._scope
+
+    async def _wait_turn(self, meter: Meter, begins_here: bool) -> None:
+        """Wait until a rate allows the request. One that is refused, and that began here, is over."""
+        conversation = self._conversation
+        try:
+            await meter.pay(conversation)
+        except BaseException:
+            if begins_here:
+                conversation.end_request(conversation.entry.cause or Cause.PEER)
+            raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -41,7 +41,7 @@ from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.gradient import Gradient
-from ..registry.rate_limits import Pace, RateLimits, rates_of
+from ..registry.rate_limits import RateLimits, make_pace, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
@@ -76,9 +76,8 @@ class StreamServer(Server[ServerStatistics]):
         super().__init__(service)
         self._service = service
         self._listeners = tuple(listeners)
-        limits, rates = self._registry.limits, service.rates
-        has_pace = rates is not None and rates.has_total and limits.overflow == "wait"
-        pace = Pace(rates, self._emitter) if rates is not None and has_pace else None
+        limits = self._registry.limits
+        pace = make_pace(service.rates, limits, self._emitter)
         self._clock = trio.lowlevel.current_clock().current_time
         self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
@@ -253,16 +252,14 @@ class StreamServer(Server[ServerStatistics]):
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
             asks = self._asks or not self._registry.has_room or self._shedding.is_on
-            reason = self._refusal(connection, keys) if asks else None
-            if reason is None:
-                if self._drain_run is not None:
-                    self._spare_newcomer(entry)
-                self._registry.add(entry, slot=self._registry.has_room, keys=keys)
-                self._start(connection, service.handler)
-                if not self._registry.has_room:
-                    self._emitter.emit(LimitReached, active=self._registry.active)
-            else:
-                self._turn_away(connection, reason)
+            if asks and (reason := self._refusal(connection, keys)) is not None:
+                return self._turn_away(connection, reason)
+            if self._drain_run is not None:
+                self._spare_newcomer(entry)
+            self._registry.add(entry, slot=self._registry.has_room, keys=keys)
+            self._start(connection, service.handler)
+            if not self._registry.has_room:
+                self._emitter.emit(LimitReached, active=self._registry.active)
         except BaseException:
             # No task owns the socket yet.
             self._registry.remove(entry)

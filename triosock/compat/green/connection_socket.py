@@ -13,7 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import socket
-from typing import TYPE_CHECKING, Any, TypeAlias, final
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar, TypeVarTuple, Unpack, final
 
 import trio
 
@@ -24,7 +24,13 @@ from . import tasks
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
+    from _typeshed import ReadableBuffer, WriteableBuffer
+
     from triosock import Address, Connection
+    from triosock.compat.requests.signatures import ClientAddress
+
+T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 #: ConnectionResetError or BrokenPipeError.
 _Broken: TypeAlias = "Callable[[int, str], OSError]"
@@ -32,7 +38,7 @@ _Broken: TypeAlias = "Callable[[int, str], OSError]"
 _makefile: Any = socket.socket.makefile
 
 
-def sockaddr_of(address: Address) -> Any:
+def sockaddr_of(address: Address) -> ClientAddress:
     """Return an address as a socket has it."""
     if isinstance(address, (TcpAddress, UnixAddress)):
         return address.sockaddr
@@ -82,7 +88,7 @@ class ConnectionSocket:
             return b""
         if self._timeout == 0.0 and not self._conn.wire.has_input():
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
-        data: bytes = self._wait(ConnectionResetError, self._receive, bufsize)
+        data = self._wait(ConnectionResetError, self._receive, bufsize)
         self._owes_nothing = self._owes_nothing and not data
         return data
 
@@ -94,7 +100,7 @@ class ConnectionSocket:
             data = await self._conn.receive_some(size)
         return data
 
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self, buffer: WriteableBuffer, nbytes: int = 0, flags: int = 0) -> int:
         """As `socket.socket.recv_into()`, without flags."""
         with memoryview(buffer).cast("B") as view:
             data = self.recv(nbytes or len(view), flags)
@@ -103,16 +109,20 @@ class ConnectionSocket:
 
     # Sending
 
-    def send(self, data: Any, flags: int = 0, /) -> int:
+    def send(self, data: ReadableBuffer, flags: int = 0, /) -> int:
         """As `socket.socket.send()`, without flags; sends all of it."""
         self.sendall(data, flags)
         return memoryview(data).nbytes
 
-    def sendall(self, data: Any, flags: int = 0, /) -> None:
+    def sendall(self, data: ReadableBuffer, flags: int = 0, /) -> None:
         """As `socket.socket.sendall()`, without flags."""
         _check_flags(flags)
         self._check_open()
-        self._wait(BrokenPipeError, self._conn.send_all, data)
+        self._wait(
+            BrokenPipeError,
+            self._conn.send_all,
+            data if isinstance(data, (bytes, bytearray)) else memoryview(data),
+        )
         self._owes_nothing = True
 
     def shutdown(self, how: int, /) -> None:
@@ -167,15 +177,15 @@ class ConnectionSocket:
         """As `socket.socket.timeout`."""
         return self._timeout
 
-    def getpeername(self) -> Any:
+    def getpeername(self) -> ClientAddress:
         """As `socket.socket.getpeername()`."""
         return sockaddr_of(self._conn.peer)
 
-    def getsockname(self) -> Any:
+    def getsockname(self) -> ClientAddress:
         """As `socket.socket.getsockname()`."""
         return sockaddr_of(self._conn.local)
 
-    def setsockopt(self, *args: Any) -> None:
+    def setsockopt(self, *args: object) -> None:
         """Nothing: options are for the kernel."""
 
     def fileno(self) -> int:
@@ -186,22 +196,20 @@ class ConnectionSocket:
         if self._closed and self._io_refs <= 0:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF))
 
-    def _wait(
-        self, broken: Callable[[int, str], OSError], async_fn: Callable[..., Awaitable[Any]], *args: Any
-    ) -> Any:
+    def _wait(self, broken: _Broken, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
         try:
-            return tasks.here().wait(self._in_time, async_fn, *args)
+            return tasks.here().wait(self._in_time, lambda: async_fn(*args))
         except trio.BrokenResourceError as error:
             number = errno.EPIPE if broken is BrokenPipeError else errno.ECONNRESET
             raise broken(number, os.strerror(number)) from error
         except trio.ClosedResourceError as error:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from error
 
-    async def _in_time(self, async_fn: Callable[..., Awaitable[Any]], *args: Any) -> Any:
+    async def _in_time(self, call: Callable[[], Awaitable[T]]) -> T:
         if not self._timeout:
-            return await async_fn(*args)
+            return await call()
         with trio.move_on_after(self._timeout):
-            return await async_fn(*args)
+            return await call()
         raise TimeoutError("timed out")
 
 

@@ -11,10 +11,11 @@ The invariant: **nothing here needs a descriptor or a thread**, so that any stre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import trio
 
+from triosock.compat.requests.signatures import HandlerFactory
 from triosock.compat.stdlib.base import BaseServer
 from triosock.compat.stdlib.mixins import ThreadingMixIn
 from triosock.compat.stdlib.servers import TCPServer
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 
 def green_handler(
-    handler_class: Callable[[Any, Any, Any], Any], server: Any = None
+    handler_class: HandlerFactory, server: BaseServer | None = None
 ) -> Callable[[Connection], Awaitable[None]]:
     """Return an async function that has a connection handled by `handler_class`, for a native server.
 
@@ -49,12 +50,11 @@ def green_handler(
     """
     if not callable(handler_class):
         raise TypeError(f"handler_class must be a class of request handlers, not {handler_class!r}")
-    if server is None:
-        server = _StandIn(handler_class)
+    hooks = _StandIn(handler_class) if server is None else server
 
     async def handle(conn: Connection) -> None:
         try:
-            await GreenTask(daemon=True).run(_process, server, handler_class, conn)
+            await GreenTask(daemon=True).run(_process, hooks, handler_class, conn)
         except ConnectionError as error:
             if isinstance(error.__cause__, trio.BrokenResourceError):
                 raise error.__cause__ from None  # the peer's doing, and told as such
@@ -67,12 +67,12 @@ def green_handler(
 class _StandIn(ThreadingMixIn, TCPServer):
     """The server of handlers that have no other: hooks, and no socket."""
 
-    def __init__(self, handler_class: Callable[[Any, Any, Any], Any]) -> None:
+    def __init__(self, handler_class: HandlerFactory) -> None:
         BaseServer.__init__(self, ("", 0), handler_class)
         self.socket = None  # type: ignore[assignment]
 
 
-def _process(server: Any, handler_class: Callable[[Any, Any, Any], Any], conn: Connection) -> None:
+def _process(server: BaseServer, handler_class: HandlerFactory, conn: Connection) -> None:
     request, client_address = ConnectionSocket(conn), sockaddr_of(conn.peer)
     if not server.verify_request(request, client_address):
         server.shutdown_request(request)
@@ -91,7 +91,7 @@ def _process(server: Any, handler_class: Callable[[Any, Any, Any], Any], conn: C
         server.shutdown_request(request)
 
 
-def _is_stock(server: Any, name: str) -> bool:
+def _is_stock(server: object, name: str) -> bool:
     return name not in vars(server) and getattr(type(server), name).__module__.startswith(
         ("socketserver", "triosock.compat")
     )

@@ -14,7 +14,7 @@ Names and texts are numbers in `texts`, and -1 stands for nothing; `by` is -1 fo
 from __future__ import annotations
 
 import json
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 from .model import Happening, Kind, State
 from .sources import Sources
@@ -37,7 +37,7 @@ LETTERS: Final[dict[Kind, str]] = {
     "event": "v",
 }
 _NONE: Final = -1
-Packed: TypeAlias = dict[str, Any]
+Packed: TypeAlias = dict[str, object]
 
 
 def packed(base: State, kept: list[Happening], forgotten: int) -> str:
@@ -55,9 +55,9 @@ class _Packer:
     def __init__(self) -> None:
         self._sources = Sources()
         self._frames: dict[Frame, int] = {}
-        self._frame_rows: list[list[Any]] = []
+        self._frame_rows: list[list[object]] = []
         self._stacks: dict[Stack, int] = {}
-        self._stack_rows: list[list[Any]] = []
+        self._stack_rows: list[list[object]] = []
         self._texts: dict[str, int] = {}
 
     def pack(self, base: State, kept: list[Happening], forgotten: int) -> Packed:
@@ -86,8 +86,8 @@ class _Packer:
             "texts": list(self._texts),
         }
 
-    def _event(self, one: Happening, later: int) -> list[Any]:
-        row: list[Any] = [
+    def _event(self, one: Happening, later: int) -> list[object]:
+        row: list[object] = [
             *(later, LETTERS[one.kind], one.task, _by(one.by), self._stack(one.stack)),
             *(_NONE if one.other is None else one.other, self._text(one.text), _or_none(one.deadline)),
         ]

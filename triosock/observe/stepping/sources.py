@@ -10,7 +10,7 @@ import linecache
 import os
 import sysconfig
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, Required, TypedDict, final
 
 from ..text import printable
 from .stacks import owner_of
@@ -35,13 +35,23 @@ def short_path(file: str) -> str:
     return printable(os.sep.join(file.split(os.sep)[-2:]))
 
 
+class Packed(TypedDict, total=False):
+    """A file for the page: all of its `text`, or some of its `lines` by their numbers."""
+
+    name: Required[str]
+    own: Required[bool]
+    trio: bool
+    lines: dict[int, str]
+    text: list[str]
+
+
 @final
 class Sources:
     """Collects files; `packed()` is what the page gets."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}
-        self._files: list[dict[str, Any]] = []
+        self._files: list[Packed] = []
         self._room = MAX_ALL
 
     def add(self, file: str, line: int) -> int:
@@ -55,8 +65,8 @@ class Sources:
             kept["lines"][line] = _cut(linecache.getline(file, line))
         return number
 
-    def _begin(self, file: str) -> dict[str, Any]:
-        kept: dict[str, Any] = {"name": short_path(file), "own": owner_of(file) == "own", "lines": {}}
+    def _begin(self, file: str) -> Packed:
+        kept: Packed = {"name": short_path(file), "own": owner_of(file) == "own", "lines": {}}
         if owner_of(file) == "trio":
             kept["trio"] = True
         if kept["own"]:
@@ -68,7 +78,7 @@ class Sources:
                 kept["text"] = lines
         return kept
 
-    def packed(self) -> list[dict[str, Any]]:
+    def packed(self) -> list[Packed]:
         """Return all files, in the order of their numbers."""
         return self._files
 

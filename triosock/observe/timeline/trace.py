@@ -11,12 +11,16 @@ above those of the servers.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from collections.abc import Mapping
+from typing import Final, TypeAlias
 
 from .layout import Band, Box, lay_out
 from .model import MAX_LANES, Run
 
 _FIRST_TID: Final = MAX_LANES + 1
+#: An event of the format, and what it says of it.
+Fields: TypeAlias = Mapping[str, object]
+
 #: Names of colours that the viewers know.
 _COLOURS: Final = {"failed": "terrible", "cut": "bad", "cancelled": "grey", "peer": "grey"}
 
@@ -24,7 +28,7 @@ _COLOURS: Final = {"failed": "terrible", "cut": "bad", "cancelled": "grey", "pee
 def chrome_trace(run: Run) -> str:
     """Return the run as a JSON text."""
     picture = lay_out(run)
-    events: list[dict[str, Any]] = []
+    events: list[Fields] = []
     tid = _FIRST_TID
     for pid, band in enumerate(picture.bands, start=1):
         events += _process(pid, tid, band)
@@ -33,7 +37,7 @@ def chrome_trace(run: Run) -> str:
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms", "otherData": other}, indent=1)
 
 
-def _process(pid: int, doors: int, band: Band) -> list[dict[str, Any]]:
+def _process(pid: int, doors: int, band: Band) -> list[Fields]:
     """The events of a server; the rows come after its `doors`."""
     events = [_meta(pid, doors, "process_name", band.title), _meta(pid, doors, "thread_name", "doors")]
     for begin, shut in band.doors:
@@ -48,7 +52,7 @@ def _process(pid: int, doors: int, band: Band) -> list[dict[str, Any]]:
     return events
 
 
-def _connection(pid: int, tid: int, box: Box) -> list[dict[str, Any]]:
+def _connection(pid: int, tid: int, box: Box) -> list[Fields]:
     args = {"peer": box.peer, "end": box.end_kind, "text": box.text}
     name = box.text.partition("\n")[0]
     events = [_span(pid, tid, name, "connection", box.start, box.end, args, _COLOURS.get(box.end_kind))]
@@ -63,7 +67,7 @@ def _connection(pid: int, tid: int, box: Box) -> list[dict[str, Any]]:
     return events
 
 
-def _meta(pid: int, tid: int, name: str, value: str) -> dict[str, Any]:
+def _meta(pid: int, tid: int, name: str, value: str) -> Fields:
     return {"ph": "M", "pid": pid, "tid": tid, "name": name, "args": {"name": value}}
 
 
@@ -74,18 +78,16 @@ def _span(
     cat: str,
     start: float,
     end: float,
-    args: dict[str, Any],
+    args: Fields,
     colour: str | None = None,
-) -> dict[str, Any]:
+) -> Fields:
     # Both ends are rounded, never the duration: what nests before rounding nests after it.
     begin = _us(start)
     span = {"ph": "X", "pid": pid, "tid": tid, "name": name, "cat": cat, "ts": begin, "dur": _us(end) - begin}
     return {**span, "args": args, **({"cname": colour} if colour else {})}
 
 
-def _instant(
-    pid: int, tid: int, scope: str, name: str, cat: str, when: float, args: dict[str, Any]
-) -> dict[str, Any]:
+def _instant(pid: int, tid: int, scope: str, name: str, cat: str, when: float, args: Fields) -> Fields:
     return {
         "ph": "i",
         "s": scope,

@@ -14,7 +14,10 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from typing import Any, Final, TypeVar, final
+from typing import TYPE_CHECKING, Final, TypeVar, final
+
+if TYPE_CHECKING:
+    from hypothesis.strategies import SearchStrategy
 
 T = TypeVar("T")
 
@@ -78,7 +81,7 @@ def recorded(tape: Sequence[int]) -> Choices:
     return Choices(lambda most: min(next(numbers, 0), most))
 
 
-def drawn(draw: Callable[[Any], int]) -> Choices:
+def drawn(draw: Callable[[SearchStrategy[int]], int]) -> Choices:
     """Return choices that Hypothesis makes: `draw` is that of ``st.data()`` or of ``st.composite``."""
     from hypothesis import strategies
 

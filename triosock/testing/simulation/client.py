@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextvars
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, final
+from typing import Final, final
 
 import trio
 
@@ -54,11 +54,11 @@ class Client:
         """Return when its function has returned, or was excused. A checkpoint."""
         await self._over.wait()
 
-    async def run(self, async_fn: Callable[..., Awaitable[object]], args: tuple[Any, ...]) -> None:
+    async def run(self, call: Callable[[], Awaitable[object]]) -> None:
         """Be this client: its task."""
         current.set(self)
         try:
-            await async_fn(*args)
+            await call()
         except Exception as raised:  # whose it is, is said by the next line
             error = _disappointment(raised)
             if error is None:
@@ -100,6 +100,5 @@ def _disappointment(error: Exception) -> Exception | None:
     """Return the network error that this is, or the first of a group of no others; None if it is none."""
     if not isinstance(error, ExceptionGroup):
         return error if isinstance(error, DISAPPOINTMENTS) else None
-    group: ExceptionGroup[Any] = error
-    found = [_disappointment(one) for one in group.exceptions]
+    found = [_disappointment(one) for one in error.exceptions]
     return None if None in found else found[0]

@@ -8,22 +8,15 @@ from typing import Any, Final, final
 
 import attrs
 
+from ..._core.model.checks import check_seconds, is_number, share
+
 #: What accept(2) may fail with: the peer is gone, and the machine has nothing left.
 ACCEPT_ERRORS: Final = (errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
-def _share(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-        raise ValueError(f"{attribute.name} must be a share from 0 to 1, not {value!r}")
-
-
 def _seconds(instance: object, attribute: attrs.Attribute[float], value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value < math.inf:
-        raise ValueError(f"{attribute.name} must be seconds from 0 on, not {value!r}")
-
-
-def _field(default: float, check: Any) -> Any:
-    return attrs.field(default=default, validator=check)
+    if check_seconds(value, attribute.name, zero=True) == math.inf:
+        raise ValueError(f"{attribute.name} must be finite, not {value!r}")
 
 
 @final
@@ -58,31 +51,31 @@ class Faults:
     `truncations` (its end is missing).
     """
 
-    cuts: float = _field(0.0, _share)
-    small_buffers: float = _field(0.0, _share)
-    slow_readers: float = _field(0.0, _share)
-    resets: float = _field(0.0, _share)
-    half_closes: float = _field(0.0, _share)
-    partitions: float = _field(0.0, _share)
-    latency: float = _field(0.0, _seconds)
-    jitter: float = _field(0.0, _seconds)
-    pause: float = _field(5.0, _seconds)
+    cuts: float = attrs.field(default=0.0, validator=share)
+    small_buffers: float = attrs.field(default=0.0, validator=share)
+    slow_readers: float = attrs.field(default=0.0, validator=share)
+    resets: float = attrs.field(default=0.0, validator=share)
+    half_closes: float = attrs.field(default=0.0, validator=share)
+    partitions: float = attrs.field(default=0.0, validator=share)
+    latency: float = attrs.field(default=0.0, validator=_seconds)
+    jitter: float = attrs.field(default=0.0, validator=_seconds)
+    pause: float = attrs.field(default=5.0, validator=_seconds)
     bandwidth: float = attrs.field(default=math.inf)
-    accept_errors: float = _field(0.0, _share)
+    accept_errors: float = attrs.field(default=0.0, validator=share)
     errnos: tuple[int, ...] = ACCEPT_ERRORS
-    stalls: float = _field(0.0, _share)
-    stall: float = _field(2.0, _seconds)
-    drains: float = _field(0.0, _share)
-    suspends: float = _field(0.0, _share)
-    cancels: float = _field(0.0, _share)
-    crashes: float = _field(0.0, _share)
-    losses: float = _field(0.0, _share)
-    duplicates: float = _field(0.0, _share)
-    reorders: float = _field(0.0, _share)
-    truncations: float = _field(0.0, _share)
+    stalls: float = attrs.field(default=0.0, validator=share)
+    stall: float = attrs.field(default=2.0, validator=_seconds)
+    drains: float = attrs.field(default=0.0, validator=share)
+    suspends: float = attrs.field(default=0.0, validator=share)
+    cancels: float = attrs.field(default=0.0, validator=share)
+    crashes: float = attrs.field(default=0.0, validator=share)
+    losses: float = attrs.field(default=0.0, validator=share)
+    duplicates: float = attrs.field(default=0.0, validator=share)
+    reorders: float = attrs.field(default=0.0, validator=share)
+    truncations: float = attrs.field(default=0.0, validator=share)
 
     def __attrs_post_init__(self) -> None:
-        if isinstance(self.bandwidth, bool) or not self.bandwidth > 0:
+        if not is_number(self.bandwidth) or not self.bandwidth > 0:
             raise ValueError(f"bandwidth must be bytes a second, more than 0, not {self.bandwidth!r}")
         if not self.errnos or not all(isinstance(one, int) for one in self.errnos):
             raise ValueError(f"errnos must be numbers of errno, at least one, not {self.errnos!r}")

@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from typing import Any, Final, final
+from typing import Final, final
 
 from .errors import NotSimulated
 from .trio_internals import no_threads
@@ -64,10 +64,10 @@ class Guard:
                 del _guards[threading.get_ident()]
 
     @contextlib.contextmanager
-    def _replaced(self, owner: Any, name: str, what: str) -> Iterator[None]:
+    def _replaced(self, owner: object, name: str, what: str) -> Iterator[None]:
         before, mine = getattr(owner, name), threading.get_ident()
 
-        def guarded(*args: Any, **options: Any) -> Any:
+        def guarded(*args: object, **options: object) -> object:
             if threading.get_ident() == mine and mine in _guards:
                 raise self.refuse(what)
             return before(*args, **options)
@@ -100,7 +100,7 @@ def _put_on() -> None:
         sys.addaudithook(_hear)
 
 
-def _hear(event: str, args: Any) -> None:
+def _hear(event: str, args: tuple[object, ...]) -> None:
     if _guards and event in _REFUSED:
         guard = _guards.get(threading.get_ident())
         if guard is not None:

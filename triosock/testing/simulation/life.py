@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import TypedDict, TypeVar, Unpack
 
 import trio
 
-from triosock import DrainReport
+from triosock import DatagramServer, DrainReport, StreamServer
 from triosock import events as happened
 from triosock.events import Event
 
 from .journal import Journal
+
+ServerT = TypeVar("ServerT", StreamServer, DatagramServer)
+
+
+class DrainOptions(TypedDict, total=False):
+    """What a server's `drain` takes."""
+
+    grace: float | None
+    idle_grace: float | None
+    delay: float | None
 
 
 class Life:
@@ -26,7 +36,7 @@ class Life:
         self.report: DrainReport | None = None
         self.cut_short: bool = False
         self.failure: Exception | None = None
-        self._any_server: Any = None
+        self._any_server: StreamServer | DatagramServer | None = None
         self._scope = trio.CancelScope()
         self._over = trio.Event()
         self._may_fail = may_fail
@@ -36,15 +46,20 @@ class Life:
         return f"<{type(self).__name__} on {self.host}{' (over)' if self.is_over else ''}>"
 
     @property
+    def _running(self) -> StreamServer | DatagramServer:
+        assert self._any_server is not None, "it does not serve yet"
+        return self._any_server
+
+    @property
     def is_over(self) -> bool:
         """Whether it has ended."""
         return self._over.is_set()
 
-    def drain(self, **options: Any) -> None:
+    def drain(self, **options: Unpack[DrainOptions]) -> None:
         """Tell it to drain, with the options of the server's own `drain`. Nothing happens if it is over."""
         if not self.is_over:
             self._journal.note("drain", self.host)
-            self._any_server.drain(**options)
+            self._running.drain(**options)
 
     def cancel(self) -> None:
         """Cancel it, as if the program around it ended."""
@@ -59,11 +74,11 @@ class Life:
 
     def suspend(self) -> None:
         """Have it accept nobody until `resume()`."""
-        self._any_server.suspend()
+        self._running.suspend()
 
     def resume(self) -> None:
         """Have it accept again."""
-        self._any_server.resume()
+        self._running.resume()
 
     def _silence(self) -> None:
         raise NotImplementedError
@@ -79,16 +94,14 @@ class Life:
 
     async def run(
         self,
-        serve: Callable[..., Any],
-        options: dict[str, Any],
+        serve: Callable[[trio.TaskStatus[ServerT]], Awaitable[DrainReport]],
         *,
-        task_status: trio.TaskStatus[Any] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[Life] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until it is drained, cancelled or crashed: its task."""
-        options["observers"] = [self, *options.get("observers", ())]
         try:
             with self._scope:
-                self.report = await serve(task_status=_Started(self, task_status), **options)
+                self.report = await serve(_Started(self, task_status))
         finally:
             self._over.set()
             self._journal.note("over", self.host)
@@ -108,10 +121,10 @@ class Life:
 class _Started:
     """A task status that keeps the server, and passes on whose it is."""
 
-    def __init__(self, life: Life, status: trio.TaskStatus[Any]) -> None:
+    def __init__(self, life: Life, status: trio.TaskStatus[Life]) -> None:
         self._life = life
         self._status = status
 
-    def started(self, value: Any = None) -> None:
+    def started(self, value: StreamServer | DatagramServer | None = None) -> None:
         self._life._any_server = value
         self._status.started(self._life)

@@ -28,7 +28,7 @@ from __future__ import annotations
 import queue
 import threading
 from collections.abc import Awaitable, Callable
-from typing import Any, Final, TypeVar
+from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 from hypothesis import strategies
@@ -41,13 +41,13 @@ from .run import run as run_world
 from .world import World
 
 T = TypeVar("T")
+Ts = TypeVarTuple("Ts")
 
 
 @attrs.frozen(kw_only=True)
 class _Done:
     """What a job came to."""
 
-    value: Any = None
     error: Exception | None = None
 
 
@@ -64,7 +64,7 @@ class ServerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
-        self._jobs: queue.SimpleQueue[Callable[[], Awaitable[Any]] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[Callable[[], Awaitable[object]] | None] = queue.SimpleQueue()
         #: What a job came to; None when the world is over.
         self._done: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
@@ -88,18 +88,19 @@ class ServerMachine(RuleBasedStateMachine):
         self._thread.start()
         self._take()
 
-    def run(self, async_fn: Callable[..., Awaitable[T]], *args: Any) -> T:
+    def run(self, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run ``async_fn(*args)`` in the world and return its result. The world's clock goes on meanwhile.
 
         Raises: what it raises; what the world has failed with.
         """
+        results: list[T] = []
 
-        async def job() -> T:
-            return await async_fn(*args)
+        async def job() -> None:
+            results.append(await async_fn(*args))
 
         self._jobs.put(job)
-        result: T = self._take()
-        return result
+        self._take()
+        return results[0]
 
     def teardown(self) -> None:
         """End the world. Raises: what it has failed with."""
@@ -110,12 +111,12 @@ class ServerMachine(RuleBasedStateMachine):
         if self._ended is not None and self._ended.error is not None:
             raise self._ended.error
 
-    def _take(self) -> Any:
+    def _take(self) -> None:
         done = self._done.get()
         if done is not None:
             if done.error is not None:
                 raise done.error
-            return done.value
+            return
         assert self._thread is not None
         self._thread.join()
         assert self._ended is not None
@@ -136,7 +137,8 @@ class ServerMachine(RuleBasedStateMachine):
         self._done.put(_Done())
         while (job := self._jobs.get()) is not None:
             try:
-                done = _Done(value=await job())
+                await job()
             except Exception as error:  # the rule's own affair; a cancellation is the world's
-                done = _Done(error=error)
-            self._done.put(done)
+                self._done.put(_Done(error=error))
+            else:
+                self._done.put(_Done())

@@ -18,12 +18,14 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from .simulate import simulate
+from .world import World
 
 _MARKER = (
     "simulate(seeds=200, faults=None, ...): run this async test, a scenario of a `world`, once for each "
@@ -31,7 +33,7 @@ _MARKER = (
 )
 
 
-def add_options(parser: Any) -> None:
+def add_options(parser: pytest.Parser) -> None:
     """Add the options of the command line."""
     group = parser.getgroup("triosock", "simulations of triosock")
     group.addoption("--simulate-seeds", type=int, metavar="N", help="run N seeds of each simulated test")
@@ -44,27 +46,27 @@ def add_options(parser: Any) -> None:
     )
 
 
-def configure(config: Any) -> None:
+def configure(config: pytest.Config) -> None:
     """Tell pytest of the mark."""
     config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.fixture
-def world() -> Any:
+def world() -> None:
     """The `triosock.testing.World` of a run, in a test that is marked with ``@pytest.mark.simulate``."""
     return None  # each run puts its own in this place
 
 
 @pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(config: Any, items: list[Any]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """Make plain functions of all marked tests."""
     for item in items:
         marker = item.get_closest_marker("simulate")
-        if marker is not None and hasattr(item, "obj"):
+        if marker is not None and isinstance(item, pytest.Function):
             item.obj = _plain(item, marker)
 
 
-def _plain(item: Any, marker: Any) -> Any:
+def _plain(item: pytest.Function, marker: pytest.Mark) -> Callable[..., None]:
     scenario = item.obj
     if not inspect.iscoroutinefunction(scenario) or "world" not in inspect.signature(scenario).parameters:
         raise pytest.UsageError(
@@ -75,9 +77,9 @@ def _plain(item: Any, marker: Any) -> Any:
     options = _options(item, marker)
 
     @functools.wraps(scenario)
-    def test(**fixtures: Any) -> None:
+    def test(**fixtures: object) -> None:
         @functools.wraps(scenario)
-        async def of_world(world: Any) -> None:
+        async def of_world(world: World) -> None:
             await scenario(**fixtures | {"world": world})
 
         simulate(of_world, **options)
@@ -87,7 +89,7 @@ def _plain(item: Any, marker: Any) -> Any:
     return test
 
 
-def _options(item: Any, marker: Any) -> dict[str, Any]:
+def _options(item: pytest.Function, marker: pytest.Mark) -> dict[str, Any]:
     config = item.config
     options = {"again": f'pytest "{item.nodeid}" --simulate-seed ', **marker.kwargs}
     if config.getoption("simulate_within") is not None:

@@ -53,8 +53,8 @@ def settled(server: SimulatedServer) -> Callable[[], None]:
     (loop,) = server.server._accept_loops
 
     def check() -> None:
-        if loop._pace is not None and not loop._pace.is_due():
-            return
+        if loop._pace is not None and loop._pace.is_waiting:
+            return  # for the turn that `Limits.rate` gives them
         if not listener.count_waiting() or not registry.has_room or listener.has_failed:
             return
         if server.server.draining or server.server.statistics().suspended:

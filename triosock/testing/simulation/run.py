@@ -13,7 +13,7 @@ import random
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import attrs
 import trio
@@ -107,7 +107,7 @@ async def _main(world: World, plan: Plan, guard: Guard) -> None:
         await world.run(plan.scenario, plan.max_seconds)
 
 
-def _error_of(function: Callable[..., object], *args: Any, **options: Any) -> BaseException | None:
+def _error_of(function: Callable[..., object], *args: object, **options: object) -> BaseException | None:
     """What a call raises, if it raises an `Exception` or a group."""
     try:
         function(*args, **options)
@@ -121,7 +121,7 @@ def _error_of(function: Callable[..., object], *args: Any, **options: Any) -> Ba
 def _plain(error: BaseException) -> BaseException:
     """What was raised, without the groups of the nurseries around it, if it was one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
-        group: BaseExceptionGroup[Any] = error
+        group: BaseExceptionGroup[BaseException] = error
         error = group.exceptions[0]
     return error
 

@@ -15,7 +15,9 @@ a shorter time.
 from __future__ import annotations
 
 import random
-from typing import Any, Final, final
+from typing import Final, final
+
+from trio.lowlevel import Task
 
 from .choices import Choices
 
@@ -37,12 +39,12 @@ class Schedule:
         self._random = random.Random(choices.integer(2**16 - 1))
         #: How many batches are left in which the order may be strange.
         self._left = 0 if self.kind == "age" else choices.integer(_MOST_BATCHES)
-        self._priorities: dict[Any, float] = {}
+        self._priorities: dict[Task, float] = {}
 
     def __str__(self) -> str:
         return self.kind
 
-    def arrange(self, batch: list[Any]) -> None:
+    def arrange(self, batch: list[Task]) -> None:
         """Put the batch, which is by age, in order."""
         if self._left <= 0:
             return
@@ -54,7 +56,7 @@ class Schedule:
         else:
             self._by_priority(batch)
 
-    def _by_priority(self, batch: list[Any]) -> None:
+    def _by_priority(self, batch: list[Task]) -> None:
         priorities, generator = self._priorities, self._random
         for task in batch:
             if task not in priorities:

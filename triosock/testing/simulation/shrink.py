@@ -13,10 +13,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from .choices import Choices, drawn
 from .run import Outcome, Plan, run
+
+if TYPE_CHECKING:
+    from hypothesis import settings
+    from hypothesis.database import ExampleDatabase
 
 #: More than Hypothesis tries in the time that it is given.
 _MOST_EXAMPLES: Final = 100_000
@@ -31,7 +35,6 @@ def shorten(plan: Plan, outcome: Outcome, seconds: float) -> tuple[tuple[int, ..
     if seconds <= 0:
         return outcome.tape, "not made simpler, as was asked for"
     try:
-        import hypothesis
         from hypothesis.database import choices_to_bytes
     except ImportError as error:
         return outcome.tape, f"not made simpler: {error}"
@@ -39,7 +42,7 @@ def shorten(plan: Plan, outcome: Outcome, seconds: float) -> tuple[tuple[int, ..
     # One choice too many: Hypothesis takes an example that is exact for one that it has made smaller before.
     saved = choices_to_bytes((*outcome.tape, 0))
     try:
-        _shrink(hypothesis, search.attempt, saved)
+        _shrink(search.attempt, saved)
     except AssertionError:
         pass  # the failure of the smallest example
     except BaseException:
@@ -78,10 +81,12 @@ def _size(tape: Sequence[int]) -> tuple[int, int, list[int]]:
     return sum(map(bool, tape)), len(tape), list(tape)
 
 
-def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -> None:
+def _shrink(attempt: Callable[[Choices], None], saved: bytes) -> None:
+    import hypothesis
     from hypothesis import strategies
+    from hypothesis.database import ExampleDatabase
 
-    class Saved(hypothesis.database.ExampleDatabase):  # type: ignore[misc]
+    class Saved(ExampleDatabase):
         """Has the one example, whatever is asked for, and keeps nothing."""
 
         def fetch(self, key: bytes) -> Iterable[bytes]:
@@ -93,18 +98,23 @@ def _shrink(hypothesis: Any, attempt: Callable[[Choices], None], saved: bytes) -
         def delete(self, key: bytes, value: bytes) -> None:
             pass
 
-    settings: Any = hypothesis.settings(
-        database=Saved(),
+    def once(data: strategies.DataObject) -> None:
+        attempt(drawn(data.draw))
+
+    _settings(Saved())(hypothesis.seed(0)(hypothesis.given(strategies.data())(once)))()
+
+
+def _settings(database: ExampleDatabase) -> settings:
+    import hypothesis
+
+    every: Any = hypothesis.HealthCheck
+    return hypothesis.settings(
+        database=database,
         deadline=None,
         max_examples=_MOST_EXAMPLES,
         phases=[hypothesis.Phase.reuse, hypothesis.Phase.shrink],
-        suppress_health_check=list(hypothesis.HealthCheck),
+        suppress_health_check=list(every),
         report_multiple_bugs=False,
         verbosity=hypothesis.Verbosity.quiet,
         print_blob=False,
     )
-
-    def once(data: Any) -> None:
-        attempt(drawn(data.draw))
-
-    settings(hypothesis.seed(0)(hypothesis.given(strategies.data())(once)))()

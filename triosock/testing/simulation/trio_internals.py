@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 class Order(Protocol):
     """Decides in which order a batch of tasks runs."""
 
-    def arrange(self, batch: list[Any]) -> None:
+    def arrange(self, batch: list[trio.lowlevel.Task]) -> None:
         """Put `batch`, which is sorted by age, in the order in which to run it."""
         ...
 
@@ -189,7 +189,7 @@ class _Fixed:
     def __init__(self, newest_first: bool) -> None:
         self._newest_first = newest_first
 
-    def arrange(self, batch: list[Any]) -> None:
+    def arrange(self, batch: list[trio.lowlevel.Task]) -> None:
         if self._newest_first:
             batch.reverse()
 

@@ -16,14 +16,16 @@ from __future__ import annotations
 import random
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from functools import partial
-from typing import Any, Final, final
+from typing import Final, TypeVarTuple, Unpack, final
 
 import trio
 
 import triosock
-from triosock import Address, Connection
+from triosock import Address, Connection, DatagramServer, DrainReport, StreamServer
 
+from ..._core.datagram.options import DatagramOptions
+from ..._core.datagram.serve import AnyHandler
+from ..._core.stream.options import ServeOptions
 from ..leaks import where
 from . import oracles
 from .choices import Choices
@@ -33,11 +35,14 @@ from .conductor import Conductor
 from .datagrams import DatagramClient, DatagramWays
 from .faults import Faults
 from .journal import Journal
+from .life import ServerT
 from .link import Link
 from .listener import BACKLOG, SimulatedListener
 from .network import Network
 from .served import SimulatedDatagramServer, SimulatedServer
 from .weather import Weather
+
+Ts = TypeVarTuple("Ts")
 
 #: The port of a server that does not say another.
 PORT: Final = 80
@@ -93,7 +98,7 @@ class World:
         port: int = PORT,
         backlog: int = BACKLOG,
         may_fail: tuple[type[Exception], ...] = (),
-        **options: Any,
+        **options: Unpack[ServeOptions],
     ) -> SimulatedServer:
         """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario
         and all clients have ended.
@@ -106,20 +111,24 @@ class World:
         server = SimulatedServer(host, listener, may_fail, self._journal)
         server.is_encrypted = options.get("tls") is not None
         options.setdefault("name", host)
+        options["observers"] = [server, *options.get("observers", ())]
 
-        await self._begin(server, partial(triosock.serve_listeners, handler, [listener]), options)
+        async def serve(task_status: trio.TaskStatus[StreamServer]) -> DrainReport:
+            return await triosock.serve_listeners(handler, [listener], **options, task_status=task_status)
+
+        await self._begin(server, serve)
         self._conductor.check_always(oracles.always(server))
         self._conductor.check_settled(oracles.settled(server))
         return server
 
     async def serve_datagrams(
         self,
-        handler: Callable[[Any], Awaitable[object]],
+        handler: AnyHandler,
         *,
         host: str = "server",
         max_bytes: int | None = None,
         may_fail: tuple[type[Exception], ...] = (),
-        **options: Any,
+        **options: Unpack[DatagramOptions],
     ) -> SimulatedDatagramServer:
         """Serve datagrams on a host, and return the server when it receives.
 
@@ -129,17 +138,23 @@ class World:
         socket = self._ways.open(host, max_bytes)
         server = SimulatedDatagramServer(host, socket, may_fail, self._journal)
         options.setdefault("name", host)
-        await self._begin(server, partial(triosock.serve_datagram_sockets, handler, [socket]), options)
+        options["observers"] = [server, *options.get("observers", ())]
+
+        async def serve(task_status: trio.TaskStatus[DatagramServer]) -> DrainReport:
+            return await triosock.serve_datagram_sockets(
+                handler, [socket], **options, task_status=task_status
+            )
+
+        await self._begin(server, serve)
         return server
 
     async def _begin(
         self,
         server: SimulatedServer | SimulatedDatagramServer,
-        serve: Callable[..., Any],
-        options: dict[str, Any],
+        serve: Callable[[trio.TaskStatus[ServerT]], Awaitable[DrainReport]],
     ) -> None:
         nursery = self._servers_here()
-        await nursery.start(server.run, serve, options)
+        await nursery.start(server.run, serve)
         self.servers.append(server)
         self._weather.over(server, nursery)
 
@@ -170,7 +185,10 @@ class World:
         return DatagramClient(self._ways.open(name), server.address)
 
     def client(
-        self, async_fn: Callable[..., Awaitable[object]], *args: Any, name: str | None = None
+        self,
+        async_fn: Callable[[Unpack[Ts]], Awaitable[object]],
+        *args: Unpack[Ts],
+        name: str | None = None,
     ) -> Client:
         """Start a client: a task that runs ``async_fn(*args)`` on a host of its own, which has its `name`.
 
@@ -180,7 +198,7 @@ class World:
         assert self._client_nursery is not None
         client = Client(name or f"client{len(self.clients) + 1}", self._journal)
         self.clients.append(client)
-        self._client_nursery.start_soon(client.run, async_fn, args, name=client.name)
+        self._client_nursery.start_soon(client.run, lambda: async_fn(*args), name=client.name)
         return client
 
     async def sleep(self, seconds: float) -> None:
