@@ -35,8 +35,8 @@ _DROPS: Final = ("newest", "oldest")
 @attrs.frozen(kw_only=True)
 class BroadcastStatistics:
     """`members` are there now, and `pending` values wait in their queues. Of all so far: `sent` values;
-    `queued`, `dropped` and `unread` (left behind by who left), each counted for each member; and how many
-    members were `cut`.
+    `queued`, `dropped` and `unread` (left by members that have left), each counted for each member; and how
+    many members were `cut`.
     """
 
     members: int
@@ -106,7 +106,7 @@ class Broadcast(Generic[T]):
     def send_nowait(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
         """Put a value into the queue of every member but `exclude`; return how many have got it.
 
-        Raises: trio.WouldBlock with "wait" if a member has no room; then nobody has got it. Synchronous.
+        Raises: trio.WouldBlock with "wait" if a member has no room; then no member has got it. Synchronous.
         """
         if self._when_full == "wait" and any(one.is_full for one in self._members if one is not exclude):
             raise trio.WouldBlock
@@ -114,11 +114,11 @@ class Broadcast(Generic[T]):
         return count
 
     async def send(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
-        """Put a value into the queue of every member but `exclude`; return how many have got it. Waits with
-        "wait" only, for those who have no room, all at once, and for `patience` seconds at most.
+        """Put a value into the queue of every member but `exclude`; return how many have got it. Waits only
+        with "wait", for all members without room at once, and for `patience` seconds at most.
 
-        A checkpoint. Cancelled before, nobody has got the value; cancelled while it waits, those who had no
-        room have not got it, and it is counted as dropped for them.
+        A checkpoint. Cancelled before, no member has got the value; cancelled while it waits, the members
+        without room have not got it, and it is counted as dropped for them.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         count, full = self._offer(value, exclude)
@@ -134,7 +134,7 @@ class Broadcast(Generic[T]):
     # Synchronous from here on: see the first invariant.
 
     def _offer(self, value: T, exclude: BroadcastMember[T] | None) -> tuple[int, list[BroadcastMember[T]]]:
-        """Give it to all who have room; return how many these are, and who is to be waited for."""
+        """Give it to all members with room; return their number, and the members to wait for."""
         self._sent += 1
         count, full = 0, []
         for member in tuple(self._members):
@@ -148,7 +148,7 @@ class Broadcast(Generic[T]):
         return count, full
 
     def _make_room(self, member: BroadcastMember[T]) -> bool:
-        """What becomes of one that is full; return whether it has room now."""
+        """Handle a full member by `when_full`; return whether it has room now."""
         if self._when_full == "cut":
             member._end()
         elif self._when_full == "drop":
@@ -165,7 +165,8 @@ class Broadcast(Generic[T]):
 
 @final
 class BroadcastMember(Generic[T]):
-    """Somebody who hears: ``with room.join() as inbox:``, and in there ``async for value in inbox:``.
+    """A receiver of a `Broadcast`: ``with room.join() as inbox:``, and in there ``async for value in
+    inbox:``.
 
     A member is there from the beginning of its block to its end, or until `leave()`. One that is cut has what
     goes on in the block cancelled, sends to a peer that does not read included, and the block raises

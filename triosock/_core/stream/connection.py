@@ -315,7 +315,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         trio.ClosedResourceError.
 
         Raises: TypeError over a trio stream that cannot be closed synchronously (it has no method `abort` or
-        `close`).
+        `close`); OSError if the socket in `transport` was closed by other means.
         """
         self.wire.close_now(reset=True)
 
