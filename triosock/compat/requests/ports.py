@@ -32,7 +32,7 @@ Ts = TypeVarTuple("Ts")
 BookT_contra = TypeVar("BookT_contra", contravariant=True)
 
 #: What stands for a request that is handled; `table.py` says what is in it.
-Record: TypeAlias = "list[Any]"
+Record: TypeAlias = list[Any]
 
 
 class Server(Protocol):

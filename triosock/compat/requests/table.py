@@ -128,7 +128,7 @@ class Book:
     ) -> None:
         self.pid: int = getpid()
         # A signal handler may ask for statistics while its own thread counts.
-        self.lock: _RLock = _RLock()  # pyright: ignore[reportInvalidTypeForm]
+        self.lock = _RLock()
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
@@ -346,7 +346,8 @@ def book_of(server: object) -> Book:
         )
         if book is None:
             # Two threads may be here at once; they must agree.
-            return attributes.setdefault(SLOT, fresh)  # type: ignore[no-any-return]
+            agreed: Book = attributes.setdefault(SLOT, fresh)
+            return agreed
         attributes[SLOT] = fresh
         return fresh
     return book
