@@ -13,7 +13,7 @@ import trio
 
 import triosock
 from triosock.events import ConnectionClosed
-from triosock.observe import snapshot
+from triosock.observe import Recorder, snapshot
 
 
 async def shout(conn):
@@ -101,6 +101,13 @@ async def tell_who(conn):
 def who_is_connected(server):
     """The living tree has each connection with its peer, and what it is doing for how long."""
     return [(node.peer, node.state) for node in snapshot(server).walk() if node.kind == "connection"]
+
+
+def why_cancelled(main):
+    with Recorder() as recorder:
+        trio.run(main)
+    found = [step for step in recorder.steps() if step.kind == "cancel"]
+    return [f"{step.name}: {step.text}, at {step.where}" for step in found]
 
 
 async def pause(server, seconds):

@@ -249,3 +249,14 @@ async def test_a_client_is_told_that_its_request_failed(answers: Any) -> None:
         client = await served.connect()
         await client.send_all(b"a\n")
         assert await client.receive_until(b"\n") == b"sorry\n"
+
+
+def test_who_cancelled_a_task_and_why(answers: Any) -> None:
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(trio.sleep_forever, name="sleeper")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel(reason="closing time")
+
+    (told,) = answers.why_cancelled(main)
+    assert re.fullmatch(rf"sleeper: cancel\(\) was called: closing time, at {re.escape(__file__)}:\d+", told)

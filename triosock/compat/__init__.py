@@ -1,22 +1,22 @@
 """The standard library's `socketserver`, on trio: `import triosock.compat as socketserver`.
 
 Every name, default, hook, call order, thread and exception is the standard library's;
-`docs/reference/compat-deviations.md` lists the exceptions, and a test pins each. `shutdown()` of an idle
+`docs/reference/compat-deviations.md` lists the deviations, and a test checks each. `shutdown()` of an idle
 server returns at once.
 
-`__all__` has the standard library's names and no others. What is new is asked for by name; see
-`docs/discussion/compat.md`.
+`__all__` has the standard library's names and no others. The names that are new here are imported explicitly;
+see `docs/discussion/compat.md`.
 
-Five rooms, and each imports only from those above it:
+Five packages; each imports only from those above it:
 
-    requests    who is being served: one record a request; the port to what needs trio
+    requests    the table of requests: one record each; the port to what needs trio
     waiting     how an idle server waits, without trio
     stdlib      the standard library's classes; reads like its module
     bridge      where trio starts: the run that servers use from their threads
     control     policies, drains, a place in a trio program
 
-`green` stands beside `control`: handlers in trio tasks. What knows all of them is this file, `loading.py`
-(imports what needs trio, at one moment) and `choose.py` (which wait a loop gets).
+`green` stands beside `control`: handlers in trio tasks. Three files import from all of them: this one,
+`loading.py` (imports what needs trio, at one moment) and `choose.py` (chooses the wait of a loop).
 
 Read on: `stdlib/base.py` (the loop and its hooks), `waiting/poll.py` (how an idle server waits), and
 `bridge/trio_thread.py` (where the trio run lives).
@@ -80,19 +80,19 @@ if TYPE_CHECKING:
     from .stdlib.mixins import ThreadingUnixDatagramServer as ThreadingUnixDatagramServer
     from .stdlib.mixins import ThreadingUnixStreamServer as ThreadingUnixStreamServer
 
-# The one port through which the rooms below get at those above.
+# The port through which the lower packages reach the higher ones.
 _table.port.parts = _loading
 
-#: The standard library's; from Python 3.15 on it is told with a warning, and by `__getattr__`.
+#: As in the standard library; from Python 3.15 on it comes from `__getattr__`, with a warning.
 _VERSION = "0.4"
 if sys.version_info < (3, 15):
     __version__ = _VERSION
 
-#: The clock of `handle_request()`, under the name that people replace.
+#: The clock of `handle_request()`, under the name that programs replace.
 time = _monotonic
 
-#: What waits for requests. People put their own class here; it is looked up at each `serve_forever()` and
-#: `handle_request()`.
+#: The selector class that waits for requests. Programs may replace it; it is looked up by each
+#: `serve_forever()` and `handle_request()`.
 _ServerSelector = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 __all__ = [
@@ -127,15 +127,15 @@ if hasattr(socket, "AF_UNIX"):
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
-#: Asked for by whoever does not fork: with the first of these comes trio. See `loading.py`.
+#: Names that no forking server needs: the first use of one imports trio. See `loading.py`.
 _THREADING = {name: getattr(_mixins, name) for name in __all__ if name.startswith("Threading")}
 
 
 def _as_in_the_standard_library() -> None:
-    """Make all that it has too look so: of this module, and without annotations.
+    """Make what the standard library has too look as there: of this module, and without annotations.
 
-    Who asks for annotations finds none, and stumbles over no name in them. They are for type checkers, which
-    read the source.
+    The annotations are for type checkers, which read the source; at run time some of their names cannot be
+    resolved.
     """
     there = [_THREADING.get(name) or globals()[name] for name in __all__]
     for thing in (*there, install, _SocketWriter, _Threads, _NoThreads):
@@ -150,7 +150,7 @@ def _as_in_the_standard_library() -> None:
 _as_in_the_standard_library()
 del _as_in_the_standard_library
 
-#: What is new, and where it comes from when it is first asked for: trio comes with it.
+#: The names that are new, and the modules that they come from; the first use of one imports trio.
 _NEW = {
     "CompatServer": "control.serve",
     "GreenMixIn": "green.mixins",
@@ -194,13 +194,13 @@ if not TYPE_CHECKING:
         module = _module(_NEW[name])
         value = getattr(module, name)
         if isinstance(value, type):
-            # Those of a class are looked up where it says that it is from.
+            # The annotations of a class are resolved in the module that it names.
             value.__annotations__ = get_type_hints(value, vars(module))
         value.__module__ = __name__
         return globals().setdefault(name, value)
 
     def __dir__() -> list[str]:
-        # Tools get all that is listed, so what cannot be had is not.
+        # Tools use every name that is listed, so a name that cannot be imported is left out.
         absent = () if _loading.has_green() else (name for name in _NEW if _NEW[name].startswith("green."))
         return sorted({*globals(), *__all__, *_EXTRAS}.difference(absent))
 

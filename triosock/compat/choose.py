@@ -1,7 +1,7 @@
-"""Which wait one call of `serve_forever()` gets: see the rules of `waiting/poll.py`.
+"""Chooses the wait of one call of `serve_forever()`: see the rules of `waiting/poll.py`.
 
-It stands above all rooms, as both kinds of waits are chosen from here. `stdlib/base.py` finds it in the
-package, under the name of `_serving`.
+It is in no package, since it chooses between waits of `waiting` and of `bridge`. `stdlib/base.py` finds it in
+`triosock.compat`, as `_serving`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def serving(server: BaseServer, selector: selectors.BaseSelector, public: Module
     """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
     if type(selector) is not DEFAULT_SELECTOR or not CAN_POLL:
         return Waiting(server, selector)
-    # What people replace they replace in the package; what nobody has asked for there, nobody has replaced.
+    # Programs replace names in `triosock.compat`; a name that was never looked up there was not replaced.
     names = vars(public)
     if "ForkingMixIn" in names and isinstance(server, names["ForkingMixIn"]):
         return ForkingWait(server, selector)
     if not is_loaded():
         return PollWait(server, selector)
-    # A host can have been chosen if there is a trio program that did so.
+    # A host was chosen only if a trio program serves this server.
     chosen = late("bridge.trio_thread").host_for(server)
     threading_mixin = names.get("ThreadingMixIn", mixins.ThreadingMixIn)
     if chosen is None and not isinstance(server, threading_mixin) and _active_count() == 1:

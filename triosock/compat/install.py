@@ -2,9 +2,9 @@
 
 Rules of this file:
 
-1. **In place before the first user of it, or an error.** A module that was imported earlier has the standard
-   library's classes as its bases, and half of a program on each of two modules is worse than none.
-2. Nothing else is touched: `sys.modules["socketserver"]` is all there is to install.
+1. **Installed before the first user, or an error.** A module that was imported earlier has the standard
+   library's classes as its bases, and a program must not use both modules.
+2. Only `sys.modules["socketserver"]` is changed.
 """
 
 from __future__ import annotations

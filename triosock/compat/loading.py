@@ -1,21 +1,19 @@
-"""Importing what needs trio: at one moment, as a whole, and by the import system as it was.
+"""Imports what needs trio: at one moment, as a whole, and by the original import system.
 
-Programs change the world in which a server lives: tests put objects of their own in the place of
-`socket.socket`, import hooks make modules lazy, a daemon locks itself into a folder without a single module.
-An import at such a moment fails, or leaves half of a package behind.
+Programs change their process while a server runs: tests replace `socket.socket`, import hooks make modules
+lazy, a daemon calls chroot(2). An import at such a moment fails, or leaves half of a package behind.
 
 The invariants:
 
-1. **No server imports anything.** What servers need is imported with `triosock.compat`, but for what needs
-   trio; that comes when a name is first asked for that a forking server has no use for (`ThreadingMixIn`, the
-   classes made with it, and all that is new). A class is defined before its servers live. A server of another
-   class waits without trio as long as nobody has asked.
-2. **A forking program never pays for trio**, which would double the pages that each fork copies, unless it
-   asks for such a name itself. Green mode comes with the first of its names, or of its policies.
-3. **All or nothing.** An import that fails takes back what it has begun.
+1. **A running server imports nothing.** What servers need is imported with `triosock.compat`, except what
+   needs trio; that is imported on the first use of a name that no forking server needs (`ThreadingMixIn`, the
+   classes made with it, and all that is new). A class is defined before its servers run. A server of another
+   class waits without trio until then.
+2. **A forking program does not import trio**, which would double the pages that each fork copies, unless it
+   uses such a name itself. Green mode is imported with the first of its names or policies.
+3. **All or nothing.** A failed import removes what it has imported.
 
-Importing happens with the import hooks, the path and `__import__` that were there when `triosock.compat` was
-imported.
+Imports use the hooks, the path and the `__import__` of the moment when `triosock.compat` was imported.
 """
 
 from __future__ import annotations
@@ -79,7 +77,7 @@ _greens: dict[str, ModuleType] = {}
 
 
 def is_loaded() -> bool:
-    """Whether everything that needs trio is there."""
+    """Whether everything that needs trio is imported."""
     return bool(_modules)
 
 
@@ -100,7 +98,7 @@ def load() -> None:
     with _lock:
         if not _modules:
             with _as_it_was(), _all_or_nothing():
-                # In one step: who asks without the lock finds all of them, or none.
+                # In one step: a reader without the lock finds all of them, or none.
                 _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
 
 
@@ -115,13 +113,13 @@ def late_green(name: str) -> ModuleType:
 
 
 def trio() -> TrioPart[Book]:
-    """Return what needs trio, for the rooms that stand below it: see `requests/ports.py`."""
+    """Return the parts that need trio, for the packages below them: see `requests/ports.py`."""
     port: TrioPart[Book] = late("bridge.port").PORT
     return port
 
 
 def green() -> GreenPart[Book]:
-    """Return what needs greenlets, for the rooms that stand below it.
+    """Return the parts that need greenlets, for the packages below them.
 
     Raises: RuntimeError, with the reason, if there can be no green servers here.
     """
@@ -130,7 +128,7 @@ def green() -> GreenPart[Book]:
 
 
 def green_if_loaded() -> GreenPart[Book] | None:
-    """Return the same if it was asked for already."""
+    """Return the same if it is imported already, otherwise None."""
     return green() if _greens else None
 
 
@@ -138,7 +136,7 @@ def has_green() -> bool:
     """Whether there can be green servers here; nothing is imported for this."""
     try:
         return bool(_greens) or (_has_gil() and find_spec("greenlet") is not None)
-    except ImportError:  # from somebody's import hook
+    except ImportError:  # from an import hook of the program
         return False
 
 
@@ -164,12 +162,11 @@ def _load_green() -> None:
 
 @contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Import with what was there when this module was imported; put back what was there before."""
+    """Import with the hooks of the time when this module was imported; restore the present ones after."""
     imports = builtins.__import__
     now = [*sys.meta_path], [*sys.path_hooks], [*sys.path]
     builtins.__import__ = _import
-    # A hook that was there then and has been taken off since may not work any more; ours may not depend on
-    # it.
+    # A hook that was removed since may not work any more, so it is left out.
     sys.meta_path[:], sys.path_hooks[:] = _hooks, _path_hooks
     sys.path[:] = [*_path, *(one for one in now[2] if one not in _path)]
     try:

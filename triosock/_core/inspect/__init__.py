@@ -1,4 +1,4 @@
-"""What lives at this moment, as a tree of values.
+"""What exists at this moment, as a tree of values: servers, connections, scopes.
 
 May import: model, registry, server, datagram. Nothing else of the core imports it.
 

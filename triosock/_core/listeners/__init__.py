@@ -1,4 +1,4 @@
-"""Where connections come from: opening sockets, taking inherited ones, Unix socket files, the accept loop.
+"""Listeners: opening sockets, taking inherited ones, Unix socket files, the accept loop.
 
 May import: model, registry.
 

@@ -1,4 +1,4 @@
-"""The values that everything else speaks of: errors, addresses, configuration, events, peer credentials.
+"""The values that all packages use: errors, addresses, configuration, events, peer credentials.
 
 May import: nothing of this library.
 

@@ -1,7 +1,7 @@
-"""What bytes mean: framing, and the PROXY protocol's headers.
+"""Parsers without I/O: framing, and the headers of the PROXY protocol.
 
 May import: model.
 
-The invariant: these are functions over bytes that have come. They do no I/O, wait for nothing, and hold at
-most the bytes that their limits name.
+The invariant: these are functions over received bytes. They do no I/O, never wait, and hold at most the bytes
+that their limits name.
 """

@@ -1,8 +1,8 @@
-"""Who is being served, until when, and what a drain does about it.
+"""The registry of what is served, its deadlines, its rates, and drains.
 
 May import: model.
 
-The invariant: what is registered is what is served. An entry is added in the same synchronous step in which
-its socket becomes ours, and removed in the one in which it is closed; limits, deadlines, drains and reports
-are read off the registry and kept nowhere else.
+The invariant: what is registered is what is served. An entry is added in the synchronous step in which the
+server takes its socket, and removed in the one in which it is closed; limits, deadlines, drains and reports
+are computed from the registry and stored nowhere else.
 """

@@ -1,12 +1,12 @@
-"""How a server describes itself: what stands in its registry, as nodes of the tree of all that lives.
+"""How a server describes itself: its registry as nodes of the tree that `snapshot` returns.
 
 The rules:
 
-1. **Looking changes nothing**: no await, no event, nothing is written; and it costs nothing until somebody
-   looks, since all that is said here stands in the registry anyway.
+1. **Inspection changes nothing**: no await, no event, no write. It costs nothing while it is not used, since
+   the registry has all that is needed.
 2. **A deadline has an origin.** Several may be in force at once: timeouts of the server, the block
-   `conn.request()`, the grace of a drain, cancel scopes around. The tightest is the effective one, and
-   `due_to` says which it is.
+   `conn.request()`, the grace of a drain, cancel scopes around. The earliest is the effective one, and
+   `due_to` names it.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from ..model.node import Node
 from .registry import NEVER, Entry, Registry
 from .timeout_monitor import next_deadline
 
-#: A deadline on trio's clock, inf for none, and what it comes from.
+#: A deadline on trio's clock, inf for none, and its origin.
 Due: TypeAlias = tuple[float, str]
 
 ORIGINS: Final[Mapping[Cause, str]] = {
@@ -66,7 +66,7 @@ def no_block(_: Entry) -> trio.CancelScope | None:
 @final
 @attrs.frozen(kw_only=True)
 class EntryView:
-    """What a server knows of its entries besides what stands in them."""
+    """What a server knows about all of its entries."""
 
     kind: Literal["connection", "session", "datagram"] = "connection"
     #: None for a server whose entries have none (compat).
@@ -121,7 +121,7 @@ class EntryView:
             )
         thread = entry.handler_thread()
         if thread is not None:
-            # Of a compat server: its handler runs in a thread, which is a guest in the tree.
+            # A request of a compat server: its handler runs in a thread.
             names = {one.ident: one.name for one in threading.enumerate()}
             yield Node(kind="thread", name=names.get(thread, str(thread)), where=innermost(entry.stack()))
 
@@ -129,7 +129,7 @@ class EntryView:
 @final
 @attrs.frozen(kw_only=True)
 class ServerView:
-    """What a server says of itself."""
+    """What a server reports about itself."""
 
     name: str
     state: Literal["serving", "suspended", "draining"]
@@ -173,7 +173,7 @@ def describe_listener(address: Address, *, is_closed: bool, is_suspended: bool =
 
 
 def innermost(stack: Sequence[str]) -> str:
-    """Return the innermost place that is neither the standard library's, nor trio's, nor ours."""
+    """Return the innermost call that is not in the standard library, trio or triosock."""
     for line in reversed(stack):
         own = "-packages" + os.sep in line or not line.startswith(_STDLIB)
         if own and not line.startswith(_FOREIGN):

@@ -1,4 +1,4 @@
-"""What a drain says when it is over: how many ended in which way, and what those did who had to be cut."""
+"""The report of a drain: how many connections ended in which way, and what those that were cut were doing."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..model.addresses import Address
 from ..model.events import Cause
 from .registry import Entry, Phase
 
-#: What was the peers' doing.
+#: The causes that count as `left`: those of the peers.
 THE_PEERS: Final = (Cause.PEER, Cause.IDLE, Cause.SEND, Cause.HANDSHAKE)
 #: How many of the connections that had to be cut a report describes.
 SLOWEST: Final = 5
@@ -21,8 +21,8 @@ SLOWEST: Final = 5
 @final
 @attrs.frozen(kw_only=True)
 class Straggler:
-    """One that had to be cut: its `peer`, its `age` in seconds, what it was doing (`phase`), and its `stack`,
-    outermost call first.
+    """A connection that was cut at the end of a drain: its `peer`, its `age` in seconds, what it was doing
+    (`phase`), and its `stack`, outermost call first.
     """
 
     peer: Address
@@ -38,15 +38,14 @@ class Straggler:
 @final
 @attrs.frozen(kw_only=True)
 class DrainReport:
-    """How a server ended. The five counts add up to all who were there when the drain began or came out of
-    the queue with it.
+    """How a server ended. The five counts add up to all connections that existed when the drain began or came
+    from the listener's queue.
 
     `finished` handlers returned; `failed` ones raised; the peers of `left` ones went away, broke the
     protocol, or did nothing for too long (idle, send, handshake); `cancelled` ones were cut, most at the
-    deadline (`slowest` describes the oldest of these); `refused` ones were accepted and never got their turn.
-    `causes` is the same by `Cause`.
-    `duration` is in seconds. `drained` is False if the server was cancelled, or crashed, instead: then the
-    counts are of those who were there at that moment.
+    deadline (`slowest` describes the oldest of these); `refused` ones were accepted and not served. `causes`
+    is the same by `Cause`. `duration` is in seconds. `drained` is False if the server was cancelled, or
+    crashed, instead: then the counts are those of that moment.
     """
 
     finished: int = 0
@@ -61,7 +60,7 @@ class DrainReport:
 
     @property
     def clean(self) -> bool:
-        """Whether everybody was let finish: drained, nobody cancelled and nobody refused."""
+        """Whether the server drained, and no connection was cancelled or refused."""
         return self.drained and not self.cancelled and not self.refused
 
     def __str__(self) -> str:
@@ -74,7 +73,7 @@ class DrainReport:
 
 
 def describe_slowest(entries: tuple[Entry, ...]) -> tuple[Straggler, ...]:
-    """Return the oldest of those who are not just in their lingering close."""
+    """Describe the oldest entries that are not in their lingering close."""
     now = trio.current_time()
     busy = [entry for entry in entries if entry.stage != "closing"]
     return tuple(

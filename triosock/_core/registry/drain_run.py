@@ -1,10 +1,9 @@
-"""The last part of a server's life, the same for native and compat servers: wait until all is done, then say
-how it went.
+"""One drain of a server, the same for native and compat servers: wait for what is served, then report.
 
 The rules:
 
-1. **What is idle ends at once, what is busy is left alone** until the grace is over; the rest is cut then.
-2. **A peer that may still send one request** (`spared_until`) is waited for until its own time.
+1. **Idle waits end at once, busy handlers go on** until the grace period is over; the rest is cut then.
+2. **An entry with a time in `spared_until`** may send one more request until then.
 3. **The report counts what has ended since the drain began**, and nothing else.
 """
 
@@ -20,15 +19,15 @@ from .drain_report import THE_PEERS, DrainReport, Straggler, describe_slowest
 from .drain_scope import DrainScope
 from .registry import Entry, Tally
 
-#: How long, from when it could send, a peer that has sent nothing yet may take for its first byte in a drain:
-#: Go's http.Server gives a new connection as long.
+#: Seconds that a drain waits for the first byte of a new connection, from the moment when its peer could
+#: send: as Go's http.Server.
 NEWCOMER_GRACE: Final = 5.0
-#: Those whose time for that ends within so many seconds are told together.
+#: Entries whose time ends within so many seconds are handled together.
 _TOGETHER: Final = 0.05
 
 
 class Drainable(Protocol):
-    """What is drained: the registry of a server, or what stands for one."""
+    """What a drain needs: the registry of a server, or the drain target of a compat server."""
 
     @property
     def tally(self) -> Tally:
@@ -54,7 +53,7 @@ class DrainRun:
         self._before = Counter(drainable.tally.ended)
         self._idled_before = drainable.tally.idled
         self._refused_before = drainable.tally.refused["drain"]
-        #: How many came out of the queue and were closed at once, for a limit other than that of the slots.
+        #: How many connections from the queue were closed at once, for a limit other than the slots.
         self.turned_away = 0
         self._grace = trio.CancelScope()
         self._slowest: tuple[Straggler, ...] = ()
@@ -64,10 +63,10 @@ class DrainRun:
         self._grace.deadline = min(self._grace.deadline, self._scope.deadline)
 
     async def wait_completion(self) -> None:
-        """End idle waits, wait for the busy until the deadline, cut off the rest. Returns when the registry
-        is empty. Those with a time in `spared_until` are waited for until then.
+        """End idle waits, wait for busy handlers until the deadline, and cut the rest. Returns when the
+        registry is empty. Entries with a time in `spared_until` are waited for until then.
 
-        Cancelled, it returns to whoever cancels: the tasks of the registry are cancelled from around, too.
+        Cancellation: raises at once, since the tasks of the entries are cancelled by the same scope.
         """
         drainable = self._drainable
         for entry in drainable.entries():
@@ -84,7 +83,7 @@ class DrainRun:
             await drainable.wait_empty()
 
     async def _wait_for_the_spared(self) -> None:
-        """Wait for one more request of those who may send one, each until its own time; then end their idle
+        """Wait for one more request of the spared entries, each until its own time; then end their idle
         waits.
         """
         drainable = self._drainable

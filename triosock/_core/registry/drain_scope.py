@@ -1,14 +1,14 @@
-"""Draining is not cancelling: stop accepting, tell, interrupt the idle, wait, and only then cut off.
+"""Drain scopes. A drain stops accepting, ends idle waits, waits for the rest, and cancels what is left at its
+deadline.
 
 The invariants:
 
-1. **A drain can only tighten.** It begins once; told again, its deadline can move to an earlier time and
+1. **A drain can only tighten.** It begins once; a second call can move its deadline to an earlier time and
    never to a later one.
-2. **Whoever is inside is told.** Scopes nest like trio's cancel scopes, through the context that tasks
-   inherit: draining a scope drains everything that was opened within it, the last first, and what is opened
-   within a draining scope is draining from its start.
-3. **Telling is synchronous, waiting is not.** `drain()` returns at once, and whoever serves does the work in
-   its own task.
+2. **A drain reaches everything inside.** Scopes nest like trio's cancel scopes, by the context that tasks
+   inherit: draining a scope drains all that was entered within it, the last first, and what is entered within
+   a draining scope drains from its start.
+3. **`drain()` is synchronous.** It returns at once, and each server does the work in its own task.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .description import Due, Look
 from .drain_report import DrainReport
 from .registry import Entry
 
-#: The scopes of this trio run that are in no other: where a drawing of all that lives begins.
+#: The scopes of this trio run that are in no other: the top of the tree that `snapshot` returns.
 _roots: trio.lowlevel.RunVar[dict[DrainScope, None]] = trio.lowlevel.RunVar("triosock_drain_roots")
 
 _current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
@@ -37,7 +37,7 @@ _current: contextvars.ContextVar[DrainScope | None] = contextvars.ContextVar(
 
 
 class ScopeOwner(Protocol):
-    """A server, as far as its scope knows it, and those who look at it or act on it from outside."""
+    """A server as its scope, inspection and control sockets see it."""
 
     @property
     def name(self) -> str:
@@ -46,14 +46,14 @@ class ScopeOwner(Protocol):
 
     @property
     def observers(self) -> Emitter:
-        """Those who are told what happens."""
+        """Its observers."""
         raise NotImplementedError
 
     def drain(self) -> None:
-        """Tell it to drain."""
+        """Begin its drain."""
 
     def why_not_ready(self) -> str:
-        """Return why it takes on nobody new: "draining", "suspended", "full"; "" if it does."""
+        """Return why it accepts no more: "draining", "suspended", "full"; "" if it does accept."""
         raise NotImplementedError
 
     def entries(self) -> tuple[Entry, ...]:
@@ -61,13 +61,13 @@ class ScopeOwner(Protocol):
         raise NotImplementedError
 
     def describe(self, look: Look) -> Node:
-        """Return what lives in it."""
+        """Return its node with what it serves."""
         raise NotImplementedError
 
 
 @final
 class DrainScope:
-    """What belongs together when it drains. Nests like `trio.CancelScope`::
+    """A block whose servers drain together. Nests like `trio.CancelScope`::
 
         with triosock.DrainScope() as scope:
             ...                 # servers started in here, in any task, belong to the scope
@@ -76,8 +76,7 @@ class DrainScope:
     Args: `grace`, `idle_grace` and `delay` are the defaults of `drain()`, in seconds. None leaves the first
     two to each server (`Timeouts.grace`, `Timeouts.idle_grace`); without `delay` a drain begins at once.
 
-    A scope holds nothing back: leaving its block waits for nobody. The servers in it are tasks, and nurseries
-    wait for those.
+    Leaving the block waits for nothing. The servers in it are tasks, for which their nurseries wait.
     """
 
     def __init__(
@@ -92,10 +91,10 @@ class DrainScope:
         self._begins = math.inf
         self._deadline = math.inf
         self._idle_grace: float | None = None
-        self._delaying: dict[trio.CancelScope, None] = {}  # of those who wait for its beginning
-        #: The server whose life this scope is, which sets it; None for a scope of the user's.
+        self._delaying: dict[trio.CancelScope, None] = {}  # of the tasks that wait for its beginning
+        #: The server that this scope belongs to, which sets it; None for a scope of the user's.
         self.owner: ScopeOwner | None = None
-        #: Called at once when the scope is told to drain, and whenever it is told again. Set by the owner.
+        #: Called synchronously by each call of `drain()`. Set by the owner.
         self.on_drain: Callable[[], None] | None = None
         self._token: contextvars.Token[DrainScope | None] | None = None
         self._is_left = False
@@ -118,8 +117,8 @@ class DrainScope:
         self._is_left = True
         self._unlink_if_over()
 
-    # Servers may outlive the block of their scope, and tasks that inherited it may start others later:
-    # whoever is around must reach them just the same.
+    # Servers may outlive the block of their scope, and tasks that inherited it may start others later. A
+    # drain of the scope or its parents must reach them too.
 
     def _link(self) -> None:
         parent = self._parent
@@ -149,17 +148,17 @@ class DrainScope:
 
     @property
     def draining(self) -> bool:
-        """Whether `drain()` was called on this scope, or on one around it; also during its delay."""
+        """Whether `drain()` was called on this scope or on one around it; True also during the delay."""
         return self._told.is_set()
 
     @property
     def begins(self) -> float:
-        """When the drain begins, its delay included, on trio's clock; inf before it was told."""
+        """When the drain begins, after its delay, on trio's clock; inf before `drain()`."""
         return self._begins
 
     @property
     def deadline(self) -> float:
-        """When the grace is over, on trio's clock; inf before a drain, and if each server has its own."""
+        """When the grace period is over, on trio's clock; inf before, or if each server has its own."""
         return self._deadline
 
     @property
@@ -170,19 +169,19 @@ class DrainScope:
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
-        """Tell everything in this scope to drain, what was entered last first. Returns at once; again, it can
-        only tighten.
+        """Begin a drain of everything in this scope, what was entered last first. Returns at once; a second
+        call can only shorten the times.
 
         Args:
-          grace: seconds, from 0 on, from the beginning of the drain to the cut for those still busy; inf for
-            no end; None for the default of this scope or, without one, each server's own.
+          grace: seconds, from 0 on, from the beginning of the drain until busy handlers are cancelled; inf
+            for no limit; None for the default of this scope or, without one, each server's own.
           idle_grace: seconds, from 0 on, from the beginning of the drain, in which each connection may have
             one more request answered before it ends; None likewise.
           delay: seconds, from 0 on, until the drain begins. Meanwhile everything goes on, new connections
-            included, while `draining` tells already: so a load balancer that asks can take its clients
-            elsewhere first. None for the default of this scope, or 0.
+            included, but `draining` is True: a load balancer that asks can send its clients elsewhere first.
+            None for the default of this scope, or 0.
 
-        Raises: TypeError, ValueError; RuntimeError outside of a trio program's own thread.
+        Raises: TypeError, ValueError; RuntimeError outside the trio thread.
         """
         seconds = self._default if grace is None else check_seconds(grace, "grace", zero=True)
         idle = (
@@ -199,7 +198,7 @@ class DrainScope:
         self._tell(begins, None if seconds is None else begins + seconds, idle)
 
     def _tell(self, begins: float, deadline: float | None, idle_grace: float | None) -> None:
-        """`deadline` and `idle_grace` None: those who were not told yet take their own defaults."""
+        """None for `deadline` or `idle_grace`: scopes that do not drain yet take their own defaults."""
         if not self.draining:
             if deadline is None and self._default is not None:
                 deadline = begins + self._default
@@ -207,7 +206,9 @@ class DrainScope:
             self._idle_grace = self._default_idle if idle_grace is None else idle_grace
         else:
             if begins < self._begins:
-                self._deadline -= self._begins - begins  # the grace is as long, from the earlier beginning
+                self._deadline -= (
+                    self._begins - begins
+                )  # the grace period stays as long, from the earlier beginning
                 self._begins = begins
             if idle_grace is not None:
                 self._idle_grace = min(self.idle_grace, idle_grace)
@@ -222,7 +223,9 @@ class DrainScope:
             child._tell(begins, deadline, idle_grace)
 
     async def wait_begun(self) -> None:
-        """Return when the drain of this scope has begun: it was told, and the delay is over. A checkpoint."""
+        """Return when the drain of this scope has begun: `drain()` was called, and the delay is over. A
+        checkpoint.
+        """
         await self._told.wait()
         with trio.CancelScope(deadline=self._begins) as delaying:
             self._delaying[delaying] = None
@@ -245,8 +248,8 @@ class DrainScope:
 
     @property
     def reports(self) -> tuple[tuple[str, DrainReport], ...]:
-        """How the servers inside ended that a drain of this scope ended: their names and reports, in the
-        order of their ends.
+        """The names and reports of the servers inside that a drain of this scope has ended, in the order of
+        their ends.
         """
         return tuple(self._reports)
 
@@ -263,8 +266,8 @@ def scope_around() -> DrainScope | None:
 
 
 def leave_scopes() -> None:
-    """Have what the calling task, and those that it starts later, open from now on belong to no scope: for
-    what goes on in a drain.
+    """Detach the calling task, and those that it starts later, from its scopes: what they open does not drain
+    with them.
     """
     _current.set(None)
 
@@ -299,7 +302,7 @@ def outermost_scopes() -> Iterable[DrainScope]:
 
 
 def owners_in(scope: DrainScope) -> Iterator[ScopeOwner]:
-    """Return the servers in a scope: its owner first, and those within after that."""
+    """Yield the servers in a scope: its owner, then those inside."""
     if scope.owner is not None:
         yield scope.owner
     for child in scope._children:
@@ -307,7 +310,7 @@ def owners_in(scope: DrainScope) -> Iterator[ScopeOwner]:
 
 
 def describe_scope(scope: DrainScope, look: Look) -> Node:
-    """Return what lives in a scope; that of a server is the server."""
+    """Return the node of a scope; for the scope of a server, that of the server."""
     if scope.owner is not None:
         return scope.owner.describe(look)
     due, origin = grace_of(scope)
@@ -322,12 +325,14 @@ def describe_scope(scope: DrainScope, look: Look) -> Node:
 
 
 def describe_inside(scope: DrainScope, look: Look) -> tuple[Node, ...]:
-    """Return what lives in the scopes that a scope contains."""
+    """Return the nodes of the scopes inside a scope."""
     return tuple(describe_scope(child, look) for child in scope._children)
 
 
 def grace_of(scope: DrainScope) -> Due:
-    """Return when the grace is over, and of whose drain: the outermost scope that it came down from."""
+    """Return when the grace period is over, and which drain it belongs to: that of the outermost scope with
+    this deadline.
+    """
     due = scope.deadline
     if due == math.inf:
         return math.inf, ""
@@ -338,13 +343,13 @@ def grace_of(scope: DrainScope) -> Due:
 
 
 def draining() -> bool:
-    """Whether what surrounds the caller is draining: its server, or a `DrainScope`; False without one."""
+    """Whether the server or `DrainScope` around the caller is draining; False without one."""
     scope = _current.get()
     return scope is not None and scope.draining
 
 
 async def wait_draining() -> None:
-    """Return when what surrounds the caller drains; never where nothing does. A checkpoint."""
+    """Return when the server or `DrainScope` around the caller drains; never without one. A checkpoint."""
     scope = _current.get()
     if scope is None:
         await trio.sleep_forever()

@@ -1,9 +1,9 @@
-"""The rates of one kind of work: of all together, of each network, of each peer.
+"""The rates of one kind of work: for all, for each network, for each peer.
 
 The invariants:
 
-1. **Refused is free**: what one of the rates refuses takes a token of none of them.
-2. **Whose work it is costs a few bytes**: a peer is one int here, for there may be very many.
+1. **Refused work takes no token**: not of the rate that refuses it, and not of the others.
+2. **A peer is one int**, since there may be very many.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ RateOption: TypeAlias = (
     | Literal["request_rate_per_peer", "request_rate_per_network"]
     | Literal["datagram_rate_per_peer", "datagram_rate_per_network"]
 )
-#: For each kind the options that ask whose the work is.
+#: For each kind the options that count by peer or network.
 _OPTIONS: Final[Mapping[Kind, tuple[RateOption, RateOption]]] = {
     "rate": ("rate_per_peer", "rate_per_network"),
     "request_rate": ("request_rate_per_peer", "request_rate_per_network"),
@@ -52,7 +52,7 @@ class RateLimits:
         total = getattr(limits, kind)
         self._prefix = limits.network_prefix
         self._total = None if total is None else RateTable(total, 1)
-        #: Those that ask whose the work is: the name of the option, the place of the key, the table.
+        #: The rates per peer and network: the name of the option, the place of the key, the table.
         self._tables: list[tuple[RateOption, int, RateTable]] = []
         for place, name in enumerate(_OPTIONS[kind]):
             rate = getattr(limits, name)
@@ -62,12 +62,12 @@ class RateLimits:
 
     @property
     def asks_whose(self) -> bool:
-        """Whether any of them is a peer's or a network's."""
+        """Whether any of them is per peer or per network."""
         return bool(self._tables)
 
     @property
     def has_total(self) -> bool:
-        """Whether there is one for all together."""
+        """Whether there is one for all."""
         return self._total is not None
 
     def whose(self, peer: Address, user: int | None = None) -> Whose:
@@ -82,7 +82,7 @@ class RateLimits:
         return keys_of_host(host, self._prefix) if isinstance(host, str) else (host, host)
 
     def total_delay(self, now: float) -> float:
-        """Return in how many seconds one more may come, whoever it is."""
+        """Return in how many seconds one more may come by the rate for all."""
         return 0.0 if self._total is None else self._total.delay(_ALL, now)
 
     def wait_for(self, now: float, whose: Whose | None, *, total: bool = True) -> tuple[float, RateOption]:
@@ -148,8 +148,8 @@ def make_pace(rates: RateLimits | None, limits: Limits, emitter: Emitter) -> Pac
 
 @final
 class Pace:
-    """What keeps accept loops to the rate of all connections: nobody is taken from the kernel's queue whose
-    turn it is not. All loops of a server share one.
+    """Keeps the accept loops of a server, which share it, to the rate of all connections: an accept waits
+    until the rate allows it.
     """
 
     def __init__(self, rates: RateLimits, emitter: Emitter) -> None:
@@ -168,7 +168,7 @@ class Pace:
         return not self._rates.total_delay(trio.current_time())
 
     async def wait(self) -> None:
-        """Return when the one who is there may be taken. A checkpoint only if it must wait."""
+        """Return when the next connection may be accepted. A checkpoint only if it must wait."""
         if self.is_due():
             self._is_told = False
         while delay := self._rates.total_delay(trio.current_time()):

@@ -1,4 +1,4 @@
-"""Who has used how much of a rate: one number for each, in a table of bounded size.
+"""The token buckets of one rate: one number for each peer, in a table of bounded size.
 
 A token bucket needs two numbers, its tokens and when they were counted. Here it is one: **when the bucket
 will be full again** (the "theoretical arrival time" of the generic cell rate algorithm, ITU-T I.371). A
@@ -7,20 +7,19 @@ more may be taken while it is no further away than the tokens of a burst but one
 
 The invariants:
 
-1. **A full bucket is no entry.** It says the same as one that was never there, so it may be forgotten at any
-   time.
-2. **The table never has more than `most` entries**, and each call looks at a few of them only, whatever
-   strangers do.
-3. **Who took most is forgotten last.** When the table is full and somebody new comes, the fullest of eight
-   buckets that are drawn at random makes room: forgetting it gives back the fewest tokens.
+1. **A full bucket needs no entry.** It equals one that was never used, so it may be forgotten at any time.
+2. **The table never has more than `most` entries**, and each call looks at a few of them only, whatever peers
+   do.
+3. **The peer that used most is forgotten last.** When the table is full and a new peer comes, the fullest of
+   eight buckets that are drawn at random is removed: forgetting it gives back the fewest tokens.
 
 A flood of made-up sources fills the table with buckets that lack one token, and these push each other out; a
 peer that has emptied its own stays. To have that one forgotten, an attacker would have to fill nearly the
 whole table with buckets as empty as it, which costs more tokens than are won. An honest peer that is
 forgotten has lost nothing: its bucket is full again. Drawing by chance is what Redis does
-(maxmemory-samples): to keep all in order would cost memory and time. Rejected: to forget whoever has been
-quiet for longest, since one datagram each from `most` sources then resets everybody; and to refuse newcomers,
-since a flood then locks everybody out.
+(maxmemory-samples): to keep all in order would cost memory and time. Rejected: to forget the least recently
+used, since one datagram each from `most` sources then resets everybody; and to refuse new peers, since a
+flood then locks all others out.
 """
 
 from __future__ import annotations
@@ -31,9 +30,9 @@ from typing import Final, final
 
 from ..model.rate import Rate
 
-#: How many are drawn when one must make room.
+#: How many are drawn when one must be removed.
 DRAWN: Final = 8
-#: How many are looked at, to be forgotten if they are full, when somebody new comes.
+#: How many are checked, and forgotten if they are full, when a new peer comes.
 SWEPT: Final = 2
 
 

@@ -1,13 +1,13 @@
-"""Who is being served: counted before its task starts; limits, statistics and the drain report are read off
-it.
+"""The registry: what a server serves. An entry is counted before its task starts; limits, statistics and the
+drain report are computed from it.
 
-The invariant: **an entry is in the registry from the moment its socket is ours to the moment that socket is
-closed**, both moments are synchronous, and an entry that is served holds exactly one slot. `Registry.check()`
-says so in code; a property test calls it under cancellation at every checkpoint.
+The invariant: **an entry is in the registry from the moment the server takes its socket to the moment that
+socket is closed**, both steps are synchronous, and an entry that is served holds exactly one slot.
+`Registry.check()` asserts it; a property test calls it under cancellation at every checkpoint.
 
-An entry also carries what the deadlines need, in plain attributes that cost nothing to write: the stage of
-its life, and when each wait that it is in began. Nobody is told when they change; the timeout monitor, a tree
-and a report read them.
+An entry also has what the deadlines need, in plain attributes that are cheap to write: the stage of its life,
+and when each current wait began. Changes are not announced; the timeout monitor, a tree and a report read
+them.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Stage: TypeAlias = Literal["queued", "handshake", "serving", "closing"]
 #: request), reading (for more bytes), sending (for the peer to take some), working (anything else).
 Phase: TypeAlias = Literal["queued", "handshake", "idle", "reading", "sending", "working", "closing"]
 
-#: Which limit one more of a peer breaks.
+#: Which limit one more of a peer exceeds.
 PeerLimit: TypeAlias = Literal["peer", "network"]
 _PEER_LIMITS: Final[tuple[PeerLimit, ...]] = ("peer", "network")
 
@@ -53,12 +53,12 @@ NEVER: Final = math.inf
 class Entry:
     """One connection (or request of a compat server) that is being served.
 
-    The drain and the timeout monitor know three verbs of it: `interrupt` ends an idle wait, `cut` ends all of
-    it, `stack` tells where it is.
+    A drain and the timeout monitor use three methods: `interrupt` ends an idle wait, `cut` cancels all of it,
+    `stack` says where it is.
     """
 
     accepted: float
-    #: The clock of its trio run: that of `trio.current_time`, without the question whose run it is.
+    #: The clock of its trio run: as `trio.current_time`, without looking the run up.
     now: Callable[[], float] = trio.current_time
     #: From 1 on, in the order of arrival; 0 outside a registry.
     number: int = 0
@@ -69,37 +69,37 @@ class Entry:
     receive_since: float = NEVER
     send_since: float = NEVER
     #: When the request in progress began, and when it must be done; NEVER between two requests. A block
-    #: `conn.request()` minds its own deadline.
+    #: `conn.request()` has its own deadline.
     request_since: float = NEVER
     request_due: float = NEVER
     handshake_since: float = NEVER
-    #: When all of it must be over: of one too many, for which the overflow handler runs.
+    #: When an overflow handler must be done.
     due: float = NEVER
-    #: When the last word was said and the wait for the peer's began.
+    #: When the lingering close began.
     closing_since: float = NEVER
     #: Timeouts of its own (`Connection.set_timeouts`); None for the server's.
     timeouts: Timeouts | None = None
-    #: Which look of the timeout monitor is the next one: an earlier note of another is void.
+    #: The number of the next check by the timeout monitor; notes with other numbers are void.
     next_look: int = 0
-    #: Why it ends, once that is decided.
+    #: Why it ends; None until that is decided.
     cause: Cause | None = None
     #: Everything that runs for this entry runs inside this scope.
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     task: trio.lowlevel.Task | None = None
     #: What is served, from before it is registered until it is removed.
     served: Served | None = None
-    #: Under which names the limits per peer and per network count it.
+    #: The keys under which the limits per peer and per network count it.
     keys: tuple[Hashable, ...] = ()
     holds_slot: bool = False
-    #: When its peer could speak first, if a handshake came before that; NEVER: when it was accepted.
+    #: When its peer could send first, after a handshake; NEVER without one: when it was accepted.
     ready_since: float = NEVER
-    #: In a drain: until when one more request of its peer is waited for; 0 for not at all.
+    #: In a drain: until when one more request of its peer is waited for; 0 for none.
     spared_until: float = 0.0
-    #: When it has become too old, and is drained; NEVER if there is no such age.
+    #: When it reaches its maximum age, and is drained; NEVER without one.
     retires_at: float = NEVER
-    #: How many more requests it may have; 0: nobody counts.
+    #: How many more requests it may have; 0 without a limit.
     requests_left: float = 0
-    #: It was cut at the end of a drain's grace: no more is waited for, not even its last word.
+    #: It was cut at the end of a drain's grace period: `on_error` is not called any more.
     is_final: bool = False
     gone: bool = False
     #: What learns from its latency (`AdaptiveLimit`), if anything does, and whether its requests were told.
@@ -124,7 +124,7 @@ class Entry:
 
     @property
     def is_idle(self) -> bool:
-        """Whether the peer owes nothing: it waits for the first byte of the next request."""
+        """Whether it is in an idle wait: for the first byte of the next request."""
         return self.idle_since != NEVER and self.request_since == NEVER
 
     @property
@@ -139,26 +139,26 @@ class Entry:
         return "working" if self.receive_since == NEVER else "reading"
 
     def has_input(self) -> bool | None:
-        """Whether its peer has sent something that nobody has taken yet; None if that cannot be told."""
+        """Whether its peer has sent something that was not received yet; None if that is not known."""
         return self.wire.has_input()
 
     def has_room(self) -> bool | None:
-        """Whether its peer has taken something, so that more could be sent; None if that cannot be told."""
+        """Whether more could be sent without waiting; None if that is not known."""
         return self.wire.has_room()
 
     def interrupt(self, cause: Cause) -> None:
-        """End the idle wait that it is in, or the next that it begins; work goes on."""
+        """End its current or next idle wait; a request in progress goes on."""
         assert self.served is not None
         self.served.interrupt_idle(cause)
 
     def retire(self, idle_grace: float) -> None:
-        """Drain this one alone: after `idle_grace` seconds, in which one more request of its peer is waited
-        for, its idle wait ends, or the next that it begins.
+        """Drain this entry alone: after `idle_grace` seconds, in which one more request may come, its current
+        or next idle wait ends.
         """
         now = self.now()
         if idle_grace and self.is_idle and not self.spared_until:
             self.spared_until = now + idle_grace
-        if self.spared_until > now:  # by now, or by a drain of the server
+        if self.spared_until > now:  # set here, or by a drain of the server
             self.retires_at = self.spared_until
             return
         self.retires_at = NEVER
@@ -166,9 +166,7 @@ class Entry:
         self.interrupt(Cause.DRAIN)
 
     def cut(self, cause: Cause) -> None:
-        """Cancel all of it, now. The first cause stands, and one that has said its last word is not cut off
-        from anything.
-        """
+        """Cancel its scope. The first cause is kept, and the lingering close does not change the cause."""
         if self.cause is None and self.stage != "closing":
             self.cause = cause
         if cause is Cause.DRAIN:
@@ -176,10 +174,9 @@ class Entry:
         self.scope.cancel(reason=f"triosock: {cause}")
 
     def stack(self) -> tuple[str, ...]:
-        """Return where its task is: one line a call ("file:line in function"), the outermost first.
+        """Return the stack of its task: one line a call ("file:line in function"), the outermost first.
 
-        What every stack has in common, our own calls around the handler's and trio's at the end, is left out,
-        unless nothing else is there.
+        Calls of triosock and trio are left out, unless there are no others.
         """
         if self.task is None:
             return ()
@@ -194,7 +191,7 @@ class Registry:
 
     def __init__(self, limits: Limits) -> None:
         self.limits = limits
-        #: Whether any limit asks whose the connections are. If not, nobody need find out.
+        #: Whether any limit counts connections by peer. If not, keys are not computed.
         self.counts_peers: bool = (
             min(limits.max_connections_per_peer, limits.max_connections_per_network) < math.inf
         )
@@ -203,7 +200,7 @@ class Registry:
         self._slots = 0
         #: How many may be served at once now: `max_connections`, or less by an adaptive limit.
         self.most: float = limits.max_connections
-        #: Whether one more may be served. Kept, not worked out, since it is asked for at every turn.
+        #: Whether one more may be served. Stored, since it is read for every connection.
         self.has_room: bool = True
         self._per_key: collections.Counter[Hashable] = collections.Counter()
         self._queue: collections.deque[tuple[Entry, trio.Event]] = collections.deque()
@@ -217,24 +214,24 @@ class Registry:
 
     @property
     def active(self) -> int:
-        """How many are being served, each holding a slot."""
+        """The number of entries that are served, each with a slot."""
         return self._slots
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return those who are here now, in the order in which they came."""
+        """Return the entries, in the order in which they came."""
         return tuple(self._entries.values())
 
     def count_idle(self) -> int:
-        """Return how many are in an idle wait."""
+        """Return the number of entries in an idle wait."""
         return sum(entry.is_idle for entry in self._entries.values())
 
     @property
     def unslotted(self) -> int:
-        """How many are here without a slot: those who are being turned away, or wait for one."""
+        """The number of entries without a slot: they are being refused, or wait for one."""
         return len(self._entries) - self._slots
 
     def add(self, entry: Entry, *, slot: bool = True, keys: tuple[Hashable, ...] = ()) -> None:
-        """Enter one more, with a slot or (one too many, or one that waits for a slot) without."""
+        """Add an entry, with a slot, or without one if it is over a limit or waits for a slot."""
         entry.number = self._next_number
         self._next_number += 1
         self._entries[entry.number] = entry
@@ -250,7 +247,7 @@ class Registry:
                 self.tally.peak = self._slots
 
     def remove(self, entry: Entry) -> None:
-        """Take one off, with its slot, which goes to the first in the queue; nothing happens if it is off
+        """Remove an entry; its slot goes to the first in the queue. Nothing happens if it was removed
         already.
         """
         if self._entries.get(entry.number) is not entry:
@@ -270,7 +267,7 @@ class Registry:
             self._empty = None
 
     def take_back(self, entry: Entry) -> None:
-        """Give its slot, if it has one, to the first in the queue: it leaves, or is being turned away."""
+        """Give its slot, if it has one, to the first in the queue."""
         if entry.holds_slot:
             entry.holds_slot = False
             self._slots -= 1
@@ -288,7 +285,7 @@ class Registry:
             self._hand_on()
 
     def refusal(self, keys: tuple[Hashable, ...]) -> PeerLimit | None:
-        """Return which limit ("peer" or "network") one more with these keys would break, or None."""
+        """Return which limit ("peer" or "network") one more with these keys would exceed, or None."""
         limits = self.limits
         for key, limit, name in zip(
             keys,
@@ -301,18 +298,18 @@ class Registry:
         return None
 
     def count_of(self, key: Hashable) -> int:
-        """Return how many are here under this name."""
+        """Return the number of entries with this key."""
         return self._per_key[key]
 
     def add_keys(self, entry: Entry, keys: tuple[Hashable, ...]) -> None:
-        """Count one that is here under further names: those of the client that its proxy names."""
+        """Add keys to an entry: those of the client that its proxy names."""
         entry.keys += keys
         for key in keys:
             self._per_key[key] += 1
 
     def keys_for(self, peer: Address, user: int | None = None) -> tuple[Hashable, ...]:
-        """Return under which names the limits count this peer: its host or user id, and its network; () if no
-        limit asks.
+        """Return the keys under which the limits count this peer: its host or user id, and its network; ()
+        without such a limit.
         """
         if not self.counts_peers:
             return ()
@@ -336,13 +333,13 @@ class Registry:
             await self._room.wait()
 
     async def wait_departure(self) -> None:
-        """Return when the next one has left. Always a checkpoint."""
+        """Return when the next entry is removed. Always a checkpoint."""
         if self._departure is None:
             self._departure = trio.Event()
         await self._departure.wait()
 
     async def wait_empty(self) -> None:
-        """Return when nobody is here. Always a checkpoint."""
+        """Return when there is no entry. Always a checkpoint."""
         await trio.lowlevel.checkpoint()
         while self._entries:
             if self._empty is None:
@@ -366,7 +363,7 @@ class Registry:
             raise
 
     def grant(self, entry: Entry) -> None:
-        """Give a slot to one that is in the registry without; there must be room."""
+        """Give a slot to an entry without one; there must be room."""
         entry.holds_slot = True
         self._slots += 1
         self.has_room = self._slots < self.most

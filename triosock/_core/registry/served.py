@@ -1,5 +1,5 @@
-"""What is served, and what carries its bytes, as far as a registry, a timeout and a table of faults know
-them.
+"""Protocols: what is served, and what carries its bytes, as the registry, timeouts and the table of faults
+see them.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ class Carrier(Protocol):
 
     @property
     def received(self) -> int:
-        """How many bytes have come."""
+        """Bytes received."""
         raise NotImplementedError
 
     @property
     def sent(self) -> int:
-        """How many bytes were sent."""
+        """Bytes sent."""
         raise NotImplementedError
 
     @property
@@ -30,13 +30,13 @@ class Carrier(Protocol):
 
     @property
     def failure(self) -> BaseException | None:
-        """What was raised because the peer is gone."""
+        """The exception that was raised because the peer is gone."""
 
     def has_input(self) -> bool | None:
-        """Whether something has come that nobody has taken yet; None if that cannot be told."""
+        """Whether something has arrived that was not received yet; None if that is not known."""
 
     def has_room(self) -> bool | None:
-        """Whether something could be sent without waiting; None if that cannot be told."""
+        """Whether something could be sent without waiting; None if that is not known."""
 
 
 class Served(Protocol):
@@ -44,7 +44,7 @@ class Served(Protocol):
 
     @property
     def peer(self) -> Address:
-        """The other side."""
+        """The address of the other side."""
         raise NotImplementedError
 
     @property
@@ -53,7 +53,7 @@ class Served(Protocol):
         raise NotImplementedError
 
     def interrupt_idle(self, cause: Cause) -> None:
-        """End the idle wait of now, and those that begin later."""
+        """End the current idle wait and later ones."""
 
 
 class Learner(Protocol):

@@ -11,12 +11,13 @@ from ..model.events import Cause
 
 @attrs.define(slots=True)
 class Tally:
-    """What is only ever counted up, over the life of one server."""
+    """The counters of one server that only grow."""
 
     accepted: int = 0
     peak: int = 0
     ended: collections.Counter[Cause] = attrs.field(factory=collections.Counter)
-    #: Of those that ended by IDLE: the ones that were let go, like at the end of the stream, and not cut.
+    #: Of those that ended by IDLE: the ones whose idle wait ended as at the end of the stream, and were not
+    #: cut.
     idled: int = 0
     refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
     #: Requests that came faster than a rate, by its option.

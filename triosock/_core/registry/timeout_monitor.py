@@ -1,25 +1,23 @@
-"""Timeouts that are nearly free: one task per server cancels what is overdue.
+"""The timeout monitor: one task per server cancels what is overdue.
 
-The naive way, a cancel scope around every read, costs more than the read. Here a wait costs an attribute
-write (when it began), and one task, the timeout monitor, reads them.
+A cancel scope around every read would cost more than the read. Here a wait costs one attribute write (when it
+began), and one task reads these attributes.
 
 The invariants:
 
-1. **Every entry stands in one list, under a time that is not after its next deadline.** When that time comes
-   the entry is looked at: if it is overdue, it is acted on; if not, it goes back under its real deadline, or
-   under now + its shortest timeout (10 seconds at most, for the heap keeps those who are gone until then),
-   whichever is first. Since a wait that begins later ends at least the shortest timeout later, no deadline
-   can fall before the entry is looked at: the cut is exact, though each entry is touched only once per
-   shortest timeout.
+1. **Every entry stands in one list, under a time that is not after its next deadline.** At that time the
+   entry is checked: if it is overdue, it is cut or its idle wait is ended; if not, it is listed again under
+   its real deadline, or under now + its shortest timeout (10 seconds at most, since the heap keeps closed
+   entries until then), whichever is first. Since a wait that begins later ends at least the shortest timeout
+   later, no deadline can fall before the entry is checked: the cut is exact, though each entry is touched
+   only once per shortest timeout.
 2. **A wait for the peer is over only if the peer has done nothing.** The clock goes on while the event loop
-   stands still, and what the peer did meanwhile waits in the kernel. So before a wait is ended, what carries
-   the bytes is asked: has something come, or is there room again. If so, a wait that any progress renews
-   (idle, send) goes on, and a time for the whole (handshake, request, the peer's end of stream) is prolonged
-   by as much as the look came too late.
+   is blocked, and what the peer did meanwhile waits in the kernel. So before a wait is ended, the wire is
+   asked whether input has arrived or output is possible. If so, a wait that any progress renews (idle, send)
+   goes on, and one for the whole (handshake, request, lingering close) is extended by the delay of the check.
 
-There are two lists: a heap of those who have been looked at, and in front of it the newcomers, who stand in
-the order in which they came, and so need no heap. Most connections are gone before their first look; they
-cost one entry in a dict.
+There are two lists: a heap of entries that were checked before, and the newcomers in the order in which they
+came, which needs no heap. Most connections close before their first check; they cost one item of a dict.
 
 The monitor also sets the timer of the `LagMeter`, for it is awake anyway.
 """
@@ -38,18 +36,16 @@ from ..model.events import Cause
 from .loop_lag import INTERVAL, LagMeter
 from .registry import NEVER, Entry
 
-#: Whoever is gone stands in the heap, with all that it had, until it is looked at: not longer than this, in
-#: seconds.
+#: A closed entry stays in the heap until its next check: at most this long, in seconds.
 LONGEST_LOOK: Final = 10.0
-#: A look that comes later than this, in seconds, comes after a stall of the loop.
+#: A check that is later than this, in seconds, comes after a blocked event loop.
 TARDY: Final = 0.02
 
 
 def next_deadline(entry: Entry, timeouts: Timeouts) -> tuple[float, Cause | None]:
-    """Return when this entry is overdue as things stand now, and for which cause; (inf, None) if never.
+    """Return when this entry is overdue in its current state, and for which cause; (inf, None) if never.
 
-    The tightest deadline wins. The cause of the last wait of a connection, its lingering close, is
-    FINISHED: it has been served.
+    The earliest deadline counts. The cause of a lingering close is FINISHED, since the connection was served.
     """
     if entry.stage == "handshake":
         waits = [(entry.handshake_since + timeouts.handshake, Cause.HANDSHAKE)]
@@ -79,13 +75,13 @@ def shortest_timeout(timeouts: Timeouts) -> float:
 
 def youngest_age(timeouts: Timeouts) -> float:
     """Return the age, in seconds, before which no connection is too old."""
-    # A jitter of 1 allows an age of nothing, at which nobody is looked at again and again.
+    # A jitter of 1 allows an age of 0, at which entries would be checked without a pause.
     return max(timeouts.max_age * (1 - timeouts.max_age_jitter), min(timeouts.max_age, 0.01))
 
 
 @final
 class TimeoutMonitor:
-    """Watches the entries of one server. `watch(entry)` is synchronous and cheap; `run()` is the one task."""
+    """Watches the entries of one server. `watch(entry)` is synchronous and cheap; `run()` is its task."""
 
     def __init__(self, timeouts: Timeouts) -> None:
         self._timeouts = timeouts
@@ -93,7 +89,7 @@ class TimeoutMonitor:
         self._newcomers: dict[Entry, float] = {}
         self._heap: list[tuple[float, int, Entry]] = []
         self._looks = itertools.count(1)
-        #: When the nap ends. Before `run()` there is none that could be too long.
+        #: When its sleep ends; -inf before `run()`.
         self._wakes = -math.inf
         self._nap = trio.CancelScope()
         #: How late the loop is.
@@ -101,7 +97,7 @@ class TimeoutMonitor:
         self.lag.move_up = self._wake_at
 
     def watch(self, entry: Entry) -> None:
-        """Look after this entry until it is gone."""
+        """Watch this entry until it is closed."""
         # Its stage may change at once; no wait that begins from now on can be overdue before this time.
         when = entry.accepted + self._shortest
         if when < math.inf:
@@ -111,16 +107,16 @@ class TimeoutMonitor:
         if lag.due == NEVER:  # as `lag.begin`, without the call
             lag.due = entry.accepted + INTERVAL
             when = min(when, lag.due)
-        # Not only if there was nobody: those with longer timeouts of their own are looked at later.
+        # Also if the list was not empty: entries with longer timeouts of their own are checked later.
         if when < self._wakes:
             self._wakes = self._nap.deadline = when
 
     def forget(self, entry: Entry) -> None:
-        """Do not keep one that is gone any longer than need be."""
+        """Drop an entry that is closed, if it was not checked yet."""
         self._newcomers.pop(entry, None)
 
     def reconsider(self, entry: Entry) -> None:
-        """Its timeouts have changed: look at it at once, and from then on by its new ones."""
+        """Check an entry at once, since its timeouts have changed."""
         self._newcomers.pop(entry, None)
         now = entry.now()
         self._put(entry, now)
@@ -133,7 +129,7 @@ class TimeoutMonitor:
     async def run(self) -> None:
         """Cut what is overdue, when it is, until cancelled."""
         while True:
-            # What is added later moves the deadline itself if it is due before that.
+            # `watch` moves this deadline if the new entry is due before it.
             self._wakes = when = self._next()
             with trio.CancelScope(deadline=when) as self._nap:
                 await trio.sleep_forever()
@@ -160,7 +156,7 @@ class TimeoutMonitor:
                 self._look_at(entry, now, wanted)
 
     def _look_at(self, entry: Entry, now: float, wanted: float) -> None:
-        """Look at an entry that should have been looked at at the time `wanted`."""
+        """Check an entry that was due for a check at the time `wanted`."""
         if entry.gone:
             return
         own = entry.timeouts
@@ -178,24 +174,24 @@ class TimeoutMonitor:
 
     def _act(self, entry: Entry, cause: Cause) -> None:
         if cause is Cause.IDLE and entry.is_idle:
-            # An idle wait ends like the end of the stream, so that the handler may end it properly. If it
-            # goes back to waiting, that wait ends at once, as long as the peer sends nothing.
+            # An idle wait ends as at the end of the stream, so that the handler may end properly. If it waits
+            # again, that wait ends at once until the peer sends something.
             entry.interrupt(cause)
         else:
             entry.cut(cause)
 
 
 def _time_to_add(entry: Entry, cause: Cause, late: float, shortest: float) -> float:
-    """Return how long a wait that is overdue goes on, in seconds; 0 if its end is the peer's doing.
+    """Return for how many seconds a wait that is overdue goes on; 0 if the peer has made no progress.
 
-    `late`: by how much the look at it came too late, since the loop stood still or was busy.
+    `late`: the delay of the check, since the event loop was blocked or busy.
     """
     if cause in (Cause.REQUEST, Cause.OVERFLOW) and entry.phase == "working":
         return 0.0
-    # Beside an idle wait another task may send; what has come is what the wait is for.
+    # During an idle wait another task may send; only input ends the idle wait.
     is_sending = entry.send_since != NEVER and cause is not Cause.IDLE
     progress = entry.has_room() if is_sending else entry.has_input()
-    if progress is None:  # nobody can tell: then the loop's own delay is all that is known
+    if progress is None:  # not known: only the delay of the loop is
         return min(late, shortest) if late > TARDY else 0.0
     if progress and cause in (Cause.IDLE, Cause.SEND):
         return shortest

@@ -3,5 +3,6 @@ run of a handler.
 
 May import: model, registry, transport, listeners.
 
-The invariant: every run of a handler ends with its entry removed, counted and told, however it ends.
+The invariant: every run of a handler ends with its entry removed from the registry, counted, and reported to
+observers.
 """

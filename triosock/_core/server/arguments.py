@@ -1,6 +1,6 @@
 """The checks that all of `serve_*` make of their arguments, before anything is opened.
 
-An error names the argument, says what was wanted, and what came instead.
+An error names the argument, what was wanted, and what was given.
 """
 
 from __future__ import annotations
@@ -48,12 +48,12 @@ def check_async(argument: str, function: T, takes: str, *, count: int | None = N
     Args: `takes` says in words what it is called with, `count` with how many arguments, None if that is not
     to be looked at.
 
-    What cannot be told by looking (a lambda, a decorated function, an object with `__call__`) is let pass:
-    whether it returns an awaitable is checked when it is called.
+    A lambda, a decorated function or an object with `__call__` passes, since inspection cannot tell: whether
+    it returns an awaitable is checked when it is called.
     """
     wanted = f"{argument} must be an async function of {takes}"
     if inspect.iscoroutine(function):
-        function.close()  # it will never be awaited, and should not warn of that as well
+        function.close()  # it will never be awaited; closed, it does not warn of that as well
         raise TypeError(f"{wanted}: pass the function itself, without calling it (got a coroutine object)")
     if not callable(function):
         raise TypeError(f"{wanted}, not {function!r}")

@@ -1,10 +1,10 @@
-"""What every server is from outside, whatever it serves: told to drain, asked how it is, waited for.
+"""The interface that all servers share: `drain`, `suspend`, `statistics`, `wait_closed`.
 
 The invariants:
 
-1. **Told is not done**: `drain`, `suspend` and `resume` return at once; the server's own task does the work.
-2. **`wait_closed` returns when nothing is left**, for `_conclude` is the last thing that a server does, and
-   it does it once.
+1. **`drain`, `suspend` and `resume` only request**: they return at once, and the server's own task does the
+   work.
+2. **`wait_closed` returns when nothing is left**: a server calls `_conclude` once, as its last step.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ from .handler_run import Common
 
 
 class Source(Protocol):
-    """What a server receives by: a listener, or a socket of datagrams."""
+    """What a server receives from: a listener or a datagram socket."""
 
     @property
     def address(self) -> Address:
@@ -56,11 +56,9 @@ Statistics_co = TypeVar("Statistics_co", covariant=True)
 
 
 class Server(abc.ABC, Generic[Statistics_co]):
-    """What stream and datagram servers have in common. Not for users: they see `StreamServer` and
-    `DatagramServer`.
+    """What stream and datagram servers have in common. Users see `StreamServer` and `DatagramServer`.
 
-    All methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none of
-    these waits.
+    All methods must be called in the trio thread. All but `wait_closed` are synchronous and return at once.
     """
 
     def __init__(self, common: Common) -> None:
@@ -71,9 +69,10 @@ class Server(abc.ABC, Generic[Statistics_co]):
         self._scope = DrainScope(grace=common.timeouts.grace, idle_grace=common.timeouts.idle_grace)
         self._scope.on_drain = self.on_drain
         self._scope.owner = self
-        #: What takes on new peers runs in it; that of a datagram server does not, which is needed to the end.
+        #: The accept loops run in it. A datagram server's receive loop does not, since it is needed to the
+        #: end.
         self._accepting = trio.CancelScope()
-        # To be described: nobody can ask later for the deadlines of the scopes around a task.
+        # For `describe`: trio cannot tell later the deadline of the scopes around a task.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         self._announced = False
@@ -100,68 +99,70 @@ class Server(abc.ABC, Generic[Statistics_co]):
 
     @property
     def limits(self) -> Limits:
-        """How much it takes on."""
+        """Its `Limits`."""
         return self._common.limits
 
     @property
     def timeouts(self) -> Timeouts:
-        """How long it waits."""
+        """Its `Timeouts`."""
         return self._common.timeouts
 
     @property
     def observers(self) -> Emitter:
-        """Those who are told; `observers.add(…)` and `observers.remove(…)` work while it runs."""
+        """Its observers; `observers.add(…)` and `observers.remove(…)` work while it runs."""
         return self._emitter
 
     @property
     def draining(self) -> bool:
-        """Whether it was told to drain; also during the delay of the drain."""
+        """Whether `drain()` was called; True also during the delay."""
         return self._scope.draining
 
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
-        """Tell the server to drain: take on nobody new, end the idle, let the busy finish for `grace`
-        seconds, cut the rest. A connection on which nothing has come yet may send its first request until it
-        is five seconds old.
+        """Begin a drain: accept no more, end idle waits, let busy handlers finish for `grace` seconds, and
+        cancel the rest. A connection that has sent nothing yet may send its first request until it is five
+        seconds old.
 
-        It only tells; `wait_closed()` waits. Told again, it can only tighten. After the end it does nothing.
+        Returns at once; `wait_closed()` waits for the end. A second call can only shorten the times. After
+        the end of the server it does nothing.
 
         Args:
-          grace: seconds from 0 on, inf for no end; None for `Timeouts.grace`.
+          grace: seconds from 0 on, inf for no limit; None for `Timeouts.grace`.
           idle_grace: seconds from 0 on, from the beginning of the drain, in which each connection may have
             one more request answered before it ends, instead of ending at once when it is idle; None for
-            `Timeouts.idle_grace`. Datagram servers have no use for it.
-          delay: seconds from 0 on until the drain begins; meanwhile the server goes on as before, while
-            `draining` (its own, its connections', `triosock.draining()`) tells already. None for 0.
+            `Timeouts.idle_grace`. Datagram servers ignore it.
+          delay: seconds from 0 on until the drain begins. Meanwhile the server goes on as before, but
+            `draining` (its own, its connections', `triosock.draining()`) is True. None for 0.
 
-        Raises: TypeError, ValueError, which name the argument.
+        Raises: TypeError, ValueError, which name the argument; RuntimeError outside the trio thread; its text
+        says how to call it from there.
         """
         self._scope.drain(grace=grace, idle_grace=idle_grace, delay=delay)
 
     async def wait_closed(self) -> DrainReport:
-        """Return when nothing of the server is left, and how it ended. A checkpoint; cancelling it cancels
-        only the wait.
+        """Wait until nothing of the server is left, and return its `DrainReport`. A checkpoint; cancelling it
+        cancels only the wait.
         """
         await self._closed.wait()
         return self._report
 
     def suspend(self) -> None:
-        """Take nothing from the kernel until `resume()`. What comes waits there; who is inside is not
-        touched.
+        """Accept (or receive) nothing until `resume()`. What arrives waits in the kernel; running handlers go
+        on.
         """
         if self._gate.is_open:
             self._gate.shut()
             self._emitter.emit(ServerSuspended)
 
     def resume(self) -> None:
-        """Go on, with what has waited first."""
+        """Accept (or receive) again, what has waited first."""
         if not self._gate.is_open:
             self._gate.open()
             self._emitter.emit(ServerResumed)
 
     def on_drain(self) -> None:
-        """A drain was told, for the first time or again. Called by the scope, at once."""
+        """Act on a call of `drain()`, the first or a later one. Called synchronously by the scope."""
         begins, now = self._scope.begins, trio.current_time()
         if self._drain_run is not None:
             self._drain_run.tighten()
@@ -177,12 +178,12 @@ class Server(abc.ABC, Generic[Statistics_co]):
         """The timeouts of a connection have changed."""
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return what is served now. For those who look from outside."""
+        """Return what is served now. For inspection."""
         return self._registry.entries()
 
     def why_not_ready(self) -> str:
-        """Return why it should be sent no more clients: "draining" (also during the delay of a drain),
-        "suspended", "full"; "" if it is ready for them. Health ports tell it.
+        """Return why it should get no more clients: "draining" (also during the delay of a drain),
+        "suspended", "full"; "" if it is ready. Health ports report it.
         """
         if self.draining:
             return "draining"
@@ -191,7 +192,7 @@ class Server(abc.ABC, Generic[Statistics_co]):
         return "" if self._registry.has_room else "full"
 
     def describe(self, look: Look) -> Node:
-        """Return what lives in it. For those who look from outside."""
+        """Return the node of this server and what it serves. For inspection."""
         is_suspended = not self._gate.is_open
         view = ServerView(
             name=self.name,
@@ -209,14 +210,14 @@ class Server(abc.ABC, Generic[Statistics_co]):
 
     @abc.abstractmethod
     def _sources(self) -> Sequence[Source]:
-        """Return what it receives by."""
+        """Return its listeners or sockets."""
 
     def _entry_view(self) -> EntryView:
         """Return how its entries are described."""
         return EntryView(timeouts=self.timeouts)
 
     def _begin_drain(self) -> DrainRun:
-        """Say that the drain begins."""
+        """Create the drain run and emit `DrainStarted`."""
         registry = self._registry
         self._drain_run = DrainRun(registry, self._scope)
         self._emitter.emit(

@@ -1,6 +1,6 @@
-"""Whose fault an exception of a handler is, and what follows from that.
+"""The table of faults: who caused an exception of a handler, and what follows.
 
-The rule: **a server is told of its own faults, and a peer of what it did wrong.**
+The rule: **a server reports its own errors, and an error of the peer ends only the peer's connection.**
 
 | raised | whose | `on_error` function | `on_error="raise"` | `Cause` | the end |
 |---|---|---|---|---|---|
@@ -10,11 +10,11 @@ The rule: **a server is told of its own faults, and a peer of what it did wrong.
 | trio.BrokenResourceError of this connection | the peer is gone | not called | not raised | PEER | |
 | trio.ClosedResourceError after abort() or aclose() | nobody's | not called | not raised | FINISHED | |
 
-A function that returns has had the last word, and the connection ends properly, so that its answer arrives.
-Of several in a group the gravest counts, in the order of the table.
+If the `on_error` function returns, the connection ends properly, so that its answer arrives. Of several
+exceptions in a group the first in the order of the table counts.
 
-A peer is at fault for its own connection only: a handler that talks to others may fail at their end, and that
-is its own affair. So errors know whose they are (`PeerError._connection`, `wire.failure`).
+An error is the peer's only if it comes from the peer's own connection: an error of another connection that a
+handler uses is the handler's. So errors carry their connection (`PeerError._connection`, `wire.failure`).
 """
 
 from __future__ import annotations
@@ -38,17 +38,17 @@ class NotAwaitable(TypeError):
         )
 
 
-#: Of several in a group.
+#: The order in which causes count in a group.
 _GRAVEST_FIRST: Final = (Cause.FAILED, Cause.REQUEST, Cause.PEER, Cause.FINISHED)
 
 
 def blame(error: BaseException, served: Served) -> Cause:
-    """Return whose doing an exception of the handler was: PEER, REQUEST (its deadline), or FAILED (the
-    handler's own).
+    """Return the cause of an exception of the handler: PEER, REQUEST (the deadline), FINISHED (closed by the
+    program), or FAILED (the handler's own).
     """
     if isinstance(error, ExceptionGroup):
         causes = {blame(one, served) for one in error.exceptions}
-        # If one of several tasks went wrong by itself, the others' peers do not excuse it.
+        # If one of several tasks failed by itself, an error of the peer in another does not excuse it.
         return next(cause for cause in _GRAVEST_FIRST if cause in causes)
     if isinstance(error, PeerError):
         if not _is_of(error._connection, served):
@@ -63,8 +63,8 @@ def blame(error: BaseException, served: Served) -> Cause:
 
 
 def _chain(error: BaseException) -> list[BaseException]:
-    """Return an exception and its causes: what is put around a connection, such as a layer of TLS, raises
-    errors of its own from those of the connection.
+    """Return an exception and its causes: a layer around a connection, such as TLS, raises its own errors
+    from those of the connection.
     """
     chain = [error]
     while (cause := chain[-1].__cause__) is not None and cause not in chain:
@@ -73,8 +73,8 @@ def _chain(error: BaseException) -> list[BaseException]:
 
 
 def _is_of(connection: object, served: Served) -> bool:
-    """Whether an error that this connection raised is the fault of the peer of what is served: it is that, or
-    one carries the other, or nobody knows (an error of the user's own).
+    """Whether `connection`, which raised an error, is what is served, or one carries the other. True also for
+    None: an error that user code raised.
     """
     if connection is None or connection is served:
         return True
@@ -82,7 +82,7 @@ def _is_of(connection: object, served: Served) -> bool:
 
 
 def _layers(stream: object) -> list[object]:
-    """Return a stream and what it lies on, down to the socket."""
+    """Return a stream and the layers below it, down to the socket."""
     layers = [stream]
     while True:
         top = layers[-1]
@@ -98,7 +98,9 @@ def _layers(stream: object) -> list[object]:
 
 
 def is_to_be_answered(error: BaseException, cause: Cause) -> bool:
-    """Whether an `on_error` function is called: somebody is left to be told, or the handler is at fault."""
+    """Whether an `on_error` function is called: the handler failed, or the peer may still be there to get an
+    answer.
+    """
     if cause is not Cause.PEER:
         return cause in (Cause.FAILED, Cause.REQUEST)
     if isinstance(error, ExceptionGroup):

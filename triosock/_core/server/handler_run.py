@@ -1,19 +1,19 @@
 """One run of a handler: what connections, datagrams and sessions have in common.
 
-Each of them has one function `run` of its own, which is its life, read from top to bottom. What is here are
-the steps of such a function: none of them calls back.
+Each of them has one function `run`, which is its life, read from top to bottom. The methods here are the
+steps of that function; none of them calls back.
 
 The invariants:
 
-1. **Whatever happens in the middle, the end happens**: `run` ends with `unregister`, in a `finally`.
-2. **A failing handler costs its own peer.** What an `Exception` leads to is said by the table in
-   `faults.py`; what is no `Exception` (a cancellation from around, Ctrl-C) is not ours to stop, and passes.
+1. **Every run ends with `unregister`**, in a `finally`.
+2. **A handler that raises ends only its own connection.** The table in `faults.py` says what an `Exception`
+   leads to; other exceptions (a cancellation from outside, Ctrl-C) pass.
 3. **Every end has one cause**, the first that was decided: see `Cause`.
-4. **Who failed has no proper end**: what tells the peer that everything was said is left out, unless
-   `on_error` is a function and has had the last word.
-5. **The handler has one scope, and the function another**: `entry.scope` is that of the one that runs. So
-   what ended the handler does not end the function, which is called once at most, and a drain's deadline ends
-   both.
+4. **A failed run has no proper end**: no end of stream is sent, unless `on_error` is a function and has
+   returned.
+5. **The handler has one scope, and the `on_error` function another**: `entry.scope` is that of the one that
+   runs. So what ended the handler does not end the function, which is called at most once, and the deadline
+   of a drain ends both.
 """
 
 from __future__ import annotations
@@ -66,14 +66,14 @@ class HandlerRun:
         self._entry = entry
         self._handler = handler
         self._error: BaseException | None = None
-        #: The handler has failed, and nobody has answered in its place.
+        #: The handler has failed, and `on_error` has not answered.
         self._failed = False
-        #: It was cancelled, and nobody has answered in its place.
+        #: It was cancelled, and `on_error` has not answered.
         self._cut = False
 
     async def call_handler(self) -> None:
-        """Call the handler, and note what its exception leads to. A connection does the same in its `run`:
-        each layer of coroutines costs about a percent of a short connection.
+        """Call the handler, and note what its exception leads to. A connection has the same code in its
+        `run`, since a coroutine costs about a percent of a short connection.
         """
         try:
             awaitable = self._handler(self._served)
@@ -95,14 +95,16 @@ class HandlerRun:
         self._entry.stage = "serving"
 
     async def answer(self) -> None:
-        """Have `on_error` called, if the handler has failed or was cut and the table says so."""
+        """Call `on_error`, if the handler has failed or was cut and the table says so."""
         error = self.error_to_answer()
         if error is not None:
             with self.begin_answer():
                 await self.call_on_error(error)
 
     def unregister(self) -> None:
-        """Count and tell. Synchronous: an entry leaves the registry in the moment in which it is closed."""
+        """Count the end and emit `ConnectionClosed`. Synchronous: an entry leaves the registry in the moment
+        in which it is closed.
+        """
         entry, emitter, wire, tally = (
             self._entry,
             self._common.emitter,
@@ -118,7 +120,7 @@ class HandlerRun:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
         self._common.registry.remove(entry)
-        entry.task = entry.served = None  # no cycles: what is over is freed at once
+        entry.task = entry.served = None  # no reference cycles, so that it is freed at once
         if emitter.wants_end(entry.cause or Cause.DRAIN):
             self.tell(
                 ConnectionClosed,
@@ -130,22 +132,23 @@ class HandlerRun:
             )
 
     def tell(self, kind: type[Event], **fields: object) -> None:
-        """Tell the observers of something about this run."""
+        """Emit an event about this run."""
         self._common.emitter.emit(kind, connection=self._entry.number, peer=self._served.peer, **fields)
 
     # Failures
 
     def consider(self, error: BaseException) -> bool:
         """Note what the table in `faults.py` says about an exception of the handler; return whether it stops
-        here. What must pass of a group is raised from here.
+        here. Raises the part of a group that must pass.
         """
         if isinstance(error, NotAwaitable):
-            return False  # no peer can cause it or cure it: the program is wrong, and must hear so
+            return False  # the program is wrong, and no peer is involved
         if isinstance(error, Exception):
             return self._is_stopped(error)
         if not isinstance(error, BaseExceptionGroup):
             return False
-        # Cancelled, and a task of the handler's failed at that: the one passes, the other is its own.
+        # The handler was cancelled, and one of its tasks failed: the cancellation passes, the failure stops
+        # here.
         failed, passing = error.split(Exception)
         if failed is None or not self._is_stopped(failed):
             return False
@@ -155,12 +158,12 @@ class HandlerRun:
     def _is_stopped(self, error: Exception) -> bool:
         entry, cause = self._entry, blame(error, self._served)
         self._error = error
-        # The end of who is to be answered waits for that.
+        # A connection that `on_error` answers is ended after the answer.
         self._failed = cause in (Cause.FAILED, Cause.REQUEST) or self._is_answered(error, cause)
         if cause is Cause.FAILED and self._common.on_error == "raise":
             return False
         if entry.cause is None:
-            # Who was cut without a cause was so by the deadline of the scope.
+            # A cancelled scope without a cause: its deadline, that of the request, has passed.
             entry.cause = Cause.REQUEST if entry.scope.cancel_called else cause
         if cause is Cause.FAILED:
             self.tell(HandlerFailed, error=error)
@@ -183,7 +186,7 @@ class HandlerRun:
         entry, error = self._entry, self._error
         if entry.scope.cancel_called:
             if entry.stage == "closing":
-                return None  # the handler has said everything, and this was its lingering close
+                return None  # the handler has returned, and this was the lingering close
             self._cut = entry.scope.cancelled_caught
             # Cut since its request took too long (without a cause: by the deadline of the scope), and with
             # time left for an answer.
@@ -207,7 +210,7 @@ class HandlerRun:
         return entry.scope
 
     async def call_on_error(self, error: Exception, *, was_broken: bool = False) -> None:
-        """Let the function have the last word. After that `_failed` says whether it has failed as well.
+        """Call the function. Afterwards `_failed` says whether it has failed as well.
 
         `was_broken`: a send of the handler had ended half-way, so that nothing more can be sent.
         """
@@ -215,7 +218,7 @@ class HandlerRun:
         assert callable(on_error)
         try:
             await on_error(error, self._served)
-        except Exception as second:  # a function that fails costs the same peer, and no more
+        except Exception as second:  # a function that raises ends the same connection only
             self._consider_second(second, was_broken)
         except BaseExceptionGroup as group:
             failed, passing = group.split(Exception)
@@ -228,8 +231,8 @@ class HandlerRun:
             self._entry.scope.deadline = NEVER
 
     def _consider_second(self, error: Exception, was_broken: bool) -> None:
-        """Tell of an exception of the function, if it is its own fault: that the peer has gone meanwhile, or
-        that the handler was cut inside of a send, is not.
+        """Emit `HandlerFailed` for an exception of the function, unless the peer has gone meanwhile or the
+        handler was cut inside a send.
         """
         is_excused = was_broken and isinstance(error, trio.BrokenResourceError)
         if blame(error, self._served) is Cause.FAILED and not is_excused:

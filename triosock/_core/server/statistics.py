@@ -1,4 +1,4 @@
-"""What a server of streams looked like at one moment; that of compat and the DTLS server have the same."""
+"""The statistics of stream servers, also those of compat and DTLS."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class ServerStatistics:
     `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
     in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),
     `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
-    than a rate of `Limits`, by the name of that option. `suspended` and `draining` say what they say.
+    than a rate of `Limits`, by the name of that option. `suspended` and `draining` are those of the server.
 
     `limit` is how many may be active at once now: `Limits.max_connections`, or less with `Limits.adaptive`.
     `lag` is how long what comes has to wait for its turn, in seconds, and `shedding` whether it is turned

@@ -1,7 +1,7 @@
-"""What carries bytes: sockets, any stream of trio's, TLS over either.
+"""Wires, which carry bytes: over sockets, over any trio stream, and TLS over either.
 
-May import: model, registry (deadlines are noted on a registration).
+May import: model, registry (a wire notes in its entry when a wait begins).
 
-The invariant: a cancelled receive has taken nothing, a cancelled send is remembered, and every call is a
-checkpoint, or says when it is not.
+The invariant: a cancelled receive has taken nothing, a send that was cancelled half-way makes later ones
+raise, and every async method is a checkpoint unless its docstring says otherwise.
 """

@@ -1,12 +1,14 @@
-"""Where trio starts: the run that servers use from their threads, and their requests as it sees them.
+"""The bridge to trio: the trio run that serving threads use (the host), and requests as entries of the core's
+registry.
 
     trio_thread, calls, trio_wait                     the run, calls into it, and waits in it
     supervisor, request_entry, deadline_task          requests as entries of the core's registry
-    thread_interrupt, draining_socket, tcp_state      ending what a thread is blocked in
-    lifecycle_events, addresses                       what observers are told
-    port                                              what is handed down to the rooms below
+    thread_interrupt, draining_socket, tcp_state      ending a blocking call of a thread
+    lifecycle_events, addresses                       events for observers
+    port                                              what the packages below get
 
 May import: requests, waiting, stdlib, the facade, the core.
 
-The invariant: sync code never runs in the trio thread, and trio never in the caller's.
+The invariant: sync code of the program never runs in the trio thread, and trio never runs in the caller's
+thread.
 """

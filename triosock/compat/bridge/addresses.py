@@ -1,6 +1,6 @@
-"""What a request is called in entries, events and reports: its address, and why it ended.
+"""The address of a request and the cause of its end, for entries, events and reports.
 
-A request may be anything that `get_request()` returns, so that none of this may fail.
+A request may be anything that `get_request()` returns, so none of these functions raises.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _NO_ADDRESS = (AttributeError, TypeError, ValueError, IndexError, KeyError, OSEr
 
 
 def cause_of(error: BaseException | None) -> Cause:
-    """Return why a handler ended that raised this, or nothing."""
+    """Return the cause of the end of a handler that raised `error`, or returned."""
     if error is None:
         return Cause.FINISHED
     if isinstance(error, RequestCut):
@@ -41,7 +41,7 @@ def address_of(request: object, client_address: ClientAddress) -> Address:
     try:
         return from_sockaddr(sock.family, sock.type, client_address)
     except _NO_ADDRESS:
-        # get_request() may return anything at all.
+        # get_request() may return any object.
         return MemoryAddress(repr(client_address))
 
 

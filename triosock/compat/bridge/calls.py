@@ -1,16 +1,16 @@
 """Calls into the host's trio run, from other threads.
 
-trio's own way, `TrioToken.run_sync_soon()`, wakes the run through a pair of `socket.socket`, whose methods
-programs replace: with a mock in the place of `socket.socket.send` nothing is woken, and the thread that waits
-for an answer waits for ever. Here the wake-up is an `Wakeup`.
+`TrioToken.run_sync_soon()` wakes the run through a pair of `socket.socket`, whose methods programs replace:
+if `socket.socket.send` is a mock, the run is not woken, and the thread waits for ever. So these calls wake it
+by a `Wakeup`.
 
 The invariants:
 
-1. A call is made exactly once, in the order in which calls came, or it is refused: `soon()` says which. What
-   was taken when the end came is still made.
-2. A call is in the queue before the alarm rings, and the alarm is silenced before the queue is emptied: a
-   call that comes meanwhile rings again.
-3. A signal handler may call while its own thread does, so the lock is one that its holder may take again.
+1. A call is made exactly once, in the order of arrival, or it is refused: `soon()` returns which. A call that
+   was accepted before the end is still made.
+2. A call is in the queue before the wakeup is signalled, and the wakeup is reset before the queue is emptied:
+   a call that comes meanwhile signals again.
+3. A signal handler may call while its own thread does, so the lock is reentrant.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Calls:
-    """The calls into one trio run. Made by whoever runs `pump()` there.
+    """The calls into one trio run, in which `pump()` makes them.
 
     Raises: OSError if there is no descriptor left.
     """
@@ -62,7 +62,7 @@ class Calls:
         """Run `async_fn(*args)` in a task of its own in the trio thread and return its result. Blocks.
 
         The task has a copy of the caller's context. It is cancelled only when the run ends. An exception that
-        a signal handler raises in the waiting thread leaves it alone.
+        a signal handler raises in the waiting thread does not end it.
 
         Raises: what it raises; trio.RunFinishedError if the run is over; RuntimeError in a trio thread.
         """
@@ -75,7 +75,7 @@ class Calls:
             try:
                 result = await async_fn(*args)
             except BaseException as error:
-                # Also Cancelled, at the end of the run: somebody waits for it.
+                # Also Cancelled, at the end of the run: a thread waits for the result.
                 answer.put(error)
             else:
                 answer.put((result,))
@@ -96,7 +96,7 @@ class Calls:
     # In the trio thread
 
     async def pump(self) -> None:
-        """Make the calls, until `end()` is one of them. Once it has returned no call is taken any more."""
+        """Make the calls until `end()` is one of them. After that, calls are refused."""
         try:
             while not self._ends:
                 await trio.lowlevel.wait_readable(self._alarm.fd)
@@ -115,7 +115,7 @@ class Calls:
         self._ends = True
 
     def _make(self) -> None:
-        # Those that are here: who always calls again must not keep the run from anything else.
+        # Only those in the queue now: a caller that repeats must not starve the run.
         for _ in range(len(self._queue)):
             function, args = self._queue.popleft()
             function(*args)

@@ -1,8 +1,8 @@
-"""The one task that looks after a server with a `Policy`: it cuts the requests whose time is over.
+"""The task that enforces `Policy.request_timeout`: it cuts the requests whose time is over.
 
-It runs as long as the server is served or a request of it is handled, in the host's trio run, and costs the
-requests nothing: all of them have the same time, so the next deadline is that of the oldest; and one that
-begins later cannot be due before the task looks again.
+It runs in the host as long as the server is served or a request of it is handled. It costs the requests
+nothing: all have the same time, so the next deadline is that of the oldest, and a later request cannot be due
+before the next check.
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ if TYPE_CHECKING:
 
 @attrs.define(eq=False)
 class DeadlineTask:
-    """A book that is being looked after. `Book.hold()` and `Book.release()` make and end it."""
+    """The deadlines of one book. `Book.hold()` makes it, `Book.release()` ends it."""
 
     book: Book
     host: Host
-    #: Whether the host was borrowed for this, or somebody else supervises the book in it.
+    #: Whether the host was borrowed for this; False if the book is supervised in it already.
     own: bool
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def end(self) -> None:
-        """Stop looking; the host is given back."""
+        """Stop, and give the host back."""
         self.host.soon(self.scope.cancel)
         if self.own:
             self.book.supervision.end(self.host)
@@ -41,7 +41,8 @@ class DeadlineTask:
 
 
 def begin(book: Book, request_timeout: float) -> DeadlineTask:
-    """Look after a book, in the trio run that supervises it already, or in this process's host.
+    """Enforce the deadlines of a book, in the trio run that supervises it already, or in the host of this
+    process.
 
     Raises: RuntimeError if there can be no host, or if this is a trio thread.
     """

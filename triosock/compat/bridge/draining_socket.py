@@ -1,8 +1,7 @@
-"""What the socket of a request becomes when its server drains: the wait for another request is the end of the
-stream.
+"""The socket of a request during a drain: a wait for another request returns the end of the stream.
 
-The object stays, and its class is changed: layouts agree, as these classes add nothing. Sockets of other
-types are left, and waited for until the deadline.
+The object stays and its class is changed, which is possible since these classes add no attributes. Sockets of
+other types stay as they are; their requests have until the deadline.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ class _Draining(_Mixed):
 
     __slots__ = ()
 
-    # As they were called: an SSLSocket's `recv()` needs no argument, a socket's does.
+    # Called with the same arguments: an SSLSocket's `recv()` needs none, a socket's does.
 
     def recv(self, *args: Any) -> bytes:
         return b"" if self._is_over() else self._read(super().recv(*args))
@@ -65,7 +64,7 @@ _DRAINING: dict[type, type] = {socket.socket: _DrainingSocket, ssl.SSLSocket: _D
 
 
 def make_draining(request: socket.socket) -> None:
-    """Have the wait for another request be the end of the stream, from now on."""
+    """From now on, end a wait for another request as at the end of the stream."""
     kind = _DRAINING.get(type(request))
     if kind is not None:
         request.__class__ = kind

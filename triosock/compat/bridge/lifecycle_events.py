@@ -1,18 +1,17 @@
-"""What the observers of a server are told of its life, when it is served by a plain `serve_forever()`: that
-its doors are open, that they are shut, that nothing is left.
+"""The lifecycle events of a server that a plain `serve_forever()` serves: started, suspended, resumed,
+closed.
 
 Rules of this file:
 
 1. `ServerStarted` comes with the first loop, `ServerSuspended` when the last one has ended and the listener
-   is still open (the kernel's queue holds those who come), `ServerResumed` with the next loop.
-2. **`ServerClosed` is the last thing that is told**: the listener is closed, no loop runs, and no request is
-   handled or expected. Whoever is the last to leave tells it: a loop, a request, or `server_close()`.
-3. Loops and requests hold the book until they have told their own end, so that the last `release()` comes
-   after everything that there was to tell. A thread that `server_close()` waits for is expected until it is
-   over.
-4. A server without observers has nobody to tell, and none of this.
-5. A server that runs in a trio program (`compat.serve`) says all this itself. One that is only asked for
-   single requests (`handle_request()`) has no doors to speak of, and none of it is told.
+   is still open (new connections wait in the kernel's queue), `ServerResumed` with the next loop.
+2. **`ServerClosed` is the last event**: the listener is closed, no loop runs, and no request is handled or
+   expected. The last of a loop, a request and `server_close()` emits it.
+3. Loops and requests hold the book until their own last event, so the last `release()` comes after all
+   others. A thread that `server_close()` waits for is expected until it has ended.
+4. A server without observers has none of this.
+5. A server in a trio program (`compat.serve`) emits these events itself. One that only uses
+   `handle_request()` has no loop, and emits none.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ if TYPE_CHECKING:
 
 
 class LifecycleEvents:
-    """What was told of the life of one book's server."""
+    """The lifecycle events of one book's server."""
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -81,12 +80,12 @@ class LifecycleEvents:
             self._end(listening=False)
 
     def look(self) -> None:
-        """Tell the end if this is it, though nobody holds the book any more."""
+        """Emit `ServerClosed` if nothing is left; the book is not held any more."""
         if self._begun and not self._listening:
             self._end()
 
     def look_held(self) -> None:
-        """The same for the last who holds it."""
+        """The same for the last holder of the book."""
         with self._lock:
             if self._is_over():
                 self._begun = False
@@ -96,7 +95,7 @@ class LifecycleEvents:
         try:
             self._book.hold()
         except RuntimeError:
-            return  # in a trio thread, or without a thread to be had: there is nobody to tell it
+            return  # in a trio thread, or if no thread can be started: it cannot be emitted
         try:
             with self._lock:
                 if listening is False and self._listening:

@@ -1,4 +1,4 @@
-"""What `bridge` hands down through `requests.table.port.parts`: see `requests/ports.py`."""
+"""What `bridge` provides through `requests.table.port.parts`: see `requests/ports.py`."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ class BridgePort:
     """A `ports.TrioPart`."""
 
     def make_emitter(self, book: Book, watched: bool) -> Emitter | None:
-        """Return what tells the observers of a book, if it has any, or is watched."""
+        """Return the emitter of a book, if it has observers or a timeline is open."""
         return supervisor.make_emitter(book, watched)
 
     def supervise(self, book: Book) -> Supervision:
-        """Return what makes entries of the records of a book."""
+        """Return the supervisor of a book."""
         return supervisor.Supervisor(book)
 
     def watch_deadlines(self, book: Book, request_timeout: float) -> Deadlines:
@@ -32,13 +32,13 @@ class BridgePort:
         return deadline_task.begin(book, request_timeout)
 
     def tell_life(self, book: Book) -> Lifecycle:
-        """Return what tells the life of a server."""
+        """Return the object that emits the lifecycle events of a server."""
         return lifecycle_events.LifecycleEvents(book)
 
     def tell_accept_error(
         self, book: Book, server: Server, error: OSError, action: str, delay: float
     ) -> None:
-        """Tell the observers."""
+        """Emit `AcceptFailed`."""
         address = address_of_listener(server)
         book.tell(AcceptFailed, address=address, error=error, action=action, delay=delay)
 

@@ -1,8 +1,8 @@
 """A request of a compat server as an entry of the core's registry: what a drain, a deadline or a cancellation
 acts on.
 
-All that acts on it takes the lock of its book, and does nothing once the request is sealed: then its thread
-has left the handler, and is none of our business.
+Each action takes the lock of its book, and does nothing once the request is sealed: then its thread has left
+the handler.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ class Request(Entry):
     book: Book
     cause: Cause | None = None
     sealed: bool = False
-    #: Out of the registry.
+    #: Whether it was removed from the registry.
     gone: bool = False
     was_cut: bool = False
-    #: Stuck beyond the end of a drain, and counted in its report already.
+    #: Whether it did not end after a cut in a drain, and was counted in its report.
     reported: bool = False
     #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
     call: Callable[[], None] | None = None
@@ -48,17 +48,17 @@ class Request(Entry):
 
     @property
     def peer(self) -> Address:
-        """Where it comes from."""
+        """The client's address."""
         return self.address
 
     @property
     def is_idle(self) -> bool:
-        """Whether its peer owes nothing."""
+        """Whether it is in an idle wait."""
         return tcp_state.is_idle(self.request)
 
     @property
     def phase(self) -> Phase:
-        """As much as can be seen from outside: idle or working."""
+        """Idle or working; a thread shows no more."""
         return "idle" if self.is_idle else "working"
 
     def handler_thread(self) -> int:
@@ -66,7 +66,7 @@ class Request(Entry):
         return self.thread
 
     def interrupt(self, cause: Cause) -> None:
-        """End its idle wait, or the next one."""
+        """End its current or next idle wait."""
         with self.book.lock:
             if not self.sealed:
                 thread_interrupt.end_idle(self.request)
@@ -91,7 +91,7 @@ class Request(Entry):
         return f"the request of {self.peer} was cut off: {_WHY.get(self.cause, self.cause)}"
 
     def stack(self) -> tuple[str, ...]:
-        """Return where its thread is."""
+        """Return the stack of its thread."""
         return thread_interrupt.stack_of(self.thread) if self.green is None else self.green.stack()
 
 

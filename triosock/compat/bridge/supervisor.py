@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-1. It is made when somebody wants to act on a server: a drain, a deadline, observers, statistics. From then on
-   its book is *supervised* as long as it has a host: its records have become entries, with the clock of the
-   trio run that supervises, and those that come later are entries from their start.
-2. Entries come and go under the lock of the book. A record whose thread leaves while its entry is being made
-   is taken out again by whoever makes it, or by the thread: by the one that sees the other.
+1. It is made for the first drain, deadline, observer or statistics of a server. Its book is *supervised* as
+   long as it has a host: its records have become entries, with the clock of the supervising trio run, and
+   later requests are entries from their start.
+2. Entries are added and removed under the lock of the book. If a thread ends its request while the entry is
+   being made, the entry is removed by its maker or by the thread: by the one that sees the other.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ if TYPE_CHECKING:
     from ..requests.ports import Host, Record
     from ..requests.table import Book
 
-#: What stands in for a scope in an entry that is no task.
+#: The scope of an entry without a task.
 _NO_SCOPE = trio.CancelScope()
 
 
 def make_emitter(book: Book, watched: bool) -> Emitter | None:
-    """Return what tells the observers of a new book, if it has any, or is watched."""
+    """Return the emitter of a new book, if it has observers or a timeline is open."""
     asked = () if book.policy is None else book.policy.observers
     return Emitter(book.name, trio.current_time, asked) if asked or watched else None
 
@@ -47,25 +47,25 @@ class Supervisor:
 
     def __init__(self, book: Book) -> None:
         self.registry: Registry = Registry(Limits())
-        #: What `clock.now()` is behind the clock of the trio run that supervises, or did last.
+        #: The clock of the (last) supervising trio run less `clock.now()`.
         self.clock: float = 0.0
         self._book = book
-        #: What of the book's counts is in the registry's tally already, and how often they were read.
+        #: The counts of the book that are in the registry's tally already, and how often they were read.
         self._left = 0
         self._reads = 0
         self._failed = 0
         self._lost = 0
 
-    # In the threads that serve
+    # In the serving threads
 
     def attend(self, thread: int, record: Record) -> None:
-        """Make the entry of a record that was just put down."""
+        """Make the entry of a record that was just added."""
         with self._book.lock:
             entry = self._promote(thread, record)
         self._tell_opened(entry)
 
     def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
-        """Take out the entry of a record, in the thread that handled it; False if it was out already."""
+        """Remove the entry of a record, in the thread that handled it; False if it was removed already."""
         book = self._book
         with book.lock:
             entry: Request = record[ENTRY]
@@ -98,7 +98,7 @@ class Supervisor:
         book = self._book
         with book.lock:
             tally = self.registry.tally
-            # Threads count with next() and without a lock, so reading is counting, too.
+            # Threads count with next() and without a lock, and reading uses next() too.
             left = next(book.leaves) - self._reads
             self._reads += 1
             more, self._left = left - self._left, left
@@ -117,7 +117,7 @@ class Supervisor:
             book.accept_errors = 0
             return tally
 
-    # In the trio thread that supervises
+    # In the supervising trio thread
 
     def begin(self, host: Host) -> None:
         """Make entries of the records, in the time of the calling trio run, and of all that come later."""
@@ -133,7 +133,7 @@ class Supervisor:
                 self._promote(thread, record)
 
     def end(self, host: Host) -> None:
-        """End what `begin()` began in this host; entries stay what they are."""
+        """Undo `begin()` in this host; the entries stay."""
         with self._book.lock:
             if self._book.host is host:
                 self._book.host = None
@@ -157,14 +157,14 @@ class Supervisor:
         self.registry.add(entry)
         record[ENTRY] = entry
         if book.live.get(thread) is not record:
-            # Its thread has left, or is about to and will find `gone`; it counts itself.
+            # Its thread has ended the request, or will find `gone`; it counts the request.
             entry.sealed = entry.gone = True
             self.registry.remove(entry)
             self.registry.tally.accepted -= 1
             return entry
         on_newcomer, host = book.on_newcomer, book.host
         if on_newcomer is not None and host is not None:
-            entry.spared_until = math.inf  # the drain minds its time
+            entry.spared_until = math.inf  # the drain has its own deadline
             host.soon(on_newcomer, entry)
         return entry
 

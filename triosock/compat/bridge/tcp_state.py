@@ -1,9 +1,9 @@
-"""Whether a request is idle, and how much it has carried: asked of the kernel.
+"""Whether a request is idle, and how many bytes it has carried, as the kernel knows.
 
-**Idle means: the peer owes nothing.** All that came was read, and the last word was ours, or nothing was said
-yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix sockets:
-there the files of a StreamRequestHandler take note (`stdlib/reply_order.py`), and who uses the bare socket is
-not taken for idle before they have answered, after the drain began, and come back to read.
+**A request is idle if its peer owes nothing**: all that came was read, and this side sent last, or nothing
+was sent yet. The kernel knows the order (`TCP_INFO`, tcp(7)), to a tick of its clock. It does not for Unix
+sockets: there the files of a StreamRequestHandler note it (`stdlib/reply_order.py`), and a handler that uses
+the bare socket is idle only when it has answered, after the drain began, and reads again.
 
 Nothing here changes a socket.
 """
@@ -25,14 +25,12 @@ _BYTES = struct.Struct("=B127xQ64xQQ")
 _INFO_SIZE = 216
 #: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
 _ENDED_BY_PEER = (8, 9)
-#: As an int, which is made once: a drain looks at ten thousand.
+#: As an int, made once, since a drain checks thousands of sockets.
 _LOOK = int(socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
 
 
 def is_idle(request: object) -> bool:
-    """Whether nothing of a request has been read that is not answered yet, and nothing is there to be
-    read.
-    """
+    """Whether everything that was read is answered, and nothing more has arrived."""
     if not isinstance(request, socket.socket) or has_unread(request):
         return False
     info = _tcp_info(request)
@@ -54,11 +52,11 @@ def has_unread(request: socket.socket) -> bool:
     except (BlockingIOError, InterruptedError):
         return False
     except OSError:
-        return False  # gone, which the handler finds out by itself
+        return False  # gone; the handler will notice
 
 
 def _peek(request: socket.socket) -> bytes:
-    # The method of the plain socket: an SSLSocket refuses flags, and what counts is what the kernel has.
+    # The method of the plain socket: an SSLSocket refuses flags, and only the kernel's buffer counts.
     return socket.socket.recv(request, 1, _LOOK)
 
 

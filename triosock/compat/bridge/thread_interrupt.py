@@ -1,14 +1,14 @@
-"""How to end what a request's thread is blocked in, from outside.
+"""Ends a blocking call of a request's thread, from another thread.
 
 Rules of this file:
 
-1. **The request stays the genuine socket.** Nothing is put in its way until somebody wants to end it; only
-   then is its class changed, to one that knows where a request ends (`draining_socket.py`).
+1. **The request stays the original socket.** Only when it is to end is its class changed, to one that knows
+   where a request ends (`draining_socket.py`).
 2. An idle request (`tcp_state.py`) is ended by shutting down the read side: its handler sees the end of the
-   stream. Everybody else gets `RequestCut`, raised in their thread, and then the shutdown that wakes them; so
-   that a blocked call never returns something that looks like the client's doing.
-3. What is not blocked in its socket gets the exception when it next runs Python code, and is named in the
-   report.
+   stream. Any other request gets `RequestCut`, raised in its thread, and then the shutdown that wakes it; so
+   a blocked call never returns as if the client had closed.
+3. A thread that is not blocked in its socket gets the exception when it next runs Python code, and is named
+   in the report.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from triosock import TriosockError
 from .draining_socket import make_draining
 from .tcp_state import is_idle
 
-#: What `RequestCut` will say in a thread.
+#: The text of the `RequestCut` of each thread.
 _reasons: dict[int, str] = {}
 
 
 class RequestCut(TriosockError, ConnectionAbortedError):
-    """Raised in the thread of a request that has to end now; the text says why.
+    """Raised in the thread of a request that is cut; the text says why.
 
     It is a ConnectionAbortedError, so that code which copes with lost connections copes with this.
     """
@@ -49,7 +49,7 @@ class RequestCut(TriosockError, ConnectionAbortedError):
 
 
 def end_idle(request: object) -> None:
-    """End the idle wait that this request is in, or else the next that it comes to. Work goes on."""
+    """End the current idle wait of this request, or its next one. A request in progress goes on."""
     if not isinstance(request, socket.socket):
         return
     green: Any = request
@@ -65,22 +65,19 @@ def cut(request: object, thread: int, reason: str) -> None:
     _reasons[thread] = reason
     _raise_in(thread, RequestCut)
     if isinstance(request, socket.socket):
-        # Both sides, for it may be blocked in sending.
+        # Both directions, since it may be blocked in sending.
         _shut_down(request, socket.SHUT_RDWR)
 
 
 class _Withdrawn(BaseException):
-    """Takes the place of a `RequestCut` that has not been raised yet; leaves `uncut()` never."""
+    """Replaces a `RequestCut` that has not been raised yet; `uncut()` always catches it."""
 
 
 def uncut(thread: int) -> None:
-    """Take back a `cut()` that has not been raised yet; called in that thread when its handler has
-    returned.
-    """
-    # NULL in the place of an exception would take it back, too. But until 3.13 the interpreter clears its
-    # flag "an exception is pending" only when one is raised. With the flag set, each call takes the slow way,
-    # and on 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught
-    # here.
+    """Withdraw a `cut()` that has not been raised yet; called in that thread after its handler."""
+    # NULL instead of an exception would withdraw it, too. But until 3.13 the interpreter clears its flag "an
+    # exception is pending" only when one is raised. With the flag set, each call takes the slow way, and on
+    # 3.11 a function that a profiler or debugger traces never begins. So one is raised, and caught here.
     try:
         _raise_in(thread, _Withdrawn)
         for _ in range(1000):  # it is raised at the end of the call above, or of a turn of a loop
@@ -91,21 +88,21 @@ def uncut(thread: int) -> None:
 
 
 def _raise_in(thread: int, kind: type[BaseException]) -> None:
-    # The only way to reach a thread in a blocking call without a proxy for its socket. CPython's own; see
+    # The only way to reach a thread in a blocking call without wrapping its socket. It is CPython's; see
     # "Thread State and the Global Interpreter Lock" in the C API reference.
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread), ctypes.py_object(kind))
 
 
 def _shut_down(request: socket.socket, how: int) -> None:
     try:
-        # The plain method: SSLSocket's own would take the TLS layer away under the handler's feet.
+        # The plain method: that of SSLSocket would remove the TLS layer while the handler uses it.
         socket.socket.shutdown(request, how)
     except OSError:
-        pass  # it has ended by itself
+        pass  # the connection has ended already
 
 
 def stack_of(thread: int) -> tuple[str, ...]:
-    """Return where a thread is: one line a call ("file:line in function"), the outermost first."""
+    """Return the stack of a thread: one line a call ("file:line in function"), the outermost first."""
     frame = sys._current_frames().get(thread)
     if frame is None:
         return ()

@@ -1,15 +1,15 @@
-"""Where the trio run lives that compat servers use: a helper thread of this process, or the caller's own trio
+"""The host: the trio run that compat servers use, in a helper thread of this process or in the caller's trio
 program.
 
 Rules of this file:
 
-1. **Sync code never runs in the trio thread, and trio never runs in the caller's thread.** What crosses over
-   is `Host.run()`.
+1. **Sync code never runs in the trio thread, and trio never runs in the caller's thread.** `Host.run()`
+   crosses between them.
 2. The helper thread exists from the first `borrow()` to the last `give_back()`, which returns when the thread
-   has ended. It is keyed by process id: what a fork left of the parent's is a thread that does not exist, a
-   lock in any state and descriptors that nobody serves; the child looks at none of it.
+   has ended. It is keyed by process id: after a fork, the parent's thread does not exist in the child, its
+   lock may be held, and its descriptors are not served; the child uses none of them.
 3. The caller of `Host.run()` may be the main thread, and be interrupted there by a signal handler that
-   raises. The async function is then cancelled, and nobody waits for it: Ctrl-C must come through now.
+   raises. The async function is then cancelled and not waited for, so that Ctrl-C takes effect at once.
 
 The thread is a daemon, as programs whose serving threads are daemons must be able to exit. It blocks no
 signal: threads and child processes that async code starts from it would inherit that. The system gives a
@@ -36,8 +36,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 _Lock: Final = threading.Lock
-#: What a run of trio needs while it begins, as it was when this was imported. A program, a test mostly, may
-#: have put something in its place.
+#: What trio needs to start a run, as it was at import; a program or a test may have replaced it.
 _NEEDED: Final = (
     (socket, "socket", socket.socket),
     (socket, "socketpair", socket.socketpair),
@@ -46,8 +45,7 @@ _NEEDED: Final = (
 )
 _Birth: TypeAlias = "tuple[trio.lowlevel.TrioToken, Calls]"
 
-#: What threads of this module are called; a fixed name, so that the numbers in `Thread-N` stay the program's
-#: own.
+#: The name of the helper thread; fixed, so that the numbers in `Thread-N` stay the program's own.
 THREAD_NAME = "triosock host"
 
 
@@ -57,7 +55,7 @@ class Ended(Exception):
 
 @attrs.define(eq=False)
 class Host:
-    """A trio run, seen from other threads."""
+    """A trio run, as other threads use it."""
 
     token: trio.lowlevel.TrioToken
     pid: int = attrs.field(factory=os.getpid)
@@ -88,7 +86,7 @@ class Host:
         try:
             self.call(function, *args)
         except trio.RunFinishedError:
-            pass  # then there is nothing left to tell
+            pass  # the run is over
 
     def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
         """Call a sync function in the trio thread, soon. Never blocks.
@@ -119,7 +117,7 @@ class _Helper(Host):
 
 
 class _Shelf:
-    """This process's helper, if there is one, and the lock that guards its birth and end."""
+    """This process's helper, if there is one, and the lock for its start and end."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
@@ -134,7 +132,7 @@ _chosen: dict[int, Host] = {}
 
 
 def _own_shelf() -> _Shelf:
-    # Right after a fork there is one thread, so that no two can find the parent's shelf at once.
+    # Right after a fork there is one thread, so no two can find the parent's shelf at once.
     global _shelf
     if _shelf.pid != os.getpid():
         _shelf = _Shelf()
@@ -177,7 +175,7 @@ def host_for(server: object) -> Host | None:
 
 
 def choose(server: object, host: Host | None) -> None:
-    """Have this server's waits go to `host`, until it is chosen to be None."""
+    """Use `host` for the waits of this server, until None is chosen."""
     if host is None:
         _chosen.pop(id(server), None)
     else:
@@ -188,7 +186,7 @@ class _RealTime(trio.abc.Clock):
     """The clock of the host: that of the requests."""
 
     def start_clock(self) -> None:
-        """Nothing: it runs."""
+        """Nothing: it runs already."""
 
     def current_time(self) -> float:
         """Return seconds since some moment."""
@@ -211,7 +209,7 @@ def _start() -> _Helper:
     try:
         birth = born.get()
     except BaseException:
-        # Ctrl-C in the millisecond of its birth: it is let come to life, as only then it can be told to end.
+        # Ctrl-C while it starts: wait until it runs, since it can only be ended then.
         birth = born.get()
         if not isinstance(birth, BaseException):
             birth[1].soon(birth[1].end)
@@ -226,7 +224,7 @@ def _main(born: SimpleQueue[_Birth | BaseException]) -> None:
     alive = False
 
     async def live() -> None:
-        """Take calls: all work is done in tasks that they start beside this one."""
+        """Take calls. All work is done in other tasks, which they start."""
         nonlocal alive
         calls = Calls()
         born.put((trio.lowlevel.current_trio_token(), calls))
@@ -236,7 +234,7 @@ def _main(born: SimpleQueue[_Birth | BaseException]) -> None:
     try:
         trio.run(live, clock=_RealTime())
     except BaseException as error:
-        # Out of descriptors, as a rule; whoever waits for the birth must hear of it, and can do without.
+        # Mostly out of descriptors; the waiting thread gets the error, and can wait without a host.
         if alive:
             raise
         born.put(error)

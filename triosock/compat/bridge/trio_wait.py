@@ -1,6 +1,6 @@
-"""The wait of a server in the core: `poll.PollWait` while it is busy, then a wait in the host's trio run.
+"""The wait of a server in the host: a `poll.PollWait` while it is busy, then a wait in the trio run.
 
-It is a file of its own as this is where trio comes in: a server that waits alone never imports it.
+It is a file of its own, since it imports trio: a server that waits without trio never imports it.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 
 
 def may_block() -> bool:
-    """Whether the calling thread may wait for a trio run: not if it runs one itself."""
+    """Whether the calling thread may block for a trio run: not if it runs one itself."""
     return not trio.lowlevel.in_trio_run()
 
 
 class TrioWait(PollWait):
-    """Hands a wait longer than the linger to the host's trio run; where that cannot be, waits by itself."""
+    """Hands a longer wait to the host's trio run; without a host, waits on its own `poll`."""
 
     def __init__(
         self, server: Server, selector: selectors.BaseSelector, host: hosts.Host | None = None
@@ -36,7 +36,7 @@ class TrioWait(PollWait):
         super().__init__(server, selector)
         self._host = host
         self._scope: trio.CancelScope | None = None
-        # Not before the first request: a server that nobody uses has no alarm, and so no descriptor of ours.
+        # Made with the first request: an unused server has no wakeup, and so no extra descriptor.
         self._lingers = False
         self._alone = False
         self._is_bounded = self.book.max_requests != math.inf
@@ -51,11 +51,11 @@ class TrioWait(PollWait):
 
     def wait(self, interval: float | None) -> bool:
         """As above; also ended by `wake()`."""
-        # Compared with 0 first, so that what is no number gives the error that poll() would.
+        # Compared with 0 first, so that a value that is no number raises as in poll().
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
         if self._lingers and not self._exhausted and not (self._is_bounded and self.book.is_full):
-            # There before the flag is read, below; wake() sets the flag and then looks for it.
+            # Set before the flag is read, below; wake() sets the flag and then looks for it.
             if self._alarm is None:
                 self._alarm = Wakeup(self._poll)
             if self._look(LINGER_MS):
@@ -76,21 +76,21 @@ class TrioWait(PollWait):
         return self._lingers
 
     def wake(self) -> None:
-        """End the wait that is going on, or the next one."""
+        """End the current wait, or the next one."""
         super().wake()
         if self._host is not None and self.is_here():
             self._host.soon(self._cancel)
 
     def close(self) -> None:
-        """Give back the alarm and the host."""
+        """Close the wakeup, and give the host back."""
         super().close()
         try:
             # Both wait for a thread, and Ctrl-C may end that.
             if self.book.green is not None and self.is_here():
                 self.book.green.loop_ends()
                 if self._host is not None:
-                    # A task whose client has seen the end leaves in the same step of the trio run: after one,
-                    # none that has finished holds the host.
+                    # A task ends in the same step of the trio run in which its client sees the end: after one
+                    # step, no finished task holds the host.
                     self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             if self._host is not None:
@@ -98,7 +98,7 @@ class TrioWait(PollWait):
 
     @property
     def group(self) -> Group:
-        """Where green requests go; only asked for by those who accept them."""
+        """The group of the green requests; used only when they are accepted here."""
         assert self.book.green is not None
         return self.book.green
 
@@ -118,8 +118,8 @@ class TrioWait(PollWait):
             except RuntimeError:
                 self._alone = True
         elif not self.is_here():
-            # A handler forked, and it is the child that came back to the loop: the parent's host is not in
-            # this process.
+            # A handler has forked, and the child has returned to the loop: the parent's host is not in this
+            # process.
             self._alone = True
         return None if self._alone else self._host
 

@@ -1,7 +1,7 @@
 """`run(async_fn)`: async code, called from a sync handler.
 
-The call ends when its request is cut: the async function is cancelled then, and no exception is raised into
-the thread beside it.
+When its request is cut, the async function is cancelled, and `RequestCut` is raised from the call and not
+asynchronously.
 """
 
 from __future__ import annotations
@@ -28,8 +28,9 @@ def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Call async code from a sync handler: run `async_fn(*args)` in the trio run of its server, and return
     its result.
 
-    When the request's deadline is over, a drain's grace, or the trio program around is cancelled, the call is
-    cancelled and `RequestCut` raised. Outside a request it runs in this process's host, without a deadline.
+    At the request's deadline, at the end of a drain's grace period, or when the trio program around is
+    cancelled, the function is cancelled and `RequestCut` raised. Outside a request it runs in the host of
+    this process, without a deadline.
 
     Raises: what `async_fn` raises; RuntimeError in a trio thread.
     """

@@ -1,7 +1,7 @@
-"""Whose request a thread handles: read off its stack, so that no request pays for being found.
+"""Which request a thread handles: found on its stack, so that requests need not register it.
 
 Rules of this file: the frame of the stock `finish_request()` has the book and the request as its variables;
-above it, in the same thread, is what the request is doing. Frames are only looked at.
+the frames above it are those of the handler. Frames are only read.
 """
 
 from __future__ import annotations

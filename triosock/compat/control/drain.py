@@ -1,6 +1,6 @@
-"""`drain(server)`: stop accepting, let requests finish, return how that went.
+"""`drain(server)`: stop accepting, let requests finish, return a report.
 
-One drain of a server goes on at a time. Who asks for another one tightens it, and gets the same report.
+A server has one drain at a time. A second call tightens it, and returns the same report.
 """
 
 from __future__ import annotations
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 
 def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
-    """Stop accepting, let the requests in progress finish, and return how that went.
+    """Stop accepting, let the requests in progress finish, and return the `DrainReport`.
 
     What the kernel has accepted already is served, and the listener closed; idle keep-alive connections end
-    at once, as if by the client; busy requests finish; those still there after `grace` seconds get
-    `RequestCut`. A handler that is stuck outside its socket is described in the report, and left.
-    `serve_forever()` returns; `server_close()` stays to be called, as after `shutdown()`.
+    at once, as if the client had closed; busy requests finish; after `grace` seconds the rest gets
+    `RequestCut`. A handler that is blocked outside its socket is described in the report and not waited for.
+    `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
 
     Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
     drain can only tighten it, and returns the same report.
 
-    Blocks the calling thread, which may be any but the one that serves and a trio thread: RuntimeError there.
-    In a handler's own thread it does not wait for that handler.
+    Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler.
+
+    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread and in a trio
+    thread.
     """
     servings = poll.servings_of(server)
     if any(serving.mine() for serving in servings):
@@ -59,7 +61,7 @@ def _drain_now(server: BaseServer, book: Book, running: Running, *, loops: bool)
     own = threading.get_ident() if threading.get_ident() in book.live else None
     if not loops:
         poll.close_listener(server)
-    book.hold()  # whoever supervises it now does so until the end
+    book.hold()  # the present supervisor stays until the end
     borrowed = hosts.borrow() if book.host is None else None
     host = borrowed or book.host
     assert host is not None
@@ -100,7 +102,7 @@ async def _drain(
 
 
 class Running:
-    """A drain that is going on, for those who ask for another."""
+    """A drain in progress, for callers of a second one."""
 
     def __init__(self, scope: DrainScope) -> None:
         self.scope = scope
@@ -111,13 +113,13 @@ class Running:
         self._error: BaseException | None = None
 
     def begin(self, host: Host, target: DrainTarget) -> None:
-        """In the trio thread: the scope is told, and tells the drain when it is tightened."""
+        """In the trio thread: connect the scope with the drain, so that it can be tightened."""
         self._host = host
         self.scope.on_drain = target.tighten
         self.scope.drain(grace=self._tightest)
 
     def tighten(self, grace: float | None) -> None:
-        """From any thread: have the drain end sooner."""
+        """Shorten the drain. From any thread."""
         if grace is None:
             return
         check_seconds(grace, "grace", zero=True)
@@ -126,13 +128,13 @@ class Running:
             self._host.soon(lambda: self.scope.drain(grace=grace))
 
     def finish(self, report: DrainReport) -> DrainReport:
-        """Let those who wait have the report."""
+        """Give the report to the waiting callers."""
         self._report = report
         self._done.set()
         return report
 
     def fail(self, error: BaseException) -> None:
-        """Let those who wait have the error."""
+        """Raise the error in the waiting callers."""
         self._error = error
         self._done.set()
 

@@ -1,13 +1,14 @@
-"""What a drain of a compat server drains: its loops, its requests, its child processes. The core's `DrainRun`
-does it, and this tells it who is still there.
+"""The drain target of a compat server: its loops, requests and child processes. The core's `DrainRun` drains
+it as it drains a registry.
 
 Rules of this file:
 
-1. The loops that serve are told to take what the kernel has accepted, close the listener and end; nothing of
-   theirs runs here.
+1. The serving loops are told to accept what the kernel has accepted, close the listener and end; they do it
+   in their own threads.
 2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
-3. **A report does not wait for what cannot be ended.** Who is still there `PATIENCE` seconds after the cut is
-   stuck outside its socket, or keeps catching the exception: it is counted and described, and left behind.
+3. **A report does not wait for what cannot be ended.** A request that still runs `PATIENCE` seconds after the
+   cut is blocked outside its socket, or keeps catching the exception: it is counted, described and not waited
+   for.
 4. The caller's own request, if a handler drains its own server, is not waited for.
 """
 
@@ -38,24 +39,24 @@ if TYPE_CHECKING:
     from ..requests.table import Book
     from ..stdlib.base import BaseServer
 
-#: How long those who were cut may take to get out of their handlers before the report is made, in seconds.
+#: How long handlers may take to end after the cut, before the report is made, in seconds.
 PATIENCE = 1.0
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)
 class Child(Entry):
-    """A child process of a forking server. It cannot be told that it is idle, and is terminated, not cut."""
+    """A child process of a forking server. Whether it is idle is not known; it is terminated and not cut."""
 
     pid: int
     cause: Cause | None = None
 
     @property
     def peer(self) -> Address:
-        """Which process it is."""
+        """The process id, as an address."""
         return MemoryAddress(f"child process {self.pid}")
 
     def interrupt(self, cause: Cause) -> None:
-        """Nothing: it cannot be told."""
+        """Nothing: a child process has no idle wait that could be ended."""
 
     def cut(self, cause: Cause) -> None:
         """Terminate it."""
@@ -67,7 +68,7 @@ class Child(Entry):
             pass
 
     def stack(self) -> tuple[str, ...]:
-        """Nothing that could be seen from here."""
+        """No stack: it is another process."""
         return ()
 
 
@@ -85,7 +86,7 @@ class DrainTarget:
         self._nursery: trio.Nursery | None = None
         self._run: DrainRun | None = None
 
-    # What a DrainRun asks
+    # The interface for DrainRun
 
     @property
     def tally(self) -> Tally:
@@ -93,7 +94,7 @@ class DrainTarget:
         return self._book.tally()
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return who is here now, without the caller's own request."""
+        """Return the requests and children, without the caller's own request."""
         book = self._book
         with book.lock:
             requests = book.registry.entries()
@@ -101,11 +102,11 @@ class DrainTarget:
         return (*others, *self._children.values())
 
     async def wait_empty(self) -> None:
-        """Return when nobody is here, or `PATIENCE` after the cut. A checkpoint."""
+        """Return when none is left, or `PATIENCE` seconds after the cut. A checkpoint."""
         await trio.lowlevel.checkpoint()
         while not self._is_empty():
             self._changed = trio.Event()
-            # Anew each time, as the deadline can be tightened meanwhile.
+            # Computed each time, since the deadline can be tightened meanwhile.
             with trio.CancelScope(deadline=self._scope.deadline + PATIENCE) as patience:
                 await self._changed.wait()
             if patience.cancelled_caught:
@@ -115,7 +116,7 @@ class DrainTarget:
         book = self._book
         if poll.servings_of(self._server):
             return False
-        # The loop may have forked more until its end.
+        # The loop may have forked more children before it ended.
         self._watch_children()
         if self._children:
             return False
@@ -125,13 +126,13 @@ class DrainTarget:
             return not expected and len(book.live) == (own is not None)
 
     def poke(self) -> None:
-        """Have `wait_empty()` look again."""
+        """Have `wait_empty()` check again."""
         self._changed.set()
 
     # The drain
 
     async def drain(self) -> DrainReport:
-        """Drain; return how it went. The scope is draining already, and the book is supervised."""
+        """Drain; return the report. The scope is draining already, and the book is supervised."""
         book = self._book
         now = trio.current_time()
         entries = self.entries()
@@ -163,15 +164,15 @@ class DrainTarget:
             self._run.tighten()
 
     def cut_all(self, cause: Cause) -> None:
-        """Cut everybody, now."""
+        """Cut all requests, now."""
         for entry in self.entries():
             entry.cut(cause)
         for pid in tuple(getattr(self._server, "active_children", None) or ()):
             Child(accepted=trio.current_time(), pid=pid).cut(cause)
 
     async def end_children(self, cause: Cause) -> None:
-        """End the child processes that are left: terminate them, and kill who does not heed that within
-        `PATIENCE`. For when no loop runs that could fork more.
+        """Terminate the remaining child processes, and kill those that still run after `PATIENCE` seconds.
+        Called when no loop runs that could fork more.
         """
         children = frozenset(getattr(self._server, "active_children", None) or ())
         for pid in children:
@@ -182,7 +183,7 @@ class DrainTarget:
                 for end in ends:
                     await trio.lowlevel.wait_readable(end)
             if patience.cancelled_caught and sys.platform != "win32":
-                # It handles or ignores SIGTERM, perhaps with what its parent had set up for itself.
+                # It handles or ignores SIGTERM, perhaps by a handler inherited from its parent.
                 for pid in ends.values():
                     os.kill(pid, signal.SIGKILL)
         finally:
@@ -190,7 +191,7 @@ class DrainTarget:
                 os.close(end)
 
     async def wait_all_left(self) -> None:
-        """Return when nobody is left at all, however long that takes. A checkpoint."""
+        """Return when none is left, without a limit of time. A checkpoint."""
         self._book.on_leave, self._book.is_poked = self.poke, False
         try:
             await trio.lowlevel.checkpoint()
@@ -230,7 +231,7 @@ class DrainTarget:
             self._nursery.start_soon(self._wait_child, end, pid)
 
     async def _wait_child(self, end: int, pid: int) -> None:
-        # Only watched: reaping is collect_children()'s business, in the thread that calls server_close().
+        # Not reaped here: collect_children() does that, in the thread that calls server_close().
         try:
             await trio.lowlevel.wait_readable(end)
         finally:

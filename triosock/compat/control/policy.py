@@ -1,7 +1,7 @@
-"""What a server class asks for beyond the standard library: `trio_policy = Policy(...)`.
+"""The options of a server class beyond the standard library: `trio_policy = Policy(...)`.
 
-Rules of this file: everything is asked for, by a class attribute; a server gets no new names, as people give
-theirs every name that there is.
+Rules of this file: every option is off by default and is set by one class attribute; servers get no other new
+names, which could collide with a program's own.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from ..requests import table
 @final
 @attrs.frozen(kw_only=True)
 class Policy:
-    """What a server class asks for with `trio_policy = Policy(...)`. Without it nothing of this happens.
+    """The options of a server class, set by `trio_policy = Policy(...)`. Without it a server behaves as in
+    the standard library.
 
     `request_timeout`
         Seconds from the accept to the end of the handler; then it is cut: `RequestCut` is raised in its
@@ -32,7 +33,7 @@ class Policy:
     `grace`
         Seconds that a drain gives to requests in progress. 15 s is `Timeouts.grace`. 0 cuts at once.
     `observers`
-        Who is told what happens: the same events as a native server's, given in the trio thread.
+        Observers: they get the same events as those of a native server, in the trio thread.
     `mode`
         "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
         place of each thread of a `ThreadingMixIn`; needs the extra `green`.
@@ -40,11 +41,12 @@ class Policy:
         Expect a PROXY protocol header first, in a green server of streams: True for the default
         `ProxyPolicy`, or one of your own. It is read in the request's task, before TLS, for at most 10 s; the
         handler's `client_address` is the client's then. `verify_request()` and `process_request()` still see
-        the proxy's. Who sends no header, or a bad one, is dropped without a hook.
+        the proxy's. A client that sends no header, or a bad one, is dropped without a hook.
     `blocking_after`
-        Seconds that a green handler may run without a wait, while `serve_forever()` runs. Who takes longer
-        blocks all the others, and is named on standard error with its stack, once for each place. inf for
-        never. A second is more than a busy machine takes away from a process, and less than people wait.
+        Seconds that a green handler may run without a wait, while `serve_forever()` runs. A handler that
+        takes longer blocks all the others, and is reported on standard error with its stack, once for each
+        place. inf for never. A second is longer than the usual scheduling delay of a busy machine, and
+        shorter than users wait.
     """
 
     request_timeout: float = attrs.field(default=math.inf, validator=seconds)
@@ -59,11 +61,11 @@ class Policy:
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "green":
-            # With the class, and not with its servers; whether they can be is said when one is made.
+            # When the class is defined; whether its servers can be green is checked when one is made.
             with suppress(RuntimeError):
                 table.port.parts.green()
 
     @property
     def needs_oversight(self) -> bool:
-        """Whether somebody must look after the requests while they run."""
+        """Whether the requests need supervision while they run."""
         return self.request_timeout != math.inf or bool(self.observers)

@@ -4,7 +4,7 @@
                                 └── handlers, in whatever threads the server gives them
 
 Rules of this file: when `serve()` returns or raises, the loop's thread and the handlers have ended and the
-server is closed, whichever way it ended. A handler that cannot be ended from outside is waited for: see
+server is closed, in every case. A handler that cannot be ended from outside is waited for: see
 `docs/discussion/compat.md`.
 """
 
@@ -52,7 +52,7 @@ async def serve(
     Args:
       server: bound and active, as its constructor leaves it. It is closed (`server_close()`) at the end.
       grace: seconds that a drain gives to requests in progress; None for the policy's, or 15.
-      observers: who is told what happens, besides those of the policy.
+      observers: besides those of the policy.
       name: what events and reports call it; None for its class's name.
 
     Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
@@ -60,7 +60,7 @@ async def serve(
 
     Raises: what `serve_forever()` raises.
 
-    Cancellation: nothing more is accepted, the handlers get `RequestCut`, and are waited for. Drain: as
+    Cancellation: accepting stops, and the handlers get `RequestCut` and are waited for. Drain: as
     `compat.drain`.
     """
     return await CompatServer(server, poll_interval, grace, observers, name)._serve(task_status)
@@ -84,7 +84,7 @@ class CompatServer:
         self._scope = scope_for(self._book, grace)
         self._scope.on_drain = self._on_drain
         self._scope.owner = self
-        # To be described.
+        # For `describe`.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
         asked = () if self._book.policy is None else self._book.policy.observers
@@ -109,7 +109,7 @@ class CompatServer:
 
     @property
     def observers(self) -> Emitter:
-        """Those who are told what happens."""
+        """Its observers."""
         return self._emitter
 
     @property
@@ -118,11 +118,11 @@ class CompatServer:
         return self._scope.draining
 
     def drain(self, *, grace: float | None = None) -> None:
-        """Tell the server to drain; `wait_closed()` waits. Told again, it can only tighten."""
+        """Begin a drain; `wait_closed()` waits for its end. A second call can only tighten it."""
         self._scope.drain(grace=grace)
 
     async def wait_closed(self) -> DrainReport:
-        """Return when nothing of the server is left, and how it ended. A checkpoint."""
+        """Wait until nothing of the server is left, and return its report. A checkpoint."""
         await self._closed.wait()
         return self._report
 
@@ -131,15 +131,15 @@ class CompatServer:
         return statistics(self._server)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the requests that are served now. For those who look from outside."""
+        """Return the requests that are served now. For inspection."""
         return self._book.registry.entries()
 
     def why_not_ready(self) -> str:
-        """Return why it should be sent no more clients; "" if it is ready for them."""
+        """Return why it should get no more clients; "" if it is ready."""
         return "draining" if self.draining else ""
 
     def describe(self, look: Look) -> Node:
-        """Return what lives in it. For those who look from outside."""
+        """Return its node with its requests. For inspection."""
         policy = self._book.policy
         view = ServerView(
             name=self.name,
@@ -205,7 +205,7 @@ class CompatServer:
                     self._cut_all()
 
     async def _loop(self) -> None:
-        """Have the server serve, in a thread of its own."""
+        """Run the server's loop in a thread of its own."""
         try:
             await trio.to_thread.run_sync(
                 self._server.serve_forever, self._interval, limiter=trio.CapacityLimiter(1)
@@ -219,7 +219,7 @@ class CompatServer:
             self._told.set()
 
     async def _drain(self) -> None:
-        # shutdown() by somebody else leads here too: whoever is still busy gets the same grace.
+        # A shutdown() from elsewhere leads here too: busy requests get the same grace period.
         self._book.drain = Running(self._scope)
         if not self._scope.draining:
             self._scope.drain()
@@ -230,7 +230,7 @@ class CompatServer:
         def cut(entry: RequestEntry) -> None:
             entry.cut(Cause.PARENT)
 
-        # In this order: who comes after the look at the entries is told by the book.
+        # In this order: the book reports requests that come after the entries were read.
         self._book.on_newcomer = cut
         vars(self._server)["_BaseServer__shutdown_request"] = True
         for serving in poll.servings_of(self._server):
@@ -238,11 +238,11 @@ class CompatServer:
         DrainTarget(self._server, self._book, self._scope).cut_all(Cause.PARENT)
 
     async def _close(self) -> None:
-        """Wait for everybody who is left, then close the server: after that nothing of it is there."""
+        """Wait for the remaining requests, then close the server."""
         target = DrainTarget(self._server, self._book, self._scope)
         await target.wait_all_left()
         self._book.on_newcomer = None
-        # Not sooner: the loop may have been in the middle of a fork when the others were told.
+        # Not sooner: the loop may have been forking when the other children were terminated.
         if not self._report.drained or trio.current_time() >= self._scope.deadline:
             await target.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
         await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))

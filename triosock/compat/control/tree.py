@@ -1,11 +1,11 @@
-"""Servers that are served by plain threads, in the tree of all that lives: `triosock.observe.tree()`.
+"""Servers that plain threads serve, as nodes for `triosock.observe.tree()`.
 
 Rules of this file:
 
-1. **Looking changes nothing**: no trio run is started for it, no record becomes an entry, nobody is told. The
-   records stand there anyway, with times of `clock.now()`.
-2. A server that runs in a trio program (`compat.serve`) is in the tree of that program, and not here.
-3. It is done in any thread, while others come and go: what is copied under the book's lock is described.
+1. **Inspection changes nothing**: it starts no trio run, makes no entries and emits no events. It reads the
+   records, whose times are those of `clock.now()`.
+2. A server in a trio program (`compat.serve`) is in the tree of that program, and not here.
+3. It may run in any thread while requests begin and end: it describes a copy made under the book's lock.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
 
 
 class _Look:
-    """One look at one server; the requests may be all that is known of it."""
+    """One inspection of one server, of which only the requests may be known."""
 
     def __init__(self, book: Book, server: Server | None, limit: int) -> None:
         self._book = book
@@ -71,7 +71,7 @@ class _Look:
         self._grace = math.inf
         drain = book.drain
         if drain is not None and drain.scope.deadline < math.inf:
-            # Of the trio run that supervises, whose clock is so far before ours.
+            # Of the supervising trio run; the difference of its clock to that of the records.
             self._grace = drain.scope.deadline - book.supervision.clock - self._now
 
     def server(self) -> Node:
@@ -125,7 +125,7 @@ class _Look:
             due, origin = lifetime - age, "Policy.request_timeout"
         green = None if self._book.green is None else self._book.green.task(thread)
         where = innermost(stack_of(thread) if green is None else green.stack())
-        # A green request is in the thread of the host, with all others.
+        # All green requests run in the thread of the host.
         name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
         return Node(
             kind="connection",

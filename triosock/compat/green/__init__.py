@@ -4,14 +4,14 @@
                                                                      │
     trio run of the host: a task per request: process_request_thread <┘ in a greenlet
 
-What it is: a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the
-loop, the hooks, the book, drains, deadlines, events) is the rest of compat, without a second implementation.
+It is a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the loop, the
+hooks, the book, drains, deadlines, events) is that of compat, without a second implementation.
 
-The invariant: **a green handler waits in trio or not at all.** Whatever blocks goes through `portal.py`,
+The invariant: **a green handler waits in trio or not at all.** A blocking call goes through `portal.py`,
 which suspends the greenlet and waits in its task; so each wait is a checkpoint, and a cut is a cancellation.
 
 Read on: `portal.py` (a sync function in a task), `tasks.py`, `group.py` (the requests of one server),
-`crowd.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (who blocks the others);
+`crowd.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (which handler blocks the others);
 `native.py` and `connection_socket.py` (the same handlers under a native server, over any stream).
 
 May import: the rest of compat, the facade, trio, greenlet. Nothing imports it until a server is green.

@@ -1,16 +1,16 @@
-"""Accepting where the requests run: in the trio thread, if nobody can tell.
+"""Accepts in the trio thread, where the requests run, if that is not observable.
 
-A connection that the serving thread accepts is handed over to the trio thread, and each hand-over is a change
-of threads, at both ends. Here the wait for a request, which is in the trio run already, accepts as well.
+A connection that the serving thread accepts is handed over to the trio thread, and each hand-over costs two
+thread switches. Here the wait for a request, which is in the trio run already, accepts as well.
 
 The invariants:
 
-1. **Only what cannot be seen is left out.** That is so if every method between the accept and the request's
-   task is the stock one, of the class and of the server; it is asked again for each batch, as they may be
-   replaced at any time. Else the wait ends, and the serving thread does what it does.
+1. **The change cannot be observed.** It is used only if every method between the accept and the request's
+   task is the stock one, of the class and of the server; that is checked for each batch, since they may be
+   replaced at any time. Otherwise the wait ends, and the serving thread accepts.
 2. **What is taken from the kernel's queue has a task**, with no await between.
-3. An accept that would wait, because another process has taken the connection, waits for nobody: the listener
-   does not block meanwhile. What would be seen of that is an error that servers do not mind.
+3. An accept never blocks, also if another process has taken the connection: the listener is non-blocking
+   meanwhile. A thread that accepts from it then gets a BlockingIOError, which the loop ignores.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from triosock.compat.requests.ports import GreenWait, Group, Server
 
-#: How many are accepted before others have their turn: that of native servers.
+#: How many are accepted before a checkpoint, as in native servers.
 BATCH = 100
 
 _Socket = socket.socket
@@ -48,7 +48,7 @@ _NAMES = frozenset(_STOCK)
 
 
 def is_stock(server: Server) -> TypeGuard[ThreadingMixIn]:
-    """Whether a request of this server comes to its task unseen."""
+    """Whether only stock methods see a request of this server before its task."""
     kind = type(server)
     return (
         all(getattr(kind, name) is method for name, method in _STOCK.items())
@@ -59,7 +59,7 @@ def is_stock(server: Server) -> TypeGuard[ThreadingMixIn]:
 
 
 async def accept(waiting: GreenWait, fd: int) -> bool:
-    """Accept until there is something for the serving thread: return True then, or False to have it look.
+    """Accept until the serving thread is needed: return True if it is to accept, False after `wake()`.
 
     Waits for the listener's descriptor. Raises what that raises.
     """
@@ -72,18 +72,20 @@ async def accept(waiting: GreenWait, fd: int) -> bool:
             return True
         try:
             daemon, counts = server.daemon_threads, server.block_on_close
-        except Exception:  # properties of the user's: the serving thread meets the same, and handles it
+        except (
+            Exception
+        ):  # a property of the program raises: it raises in the serving thread too, which handles it
             return True
         try:
             _accept_some(waiting.group, server, daemon, counts)
         except OSError as error:
             if error.errno in ASKED_AGAIN:
-                return True  # it is still there, and the serving thread finds the same
+                return True  # the connection is still there, and the serving thread gets the same error
             note_accept_error(server, error)
 
 
 def _accept_some(group: Group, server: ThreadingMixIn, daemon: bool, counts: bool) -> None:
-    listener: Any = server.socket  # for `_accept()`, which its type has not
+    listener: Any = server.socket  # for `_accept()`, which is not in its type
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
     listener.setblocking(False)

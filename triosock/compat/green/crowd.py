@@ -1,10 +1,10 @@
-"""The green requests of one trio run together: one epoll tells which of them has input.
+"""The crowd: the green requests of one trio run, which share one epoll reader.
 
 The invariants:
 
-1. **Who sleeps for input is in the crowd, and the epoll reader lives as long as the crowd has anybody.** A
-   sleeper is a green task; the last one to leave retires the reader.
-2. A socket knows the reader that tells it. The next crowd has another one, to which it is added again.
+1. **Every task that sleeps for input is in the crowd, and the epoll reader runs while the crowd is not
+   empty.** The last task to leave ends the reader.
+2. A socket has a reference to its reader. The next crowd has another one, to which it is added again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
 
 from .watch import Watch
 
-#: For fewer, trio's own `wait_readable()` is the cheaper way.
+#: Below this size, trio's `wait_readable()` is cheaper.
 _ENOUGH: Final = 5
 
 
 class Crowd:
-    """Who handles requests in a trio run now. Made and used in its thread."""
+    """The green requests of a trio run. Made and used in its thread."""
 
     __slots__ = ("_users", "on_empty", "pid", "reader", "token", "watch")
 
@@ -35,12 +35,12 @@ class Crowd:
         self.token: TrioToken = current_trio_token()
         #: Called when nobody is left, once the interpreter ends.
         self.on_empty: Callable[[], object] | None = None
-        #: Once there have been enough of them.
+        #: None until there have been enough of them.
         self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
 
     def enter(self) -> None:
-        """Count one more."""
+        """Add one request."""
         self._users += 1
         if self._users == _ENOUGH and self.reader is None and HAS_EPOLL:
             self.reader = EpollReader()
@@ -48,7 +48,7 @@ class Crowd:
             spawn_system_task(self.reader.run, name="triosock green input")
 
     def leave(self) -> None:
-        """Count one less."""
+        """Remove one request."""
         self._users -= 1
         if not self._users and self.reader is not None:
             reader, self.reader = self.reader, None
@@ -59,21 +59,21 @@ class Crowd:
 
 
 class Input:
-    """What is known of a green socket's input; whom the epoll reader tells."""
+    """What is known about the input of a green socket. The epoll reader calls it."""
 
     __slots__ = ("ended", "quiet", "reader", "sleepers")
 
     def __init__(self) -> None:
-        #: The last read has emptied the socket, and nothing has come since.
+        #: The last read has emptied the socket, and nothing has arrived since.
         self.quiet: bool = False
         #: The end of the stream, or an error, has come: there is always something to read.
         self.ended: bool = False
-        #: Who knows of the socket.
+        #: The epoll reader that watches the socket.
         self.reader: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:
-        """The epoll reader says: something has come."""
+        """Called by the epoll reader: something has arrived."""
         self.quiet = False
         if ended:
             self.ended = True
@@ -81,7 +81,7 @@ class Input:
             wake(task, self)
 
     async def sleep(self, task: Task) -> None:
-        """Return when something has come. In that task, which has found the socket empty."""
+        """Return when something has arrived. In the task that has found the socket empty."""
         self.sleepers.append(task)
         try:
             if self.quiet:

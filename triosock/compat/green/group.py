@@ -4,12 +4,11 @@ Rules of this file:
 
 1. The host is held as long as a request is there: from `start()` to the end of its task. The last one gives
    it back, from its own task if the loop has ended before.
-2. They are system tasks, so nothing but a cancellation may leave one: what a thread would give to
-   `threading.excepthook` is given to that.
-3. Who blocks the event loop is watched for as long as a loop of the server runs, from its first request on;
-   the watch is over when the loop has ended.
-4. `join()` returns when all that are no daemons have ended; it stands where `server_close()` expects the
-   server's threads.
+2. They are system tasks, so no exception but a cancellation may leave one: others go to
+   `threading.excepthook`, as from a thread.
+3. Handlers that block the event loop are reported while a loop of the server runs, from its first request on.
+4. `join()` returns when all that are not daemons have ended; the group stands where `server_close()` expects
+   the server's threads.
 """
 
 from __future__ import annotations
@@ -50,7 +49,7 @@ class Group:
         self._changed = threading.Condition()
         self._live: dict[int, tasks.GreenTask] = {}
         self._host: hosts.Host | None = None
-        #: Whether that is the caller's trio program, which is not given back.
+        #: Whether the host is the caller's trio program, which is not given back.
         self._is_chosen = False
         #: How many loops run, and what watches the requests for them.
         self._loops = 0
@@ -69,14 +68,15 @@ class Group:
     # In the thread that serves
 
     def start(self, server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:
-        """Have `server.process_request_thread()` called in a task. Never waits for its end; for its beginning
-        if no loop runs, as the start of a thread does: who calls `handle_request()` counts threads.
+        """Have `server.process_request_thread()` called in a task. Never waits for its end. If no loop runs,
+        waits for its beginning, as the start of a thread does: a program that calls `handle_request()` may
+        count threads.
 
         Raises: RuntimeError if there can be no trio run; the request is closed then.
         """
         task = tasks.GreenTask(
             daemon=server.daemon_threads
-        )  # of the user's class: before the socket changes hands
+        )  # may run code of the program: before the socket is taken over
         green = make_green(request)
         try:
             host = self._enter(server, task, green)
@@ -92,7 +92,7 @@ class Group:
 
     def _spawn_and_wait(self, host: hosts.Host, spawn: Callable[[], None]) -> None:
         """Have the task started, and return when it has begun."""
-        # Held, since a request that is over at once gives back the host that this waits for.
+        # The host is held, since a short request would give it back during this wait.
         held = host if self._is_chosen else hosts.borrow()
         try:
             host.call(spawn)
@@ -106,7 +106,7 @@ class Group:
             self._loops += 1
 
     def loop_ends(self) -> None:
-        """One has ended; with the last one nobody watches the requests any more."""
+        """One has ended; with the last one the watch of the requests ends."""
         with self._changed:
             self._loops -= 1
             if self._loops or self._watch is None:
@@ -123,7 +123,7 @@ class Group:
         with self._changed:
             if not len(self):
                 return
-            # Held, so that the thread of the host has ended when this returns, and not a moment later.
+            # The host is held, so that its thread has ended when this returns.
             held = self._host if self._is_chosen else hosts.borrow()
             assert held is not None
         try:
@@ -187,7 +187,7 @@ class Group:
             try:
                 watch.begin(self._patience)
             except RuntimeError:
-                return  # no thread can be started, and requests go on without
+                return  # no thread can be started: go on without a watch
             self._watch = watch
 
     def task(self, number: int) -> tasks.GreenTask | None:

@@ -1,4 +1,4 @@
-"""What a green handler gets for a request: a green socket, plain, of datagrams, or of TLS."""
+"""Makes the green socket of a request: plain, of datagrams, or of TLS."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def make_green(request: Request) -> Request:
-    """Return what a green handler gets for a request; what is no socket of the standard library is left."""
+    """Return the green socket for a request; an object that is no socket of the standard library is returned
+    as it is.
+    """
     kind = type(request)
     if kind is socket.socket:
         return take_over(request)

@@ -1,4 +1,4 @@
-"""What green mode hands down through `requests.table.port.parts`: see `requests/ports.py`."""
+"""What green mode provides through `requests.table.port.parts`: see `requests/ports.py`."""
 
 from __future__ import annotations
 

@@ -1,18 +1,18 @@
-"""A sync function in a greenlet, inside a trio task: what it waits for, the task awaits.
+"""The portal: a sync function in a greenlet inside a trio task, which awaits what the function waits for.
 
-trio's run loop steps a task with `send()`, and takes what the task yields as a message. Here the task's
-coroutine passes both through: each step switches into the greenlet, and each message comes back by a switch.
+trio's run loop steps a task with `send()`, and takes what the task yields as a message. Here the coroutine of
+the task forwards both: each step switches into the greenlet, and each message comes back by a switch.
 
 The invariants:
 
 1. **A greenlet is resumed by its task, and by nothing else.** So trio schedules it, cancels it, and gives it
    its context; and `Portal.wait()` is an error anywhere else.
-2. **Nothing is between the two.** Whoever waits goes on where they waited, with the exception that trio
-   raised there, and what the function raises leaves the task as it is: tracebacks are whole.
+2. **Exceptions pass unchanged.** A wait raises what trio raises there, and what the function raises leaves
+   the task, both with complete tracebacks.
 3. A greenlet that the function has started itself may wait too: it is the one that is resumed.
 
-greenback does this for any awaitable and for two event loops. Here it is written out, as each wait of each
-handler comes through: greenback's own way takes several times as long.
+greenback does this for any awaitable and for two event loops. This is a version for trio only, since every
+wait of every handler passes through: greenback takes several times as long.
 """
 
 from __future__ import annotations
@@ -66,7 +66,7 @@ class Portal:
                     if watch.is_asleep:
                         watch.wake()
                     message = self._waiting.switch(answer)
-            result: T = message  # what the last switch gives
+            result: T = message  # the result of the last switch
             return result
         finally:
             watch.running = None

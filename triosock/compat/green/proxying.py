@@ -1,7 +1,7 @@
 """The PROXY header before a green request, if its server's policy wants one: read by the core's own parser.
 
-The invariant: **not one byte of the handler's is read.** The parser says how many bytes it wants, and they
-are taken from the kernel, below TLS.
+The invariant: **no byte after the header is read.** The parser says how many bytes it needs, and they are
+read from the kernel, below TLS.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ async def read_client_address(
 ) -> tuple[bool, ClientAddress]:
     """Read the header that is due; return whether the request is to be handled, and the client's address.
 
-    A peer that is refused, says something else, or nothing for `TIMEOUT` seconds is not. A checkpoint, unless
-    no header is due.
+    It is not if the peer is refused, sends something else, or sends nothing for `TIMEOUT` seconds. A
+    checkpoint, unless no header is due.
     """
 
     async def receive(size: int) -> bytes:

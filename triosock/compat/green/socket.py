@@ -4,9 +4,9 @@ Rules of this file:
 
 1. Calls give the standard library's results and errors: partial results, `TimeoutError("timed out")` after
    `settimeout()` seconds, BlockingIOError at once for a timeout of 0.
-2. The descriptor's own mode is left alone: calls say MSG_DONTWAIT, as a datagram server's socket is shared
-   with the thread that serves.
-3. Who never has to wait yields after `IN_A_ROW` calls: see `waiting.py`.
+2. O_NONBLOCK of the descriptor is not changed: calls use MSG_DONTWAIT, since a datagram server's socket is
+   shared with the serving thread.
+3. A handler that never has to wait yields after `IN_A_ROW` calls: see `waiting.py`.
 4. In a drain, the wait for another request is the end of the stream: see `is_over()`.
 """
 
@@ -76,7 +76,7 @@ class GreenSocket(Waiting, socket.socket):
         self._green_last: bool = False
         self._green_input = Input()
         self._green_looks = LOOKS
-        #: How many wait for the descriptor by trio's own means.
+        #: How many tasks wait for the descriptor by trio's `wait_readable` and its kind.
         self._green_waits: int = 0
         if _plain.gettimeout(self) is not None:
             _plain.settimeout(self, None)  # setdefaulttimeout(): C would wait by itself
@@ -94,14 +94,14 @@ class GreenSocket(Waiting, socket.socket):
             except BlockingIOError:
                 pass
             else:
-                self._green_input.quiet = False  # how much is left is not known
+                self._green_input.quiet = False  # whether more is left is not known
                 self._green_answered = False
                 self.note_call()
                 return result
             self._wait_input(until)
 
     def _wait_input(self, until: float | None) -> None:
-        """Wait until something has come since the socket was last found empty."""
+        """Wait until something has arrived since the socket was last found empty."""
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         task, state = tasks.here(), self._green_input
@@ -130,7 +130,7 @@ class GreenSocket(Waiting, socket.socket):
     def _wait_descriptor(
         self, until: float | None, wait: Callable[[int], Coroutine[object, object, None]]
     ) -> None:
-        """Wait by trio's own means; OSError if another task closes the socket meanwhile."""
+        """Wait by trio's functions; OSError if another task closes the socket meanwhile."""
         self._green_waits += 1
         try:
             self.wait(until, wait, self.fileno())
@@ -158,7 +158,7 @@ class GreenSocket(Waiting, socket.socket):
             except BlockingIOError:
                 pass
             self._wait_input(until)
-        # A short read has emptied the socket, and the reader tells of what comes later.
+        # A short read has emptied the socket, and the epoll reader reports later input.
         state.quiet = len(data) < bufsize and state.reader is not None and not state.ended
         self._green_answered = False
         self.note_call()
@@ -259,7 +259,7 @@ class GreenSocket(Waiting, socket.socket):
         flags |= _DONTWAIT
         at = 0
         if type(data) is bytes:
-            # What mostly happens: the kernel takes all of it.
+            # The usual case: the kernel takes all of it.
             try:
                 at = _send(self, data, flags)
             except BlockingIOError:
@@ -310,12 +310,12 @@ class GreenSocket(Waiting, socket.socket):
         return super().detach()
 
     def _real_close(self, *args: object) -> None:
-        # What close() comes to, when the last of the files is closed too.
+        # Called by close(), when the last of the files is closed too.
         self._leave_reader(self._green_input.reader.forget if self._green_input.reader else None)
         super()._real_close(*args)
 
     def _leave_reader(self, leave: Callable[[int, Input], None] | None) -> None:
-        """Wake who waits for this socket: it finds out that the descriptor is gone."""
+        """Wake the tasks that wait for this socket: they find that the descriptor is closed."""
         fd, state = self.fileno(), self._green_input
         if fd == -1:
             return
@@ -344,7 +344,7 @@ class GreenDatagramSocket(GreenSocket):
         return green
 
     async def _wait_writable(self, fd: int) -> None:
-        # Only one task may wait for a descriptor in trio; those of the other requests wait for their turn.
+        # Only one task may wait for a descriptor in trio; those of other requests queue.
         async with _turns.setdefault(fd, trio.Lock()):
             await wait_writable(fd)
 
@@ -354,16 +354,16 @@ class GreenDatagramSocket(GreenSocket):
         self._green_shared.close()
 
     def let_go(self) -> None:
-        """Leave the descriptor to the server; the object is of no use afterwards."""
+        """Give the descriptor back to the server; the object cannot be used afterwards."""
         if self.fileno() != -1:
             self.detach()
 
     def _wait_input(self, until: float | None) -> None:
-        # The server's thread waits for the same descriptor, so no reader may know of it.
+        # The server's thread waits for the same descriptor, so no epoll reader may watch it.
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self._wait_descriptor(until, wait_readable)
 
 
-#: Whose turn it is to wait for a shared descriptor.
+#: Which task may wait for a shared descriptor.
 _turns: dict[int, trio.Lock] = {}

@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-1. `wait()` works in a green handler, and nowhere else: in any other thread or task it is an error that says
-   so, and never a blocked event loop.
-2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on is named
-   on standard error, as nothing else can be done about it.
+1. `wait()` works only in a green handler: in any other thread or task it raises, and never blocks the event
+   loop.
+2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
+   ended, and is reported on standard error.
 3. **When the interpreter ends, no greenlet is left to switch to**, as far as handlers heed a cancellation.
    Requests with `daemon_threads` may be here then, as daemon threads are. Until 3.13 the interpreter ends a
    thread that wants to go on at that time by unwinding its C stack (pthread_exit(3)), and a switch between
@@ -61,7 +61,7 @@ class GreenTask:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     #: Whether a wait of the handler has raised Cancelled.
     was_told: bool = False
-    #: Those that run beside it, and the task that it is; from `run()` on.
+    #: The crowd of its trio run, and its task; set by `run()`.
     crowd: Crowd = attrs.field(init=False, repr=False)
     trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
     _portal: Portal | None = None
@@ -92,7 +92,7 @@ class GreenTask:
             del _by_greenlet[here]
 
     def is_alive(self) -> bool:
-        """Whether its handler runs: it stands among the threads of a server."""
+        """Whether its handler runs; as of a thread."""
         return self._portal is not None
 
     def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: Unpack[Ts]) -> T:
@@ -105,7 +105,7 @@ class GreenTask:
             raise
 
     def sleep(self, state: Input) -> None:
-        """Sleep until something has come to a socket; from the greenlet. `state.quiet` holds."""
+        """Sleep until something has arrived at a socket; from the greenlet. `state.quiet` is True."""
         portal, task = self._portal, self.trio_task
         if portal is None or SLEEP_MESSAGE is None:
             return self.wait(state.sleep, task)
@@ -127,7 +127,7 @@ class GreenTask:
         portal.yield_(TURN_MESSAGE)
 
     def stack(self) -> tuple[str, ...]:
-        """Return where the handler waits: one line a call ("file:line in function"), the outermost first."""
+        """Return the stack of the handler: one line a call ("file:line in function"), the outermost first."""
         root = None if self._portal is None else self._portal.root
         frame = None if root is None else root.gr_frame
         if frame is None:

@@ -1,7 +1,7 @@
 """`GreenSSLSocket`: an SSLSocket whose handshake, reads and writes wait in trio.
 
-It becomes one by a change of its class, as its layout is the same; from then on its descriptor does not
-block, which has OpenSSL say what it waits for.
+Its class is changed, which is possible since the layout is the same. Its descriptor is then non-blocking, so
+that OpenSSL reports what it waits for.
 """
 
 from __future__ import annotations

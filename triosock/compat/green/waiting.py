@@ -34,12 +34,12 @@ class Waiting:
 
     _green_timeout: float | None
     _green_row: int
-    #: Whether the last word was ours; None before the first one.
+    #: Whether this side sent last; None before the first send.
     _green_answered: bool | None
     _green_last: bool
 
     if TYPE_CHECKING:
-        # Of the sockets that it is mixed into; the types of the last two are nowhere.
+        # Attributes of the sockets that it is mixed into; the last two have no types in typeshed.
 
         def fileno(self) -> int:
             """As `socket.socket.fileno()`."""
@@ -82,7 +82,7 @@ class Waiting:
         return None if timeout is None else monotonic() + timeout
 
     def note_call(self) -> None:
-        """Note a call that did not have to wait; after some of them others have their turn."""
+        """Note a call that did not have to wait; after `IN_A_ROW` of them there is a checkpoint."""
         self._green_row += 1
         if self._green_row >= IN_A_ROW and self._green_timeout != 0.0:
             task = tasks.current()
@@ -106,7 +106,7 @@ class Waiting:
             raise TimeoutError(late)
 
     def is_over(self) -> bool:
-        """Whether a drain ends the wait that comes now: the peer owes nothing, and has sent nothing more."""
+        """Whether a drain ends the next wait: the peer owes nothing, and has sent nothing more."""
         if not self._green_last or self._green_answered is False:
             return False
         return not (isinstance(self, socket.socket) and has_unread(self))

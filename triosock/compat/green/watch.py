@@ -1,7 +1,7 @@
-"""Who blocks the event loop: a handler that goes on for a while without a wait is named, with its stack.
+"""Reports handlers that block the event loop: those that run for a while without a wait, with their stacks.
 
-What counts the steps of greenlets and looks at them from a thread is `_core/inspect/step_watch.py`, with its
-invariants; here is what is told.
+`_core/inspect/step_watch.py` counts the steps of greenlets and watches them from a thread; this file makes
+the report.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from ..._core.inspect.step_watch import LOOKS as LOOKS
 from ..._core.inspect.step_watch import THREAD_NAME as THREAD_NAME
 from ..._core.inspect.step_watch import StepWatch
 
-#: Places that are remembered, and so told once; a handler that blocks everywhere need not be told on.
+#: How many places are remembered, so that each is reported once.
 PLACES = 100
 
 _told: set[tuple[str, int]] = set()
 
 
 class Watch(StepWatch[object]):
-    """Of one trio run. `begin()` and `end()` are called in any thread, the rest in its own."""
+    """The watch of one trio run. `begin()` and `end()` may be called in any thread, the rest in its own."""
 
     __slots__ = ()
 
@@ -45,7 +45,7 @@ _BLOCKS = (
     "time.sleep(seconds). This is where it is, most recent call last; it is told once for each place:"
 )
 
-#: Where greenlets begin: the frames up to there are not the handler's. See `tasks.py`.
+#: The file where greenlets begin: frames up to there are not the handler's. See `tasks.py`.
 ROOTS: set[CodeType] = set()
 
 

@@ -1,4 +1,4 @@
-"""How much there is to do for a request of a server besides its record: decided once, for each asks."""
+"""Attention: how much work each request of a server needs besides its record. Decided once per server."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ if TYPE_CHECKING:
 
 
 class Attention(IntEnum):
-    """What there is to a request of a server besides its record; each step has what is below it."""
+    """The work for each request of a server besides its record; each level includes those before it."""
 
-    #: Nothing: a plain server.
+    #: None: a plain server.
     NONE = 0
-    #: It counts, for a policy's bound or a drain's grace.
+    #: Counting, for a policy's limit or grace.
     COUNTED = 1
-    #: Somebody looks after it while it runs, if that can be had: a timeline.
+    #: Supervision while it runs, if possible: a timeline is open.
     WATCHED = 2
-    #: The same for the policy's deadline or observers; an error if it cannot be had.
+    #: Supervision for the policy's deadline or observers; an error if that is not possible.
     REQUIRED = 3
 
 
 def attention_for(policy: Policy | None, watched: bool) -> Attention:
-    """Return it for a server with this policy; `watched` says whether a timeline is open."""
+    """Return the level for a server with this policy; `watched` says whether a timeline is open."""
     if policy is not None and policy.needs_oversight:
         return Attention.REQUIRED
     if watched:

@@ -1,7 +1,7 @@
-"""The clock of requests and their deadlines, which no program stops.
+"""The clock of requests and their deadlines, which libraries that freeze time do not replace.
 
-Libraries that freeze time put functions of their own in the place of those of the module `time`, in every
-module that has one of them. What they look for is the function itself: a `partial` is none.
+Such libraries replace the functions of the module `time` in every module that refers to one. They look for
+the function itself, so a `partial` of it stays.
 """
 
 from __future__ import annotations

@@ -1,11 +1,11 @@
-"""What is handed in to the rooms below trio: the Protocols of what the rooms above make.
+"""The Protocols of what the packages above trio provide to those below.
 
-A server has to know things that stand above it: it wakes trio, counts in a drain, starts green requests.
-Those are made by `bridge`, `control` and `green`, which import the rooms below. Here is what the rooms below
-see of them, and `Parts` is the one port through which they get it: `table.port.parts`, filled by
+A server uses objects of packages above it: it wakes trio, counts in a drain, starts green requests. `bridge`,
+`control` and `green` make these objects, and import the packages below. This file has their Protocols, and
+`Parts` is the one port through which the packages below get them: `table.port.parts`, set by
 `triosock.compat`. Nothing imports this file at run time.
 
-Protocols are generic in the book that they are given, as the book is made of them.
+The Protocols are generic in the book, which has attributes of their types.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 BookT_contra = TypeVar("BookT_contra", contravariant=True)
 
-#: What stands for a request that is handled; `table.py` says what is in it.
+#: The record of a request; `table.py` says what is in it.
 Record: TypeAlias = list[Any]
 
 
 class Server(Protocol):
-    """A server, as far as waiting for its requests goes. What else it has is asked of its class."""
+    """A server, as a wait sees it. Other attributes are read from its class."""
 
     socket: Socket
 
@@ -90,12 +90,12 @@ class Policy(Protocol):
 
     @property
     def needs_oversight(self) -> bool:
-        """Whether somebody must look after the requests while they run."""
+        """Whether the requests need supervision while they run."""
         raise NotImplementedError
 
 
 class Host(Protocol):
-    """A trio run, seen from other threads: `bridge.trio_thread.Host`."""
+    """A trio run, as other threads see it: `bridge.trio_thread.Host`."""
 
     def run(self, scope: trio.CancelScope, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run an async function there. Blocks."""
@@ -206,7 +206,7 @@ class Deadlines(Protocol):
 
 
 class Lifecycle(Protocol):
-    """What observers are told of a server's life: `bridge.lifecycle_events.LifecycleEvents`."""
+    """Emits the lifecycle events of a server: `bridge.lifecycle_events.LifecycleEvents`."""
 
     def loop_begins(self, server: Server) -> None:
         """A loop begins."""
@@ -218,10 +218,10 @@ class Lifecycle(Protocol):
         """The listener is closed."""
 
     def look(self) -> None:
-        """Somebody has left."""
+        """A request or a loop has ended."""
 
     def look_held(self) -> None:
-        """The last who holds the book is about to let go."""
+        """The last holder of the book is about to release it."""
 
 
 class RunningDrain(Protocol):
@@ -278,10 +278,10 @@ class TrioPart(Protocol[BookT_contra]):
     """What needs trio."""
 
     def make_emitter(self, book: BookT_contra, watched: bool) -> Emitter | None:
-        """Return what tells the observers of a book."""
+        """Return the emitter of a book."""
 
     def supervise(self, book: BookT_contra) -> Supervision:
-        """Return what makes entries of the records of a book."""
+        """Return the supervisor of a book."""
         raise NotImplementedError
 
     def watch_deadlines(self, book: BookT_contra, request_timeout: float) -> Deadlines:
@@ -289,13 +289,13 @@ class TrioPart(Protocol[BookT_contra]):
         raise NotImplementedError
 
     def tell_life(self, book: BookT_contra) -> Lifecycle:
-        """Return what tells the life of a server."""
+        """Return the object that emits the lifecycle events of a server."""
         raise NotImplementedError
 
     def tell_accept_error(
         self, book: BookT_contra, server: Server, error: OSError, action: str, delay: float
     ) -> None:
-        """Tell the observers."""
+        """Emit `AcceptFailed`."""
 
 
 class GreenPart(Protocol[BookT_contra]):
@@ -325,7 +325,7 @@ class GreenPart(Protocol[BookT_contra]):
 
 
 class Parts(Protocol[BookT_contra]):
-    """How the rooms below get at those above. `triosock.compat.loading` is one."""
+    """How the lower packages reach the higher ones. `triosock.compat.loading` is one."""
 
     def trio(self) -> TrioPart[BookT_contra]:
         """Return what needs trio. Imports it, if that was not done yet."""

@@ -1,8 +1,8 @@
 """What the hooks of a server are given, as types.
 
-Both are whatever `get_request()` returns, which a program may override; and a hook of a subclass names what
-its own requests are (`request: socket.socket`), which type checkers take only in the place of `Any`. So
-typeshed has it for addresses, for the same reason. What `triosock.compat` itself gets of it is an `object`.
+Requests and addresses are what `get_request()` returns, which a program may override. A hook of a subclass
+declares its own type (`request: socket.socket`), which type checkers accept only in the place of `Any`;
+typeshed does the same for addresses. `triosock.compat` itself treats them as `object`.
 """
 
 from __future__ import annotations

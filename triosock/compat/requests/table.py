@@ -1,26 +1,26 @@
-"""Who is being served by a compat server, kept by the threads that serve, for the trio task that may have to
-act.
+"""The table of the requests of a compat server. The serving threads write it; a trio task reads it to act on
+requests.
 
 Rules of this file:
 
-1. **A request costs next to nothing.** Its thread puts a plain record into a dict when the handler begins,
-   and takes it off when it has ended: single operations, without a lock and without a hop to another thread,
-   and most of it is written out in `BaseServer.finish_request()`. Nobody is told. What is relied on: setting,
-   getting, popping and counting items of a dict, and copying one, are atomic, and so is `next()` of an
-   `itertools.count`. The GIL makes them so. Without it (PEP 703) a dict and a list lock themselves, and a
-   count does not: there two ends in the same instant could be counted as one.
-2. **Nothing heavy is imported.** A forking server, which pays for each page of its process with every fork,
-   does so without trio. What needs it is in `bridge` and `control`, which come with the first one who wants
-   to act: a drain, a deadline, observers.
-3. *Who comes is seen*: a thread puts its record down before it looks whether somebody supervises (`host`);
-   who begins to supervise sets `host` before looking at the records. *Who goes is seen*: a thread takes its
-   record off before it looks for its entry; who makes an entry looks afterwards whether the record is still
-   there. In both cases, one of the two sees the other.
-4. **Nobody is counted out too early**: a request that waits for its thread to start is `expected`; and one
-   whose handler has returned is sealed before its thread goes on: no cut can reach what the thread does next.
-5. A book belongs to one process. After a fork the child finds the parent's and begins a new one, as soon as
-   there is more to do than to put down a record.
-6. Nothing here holds a request longer than its handler runs.
+1. **A request costs two operations on a dict.** Its thread adds a plain record when the handler begins, and
+   removes it when the handler has ended, without a lock and without a switch to another thread; most of this
+   is inlined in `BaseServer.finish_request()`. It relies on atomic operations: setting, getting, popping and
+   counting items of a dict, copying one, and `next()` of an `itertools.count`. The GIL makes them atomic.
+   Without it (PEP 703) a dict and a list lock themselves, and a count does not: there two ends in the same
+   instant could be counted as one.
+2. **Trio is not imported here.** Every fork copies the pages of a forking server, so it runs without trio.
+   What needs trio is in `bridge` and `control`, which are imported with the first drain, deadline or
+   observer.
+3. *No new request is missed*: a thread adds its record before it reads `host`; a supervisor sets `host`
+   before it reads the records. *No end is missed*: a thread removes its record before it looks for its entry;
+   a supervisor that makes an entry checks afterwards whether the record is still there. In both cases, one of
+   the two sees the other.
+4. **No request is missing from the count**: one that waits for its thread to start is `expected`. One whose
+   handler has returned is sealed before its thread goes on, so that no cut reaches what the thread does next.
+5. A book belongs to one process. After a fork the child finds the parent's, and begins a new one as soon as
+   there is more to do than to add a record.
+6. No reference to a request is kept after its handler has ended.
 """
 
 from __future__ import annotations
@@ -59,32 +59,31 @@ if TYPE_CHECKING:
 
 
 class Port:
-    """Through which the rooms above hand in what they make."""
+    """Holds the parts that the packages above provide."""
 
-    #: Set by `triosock.compat`, before there is a server.
+    #: Set by `triosock.compat`, before any server exists.
     parts: Parts[Book]
 
 
-#: The one that there is.
+#: The one port of the process.
 port: Port = Port()
 
 SLOT = "_BaseServer__triosock"
-#: What a `GreenMixIn` has; and whether `--green` was said for the whole program.
+#: The marker of a `GreenMixIn`; and whether `--green` was given for the whole program.
 GREEN = "_BaseServer__green"
 all_green: bool = False
 
-#: A record is a list, which is made in a fraction of the time of an object: the request, the client's
-#: address, since when (in `clock.now()`), its entry once somebody asked, and how far it is.
+#: A record is a list, which is faster to make than an object: the request, the client's address, its
+#: beginning (in `clock.now()`), its entry once one was made, and its state.
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
-#: What a record's state can be besides None: the book is held for it; its leaving was counted.
+#: The states of a record besides None: the book is held for it; its end was counted.
 HELD, LEFT = "held", "left"
 
 
 class Book:
     """The records of one server in one process."""
 
-    #: How many of those who left had failed, or lost their peer; how many were here at once; and errors of
-    #: accepting.
+    #: Counters: requests that failed, or lost their peer; the most at once; errors of accept.
     failed: int = 0
     lost: int = 0
     peak: int = 0
@@ -92,25 +91,25 @@ class Book:
     #: The trio run that supervises, if one does.
     host: Host | None = None
     emitter: Emitter | None = None
-    #: What to call in the trio thread whenever somebody has left, and for who comes in a drain. Only set
+    #: Called in the trio thread when a request has ended, and for each that comes during a drain. Set only
     #: while there is a host.
     on_leave: Callable[[], None] | None = None
     #: Whether that call is on its way: thousands may leave in one turn, and one call is enough for all.
     is_poked: bool = False
     on_newcomer: Callable[[RequestEntry], None] | None = None
-    #: What serves it in a trio program.
+    #: The `CompatServer` that serves it in a trio program.
     served: ServedInTrio | None = None
     #: The drain that is going on.
     drain: RunningDrain | None = None
-    #: Those of its requests that have tasks instead of threads, if it is a green server.
+    #: The group of its requests in tasks, if it is a green server.
     green: Group | None = None
-    #: Ends the waits of the loops that serve, from any thread.
+    #: Ends the waits of the serving loops, from any thread.
     wakers: list[Callable[[], None]]
-    #: What there is to a request besides its record.
+    #: The work for each request besides its record.
     attention: Attention
     #: Whether requests are handled in child processes.
     forks: bool
-    #: Whether a request takes the long way: decided once, as each request asks.
+    #: Whether a request needs more than its record. Stored, since every request reads it.
     is_special: bool
     _holds: int = 0
     _deadlines: Deadlines | None = None
@@ -127,7 +126,7 @@ class Book:
         green: bool = False,
     ) -> None:
         self.pid: int = getpid()
-        # A signal handler may ask for statistics while its own thread counts.
+        # Reentrant: a signal handler may read statistics while its own thread counts.
         self.lock = _RLock()
         self.name = name
         self.policy = policy
@@ -146,7 +145,7 @@ class Book:
         if green:
             self.green = port.parts.green().group(self)
 
-    # In the threads that serve
+    # In the serving threads
 
     def me(self) -> int:
         """Return the key of the calling thread in `live`, or of the calling green task."""
@@ -157,13 +156,13 @@ class Book:
         return get_ident()
 
     def attend(self, record: Record) -> None:
-        """Do for a request what is more than a record. In its thread, with the record put down already."""
+        """Do for a request what is more than a record. In its thread, after the record was added."""
         if self.pid != getpid():
             return  # a child of a fork, with what its parent had
         if self.is_overseen:
             self.hold()
             record[STATE] = HELD
-        # Who supervises sets the host before looking at the records: one of us sees the other.
+        # A supervisor sets the host before it reads the records: one of the two sees the other.
         if self.host is not None:
             self.supervision.attend(self.me(), record)
 
@@ -209,7 +208,7 @@ class Book:
                 self.life.look()
 
     def poke(self) -> None:
-        """Have whoever waits for an end look again."""
+        """Wake what waits for an end, to check again."""
         host = self.host
         if self.on_leave is not None and host is not None and not self.is_poked:
             self.is_poked = True
@@ -219,14 +218,14 @@ class Book:
                 wake()
 
     def _look_again(self) -> None:
-        # The flag goes first: what leaves from here on pokes again.
+        # The flag is reset first: what ends from here on pokes again.
         self.is_poked = False
         if self.on_leave is not None:
             self.on_leave()
 
     def hold(self) -> None:
-        """Have the policy's deadlines and observers minded until `release()`. Raises RuntimeError if nobody
-        can; a timeline that happens to be around is no reason for that.
+        """Have deadlines and observers served by a trio run until `release()`. Raises RuntimeError if there
+        can be none and the policy needs one; not for a timeline alone.
         """
         if not self.is_overseen:
             return
@@ -254,12 +253,12 @@ class Book:
 
     @property
     def is_overseen(self) -> bool:
-        """Whether somebody looks after the requests while they run."""
+        """Whether the requests are supervised while they run."""
         return self.attention >= Attention.WATCHED
 
     @property
     def life(self) -> Lifecycle:
-        """What is told of the life of the server; only where it is overseen."""
+        """The lifecycle events of the server; only if its requests are supervised."""
         found = self._life
         if found is None:
             with self.lock:
@@ -275,19 +274,19 @@ class Book:
     @property
     def is_full(self) -> bool:
         """Whether `Policy.max_requests` are being served."""
-        # Who is expected stays so while being handled, if threads are the stock ones; then that is everybody.
+        # With the stock threads, a request stays expected while it is handled; then that is all of them.
         return max(len(self.live), len(self.expected)) >= self.max_requests
 
     @property
     def is_empty(self) -> bool:
-        """Whether nobody is being served."""
+        """Whether no request is handled or expected."""
         return not self.live and not self.expected
 
-    # For those who supervise
+    # For supervisors
 
     @property
     def supervision(self) -> Supervision:
-        """What is known of the requests in a trio run; made when it is first asked for."""
+        """The supervisor of the requests; made when it is first used."""
         found = self._supervision
         if found is None:
             with self.lock:
@@ -296,7 +295,7 @@ class Book:
 
     @property
     def registry(self) -> Registry:
-        """The entries of those who have one, and the counts."""
+        """The registry with the entries of the requests that have one, and the counts."""
         return self.supervision.registry
 
     def tally(self) -> Tally:
@@ -304,7 +303,7 @@ class Book:
         return self.supervision.tally()
 
     def tell(self, kind: type[Event], **fields: object) -> None:
-        """Have an event made in the trio thread, if somebody wants it."""
+        """Emit an event in the trio thread, if an observer wants it."""
         emitter, host = self.emitter, self.host
         if emitter is not None and host is not None and emitter.takers(kind):
             host.soon(lambda: emitter.emit(kind, **fields))
@@ -314,8 +313,8 @@ ABSENT: Final = object()
 
 
 def of_class(server: object, name: str, default: Any = None) -> Any:
-    """Return an attribute of the server's class. The server itself is not asked: it may have an answer for
-    any name (`__getattr__`), and not be ready to give one.
+    """Return an attribute of the server's class. Not of the server itself, which may have a `__getattr__` for
+    any name and not be initialised yet.
     """
     for kind in type(server).__mro__:
         if name in kind.__dict__:
@@ -324,12 +323,11 @@ def of_class(server: object, name: str, default: Any = None) -> Any:
 
 
 def book_of(server: object) -> Book:
-    """Return the server's book in this process; it is made when it is first asked for."""
+    """Return the server's book in this process; it is made when it is first used."""
     attributes = vars(server)
     book: Book | None = attributes.get(SLOT)
     if book is None or book.pid != getpid():
-        # Not where it forks: a recording is not worth a thread beside a fork, and children could not add to
-        # it.
+        # Not if it forks: a recording would need a thread beside a fork, and children could not add to it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
         policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
         if getattr(policy, "proxy", None) is not None and not is_green(server):
@@ -354,8 +352,8 @@ def book_of(server: object) -> Book:
 
 
 def book_for_request(server: object, book: Book | None) -> Book | None:
-    """Return the book of this process for a request of the server, which has `book` now; None in the child
-    of a forking server: nobody can look there, and each page that it writes to is copied.
+    """Return the book of this process for a request of the server, which has `book` now; None in the child of
+    a forking server: nothing could read it there, and each page that is written is copied.
     """
     if book is not None and book.forks and not book.attention and book.pid != getpid():
         return None
@@ -371,13 +369,13 @@ def is_green(server: object) -> bool:
 
 
 def _is_watched() -> bool:
-    # Who watches has imported the emitter.
+    # A timeline has imported the emitter.
     emitter = sys.modules.get("triosock._core.model.emitter")
     return emitter is not None and bool(getattr(emitter, "watchers", ()))
 
 
 def closes(server: object) -> None:
-    """Have the observers of a server told that its listener is closed, if it has any in this process."""
+    """Emit `ListenerClosed` for a server, if it has observers in this process."""
     book: Book | None = vars(server).get(SLOT)
     if book is not None and book.is_overseen and book.pid == getpid():
         book.life.closes()

@@ -6,6 +6,6 @@
 
 May import: requests, waiting. Nothing here imports trio.
 
-The invariant: which hook is called, in which order, in which thread, and who sees its exception are the
-standard library's.
+The invariant: the hooks are called as in the standard library: the same ones, in the same order and thread,
+with exceptions to the same caller.
 """

@@ -2,15 +2,15 @@
 
 Rules of this file:
 
-1. It is written from the contract of the standard library's module, hook for hook: which one is called, in
-   which order, in which thread, and who sees its exception. Whatever looks as if it could be tidied up (a
-   bare `except`, a flag set again in a `finally`) is observable, and real programs observe it.
-2. **No hook ever runs anywhere but in the thread that called** `serve_forever()` or `handle_request()`. Only
-   the waiting is somebody else's business: `waiting/poll.py`.
-3. `__is_shut_down.set()` is the last thing that `serve_forever()` does: whoever is woken by it may count
+1. It follows the contract of the standard library's module, hook for hook: which one is called, in which
+   order, in which thread, and which caller gets its exception. A bare `except` or a flag that is set again in
+   a `finally` is observable, and real programs depend on it.
+2. **Hooks run only in the thread that called** `serve_forever()` or `handle_request()`. Only the wait is
+   elsewhere: `waiting/poll.py`.
+3. `__is_shut_down.set()` is the last thing that `serve_forever()` does: a program that it wakes may count
    threads at once.
-4. What people replace, they replace in the module that they import, `triosock.compat`; so those names are
-   looked up there, at the time of the call: `_public`.
+4. Programs replace names in the module that they import, `triosock.compat`; so these are looked up there, at
+   the time of the call: `_public`.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ class BaseServer:
         socket: Socket
 
         def get_request(self) -> tuple[Request, ClientAddress]:
-            """Return the next request, and where it comes from."""
+            """Return the next request and the client's address."""
             raise NotImplementedError
 
         def fileno(self) -> int:
@@ -93,8 +93,7 @@ class BaseServer:
             with _public._serving(self, _public._ServerSelector(), _public) as waiting:
                 while not self.__shutdown_request:
                     ready = waiting.wait(poll_interval)
-                    # A connection that arrives together with the shutdown stays where it is: in the kernel's
-                    # queue.
+                    # A connection that arrives together with the shutdown stays in the kernel's queue.
                     if self.__shutdown_request:
                         break  # type: ignore[unreachable]  # another thread or a hook sets it
                     if ready:
@@ -118,14 +117,14 @@ class BaseServer:
         if servings and all(serving.mine() for serving in servings):
             raise RuntimeError(SELF_SHUTDOWN)
         self.__shutdown_request = True
-        # Asked again after the flag is set, as a loop looks at the flag after it can be found here: one of
-        # them sees the other. One flag stops one loop; so does one wake-up, when two threads serve.
+        # Looked up again after the flag is set, since a loop reads the flag after it can be found here: one
+        # of the two sees the other. One flag stops one loop; so does one wake-up, if two threads serve.
         for serving in poll.servings_of(self)[:1]:
             serving.wake()
         if table.is_green(self):
             green = table.port.parts.green()
             if green.current() is not None:
-                # The loop may need the trio run, in which this handler is, to come to its end.
+                # The loop may need the trio run, in which this handler runs, in order to end.
                 green.blocking(self.__is_shut_down.wait)
                 return
         self.__is_shut_down.wait()
@@ -150,22 +149,22 @@ class BaseServer:
         with _public._ServerSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             while not selector.select(timeout):
-                # A wait that ended early (a signal) goes on for the rest of its time.
+                # A wait that was interrupted by a signal goes on for the rest of its time.
                 if timeout is not None:
                     timeout = deadline - clock()
                     if timeout < 0:
                         return self.handle_timeout()
-            # Who overrides it may return something.
+            # An override may return a value.
             take_one: Callable[[], object] = self._handle_request_noblock
             return take_one()
 
     def _handle_request_noblock(self) -> None:
-        """Take one request, which is there already, through the hooks."""
+        """Pass one request, which has arrived, through the hooks."""
         try:
             request, client_address = self.get_request()
         except OSError as error:
-            # The client that went away again, a failed handshake, a listener closed by another thread: not
-            # this loop's business.
+            # The client has gone, a handshake has failed, or another thread has closed the listener: the loop
+            # goes on.
             poll.note_accept_error(self, error)
             return
         if not self.verify_request(request, client_address):
@@ -201,9 +200,9 @@ class BaseServer:
     def finish_request(self, request: Request, client_address: ClientAddress) -> None:
         """Make the handler, which does all its work in its constructor.
 
-        Written out, as a call in a cold cache costs a percent of a short connection. A cut may come at any
-        moment before the seal, also right in front of `leave()`. There is only one in the life of a request,
-        so the second `leave()` goes through, or it was done.
+        Inlined, since a call costs a percent of a short connection. A cut may come at any moment before the
+        seal, also right before `leave()`. There is at most one for each request, so the second call of
+        `leave()` completes, or the first one has.
         """
         book, thread = self.__dict__.get(SLOT), get_ident()
         if book is None or book.is_special:

@@ -1,23 +1,24 @@
 """TLS handshakes outside the accept loop, for servers whose listener is an SSLSocket.
 
-`SSLSocket.accept()` does the handshake before it returns: one client that connects and says nothing stops the
-whole server. Here, when the request is going to have a thread or a process of its own and every method on the
-way there is the stock one, `get_request()` only accepts; the handshake is the first thing that the thread or
-the process does, and may take `TIMEOUT` seconds.
+`SSLSocket.accept()` does the handshake before it returns: one client that connects and sends nothing stops
+the whole server. Here, if the request gets a thread or a process of its own and no method on the way is
+overridden, `get_request()` only accepts; the thread or process does the handshake first, for at most
+`TIMEOUT` seconds.
 
-What can be observed stays. A program that has a `get_request()`, `verify_request()` or any other method on
-the way of its own gets an SSLSocket with its handshake done, as from the standard library: there the
-handshake stays in the accept. The handler gets one with its handshake done; a client with which it cannot be
-done is dropped without a word and without a hook, as a failed `accept()` is. A server that handles requests
-in the accepting thread does handshakes there too: its handlers block it in the same way.
+The observable behaviour is the standard library's. If a program overrides `get_request()`, `verify_request()`
+or another method on the way, the handshake stays in the accept. The handler gets an SSLSocket with its
+handshake done; a client whose handshake fails is dropped without a hook, as after a failed `accept()`. A
+server that handles requests in the accepting thread does handshakes there too: its handlers block it in the
+same way.
 
-If there can be no thread or process, the accepting thread does the handshake before a hook is told of that.
+If no thread or process can be started, the accepting thread does the handshake before it calls the hooks for
+that.
 
-A forked child does handshakes only if its parent has no other thread. What another one held of OpenSSL's
-locks at the fork nobody releases in the child, and a handshake takes many of them: it would wait for ever,
-where the standard library's child finds the handshake done.
+A forked child does handshakes only if its parent has no other thread. A lock of OpenSSL that another thread
+held at the fork is never released in the child, and a handshake takes many of them: it would wait for ever,
+while the standard library's child gets a finished handshake.
 
-The module `ssl` is not imported for it: who has an SSLSocket has done that.
+The module `ssl` is not imported here: a program with an SSLSocket has imported it.
 """
 
 from __future__ import annotations
@@ -39,13 +40,13 @@ _active_count = threading.active_count
 
 
 def is_tls(sock: object) -> bool:
-    """Whether this is an SSLSocket, and none of somebody's own."""
+    """Whether this is an SSLSocket, and not of a subclass."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and type(sock) is ssl.SSLSocket
 
 
 def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
-    """Do `server.socket.accept()`, with the handshake left for later if the request's thread will do it."""
+    """Do `server.socket.accept()`, without the handshake if the request's thread will do it."""
     listener: Any = server.socket
     if not getattr(listener, "do_handshake_on_connect", False) or not _is_stock(server):
         accepted: tuple[socket.socket, ClientAddress] = listener.accept()
@@ -66,7 +67,7 @@ def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
 
 
 def complete(request: Request) -> bool:
-    """Do the handshake that `accept()` left, if it did; return whether there is somebody to talk to now."""
+    """Do the handshake if `accept()` has left it; return whether the request can be handled."""
     # An instance of a subclass is one that a green server made of it.
     ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(request, ssl.SSLSocket) or not request.__dict__.pop(_DUE, False):
@@ -77,10 +78,10 @@ def complete(request: Request) -> bool:
         request.do_handshake()
         request.settimeout(timeout)
     except (OSError, ValueError):
-        # ValueError: the peer has hung up before it began. As after a failed accept(), nobody hears of it.
+        # ValueError: the peer has hung up before it began. As after a failed accept(), no hook is called.
         request.close()
         return False
-    # What the listener's accept() would have given: a socket that has its handshake done by itself.
+    # As the listener's accept() sets it: for a socket whose handshake is done.
     request.do_handshake_on_connect = True
     return True
 
@@ -103,7 +104,7 @@ def completes(mixin: type, server: type, *names: str, forks: bool = False) -> No
 
 def _is_stock(server: Server) -> bool:
     """Whether a request of this server certainly passes through `complete()`, in a thread or process of its
-    own, and nothing of the program sees it before.
+    own, before any code of the program gets it.
     """
     kind = type(server)
     for mixin, methods in _stock.items():

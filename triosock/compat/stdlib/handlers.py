@@ -1,7 +1,7 @@
 """The handlers: an object per request, which does its work in its constructor.
 
-Rules of this file: nothing is asked of the request but what the standard library asks (`makefile` and
-`sendall` for a stream), for people pass in objects of their own; and no handler is remembered anywhere.
+Rules of this file: of a request, only the methods that the standard library uses are called (`makefile` and
+`sendall` for a stream), since programs pass objects of their own; and no reference to a handler is kept.
 """
 
 from __future__ import annotations
@@ -81,7 +81,7 @@ class StreamRequestHandler(BaseRequestHandler):
             try:
                 self.wfile.flush()
             except OSError:
-                pass  # the client that is gone needs no rest of the reply
+                pass  # the client is gone
         self.wfile.close()
         self.rfile.close()
 

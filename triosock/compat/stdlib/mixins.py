@@ -3,10 +3,10 @@
 
 Rules of this file:
 
-1. A thread per request is a fresh `threading.Thread` with the name that it would have anyway. Not one from
-   trio's cache: those are daemons, are used again, and keep the thread-locals of the last user.
-2. A forking server adds no thread to the process: not here, and not where it waits (`waiting/poll.py`). What
-   is forked beside other threads may find a lock that nobody will ever release.
+1. A thread per request is a new `threading.Thread` with its usual name. Not one from trio's cache: those are
+   daemons, are reused, and keep the thread-locals of the last user.
+2. A forking server adds no thread to the process: not here, and not where it waits (`waiting/poll.py`). A
+   process that is forked beside other threads may inherit a lock that is never released.
 3. The child runs the handler and `os._exit()`; nothing of the parent's loop ever returns in it.
 """
 
@@ -33,12 +33,12 @@ else:
     _Mixed = object
 
 
-#: What most requests are: nothing is to be completed there.
+#: The type of most requests, for which `complete()` has nothing to do.
 _PLAIN = frozenset({socket.socket, tuple})
 
 
 class _Threads(list[threading.Thread]):
-    """The threads that `server_close()` will wait for: those that are no daemons, without the dead."""
+    """The threads that `server_close()` waits for: those alive that are not daemons."""
 
     def append(self, thread: threading.Thread) -> None:
         self.reap()
@@ -59,7 +59,7 @@ class _Threads(list[threading.Thread]):
 
 
 class _NoThreads:
-    """Stands in where no thread is waited for."""
+    """The empty collection, if no thread is waited for."""
 
     def append(self, thread: threading.Thread) -> None:
         pass
@@ -125,7 +125,7 @@ class ThreadingMixIn(_Mixed):
         self._threads.join()
 
 
-#: As it is here, whatever people put in its place.
+#: The original, even if a program replaces it.
 STOCK_THREAD: Final[Callable[..., None]] = ThreadingMixIn.process_request_thread
 _SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
 deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
@@ -151,7 +151,7 @@ if hasattr(os, "fork"):
             if children is None:
                 return
             while len(children) >= self.max_children:
-                # Any child will do, even one of somebody else's: the bound is on processes.
+                # Any child counts, also one that the program has started: the limit is on processes.
                 try:
                     pid, _ = os.waitpid(-1, 0)
                 except ChildProcessError:
@@ -164,7 +164,7 @@ if hasattr(os, "fork"):
                 try:
                     pid, _ = os.waitpid(child, 0 if blocking else os.WNOHANG)
                 except ChildProcessError:
-                    children.discard(child)  # somebody else reaped it
+                    children.discard(child)  # it was reaped elsewhere
                 except OSError:
                     pass
                 else:

@@ -1,6 +1,6 @@
-"""Who had the last word on a connection: kept where the kernel does not keep it, on Unix sockets.
+"""Which side sent last on a connection: noted for Unix sockets, where the kernel does not know.
 
-Rules of this file: nothing here holds a socket, and nothing but the stock files is touched.
+Rules of this file: no reference to a socket is kept, and only the stock files are changed.
 """
 
 from __future__ import annotations

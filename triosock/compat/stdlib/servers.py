@@ -2,10 +2,10 @@
 
 Rules of this file:
 
-1. Attributes are read from the instance at the time they are needed, for people set them on the class, on a
-   base class, on the instance, before and after the constructor.
-2. Nothing is done with the socket beyond what the standard library does: tests and programs put objects of
-   their own in its place.
+1. Attributes are read from the instance when they are needed, since programs set them on the class, on a base
+   class, on the instance, before and after the constructor.
+2. The socket is used only as the standard library uses it, since tests and programs replace it by objects of
+   their own.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _BACKLOG: Final[int] = getattr(socket, "SOMAXCONN", 5) if sys.version_info >= (3
 _REUSEPORT_IS_FOR_IP_ONLY = sys.version_info >= (3, 13, 2) or (3, 12, 9) <= sys.version_info < (3, 13)
 
 _Socket: TypeAlias = socket.socket
-#: The standard library's own `accept`; None if somebody has put something in its place before.
+#: The standard library's own `accept`; None if it was replaced before this import.
 _ACCEPT = socket.socket.accept if getattr(socket.socket.accept, "__globals__", None) is vars(socket) else None
 _family_of: Callable[[socket.socket], int] = socket.SocketType.family.__get__
 _type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
@@ -37,11 +37,11 @@ def _accept(listener: _Socket) -> tuple[_Socket, ClientAddress]:
     connection: they cost more than all that a compat server does besides the standard library's calls.
     """
     if type(listener) is not _Socket or socket.socket is not _Socket or _Socket.accept is not _ACCEPT:
-        return listener.accept()  # somebody's own
+        return listener.accept()  # an accept of the program's own
     descriptor, address = listener._accept()  # type: ignore[attr-defined]
     sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
     if listener.gettimeout() and socket.getdefaulttimeout() is None:
-        # Some systems hand down that the listener is non-blocking underneath.
+        # On some systems the accepted socket inherits O_NONBLOCK from the listener.
         sock.setblocking(True)
     return sock, address
 
@@ -112,7 +112,7 @@ class TCPServer(BaseServer):
             # socket as well.
             request.shutdown(socket.SHUT_WR)
         except OSError:
-            pass  # never connected, or gone already
+            pass  # not connected, or closed already
         self.close_request(request)
 
     def close_request(self, request: Request) -> None:

@@ -1,7 +1,7 @@
-"""The wait of a forking server: `poll.PollWait`, and the ends of its children.
+"""The wait of a forking server: a `poll.PollWait` that the end of a child ends too.
 
-It needs no thread (see `poll.py`), and learns of the end of a child from the kernel: a descriptor for the
-process (pidfd_open(2)) becomes readable then. SIGCHLD would be the other way, and belongs to the program.
+It needs no thread (see `poll.py`): a descriptor for the child (pidfd_open(2)) becomes readable when it ends.
+SIGCHLD is not used, since its handler belongs to the program.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ class ForkingWait(PollWait):
         if self._look(LINGER_MS):
             return True
         if self._woken:
-            return False  # what has rung is silent again
-        # Told once of each: a service_actions() that reaps nothing must not turn this into a busy loop.
+            return False  # reset the wakeup
+        # Each end wakes once: a service_actions() that reaps nothing must not cause a busy loop.
         self._told &= children
         ends = open_child_ends(children - self._told)
         for end in ends:

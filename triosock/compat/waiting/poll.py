@@ -3,21 +3,19 @@ over.
 
 Rules of this file:
 
-1. **Nothing of it is seen** but that `shutdown()` returns at once. A fresh selector is made for each
-   `serve_forever()`, the server is registered in it once, and who puts a selector class of their own in place
-   of `_ServerSelector` gets it used as the standard library uses it, with nothing of ours registered in it
-   (`Waiting`).
-2. **The core waits for an idle server** (`bridge/trio_wait.py`): the thread that serves asks the host's trio
-   run to tell it. A busy server does not pay for that: after a request it lingers on a `poll` of its own for
-   a moment, and only then hands the wait over.
+1. **It differs from the standard library only in that `shutdown()` returns at once.** Each `serve_forever()`
+   makes a selector and registers the server in it once. A selector class that a program puts in the place of
+   `_ServerSelector` is used as there, with nothing else registered in it (`Waiting`).
+2. **An idle server waits in the host's trio run** (`bridge/trio_wait.py`). A busy one avoids the cost: after
+   a request its thread waits on a `poll` of its own for a moment, and only then hands the wait over.
 3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
    forking server, and a server without threads in a process that has none, wait on their own selector, with a
-   descriptor in it that wakes them. The same wait is the way out where the host cannot be used: in a trio
-   thread, or when no thread can be started. A forking server does not even import trio: it pays for each
-   page of its process with every fork, and with trio it would have nearly twice as many.
-4. A listener that was closed by another thread, or that cannot be accepted from as descriptors have run out,
-   is asked again a little later and not in a busy loop. The loop goes on, as the standard library's does,
-   until `shutdown()`.
+   descriptor in it that wakes them. The same wait is used where the host cannot be: in a trio thread, or when
+   no thread can be started. A forking server does not import trio: every fork copies its pages, and trio
+   would nearly double them.
+4. A listener that was closed by another thread, or an accept that fails for want of descriptors, is tried
+   again a little later and not in a busy loop. The loop goes on, as the standard library's does, until
+   `shutdown()`.
 """
 
 from __future__ import annotations
@@ -43,32 +41,30 @@ if TYPE_CHECKING:
 
     from ..requests.ports import Server
 
-#: Taken at import: a program may put something in its place while a server waits.
+#: Taken at import, since a program may replace it while a server waits.
 _poll: Callable[[], select.poll] | None = getattr(select, "poll", None)
 
 CAN_POLL = _poll is not None
 
 #: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
 #: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
-#: without this. One millisecond is enough on a machine with nothing else to do; as `wake()` ends this wait
-#: like the others, it costs nobody anything to allow for one on which a client may lose its processor for a
-#: while.
+#: without this. One millisecond is enough on an idle machine; more costs nothing, since `wake()` ends this
+#: wait too, and helps where a client is not scheduled for a while.
 LINGER = 0.005
 LINGER_MS = 5
 
-#: How long a listener is left alone that gave an error which asking again at once will not cure, in seconds
-#: (at most the interval).
+#: The pause after an accept error that an immediate retry would not cure, in seconds (at most the interval).
 PAUSE = 0.1
 
 #: How many datagrams a drain takes from the kernel's buffer at most.
 DATAGRAMS_IN_DRAIN = 1000
 
-#: After these errors of an accept the connection is still there, and so is the reason.
+#: After these errors of accept the connection is still in the queue, and the cause persists.
 ASKED_AGAIN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
 #: The calls of `serve_forever()` that are running. Changed by `append` and `remove` and copied by `tuple`
-#: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); and without a lock of
-#: ours, which a fork could leave locked for ever.
+#: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); so no lock is needed,
+#: which a fork could leave locked for ever.
 _servings: list[Waiting] = []
 
 
@@ -106,7 +102,7 @@ class Waiting:
         if self.book.is_overseen:
             self.book.life.loop_begins(self.server)
         if self.book.drain is not None:
-            self.drain()  # begun while this thread was on its way here
+            self.drain()  # a drain has begun in the meantime
         return self
 
     def __exit__(
@@ -115,7 +111,7 @@ class Waiting:
         if self.draining:
             close_listener(self.server)
         if self.is_here() and self.book.is_overseen:
-            # Before a drain can find it gone, and tell that it has finished.
+            # Before a drain can see that it is gone, and report the end.
             self.book.life.loop_ends(self.server)
         self._leave()
         self.close()
@@ -129,16 +125,16 @@ class Waiting:
         _servings.remove(self)
 
     def wait(self, interval: float | None) -> bool:
-        """Return whether there is a request; if not, the interval is over or somebody called `wake()`."""
+        """Return whether there is a request; False after the interval or `wake()`."""
         if self.draining:
             return self._next_in_queue()
         return self._is_ready(interval)
 
     def wake(self) -> None:
-        """End the wait that is going on, or the next one. From any thread."""
+        """End the current wait, or the next one. From any thread."""
 
     def pause_once(self) -> None:
-        """Leave the listener alone for a moment, before the next wait: not with somebody else's selector."""
+        """Pause before the next wait; not with a selector of the program's own."""
 
     def drain(self) -> None:
         """Have the loop take what the kernel has accepted already, close the listener, and end. From any
@@ -159,21 +155,21 @@ class Waiting:
         return bool(self._selector.select(interval))
 
     def close(self) -> None:
-        """Give back what the waits needed."""
+        """Release what the waits needed."""
 
     def mine(self) -> bool:
-        """Whether the calling thread is the one that serves."""
+        """Whether the calling thread is the serving one."""
         return self._thread == get_ident()
 
     def is_here(self) -> bool:
-        """Whether it runs in this process, and not only in the one that this was forked from."""
+        """Whether it runs in this process, and not only in the parent before a fork."""
         return self._pid == getpid()
 
 
 class PollWait(Waiting):
     """Waits on a `poll` object, with a descriptor in it that `wake()` makes readable. No thread takes part.
 
-    The object is its own and not the selector, whose layer of Python costs more than the system call.
+    It is not the selector, whose Python layer costs more than the system call.
     """
 
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
@@ -184,7 +180,7 @@ class PollWait(Waiting):
         self._alarm: Wakeup | None = None
         self._woken = False
         self._exhausted = False
-        #: Whether there is nothing to be looked at before the next wait.
+        #: Whether the next wait may begin without a check.
         self._calm = False
 
     def __enter__(self) -> Self:
@@ -201,8 +197,8 @@ class PollWait(Waiting):
             return self._next_in_queue()
         if self._alarm is None:
             self._alarm = Wakeup(self._poll)
-        # The alarm is there before the flag is read, and wake() sets the flag before it looks for the alarm:
-        # one of them sees.
+        # The wakeup exists before the flag is read, and wake() sets the flag before it looks for the wakeup:
+        # one of the two sees the other.
         if self._woken:
             self._woken = False
             self._alarm.silence()
@@ -220,25 +216,25 @@ class PollWait(Waiting):
         return self._is_ready(interval)
 
     def pause_once(self) -> None:
-        """Leave the listener alone for a moment, before the next wait. In the thread that serves."""
+        """Pause before the next wait. In the serving thread."""
         self._exhausted = True
         self._calm = False
 
     def wake(self) -> None:
-        """End the wait that is going on, or the next one."""
+        """End the current wait, or the next one."""
         self._woken = True
         self._calm = False
         if self._alarm is not None and self.is_here():
             self._alarm.ring()
 
     def close(self) -> None:
-        """Give back the alarm."""
+        """Close the wakeup."""
         if self._alarm is not None:
             self._alarm.close()
 
     def _is_ready(self, interval: float | None) -> bool:
-        # Rounded up to milliseconds, as selectors do; compared with 0 first, so that what is no number gives
-        # the same error.
+        # Rounded up to milliseconds, as selectors do; compared with 0 first, so that a value that is no
+        # number raises the same error.
         if interval is None:
             return self._look(None)
         return self._look(0 if interval <= 0 else math.ceil(interval * 1000))
@@ -250,12 +246,12 @@ class PollWait(Waiting):
         if ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready):
             return True
         if self._alarm is not None:
-            # Also one that rang after its flag was seen, which would cut short every wait from now on.
+            # Also a wakeup after its flag was seen, which would end every later wait at once.
             self._alarm.silence()
         return False
 
 
-#: What `_ServerSelector` is unless somebody replaced it.
+#: What `_ServerSelector` is unless a program has replaced it.
 DEFAULT_SELECTOR: type[selectors.BaseSelector] = getattr(selectors, "PollSelector", selectors.SelectSelector)
 
 
@@ -265,7 +261,7 @@ def servings_of(server: Server) -> list[Waiting]:
 
 
 def note_accept_error(server: Server, error: OSError) -> None:
-    """Have the loop leave the listener alone for a moment, if asking it again would give the same error."""
+    """Have the loop pause, if an immediate retry would give the same error."""
     pauses = error.errno in ASKED_AGAIN
     book = book_of(server)
     book.accept_errors += 1
@@ -279,9 +275,7 @@ def note_accept_error(server: Server, error: OSError) -> None:
 
 
 def close_listener(server: Server) -> None:
-    """Close the socket that a server listens on; what else `server_close()` does is left to whoever calls
-    that.
-    """
+    """Close the socket that a server listens on; the rest of `server_close()` is left to its caller."""
     try:
         server.socket.close()
     except (AttributeError, OSError):

@@ -1,16 +1,15 @@
-"""Descriptors that wake a `poll`: an alarm that any thread rings, and the ends of child processes.
+"""Descriptors that wake a `poll`: a wakeup that any thread can signal, and the ends of child processes.
 
 Rules of this file:
 
-1. An eventfd, or a pipe where there is none; never a socket, for tests put objects of their own in the place
-   of `socket.socket` while a server waits.
-2. **Nobody rings at a descriptor that is closed**: its number may be somebody else's by then. Ringing and
-   closing take turns (`_turn`).
-3. An alarm belongs to one process. After a fork its descriptors are the parent's as well: the child neither
-   rings nor silences, but gives its copies back (`abandon()`), without the lock, which may be locked for
-   ever.
-4. A signal handler may ring while its own thread does: the lock is one that its holder may take again.
-5. Functions are those that were there at import: a program may put something in their place at any time.
+1. An eventfd, or a pipe where there is none; never a socket, since tests replace `socket.socket` while a
+   server waits.
+2. **A closed descriptor is never written to**: its number may have been reused. Signalling and closing
+   exclude each other (`_turn`).
+3. A wakeup belongs to one process. After a fork its descriptors are shared with the parent: the child neither
+   signals nor resets, but closes its copies (`abandon()`), without the lock, which may be locked for ever.
+4. A signal handler may signal while its own thread does, so the lock is reentrant.
+5. Functions are those of the time of import, since a program may replace them at any time.
 """
 
 from __future__ import annotations
@@ -66,7 +65,7 @@ class Wakeup:
         return self._fds[0] if self._fds else -1
 
     def ring(self) -> None:
-        """Wake whoever polls, now or later."""
+        """Make the descriptor readable: wake the current or next poll."""
         if self._pid != _getpid():
             return
         with self._turn:
@@ -74,10 +73,10 @@ class Wakeup:
                 try:
                     _write(self._fds[-1], _ONE)
                 except BlockingIOError:
-                    pass  # it rings already
+                    pass  # signalled already
 
     def silence(self) -> None:
-        """Take back all rings so far. What a ring is about is to be looked at afterwards, not before."""
+        """Reset all signals so far. Check what they were for afterwards, not before."""
         if self._pid != _getpid():
             self.abandon()
         elif self._fds:
@@ -87,7 +86,7 @@ class Wakeup:
                 pass
 
     def wait_alone(self, seconds: float | None) -> None:
-        """Wait for a ring, for so many seconds (None: as long as it takes), and for nothing else."""
+        """Wait for a signal only, for so many seconds (None: without a limit)."""
         assert _poll is not None
         poll = _poll()
         if self._fds:
@@ -95,7 +94,7 @@ class Wakeup:
         poll.poll(None if seconds is None else max(0, math.ceil(seconds * 1000)))
 
     def close(self) -> None:
-        """Give the descriptors back."""
+        """Close the descriptors."""
         if self._pid != _getpid():
             self.abandon()
             return
@@ -105,7 +104,7 @@ class Wakeup:
                 _close(fd)
 
     def abandon(self) -> None:
-        """Give back this process's copies of its parent's descriptors."""
+        """Close this process's copies of its parent's descriptors."""
         fds, self._fds = self._fds, []
         if fds and self._poll is not None:
             self._poll.unregister(fds[0])
