@@ -168,9 +168,7 @@ async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_no
 
     seen = []
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_listeners(handler, [foreign, ours], task_status=task_status)
-        )
+        server = await nursery.start(triosock.serve_listeners, handler, [foreign, ours])
         async with await ours.connect():
             await trio.testing.wait_all_tasks_blocked()
             server.drain()
