@@ -19,9 +19,9 @@ import triosock
 from .verdict import Wrong, causes, send, want
 
 WORKER = """Lesson 10: write an async function `worker()` for serve_workers: it serves the listener that it
-inherits, and answers each line with the same line backwards: "hello" gets "olleh". It is replaced while clients
-are connected. Who has sent a part of a line may then send the rest, and is answered; who is idle gets the end of
-the connection; and the next one who comes is answered, too."""
+inherits, and answers each line with the same line backwards: "hello" gets "olleh". It is replaced while
+clients are connected. Who has sent a part of a line may then send the rest, and is answered; who is idle
+gets the end of the connection; and the next one who comes is answered, too."""
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds that a worker may take until it is ready.
@@ -30,19 +30,21 @@ READY = 10.0
 
 async def check_worker(solution: Any) -> None:
     """One worker and its successor, with an idle client and one in the middle of a line. In real time."""
+    serve = _service(solution.__file__)
     try:
         async with trio.open_nursery() as nursery:
-            await _replace(await nursery.start(_service(Path(solution.__file__).resolve())))
+            await _replace(await nursery.start(serve))
             nursery.cancel_scope.cancel()
     except* triosock.WorkersFailed as group:
         hint = (
-            "What it printed is above. `await triosock.serve_listeners(…)`, which returns after the drain, and "
-            "`triosock.inherited_listeners()`, for the parent has the port."
+            "What it printed is above. The parent has the port: `triosock.inherited_listeners()`; and `await "
+            "triosock.serve_listeners(…)` returns only after the drain."
         )
         raise Wrong(f"no process could serve: {causes(group)[0]}", hint) from None
 
 
-def _service(path: Path) -> Any:
+def _service(file: str) -> Any:
+    path = Path(file).resolve()
     environment = {**os.environ, "PYTHONPATH": f"{path.parent}{os.pathsep}{ROOT}"}
     program = f"import importlib, triosock; triosock.run(importlib.import_module({path.stem!r}).worker)"
     return partial(
@@ -65,7 +67,7 @@ async def _replace(workers: triosock.Workers) -> None:
     async with await _connect(workers) as ada, await _connect(workers) as bob:
         for client in (ada, bob):
             await send(client, b"hello\n")
-            hint = "`triosock.inherited_listeners()` is where the clients come; `line.strip()[::-1]` is backwards."
+            hint = "Clients come to `triosock.inherited_listeners()`; backwards is `line.strip()[::-1]`."
             await want("olleh", client, "A client said 'hello'", hint)
         await send(ada, b"half a li")
         report = await workers.restart()
