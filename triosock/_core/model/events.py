@@ -337,7 +337,7 @@ class ServerClosed(Event):
 
 @runtime_checkable
 class Observer(Protocol):
-    """An object with a method `on_event`. An attribute `wants`, a tuple of event classes, selects the events."""
+    """An object with a method `on_event`. An attribute `wants`, a tuple of event classes, selects events."""
 
     def on_event(self, event: Event, /) -> None:
         """Take one event. Called synchronously by the server: must be quick, must not block, and must not
