@@ -118,6 +118,17 @@ COURSE: Final = {
             "say between which two lines of a task another one may run",
         ),
     ),
+    "lesson11": Place(
+        "unchanged handlers as tasks",
+        session=4,
+        minutes=45,
+        is_optional=True,
+        afterwards=(
+            "say why a thread that waits cannot be cancelled, and what an exception that is injected waits for",
+            "serve a blocking handler class in tasks, without a change, and say when its `finally` runs",
+            "find the call that blocks all the others, and move it into a thread",
+        ),
+    ),
 }
 
 
