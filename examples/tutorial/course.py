@@ -124,7 +124,7 @@ COURSE: Final = {
         minutes=45,
         is_optional=True,
         afterwards=(
-            "say why a thread that waits cannot be cancelled, and what an exception that is injected waits for",
+            "say why a thread that waits cannot be cancelled, and when an injected exception reaches it",
             "serve a blocking handler class in tasks, without a change, and say when its `finally` runs",
             "find the call that blocks all the others, and move it into a thread",
         ),

@@ -13,10 +13,10 @@ from triosock import Connection
 
 from .verdict import Wrong, send, want
 
-LOOKUP = """Lesson 11: write, for triosock.compat, a StreamRequestHandler `Handler` and a GreenTCPServer `Server`.
-Each line is looked up: the answer is what `self.server.lookup(line)` returns, which takes a line and returns one,
-and blocks for a while. Whoever waits for a lookup keeps nobody else waiting. However a handler ends, it puts its
-client_address into the list `ended`."""
+LOOKUP = """Lesson 11: write, for triosock.compat, a StreamRequestHandler `Handler` and a GreenTCPServer
+`Server`. Each line is looked up: the answer is what `self.server.lookup(line)` returns, which takes a line
+and returns one, and blocks for a while. Whoever waits for a lookup keeps nobody else waiting. However a
+handler ends, it puts its client_address into the list `ended`."""
 
 #: How long a lookup takes while nobody else is served, in seconds: less than a client waits for its answer.
 WHILE: Final = 2.0
