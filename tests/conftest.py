@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import gc
 import os
 import signal
 import ssl
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,6 +14,7 @@ import trio
 
 import triosock
 from tests.pairs import memory_pair, pair
+from tests.servers import running
 from tests.tls import client_context, server_context
 
 # A shell starts what runs in the background with SIGINT ignored, and all its children inherit that: then no
@@ -23,39 +23,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-class Recorder:
-    """Keeps every event."""
-
-    def __init__(self) -> None:
-        self.events: list[triosock.Event] = []
-
-    def on_event(self, event: triosock.Event, /) -> None:
-        self.events.append(event)
-
-    def of(self, *kinds: type[Any]) -> list[Any]:
-        return [event for event in self.events if isinstance(event, kinds)]
-
-
-@pytest.fixture
-def recorder() -> Recorder:
-    return Recorder()
-
-
-@contextlib.asynccontextmanager
-async def _serving(handler: Any, **options: Any) -> AsyncIterator[triosock.StreamServer]:
-    async with trio.open_nursery() as nursery:
-        options.setdefault("host", "127.0.0.1")
-        server = await nursery.start(
-            lambda task_status: triosock.serve_tcp(handler, 0, task_status=task_status, **options)
-        )
-        yield server
-        nursery.cancel_scope.cancel()
-
-
 @pytest.fixture
 def serving() -> Any:
     """`async with serving(handler, **options) as server:` a TCP server on loopback, cancelled at the end."""
-    return _serving
+
+    def serve(handler: Any, **options: Any) -> Any:
+        return running(triosock.serve_tcp, handler, 0, **{"host": "127.0.0.1", **options})
+
+    return serve
 
 
 async def _dial(server: triosock.StreamServer) -> trio.SocketStream:

@@ -11,6 +11,7 @@ import pytest
 import trustme
 
 from tests.programs import dial, running
+from triosock.cli import main
 
 SERVE = ("-m", "triosock", "serve")
 ECHO = ("--handler", "triosock.cli.handlers:echo")
@@ -105,6 +106,28 @@ def test_the_options_reach_the_server():
         program.wait_for(r"DEBUG .*192\.0\.2\.7:5001 refused: peer")
         program.wait_for(r"DEBUG .*connection 1 of tcp://192\.0\.2\.7:5000 closed after \S+ s: idle")
         assert program.stop() == 0
+
+
+def test_rates_reach_the_server():
+    rates = ("--rate-per-peer", "1/h:3", "--request-rate-per-peer", "1000/s:1")
+    with running(*SERVE, "tcp://127.0.0.1:0", *ECHO, *rates, "--log-level", "debug") as program:
+        port = program.port()
+        for _ in range(3):
+            with dial(port) as client:
+                client.say(b"hello\n")
+                assert client.line() == b"hello\n"
+        with dial(port) as client:
+            assert client.rest() == b""
+        program.wait_for("refused: rate_per_peer")
+        assert program.stop() == 0
+
+
+@pytest.mark.parametrize("rate", ["0/s", "20", "nan/s", "20/d"])
+def test_what_is_no_rate_is_said_to_be_none(rate, capsys):
+    with pytest.raises(SystemExit) as ended:
+        main(["serve", "tcp://127.0.0.1:0", *ECHO, "--rate", rate])
+    assert ended.value.code == 2
+    assert "argument --rate: " in capsys.readouterr().err
 
 
 def test_the_grace_is_the_end_for_the_busy():

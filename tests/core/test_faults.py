@@ -17,7 +17,7 @@ from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, Incomplete, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
 from triosock._core.server.handler_run import blame
-from triosock.testing import DatagramNetwork, open_server
+from triosock.testing import open_server
 
 
 async def incomplete(conn: Connection) -> None:
@@ -104,29 +104,6 @@ async def test_a_function_that_takes_too_long_is_cut(autojump_clock: Any) -> Non
         began = trio.current_time()
         assert await read_to_reset(client) == b""
         assert trio.current_time() - began == pytest.approx(3)
-
-
-async def test_the_handler_of_a_datagram_that_takes_too_long_is_answered(autojump_clock: Any) -> None:
-    async def slow(datagram: triosock.Datagram) -> None:
-        await trio.sleep_forever()
-
-    async def answer(error: Exception, datagram: triosock.Datagram) -> None:
-        await datagram.reply(type(error).__name__.encode())
-
-    network = DatagramNetwork()
-    ours, client = network.open("server"), network.open("client")
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_datagram_sockets(
-                slow, [ours], on_error=answer, timeouts=Timeouts(request=1), task_status=task_status
-            )
-        )
-        await client.send(b"x", ours.address)
-        assert (await client.receive())[0] == b"RequestTimedOut"
-        server.drain()
-        await server.wait_closed()
-    client.close()
-    assert server.statistics().ended == {Cause.REQUEST: 1}
 
 
 # Whose peer it was: a handler may have other connections

@@ -17,7 +17,10 @@ import trio.testing
 import triosock
 from tests.handlers import reset, shout
 from tests.tls import client_context, dial_tls, server_context
-from triosock import Cause, Limits, Timeouts, events
+from triosock import Cause, Connection, Limits, Timeouts, events
+from triosock._core.model.emitter import Emitter
+from triosock._core.registry.registry import Registry
+from triosock._core.stream.handshakes import Handshakes
 from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -107,13 +110,37 @@ async def test_no_more_than_half_of_all_connections_are_silent(serving: Any, dia
             await says_hello(server)
 
 
-async def test_one_that_has_spoken_just_now_is_not_cut(serving: Any, dial: Any) -> None:
-    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
-        async with silent(server, dial, 1) as (client,):
-            await client.send_all(hello()[:20])  # and no turn for the server before the next
-            async with silent(server, dial, 1):
-                assert await is_open(client)
-        assert server.statistics().refused == {}
+async def test_one_that_has_spoken_just_now_is_not_cut(recorder: Any) -> None:
+    limits = Limits(max_handshakes=2)
+    registry = Registry(limits)
+    places = Handshakes(limits, registry, Emitter("test", trio.current_time, [recorder]))
+    pairs = [socket.socketpair() for _ in range(2)]
+    cut: list[int] = []
+
+    async def shake_hands(number: int) -> None:
+        ours = pairs[number][0]
+        ours.setblocking(False)
+        connection = Connection(ours)
+        registry.add(connection.entry)
+        with connection.entry.scope:
+            async with places.place(connection):
+                pass
+        if connection.entry.scope.cancelled_caught:
+            cut.append(number)
+        await connection.aclose()
+
+    async with trio.open_nursery() as nursery:
+        for number in (0, 1):
+            nursery.start_soon(shake_hands, number)
+            await trio.testing.wait_all_tasks_blocked()
+        pairs[0][1].send(b"x")  # the first has spoken, and nobody has had a turn since
+        places._cut_one()
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert cut == [1]
+    for pair in pairs:
+        pair[1].close()
+    assert [event.reason for event in recorder.of(events.Refused)] == ["handshakes"]
 
 
 async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_either(

@@ -11,6 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
+from tests.servers import running
 from tests.tls import server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
@@ -126,6 +127,16 @@ async def test_for_a_datagram_it_has_its_own_time_too(autojump_clock: Any) -> No
     await ask_datagram_server(fails_late, answer, b"sorry", Cause.FAILED)
 
 
+async def test_for_a_datagram_that_takes_too_long_it_is_called(autojump_clock: Any) -> None:
+    async def slow(datagram: triosock.Datagram) -> None:
+        await trio.sleep_forever()
+
+    async def answer(error: Exception, datagram: triosock.Datagram) -> None:
+        await datagram.reply(type(error).__name__.encode())
+
+    await ask_datagram_server(slow, answer, b"RequestTimedOut", Cause.REQUEST)
+
+
 async def test_a_session_is_answered_when_its_time_is_over(autojump_clock: Any) -> None:
     async def slow(session: triosock.Session) -> None:
         async for _ in session:
@@ -143,17 +154,8 @@ async def ask_datagram_server(
 ) -> None:
     network = triosock.testing.DatagramNetwork()
     ours, client = network.open("server"), network.open("client")
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_datagram_sockets(
-                handler,
-                [ours],
-                on_error=on_error,
-                timeouts=Timeouts(request=2),
-                task_status=task_status,
-                **options,
-            )
-        )
+    options |= {"on_error": on_error, "timeouts": Timeouts(request=2)}
+    async with running(triosock.serve_datagram_sockets, handler, [ours], **options) as server:
         await client.send(b"x", ours.address)
         with trio.fail_after(100):
             assert (await client.receive())[0] == answer

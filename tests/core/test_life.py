@@ -10,6 +10,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, shout
+from tests.servers import running
 from triosock import Cause, DrainReport, Timeouts
 from triosock._core.model import events
 
@@ -65,8 +66,7 @@ async def test_cancelling_ends_everything_now_and_closes_it(serving, dial, recor
 
 async def test_the_server_ends_with_a_drain_if_somebody_closes_its_listeners(dial):
     listeners = await triosock.open_tcp_listeners(0, host="127.0.0.1")
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_listeners, shout, listeners)
+    async with running(triosock.serve_listeners, shout, listeners) as server:
         client = await dial(server)
         await client.send_all(b"a\n")
         assert await client.receive_some() == b"A\n"
@@ -194,8 +194,7 @@ async def test_one_port_serves_both_families(dial):
 
 async def test_a_unix_server_removes_its_file(tmp_path, dial):
     path = tmp_path / "socket"
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_unix, shout, path)
+    async with running(triosock.serve_unix, shout, path) as server:
         async with await dial(server) as client:
             await client.send_all(b"hi\n")
             assert await client.receive_some() == b"HI\n"

@@ -16,6 +16,13 @@ from triosock.testing import open_server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
+async def dial_from(server, source):
+    sock = trio.socket.socket()
+    await sock.bind((source, 0))
+    await sock.connect(("127.0.0.1", server.addresses[0].port))
+    return trio.SocketStream(sock)
+
+
 # 3. Limits before accepting
 
 
@@ -81,12 +88,6 @@ async def test_a_peer_over_its_limit_is_refused_and_others_are_not(serving):
         await conn.send_all(b"hello")
         await conn.receive_some()
 
-    async def dial_from(server, source):
-        sock = trio.socket.socket()
-        await sock.bind((source, 0))
-        await sock.connect(("127.0.0.1", server.addresses[0].port))
-        return trio.SocketStream(sock)
-
     async with serving(handler, limits=Limits(max_connections_per_peer=1)) as server:
         one = await dial_from(server, "127.0.0.1")
         assert await one.receive_some() == b"hello"
@@ -113,10 +114,7 @@ async def test_a_network_over_its_limit_is_refused(serving):
         answers = []
         streams = []
         for source in ("127.0.0.1", "127.0.1.1", "127.0.2.1", "127.1.0.1"):
-            sock = trio.socket.socket()
-            await sock.bind((source, 0))
-            await sock.connect(("127.0.0.1", server.addresses[0].port))
-            streams.append(trio.SocketStream(sock))
+            streams.append(await dial_from(server, source))
             answers.append(await streams[-1].receive_some())
         assert answers == [b"hello", b"hello", b"", b"hello"]
         for stream in streams:

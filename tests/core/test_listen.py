@@ -30,9 +30,7 @@ HAS_IPV6 = socket.has_ipv6
 LOCAL = "127.0.0.1"
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left_open(no_leaks: None) -> None:
-    """Every test here ends with as many descriptors as it began with."""
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @pytest.fixture

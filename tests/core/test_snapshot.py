@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.servers import running
 from triosock import DrainScope, Limits, Timeouts
 from triosock.observe import snapshot
 from triosock.testing import MemoryListener, open_server
@@ -175,17 +176,10 @@ async def test_datagrams_and_sessions_are_in_the_tree(sessions):
         async for _ in one:
             pass
 
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_udp(
-                handle,
-                0,
-                host="127.0.0.1",
-                timeouts=TIMEOUTS,
-                task_status=task_status,
-                **({} if sessions is None else {"sessions": sessions}),
-            )
-        )
+    options = {} if sessions is None else {"sessions": sessions}
+    async with running(
+        triosock.serve_udp, handle, 0, host="127.0.0.1", timeouts=TIMEOUTS, **options
+    ) as server:
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
             await client.sendto(b"x", ("127.0.0.1", server.addresses[0].port))
             while not (found := [one for one in snapshot(server).children if one.peer]):
@@ -196,7 +190,6 @@ async def test_datagrams_and_sessions_are_in_the_tree(sessions):
         else:
             assert (node.kind, node.state, node.due_to) == ("session", "idle", "Sessions.idle")
             assert node.due <= 9
-        nursery.cancel_scope.cancel()
 
 
 async def test_what_is_neither_a_server_nor_a_scope_is_refused():

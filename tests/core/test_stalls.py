@@ -16,6 +16,7 @@ import trio
 
 import triosock
 from tests.handlers import shout
+from tests.servers import running
 from tests.tls import client_context, server_context
 from tests.waiting import until
 from triosock import Cause, Sessions, Timeouts
@@ -173,12 +174,8 @@ async def test_a_session_whose_datagram_came_during_a_stall_goes_on() -> None:
         async for _ in session:
             await session.send(str(session.id).encode())
 
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_udp(
-                number, 0, host="127.0.0.1", sessions=Sessions(idle=SHORT), task_status=task_status
-            )
-        )
+    sessions = Sessions(idle=SHORT)
+    async with running(triosock.serve_udp, number, 0, host="127.0.0.1", sessions=sessions) as server:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.setblocking(False)
             client.connect(server.addresses[0].sockaddr)
@@ -190,4 +187,3 @@ async def test_a_session_whose_datagram_came_during_a_stall_goes_on() -> None:
             await trio.sleep(SHORT * 2)
             client.send(b"three")
             assert await heard(client) == b"2"
-        nursery.cancel_scope.cancel()

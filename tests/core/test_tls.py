@@ -11,6 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from tests.servers import running
 from tests.tls import CA, client_context, dial_tls, server_context
 from triosock import Cause, Connection, Timeouts
 from triosock._core.model import events
@@ -191,18 +192,12 @@ async def test_send_eof_is_refused_under_tls(serving):
 
 async def test_tls_on_a_unix_socket(tmp_path):
     path = tmp_path / "socket"
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status):
-            await triosock.serve_unix(shout, path, tls=server_context(), task_status=task_status)
-
-        await nursery.start(serve)
+    async with running(triosock.serve_unix, shout, path, tls=server_context()):
         stream = await trio.open_unix_socket(str(path))
         client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
         await client.send_all(b"hello\n")
         assert await client.receive_some() == b"HELLO\n"
         await client.aclose()
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_client_may_be_a_connection_too(serving):

@@ -22,10 +22,7 @@ from triosock._core.listeners.unix import bind_unix, open_unix_listener
 from triosock._core.model.addresses import MAX_UNIX_PATH, UnixAddress
 from triosock._core.model.errors import AddressUnavailable
 
-
-@pytest.fixture(autouse=True)
-def _nothing_left_open(no_leaks: None) -> None:
-    """Every test here ends with as many descriptors as it began with."""
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @pytest.fixture

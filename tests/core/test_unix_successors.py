@@ -20,9 +20,7 @@ from triosock._core.model.errors import AddressUnavailable
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(autouse=True)
-def _nothing_left_open(no_leaks: None) -> None:
-    """Every test here ends with as many descriptors as it began with."""
+pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @pytest.fixture

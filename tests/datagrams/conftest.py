@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 import triosock
-from triosock.testing import DatagramNetwork, check_nothing_left
+from tests.servers import running
+from triosock.testing import DatagramNetwork
 
 
 def check(server: triosock.DatagramServer) -> None:
@@ -29,19 +30,10 @@ async def _in_memory(
 ) -> AsyncIterator[tuple[triosock.DatagramServer, DatagramNetwork]]:
     network = options.pop("network", None) or DatagramNetwork()
     sock = network.open("server", max_bytes=options.pop("max_bytes", None))
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: Any) -> None:
-            await triosock.serve_datagram_sockets(handler, [sock], task_status=task_status, **options)
-
-        server = await nursery.start(serve)
-        try:
-            yield server, network
-            check(server)
-        finally:
-            nursery.cancel_scope.cancel()
+    async with running(triosock.serve_datagram_sockets, handler, [sock], **options) as server:
+        yield server, network
+        check(server)
     check(server)
-    check_nothing_left(server)
 
 
 @pytest.fixture
@@ -53,19 +45,10 @@ def in_memory() -> Any:
 @contextlib.asynccontextmanager
 async def _on_loopback(handler: Any, **options: Any) -> AsyncIterator[triosock.DatagramServer]:
     options.setdefault("host", "127.0.0.1")
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: Any) -> None:
-            await triosock.serve_udp(handler, 0, task_status=task_status, **options)
-
-        server = await nursery.start(serve)
-        try:
-            yield server
-            check(server)
-        finally:
-            nursery.cancel_scope.cancel()
+    async with running(triosock.serve_udp, handler, 0, **options) as server:
+        yield server
+        check(server)
     check(server)
-    check_nothing_left(server)
 
 
 @pytest.fixture
@@ -98,18 +81,10 @@ def serving_dtls():
     from tests.datagrams.associations import server_context
     from triosock.dtls import serve_dtls
 
-    @contextlib.asynccontextmanager
-    async def serve(handler, **options):
-        options.setdefault("host", "127.0.0.1")
-        async with trio.open_nursery() as nursery:
-
-            async def run(task_status):
-                await serve_dtls(handler, 0, context=server_context(), task_status=task_status, **options)
-
-            server = await nursery.start(run)
-            yield server
-            nursery.cancel_scope.cancel()
-        check_nothing_left(server)
+    def serve(handler, **options):
+        return running(
+            serve_dtls, handler, 0, **{"context": server_context(), "host": "127.0.0.1", **options}
+        )
 
     return serve
 

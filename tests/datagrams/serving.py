@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
-
 import trio
 import trio.testing
-
-from triosock.testing import check_nothing_left
 
 settle = trio.testing.wait_all_tasks_blocked
 
@@ -24,16 +20,21 @@ async def exchange(client, data):
         return await client.recv(70_000)
 
 
-@contextlib.asynccontextmanager
-async def serving(serve, *args, **options):
-    """A server that is started with `serve(*args, **options)`, and cancelled at the end."""
-    async with trio.open_nursery() as nursery:
+class Held:
+    """A handler that keeps each datagram until it is released."""
 
-        async def run(task_status):
-            await serve(*args, task_status=task_status, **options)
+    def __init__(self):
+        self.begun = []
+        self.release = trio.Event()
 
-        server = await nursery.start(run)
-        yield server
-        nursery.cancel_scope.cancel()
-    server._queue.check()
-    check_nothing_left(server)
+    async def __call__(self, datagram):
+        self.begun.append(datagram.data)
+        await self.release.wait()
+        await datagram.reply(b"done " + datagram.data)
+
+
+async def send_all(client, server, *datagrams):
+    """Send them in order, and let the server do what it does with them."""
+    for data in datagrams:
+        await client.send(data, server.addresses[0])
+    await settle()

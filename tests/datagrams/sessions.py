@@ -14,13 +14,6 @@ async def echo(session):
         await session.send(data)
 
 
-async def send_all(client, server, *datagrams):
-    """Send them in order, and let the server do what it does with them."""
-    for data in datagrams:
-        await client.send(data, server.addresses[0])
-    await settle()
-
-
 async def receive(client, count):
     """Return the data of the next datagrams."""
     return [(await client.receive())[0] for _ in range(count)]

@@ -6,29 +6,9 @@ import pytest
 import trio
 import trio.testing
 
+from tests.datagrams.serving import Held, send_all, settle
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
-
-settle = trio.testing.wait_all_tasks_blocked
-
-
-class Held:
-    """A handler that keeps each datagram until it is released."""
-
-    def __init__(self):
-        self.begun = []
-        self.release = trio.Event()
-
-    async def __call__(self, datagram):
-        self.begun.append(datagram.data)
-        await self.release.wait()
-        await datagram.reply(b"done " + datagram.data)
-
-
-async def send_all(client, server, *datagrams):
-    for data in datagrams:
-        await client.send(data, server.addresses[0])
-    await settle()
 
 
 async def test_each_datagram_gets_a_task_and_a_way_back(in_memory, recorder):

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.datagrams.serving import exchange, serving, settle, shout
+from tests.datagrams.serving import exchange, settle, shout
+from tests.servers import running
 from triosock import Cause, Limits
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -106,7 +107,7 @@ async def test_a_socket_that_asked_for_icmp_errors_does_not_spin_on_them():
         sock.bind(("127.0.0.1", 0))
         port = sock.getsockname()[1]
         sock.sendto(b"x", name)
-        async with serving(triosock.serve_datagram_sockets, shout, [sock]) as server:
+        async with running(triosock.serve_datagram_sockets, shout, [sock]) as server:
             with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 await client.connect(("127.0.0.1", port))
                 assert await exchange(client, b"hi") == b"HI"
@@ -125,7 +126,7 @@ async def test_a_connected_socket_that_is_told_of_a_dead_peer_goes_on(recorder):
         sock.bind(("127.0.0.1", 0))
         sock.connect(name)
         ours = sock.getsockname()
-        async with serving(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
+        async with running(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
             sock = server._listeners[0].socket
             peer.close()
             sock.send(b"to nobody")
@@ -161,7 +162,7 @@ async def test_errors_that_do_not_end_the_loop(number, when, recorder, autojump_
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", 0))
         failing = FailingSocket(sock, [])
-        async with serving(triosock.serve_datagram_sockets, shout, [failing], observers=[recorder]) as server:
+        async with running(triosock.serve_datagram_sockets, shout, [failing], observers=[recorder]) as server:
             await settle()
             failing.errors = [OSError(number, "scripted")]
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -200,7 +201,7 @@ async def test_what_the_kernel_loses_is_counted_and_told(recorder):
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
         sock.bind(("127.0.0.1", 0))
         name = sock.getsockname()
-        async with serving(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
+        async with running(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 for _ in range(300):
                     client.sendto(b"x", name)

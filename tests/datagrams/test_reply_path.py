@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.datagrams.serving import serving, settle, shout
+from tests.datagrams.serving import settle, shout
+from tests.servers import running
 from triosock import Cause, Sessions, Timeouts, UnixAddress
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -18,7 +19,7 @@ from triosock._core.model import events
 
 async def test_unix_datagrams_and_their_replies(tmp_path):
     path = tmp_path / "server"
-    async with serving(triosock.serve_unix_datagram, shout, path, mode=0o600) as server:
+    async with running(triosock.serve_unix_datagram, shout, path, mode=0o600) as server:
         assert server.addresses == (UnixAddress(path),)
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
@@ -35,7 +36,7 @@ async def test_a_peer_without_a_name_cannot_be_answered_and_that_is_said(tmp_pat
         peers.append(datagram.peer)
         await datagram.reply(b"?")
 
-    async with serving(triosock.serve_unix_datagram, handler, path, observers=[recorder]) as server:
+    async with running(triosock.serve_unix_datagram, handler, path, observers=[recorder]) as server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.sendto(b"anonymous", os.fspath(path))
             await settle(0.02)
@@ -53,7 +54,7 @@ async def test_the_error_of_a_reply_to_nobody_says_what_to_do(tmp_path):
         except triosock.NoReturnAddress as error:
             said.append(str(error))
 
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "server"):
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "server"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.sendto(b"x", os.fspath(tmp_path / "server"))
             await settle(0.02)
@@ -70,7 +71,7 @@ async def test_unix_peers_without_a_name_share_a_session(tmp_path):
         async for data in session:
             got.append((session.id, data))  # noqa: PERF401
 
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", sessions=Sessions()):
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", sessions=Sessions()):
         for data in (b"1", b"2"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
                 client.sendto(data, os.fspath(tmp_path / "s"))
@@ -86,7 +87,7 @@ async def test_a_unix_peer_that_has_gone_costs_its_own_reply(tmp_path, how, reco
         await go.wait()
         await datagram.reply(b"?")
 
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", observers=[recorder]) as server:
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", observers=[recorder]) as server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
@@ -109,7 +110,7 @@ async def test_a_unix_reply_that_is_too_long_for_the_system(tmp_path):
             await datagram.reply(bytes(8_000_000))
         texts.append(str(caught.value))
 
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s"):
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
@@ -123,7 +124,7 @@ async def test_a_unix_peer_that_takes_nothing_is_cut_by_the_send_timeout(tmp_pat
             await datagram.reply(b"x" * 2_000)
 
     timeouts = Timeouts(send=5)
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts) as server:
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts) as server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
@@ -141,7 +142,7 @@ async def test_a_task_that_is_not_the_handler_is_told_of_the_send_timeout(tmp_pa
         kept.append(datagram)
 
     timeouts = Timeouts(send=5)
-    async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts):
+    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
@@ -165,7 +166,7 @@ async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
         raised.append(str(caught.value))
 
     async with trio.open_nursery() as outer:
-        async with serving(triosock.serve_unix_datagram, handler, tmp_path / "s") as server:
+        async with running(triosock.serve_unix_datagram, handler, tmp_path / "s") as server:
             client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
             client.bind(os.fspath(tmp_path / "client"))
             client.connect(os.fspath(tmp_path / "s"))
@@ -194,7 +195,7 @@ async def test_a_broadcast_without_permission_says_what_to_do():
             def receive_nowait(self):
                 return super().receive_nowait()._replace(name=("255.255.255.255", 9))
 
-        async with serving(triosock.serve_datagram_sockets, handler, [FromBroadcast(sock)]):
+        async with running(triosock.serve_datagram_sockets, handler, [FromBroadcast(sock)]):
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
                 client.sendto(b"x", sock.getsockname())
                 with trio.fail_after(5):

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 import triosock
-from tests.datagrams.serving import serving, settle, shout
+from tests.datagrams.serving import settle, shout
+from tests.servers import running
 from triosock import Sessions
 from triosock.testing import DatagramNetwork
 
@@ -13,7 +14,7 @@ from triosock.testing import DatagramNetwork
 async def test_several_sockets_are_one_server():
     network = DatagramNetwork()
     one, two, client = network.open("one"), network.open("two"), network.open("client")
-    async with serving(triosock.serve_datagram_sockets, shout, [one, two], name="both") as server:
+    async with running(triosock.serve_datagram_sockets, shout, [one, two], name="both") as server:
         assert (server.name, len(server.addresses)) == ("both", 2)
         for address in server.addresses:
             await client.send(b"x", address)
@@ -42,7 +43,7 @@ async def test_a_handler_class_has_three_steps():
 
     network = DatagramNetwork()
     sock, client = network.open("server"), network.open("client")
-    async with serving(triosock.serve_datagram_sockets, Shout.serve, [sock]) as server:
+    async with running(triosock.serve_datagram_sockets, Shout.serve, [sock]) as server:
         await client.send(b"x", server.addresses[0])
         assert (await client.receive())[0] == b"Xmemory://client"
         await settle()

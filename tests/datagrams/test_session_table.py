@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.datagrams.sessions import Log, echo, receive, send_all, settle
+from tests.datagrams.serving import send_all
+from tests.datagrams.sessions import Log, echo, receive, settle
 from triosock import Cause, Limits, Sessions
 from triosock._core.datagram.idle_queue import IdleQueue
 from triosock._core.datagram.socket import Received

@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.datagrams.sessions import Log, echo, receive, send_all, settle
+from tests.datagrams.serving import send_all
+from tests.datagrams.sessions import Log, echo, receive, settle
 from triosock import Cause, Limits, Sessions, Timeouts
 from triosock._core.model import events
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.simulation.mutants.__main__ import hunt
-from tests.simulation.mutants.faults import LATER, MUTANTS
+from tests.simulation.mutants.faults import LATER, MUTANTS, Mutant
 
 PACKAGE = Path(__file__).parents[2] / "triosock"
 
@@ -21,8 +21,8 @@ def test_there_are_twenty_and_each_stands_in_one_place() -> None:
         assert mutant.old != mutant.new
 
 
-@pytest.mark.parametrize("number", [1, 16])
-def test_a_fault_is_found_and_replayed(number: int) -> None:
-    found, same = hunt(MUTANTS[number], 2)
+@pytest.mark.parametrize("mutant", [MUTANTS[1], MUTANTS[16], LATER[2]], ids=lambda mutant: mutant.name)
+def test_a_fault_is_found_and_replayed(mutant: Mutant) -> None:
+    found, same = hunt(mutant, 2)
     assert found
     assert same == 2

@@ -67,6 +67,14 @@ def add_parser(commands: Commands) -> None:
         epilog="example: python -m triosock serve tcp://127.0.0.1:9999 --handler triosock.cli.handlers:echo",
     )
     parser.set_defaults(run=run, parser=parser)
+    _add_service(parser)
+    _add_operating(parser)
+    _add_amounts(parser)
+    _add_transport(parser)
+    _add_observing(parser)
+
+
+def _add_service(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "endpoints",
         metavar="ENDPOINT",
@@ -94,8 +102,9 @@ def add_parser(commands: Commands) -> None:
         type=typed(_workers),
         help="serve with N processes; auto is one for each processor. SIGHUP restarts them one by one",
     )
-    _add_operating(parser)
-    _add_amounts(parser)
+
+
+def _add_transport(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
@@ -104,7 +113,6 @@ def add_parser(commands: Commands) -> None:
     parser.add_argument(
         "--proxy", action="store_true", help="expect a PROXY protocol header before each connection"
     )
-    _add_observing(parser)
 
 
 def _add_operating(parser: argparse.ArgumentParser) -> None:
@@ -243,15 +251,10 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
         "proxy": arguments.proxy,
     }
     try:
-        endpoints = [
-            EndpointConfig(
-                name=f"endpoint{index}",
-                where=where,
-                mode=arguments.mode if isinstance(where, UnixAddress) else None,
-                **options,
-            )
-            for index, where in enumerate(arguments.endpoints, 1)
-        ]
+        endpoints = []
+        for index, where in enumerate(arguments.endpoints, 1):
+            mode = arguments.mode if isinstance(where, UnixAddress) else None
+            endpoints.append(EndpointConfig(name=f"endpoint{index}", where=where, mode=mode, **options))
         return ServiceConfig(
             endpoints=tuple(endpoints),
             observe=_observing(arguments),

@@ -30,6 +30,26 @@ async def replies(world: World) -> None:
         world.client(talk, world.integer(1, 8))
 
 
+async def slots(world: World) -> None:
+    """With few slots every datagram that arrives is answered in the end."""
+
+    async def echo(datagram: Datagram) -> None:
+        await trio.sleep(0.1)
+        await datagram.reply(datagram.data)
+
+    server = await world.serve_datagrams(echo, limits=Limits(max_connections=world.integer(1, 4)))
+
+    async def talk(count: int) -> None:
+        client = world.datagram_client(server)
+        for number in range(count):
+            await client.send(b"%d" % number)
+        with trio.fail_after(60):
+            assert {int(await client.receive()) for _ in range(count)} == set(range(count))
+
+    for _ in range(world.integer(1, 4)):
+        world.client(talk, world.integer(1, 6))
+
+
 async def sessions(world: World) -> None:
     """A session sees its peer's datagrams in their order, and ends when they stop."""
     lives: list[list[int]] = []
@@ -114,6 +134,7 @@ async def drained(world: World) -> None:
 
 SCENARIOS = {
     "replies": (replies, Faults.all(truncations=0.0)),
+    "datagrams and slots": (slots, Faults(latency=0.05)),
     "sessions": (sessions, Faults(latency=0.05)),
     "sessions, with faults": (replies, Faults(losses=0.3, duplicates=0.3, reorders=0.3, drains=0.3)),
     "short sessions": (short_sessions, Faults()),

@@ -255,13 +255,8 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         try:
             if isinstance(given, Certificates):
                 given = await context_for_handshake(given, self.emitter)
-            self.wire = encrypted = encrypt(
-                self.wire,
-                given,
-                server_side=server_side,
-                server_hostname=server_hostname,
-                https_compatible=https_compatible,
-            )
+            ways = (server_side, server_hostname, https_compatible)
+            self.wire = encrypted = encrypt(self.wire, given, *ways)
             await encrypted.handshake()
             self._tls = encrypted.info(server_hostname)
         except PeerError as error:

@@ -252,16 +252,14 @@ class StreamServer(Server[ServerStatistics]):
             Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
             asks = self._asks or not self._registry.has_room or self._shedding.is_on
-            reason = self._refusal(connection, keys) if asks else None
-            if reason is None:
-                if self._drain_run is not None:
-                    self._spare_newcomer(entry)
-                self._registry.add(entry, slot=self._registry.has_room, keys=keys)
-                self._start(connection, service.handler)
-                if not self._registry.has_room:
-                    self._emitter.emit(LimitReached, active=self._registry.active)
-            else:
-                self._turn_away(connection, reason)
+            if asks and (reason := self._refusal(connection, keys)) is not None:
+                return self._turn_away(connection, reason)
+            if self._drain_run is not None:
+                self._spare_newcomer(entry)
+            self._registry.add(entry, slot=self._registry.has_room, keys=keys)
+            self._start(connection, service.handler)
+            if not self._registry.has_room:
+                self._emitter.emit(LimitReached, active=self._registry.active)
         except BaseException:
             # No task owns the socket yet.
             self._registry.remove(entry)

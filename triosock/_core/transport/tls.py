@@ -14,7 +14,6 @@ Rules of this file:
 
 from __future__ import annotations
 
-import socket
 import ssl
 import traceback
 from typing import Any, TypeAlias, final
@@ -26,6 +25,7 @@ from trio.lowlevel import checkpoint, wait_readable, wait_writable
 from ..model.errors import HandshakeFailed
 from .certificate_check import PeerCertificate
 from .certificates import Certificates
+from .epoll import EpollReader
 from .interface import BytesLike, check_receive_size
 from .server_name import note_server_names, noted_server_name
 from .socket import SocketWire
@@ -243,7 +243,6 @@ class TlsStreamWire(StreamWire):
 def encrypt(
     wire: SocketWire | StreamWire,
     context: ssl.SSLContext,
-    *,
     server_side: bool,
     server_hostname: str | None,
     https_compatible: bool,
@@ -253,34 +252,15 @@ def encrypt(
 
     The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """
-    transport = wire.transport
     if server_side:
         note_server_names(context)
     encrypted: TlsWire | TlsStreamWire
-    if isinstance(transport, socket.socket):
-        assert isinstance(wire, SocketWire)
-        epoll_reader = wire.release()
-        try:
-            # Moves the descriptor into the new object: no moment with two owners, or with none.
-            sock = context.wrap_socket(
-                transport,
-                server_side=server_side,
-                server_hostname=server_hostname,
-                do_handshake_on_connect=False,
-                suppress_ragged_eofs=https_compatible,
-            )
-        except (OSError, ValueError) as error:
-            if transport.fileno() < 0:
-                _close_what_was_begun(error)
-                wire.is_closed = True
-                wire.tell_gone()
-            if isinstance(error, ValueError) and not isinstance(error, OSError):
-                raise  # of the arguments
-            raise HandshakeFailed(f"TLS handshake: {error}") from error
+    if isinstance(wire, SocketWire):
+        sock, epoll_reader = _wrap(wire, context, server_side, server_hostname, https_compatible)
         encrypted = TlsWire(sock, wire.entry, epoll_reader)
     else:
         stream = trio.SSLStream(
-            transport,
+            wire.transport,
             context,
             server_side=server_side,
             server_hostname=server_hostname,
@@ -294,6 +274,35 @@ def encrypt(
     if isinstance(wire, SocketWire):
         wire.tell_gone()  # who waits for the peer to hang up goes on waiting with the new wire
     return encrypted
+
+
+def _wrap(
+    wire: SocketWire,
+    context: ssl.SSLContext,
+    server_side: bool,
+    server_hostname: str | None,
+    https_compatible: bool,
+) -> tuple[ssl.SSLSocket, EpollReader | None]:
+    """Move the wire's descriptor into a TLS socket: no moment with two owners, or with none."""
+    transport = wire.transport
+    epoll_reader = wire.release()
+    try:
+        sock = context.wrap_socket(
+            transport,
+            server_side=server_side,
+            server_hostname=server_hostname,
+            do_handshake_on_connect=False,
+            suppress_ragged_eofs=https_compatible,
+        )
+    except (OSError, ValueError) as error:
+        if transport.fileno() < 0:
+            _close_what_was_begun(error)
+            wire.is_closed = True
+            wire.tell_gone()
+        if isinstance(error, ValueError) and not isinstance(error, OSError):
+            raise  # of the arguments
+        raise HandshakeFailed(f"TLS handshake: {error}") from error
+    return sock, epoll_reader
 
 
 def _close_what_was_begun(error: BaseException) -> None:

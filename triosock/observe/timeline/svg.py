@@ -170,6 +170,14 @@ class Drawing:
             out.append(f'<text x="{x}" y="{top - 9:g}" text-anchor="middle">{label}</text>')
         return out
 
+    def _doors_and_points(self, band: Band, top: float) -> None:
+        for begin, shut in band.doors:
+            told = f"<title>doors open: accepting, {shut - begin:.4g} s</title>"
+            self._out.append(self._rect("door", begin, shut, top + 4, 6, told))
+        for point in band.points:
+            told = f'<title>{escape(point.text)}</title><path d="{POINTS[point.kind]}"/>'
+            self._out.append(self._mark(f"point {point.kind}", point.time, top + 7, told))
+
     def _band(self, band: Band) -> None:
         levels = min(3, len(band.flags))
         self._out.append('<g class="band">')
@@ -184,12 +192,7 @@ class Drawing:
         until = self._picture.end if band.end is None else band.end
         self._out.append('<g clip-path="url(#plot)">')
         self._out.append(self._rect("floor", band.start, until, top, bottom - top))
-        for begin, shut in band.doors:
-            told = f"<title>doors open: accepting, {shut - begin:.4g} s</title>"
-            self._out.append(self._rect("door", begin, shut, top + 4, 6, told))
-        for point in band.points:
-            told = f'<title>{escape(point.text)}</title><path d="{POINTS[point.kind]}"/>'
-            self._out.append(self._mark(f"point {point.kind}", point.time, top + 7, told))
+        self._doors_and_points(band, top)
         # In a row that is shared, the mark of a bad end must not vanish behind the next bar.
         shared = band.rows < len(band.boxes)
         for box in sorted(band.boxes, key=lambda box: shared and box.end_kind in _BADLY):
