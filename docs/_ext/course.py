@@ -35,14 +35,9 @@ class Plan(SphinxDirective):
         lines = ["| Session | Minutes | Lessons |", "| --- | --- | --- |"]
         for number, title in enumerate(SESSIONS, 1):
             names = [name for name, place in COURSE.items() if place.session == number]
-            links = ", ".join(_link(name) for name in names)
+            links = ", ".join(f"[{name.removeprefix('lesson')}]({name}.md)" for name in names)
             lines.append(f"| {number}. {title} | {minutes_of(number)} | {links} |")
         return self.parse_text_to_nodes("\n".join(lines))
-
-
-def _link(name):
-    optional = f" (optional, {COURSE[name].minutes} more)" if COURSE[name].is_optional else ""
-    return f"[{name.removeprefix('lesson')}]({name}.md){optional}"
 
 
 def setup(app):

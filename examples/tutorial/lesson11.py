@@ -119,7 +119,8 @@ async def who_waits_for_whom(fetch, timeline):
                     waiting.start_soon(expect, ada)
                     await bob.send_all(b"hello\n")
                     waiting.start_soon(expect, bob)
-            clerk.drain()
+                clerk.drain()
+                await hear(ada)  # the end
     print("  answered, in this order:", *answers)
     print("  told on standard error:", errors.getvalue().partition(",")[0] or "nothing")
 
