@@ -1,4 +1,4 @@
-"""The answers of the page "How do I …" do what they say."""
+"""The answers of the page "Questions and answers" do what they say."""
 
 from __future__ import annotations
 

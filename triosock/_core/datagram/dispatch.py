@@ -1,12 +1,12 @@
-"""One task per datagram: what a handler is given, and how a datagram comes to its handler.
+"""One task per datagram: `Datagram`, and the dispatch to its handler.
 
     received → counted → (queue) → slot → task → handler → place and slot given back → next of the queue
 
-The invariants, beside those of the receive queue:
+The invariants, in addition to those of `queue.py`:
 
-1. **What waits is in the registry**, so that a drain waits for it too: with a slot if its task is about to
-   start, without one (`queued`) in the queue. The queue is not empty only if every slot is taken.
-2. **What was dropped is never begun**, even if its task had been told to start.
+1. **A waiting datagram is in the registry**, so that a drain waits for it too: with a slot if its task is
+   about to start, without one (`queued`) in the queue. The queue holds datagrams only if every slot is taken.
+2. **A dropped datagram is never handled**, even if its task was started already.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .statistics import DatagramOwner
 class Datagram:
     """A datagram, as its handler sees it.
 
-    `data` is its bytes; `truncated` tells that it was longer than `max_bytes`, and was cut there.
+    `data` is its bytes; `truncated` is True if it was longer than `max_bytes`, and was cut there.
     """
 
     __slots__ = ("_entry", "data", "server", "truncated", "wire")
@@ -58,12 +58,12 @@ class Datagram:
 
     @property
     def peer(self) -> Address:
-        """Who sent it; ``UnixAddress("")`` for a Unix socket without a name."""
+        """The sender's address; ``UnixAddress("")`` for a Unix socket without a name."""
         return self.wire.peer
 
     @property
     def local(self) -> Address:
-        """To which address of ours it was sent, also on a socket for all of them."""
+        """The address that it was sent to, also on a socket that is bound to all addresses."""
         return self.wire.local
 
     @property
@@ -72,16 +72,18 @@ class Datagram:
         return self.server.draining
 
     async def reply(self, data: BytesLike) -> None:
-        """Send one datagram back to `peer`, from `local`. As often as you like, and from any task, until the
-        server has ended.
+        """Send one datagram to `peer`, from `local`. May be called any number of times, by any task, until
+        the server has ended.
 
-        Raises: ValueError if `data` is longer than a datagram can be (65,507 bytes over IPv4, 65,527 over
-        IPv6; what the system allows on Unix sockets); NoReturnAddress if the peer is a Unix socket without a
-        name; trio.BrokenResourceError if the system knows that it cannot be reached (that nobody listens on a
-        UDP port is not known when sending); trio.ClosedResourceError after the end of the server.
+        Raises: TypeError if `data` is not bytes-like; ValueError if it is longer than a datagram can be
+        (65,507 bytes over IPv4, 65,527 over IPv6; what the system allows on Unix sockets); NoReturnAddress if
+        the peer is a Unix socket without a name; trio.BrokenResourceError if the system knows that the peer
+        cannot be reached (a closed UDP port is not known when sending) or refuses to send;
+        trio.ClosedResourceError after the end of the server.
 
-        Waits only if the kernel has no room: for `Timeouts.send` at most, then the handler is cut.
-        Cancellation: a checkpoint; cancelled, nothing was sent. Drain: not touched by it.
+        Waits only if the kernel has no room, for `Timeouts.send` at most: then the handler is cancelled, and
+        another task that called this gets trio.TooSlowError. A checkpoint. Cancellation: nothing was sent.
+        Drain: does not end it.
         """
         await self.wire.send(data)
 
@@ -109,7 +111,7 @@ class DatagramEntry(Entry):
 
 @final
 class DatagramDispatch:
-    """Brings each datagram to a handler in a task of its own."""
+    """Handles each datagram in a task of its own."""
 
     def __init__(self, common: Common, queue: ReceiveQueue, server: DatagramOwner) -> None:
         self._common = common
@@ -125,11 +127,11 @@ class DatagramDispatch:
         return len(self._waiting)
 
     async def watch(self) -> None:
-        """Nothing to look after: a handler's deadline is its scope's."""
+        """Nothing to watch: the deadline of a handler is that of its scope."""
         await trio.sleep_forever()
 
     def deliver(self, received: Received, socket: DatagramSocket) -> None:
-        """Take one more, or drop it. Synchronous: see the invariants of the receive queue."""
+        """Accept a datagram, or drop it. Synchronous: see the invariants of `queue.py`."""
         queue, registry = self._queue, self._registry
         entry = DatagramEntry(accepted=trio.current_time(), dispatch=self, host=host_of(received))
         route = Route(socket, received.name, received.destination, entry, queue, self._common.timeouts)
@@ -158,7 +160,7 @@ class DatagramDispatch:
         self.nursery.start_soon(_DatagramTask(self._common, entry, self._queue, self).run)
 
     def leave(self, entry: DatagramEntry) -> None:
-        """Take one off the registry, and start the next of the queue."""
+        """Remove an entry from the registry, and start the next of the queue."""
         registry = self._registry
         registry.remove(entry)
         while self._waiting and registry.has_room:
@@ -169,12 +171,12 @@ class DatagramDispatch:
             self._start(following)
 
     def forget(self, entry: DatagramEntry) -> None:
-        """Take one that was dropped off the queue and the registry."""
+        """Remove a dropped datagram from the queue and the registry."""
         self._waiting.pop(entry, None)
         self.leave(entry)
 
     def drop_if_waiting(self, entry: DatagramEntry, reason: Reason) -> bool:
-        """Drop one whose handler has not begun; return whether that was so."""
+        """Drop a datagram whose handler has not begun; return whether it was dropped."""
         if not self._queue.is_waiting(entry):
             return False
         self._queue.discard(entry, reason)
@@ -218,7 +220,7 @@ class _DatagramTask(HandlerRun):
             self._unregister()
 
     def _begin(self) -> None:
-        """Count it as handled, and let its time begin."""
+        """Count it as handled, and set its deadline."""
         self._queue.begin(self._entry)
         now = trio.current_time()
         self._entry.request_since = now
@@ -228,7 +230,7 @@ class _DatagramTask(HandlerRun):
             self.tell(RequestStarted)
 
     def _unregister(self) -> None:
-        """Count and tell, and start the next of the queue."""
+        """Unregister it, and start the next of the queue."""
         entry, common = self._entry, self._common
         entry.task = None
         if entry.gone or self._dispatch.drop_if_waiting(entry, "closed"):

@@ -1,12 +1,11 @@
-"""Sessions in the order in which their waits began: who is idle too long, and who has been idle for longest.
+"""The idle time of sessions: the waiting sessions in the order in which their waits began.
 
 The invariant: **the queue is in the order of its deadlines**, because all sessions of a server have the same
-patience and join at its end. So one task sleeps until the first one's deadline, joining and leaving cost the
-same whatever the length, and nobody who has left is kept.
+idle time and join at its end. So one task sleeps until the first deadline, joining and leaving take constant
+time, and a session that has left is not kept.
 
-That last point is why this is not the timeout monitor of the connections: its heap keeps each entry until its
-shortest timeout is over, which is nothing beside a connection, and without bound beside a million peers that
-send one datagram each.
+The timeout monitor of connections is not used here: its heap keeps each entry until its shortest timeout is
+over, which is little beside a connection, and has no bound with a million peers that send one datagram each.
 """
 
 from __future__ import annotations
@@ -43,7 +42,7 @@ class IdleQueue:
         self._since.pop(entry, None)
 
     def longest(self) -> Entry | None:
-        """Return who has been idle for longest and could be asked to go; None if nobody is idle."""
+        """Return the entry that has been idle for longest; None if none is idle."""
         for entry in self._since:
             if entry.is_idle:
                 return entry
@@ -55,14 +54,14 @@ class IdleQueue:
             while not self._since:
                 self._joined = trio.Event()
                 await self._joined.wait()
-            # Nobody who joins later can be due before the first of the queue: see the invariant.
+            # No later session can be due before the first of the queue: see the invariant.
             await self._wait_until(next(iter(self._since.values())) + self._patience)
             self._end_waits(trio.current_time())
         await trio.sleep_forever()
 
     async def _wait_until(self, when: float) -> None:
-        """Sleep until then, and as much longer as the loop stood still: what the peers sent meanwhile is yet
-        to be taken from the kernel.
+        """Sleep until then, and longer by the time that the loop was blocked: datagrams that came meanwhile
+        are still in the kernel.
         """
         await trio.sleep_until(when)
         while (late := trio.current_time() - when) > TARDY:

@@ -4,7 +4,7 @@ Rules of this file:
 
 1. An opener returns bound sockets, or raises and leaves nothing open.
 2. A port is never shared by accident: SO_REUSEADDR, which for UDP lets others take the port over or listen
-   along (socket(7)), is not set. Whoever wants to share says `reuse_port`.
+   along (socket(7)), is not set. A program that wants to share sets `reuse_port`.
 3. A socket gets what it asked for: one that joined a multicast group hears that group, and none that other
    programs of this machine have joined (ip(7): IP_MULTICAST_ALL, whose default is the opposite).
 """
@@ -56,8 +56,8 @@ async def open_udp_sockets(
       host: a name or address; None is every address of this machine, with a socket for each family.
       reuse_port: let other sockets of this user have the same port; the kernel spreads the peers (socket(7)),
         and gives each of them what is sent to a multicast group.
-      max_bytes: how much of a datagram is received, from 1 on; what is longer is cut, and says so
-        (`Datagram.truncated`). None is 65,527, the longest there is.
+      max_bytes: how much of a datagram is received, from 1 on; what is longer is cut, with
+        `Datagram.truncated` set. None is 65,527, the longest there is.
       receive_buffer: the kernel's queue in bytes (SO_RCVBUF, socket(7)), from 1 to net.core.rmem_max; None
         leaves it as it is.
       groups: multicast groups to join, IPv4 or IPv6, each with the interface if it matters:
@@ -115,14 +115,14 @@ def open_unix_datagram_socket(
 
     Args:
       path: of the socket file; on Linux one that begins with a zero byte is a name without a file (unix(7)).
-      mode: permissions of the file, set before anybody can send to it; None leaves them to the umask.
-      max_bytes: how much of a datagram is received, from 1 on; what is longer is cut, and says so. None is
-        262,144, more than Linux lets anybody send by default.
+      mode: permissions of the file, set before a client can send to it; None leaves them to the umask.
+      max_bytes: how much of a datagram is received, from 1 on; what is longer is cut, with
+        `Datagram.truncated` set. None is 262,144, more than Linux allows to send by default.
 
     Returns: the socket. Closing it removes the file, if it is still the one that was made here.
 
-    Raises: TypeError, ValueError; AddressUnavailable if somebody answers at the path, something else than a
-    socket is there, or the system refuses.
+    Raises: TypeError, ValueError; AddressUnavailable if a process has the socket at the path open, something
+    other than a socket is there, or the system refuses.
     """
     check_size(max_bytes, "max_bytes")
     check_path(path)

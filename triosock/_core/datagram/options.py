@@ -1,5 +1,5 @@
-"""The options of `serve_udp` and its sisters, for functions that pass them on: ``**options:
-Unpack[DatagramOptions]``. A test compares them with those of the functions.
+"""The options of `serve_udp`, `serve_unix_datagram` and `serve_datagram_sockets`, for functions that pass
+them on: ``**options: Unpack[DatagramOptions]``. A test compares them with those of the functions.
 """
 
 from __future__ import annotations

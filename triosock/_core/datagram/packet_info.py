@@ -1,16 +1,14 @@
-"""The control messages beside a datagram: to which of our addresses it was sent, and how many before it were
-lost.
+"""The control messages of a datagram: the address that it was sent to, and how many before it were lost.
 
 A socket that is bound to all addresses (``0.0.0.0``, ``::``) would answer from whichever address the routing
-table prefers, and a client that asked another one throws such an answer away. So the kernel is asked for the
+table prefers, and a client that has used another one discards such a reply. So the kernel is asked for the
 destination of each datagram (ip(7): IP_PKTINFO, RFC 3542, 6.1: IPV6_RECVPKTINFO), and is told to use it as
 the source of the reply. Pure functions over bytes, but for `prepare`.
 
 The rules:
 
-1. A reply leaves from the address that was asked, **unless that is nobody's own** (multicast, broadcast): no
-   packet may carry it as a source, so there the kernel chooses. For IPv4 it names its choice itself
-   (ipi_spec_dst).
+1. A reply leaves from the address that the request was sent to, **unless that cannot be a source**
+   (multicast, broadcast): there the kernel chooses. For IPv4 it names its choice itself (ipi_spec_dst).
 2. The interface is left to the routing table, except for link-local addresses, which mean nothing without it.
 """
 
@@ -50,13 +48,13 @@ class Origin(NamedTuple):
 
 
 def prepare(sock: socket.socket, *, wildcard: bool) -> None:
-    """Ask the kernel for what this file reads; with `wildcard`, for destinations too. What it has not, it has
-    not.
+    """Enable the control messages that this file reads; with `wildcard`, destinations too. Options that the
+    system does not have are skipped.
     """
     options: list[tuple[int, int | None, int]] = [(socket.SOL_SOCKET, SO_RXQ_OVFL, 1)]
     if sock.family == socket.AF_INET:
-        # What ICMP says of some earlier reply is of no use to whoever receives or sends next, and an error
-        # queue that nobody reads would keep the socket readable for ever: ip(7), IP_RECVERR.
+        # An ICMP error of an earlier reply would be raised by an unrelated receive or send, and an error
+        # queue that is not read would keep the socket readable for ever: ip(7), IP_RECVERR.
         options += [(socket.IPPROTO_IP, _IP_RECVERR, 0)]
         options += [(socket.IPPROTO_IP, IP_PKTINFO, 1)] if wildcard else []
     elif sock.family == socket.AF_INET6:
@@ -87,7 +85,9 @@ def read_origin(message: ControlMessage) -> Origin:
 
 
 def answer_to(message: ControlMessage) -> tuple[ControlMessage, ...]:
-    """Return what goes with a reply, so that it leaves from where its request was sent to: rules 1 and 2."""
+    """Return the control messages of a reply, so that it leaves from the address that its request was sent
+    to: rules 1 and 2.
+    """
     level, kind, data = message
     if level == socket.IPPROTO_IP:
         _, ours, _ = _V4.unpack(data[: _V4.size])

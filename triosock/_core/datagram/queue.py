@@ -1,17 +1,17 @@
-"""What has come in: every datagram is handled, dropped for a stated reason, or pending. And who may have how
-many pending.
+"""The receive queue: every datagram is handled, dropped for a counted reason, or pending; and each peer's
+share of the pending ones.
 
 The invariants:
 
-1. **Nothing is lost in silence**: received == handled + dropped + pending, at every moment, and each drop is
-   counted under its reason and told as an event. `check()` says so in code.
-2. **What is pending is bounded** by `Limits.max_pending_datagrams`; with `drop="oldest"` the oldest of those
-   that wait goes instead of the newest.
-3. **Nobody can fill it alone.** A peer may hold no more than the places that are left free, plus one. One
-   that floods gets half of all; two of them a third each; however many, as much as each of them holds is left
-   for those who come next. Switches share their buffers among ports by this rule (Choudhury and Hahne,
-   "Dynamic queue length thresholds for shared-memory packet switches", 1998), because it needs no number to
-   be chosen. A peer is a host here, not a port: ports cost a flooder nothing.
+1. **Every datagram is counted**: received == handled + dropped + pending, at every moment, and each drop is
+   counted under its reason and emitted as an event. `check()` asserts it.
+2. **The pending ones are bounded** by `Limits.max_pending_datagrams`; with `drop="oldest"` the oldest waiting
+   one is dropped instead of the newest.
+3. **No peer can fill it alone.** A peer may hold no more than the places that are left free, plus one. One
+   flooding peer gets half of all, two get a third each; with any number of them, as much as each holds is
+   left for other peers. Switches share their buffers among ports by this rule (Choudhury and Hahne, "Dynamic
+   queue length thresholds for shared-memory packet switches", 1998), because it needs no number to be chosen.
+   A peer is a host here, not a port, since a flooder can use any number of ports.
 """
 
 from __future__ import annotations
@@ -35,8 +35,8 @@ Reason: TypeAlias = (
 
 
 class Sender(Protocol):
-    """Whoever knows a peer's address. It is asked only if somebody wants the event: a flood must be cheap to
-    drop.
+    """An object with a peer's address, which is computed only if an observer wants the event: a flood must be
+    cheap to drop.
     """
 
     @property
@@ -50,10 +50,10 @@ class Waiting(Sender, Protocol):
 
     @property
     def host(self) -> Hashable:
-        """Whose it is, for the share."""
+        """The host that it counts for."""
 
     def withdraw(self) -> None:
-        """It was dropped: leave wherever it waits."""
+        """Leave its queue: it was dropped."""
 
 
 @final
@@ -72,9 +72,10 @@ class ReceiveQueue:
         self.sent: int = 0
         self.sent_bytes: int = 0
         self.dropped: collections.Counter[Reason] = collections.Counter()
-        #: What becomes of those who come from nobody known: None while they are welcome.
+        #: The reason for which datagrams of new peers are dropped; None while they are accepted.
         self.refusing: Literal["late", "closed"] | None = None
-        #: All that wait, and the same by host: dicts, for they keep the order and give up any member at once.
+        #: All that wait, and the same by host: dicts, which keep the order and remove any item in constant
+        #: time.
         self._waiting: dict[Waiting, None] = {}
         self._waiting_of: dict[Hashable, dict[Waiting, None]] = {}
         self._held = 0
@@ -96,7 +97,7 @@ class ReceiveQueue:
         self.truncated += truncated
 
     def tell_truncated(self, sender: Sender, size: int) -> None:
-        """Tell that one was cut."""
+        """Emit `DatagramTruncated`."""
         if self._emitter.takers(DatagramTruncated):
             self._emitter.emit(DatagramTruncated, peer=sender.peer, size=size)
 
@@ -130,7 +131,7 @@ class ReceiveQueue:
         self.handled += 1
 
     def release(self, host: Hashable) -> None:
-        """Give the place of one that was begun back."""
+        """Release the place of one that was begun."""
         self._held -= 1
         self._held_by[host] -= 1
         if not self._held_by[host]:

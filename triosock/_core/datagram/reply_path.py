@@ -1,12 +1,12 @@
-"""The way back to a peer: what replies of a datagram and of a session have in common.
+"""The reply path: what the replies of datagrams and of sessions have in common.
 
 The rules:
 
 1. **A reply leaves as one datagram or not at all.** One that is too long is a mistake of the caller, raised
    before anything is sent wherever the limit is known.
-2. **A reply that cannot be delivered is the sender's own affair**: it raises in the task that sends, and
-   never stops the server. That it was sent does not say that it arrived.
-3. After the end of its server there is no way back: `trio.ClosedResourceError`.
+2. **An undeliverable reply raises in the task that sends it**, and never stops the server. A reply that was
+   sent may still be lost.
+3. After the end of the server a send raises `trio.ClosedResourceError`.
 """
 
 from __future__ import annotations
@@ -29,17 +29,16 @@ from .packet_info import ControlMessage
 from .queue import ReceiveQueue
 from .socket import ABOUT_A_REPLY, DatagramSocket, Received
 
-#: Nobody is there, as the kernel knows: the socket file is gone or dead, there is no route, or a firewall
-#: forbids it.
+#: The peer cannot be reached: its socket file is gone or stale, there is no route, or a firewall forbids it.
 _NOBODY_THERE: Final = (THE_PEERS | ABOUT_A_REPLY | {errno.ENOENT}) - {errno.EMSGSIZE, errno.EACCES}
 #: What the path that a Unix peer named leads to: nothing, a loop, another kind of socket, or a place that we
 #: may not enter or write to (unix(7), path_resolution(7)). The peer has chosen it.
 _NO_SUCH_PATH: Final = frozenset(
     {errno.ENOTDIR, errno.ELOOP, errno.EPROTOTYPE, errno.EACCES, errno.ENAMETOOLONG, errno.ENXIO}
 )
-#: The unspecified addresses are nobody's. RFC 4291, 2.5.2, forbids sending to them; Linux sends to this
-#: machine then, so that a neighbour could make a server talk to a service on its loopback. A source port
-#: of 0 (RFC 768) means that there is none.
+#: Unspecified addresses. RFC 4291, 2.5.2, forbids sending to them; Linux sends to this machine then, so that
+#: a neighbour could make a server talk to a service on its loopback. A source port of 0 (RFC 768) means that
+#: there is none.
 _NOWHERE: Final = ("::", "0.0.0.0")
 
 
@@ -78,14 +77,14 @@ class Route:
         self._timeouts = timeouts
         self._peer: Address | None = None
         self._local: Address | None = None
-        #: What was raised because the peer cannot be reached.
+        #: The exception that was raised because the peer cannot be reached.
         self.failure: trio.BrokenResourceError | None = None
         #: Bytes received and sent over it.
         self.received: int = 0
         self.sent: int = 0
 
     def renewed(self, entry: Entry) -> Route:
-        """Return the same way for another entry, with nothing received and nothing sent yet."""
+        """Return the same route for another entry, with both counters at 0."""
         return Route(self.socket, self._name, self._destination, entry, self._queue, self._timeouts)
 
     @property
@@ -108,10 +107,10 @@ class Route:
         return self.socket.is_closed
 
     def has_input(self) -> None:
-        """Not to be told: its datagrams come by a socket that all peers share."""
+        """Not known: all peers share one socket."""
 
     def has_room(self) -> None:
-        """Not to be told, either."""
+        """Not known, either."""
 
     async def send(self, data: BytesLike) -> None:
         """Send one datagram back, from the address that the peer sent to. A checkpoint."""
@@ -172,7 +171,7 @@ class Route:
         finally:
             entry.send_since = NEVER
         if patience.cancelled_caught:
-            # As for streams: whoever is served this slowly is cut. A task that is not the handler's is told.
+            # As for streams, the handler is cancelled. A task that is not the handler's gets the error.
             entry.cut(Cause.SEND)
             await trio.lowlevel.checkpoint()
             raise trio.TooSlowError(f"{self.peer} took nothing for {self._timeouts.send:g} s (Timeouts.send)")

@@ -1,6 +1,6 @@
-"""Open and serve datagrams in one await: `serve_udp`, `serve_unix_datagram`, `serve_datagram_sockets`.
+"""`serve_udp`, `serve_unix_datagram`, `serve_datagram_sockets`: open sockets and serve them, in one await.
 
-The rules are those of `serve.py`.
+The rules are those of `stream/serve.py`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from .socket import Adoptable, DatagramSocket, KernelSocket, adopt
 
 DatagramHandlerFunction: TypeAlias = Callable[[Datagram], Awaitable[object]]
 SessionHandlerFunction: TypeAlias = Callable[[Session], Awaitable[object]]
-#: Of datagrams without `sessions`, of sessions with it.
+#: A function of a datagram; with `sessions`, of a session.
 AnyHandler: TypeAlias = DatagramHandlerFunction | SessionHandlerFunction
 DatagramOnError: TypeAlias = (
     Literal["log", "raise"]
@@ -64,25 +64,26 @@ async def serve_udp(
       port, host, reuse_port, max_bytes, receive_buffer, groups, broadcast: as for `open_udp_sockets`; port 0
         is any free one, the same for IPv4 and IPv6.
       sessions: `Sessions(…)` to give each peer a task of its own; None handles each datagram by itself.
-      limits: how much to take on. `max_pending_datagrams` bounds what is received and not yet done, `drop`
-        says what goes beyond that, and one peer may have no more of it than is left free for others (plus
-        one). `max_connections` bounds the handlers or sessions at once, those per peer and per network too;
+      limits: `max_pending_datagrams` bounds what is received and not yet handled, `drop` says which datagram
+        is dropped beyond that, and one peer may hold no more of it than is left free for others (plus one).
+        `max_connections` bounds the handlers or sessions at once, those per peer and per network too;
         `datagram_rate`, and those per peer and network, say how often datagrams may come, `rate` and its two
-        how often sessions may begin. `overflow`, and the rates of requests, have no meaning here.
+        how often sessions may begin. `overflow` and the rates of requests are not used.
       timeouts: how long to wait. `request` bounds each handler (with `sessions`, the work on one datagram),
         `send` a reply that the kernel has no room for, `grace` the drain; `idle` is `Sessions.idle` here, and
-        the others have no meaning.
+        the others are not used.
       on_error, observers, name: as for `serve_tcp`, with the datagram or session for the connection.
 
-    Returns: the `DrainReport`, when it has been drained. `nursery.start` gives the `DatagramServer` as soon
-    as it receives.
+    Returns: the `DrainReport`, after a drain. `nursery.start` returns the `DatagramServer` as soon as it
+    receives.
 
     Raises: TypeError, ValueError for wrong arguments; AddressUnavailable; socket.gaierror for an unknown
     host; OSError for a group that cannot be joined; what a handler raises, with on_error="raise", in an
     ExceptionGroup.
 
-    Cancellation: everything ends now and is closed. Drain: what had arrived is served, idle sessions end,
-    busy handlers finish, and only then the sockets are closed, so that every reply can be sent.
+    Cancellation: every handler is cancelled, and everything is closed. Drain: datagrams that had arrived are
+    handled, idle sessions end, busy handlers finish, and then the sockets are closed, so that every reply can
+    be sent.
     """
     check_in_trio("serve_udp()")
     common = _common(handler, sessions, limits, timeouts, on_error)
@@ -118,11 +119,11 @@ async def serve_unix_datagram(
     """Receive on a Unix datagram socket, and handle each datagram, or each peer, in a task of its own.
 
     Args: `path`, `mode` and `max_bytes` as for `open_unix_datagram_socket`; all others, what is returned and
-    raised, and the behaviour on cancellation and drain as for `serve_udp`. The socket file is gone when this
-    returns, if it was still ours.
+    raised, and the behaviour on cancellation and drain as for `serve_udp`. The socket file is removed at the
+    end, unless another process has replaced it.
 
     A peer whose socket has no name (a client that did not bind()) cannot be answered: `reply` raises
-    NoReturnAddress. With `sessions` all of these share one session, for nobody can tell them apart.
+    NoReturnAddress. With `sessions` all of these share one session, since they cannot be told apart.
     """
     check_in_trio("serve_unix_datagram()")
     common = _common(handler, sessions, limits, timeouts, on_error)
@@ -149,8 +150,8 @@ async def serve_datagram_sockets(
     """Serve what comes in by these sockets; one server, with common limits, for all of them.
 
     Args: `sockets`, at least one: those of `open_udp_sockets` and `open_unix_datagram_socket`, bound datagram
-    sockets of the socket module or of trio, or any `DatagramSocket`. They belong to the server from then on,
-    and are closed at its end. `max_bytes` is for those that are not ours yet. All others as for `serve_udp`.
+    sockets of the socket module or of trio, or any `DatagramSocket`. The server owns them and closes them at
+    its end. `max_bytes` is for those that are not a `DatagramSocket` yet. All others as for `serve_udp`.
     """
     check_in_trio("serve_datagram_sockets()")
     common = _common(handler, sessions, limits, timeouts, on_error)
@@ -159,7 +160,7 @@ async def serve_datagram_sockets(
     if not given:
         raise ValueError("sockets must be at least one")
     with contextlib.ExitStack() as undo:
-        # A mistake in the second must not leave the first one open: it is ours already.
+        # An error in the second must not leave the first one open, since it is owned already.
         adopted = [undo.enter_context(contextlib.closing(adopt(socket, max_bytes))) for socket in given]
         undo.pop_all()
     return await _serve(common, adopted, sessions, observers, name, task_status)
@@ -194,7 +195,8 @@ def _common(
     if sessions is not None and not isinstance(sessions, Sessions):
         raise TypeError(f"sessions must be a triosock.Sessions(…) or None, not {sessions!r}")
     limits = check_value("limits", limits, Limits)
-    # The registry counts what runs. The loops never wait: what is not received is lost in the kernel.
+    # The registry counts handlers. The receive loops never wait for a slot: what is not received is dropped
+    # by the kernel.
     most = limits.max_connections if sessions is None else min(limits.max_connections, sessions.max)
     return Common(
         handler=check_async(

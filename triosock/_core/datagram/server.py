@@ -6,24 +6,22 @@
              ├─ datagram 1, or session 1
              └─ datagram 2, or session 2 …
 
-What is different from streams is the order of a drain. A stream server closes its listeners first. Here the
-socket that requests come in by is the one that replies go out by, so it stays open until the last handler has
-ended:
+The order of a drain differs from that of streams. A stream server closes its listeners first. Here the socket
+that receives requests also sends replies, so it stays open until the last handler has ended:
 
-1. **What is in the socket's queue when the drain begins is taken and served** under the usual limits, as the
-   accept queue is for streams. It had arrived; only this loop had not got to it.
+1. **What is in the socket's queue when the drain begins is received and handled** under the usual limits, as
+   the accept queue is for streams.
 2. From then on the loops go on receiving, for two reasons: a session that is in the middle of an exchange
-   needs its peer's next datagram, and what comes from anybody else must be counted (dropped, "late") instead
-   of filling a queue that nobody reads. A client cannot be told "refused" as a TCP client can: only a closed
-   port says so, and a closed port cannot answer those who are being served.
-3. Idle sessions end at once, busy handlers until the grace is over, the rest is cut; what waits for its turn
-   then is dropped.
-4. Only then the loops end, what they have not got to is counted, and the sockets are closed.
+   needs its peer's next datagram, and what comes from other peers must be counted (dropped, "late") instead
+   of filling a queue that is not read. A client cannot be refused as a TCP client can: only a closed port
+   does that, and a closed port cannot answer the peers that are being served.
+3. Idle sessions end at once, busy handlers may finish until the grace period is over, the rest is cut;
+   datagrams that still wait are dropped.
+4. Then the loops end, what is left in the sockets is counted, and the sockets are closed.
 
 A cancellation does 4 at once. The invariant, for both: **every datagram that the kernel had delivered to the
-socket is handled or counted** (see queue.py), and what it had not room for is counted by the kernel. What
-arrives between the last look into the queue and the close, a matter of microseconds, is the only thing that
-nobody sees.
+socket is handled or counted** (see queue.py), and what the kernel dropped is counted by the kernel. Only a
+datagram that arrives in the microseconds between the last receive and the close is not counted.
 """
 
 from __future__ import annotations
@@ -60,7 +58,7 @@ from .statistics import DatagramStatistics
 @final
 @attrs.frozen
 class _Stranger:
-    """Whose datagram is dropped before anything was made of it: a flood must be cheap."""
+    """The sender of a datagram that is dropped at once, which must be cheap in a flood."""
 
     socket: DatagramSocket
     name: PeerName
@@ -93,7 +91,7 @@ class _ReceiveLoop(SourceLoop):
         self._lost_told = 0
 
     def _take_some(self) -> None:
-        """Take what is there; stop early when it is time to let others run."""
+        """Receive what has arrived; stop after a batch to let other tasks run."""
         for _ in range(BATCH):
             if not self._gate.is_open or not self._take_one():
                 break
@@ -117,8 +115,8 @@ class _ReceiveLoop(SourceLoop):
         return reason is not None
 
     def take_waiting(self) -> None:
-        """Take what is in the queue now, without waiting. As many as have room in it, for a flood would never
-        end.
+        """Receive what is in the queue now, without waiting, and no more than fit in it, since a flood would
+        never end.
         """
         for _ in range(0 if self._socket.is_closed else self._socket.max_queued):
             try:
@@ -136,7 +134,7 @@ class _ReceiveLoop(SourceLoop):
         return judge(error)
 
     def tell_all_lost(self) -> None:
-        """Ask the kernel what it has dropped, and tell what is new."""
+        """Read how many datagrams the kernel has dropped, and emit `DatagramsLost` for new ones."""
         self._tell_lost(self._socket.lost)
 
     def _tell_lost(self, lost: int) -> None:
@@ -147,11 +145,11 @@ class _ReceiveLoop(SourceLoop):
 
 @final
 class DatagramServer(Server[DatagramStatistics]):
-    """A server of datagrams that is running, or has run. `serve_udp` and its sisters make it and hand it out
-    by `started()`.
+    """A datagram server that runs, or has run. `serve_udp`, `serve_unix_datagram` and
+    `serve_datagram_sockets` make it and pass it to `task_status.started()`.
 
-    All its methods belong to the trio program's own thread; all but `wait_closed` are synchronous, and none
-    of these waits.
+    All its methods must be called in the trio thread. All but `wait_closed` are synchronous and return at
+    once.
     """
 
     def __init__(self, common: Common, sockets: Sequence[DatagramSocket], sessions: Sessions | None) -> None:
@@ -178,7 +176,9 @@ class DatagramServer(Server[DatagramStatistics]):
         return tuple(socket.address for socket in self._listeners)
 
     def statistics(self) -> DatagramStatistics:
-        """Return a frozen snapshot. Costs a look at every handler, and a system call for each socket."""
+        """Return a frozen snapshot. Its cost grows with the number of handlers; one system call for each
+        socket.
+        """
         queue, tally = self._queue, self._registry.tally
         return DatagramStatistics(
             active=self._registry.active,
@@ -204,7 +204,7 @@ class DatagramServer(Server[DatagramStatistics]):
         return self._listeners
 
     def _entry_view(self) -> EntryView:
-        # Datagrams wait for nothing; a session's idle time is its own.
+        # A datagram has no idle time; a session has its own.
         idle = math.inf if self._session_idle is None else self._session_idle
         return EntryView(
             kind="datagram" if self._session_idle is None else "session",
@@ -247,7 +247,7 @@ class DatagramServer(Server[DatagramStatistics]):
                 async with trio.open_nursery() as receivers:
                     for receiver in self._receive_loops:
                         receivers.start_soon(receiver.run)
-                # Every socket has been closed by somebody else.
+                # Every socket was closed from outside.
                 self._scope.drain()
 
     async def _drain(self) -> None:
@@ -255,7 +255,7 @@ class DatagramServer(Server[DatagramStatistics]):
         for receiver in self._receive_loops:
             receiver.take_waiting()
         self._queue.refusing = "late"
-        # What was suspended must go on: those who are in the middle of an exchange wait for it.
+        # A suspended server must receive again: sessions in the middle of an exchange wait for it.
         self._gate.open()
         await drain_run.wait_completion()
 

@@ -1,4 +1,4 @@
-"""Sessions: what comes from one peer, in order, for one task.
+"""Sessions: the datagrams of one peer, in order, for one task.
 
 The rules:
 
@@ -41,23 +41,21 @@ class Sessions:
     """Serve peers, not datagrams: `serve_udp(handler, port, sessions=Sessions())`.
 
     `idle`
-        Seconds without a datagram after which a waiting session ends. 120 s is what Linux keeps a UDP
-        stream in its connection table for (nf_conntrack_udp_timeout_stream), and the least that RFC 4787,
-        REQ-5, lets
-        an address translator keep one: after that nothing that is sent reaches the peer, maybe.
+        Seconds without a datagram after which a waiting session ends. 120 s is Linux's
+        nf_conntrack_udp_timeout_stream, and the least that RFC 4787, REQ-5, requires of an address
+        translator: after that a datagram may not reach the peer any more.
     `max`
-        Sessions at once, an int from 1 on or `math.inf`; `Limits.max_connections` bounds them too. 16,384 as
+        Sessions at once, an int from 1 on or `math.inf`; `Limits.max_connections` bounds them too. 16,384, as
         there.
     `buffer`
-        Datagrams of one session that wait for it, an int from 1 on or `math.inf`. 64; trio's DTLS has 10,
-        anyio's UDP sockets
-        100. What all sessions together have waiting is bounded by `Limits.max_pending_datagrams`.
-        `Limits.drop`
-        says which goes when there is no room: the ``"newest"`` or the ``"oldest"``.
+        Datagrams that wait for one session, an int from 1 on or `math.inf`. The default is 64; trio's DTLS
+        has 10, anyio's UDP sockets 100. Those of all sessions together are bounded by
+        `Limits.max_pending_datagrams`. `Limits.drop` says which is dropped without room: the ``"newest"`` or
+        the ``"oldest"``.
     `when_full`
-        What becomes of a datagram of somebody new when there are `max`: ``"refuse"`` drops it, ``"evict"``
-        ends the session that has been idle for longest, and lets the new one wait for its place. If none is
-        idle it is dropped as well.
+        What happens to a datagram of a new peer when there are `max` sessions: ``"refuse"`` drops it,
+        ``"evict"`` ends the session that has been idle for longest, and the new one waits for its place. If
+        none is idle it is dropped as well.
     """
 
     idle: float = attrs.field(default=120.0, validator=seconds)
@@ -79,12 +77,12 @@ class QueuedDatagram:
 
     @property
     def host(self) -> Hashable:
-        """Whose it is, for the share."""
+        """The host that it counts for."""
         return self.session.host
 
     @property
     def peer(self) -> Address:
-        """Whose it is."""
+        """The peer of its session."""
         return self.session.peer
 
     def withdraw(self) -> None:
@@ -94,10 +92,10 @@ class QueuedDatagram:
 
 @final
 class Session:
-    """A peer, as its handler sees it: an async iterator over its datagrams, and a way back.
+    """A peer, as its handler sees it: an async iterator over its datagrams, and `send` for replies.
 
-    Drain: ends a wait in `async for` at once, and nothing else, until the grace is over; then the handler is
-    cancelled.
+    Drain: ends a wait in `async for` at once, and nothing else until the grace period is over; then the
+    handler is cancelled.
     """
 
     __slots__ = (
@@ -145,7 +143,7 @@ class Session:
         self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers
         self._request_timeout = server.timeouts.request
-        #: What waits for `receive` or the next turn of the loop.
+        #: What waits for `receive` or the next iteration.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
         self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
@@ -164,17 +162,17 @@ class Session:
 
     @property
     def peer(self) -> Address:
-        """Who sends."""
+        """The address of the peer."""
         return self.wire.peer
 
     @property
     def local(self) -> Address:
-        """To which address of ours."""
+        """The address that the peer sends to."""
         return self.wire.local
 
     @property
     def draining(self) -> bool:
-        """Whether it has been asked to end, by a drain, by idleness or for somebody who needs the place."""
+        """Whether it is to end: by a drain, after `Sessions.idle`, or to make room for a new peer."""
         return self._interrupted
 
     # Receiving
@@ -183,9 +181,7 @@ class Session:
         return self
 
     async def __anext__(self) -> bytes:
-        """Wait for the next datagram and return its bytes. Idle; ends as the rules at the top of this file
-        say.
-        """
+        """Wait for the next datagram and return its bytes. An idle wait, which ends as rule 2 says."""
         self.end_request()
         await trio.lowlevel.checkpoint()
         while True:
@@ -196,10 +192,11 @@ class Session:
             await self._wait(idle=True)
 
     async def receive(self) -> bytes:
-        """Wait for the next datagram of this exchange and return its bytes; at most for `Sessions.idle`, then
-        the handler is cut.
+        """Wait for the next datagram of this exchange and return its bytes. After `Sessions.idle` seconds the
+        handler is cancelled.
 
-        Drain: not ended by it. Cancellation: a checkpoint; cancelled, nothing was taken.
+        Raises: trio.BusyResourceError while another task receives. A checkpoint. Cancellation: nothing was
+        taken. Drain: does not end it.
         """
         await trio.lowlevel.checkpoint()
         while not self.buffer:
@@ -241,11 +238,11 @@ class Session:
         self.wire.received += len(queued.data)
         if self._wakeup is not None:
             self._wakeup.set()
-            # It is not idle from this moment on, though its task has yet to hear of it.
+            # It is not idle from this moment on, though its task has not run yet.
             self._idle_queue.leave(self.entry)
 
     def lose(self, queued: QueuedDatagram) -> None:
-        """Take one that was dropped out of the buffer. It is the oldest: so it is found at once."""
+        """Remove a dropped datagram from the buffer. It is the oldest, so it is found at once."""
         self.buffer.remove(queued)
         self.dropped += 1
 
@@ -261,7 +258,17 @@ class Session:
     # Sending
 
     async def send(self, data: BytesLike) -> None:
-        """Send one datagram to `peer`, from `local`; whatever else is as for `Datagram.reply`."""
+        """Send one datagram to `peer`, from `local`, by any task, until the server has ended.
+
+        Raises: TypeError if `data` is not bytes-like; ValueError if it is too long for one datagram;
+        NoReturnAddress if the peer is a Unix socket without a name; trio.BrokenResourceError if the system
+        knows that the peer cannot be reached or refuses to send; trio.ClosedResourceError after the end of
+        the server.
+
+        Waits only if the kernel has no room, for `Timeouts.send` at most: then the handler is cancelled, and
+        another task that called this gets trio.TooSlowError. A checkpoint. Cancellation: nothing was sent.
+        Drain: does not end it.
+        """
         await self.wire.send(data)
 
     # What goes on

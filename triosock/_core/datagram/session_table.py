@@ -1,14 +1,13 @@
-"""The sessions of one server: who is there, who may come, what becomes of what is left when one ends.
+"""The session table of one server: existing sessions, new ones, and the datagrams that an ended one leaves.
 
-The invariants, beside those of the receive queue:
+The invariants, in addition to those of `queue.py`:
 
 1. **One session per peer at a time**, from the datagram that opens it to the end of its task.
 2. **No more than `Sessions.max` tasks run.** With `when_full="evict"` as many new ones may wait, each for the
-   place of one that has been asked to go.
-3. **When a datagram arrives decides nothing.** What a session leaves in its buffer when it ends opens the
-   next one, just as if it had come a moment later; unless this session took nothing at all: then its first
-   one is dropped, for it has been offered to the handler, and offering it for ever would be a busy loop. In a
-   drain nothing new is opened, and the rest is dropped as "unread".
+   place of one that was asked to end.
+3. **Unread datagrams open the next session**, as if they had come a moment later. If the session took none at
+   all, its first one is dropped, since repeating it for ever would be a busy loop. In a drain no new session
+   is opened, and the rest is dropped as "unread".
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ from .statistics import DatagramOwner
 
 @final
 class SessionTable:
-    """Brings each datagram to the session of its peer."""
+    """Delivers each datagram to the session of its peer."""
 
     def __init__(
         self, common: Common, queue: ReceiveQueue, server: DatagramOwner, sessions: Sessions
@@ -45,13 +44,13 @@ class SessionTable:
         self._sessions = sessions
         self._present: dict[Hashable, Session] = {}
         self._idle_queue = IdleQueue(sessions.idle)
-        #: How often sessions may begin; None for as often as they like.
+        #: How often sessions may begin; None for no limit.
         self._rates = rates_of(common.limits, "rate")
         self.nursery: trio.Nursery | None = None
 
     @property
     def waiting(self) -> int:
-        """How many sessions wait for the place of one that was asked to go."""
+        """How many sessions wait for the place of one that was asked to end."""
         return self._registry.unslotted
 
     async def watch(self) -> None:
@@ -59,8 +58,8 @@ class SessionTable:
         await self._idle_queue.watch()
 
     def deliver(self, received: Received, socket: DatagramSocket) -> None:
-        """Bring one to its session, open one for it, or drop it. Synchronous: see the invariants of the
-        receive queue.
+        """Deliver a datagram to its session, open one for it, or drop it. Synchronous: see the invariants of
+        `queue.py`.
         """
         queue = self._queue
         queue.count(received.data, received.truncated)
@@ -91,7 +90,7 @@ class SessionTable:
             self._open(session, keys)
 
     def _refusal(self, session: Session | None, keys: tuple[Hashable, ...], route: Route) -> Reason | None:
-        """Why a datagram is dropped, of this session or of somebody new; None if it is welcome."""
+        """Return why a datagram of this session or of a new peer is dropped; None if it is accepted."""
         if self._queue.refusing == "closed":
             return "closed"
         if session is None:
@@ -112,14 +111,14 @@ class SessionTable:
 
     @property
     def _has_place(self) -> bool:
-        """Whether somebody new can begin at once. A place that has just become free is that of the first who
-        waits, even if their task has not run yet: taken by anybody else, they would wait for one more to go,
-        whom nobody has asked.
+        """Whether a new session can begin at once. A place that has just become free belongs to the first
+        that waits, even if its task has not run yet: otherwise it would wait for another session that was not
+        asked to end.
         """
         return self._registry.has_room and not self._registry.unslotted
 
     def _no_place(self, keys: tuple[Hashable, ...], route: Route) -> Reason | None:
-        """Why somebody new cannot be served, or None."""
+        """Return why a new peer cannot be served, or None."""
         if self._queue.refusing is not None:
             return self._queue.refusing
         if keys and (limit := self._registry.refusal(keys)) is not None:
@@ -152,7 +151,7 @@ class SessionTable:
             emitter.emit(LimitReached, active=registry.active)
 
     def _evict(self) -> None:
-        """Ask the one that has been idle for longest to go."""
+        """End the session that has been idle for longest."""
         longest = self._idle_queue.longest()
         assert longest is not None
         longest.cause = longest.cause or Cause.OVERFLOW
@@ -214,7 +213,7 @@ class _SessionTask(HandlerRun):
             self._unregister()
 
     def _unregister(self) -> None:
-        """Count and tell; what is left in the buffer goes to the next session of this peer."""
+        """Unregister it; what is left in its buffer goes to the next session of this peer."""
         entry = self._entry
         if entry.cause is None and (entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut)):
             entry.cause = Cause.REQUEST

@@ -1,7 +1,7 @@
-"""The table of what can go wrong when a connection or a datagram is taken from the kernel.
+"""The table of errors of accept and receive, for connections and datagrams.
 
-None of the verdicts leads to a busy loop: after a want of descriptors or memory the loop waits until one of
-ours is given back, or a moment that doubles each time.
+No verdict leads to a busy loop: without descriptors or memory the loop waits until a connection of the server
+closes, or for a delay that doubles each time.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ import trio
 
 
 class Verdict(enum.Enum):
-    """What an accept loop does about an error."""
+    """What an accept loop does after an error."""
 
     GO_ON = "go on"
     BACK_OFF = "back off"
@@ -46,14 +46,12 @@ THE_PEERS: Final = _named(
 )
 #: The process or the machine has no descriptor or memory left. The connection stays in the queue.
 THE_MACHINES: Final = _named("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
-#: The listener is no listener any more: closed, or shut down (EINVAL on Linux).
+#: The listener is closed, or shut down (EINVAL on Linux).
 CLOSED: Final = _named("EBADF", "ENOTSOCK", "EINVAL")
 
 
 def judge(error: BaseException) -> Verdict:
-    """Return the verdict on an error of `wait_ready` or `accept_nowait`. What is in no row is a bug, and must
-    be seen: CRASH.
-    """
+    """Return the verdict on an error of `wait_ready` or `accept_nowait`. One in no row is a bug: CRASH."""
     if isinstance(error, trio.ClosedResourceError):
         return Verdict.END
     if isinstance(error, OSError):

@@ -4,8 +4,7 @@ The invariants:
 
 1. **What is accepted is admitted, with no await between.** `admit` (`StreamServer._admit` in
    `stream/server.py`) counts it and starts its task, or closes it, also if the task cannot be started.
-2. **Room comes first.** With `overflow="wait"` nothing is taken from the kernel's queue that could not be
-   served.
+2. **A slot comes first.** With `overflow="wait"` a connection is accepted only if a slot is free.
 3. **An accept loop ends only if its listener is closed.** Every error has a row in the table of
    `accept_errors.py`.
 """
@@ -37,7 +36,7 @@ LAST_DELAY: Final = 1.0
 
 
 class Source(Protocol):
-    """A listener, or a socket of datagrams."""
+    """A listener or a datagram socket."""
 
     @property
     def address(self) -> Address:
@@ -45,27 +44,27 @@ class Source(Protocol):
         raise NotImplementedError
 
     async def wait_ready(self) -> None:
-        """Return when there may be something to take."""
+        """Return when something may be there to accept or receive."""
 
 
 class SourceLoop(abc.ABC):
-    """The loop that accept loops and receive loops share: wait until there is something, and take it."""
+    """The loop that accept loops and receive loops share: wait until something is there, and take it."""
 
     def __init__(self, source: Source, registry: Registry, gate: Gate, emitter: Emitter) -> None:
         self._source = source
         self._registry = registry
         self._gate = gate
         self._emitter = emitter
-        #: With `overflow="wait"` nothing is taken that could not be served.
+        #: Whether a slot must be free before an accept: `overflow="wait"`.
         self._must_wait = registry.limits.overflow == "wait"
-        #: What keeps it to a rate; None: nothing does.
+        #: Keeps the loop to a rate; None without one.
         self._pace: Pace | None = None
         self._delay = FIRST_DELAY
-        #: The source was closed by somebody else.
+        #: The source was closed from outside.
         self._ended = False
 
     async def run(self) -> None:
-        """Take what comes until cancelled, or until the source is closed."""
+        """Accept or receive until cancelled, or until the source is closed."""
         while True:
             await self._gate.wait_open()
             if self._must_wait and not self._registry.has_room:
@@ -84,13 +83,13 @@ class SourceLoop(abc.ABC):
 
     @abc.abstractmethod
     def _take_some(self) -> None:
-        """Take what is there; stop early when it is time to let others run."""
+        """Take what is there; stop after a batch to let other tasks run."""
 
     def _judge(self, error: BaseException) -> Verdict:
         return judge(error)
 
     async def _consider(self, error: Exception) -> bool:
-        """Do what the table says about an error; return whether this was the end."""
+        """Do what the table says about an error; return whether the loop ends."""
         verdict = self._judge(error)
         match verdict:
             case Verdict.GO_ON:
@@ -109,7 +108,7 @@ class SourceLoop(abc.ABC):
 
     async def _back_off(self) -> None:
         with trio.move_on_after(self._delay):
-            await self._registry.wait_departure()  # gives a descriptor back
+            await self._registry.wait_departure()  # an entry that is removed has closed a descriptor
         self._delay = min(self._delay * 2, LAST_DELAY)
 
     def _tell(self, error: Exception, verdict: Verdict, delay: float = 0.0) -> None:
@@ -121,7 +120,7 @@ class SourceLoop(abc.ABC):
 
 @final
 class AcceptLoop(SourceLoop):
-    """Brings what comes to `listener` to `admit`."""
+    """Passes what `listener` accepts to `admit`."""
 
     def __init__(
         self,
@@ -178,11 +177,11 @@ class AcceptLoop(SourceLoop):
         self._last_batch = now
 
     async def drain_backlog(self) -> None:
-        """Admit what is in the queue, room or no room: a drain owes it an answer.
+        """Admit what is in the queue, also without a free slot: a drain serves it.
 
-        No more than were there at its beginning, and `BATCH` besides: who connects as fast as we accept would
-        otherwise hold the drain for ever. Returns without another await after the accept that found the queue
-        empty, for the listener to be closed. A checkpoint after each `BATCH`.
+        At most those that were there at the beginning, and `BATCH` more: a client that connects as fast as
+        the server accepts would otherwise hold the drain for ever. No await follows the accept that found the
+        queue empty, so that the listener can be closed at once. A checkpoint after each `BATCH`.
         """
         waiting = self._listener.count_waiting()
         most = (LONGEST_QUEUE if waiting is None else waiting) + BATCH
@@ -199,7 +198,7 @@ class AcceptLoop(SourceLoop):
                 verdict = self._judge(error)
                 self._tell(error, verdict)
                 if verdict is not Verdict.GO_ON:
-                    # Without descriptors nobody can be let in, and the listener is about to be closed.
+                    # Without descriptors nothing can be accepted, and the listener is about to be closed.
                     return
             else:
                 self._admit(accepted, peer, self._listener)

@@ -1,4 +1,4 @@
-"""One port for all addresses: what opening TCP and UDP have in common.
+"""One port for all addresses of a host: the common part of opening TCP and UDP sockets.
 
 The invariant: **all sockets or none.** A host stands for several addresses (IPv4 and IPv6, or several
 interfaces); they all get a socket on the same port, or the error is raised and none is left open.

@@ -1,4 +1,4 @@
-"""What `suspend()` shuts and `resume()` opens: nothing is taken from the kernel in between."""
+"""The gate of a server, which `suspend()` shuts and `resume()` opens: nothing is accepted in between."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ class Gate:
         self._opened = trio.Event()
 
     def shut(self) -> None:
-        """Let nobody through until `open()`."""
+        """Make `wait_open` wait until `open()`."""
         if self.is_open:
             self.is_open = False
             self._opened = trio.Event()
 
     def open(self) -> None:
-        """Let everybody through."""
+        """Make `wait_open` return."""
         self.is_open = True
         self._opened.set()
 

@@ -1,13 +1,13 @@
-"""Opening: TCP with one port for both families, and listeners handed down by a service manager. Unix sockets
-have their own file.
+"""Listeners: the base class, TCP sockets, and foreign listeners. `unix.py` has Unix sockets, `systemd.py`
+inherited ones.
 
 Rules of this file:
 
 1. An opener returns listeners that listen, or raises and leaves nothing open.
-2. A `Listener` is asked in two steps, `wait_ready` and `accept_nowait`, so that whoever accepts can decide in
-   between whether there is room, with nothing taken from the kernel that is not served.
-3. What was inherited is only borrowed: closing our descriptor is all that happens to it (never `shutdown(2)`:
-   sd_listen_fds(3)).
+2. A `Listener` accepts in two steps, `wait_ready` and `accept_nowait`, so that the accept loop can check in
+   between whether a slot is free.
+3. An inherited socket is only closed, and never shut down (shutdown(2)), since other processes may have it
+   too: sd_listen_fds(3).
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from .bind import check_in_trio, open_on_one_port, set_common_options
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
 Accepted: TypeAlias = socket.socket | trio.abc.Stream
 
-#: Who was accepted: an address, or what the socket module reports (made into one only when somebody asks), or
-#: None.
+#: The peer of an accepted connection: an address, or what the socket module reports (converted when it is
+#: first read), or None.
 PeerName: TypeAlias = Address | SockAddr | str | bytes | None
 
 #: What can be made a `Listener`.
@@ -43,9 +43,9 @@ DEFAULT_BACKLOG: Final = 65_535
 
 
 class Listener(trio.abc.Listener[trio.abc.Stream]):
-    """Where connections come from. Also a `trio.abc.Listener`, for code that wants one.
+    """A source of connections. Also a `trio.abc.Listener`.
 
-    A class of your own needs `address`, `wait_ready`, `accept_nowait` and `close`.
+    A subclass needs `address`, `wait_ready`, `accept_nowait`, `is_closed` and `close`.
     """
 
     @property
@@ -62,13 +62,13 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 
     @abc.abstractmethod
     def accept_nowait(self) -> tuple[Accepted, PeerName]:
-        """Return the first of the queue, and who it is.
+        """Return the first connection of the queue and the peer's name.
 
-        Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; an OSError of accept(2).
+        Raises: trio.WouldBlock if the queue is empty; trio.ClosedResourceError; an OSError of accept(2).
         """
 
     def count_waiting(self) -> int | None:
-        """Return how many are in the queue now; None if that cannot be told."""
+        """Return the length of the queue; None if it is not known."""
         return None
 
     @property
@@ -78,7 +78,7 @@ class Listener(trio.abc.Listener[trio.abc.Stream]):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Stop listening. Whoever waits gets trio.ClosedResourceError. Twice is as good as once."""
+        """Stop listening. Tasks that wait get trio.ClosedResourceError. May be called again."""
 
     async def accept(self) -> trio.abc.Stream:
         """Wait for a connection and return it as a trio stream. A checkpoint."""
@@ -154,9 +154,9 @@ class SocketListener(Listener):
         return int.from_bytes(info[_UNACKED], sys.byteorder)
 
     def close(self) -> None:
-        """Close the descriptor; the kernel refuses who comes now, and resets who is still in its queue."""
+        """Close the descriptor. The kernel then refuses connections, and resets those in its queue."""
         if not self.is_closed:
-            if trio.lowlevel.in_trio_run():  # nobody waits before trio runs, or after
+            if trio.lowlevel.in_trio_run():  # no task waits before or after the trio run
                 trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
@@ -174,7 +174,7 @@ def adopt(listener: object) -> Listener:
     """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one
     already.
 
-    The socket has a new owner from then on; the object that it came from is left closed.
+    The listener takes the socket over; a trio.SocketListener is left without one.
 
     Raises: TypeError for anything else.
     """
@@ -193,9 +193,7 @@ def adopt(listener: object) -> Listener:
 
 @final
 class _ForeignListener(Listener):
-    """Any other trio listener, which can only be asked in one step: what it accepts is kept until there is
-    room for it.
-    """
+    """Any other trio listener, which only has `accept`: an accepted stream is kept until a slot is free."""
 
     def __init__(self, inner: trio.abc.Listener[Any]) -> None:
         self._inner = inner
@@ -234,7 +232,7 @@ class _ForeignListener(Listener):
         return self._closed
 
     def close(self) -> None:
-        # The rest has to wait for `aclose`, for that is asynchronous in a listener that is not ours.
+        # `aclose` does the rest, since closing a foreign listener is asynchronous.
         self._closed = True
         if self._wait is not None:
             self._wait.cancel()

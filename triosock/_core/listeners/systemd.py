@@ -1,11 +1,10 @@
-"""Socket activation: the sockets that a service manager opened and handed down to this process
+"""Socket activation: the sockets that a service manager has opened and passed to this process
 (sd_listen_fds(3)).
 
 Rules of this file:
 
-1. What was handed down is only borrowed. Closing our descriptor is all that ever happens to it (never
-   `shutdown(2)`, and no file is removed).
-2. Each descriptor is taken once: two owners would close each other's, or, after a while, a stranger's.
+1. A passed socket is only closed: it is never shut down (shutdown(2)), and its file is never removed.
+2. Each descriptor is taken once: of two owners, one would later close a descriptor number that was reused.
 """
 
 from __future__ import annotations

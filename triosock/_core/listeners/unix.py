@@ -1,15 +1,15 @@
-"""Opening Unix sockets: the file appears with its mode, replaces only what is dead, and goes only if it is
-still ours.
+"""Unix sockets: the file is made with its mode, replaces only a stale one, and is removed only if it is still
+the one that was made.
 
 The invariants:
 
-1. **A path is taken over by one process at a time, and only after looking at what is there.** A file that
-   nobody answers behind (connect(2) says ECONNREFUSED) is stale and replaced; one that answers is somebody's,
-   and refused; anything that is no socket is never touched. On close the file is removed before the socket is
-   closed, and only if it is the very one that was made (device and inode), so that a successor who took the
-   path over keeps it. What was inherited was made by somebody else, and is theirs to remove.
-2. **Nothing here waits for anybody.** The lock is a file that only the owner of the path can open, and who
-   finds it taken is refused. (A lock on the directory could be held by everyone who may read it.)
+1. **A path is taken over by one process at a time, and only after checking what is there.** A socket file
+   without a listener (connect(2) fails with ECONNREFUSED) is stale and replaced; one with a listener is left,
+   and an error raised; a file that is no socket is never touched. On close the file is removed before the
+   socket is closed, and only if it is the very one that was made (device and inode), so that the file of a
+   successor stays. The file of an inherited socket is not removed.
+2. **Nothing here waits for another process.** The lock is a file that only the owner of the path can open; if
+   it is taken, an error is raised. (A lock on the directory could be held by any user who may read it.)
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if sys.platform != "win32":
 
 @final
 class UnixListener(SocketListener):
-    """A listening Unix socket that knows which file it made."""
+    """A listening Unix socket, with the file that it has made."""
 
     def __init__(self, sock: socket.socket, path: str | None, made: tuple[int, int] | None) -> None:
         super().__init__(sock)
@@ -45,8 +45,7 @@ class UnixListener(SocketListener):
     def close(self) -> None:
         """Close, and remove the file if it is still the one that was made.
 
-        A process that was forked off only closes its descriptor: whoever made the file may still be
-        listening.
+        A forked child only closes its descriptor: the process that made the file may still listen.
         """
         if self.is_closed:
             return
@@ -100,12 +99,12 @@ def open_unix_listener(
 
     Args:
       path: of the socket file; on Linux one that begins with a zero byte is a name without a file (unix(7)).
-      mode: permissions of the file, set before anybody can connect; None leaves them to the umask.
+      mode: permissions of the file, set before a client can connect; None leaves them to the umask.
       backlog: how many may wait in the kernel's queue, from 1 on; None is as many as it allows.
 
     Returns: the listener. Closing it removes the file, if it is still the one that was made here.
 
-    Raises: TypeError, ValueError; AddressUnavailable if somebody answers at the path, something else than a
+    Raises: TypeError, ValueError; AddressUnavailable if a process listens at the path, something other than a
     socket is there, or the system refuses.
     """
     length = check_backlog(backlog)
@@ -128,7 +127,7 @@ def bind_unix(
         if text.startswith("\0"):
             _bind_name(sock, text, backlog)
             return sock, None, None
-        # Absolute, so that a later chdir does not make us remove another file.
+        # Absolute, so that after a later chdir no other file is removed.
         absolute = os.path.abspath(text)
         with _sole_opener(absolute):
             _make_way(text, kind)
@@ -140,8 +139,8 @@ def bind_unix(
 
 
 def _make_file(sock: socket.socket, text: str, mode: int | None, backlog: int | None) -> os.stat_result:
-    # It also begins to listen in here, within the lock: a socket that is bound and does not listen yet
-    # answers nobody, and would be taken for a stale one.
+    # It begins to listen within the lock: a socket that is bound and does not listen yet refuses connections,
+    # and would be taken for a stale one.
     made = False
     try:
         if mode is not None and sys.platform == "linux":
@@ -151,7 +150,9 @@ def _make_file(sock: socket.socket, text: str, mode: int | None, backlog: int | 
         sock.bind(text)
         made = True
         if mode is not None:
-            os.chmod(text, mode)  # what the umask took away; nobody can connect before listen()
+            os.chmod(
+                text, mode
+            )  # restores bits that the umask removed; no client can connect before listen()
         if backlog is not None:
             sock.listen(backlog)
         return os.stat(text)
@@ -208,32 +209,32 @@ def _is_alive(text: str, kind: socket.SocketKind) -> bool:
         except FileNotFoundError:
             return False
         except OSError:
-            # EAGAIN: its queue is full; EPROTOTYPE: a socket of another kind; EACCES: not ours to judge. None
-            # of them is dead.
+            # EAGAIN: its queue is full; EPROTOTYPE: a socket of another kind; EACCES: not allowed to know.
+            # None is certainly stale.
             return True
     return True
 
 
 def remove_if_ours(path: str, made: tuple[int, int] | None) -> None:
-    """Remove the file at `path` if it is the one with this (device, inode). To be called while the socket is
-    still open: then nobody takes its file for a stale one.
+    """Remove the file at `path` if it is the one with this (device, inode). Called while the socket is still
+    open, so that no other process takes the file for a stale one.
     """
     try:
         status = os.lstat(path)
         if (status.st_dev, status.st_ino) == made:
             os.unlink(path)
     except OSError:
-        pass  # gone already, or in a directory that is: there is nothing left to remove
+        pass  # the file or its directory is gone already
 
 
 @contextlib.contextmanager
 def _sole_opener(path: str) -> Iterator[None]:
-    """Keep others from taking `path` over in the block, a few system calls long.
+    """Keep other processes from taking `path` over during the block, a few system calls long.
 
-    Raises: AddressUnavailable if another process is in its own block. Whoever may not write to the directory
-    can neither take the lock nor hold it up; if somebody else's file stands in its place, in a directory such
-    as /tmp, there is no lock, and two servers that take over one stale path in the same instant are no worse
-    off than everywhere else.
+    Raises: AddressUnavailable if another process is in its own block. A user who may not write to the
+    directory can neither take nor hold the lock. If a file of another user stands in its place, in a
+    directory such as /tmp, there is no lock, and two servers that take over one stale path in the same
+    instant may both succeed.
     """
     folder, name = os.path.split(path)
     lock = os.path.join(folder, f".{name}.lock")
@@ -257,7 +258,7 @@ def _sole_opener(path: str) -> Iterator[None]:
 
 
 def _take(descriptor: int, lock: str) -> bool:
-    """Take the lock, if nobody has it, or has had it and removed it since it was opened here."""
+    """Take the lock, unless another process has it, or has removed its file since it was opened here."""
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         return os.path.samestat(os.fstat(descriptor), os.lstat(lock))
