@@ -1,10 +1,10 @@
-"""One says something, all who are there hear it: a queue for each member, and a rule for those that are full.
+"""Broadcast: one value to many members, with a queue for each, and a rule for full queues.
 
 The invariants:
 
-1. **A member that is slow delays no other member.** A value is put, in one synchronous step, into the queues
-   of all who have room; only after that is anybody waited for, and each for itself.
-2. **The order of sends is the order in every queue.** Who waits for room waits in line.
+1. **A member that is slow delays no other member.** A value is put, in one synchronous step, into all queues
+   that have room; after that the members with full queues are waited for, each on its own.
+2. **The order of sends is the order in every queue.** Senders that wait do so in order.
 3. **Every value is accounted for.** Of those sent while a member was there each is queued or dropped, and of
    the queued ones each is taken or, at its end, unread.
 4. What is kept is bounded: `buffer` values for each member, and one for each `send()` that waits.

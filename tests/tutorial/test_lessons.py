@@ -127,6 +127,18 @@ PRINTS = {
           mended, runs that were right: 300
           the one that was not, for the picture: both were sold the ticket
     """,
+    "lesson10": """
+        one process, stopped and started again
+          Ada, in the middle of a request, loses it: True
+          Bob comes in between, and is turned away: True
+          Cyd comes afterwards, and gets: HELLO
+        triosock.serve_workers, two processes, replaced one after the other
+          workers: 2 replaced
+          visitors meanwhile: <number>
+          those who got no answer: 0
+          Ada ends her line; a process of before answers: True
+          processes left: 0
+    """,
     "lesson11": """
         socketserver.ThreadingTCPServer, and an exception injected into Ada's thread
           Ada says hello: HELLO

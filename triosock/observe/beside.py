@@ -1,6 +1,6 @@
 """Work that may hang, in a thread beside the loop: writing lines, ending spans.
 
-The invariant: **whoever puts work here never waits.** The queue is bounded; what finds it full is dropped and
+The invariant: **handing work over never waits.** The queue is bounded; what finds it full is dropped and
 counted, and the thread alone is held up by a disk that is full, a pipe that nobody reads, or an exporter that
 hangs.
 

@@ -1,14 +1,14 @@
-"""What the parent opens, and each worker inherits.
+"""The endpoints: sockets that the parent opens and each worker inherits.
 
 The invariants:
 
-1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: who waits
-   in its queue is served by whichever worker is free, and a worker that ends takes nobody with it.
+1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: a
+   connection in its queue is served by any free worker, and none is lost when a worker ends.
 2. **UDP has a socket of its own for each slot** (SO_REUSEPORT): the kernel sends one peer's datagrams to one
    of them, so a session stays with its slot. The socket is the slot's and not the worker's: what arrives
    while a worker is replaced waits in it.
-3. **What was inherited is passed on and stays its owner's**; what was made here is gone at the end, socket
-   file included.
+3. **Inherited sockets are passed on and their files kept**; what was made here is removed at the end, socket
+   files included.
 """
 
 from __future__ import annotations

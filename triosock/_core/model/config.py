@@ -1,11 +1,11 @@
-"""Limits and Timeouts: how much a server takes on, and how long it waits.
+"""`Limits` and `Timeouts`: how many a server serves, and how long it waits.
 
 Rules of this file:
 
 1. A value that exists is valid: everything is checked when it is made, and frozen from then on.
 2. A limit is finite wherever the alternative is memory without bound; `math.inf` must be written out.
-3. Every default names its precedent, for nobody should have to guess whether a number was thought about.
-4. Nested limits never add up: the tightest one wins, and a drain can only tighten.
+3. Every default names its precedent.
+4. Of nested limits the tightest one counts, and a drain can only tighten.
 """
 
 from __future__ import annotations
