@@ -142,7 +142,7 @@ PRINTS = {
     "lesson11": """
         socketserver.ThreadingTCPServer, and an exception injected into Ada's thread
           Ada says hello: HELLO
-          the server is closed; Ada's thread runs: True
+          half a second after the end, Ada's thread runs: True
           half a second after the exception, it runs: True - ended: []
           Ada has sent the rest of her line at last; ended: [SystemExit()]
         triosock.compat.GreenTCPServer, the same handler
