@@ -17,7 +17,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import attrs
 import trio
@@ -61,11 +61,11 @@ class Endpoints:
     health: list[SocketListener] = attrs.field(factory=list)
     #: Removes the socket files if this process is killed.
     guard: FileGuard | None = None
-    _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
+    _slots: dict[int, list[tuple[str, KernelSocket]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
         """Open what a slot has of its own. Raises: as `open_udp_sockets`."""
-        opened: list[tuple[str, Any]] = []
+        opened: list[tuple[str, KernelSocket]] = []
         self._slots[number] = opened
         for index, (name, address) in enumerate(self.udp):
             sockets: list[KernelSocket] = []
