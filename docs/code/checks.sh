@@ -8,3 +8,4 @@
 .venv/bin/python -m examples.tutorial.check lesson8 mine.py
 .venv/bin/python -m examples.tutorial.check lesson9 mine.py
 .venv/bin/python -m examples.tutorial.check lesson10 mine.py
+.venv/bin/python -m examples.tutorial.check lesson11 mine.py

@@ -129,6 +129,17 @@ COURSE: Final = {
         ),
         is_optional=True,
     ),
+    "lesson11": Place(
+        "unchanged handlers as tasks",
+        session=4,
+        minutes=45,
+        is_optional=True,
+        afterwards=(
+            "say why a thread that waits cannot be cancelled, and when an injected exception reaches it",
+            "serve a blocking handler class in tasks, without a change, and say when its `finally` runs",
+            "find the call that blocks all the others, and move it into a thread",
+        ),
+    ),
 }
 
 

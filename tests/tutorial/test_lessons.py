@@ -139,6 +139,24 @@ PRINTS = {
           Ada ends her line; a process of before answers: True
           processes left: 0
     """,
+    "lesson11": """
+        socketserver.ThreadingTCPServer, and an exception injected into Ada's thread
+          Ada says hello: HELLO
+          half a second after the end, Ada's thread runs: True
+          half a second after the exception, it runs: True - ended: []
+          Ada has sent the rest of her line at last; ended: [SystemExit()]
+        triosock.compat.GreenTCPServer, the same handler
+          Bob says hello: HELLO - threads: 0
+          at once, Bob gets: the end of the connection - ended: [None]
+          after the grace, Ada gets: the end of the connection
+          the server has ended; ended: [None, 'Cancelled']
+        a handler that calls query()
+          answered, in this order: 42 hello
+          told on standard error: triosock.compat: a green handler has run for 0.1 seconds without a wait
+        a handler that calls compat.blocking(query)
+          answered, in this order: hello 42
+          told on standard error: nothing
+    """,
 }
 
 
