@@ -40,14 +40,14 @@ test-here: $(READY)
 	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks --ignore tests/simulation \
 	  $(addprefix --ignore tests/,$(WITHOUT))
 
-# Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most.
+# Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most. Without -X dev, which `make test` has.
 SEEDS ?= 100000
 WITHIN ?= 600
 simulate: $(READY)
-	$(BIN)/python -m pytest -q $(PARALLEL) tests/simulation/test_library.py --simulate-seeds $(SEEDS) --simulate-within $(WITHIN)
+	$(BIN)/python -m pytest -q $(subst python -X dev,python,$(PARALLEL)) tests/simulation/test_library.py --simulate-seeds $(SEEDS) --simulate-within $(WITHIN)
 
-# What CI runs, beside the few seeds of `make test`: 300 of each, as far as twenty seconds for each will do. Ninety seconds of
-# processor time in all.
+# What CI runs, beside the few seeds of `make test`: 300 of each, as far as twenty seconds for each will do. About
+# 100 seconds of processor time in all.
 simulate-ci:
 	$(MAKE) simulate SEEDS=300 WITHIN=20
 

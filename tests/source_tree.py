@@ -6,7 +6,9 @@ Everything here takes plain data and returns complaints as text, so that it can 
 from __future__ import annotations
 
 import ast
+import re
 import sys
+import tokenize
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -268,3 +270,39 @@ def _length(node: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
         assert docstring.end_lineno is not None
         lines -= docstring.end_lineno - docstring.lineno + 1
     return lines
+
+
+# Types
+
+
+def loose_types(root: Path, sources: Iterable[Source]) -> dict[str, list[str]]:
+    """Return where a type checker is told to believe: by "Any" (each line once, imports left out), by "cast",
+    and by "ignore", a comment that has an error passed over.
+    """
+    found: dict[str, list[str]] = {"Any": [], "cast": [], "ignore": []}
+    for source in sources:
+        imports = {
+            line
+            for node in ast.walk(source.tree)
+            if isinstance(node, (ast.Import, ast.ImportFrom))
+            for line in range(node.lineno, (node.end_lineno or node.lineno) + 1)
+        }
+        seen: set[tuple[str, int]] = set()
+        before = ""
+        with (root / source.path).open("rb") as file:
+            for token in tokenize.tokenize(file.readline):
+                kind, line = _loose_kind(token, before), token.start[0]
+                before = token.string
+                if kind and line not in imports and (kind, line) not in seen:
+                    seen.add((kind, line))
+                    found[kind].append(f"{source.path}:{line}")
+    return found
+
+
+def _loose_kind(token: tokenize.TokenInfo, before: str) -> str:
+    if token.type == tokenize.COMMENT:
+        return "ignore" if re.search(r"(type|pyright): ignore", token.string) else ""
+    if token.type == tokenize.NAME and token.string == "Any":
+        return "Any"
+    is_cast = token.type == tokenize.NAME and token.string == "cast" and before != "."
+    return "cast" if is_cast else ""  # a memoryview has a method of this name

@@ -17,6 +17,7 @@ from tests.source_tree import (
     layer_of,
     long_files,
     long_functions,
+    loose_types,
     read,
     wrong_layers,
     wrong_lowlevel,
@@ -183,6 +184,9 @@ LOWLEVEL = {
     **{f"triosock/testing/simulation/{name}.py": ["ParkingLot"] for name in ("link", "listener", "pipe")},
 }
 
+#: How often a type checker is told to believe, at most: these numbers only become smaller.
+LOOSE = {"Any": 120, "cast": 2, "ignore": 12}
+
 MAX_FILE = 400
 #: Without its docstring.
 MAX_FUNCTION = 30
@@ -293,3 +297,10 @@ def test_no_file_is_too_long_to_be_read() -> None:
 
 def test_no_function_is_too_long_to_be_read(sources: list[Source]) -> None:
     passes(long_functions(sources, MAX_FUNCTION))
+
+
+@pytest.mark.parametrize("kind", LOOSE)
+def test_types_say_what_things_are(sources: list[Source], kind: str) -> None:
+    """`Any` is for what a user passes, and for what has no types."""
+    places = loose_types(ROOT, sources)[kind]
+    assert len(places) <= LOOSE[kind], f"{kind} at {len(places)} places:\n" + "\n".join(places)

@@ -15,6 +15,7 @@ from tests.source_tree import (
     imports_of,
     long_files,
     long_functions,
+    loose_types,
     lowlevel_names,
     read,
     wrong_layers,
@@ -203,3 +204,26 @@ def test_a_function_with_one_line_too_many_is_found(made: Made) -> None:
     sources = made(tree)
     assert long_functions(sources, 10) == ["made/b.py:2: f has 11 lines, more than 10"]
     assert long_functions(sources, 11) == []
+
+
+def test_what_a_type_checker_must_believe_is_found(made: Made, tmp_path: Path) -> None:
+    sources = made(
+        {
+            "__init__.py": "",
+            "loose.py": """
+                from typing import Any, cast
+
+                one: dict[Any, Any] = {}  # Any comment
+                two = cast("int", one)
+                three = memoryview(b"").cast("B")
+                four: int = ""  # type: ignore[assignment]
+                five: int = ""  # pyright: ignore[reportAssignmentType]
+                text = "Any"
+            """,
+        }
+    )
+    assert loose_types(tmp_path, sources) == {
+        "Any": ["made/loose.py:4"],
+        "cast": ["made/loose.py:5"],
+        "ignore": ["made/loose.py:7", "made/loose.py:8"],
+    }

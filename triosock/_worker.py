@@ -1,13 +1,12 @@
-"""What `triosock.run` does in a process that the parent of `triosock.serve_workers` has started: it listens
-to the parent, and reports.
+"""What `triosock.run` does in a process that the parent of `triosock.serve_workers` has started: it obeys the
+parent, and reports.
 
 The rules:
 
-1. **The lifeline drains as often as anybody likes.** A service manager may send SIGTERM to the parent and to
-   each worker at once; the parent's own word, a line in a pipe, is then a second one, and must not count as
-   that.
+1. **A line in the lifeline only begins a drain, also when repeated.** A service manager may send SIGTERM to
+   the parent and to each worker at once; the parent's line is then the second request, and must not cancel.
 2. **The end of the lifeline is the end of the parent**, and so of this program, at once.
-3. **What a worker was comes out of it**: the reports of its servers are the last that it tells.
+3. **The reports of its servers are the last message of a worker.**
 
 An ordinary program has no lifeline, and nothing of this happens.
 """

@@ -1,10 +1,10 @@
-"""One says something, all who are there hear it: a queue for each member, and a rule for those that are full.
+"""Broadcast: one value to many members, with a queue for each, and a rule for full queues.
 
 The invariants:
 
-1. **A member that is slow delays no other member.** A value is put, in one synchronous step, into the queues
-   of all who have room; only after that is anybody waited for, and each for itself.
-2. **The order of sends is the order in every queue.** Who waits for room waits in line.
+1. **A member that is slow delays no other member.** A value is put, in one synchronous step, into all queues
+   that have room; after that the members with full queues are waited for, each on its own.
+2. **The order of sends is the order in every queue.** Senders that wait do so in order.
 3. **Every value is accounted for.** Of those sent while a member was there each is queued or dropped, and of
    the queued ones each is taken or, at its end, unread.
 4. What is kept is bounded: `buffer` values for each member, and one for each `send()` that waits.
@@ -35,8 +35,8 @@ _DROPS: Final = ("newest", "oldest")
 @attrs.frozen(kw_only=True)
 class BroadcastStatistics:
     """`members` are there now, and `pending` values wait in their queues. Of all so far: `sent` values;
-    `queued`, `dropped` and `unread` (left behind by who left), each counted for each member; and how many
-    members were `cut`.
+    `queued`, `dropped` and `unread` (left by members that have left), each counted for each member; and how
+    many members were `cut`.
     """
 
     members: int
@@ -106,7 +106,7 @@ class Broadcast(Generic[T]):
     def send_nowait(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
         """Put a value into the queue of every member but `exclude`; return how many have got it.
 
-        Raises: trio.WouldBlock with "wait" if a member has no room; then nobody has got it. Synchronous.
+        Raises: trio.WouldBlock with "wait" if a member has no room; then no member has got it. Synchronous.
         """
         if self._when_full == "wait" and any(one.is_full for one in self._members if one is not exclude):
             raise trio.WouldBlock
@@ -114,11 +114,11 @@ class Broadcast(Generic[T]):
         return count
 
     async def send(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
-        """Put a value into the queue of every member but `exclude`; return how many have got it. Waits with
-        "wait" only, for those who have no room, all at once, and for `patience` seconds at most.
+        """Put a value into the queue of every member but `exclude`; return how many have got it. Waits only
+        with "wait", for all members without room at once, and for `patience` seconds at most.
 
-        A checkpoint. Cancelled before, nobody has got the value; cancelled while it waits, those who had no
-        room have not got it, and it is counted as dropped for them.
+        A checkpoint. Cancelled before, no member has got the value; cancelled while it waits, the members
+        without room have not got it, and it is counted as dropped for them.
         """
         await trio.lowlevel.checkpoint_if_cancelled()
         count, full = self._offer(value, exclude)
@@ -134,7 +134,7 @@ class Broadcast(Generic[T]):
     # Synchronous from here on: see the first invariant.
 
     def _offer(self, value: T, exclude: BroadcastMember[T] | None) -> tuple[int, list[BroadcastMember[T]]]:
-        """Give it to all who have room; return how many these are, and who is to be waited for."""
+        """Give it to all members with room; return their number, and the members to wait for."""
         self._sent += 1
         count, full = 0, []
         for member in tuple(self._members):
@@ -148,7 +148,7 @@ class Broadcast(Generic[T]):
         return count, full
 
     def _make_room(self, member: BroadcastMember[T]) -> bool:
-        """What becomes of one that is full; return whether it has room now."""
+        """Handle a full member by `when_full`; return whether it has room now."""
         if self._when_full == "cut":
             member._end()
         elif self._when_full == "drop":
@@ -165,7 +165,8 @@ class Broadcast(Generic[T]):
 
 @final
 class BroadcastMember(Generic[T]):
-    """Somebody who hears: ``with room.join() as inbox:``, and in there ``async for value in inbox:``.
+    """A receiver of a `Broadcast`: ``with room.join() as inbox:``, and in there ``async for value in
+    inbox:``.
 
     A member is there from the beginning of its block to its end, or until `leave()`. One that is cut has what
     goes on in the block cancelled, sends to a peer that does not read included, and the block raises

@@ -1,8 +1,8 @@
-"""Class-flavoured native handlers, for those who port from `socketserver`: the same three steps, all async.
+"""Native handlers as classes, for code ported from `socketserver`: the same three steps, all async.
 
 A handler class is no part of the core: `Shout.serve` is a plain async function of one connection, and nothing
-else in triosock knows that a class stands behind it. There is one object per connection, and no inheritance
-from servers: what the stdlib does with mixins is an option of `serve_*` here.
+else in triosock uses the class. There is one object per connection, and no inheritance from servers: what the
+stdlib does with mixins is an option of `serve_*` here.
 """
 
 from __future__ import annotations

@@ -6,9 +6,9 @@
     async def handler(conn):
         who = triosock.identity.check_client(conn, "billing.internal", "reports.internal")
 
-The rule: **the handshake says whether a certificate is to be believed, and this says whose it is.** Without
-the first the second is worth nothing, so a connection whose peer has shown no certificate, or one that was
-not verified, has no identity here.
+The rule: **the handshake verifies a certificate, and this file reads its names.** Names without verification
+prove nothing, so a connection whose peer has shown no certificate, or one that was not verified, has no
+identity here.
 """
 
 from __future__ import annotations

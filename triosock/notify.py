@@ -9,8 +9,7 @@ The rules:
    takes no `task_status` is ready when its first server has started.
 2. **The event loop itself feeds the watchdog**: a task of the trio run sends each ping, so a run in which a
    handler blocks the loop sends none, and the manager notices.
-3. **The manager's trouble is not the server's.** A manager that is gone is logged once, and the server
-   goes on.
+3. **A failed notification does not end the server.** A manager that is gone is logged once.
 4. **The variables are read once and removed** (as sd_notify's `unset_environment`), so that a child of the
    server does not speak for it.
 """

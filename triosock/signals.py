@@ -6,14 +6,13 @@ The rules:
    every server; a second one, of either kind, cancels the whole program, and the process exits with 128 + its
    number, as a shell would report it. It gets through a blocked loop, too, and a third one ends a process
    that does not end when it is cancelled: see `_ending_signals.py`.
-2. **The grace is the end**: when it is over, and every server has said how its drain went, what is left of
+2. **The program ends with the grace period**: when it is over, and every server has reported, what is left of
    the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
    needed.
 3. **A drain is a success**: `run` returns what the program returns, and the process exits with 0.
-4. **Who looks changes nothing**: SIGUSR1 prints the living tree to stderr, or shows it to who has asked for
-   it with ``python -m triosock top --pid``, and a control socket shows it, as
-   long as the program lives, so also while it drains. What draws the tree is put into `looking` by the
-   facade: this file does not know it.
+4. **Inspection changes nothing**: SIGUSR1 prints the living tree to stderr, or shows it to who has asked for
+   it with ``python -m triosock top --pid``, and a control socket shows it, as long as the program lives, so
+   also while it drains. The facade sets `looking` to what draws the tree, since this file does not import it.
 """
 
 from __future__ import annotations

@@ -35,9 +35,13 @@ class Plan(SphinxDirective):
         lines = ["| Session | Minutes | Lessons |", "| --- | --- | --- |"]
         for number, title in enumerate(SESSIONS, 1):
             names = [name for name, place in COURSE.items() if place.session == number]
-            links = ", ".join(f"[{name.removeprefix('lesson')}]({name}.md)" for name in names)
+            links = ", ".join(self.link(name) for name in names)
             lines.append(f"| {number}. {title} | {minutes_of(number)} | {links} |")
         return self.parse_text_to_nodes("\n".join(lines))
+
+    def link(self, name):
+        """A lesson, and whether it is one of those whose minutes are not in the session's."""
+        return f"[{name.removeprefix('lesson')}]({name}.md)" + " (optional)" * COURSE[name].is_optional
 
 
 def setup(app):

@@ -7,3 +7,5 @@
 .venv/bin/python -m examples.tutorial.check lesson7 mine.py
 .venv/bin/python -m examples.tutorial.check lesson8 mine.py
 .venv/bin/python -m examples.tutorial.check lesson9 mine.py
+.venv/bin/python -m examples.tutorial.check lesson10 mine.py
+.venv/bin/python -m examples.tutorial.check lesson11 mine.py

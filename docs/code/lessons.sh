@@ -7,3 +7,5 @@
 .venv/bin/python examples/tutorial/lesson7.py
 .venv/bin/python examples/tutorial/lesson8.py
 .venv/bin/python examples/tutorial/lesson9.py
+.venv/bin/python examples/tutorial/lesson10.py
+.venv/bin/python examples/tutorial/lesson11.py

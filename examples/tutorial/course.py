@@ -118,6 +118,28 @@ COURSE: Final = {
             "say between which two lines of a task another one may run",
         ),
     ),
+    "lesson10": Place(
+        "many processes",
+        session=4,
+        minutes=35,
+        afterwards=(
+            "say who is lost when a program is stopped and started again, and why",
+            "let several processes accept from one listener, and replace them without losing anybody",
+            "say what processes share, and what each of them has for itself",
+        ),
+        is_optional=True,
+    ),
+    "lesson11": Place(
+        "unchanged handlers as tasks",
+        session=4,
+        minutes=45,
+        is_optional=True,
+        afterwards=(
+            "say why a thread that waits cannot be cancelled, and when an injected exception reaches it",
+            "serve a blocking handler class in tasks, without a change, and say when its `finally` runs",
+            "find the call that blocks all the others, and move it into a thread",
+        ),
+    ),
 }
 
 

@@ -16,6 +16,8 @@ from triosock import Connection
 from triosock.testing import MemoryListener, open_server
 from triosock.testing.leaks import Belongings
 
+from .greened import LOOKUP, check_lookup
+from .processes import WORKER, check_worker
 from .simulated import SEEDS, SELL, check_sell
 from .verdict import SOON, Exercise, Wrong, causes, echo, send, want, want_reversed
 
@@ -330,4 +332,14 @@ EXERCISES: Final = {
         GUEST, "Handler Server cut", check_guest, "A thread that can be told is a guest.", virtual_time=False
     ),
     "lesson9": _exercise(SELL, "sell", check_sell, f"It held in {SEEDS} orders of events."),
+    "lesson10": _exercise(
+        WORKER, "worker", check_worker, "Its processes come and go; nobody notices.", virtual_time=False
+    ),
+    "lesson11": _exercise(
+        LOOKUP,
+        "Handler Server ended",
+        check_lookup,
+        "What waits can be cancelled, and what blocks has a thread.",
+        virtual_time=False,
+    ),
 }

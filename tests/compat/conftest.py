@@ -87,6 +87,17 @@ def start() -> Iterator[Callable[..., Running]]:
             assert not thread.is_alive(), f"{thread} is left"
 
 
+@pytest.fixture
+def start_tls(start: Any, contexts: Any) -> Any:
+    """As `start`, with TLS on the listening socket."""
+
+    def activate(server: Any) -> None:
+        compat.TCPServer.server_activate(server)
+        server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
+
+    return lambda kind, handler, **attributes: start(kind, handler, server_activate=activate, **attributes)
+
+
 def read_all(client: socket.socket) -> bytes:
     """Read up to the end of the stream, and close."""
     parts = []

@@ -17,15 +17,6 @@ from triosock import compat
 from triosock.compat.stdlib import deferred_tls
 
 
-@pytest.fixture
-def start_tls(start: Any, contexts: Any) -> Any:
-    def activate(server: Any) -> None:
-        compat.TCPServer.server_activate(server)
-        server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
-
-    return lambda kind, handler, **attributes: start(kind, handler, server_activate=activate, **attributes)
-
-
 def test_a_client_that_says_nothing_stops_nobody(start_tls: Any, contexts: Any, capsys: Any) -> None:
     def answer(request: Any, *args: Any) -> None:
         request.sendall(b"%r" % request.do_handshake_on_connect)

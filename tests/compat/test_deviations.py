@@ -16,7 +16,6 @@ from typing import Any
 
 import pytest
 
-from tests.tls import client_context, server_context
 from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import choose
@@ -108,13 +107,10 @@ def test_row_5_a_tick_when_a_child_ends(start: Any) -> None:
 
 
 @pytest.mark.parametrize("own", [False, True])
-def test_row_6_the_handshake_is_the_threads_unless_the_program_looks(start: Any, own: bool) -> None:
-    context, trusting = server_context(), client_context()
+def test_row_6_the_handshake_is_the_threads_unless_the_program_looks(
+    start_tls: Any, contexts: Any, own: bool
+) -> None:
     seen: list[Any] = []
-
-    def activate(server: Any) -> None:
-        compat.TCPServer.server_activate(server)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
 
     def verify(self: Any, request: Any, address: Any) -> bool:
         seen.append(request.version())
@@ -124,10 +120,10 @@ def test_row_6_the_handshake_is_the_threads_unless_the_program_looks(start: Any,
         seen.append(request.version())
 
     methods = {"verify_request": verify} if own else {}
-    running = start("ThreadingTCPServer", handle, server_activate=activate, **methods)
+    running = start_tls("ThreadingTCPServer", handle, **methods)
     if not own:
         silent = running.dial()  # stops nobody
-    with running.dial() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as client:
+    with running.dial() as plain, contexts[1].wrap_socket(plain, server_hostname="localhost") as client:
         client.recv(1)
     if not own:
         silent.close()

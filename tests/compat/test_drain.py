@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 import triosock
-from tests.tls import client_context, server_context
 from tests.waiting import eventually
 from triosock import Cause, compat
 
@@ -236,15 +235,9 @@ def test_children_are_waited_for_and_terminated_at_the_deadline(start: Any) -> N
 
 
 @pytest.mark.parametrize("idle", [True, False])
-def test_behind_tls(start: Any, lines: Any, idle: bool, capsys: Any) -> None:
-    context, trusting = server_context(), client_context()
-
-    def activate(server: Any) -> None:
-        compat.TCPServer.server_activate(server)
-        server.socket = context.wrap_socket(server.socket, server_side=True)
-
-    running = start("ThreadingTCPServer", lines, server_activate=activate)
-    with running.dial() as plain, trusting.wrap_socket(plain, server_hostname="localhost") as client:
+def test_behind_tls(start_tls: Any, contexts: Any, lines: Any, idle: bool, capsys: Any) -> None:
+    running = start_tls("ThreadingTCPServer", lines)
+    with running.dial() as plain, contexts[1].wrap_socket(plain, server_hostname="localhost") as client:
         client.sendall(b"one\n")
         assert client.recv(100) == b"ONE\n"
         if not idle:

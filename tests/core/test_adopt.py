@@ -5,7 +5,6 @@ listener of no kind known.
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +13,8 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
-from triosock._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
+from tests.listening import say_hello
+from triosock._core.listeners.listener import SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
 from triosock.testing import MemoryListener
 
@@ -24,29 +24,11 @@ LOCAL = "127.0.0.1"
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-@pytest.fixture
-def stdlib_socket() -> Iterator[socket.socket]:
-    with socket.create_server((LOCAL, 0)) as sock:
-        yield sock
-
-
-async def say_hello(listener: Listener, port: int) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer, listener)
-        async with await trio.open_tcp_stream(LOCAL, port) as client:
-            assert await client.receive_some() == b"hello"
-
-
-async def answer(listener: Listener) -> None:
-    async with await listener.accept() as stream:
-        await stream.send_all(b"hello")
-
-
 async def test_a_listening_socket_is_adopted_and_works(stdlib_socket: socket.socket) -> None:
     listener = adopt(stdlib_socket)
     assert isinstance(listener, SocketListener)
     assert listener.socket is stdlib_socket
-    await say_hello(listener, stdlib_socket.getsockname()[1])
+    await say_hello(listener, LOCAL, stdlib_socket.getsockname()[1])
     listener.close()
 
 
@@ -55,7 +37,7 @@ async def test_a_trio_listener_is_adopted_and_left_closed() -> None:
     listener = adopt(theirs)
     assert isinstance(listener, SocketListener)
     assert theirs.socket.fileno() == -1
-    await say_hello(listener, listener.socket.getsockname()[1])
+    await say_hello(listener, LOCAL, listener.socket.getsockname()[1])
     listener.close()
 
 
@@ -186,9 +168,7 @@ async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_no
 
     seen = []
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_listeners(handler, [foreign, ours], task_status=task_status)
-        )
+        server = await nursery.start(triosock.serve_listeners, handler, [foreign, ours])
         async with await ours.connect():
             await trio.testing.wait_all_tasks_blocked()
             server.drain()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextvars
+import functools
 
 import pytest
 import trio
@@ -51,14 +52,9 @@ async def test_draining_a_scope_drains_the_scopes_inside_and_not_those_around():
 async def test_servers_are_drained_the_last_first(recorder):
     with DrainScope() as scope:
         async with trio.open_nursery() as nursery:
+            options = {"host": "127.0.0.1", "observers": [recorder]}
             for name in ("first", "second", "third"):
-
-                async def serve(task_status, name=name):
-                    await triosock.serve_tcp(
-                        shout, 0, host="127.0.0.1", name=name, observers=[recorder], task_status=task_status
-                    )
-
-                await nursery.start(serve)
+                await nursery.start(functools.partial(triosock.serve_tcp, shout, 0, name=name, **options))
             scope.drain()
         assert sorted(name for name, _ in scope.reports) == ["first", "second", "third"]
         assert all(isinstance(report, DrainReport) and report.clean for _, report in scope.reports)
@@ -150,11 +146,7 @@ async def test_a_server_that_outlives_the_block_of_its_scope_is_still_told(autoj
     async with trio.open_nursery() as nursery:
         with DrainScope() as outer:
             with DrainScope():
-                server = await nursery.start(
-                    lambda task_status: triosock.serve_listeners(
-                        shout, [MemoryListener()], task_status=task_status
-                    )
-                )
+                server = await nursery.start(triosock.serve_listeners, shout, [MemoryListener()])
             outer.drain(grace=1)
             assert server.draining
             await server.wait_closed()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import attrs
@@ -282,9 +283,7 @@ async def test_the_last_event_comes_when_no_task_of_the_server_is_left():
     async with trio.open_nursery() as nursery:
         servers.append(
             await nursery.start(
-                lambda task_status: triosock.serve_listeners(
-                    shout, [MemoryListener()], task_status=task_status, observers=[Counting()]
-                )
+                functools.partial(triosock.serve_listeners, shout, [MemoryListener()], observers=[Counting()])
             )
         )
         servers[0].drain()

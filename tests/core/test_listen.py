@@ -7,13 +7,13 @@ import os
 import re
 import socket
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from tests.listening import say_hello
 from triosock._core.listeners import bind as binding
 from triosock._core.listeners import listener as listening
 from triosock._core.listeners.listener import (
@@ -33,12 +33,6 @@ LOCAL = "127.0.0.1"
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-@pytest.fixture
-def stdlib_socket() -> Iterator[socket.socket]:
-    with socket.create_server((LOCAL, 0)) as sock:
-        yield sock
-
-
 async def open_one(**options: Any) -> SocketListener:
     (listener,) = await open_tcp_listeners(0, host=LOCAL, **options)
     return listener
@@ -47,18 +41,6 @@ async def open_one(**options: Any) -> SocketListener:
 def port_of(listener: Listener) -> int:
     assert isinstance(listener.address, TcpAddress)
     return listener.address.port
-
-
-async def say_hello(listener: Listener, host: str, port: int) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(answer, listener)
-        async with await trio.open_tcp_stream(host, port) as client:
-            assert await client.receive_some() == b"hello"
-
-
-async def answer(listener: Listener) -> None:
-    async with await listener.accept() as stream:
-        await stream.send_all(b"hello")
 
 
 # Opening

@@ -5,6 +5,7 @@ its end.
 from __future__ import annotations
 
 import contextlib
+import functools
 import socket
 from typing import Any
 
@@ -14,6 +15,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, slow_line
+from tests.servers import running
 from tests.tls import client_context, server_context
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
@@ -133,12 +135,10 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
     async with trio.open_nursery() as nursery:
         if memory:
             listener = MemoryListener()
-            server = await nursery.start(
-                lambda task_status: triosock.serve_listeners(handler, [listener], task_status=task_status)
-            )
+            server = await nursery.start(triosock.serve_listeners, handler, [listener])
             client: Any = await listener.connect()
         else:
-            server = await start_tcp(nursery, handler)
+            server = await nursery.start(functools.partial(triosock.serve_tcp, handler, 0, host="127.0.0.1"))
             client = await dial(server)
         if handler is not think:
             await client.send_all(b"x")
@@ -231,27 +231,13 @@ async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, tmp_path
                 received += data
             return received
 
-    async with trio.open_nursery() as nursery:
-        if kind == "unix":
-            server = await nursery.start(
-                lambda task_status: triosock.serve_unix(
-                    too_large, path, on_error=answer, task_status=task_status
-                )
-            )
-            port = 0
-        else:
-            options = {"tls": server_context()} if kind == "tls" else {}
-            server = await start_tcp(nursery, too_large, on_error=answer, **options)
-            port = server.addresses[0].port
+    if kind == "unix":
+        serving = running(triosock.serve_unix, too_large, path, on_error=answer)
+    else:
+        tls = server_context() if kind == "tls" else None
+        serving = running(triosock.serve_tcp, too_large, 0, host="127.0.0.1", on_error=answer, tls=tls)
+    async with serving as server:
+        port = 0 if kind == "unix" else server.addresses[0].port
         received = await trio.to_thread.run_sync(ask, port)
-        nursery.cancel_scope.cancel()
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.endswith(b"\r\n\r\n")
-
-
-async def start_tcp(nursery: trio.Nursery, handler: Any, **options: Any) -> Any:
-    return await nursery.start(
-        lambda task_status: triosock.serve_tcp(
-            handler, 0, host="127.0.0.1", task_status=task_status, **options
-        )
-    )

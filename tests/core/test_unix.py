@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.listening import connects, leave_stale
 from triosock._core.listeners import unix
 from triosock._core.listeners.unix import bind_unix, open_unix_listener
 from triosock._core.model.addresses import MAX_UNIX_PATH, UnixAddress
@@ -39,17 +40,6 @@ def umask() -> Iterator[Callable[[int], int]]:
 
 def mode_of(path: Path) -> int:
     return stat.S_IMODE(path.lstat().st_mode)
-
-
-def connects(path: Path | str) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(os.fspath(path)) == 0
-
-
-def leave_stale(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(os.fspath(path))
-        sock.listen()
 
 
 # Appearing

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from tests.listening import connects, leave_stale
 from triosock._core.listeners import unix
 from triosock._core.listeners.unix import open_unix_listener
 from triosock._core.model.errors import AddressUnavailable
@@ -26,17 +27,6 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "socket"
-
-
-def connects(path: Path) -> bool:
-    with socket.socket(socket.AF_UNIX) as client:
-        return client.connect_ex(os.fspath(path)) == 0
-
-
-def leave_stale(path: Path) -> None:
-    with socket.socket(socket.AF_UNIX) as sock:
-        sock.bind(os.fspath(path))
-        sock.listen()
 
 
 def test_one_that_is_still_opening_is_never_taken_for_dead(

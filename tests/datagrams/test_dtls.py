@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.waiting import until_ended
+from tests.waiting import until, until_ended
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -97,8 +97,7 @@ async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving_dtls, dial_dt
     async with serving_dtls(handler) as server:
         with dial_dtls(server) as channel:
             await channel.do_handshake()
-            while not server.statistics().active:
-                await settle(0.01)
+            await until(lambda: server.statistics().active)
             server.drain(grace=0)
             report = await server.wait_closed()
     assert report.causes == {Cause.DRAIN: 1}

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.waiting import until_ended
+from tests.waiting import until, until_ended
 from triosock import Cause
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -81,8 +81,7 @@ async def test_cancelled_in_a_drain_it_was_not_drained(serving_dtls, dial_dtls):
     async with serving_dtls(handler) as server:
         with dial_dtls(server) as channel:
             await channel.do_handshake()
-            while not server.statistics().active:
-                await settle(0.01)
+            await until(lambda: server.statistics().active)
             server.drain(grace=60)
             await settle(0.01)
     assert not (await server.wait_closed()).drained
@@ -152,9 +151,7 @@ async def test_a_client_that_comes_while_the_second_socket_opens_is_served(servi
         monkeypatch.setattr(trio.DTLSEndpoint, "serve", serve)
         with endpoint:
             async with serving_dtls(echo, host=None) as server:
-                with trio.fail_after(10):
-                    while not server.statistics().active:
-                        await settle(0.01)
+                await until(lambda: server.statistics().active)
                 while len(nursery.child_tasks):
                     await settle(0.01)
 

@@ -49,6 +49,15 @@ WRONG = {
     "lesson9_no_await": ("had not been noted", "without `await`, in line 5"),
     "lesson9_never_sold_out": ("they were told", "or 'sold out'"),
     "lesson9_raises": ("it raised AttributeError", "Look at that line"),
+    "lesson10_impatient": ("sent its rest", "do not end a handler that is busy"),
+    "lesson10_no_await": ("no process could serve", "inherited_listeners()`; and `await"),
+    "lesson10_own_port": ("got 'nothing in 3 s'", "inherited_listeners"),
+    "lesson10_unmarked": ("an idle client listened", "conn.lines()"),
+    "lesson11_after_the_loop": ("was cancelled, and `ended` was", "is no Exception"),
+    "lesson11_blocks": ("meanwhile nobody was served", "compat.blocking("),
+    "lesson11_exception_only": ("came to their ends, and `ended` was []", "finally:"),
+    "lesson11_swallows": ("Cyd sent half a line", "let `trio.Cancelled` pass"),
+    "lesson11_threads": ("is no compat.GreenTCPServer", "class Server("),
 }
 RIGHT = sorted(path.stem for path in SOLUTIONS.glob("*.py") if "_right" in path.stem)
 

@@ -127,6 +127,36 @@ PRINTS = {
           mended, runs that were right: 300
           the one that was not, for the picture: both were sold the ticket
     """,
+    "lesson10": """
+        one process, stopped and started again
+          Ada, in the middle of a request, loses it: True
+          Bob comes in between, and is turned away: True
+          Cyd comes afterwards, and gets: HELLO
+        triosock.serve_workers, two processes, replaced one after the other
+          workers: 2 replaced
+          visitors meanwhile: <number>
+          those who got no answer: 0
+          Ada ends her line; a process of before answers: True
+          processes left: 0
+    """,
+    "lesson11": """
+        socketserver.ThreadingTCPServer, and an exception injected into Ada's thread
+          Ada says hello: HELLO
+          half a second after the end, Ada's thread runs: True
+          half a second after the exception, it runs: True - ended: []
+          Ada has sent the rest of her line at last; ended: [SystemExit()]
+        triosock.compat.GreenTCPServer, the same handler
+          Bob says hello: HELLO - threads: 0
+          at once, Bob gets: the end of the connection - ended: [None]
+          after the grace, Ada gets: the end of the connection
+          the server has ended; ended: [None, 'Cancelled']
+        a handler that calls query()
+          answered, in this order: 42 hello
+          told on standard error: triosock.compat: a green handler has run for 0.1 seconds without a wait
+        a handler that calls compat.blocking(query)
+          answered, in this order: hello 42
+          told on standard error: nothing
+    """,
 }
 
 
@@ -193,7 +223,7 @@ def test_a_lesson_can_be_stepped_through(name, tmp_path):
 def test_a_lesson_opens_with_its_question(name):
     text = (FOLDER / f"{name}.py").read_text("utf-8")
     opening = text.split('"""')[1]
-    assert opening.startswith(f"Lesson {name[-1]}: ")
+    assert opening.startswith(f"Lesson {name.removeprefix('lesson')}: ")
     for part in ("Question ", "Predict ", f"python examples/tutorial/{name}.py", f"check {name} mine.py"):
         assert part in opening
     assert f"\nCourse     {stands(name)}\n" in opening

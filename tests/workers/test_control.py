@@ -109,6 +109,8 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
         await until(lambda: processes(workers) != old and len(processes(workers)) == 1)
         assert await request(path, {"do": "workers", "count": 2}) == {"done": "2 workers"}
         assert await request(path, {"do": "workers", "count": 1}) == {"done": "1 workers"}
+        for wrong, words in (("two", "count must be an int from 1 on"), (0, "count must be from 1 on")):
+            assert words in (await request(path, {"do": "workers", "count": wrong}))["error"]
         await until(lambda: len(processes(workers)) == 1)
 
         client = dial(workers)

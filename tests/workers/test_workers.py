@@ -202,7 +202,7 @@ async def test_an_endpoint_that_cannot_be_opened_leaves_nothing(tmp_path):
     ("changes", "error", "words"),
     [
         ({"workers": 0}, ValueError, "workers must be from 1 on"),
-        ({"workers": True}, ValueError, "workers must be"),
+        ({"workers": True}, TypeError, "workers must be"),
         ({"grace": -1}, ValueError, "grace must be"),
         ({"program": "nonsense"}, ValueError, "module:function"),
         ({"program": []}, TypeError, "command line"),

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
@@ -90,7 +90,7 @@ class _Reader:
         )
         return made
 
-    def _seconds(self, content: Table, name: str) -> Any:
+    def _seconds(self, content: Table, name: str) -> float | None:
         value = content.get(name)
         return None if value is None else self._try((name,), check_seconds, value, name, zero=True)
 
@@ -158,7 +158,7 @@ class _Reader:
     def _beside(self, path: str | None) -> str | None:
         return None if path is None else os.path.join(os.path.dirname(self._name), path)
 
-    def _try(self, path: Path, make: Any, *args: Any, **options: Any) -> Any:
+    def _try(self, path: Path, make: Callable[..., T], *args: object, **options: object) -> T:
         try:
             return make(*args, **options)
         except (TypeError, ValueError) as error:
@@ -168,8 +168,7 @@ class _Reader:
         values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}
         for name, value in values.items():
             self._try((*path, name), kind, **{name: value})
-        made: T = self._try(path, kind, **values)
-        return made
+        return self._try(path, kind, **values)
 
     def _value(self, path: Path, value: object) -> object:
         """Return a value as the class wants it for which TOML has no type of its own."""

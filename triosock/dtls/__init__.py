@@ -5,13 +5,13 @@
     context.use_privatekey_file("key.pem")
     await triosock.dtls.serve_dtls(handler, 4433, context=context)
 
-trio has the protocol; what is here is the life: limits, deadlines, events, drain and report, the same as for
+trio implements the protocol. This package adds limits, deadlines, events, drains and reports, the same as for
 streams, since a DTLS association is a connection with a handshake.
 
 The invariants:
 
-1. **An association is in the registry from its first valid ClientHello to the end of its task.** Those before
-   it (cookies) cost nothing and are counted nowhere: anybody can send them from any address.
+1. **An association is in the registry from its first valid ClientHello to the end of its task.** Earlier ones
+   (cookies) cost nothing and are not counted, since they can be sent from forged addresses.
 2. **The sockets are closed last**: when the registry is empty, or when everything is cancelled.
 3. **The system task that trio's endpoint receives with is over when `serve_dtls` returns**: see
    `_Socket.wait_left`.

@@ -1,4 +1,4 @@
-"""The DTLS server: endpoints of trio, with the life of every server here."""
+"""The DTLS server: endpoints of trio, served like the connections of other servers."""
 
 from __future__ import annotations
 

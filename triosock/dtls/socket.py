@@ -1,4 +1,4 @@
-"""What trio's DTLS endpoint takes for a socket."""
+"""The object that trio's DTLS endpoint uses as its socket."""
 
 from __future__ import annotations
 

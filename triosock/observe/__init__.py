@@ -1,4 +1,4 @@
-"""Those who are told, and those who look: consumers of events, and pictures of what lives.
+"""Consumers of events, and pictures of what a program does.
 
 log         events on the standard library's logging; every server has it
 access_log  a line for each connection or request that has ended, in a format or as JSON
@@ -7,14 +7,14 @@ line_writer lines for a file, written beside the loop
 stats       events, counted
 metrics     events, counted for Prometheus (the extra `metrics`; not imported here)
 telemetry   traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
-blocked_loop  who blocks the event loop, with its stack
+blocked_loop  tasks that block the event loop, with their stacks
 timeline/   a run as a picture: HTML, SVG, Chrome trace
 stepping/   a run to be stepped through, forwards and backwards: HTML
 treeview    what lives now, as text; as values it is `snapshot()`
 looked_at   a process that lets `python -m triosock top --pid` look; peek is what it sees
 control     the same, through a Unix socket: `python -m triosock top`
 
-The timeline and the recorder are loaded when they are first asked for: most programs never draw.
+The timeline and the recorder are imported on first use.
 """
 
 from importlib import import_module

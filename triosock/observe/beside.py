@@ -1,6 +1,6 @@
 """Work that may hang, in a thread beside the loop: writing lines, ending spans.
 
-The invariant: **whoever puts work here never waits.** The queue is bounded; what finds it full is dropped and
+The invariant: **handing work over never waits.** The queue is bounded; what finds it full is dropped and
 counted, and the thread alone is held up by a disk that is full, a pipe that nobody reads, or an exporter that
 hangs.
 
@@ -15,11 +15,13 @@ import queue
 import threading
 from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final, final
+from typing import TYPE_CHECKING, Final, TypeVarTuple, Unpack, final
 
 import trio
 
 from .._core.model.checks import check_seconds
+
+Ts = TypeVarTuple("Ts")
 
 if TYPE_CHECKING:
     from typing import Self
@@ -64,7 +66,7 @@ class Beside:
         self._is_finished = False
         self._token: trio.lowlevel.TrioToken | None = None
 
-    def put(self, fn: Callable[..., object], *args: Any) -> bool:
+    def put(self, fn: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> bool:
         """Have `fn(*args)` called in the thread; return False, and count it, if that will not be. Any thread
         may call this, and it never blocks.
         """

@@ -1,5 +1,5 @@
-"""Who blocks the event loop of a trio run: the task that goes on for long without a checkpoint is told, with
-its stack.
+"""Reports tasks that block the event loop of a trio run: those that run for long without a checkpoint, with
+their stacks.
 
 The steps of tasks are counted by an instrument, and looked at from a thread: see
 `_core/inspect/step_watch.py` for what that costs, and why what is told is certain.

@@ -38,7 +38,7 @@ from .._core.inspect.verbs import cut_connection, drain_all, resume_all, servers
 from .._core.listeners.listener import Listener
 from .._core.listeners.unix import open_unix_listener
 from .._core.model import events
-from .._core.model.checks import is_int
+from .._core.model.checks import is_int, is_number
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
@@ -238,7 +238,7 @@ def _is_text(value: object) -> bool:
 
 def _is_time(value: object) -> bool:
     # A JSON number may be NaN, infinite, or an int too large for a float.
-    return value is None or (type(value) in (int, float) and abs(value) < MAX_SECONDS)  # type: ignore[arg-type]
+    return value is None or (is_number(value) and abs(value) < MAX_SECONDS)
 
 
 def _is_number(value: object) -> bool:

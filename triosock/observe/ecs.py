@@ -14,7 +14,7 @@ import math
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from .._core.model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
 from .._core.model.events import Cause
@@ -42,7 +42,7 @@ def to_line(fields: Mapping[str, object]) -> str:
     )
 
 
-def plain(value: object, most: int = MAX_TEXT) -> Any:
+def plain(value: object, most: int = MAX_TEXT) -> object:
     """Return `value` as JSON can say it: a text shortened to `most`, an infinite number as None."""
     if value is None or isinstance(value, (bool, int)):
         return value

@@ -8,9 +8,9 @@ The rules:
 
 1. **It answers as long as it is open, in a drain too**: that is when the answer matters. So its server is in
    no `DrainScope`, and ends with its block.
-2. **Who asks is nobody known**: one request for each connection, of 8 KiB at most, within five seconds; 64
+2. **Clients are not trusted**: one request for each connection, of 8 KiB at most, within five seconds; 64
    connections at once, 16 of one peer. What is no HTTP gets an answer that says so, and the end.
-3. **An answer costs a look**, and no work: a probe must not be what a busy server falls over.
+3. **An answer is cheap**, so that probes do not overload a busy server.
 """
 
 from __future__ import annotations

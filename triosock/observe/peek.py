@@ -164,7 +164,8 @@ def task_stack(task: Any) -> list[tuple[Any, int]]:
 
 def current_thread() -> int:
     """Return the identity of this thread."""
-    return sys.modules["_thread"].get_ident()  # type: ignore[no-any-return]
+    ident: int = sys.modules["_thread"].get_ident()
+    return ident
 
 
 def thread_names() -> dict[int, str]:

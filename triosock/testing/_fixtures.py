@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from typing import Unpack
+from typing import TypeVar, Unpack
 
 import pytest
+import pytest_trio  # type: ignore[import-untyped]
 import trio
-from pytest_trio import trio_fixture  # type: ignore[import-untyped]
 
 from .._core.stream.by_protocol import Handlers
 from .._core.stream.options import ServeOptions
@@ -16,8 +16,16 @@ from .open_server import OpenServer
 from .open_server import open_server as _open_server
 from .recorder import Recorder
 
+F = TypeVar("F", bound=Callable[..., object])
 
-@trio_fixture  # type: ignore[untyped-decorator]
+
+def _trio_fixture(function: F) -> F:
+    """pytest-trio's own, which has no types."""
+    fixture: F = pytest_trio.trio_fixture(function)
+    return fixture
+
+
+@_trio_fixture
 async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
     """`served = await open_server(handler, **options)`: as `triosock.testing.open_server`, for the rest of
     the test.

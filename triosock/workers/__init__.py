@@ -2,21 +2,21 @@
 
     policy      how long, how often, when replaced: values
     trampoline  the first code of a child: its sockets, and its parent's death
-    process     one child: started, told, waited for, ended
-    receiver    what workers tell, by sd_notify(3)
+    process     one child: started, drained, waited for, killed
+    receiver    messages of workers, by sd_notify(3)
     reports     many reports as one
     worker      one worker's life
     slot        the place of one worker: crashes, successors
     endpoints   what the parent opens, and never serves itself
     reaper      process 1 of a container reaps orphans
-    handover    what a parent leaves to its successor
+    handover    sockets and state for the next parent
     upgrade     a new parent takes over
     service     parent and workers, from the start of the first to the merged report
     metrics     many texts of Prometheus as one
-    control     all workers in one place, and verbs
+    control     the control socket of the parent
     obey        what signals do
     serve       `serve_workers`: open, and serve
-    program     what a worker runs that was given as module:function
+    program     the program of a worker given as module:function
 
 The invariant of the whole: **nothing outlives its brackets, processes included.** What happens in the
 worker's own process is in `triosock.notify` and in what `triosock.run` does: a worker is an ordinary server

@@ -40,7 +40,7 @@ async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
     if verbs and "do" in request:
         try:
             return {"done": await _do(workers, request)}
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             return {"error": str(error)}
     if request.get("want") == "metrics":
         return await _metrics(workers)

@@ -1,14 +1,14 @@
-"""What the parent opens, and each worker inherits.
+"""The endpoints: sockets that the parent opens and each worker inherits.
 
 The invariants:
 
-1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: who waits
-   in its queue is served by whichever worker is free, and a worker that ends takes nobody with it.
+1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: a
+   connection in its queue is served by any free worker, and none is lost when a worker ends.
 2. **UDP has a socket of its own for each slot** (SO_REUSEPORT): the kernel sends one peer's datagrams to one
    of them, so a session stays with its slot. The socket is the slot's and not the worker's: what arrives
    while a worker is replaced waits in it.
-3. **What was inherited is passed on and stays its owner's**; what was made here is gone at the end, socket
-   file included.
+3. **Inherited sockets are passed on and their files kept**; what was made here is removed at the end, socket
+   files included.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import contextlib
 import os
 import socket
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, TypeAlias, final
+from typing import Final, TypeAlias, final
 
 import attrs
 import trio
@@ -61,11 +61,11 @@ class Endpoints:
     health: list[SocketListener] = attrs.field(factory=list)
     #: Removes the socket files if this process is killed.
     guard: FileGuard | None = None
-    _slots: dict[int, list[tuple[str, Any]]] = attrs.field(factory=dict)
+    _slots: dict[int, list[tuple[str, KernelSocket]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
         """Open what a slot has of its own. Raises: as `open_udp_sockets`."""
-        opened: list[tuple[str, Any]] = []
+        opened: list[tuple[str, KernelSocket]] = []
         self._slots[number] = opened
         for index, (name, address) in enumerate(self.udp):
             sockets: list[KernelSocket] = []

@@ -1,9 +1,9 @@
-"""What a parent leaves to its successor: the sockets, under the names of their endpoints, and a description.
+"""The handover to the next parent: the sockets, under the names of their endpoints, and a description.
 
 The rules:
 
-1. **A successor takes what it asks for in the same words.** An endpoint whose address has changed is opened
-   anew; what nobody asks for any more is closed.
+1. **A successor takes a socket by the name of its endpoint.** An endpoint whose address has changed is opened
+   anew; a socket that is not taken is closed.
 2. **A socket file has one owner at each moment.** It changes hands when the successor is ready and not
    before, so that one that fails removes nothing.
 """

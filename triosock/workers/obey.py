@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import signal
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import trio
 
@@ -56,7 +56,7 @@ async def restart(workers: Workers) -> None:
             notifier.send_nowait(READY=1)
 
 
-async def _try(function: Callable[..., Awaitable[Any]], *args: Any) -> None:
+async def _try(function: Callable[..., Awaitable[object]], *args: object) -> None:
     try:
         await function(*args)
     except UpgradeFailed as error:

@@ -1,15 +1,15 @@
-"""One child process: started, told to drain, waited for, ended.
+"""One child process: started, drained, waited for, killed.
 
 The invariants:
 
-1. **Whoever starts a process reaps it.** `Process` is a context manager of its caller's own making: `wait`
-   and `end_at_once` return only when the kernel has nothing left of it.
+1. **The code that starts a process reaps it.** `Process` is a context manager of its caller's own making:
+   `wait` and `end_at_once` return only when the kernel has nothing left of it.
 2. **It is started from the trio thread itself**, and not from a worker thread as `trio.lowlevel.open_process`
    does: the kernel kills the child when the thread that started it ends (PR_SET_PDEATHSIG), and trio's
    threads end when they have been idle. `subprocess.Popen` blocks for the milliseconds that vfork and exec
    take.
-3. **The lifeline is a pipe whose writing end only the parent has.** A line in it tells the worker to drain,
-   as often as anybody likes, and so is safe where a second signal would cut; its end tells that the parent is
+3. **The lifeline is a pipe whose writing end only the parent has.** A line in it begins a drain of the worker
+   and may be repeated, unlike a signal, of which the second one cancels; its end means that the parent is
    gone.
 """
 

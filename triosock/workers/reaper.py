@@ -1,7 +1,7 @@
 """Process 1 of a container inherits every orphan, and must reap it, or its entry stays in the process table.
 
-The rule: **what is ours is left to whoever started it.** The kernel does not say which children are orphans,
-so only a program that knows all of its own children may do this.
+The rule: **a child of this program is reaped only by the code that started it.** The kernel does not say
+which children are orphans, so only a program that knows all of its own children may do this.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Open endpoints and serve them with workers, in one await: `serve_workers`.
 
-Rule: a wrong argument is told before anything is opened, and what was opened is closed however this ends.
+Rule: a wrong argument raises before anything is opened, and what was opened is closed in every case.
 """
 
 from __future__ import annotations

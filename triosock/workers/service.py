@@ -191,8 +191,8 @@ class Workers:
         Raises: UpgradeFailed if it did not become ready, within twice `Supervision.ready`; then nothing has
         changed. Cancellation: the new one is ended, unless it is ready.
 
-        Whoever watches this process's id must be told of the new one: systemd is, by MAINPID. Process 1 of a
-        container cannot be followed by another.
+        A supervisor that watches this process id must learn the new one: systemd does, by MAINPID. Process 1
+        of a container cannot have a successor.
         """
         async with self._one_at_a_time:
             settings = self._settings

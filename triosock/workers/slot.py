@@ -1,12 +1,12 @@
-"""A slot: the place of one worker, which is never left empty for long.
+"""A slot: the place of one worker. If it crashes, another one is started.
 
 The invariants:
 
 1. **A successor is ready before its predecessor drains.** One that fails, within `Supervision.settle` too,
    leaves the predecessor as it was.
-2. **A worker that ends without having been told is replaced**: at once the first time, then with a delay that
-   doubles. One that lived for `Supervision.stable` starts the count anew.
-3. **One task decides**: whoever wants something of a slot puts it into its inbox.
+2. **A worker that ends without a drain is replaced**: at once the first time, then with a delay that doubles.
+   One that lived for `Supervision.stable` starts the count anew.
+3. **One task decides**: other tasks send it messages.
 """
 
 from __future__ import annotations

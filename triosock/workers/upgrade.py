@@ -5,7 +5,7 @@ The invariants:
 1. **The old one goes on until the new one has said that it is ready**, with all its workers; if that fails,
    or takes too long, the new one is ended and nothing has changed.
 2. **The listeners are never closed in between**: both parents have them, and both sets of workers accept.
-3. The successor is tied to nobody: the old parent ends before it does.
+3. The successor has no lifeline, since the old parent ends before it.
 """
 
 from __future__ import annotations

@@ -4,9 +4,9 @@ The invariants:
 
 1. **`run` is the worker's whole life.** When it returns or raises, cancelled or not, the process is reaped.
 2. **At every moment there is one deadline, with a reason**: to be ready, to feed the watchdog, or to have
-   drained. When it is over the process is killed, and the reason is told.
-3. **What the worker has said counts before any judgement**: messages that are here are read before a deadline
-   is taken for missed, and before the end is.
+   drained. When it is over the process is killed, and the reason is logged.
+3. **Messages come first**: those that have arrived are read before a deadline, or the end of the process, is
+   acted on.
 
     starting ── READY ── ready ── drain() ── draining ── ended
         └─────────────────┴── crash, kill ───────┴─────────┘

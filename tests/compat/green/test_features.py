@@ -134,13 +134,9 @@ def test_a_proxy_needs_a_green_server_of_streams() -> None:
 
 
 @pytest.mark.parametrize("proxy", [False, True])
-def test_tls_handshakes_and_data_of_many_at_once(start: Any, contexts: Any, proxy: bool) -> None:
-    def activate(server: Any) -> None:
-        compat.TCPServer.server_activate(server)
-        server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
-
+def test_tls_handshakes_and_data_of_many_at_once(start_tls: Any, contexts: Any, proxy: bool) -> None:
     policy = compat.Policy(mode="green", proxy=proxy)
-    running = start("ThreadingTCPServer", Echo, server_activate=activate, trio_policy=policy)
+    running = start_tls("ThreadingTCPServer", Echo, trio_policy=policy)
     large = os.urandom(300_000)
     with running.dial() as silent:
         clients = []

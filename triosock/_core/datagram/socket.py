@@ -133,6 +133,7 @@ class KernelSocket(DatagramSocket):
         default = MAX_UNIX_BYTES if self._is_unix else MAX_UDP_BYTES
         self._buffer = memoryview(bytearray(default if max_bytes is None else max_bytes))
         self._address = from_sockaddr(sock.family, socket.SOCK_DGRAM, sock.getsockname())
+        self._port: int = getattr(self._address, "port", 0)
         packet_info.prepare(sock, wildcard=getattr(self._address, "host", "") in ("0.0.0.0", "::"))
         # The counter is the socket's, which may have had another owner before.
         self._lost_before = self._overflow = packet_info.count_overflow(sock) or 0
@@ -202,15 +203,15 @@ class KernelSocket(DatagramSocket):
         return size, [], 0, name
 
     def send_nowait(
-        self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None
+        self, data: bytes | bytearray | memoryview, name: Any, destination: ControlMessage | None
     ) -> None:
         """Give a datagram to the kernel, whole."""
         try:
             if destination is None:
-                self.socket.sendto(data, name)  # type: ignore[arg-type]
+                self.socket.sendto(data, name)
             else:
                 source = packet_info.answer_to(destination)
-                self.socket.sendmsg([data], source, 0, name)  # type: ignore[arg-type]
+                self.socket.sendmsg([data], source, 0, name)
         except BlockingIOError:
             raise trio.WouldBlock from None
 
@@ -260,7 +261,7 @@ class KernelSocket(DatagramSocket):
         if destination is None:
             return self._address
         host, interface = packet_info.read_origin(destination)
-        port: int = self._address.port  # type: ignore[union-attr]
+        port = self._port
         if ":" not in host:
             return from_sockaddr(socket.AF_INET, socket.SOCK_DGRAM, (host, port))
         scope = interface if host.startswith(("fe8", "fe9", "fea", "feb")) else 0

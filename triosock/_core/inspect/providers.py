@@ -1,6 +1,6 @@
-"""Who else serves in this process, outside of any trio run: whoever does is asked when somebody looks.
+"""Providers of nodes for servers outside any trio run (compat): `snapshot` calls them.
 
-It is a file of its own because those who can tell must not import the rest only to say so.
+A file of its own, so that a provider can register without importing the rest.
 """
 
 from __future__ import annotations

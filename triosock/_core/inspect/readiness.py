@@ -1,8 +1,8 @@
-"""Whether more work should be sent here: what load balancers and orchestrators ask.
+"""Readiness: whether load balancers and orchestrators should send more work.
 
-Rule: **ready is whoever would take on a new client now**, and will go on doing so for a while. A server that
-drains, or has been told that it will, is not; nor is one that is suspended or full; and all servers of a trio
-run are asked, for whoever asks can only send clients to all of them or to none.
+Rule: **a program is ready if all its servers would accept a new client now** and for a while. A server that
+drains, or is in the delay of a drain, is not ready; nor is one that is suspended or full. All servers of a
+trio run must be ready, since a load balancer sends clients to the whole program.
 """
 
 from __future__ import annotations

@@ -1,11 +1,12 @@
-"""What lives at this moment, as frozen values: scopes, servers, listeners, connections, requests, threads.
+"""What exists at this moment, as frozen values: scopes, servers, listeners, connections, requests, threads.
 
     run ┬─ scope ┬─ server ┬─ listener
         │        │         └─ connection ── request
         │        └─ server …
         └─ server …
 
-Each scope and each server describes itself (`registry/description.py` has the rules); here they are asked.
+Each scope and each server describes itself (`registry/description.py` has the rules); this file collects the
+nodes.
 """
 
 from __future__ import annotations

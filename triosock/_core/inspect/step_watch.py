@@ -1,17 +1,18 @@
-"""Who goes on for long without a wait: steps are counted by who runs them, and looked at from a thread.
+"""The step watch: reports code that runs for long without a wait. A counter goes up with each step; a thread
+checks it.
 
     the loop's thread:   enter() ... wait      enter() ... wait         a count that goes up with each step
     watch thread:            look      look        look                 the same count, in the same step
 
 The invariants:
 
-1. **A step pays for two assignments.** There is no clock, no lock and no system call in it, but to wake the
+1. **A step costs two assignments.** There is no clock, no lock and no system call in it, but to wake the
    watch thread when that has gone to sleep.
 2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it
    finds steps, and waits for a step without a timeout when it finds none.
 3. **It lives as long as somebody wants it**: from the first `begin()` to the last `end()`, which returns when
    it has ended. It is a daemon, as whoever serves may be one.
-4. Only what is certain is told: the stack is taken between two looks at the count that agree.
+4. A report is never wrong: the stack is taken between two equal readings of the counter.
 """
 
 from __future__ import annotations

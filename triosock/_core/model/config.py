@@ -1,11 +1,11 @@
-"""Limits and Timeouts: how much a server takes on, and how long it waits.
+"""`Limits` and `Timeouts`: how many a server serves, and how long it waits.
 
 Rules of this file:
 
 1. A value that exists is valid: everything is checked when it is made, and frozen from then on.
 2. A limit is finite wherever the alternative is memory without bound; `math.inf` must be written out.
-3. Every default names its precedent, for nobody should have to guess whether a number was thought about.
-4. Nested limits never add up: the tightest one wins, and a drain can only tighten.
+3. Every default names its precedent.
+4. Of nested limits the tightest one counts, and a drain can only tighten.
 """
 
 from __future__ import annotations
@@ -81,10 +81,10 @@ class Limits:
         closes it; an async function of the connection may say something first. At most `max_overflowing` such
         overflow handlers run, the rest is closed.
     `max_lag`
-        Seconds that whoever comes may have to wait for the loop, to be taken from the queue or to have its
-        turn; while it is more, new connections are refused, or given to `overflow`, never left waiting, until
-        it is less than half. Without limit by default. Measured always: `StreamServer.lag`. Stream servers
-        only.
+        Seconds that a new connection or task may wait for the event loop, in the queue of a listener or
+        behind running tasks; while it is more, new connections are refused, or given to `overflow`, never
+        left waiting, until it is less than half. Without limit by default. Measured always:
+        `StreamServer.lag`. Stream servers only.
     `adaptive`
         An `AdaptiveLimit`: a limit of connections at once that follows their latency, below
         `max_connections`. None, the default, for none. Stream servers only.
@@ -110,8 +110,8 @@ class Limits:
     `datagram_rate`, `datagram_rate_per_peer`, `datagram_rate_per_network`
         How often datagrams may come, those of sessions too. Beyond that they are dropped.
     `max_rate_peers`
-        How many peers, and how many networks, each of the rates remembers. When more come, those who have
-        used least of their rate are forgotten. 16,384 of them are about 4 MB for each rate.
+        How many peers, and how many networks, each of the rates remembers. When more come, the peers that
+        have used least of their rate are forgotten. 16,384 of them are about 4 MB for each rate.
     """
 
     max_connections: float = attrs.field(default=16_384, validator=count)
@@ -153,7 +153,7 @@ class Timeouts:
         protocol's text wants at least 3.
     `idle`
         Without a single byte from the peer, in any wait for its bytes and in `with conn.idle():`. 30 minutes
-        is Twisted's TimeoutFactory; finite, since a slot that nobody uses must come back.
+        is Twisted's TimeoutFactory; finite, so that unused connections release their slots.
     `request`
         From the first byte of a request to its end: to the next turn of ``async for`` over `lines()` or
         `frames()`, or to the end of `conn.request()`. No limit by default, for how long work may take is the
@@ -162,17 +162,17 @@ class Timeouts:
         Without a single byte taken by the kernel, while sending. 60 s is nginx's send_timeout, and counts
         like it from the last progress.
     `close`
-        For the peer's own end of stream, after the handler has returned and the reply has been sent; input
-        that nobody wants is thrown away meanwhile, so that it does not destroy the reply (RFC 9112, 9.6). 2 s
-        is Apache's lingering close. 0 closes at once.
+        For the peer's own end of stream, after the handler has returned and the reply has been sent; further
+        input is discarded meanwhile, so that it does not destroy the reply (RFC 9112, 9.6). 2 s is Apache's
+        lingering close. 0 closes at once.
     `grace`
-        From the beginning of a drain to the cut for those still busy, unless the drain says otherwise. 15 s
-        is ThousandIsland's. 0 cuts at once.
+        From the beginning of a drain until busy handlers are cancelled, unless the drain sets another time.
+        15 s is ThousandIsland's. 0 cuts at once.
     `idle_grace`
         In a drain: how long one more request is waited for on each connection before it ends, unless the
-        drain says otherwise. 0, the default, ends who is idle at once. Behind a proxy that reuses connections
-        a request may be on its way at that moment, and a few seconds let it be answered, with a handler that
-        sees `conn.draining` and says that it is the last (``Connection: close``).
+        drain sets another time. 0, the default, ends idle connections at once. Behind a proxy that reuses
+        connections a request may be on its way at that moment, and a few seconds let it be answered, with a
+        handler that sees `conn.draining` and says that it is the last (``Connection: close``).
     `max_age`, `max_age_jitter`
         After so long a stream connection is drained, alone and as in a drain of the server: `conn.draining`
         says so, an idle one ends (after `idle_grace`), one at work finishes its request first, and nothing is

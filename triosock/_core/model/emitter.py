@@ -1,9 +1,9 @@
-"""Who is told: the Emitter, which brings the events of a server to its observers.
+"""The Emitter, which passes the events of a server to its observers.
 
 Rules of this file:
 
-1. An event that nobody wants is not even made: `emit` is given the class and the fields, and looks first.
-2. An observer cannot hurt a server: one that raises is taken off, and `ObserverFailed` says so.
+1. An event that no observer wants is not made: `emit` gets the class and the fields, and checks first.
+2. An observer cannot end a server: one that raises is removed, and `ObserverFailed` is emitted.
 """
 
 from __future__ import annotations

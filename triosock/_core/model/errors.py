@@ -1,4 +1,4 @@
-"""Who must act: the caller, the peer, or the machine.
+"""The error classes, by who can act: the caller, the peer, or the machine.
 
 Rules of this file:
 
@@ -7,8 +7,7 @@ Rules of this file:
 2. What the *stream* can do wrong is told in trio's words, so that code written for any trio stream works here
    too: `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away),
    `trio.BusyResourceError` (two of your tasks at once).
-3. The classes below are for what trio has no word for. Each says by its parent who can do something about
-   it::
+3. The classes below are for what trio has no class for. The parent of each says who can act::
 
     TriosockError                 abstract
     ├── PeerError                 abstract: the other side broke a rule; that ends its connection, no more

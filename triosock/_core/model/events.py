@@ -67,8 +67,8 @@ class ConnectionEvent(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerStarted(Event):
-    """The server is listening on `addresses`. Those it serves are under `timeouts` (None: a compat server),
-    with `session_idle` (`Sessions.idle`) for `Timeouts.idle`; they have `lifetime` seconds in all
+    """The server is listening on `addresses`. Its connections have these `timeouts` (None: a compat server),
+    with `session_idle` (`Sessions.idle`) for `Timeouts.idle`, and `lifetime` seconds in all
     (`Policy.request_timeout`).
     """
 
@@ -81,7 +81,7 @@ class ServerStarted(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ServerSuspended(Event):
-    """`suspend()`: nothing is accepted until `resume()`; the kernel's queue holds those who come."""
+    """`suspend()`: nothing is accepted until `resume()`; new connections wait in the kernel's queue."""
 
 
 @final
@@ -93,7 +93,7 @@ class ServerResumed(Event):
 @final
 @attrs.frozen(kw_only=True)
 class ListenerClosed(Event):
-    """The listener on `address` is closed, by the end of the server or by somebody else."""
+    """The listener on `address` is closed, by the server or from outside."""
 
     address: Address
 
@@ -125,8 +125,8 @@ class RateReached(Event):
     """Work came faster than a rate allows: `limit` is the option of `Limits` that says so. It waits for
     `delay` seconds; None: a request was refused.
 
-    Of the rate of all connections this is told when the first one must wait, and again only after one did not
-    have to; `peer` is then None. Of requests it is told each time.
+    For the rate of all connections it is emitted when the first one must wait, and again only after one did
+    not have to; `peer` is then None. For requests it is emitted each time.
     """
 
     limit: str
@@ -137,8 +137,8 @@ class RateReached(Event):
 @final
 @attrs.frozen(kw_only=True)
 class SheddingStarted(Event):
-    """What comes now had to wait for `lag` seconds, more than `Limits.max_lag`: new connections are turned
-    away until the server has caught up. While the load lasts, that goes on and off; it is told once.
+    """The loop was late by `lag` seconds, more than `Limits.max_lag`: new connections are refused until the
+    server has caught up. Refusing may start and stop many times during one load; this is emitted once.
     """
 
     lag: float
@@ -202,8 +202,8 @@ class HandshakeRefused(ConnectionEvent):
 @final
 @attrs.frozen(kw_only=True)
 class HandlerStarted(ConnectionEvent):
-    """The handler of a connection or session is about to be called. Observers are told in the task that calls
-    it: what they set in a context variable, the handler finds there. Not told of compat servers.
+    """The handler of a connection or session is about to be called. Emitted in the task that calls it: the
+    handler sees context variables that an observer sets. Not emitted by compat servers.
     """
 
 
@@ -297,8 +297,8 @@ class DatagramsLost(Event):
 @final
 @attrs.frozen(kw_only=True)
 class DrainAnnounced(Event):
-    """A drain will begin in `delay` seconds. Until then the server takes on new work, and tells those who ask
-    that it is draining.
+    """A drain will begin in `delay` seconds. Until then the server accepts new work, and its `draining` is
+    True.
     """
 
     delay: float
@@ -337,11 +337,11 @@ class ServerClosed(Event):
 
 @runtime_checkable
 class Observer(Protocol):
-    """Whoever wants to know: one method. An attribute `wants`, a tuple of event classes, narrows it."""
+    """An object with a method `on_event`. An attribute `wants`, a tuple of event classes, selects events."""
 
     def on_event(self, event: Event, /) -> None:
-        """Take one event. Called in the middle of things: must be quick, must not block, and must not raise,
-        other than ObserverDone.
+        """Take one event. Called synchronously by the server: must be quick, must not block, and must not
+        raise, other than ObserverDone.
         """
 
 

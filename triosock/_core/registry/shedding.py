@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any, Final, final
+from typing import Final, final
 
 from ..model.events import SheddingEnded, SheddingStarted
 from .loop_lag import LagMeter
@@ -43,7 +43,7 @@ class Shedding:
     )  # fmt: skip
 
     def __init__(
-        self, max_lag: float, meter: LagMeter, emit: Callable[..., Any], clock: Callable[[], float]
+        self, max_lag: float, meter: LagMeter, emit: Callable[..., object], clock: Callable[[], float]
     ) -> None:
         self.is_on: bool = False
         #: How many were turned away in this time of overload.

@@ -177,9 +177,11 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         """Return when `send_all` might not block, as `trio.abc.SendStream` defines it. `Timeouts.send` bounds
         the wait.
 
-        Raises: trio.BrokenResourceError if the peer is gone or an earlier send ended half-way;
-        trio.ClosedResourceError if it was closed on this side, or after `send_eof`; trio.BusyResourceError
-        while another task sends. A connection over a trio stream raises what the stream's own method raises.
+        If the peer is gone it returns, and the next send raises.
+
+        Raises: trio.BrokenResourceError if an earlier send ended half-way; trio.ClosedResourceError if it was
+        closed on this side, or after `send_eof`; trio.BusyResourceError while another task sends. A
+        connection over a trio stream raises what the stream's own method raises.
 
         A checkpoint. Cancellation: loses nothing. Drain: does not end it.
         """
@@ -313,7 +315,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         trio.ClosedResourceError.
 
         Raises: TypeError over a trio stream that cannot be closed synchronously (it has no method `abort` or
-        `close`).
+        `close`); OSError if the socket in `transport` was closed by other means.
         """
         self.wire.close_now(reset=True)
 

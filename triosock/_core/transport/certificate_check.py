@@ -1,7 +1,7 @@
-"""One certificate, from its files into a context of the ssl module: checked before anybody serves with it.
+"""One certificate, from its files into a context of the ssl module, checked before it is used.
 
 The check is a handshake in memory, between the context and a client that trusts the last certificate of the
-file (or given roots) and nothing else. So OpenSSL itself says what it would say to a peer: the key fits, each
+file (or given roots) and nothing else. So OpenSSL itself checks what a peer would check: the key fits, each
 certificate was signed by the one after it, each is for servers, and none has expired or is not valid yet. The
 same handshake gives the names and dates, for the ssl module has no other public way to read a certificate
 that is no authority's. It takes 2 to 6 ms.
@@ -9,7 +9,7 @@ that is no authority's. It takes 2 to 6 ms.
 Rules of this file:
 
 1. **Files that change while they are read are refused**: what was checked is what is served.
-2. **Nothing asks on a terminal**: a key that is encrypted, and for which there is no password, is refused.
+2. **No password is asked for on a terminal**: an encrypted key without a password is refused.
 3. The wall clock counts at the moment of the check, and at no other.
 """
 

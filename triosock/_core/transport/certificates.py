@@ -1,14 +1,14 @@
 """Certificates that can change while they are served: `Certificates`.
 
-The invariant: **whoever shakes hands does so with one set, whole and checked**. A set is a value that never
-changes: contexts of the ssl module, and which of them is for which name. A new one is made and checked
-completely, and takes the place of the old by one assignment. Handshakes that have begun keep the one they
-began with, and connections never look back at it, so nobody is cut.
+The invariant: **each handshake uses one complete, checked set**. A set is a value that never changes:
+contexts of the ssl module, and which of them is for which name. A new one is made and checked completely, and
+takes the place of the old by one assignment. Handshakes that have begun keep theirs, and connections do not
+use it after the handshake, so none is interrupted.
 
 What is served now is remembered with the signature of its files. So a change is seen by comparing, whether
-the files were written, replaced or moved away, and one that was refused is tried again at the next look.
-There is no task and no thread that watches: the handshake that finds the time for a look has come looks, and
-the others go on with what is there.
+the files were written, replaced or moved away, and one that was refused is tried again at the next look. No
+task or thread watches the files: the first handshake after the time for a check does it, and the others use
+the present set.
 """
 
 from __future__ import annotations

@@ -1,13 +1,13 @@
-"""The two ways in which a task gives the processor away, at the price of one generator each.
+"""trio's `wait_task_rescheduled` and `cancel_shielded_checkpoint`, at the cost of one generator each.
 
 trio's own `wait_task_rescheduled` and `cancel_shielded_checkpoint` are two coroutines deep, and make and
 unpack one or two objects for each call. For a server whose every operation is a checkpoint that is about a
-tenth of its processor time. What they *do* is to yield a message to trio's run loop; so this file asks them
-once, at import, for their message, and yields the same one from then on.
+tenth of its processor time. They yield a message to trio's run loop; this file gets their messages once, at
+import, and yields the same ones from then on.
 
-The invariant: **these functions are trio's own, as far as anybody but a stopwatch can tell.** It rests on the
-messages having no state, which is looked at here, not assumed: two calls must give equal messages. Should
-they not, in some later trio, then trio's own functions are used.
+The invariant: **these functions behave exactly as trio's.** It requires that the messages have no state,
+which is checked here: two calls must give equal messages. If they do not, in a later trio, trio's own
+functions are used.
 """
 
 from __future__ import annotations

@@ -1,24 +1,23 @@
-"""Who has input: one edge-triggered epoll for all connections of a server, on Linux.
+"""The epoll reader: one edge-triggered epoll for the input of all connections of a server, on Linux.
 
 trio's `wait_readable` tells the kernel for each wait that it begins (a system call), five calls deep. Here a
-socket is registered once, when it first has to sleep, and the kernel tells whenever something has *come*. One
-task waits, by trio's means, for the epoll's own descriptor, and wakes whoever has input. Where there is no
-epoll there is no epoll reader, and wires use `wait_readable`; so they do where there are few of them.
+socket is registered once, when it first has to sleep, and the kernel reports each arrival. One task waits by
+trio for the epoll's own descriptor, and wakes the tasks that have input. Without epoll, or with few
+connections, wires use `wait_readable`.
 
 The invariants:
 
-1. **No input is missed.** An event is noted on its wire (`note_input`), whether or not somebody waits there,
-   and the note is withdrawn only by a read that has emptied the socket. Everything that comes later is an
-   event again. Between that read and the note's withdrawal no other task runs, and so no event is taken from
-   the kernel.
+1. **No input is missed.** An event is noted on its wire (`note_input`), whether or not a task waits there,
+   and the note is reset only by a read that has emptied the socket. Everything that comes later is an event
+   again. Between that read and the reset no other task runs, and so no event is taken from the kernel.
 2. **The end of a stream is noted for ever**: it comes once, and perhaps together with the last bytes.
-3. **No event reaches a stranger, or it does no harm.** A descriptor leaves the epoll with its close, and
-   events are handed out with no await after they were taken from the kernel: a number cannot have got a new
-   owner in between. Should a copy of a closed descriptor live on in a child process, its events are still
-   told, perhaps to the number's next owner, who wakes, finds nothing, and sleeps again.
-4. **The epoll reader outlives whoever may wait for it**: it is shielded from cancellation, since those who
-   are cancelled may still wait in a shield of theirs, and ends when the last of them has left. It gives its
-   descriptor back itself.
+3. **An event reaches its own connection; a wrong one is harmless.** A descriptor leaves the epoll with its
+   close, and events are handed out without an await after they were taken from the kernel, so its number
+   cannot have been reused in between. If a copy of a closed descriptor still exists in a child process, its
+   events may reach the next owner of the number, which wakes, finds nothing, and sleeps again.
+4. **The epoll reader outlives every task that may wait for it**: it is shielded from cancellation, since
+   cancelled handlers may still wait in shields of their own, and ends when the last connection has left. It
+   closes its descriptor itself.
 """
 
 from __future__ import annotations

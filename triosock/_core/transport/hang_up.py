@@ -1,8 +1,8 @@
-"""Hearing that a peer has hung up, without taking what it sent before.
+"""Detects that a peer has hung up, without receiving what it sent before.
 
-The kernel tells it apart from input by a flag of its own, EPOLLRDHUP (epoll_ctl(2)), which comes even if
-nobody reads what stands before it. The connections of a server are told by its epoll reader; for a connection
-without one this file makes an epoll of its own, for the length of the wait.
+The kernel tells it apart from input by a flag of its own, EPOLLRDHUP (epoll_ctl(2)), which comes even if the
+input before it is not read. The epoll reader of a server reports it for its connections; for a connection
+without one this file makes an epoll for the length of the wait.
 """
 
 from __future__ import annotations

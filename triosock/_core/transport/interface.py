@@ -1,11 +1,11 @@
-"""Bytes in, bytes out: what a connection needs of whatever carries its bytes.
+"""The interface of a wire: what a connection needs of the object that carries its bytes.
 
 Three files have wires: `socket.py` (the fast path), `stream_adapter.py` (any `trio.abc.Stream`) and `tls.py`.
 Rules for all of them:
 
 1. **Every call is a checkpoint**, with one exception: a send that follows a receive on the same connection
-   may be a cancel point only. The receive has given the others their turn, and a turn is good for one thing
-   received and as much sent.
+   may be a cancel point only. The receive was a checkpoint, which is enough for one receive and a send of the
+   same size.
 2. **A cancelled read has taken nothing.**
 3. **A cancelled send is remembered**: the next send raises, rather than to continue the stream in the wrong
    place.

@@ -1,9 +1,9 @@
 """The name of the server that a client asked for in its TLS handshake (SNI, RFC 6066, 3).
 
-The ssl module tells it to a callback of the context, and to nobody else. The context is the user's, may have
-a callback of its own, and may serve several servers and other libraries at once. So ours is put around the
-one that is there, passes everything on to it, and keeps the name only for a handshake of ours: that runs the
-callback in the task that waits for it, and so a context variable finds its way.
+The ssl module passes it only to a callback of the context. The context is the user's, may have a callback of
+its own, and may be shared with other servers and libraries. So this file wraps the existing callback, passes
+every call on to it, and keeps the name only for handshakes of triosock: these run the callback in their own
+task, so a context variable identifies them.
 """
 
 from __future__ import annotations

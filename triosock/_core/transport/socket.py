@@ -3,12 +3,12 @@
 The invariants:
 
 1. **Closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that is closed.
-2. **Nobody is reset for what they could not know.** A close while the peer may still send makes the kernel
-   answer with a reset, so the peer's own end is waited for. One case needs no such wait: the connection was
-   idle, nothing was said since, and the peer's system has acknowledged our end of stream. What the peer sent
-   before that has come by then, and is read; what it sends afterwards it sends into a stream of which it
-   could know that it is over. (On Linux even such a peer reads the end of the stream, and no error: a reset
-   that follows it fails only writes, tcp_reset() in the kernel.)
+2. **A peer that could not know of the end is not reset.** A close while the peer may still send makes the
+   kernel answer with a reset, so the peer's own end is waited for. One case needs no such wait: the
+   connection was idle, nothing was sent since, and the peer's system has acknowledged the end of stream. What
+   the peer sent before that has arrived by then, and is read; what it sends afterwards comes after its system
+   knew of the end. (On Linux even such a peer reads the end of the stream, and no error: a reset that follows
+   it fails only writes, tcp_reset() in the kernel.)
 """
 
 from __future__ import annotations

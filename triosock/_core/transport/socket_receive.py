@@ -10,14 +10,14 @@ Rules of this file, beside those of `interface.py`:
    straight away, without a system call that fails.
 2. **A cancelled read has taken nothing.** No await stands between the `recv` that succeeds and the return of
    its bytes.
-3. **`_quiet` means: whatever comes now wakes a sleeper.** Set only by a read that emptied the socket, and
-   taken back by the epoll reader: see the invariants there. An end is told only once (`_at_end`): after that
-   there is always something to read, if only nothing, and it is never set again.
-4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper, who
-   finds out why.
-5. **The first few waits are turns.** Many connections are one exchange, and over as soon as the others have
-   had their turn, or a few turns: to make them known to the epoll reader would cost more than to look once
-   more. It is done when LOOKS are used up, once in a connection's life.
+3. **`_quiet` means that the next input will wake a sleeper.** It is set only by a read that emptied the
+   socket, and reset by the epoll reader: see the invariants there. An end of stream is reported only once
+   (`_at_end`): after that a read never waits, and `_quiet` is not set again.
+4. **An idle wait can be ended from outside** without a scope around it: `interrupt()` wakes the sleeper,
+   which then checks why.
+5. **The first few waits are checkpoints.** Many connections are one short exchange: their input is there
+   after one or a few checkpoints, and to register them with the epoll reader would cost more than to try
+   again. A socket is registered once, after LOOKS tries.
 """
 
 from __future__ import annotations

@@ -2,17 +2,16 @@
 
 Rules of this file, beside those of `interface.py`:
 
-1. **Who has received may send as much without another turn.** A receive gives others their turn and earns
-   `_credit`, in bytes; a send that the kernel takes as a whole is a cancel point only, as long as it lasts.
-   As nobody earns any without a turn, no task does more between two turns than RECEIVE_SIZE bytes each way.
+1. **A receive allows a send of the same size without a checkpoint.** A receive is a checkpoint and gives
+   `_credit`, in bytes; while it lasts, a send that the kernel takes as a whole is a cancel point only. So no
+   task handles more than RECEIVE_SIZE bytes each way between two checkpoints.
 2. **Small answers to a peer that has sent more requests already are gathered** (`gathering`): they are sent
    with the last of them, or by the write batcher in the next pass of trio's loop, whichever is first. Not
    more are gathered than the credit allows.
-3. **An answer overtakes no other.** Everything that sends, ends or closes takes what was gathered along
-   first, or waits for the task that sends the rest of it (`_pushing`). So while anything is gathered, nobody
-   sends.
-4. **What failed for nobody to hear is told to the next caller**: a send that the write batcher makes takes
-   the socket's error away from the kernel, so it is kept (`_lost`) for the next send or receive.
+3. **Answers keep their order.** Everything that sends, ends or closes first sends what was gathered, or waits
+   for the task that sends the rest of it (`_pushing`).
+4. **An error of the write batcher is raised by the next call**: its send takes the socket's error from the
+   kernel, so the error is kept (`_lost`) for the next send or receive.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What a socket's wire keeps: the plain attributes that its receiving and its sending half share.
+"""The state of a socket's wire: the attributes that its receiving and its sending half share.
 
-The two halves are mixed for two reasons. A receive earns the credit that a send uses, and a wait for the peer
+The two halves are mixed for two reasons. A receive gives the credit that a send uses, and a wait for the peer
 that was ended is remembered with what had been received and sent. Both files say which attributes they mean.
 """
 

@@ -1,10 +1,10 @@
 """The wire for any trio stream: memory, TLS over memory, a user's own.
 
-Such a stream cannot be looked into or woken up from outside, so here an idle wait is a cancel scope: dearer
-than on a socket, and with the same behaviour, with one exception that a foreign stream may repair. Whether a
-request had arrived *before* the drain can only be known of a stream that has a method `has_input() -> bool`,
-as those of `triosock.testing` have. And the progress of a send is seen by the piece, not by the byte: the
-timeout for it counts from the last `PIECE` that the stream took.
+Such a stream cannot be inspected or woken from outside, so here an idle wait is a cancel scope: slower than
+on a socket, and with the same behaviour but for one exception. Whether a request had arrived *before* the
+drain can only be known of a stream that has a method `has_input() -> bool`, as those of `triosock.testing`
+have. And the progress of a send is seen by the piece, not by the byte: the timeout for it counts from the
+last `PIECE` that the stream took.
 """
 
 from __future__ import annotations

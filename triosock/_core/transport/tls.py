@@ -2,13 +2,13 @@
 
 Rules of this file:
 
-1. Nobody waits for somebody else's handshake: the accept loop never touches TLS, and `Timeouts.handshake`
-   bounds each one.
+1. No client waits for the handshake of another: the accept loop does no TLS, and `Timeouts.handshake` bounds
+   each one.
 2. On a socket, OpenSSL reads and writes the descriptor itself (`ssl.SSLSocket`, non-blocking); on any other
-   stream trio's SSLStream does it in memory. What a handler sees is the same.
-3. A stream that ends without the peer's close_notify was cut off, and says so (BrokenResourceError): RFC
-   8446, 6.1, since an attacker could have done it. With `https_compatible` it counts as an end, for protocols
-   that tell by themselves where a message ends: many HTTP clients never send a close_notify.
+   stream trio's SSLStream does it in memory. Handlers see no difference.
+3. A stream that ends without the peer's close_notify was truncated: BrokenResourceError, RFC 8446, 6.1, since
+   an attacker could have done it. With `https_compatible` it counts as an end, for protocols that mark the
+   end of a message themselves: many HTTP clients never send a close_notify.
 4. A TLS stream cannot be ended in one direction: OpenSSL does not read once it has sent its close_notify.
 """
 

@@ -1,4 +1,4 @@
-"""Which wire carries what a connection was accepted as."""
+"""Chooses the wire for an accepted socket or stream."""
 
 from __future__ import annotations
 

@@ -1,13 +1,11 @@
-"""Who sends what was gathered: one flush task for all the connections of a server that have something to
-send.
+"""The write batcher: one flush task that sends the gathered answers of all connections of a server.
 
-A peer that sends many requests at once is better answered with one system call than with many, so a wire may
-keep small answers back while the next request is at hand (`socket_send.py`). The handler does not know of
-it, and may do anything after its `send_all`, such as to wait for an hour. So a task of the server sends it.
+A wire may keep small answers to pipelined requests, to send them by one system call (`socket_send.py`). The
+handler may wait for any time after its `send_all`, so a task of the server sends them.
 
-The invariant: **what was gathered is on its way in the next pass of trio's loop.** The flush task
-is started, synchronously, when the first wire has something; trio runs it in the next pass, whatever the
-others wait for. It sends before its first await, so not even a cancellation comes in between.
+The invariant: **gathered answers are sent in the next pass of trio's loop.** The flush task is started,
+synchronously, when the first wire has something; trio runs it in the next pass, whatever the others wait for.
+It sends before its first await, so not even a cancellation comes in between.
 """
 
 from __future__ import annotations

@@ -30,9 +30,14 @@ def cause_of(error: BaseException | None) -> Cause:
     return Cause.PEER if isinstance(error, ConnectionError) else Cause.FAILED
 
 
+def _socket_of(request: object) -> Any:
+    """Return what may be a socket: the request, or what a datagram came by."""
+    return request[1] if isinstance(request, tuple) and len(request) == 2 else request
+
+
 def address_of(request: object, client_address: ClientAddress) -> Address:
     """Return where a request comes from."""
-    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    sock = _socket_of(request)
     try:
         return from_sockaddr(sock.family, sock.type, client_address)
     except _NO_ADDRESS:
@@ -47,7 +52,7 @@ def address_of_listener(server: Server) -> Address:
 
 def local_of(request: object) -> Address:
     """Return the address that a request came to."""
-    sock: Any = request[1] if isinstance(request, tuple) and len(request) == 2 else request
+    sock = _socket_of(request)
     try:
         return from_sockaddr(sock.family, sock.type, sock.getsockname())
     except _NO_ADDRESS:

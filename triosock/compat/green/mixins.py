@@ -15,7 +15,7 @@ class GreenMixIn(ThreadingMixIn):
     extra `green` is not installed, and TypeError for a class that forks.
     """
 
-    #: What `records.is_green()` looks for.
+    #: The marker that `table.is_green()` checks.
     _BaseServer__green = True
 
 

@@ -69,7 +69,7 @@ class _StandIn(ThreadingMixIn, TCPServer):
 
     def __init__(self, handler_class: HandlerFactory) -> None:
         BaseServer.__init__(self, ("", 0), handler_class)
-        self.socket = None  # type: ignore[assignment]
+        vars(self)["socket"] = None
 
 
 def _process(server: BaseServer, handler_class: HandlerFactory, conn: Connection) -> None:

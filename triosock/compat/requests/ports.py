@@ -32,7 +32,7 @@ Ts = TypeVarTuple("Ts")
 BookT_contra = TypeVar("BookT_contra", contravariant=True)
 
 #: The record of a request; `table.py` says what is in it.
-Record: TypeAlias = "list[Any]"
+Record: TypeAlias = list[Any]
 
 
 class Server(Protocol):

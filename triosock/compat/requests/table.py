@@ -37,6 +37,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .attention import Attention, attention_for
 
 if TYPE_CHECKING:
+    from _thread import RLock
     from collections.abc import Callable, Iterator
 
     from triosock._core.model.emitter import Emitter
@@ -127,7 +128,7 @@ class Book:
     ) -> None:
         self.pid: int = getpid()
         # Reentrant: a signal handler may read statistics while its own thread counts.
-        self.lock: _RLock = _RLock()  # pyright: ignore[reportInvalidTypeForm]
+        self.lock: RLock = _RLock()
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
@@ -344,7 +345,8 @@ def book_of(server: object) -> Book:
         )
         if book is None:
             # Two threads may be here at once; they must agree.
-            return attributes.setdefault(SLOT, fresh)  # type: ignore[no-any-return]
+            agreed: Book = attributes.setdefault(SLOT, fresh)
+            return agreed
         attributes[SLOT] = fresh
         return fresh
     return book

@@ -15,7 +15,7 @@ def told(event: Event) -> str:
         text = f"a request of connection {event.connection} begins"
     elif isinstance(event, ConnectionEvent) and getattr(event, "error", None) is not None:
         line = line_of(event)
-        text = f"{line[1] if line else type(event).__name__}: {event.error!r}"  # type: ignore[attr-defined]
+        text = f"{line[1] if line else type(event).__name__}: {getattr(event, 'error', None)!r}"
     else:
         line = line_of(event)
         text = line[1] if line else type(event).__name__

@@ -1,0 +1,38 @@
+"""What is done to listeners and to paths of sockets, without a server."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import trio
+
+from triosock._core.listeners.listener import Listener
+
+
+async def say_hello(listener: Listener, host: str, port: int) -> None:
+    """Connect there, and hear what the listener's side says."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(answer, listener)
+        async with await trio.open_tcp_stream(host, port) as client:
+            assert await client.receive_some() == b"hello"
+
+
+async def answer(listener: Listener) -> None:
+    """Accept one, and say hello to it."""
+    async with await listener.accept() as stream:
+        await stream.send_all(b"hello")
+
+
+def connects(path: Path | str) -> bool:
+    """Whether somebody listens at this path."""
+    with socket.socket(socket.AF_UNIX) as client:
+        return client.connect_ex(os.fspath(path)) == 0
+
+
+def leave_stale(path: Path) -> None:
+    """Leave the file of a socket that nobody has any more."""
+    with socket.socket(socket.AF_UNIX) as sock:
+        sock.bind(os.fspath(path))
+        sock.listen()

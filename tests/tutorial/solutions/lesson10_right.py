@@ -1,0 +1,10 @@
+import triosock
+
+
+async def handle(conn):
+    async for line in conn.lines():
+        await conn.send_all(line.strip()[::-1] + b"\n")
+
+
+async def worker():
+    await triosock.serve_listeners(handle, triosock.inherited_listeners())

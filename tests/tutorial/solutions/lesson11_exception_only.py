@@ -1,0 +1,16 @@
+from triosock import compat
+
+ended = []
+
+
+class Handler(compat.StreamRequestHandler):
+    def handle(self):
+        try:
+            for line in self.rfile:
+                self.wfile.write(compat.blocking(self.server.lookup, line))
+        except Exception:
+            ended.append(self.client_address)
+
+
+class Server(compat.GreenTCPServer):
+    pass
