@@ -4,6 +4,7 @@ listener of no kind known.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 from typing import Any
 
@@ -16,6 +17,7 @@ from tests.handlers import shout
 from tests.listening import say_hello
 from triosock._core.listeners.listener import SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
+from triosock._core.stream.server import StreamServer
 from triosock.testing import MemoryListener
 
 LOCAL = "127.0.0.1"
@@ -192,3 +194,29 @@ async def test_a_server_is_closed_when_a_listener_cannot_be_closed_and_the_other
     assert not report.drained
     assert first.closed
     assert last.closed
+
+
+@pytest.mark.parametrize("kind", ["tcp", "memory"])
+async def test_what_was_accepted_is_closed_if_its_task_cannot_be_started(
+    kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise ValueError("planned")
+
+    monkeypatch.setattr(StreamServer, "_start", fail)
+    memory = MemoryListener()
+    listener = memory if kind == "memory" else (await open_tcp_listeners(0, host=LOCAL))[0]
+    clients: list[trio.abc.Stream] = []
+    with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="planned"), flatten_subgroups=True):
+        async with trio.open_nursery() as nursery:
+            await nursery.start(triosock.serve_listeners, shout, [listener])
+            clients.append(
+                await memory.connect()
+                if kind == "memory"
+                else await trio.open_tcp_stream(LOCAL, listener.address.port)
+            )
+            await trio.sleep_forever()
+    (client,) = clients
+    async with client:
+        with trio.fail_after(5), contextlib.suppress(trio.BrokenResourceError):
+            assert await client.receive_some() == b""

@@ -261,11 +261,16 @@ class StreamServer(Server[ServerStatistics]):
             if not self._registry.has_room:
                 self._emitter.emit(LimitReached, active=self._registry.active)
         except BaseException:
-            # No task owns the socket yet.
             self._registry.remove(entry)
-            if isinstance(accepted, socket.socket):
-                accepted.close()
+            self._abandon(accepted)
             raise
+
+    def _abandon(self, accepted: Accepted) -> None:
+        """Close what no task owns yet."""
+        if isinstance(accepted, socket.socket):
+            accepted.close()
+        elif self._connections is not None:
+            self._connections.start_soon(trio.aclose_forcefully, accepted)  # also if all is cancelled
 
     def _set_ages(self, entry: Entry) -> None:
         """Note its maximum age, its maximum number of requests, and the adaptive limit that measures it."""

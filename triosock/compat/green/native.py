@@ -11,10 +11,12 @@ The invariant: **nothing here needs a descriptor or a thread**, so that any stre
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, final
+from collections.abc import Awaitable, Callable
+from typing import final
 
 import trio
 
+from triosock import Connection
 from triosock.compat.requests.signatures import HandlerFactory
 from triosock.compat.stdlib.base import BaseServer
 from triosock.compat.stdlib.mixins import ThreadingMixIn
@@ -22,11 +24,6 @@ from triosock.compat.stdlib.servers import TCPServer
 
 from .connection_socket import ConnectionSocket, sockaddr_of
 from .tasks import GreenTask
-
-if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
-
-    from triosock import Connection
 
 
 def green_handler(
