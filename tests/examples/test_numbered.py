@@ -387,9 +387,10 @@ def test_without_a_folder_it_makes_certificates_of_its_own():
 def test_who_would_have_to_wait_is_told_and_the_others_are_served():
     with running("examples/13_overload.py", 0) as program, contextlib.ExitStack() as stack:
         port = program.port("late")
-        clients = [stack.enter_context(dial(port)) for _ in range(60)]
-        for client in clients:
-            client.say(b"hello\n")
+        clients = []
+        for _ in range(60):
+            clients.append(client := stack.enter_context(dial(port)))
+            client.say(b"hello\n")  # at once: from the first one on, the others stand in the queue
             client.sock.shutdown(socket.SHUT_WR)
         answers = [client.rest() for client in clients]
         assert set(answers) == {b"HELLO\n", b"busy, try again\n"}
