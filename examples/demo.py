@@ -343,7 +343,7 @@ async def main():
         tell("demo", "FAILED: somebody did not get what was promised")
     else:
         tell("demo", "nothing is left: no task, no socket, no file (counted)")
-        tell("demo", "next: look at the picture, then run examples/01_echo.py and talk to it")
+        tell("demo", "next: look at the picture, then talk to .venv/bin/python examples/01_echo.py")
         show(PICTURE)
     return int(any(left) or not kept_promises)
 

@@ -42,7 +42,9 @@ PATIENCE: Final = 20.0
 def load(path: Path) -> ModuleType:
     """Import a solution. Raises: Wrong if that is not possible, with the reason."""
     spec = importlib.util.spec_from_file_location("solution", path)
-    if spec is None or spec.loader is None or not path.is_file():
+    if not path.is_file():
+        raise Wrong(f"there is no file {path}", f"It is looked for from {Path.cwd()}.")
+    if spec is None or spec.loader is None:
         raise Wrong(f"{path} is no Python file", "The name of your file should end with .py.")
     module = importlib.util.module_from_spec(spec)
     try:

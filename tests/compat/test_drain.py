@@ -213,6 +213,8 @@ def test_bad_graces() -> None:
                 compat.drain(server, grace=grace)
         with pytest.raises(TypeError, match="grace"):
             compat.drain(server, grace="soon")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match=r"drain\(\) takes a server of triosock.compat, not 3"):
+        compat.drain(3)  # type: ignore[arg-type]
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")

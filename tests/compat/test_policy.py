@@ -240,3 +240,13 @@ def test_outside_of_a_request_it_runs_without_a_deadline() -> None:
 async def test_not_in_a_trio_thread() -> None:
     with pytest.raises(RuntimeError, match="call it from a thread"):
         compat.run(double, 4)
+
+
+def test_what_is_no_policy_is_told() -> None:
+    class Server(compat.ThreadingTCPServer):
+        trio_policy: Any = ("grace", 5)
+
+    with pytest.raises(TypeError, match=r"trio_policy of Server must be a triosock.compat.Policy"):
+        Server(("127.0.0.1", 0), compat.BaseRequestHandler)
+    with pytest.raises(ValueError, match="mode must be 'own' or 'green', not 'greens'"):
+        compat.Policy(mode="greens")  # type: ignore[arg-type]

@@ -33,7 +33,7 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
     )
     last, words = told.splitlines()[-2:]
     assert last.endswith("nothing is left: no task, no socket, no file (counted)")
-    assert words.endswith("next: look at the picture, then run examples/01_echo.py and talk to it")
+    assert words.endswith("next: look at the picture, then talk to .venv/bin/python examples/01_echo.py")
     assert re.search(
         r"report +compat: drained in \S+ s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused\n", told
     )

@@ -39,11 +39,14 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread and in a trio
     thread.
     """
+    if not isinstance(server, BaseServer):
+        raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
     servings = poll.servings_of(server)
     if any(serving.mine() for serving in servings):
         raise RuntimeError(
             "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
-            "from another thread"
+            "from another thread; in a signal handler, "
+            "threading.Thread(target=compat.drain, args=(server,)).start()"
         )
     book = book_of(server)
     if book.served is not None:

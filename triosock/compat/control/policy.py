@@ -13,7 +13,7 @@ from typing import Literal, final
 import attrs
 
 from triosock import Observer, ProxyPolicy
-from triosock._core.model.checks import count, seconds, seconds_or_zero
+from triosock._core.model.checks import count, one_of, seconds, seconds_or_zero
 from triosock._core.protocols.proxy_parser import check_proxy
 
 from ..requests import table
@@ -53,9 +53,7 @@ class Policy:
     max_requests: float = attrs.field(default=math.inf, validator=count)
     grace: float = attrs.field(default=15.0, validator=seconds_or_zero)
     observers: tuple[Observer, ...] = attrs.field(default=(), converter=tuple)
-    mode: Literal["own", "green"] = attrs.field(
-        default="own", validator=attrs.validators.in_(("own", "green"))
-    )
+    mode: Literal["own", "green"] = attrs.field(default="own", validator=one_of("own", "green"))
     proxy: ProxyPolicy | None = attrs.field(default=None, converter=check_proxy)
     blocking_after: float = attrs.field(default=1.0, validator=seconds)
 

@@ -330,12 +330,7 @@ def book_of(server: object) -> Book:
     if book is None or book.pid != getpid():
         # Not if it forks: a recording would need a thread beside a fork, and children could not add to it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
-        policy = attributes.get("trio_policy") or of_class(server, "trio_policy")
-        if getattr(policy, "proxy", None) is not None and not is_green(server):
-            raise TypeError(
-                f"the Policy of {type(server).__name__} has a proxy, which needs a green server: put "
-                'GreenMixIn in the place of ThreadingMixIn, or say Policy(mode="green")'
-            )
+        policy = check_policy(server)
         fresh = Book(
             type(server).__name__,
             policy,
@@ -350,6 +345,22 @@ def book_of(server: object) -> Book:
         attributes[SLOT] = fresh
         return fresh
     return book
+
+
+def check_policy(server: object) -> Policy | None:
+    """Return a server's policy, or None. Raises: TypeError for what is none, or is not for this server."""
+    policy: Policy | None = vars(server).get("trio_policy") or of_class(server, "trio_policy")
+    if policy is None:
+        return None
+    name = type(server).__name__
+    if not hasattr(policy, "needs_oversight"):
+        raise TypeError(f"trio_policy of {name} must be a triosock.compat.Policy(…), not {policy!r}")
+    if policy.proxy is not None and not is_green(server):
+        raise TypeError(
+            f"the Policy of {name} has a proxy, which needs a green server: put "
+            'GreenMixIn in the place of ThreadingMixIn, or say Policy(mode="green")'
+        )
+    return policy
 
 
 def book_for_request(server: object, book: Book | None) -> Book | None:

@@ -72,6 +72,7 @@ class BaseServer:
         self.RequestHandlerClass: HandlerFactory = RequestHandlerClass
         self.__is_shut_down = threading.Event()
         self.__shutdown_request = False
+        table.check_policy(self)
         if table.is_green(self):
             table.port.parts.green().check(self)
 
