@@ -87,8 +87,6 @@ class DrainRun:
         waits.
         """
         drainable = self._drainable
-        if not any(entry.spared_until for entry in drainable.entries()):
-            return
         while spared := [entry for entry in drainable.entries() if entry.spared_until]:
             with trio.move_on_at(min(entry.spared_until for entry in spared)):
                 await drainable.wait_empty()

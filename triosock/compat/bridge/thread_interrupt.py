@@ -55,9 +55,11 @@ def end_idle(request: object) -> None:
     green: Any = request
     if hasattr(green, "_green_last"):
         green._green_last = True
+    # In this order: an answer that comes before the look makes it idle, and one that comes later is noted by
+    # the changed class. The other way round, a request that ends in between would wait for another for ever.
+    make_draining(request)
     if is_idle(request):
         _shut_down(request, socket.SHUT_RD)
-    make_draining(request)
 
 
 def cut(request: object, thread: int, reason: str) -> None:
