@@ -97,7 +97,11 @@ def test_without_a_file_the_exercise_is_shown(capsys):
 
 
 def test_a_file_that_is_none(tmp_path, capsys):
-    assert check.main(["lesson1", str(tmp_path / "mine.txt")]) == 1
+    mine = tmp_path / "mine.txt"
+    assert check.main(["lesson1", str(mine)]) == 1
+    assert f"there is no file {mine}" in capsys.readouterr().out
+    mine.touch()
+    assert check.main(["lesson1", str(mine)]) == 1
     assert "is no Python file" in capsys.readouterr().out
 
 
