@@ -60,7 +60,7 @@ soak: $(READY)
 coverage: $(READY)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q $(PARALLEL) --ignore tests/core/test_memory.py \
-	  tests/core tests/properties tests/faults tests/datagrams
+	  tests/core tests/properties tests/faults tests/datagrams tests/rates tests/stdio tests/health tests/observe/test_blocked_loop.py
 	$(BIN)/python -m coverage combine -q
 	$(BIN)/python -m coverage report --include='triosock/_core/**' --fail-under=95
 
