@@ -85,3 +85,17 @@ def test_a_request_that_is_answered_while_a_drain_looks_at_it_is_ended(
             thread_interrupt.end_idle(request)
             request.settimeout(5)
             assert request.recv(100) == b""
+
+
+def test_an_answer_that_is_under_way_while_a_drain_looks_is_noticed() -> None:
+    listener = socket.create_server(("127.0.0.1", 0))
+    with listener, socket.create_connection(listener.getsockname()) as client:
+        request, _ = listener.accept()
+        with request:
+            client.sendall(b"question")
+            assert request.recv(100) == b"question"
+            send = request.sendall  # of the class that it has now
+            thread_interrupt.end_idle(request)
+            send(b"answer")
+            request.settimeout(5)
+            assert request.recv(100) == b""

@@ -8,12 +8,16 @@ from __future__ import annotations
 
 import socket
 import ssl
+import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..stdlib.reply_order import answered
-from .tcp_state import has_unread
+from .tcp_state import has_unread, is_idle
 
 T = TypeVar("T")
+#: Sockets whose class was changed, and which were not read from since. An answer may have been under way by
+#: the method of the old class, unseen: so the kernel is asked once more.
+_unsure: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 if TYPE_CHECKING:
     _Mixed = socket.socket
@@ -41,6 +45,9 @@ class _Draining(_Mixed):
         self._wrote(super().sendall(*args))
 
     def _is_over(self) -> bool:
+        if self in _unsure:
+            _unsure.discard(self)
+            return is_idle(self)
         return self in answered and not has_unread(self)
 
     def _read(self, result: T) -> T:
@@ -67,4 +74,5 @@ def make_draining(request: socket.socket) -> None:
     """From now on, end a wait for another request as at the end of the stream."""
     kind = _DRAINING.get(type(request))
     if kind is not None:
+        _unsure.add(request)
         request.__class__ = kind
