@@ -149,6 +149,25 @@ async def test_who_has_no_room_after_the_patience_is_cut(autojump_clock):
     assert (room.statistics().cut, room.statistics().dropped) == (1, 1)
 
 
+async def test_senders_whose_patience_ends_at_once_lose_a_value_each(autojump_clock):
+    room: Broadcast[int] = Broadcast(buffer=1, when_full="wait", patience=3)
+
+    async def member(*, task_status):
+        with pytest.raises(MemberTooSlow):
+            with room.join() as inbox:
+                task_status.started(inbox)
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        inbox = await nursery.start(member)
+        await room.send(0)
+        nursery.start_soon(room.send, 1)
+        nursery.start_soon(room.send, 2)
+    numbers = room.statistics()
+    assert (numbers.sent, numbers.queued, numbers.dropped) == (3, 1, 2)
+    assert (inbox.dropped, numbers.cut) == (2, 1)
+
+
 async def test_a_sender_that_waits_is_free_when_the_member_leaves(autojump_clock):
     room: Broadcast[int] = Broadcast(buffer=1, when_full="wait", patience=math.inf)
     async with trio.open_nursery() as nursery:

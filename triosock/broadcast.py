@@ -149,13 +149,14 @@ class Broadcast(Generic[T]):
 
     def _make_room(self, member: BroadcastMember[T]) -> bool:
         """Handle a full member by `when_full`; return whether it has room now."""
+        if self._when_full == "wait":
+            return False
+        self._note_dropped(member)
         if self._when_full == "cut":
             member._end()
-        elif self._when_full == "drop":
-            self._note_dropped(member)
-            if self._drop == "oldest":
-                member._forget_oldest()
-                return True
+        elif self._drop == "oldest":
+            member._forget_oldest()
+            return True
         return False
 
     def _note_dropped(self, member: BroadcastMember[T]) -> None:
@@ -244,10 +245,9 @@ class BroadcastMember(Generic[T]):
         self._room._queued -= 1
 
     def _end(self) -> None:
-        """It is too slow."""
+        """It is too slow, unless another sender has said so already."""
         room = self._room
         if self in room._members:
-            room._note_dropped(self)
             room._cut += 1
             self.leave()
             self._scope.cancel(reason="triosock: the member is too slow")
@@ -271,10 +271,9 @@ class _Wait(Generic[T]):
                 room._queued += 1
                 self.done = True
         except trio.ClosedResourceError:
-            room._note_dropped(member)  # it has left meanwhile
-        except trio.Cancelled:
-            room._note_dropped(member)
-            raise
-        else:
-            if waiting.cancelled_caught:
-                member._end()
+            pass  # it has left meanwhile
+        finally:
+            if not self.done:
+                room._note_dropped(member)
+        if waiting.cancelled_caught:
+            member._end()
