@@ -112,6 +112,15 @@ async def test_the_jitter_spreads_the_ends(autojump_clock):
     assert max(ends) - min(ends) > 50
 
 
+async def test_a_jitter_of_all_without_an_age_leaves_the_other_timeouts_as_they_are(autojump_clock):
+    async with open_server(tell, timeouts=Timeouts(idle=3, max_age_jitter=1)) as served:
+        client = await served.connect()
+        began = trio.current_time()
+        with trio.fail_after(100):
+            assert await client.receive_some() == b""
+        assert trio.current_time() - began == pytest.approx(3, abs=0.1)
+
+
 async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_clock):
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
     async with open_server(tell, timeouts=timeouts) as served:

@@ -74,7 +74,9 @@ def shortest_timeout(timeouts: Timeouts) -> float:
 
 
 def youngest_age(timeouts: Timeouts) -> float:
-    """Return the age, in seconds, before which no connection is too old."""
+    """Return the age, in seconds, before which no connection is too old; inf if there is no maximum."""
+    if timeouts.max_age == math.inf:
+        return math.inf  # with a jitter of 1 the product is no number, and no timeout would be the shortest
     # A jitter of 1 allows an age of 0, at which entries would be checked without a pause.
     return max(timeouts.max_age * (1 - timeouts.max_age_jitter), min(timeouts.max_age, 0.01))
 
