@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import subprocess
 
 import pytest
@@ -11,7 +12,7 @@ import trio
 
 from triosock.workers.reaper import reap_orphans
 
-from .conftest import children, until
+from .conftest import children, service, until
 
 PR_SET_CHILD_SUBREAPER = 36
 
@@ -40,3 +41,19 @@ async def test_an_orphan_is_reaped_and_a_child_keeps_its_exit_code():
         nursery.cancel_scope.cancel()
     parent.stdout.close()
     assert children() == before
+
+
+@pytest.mark.usefixtures("subreaper")
+async def test_a_guard_of_socket_files_that_is_killed_hides_no_orphan(tmp_path, caplog):
+    async with service(endpoints=[f"unix://{tmp_path}/socket"], workers=1) as workers:
+        guard = workers.endpoints.guard
+        assert guard is not None
+        async with trio.open_nursery() as nursery:
+            await nursery.start(reap_orphans, workers.has_started)
+            os.kill(guard.id, signal.SIGKILL)
+            await until(lambda: not os.path.exists(f"/proc/{guard.id}"))
+            assert not workers.has_started(guard.id)
+            done = await trio.run_process(["sh", "-c", "sh -c 'exit 3' >&- & echo $!"], capture_stdout=True)
+            await until(lambda: not os.path.exists(f"/proc/{int(done.stdout)}"))
+            nursery.cancel_scope.cancel()
+    assert "the guard of the socket files was killed" in caplog.text

@@ -282,6 +282,12 @@ async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing
         os.kill(guard.id, 0)
 
 
+async def test_a_guard_of_socket_files_that_somebody_else_has_reaped_is_no_error():
+    async with file_guard.FileGuard([]) as guard:
+        os.kill(guard.id, signal.SIGKILL)
+        os.waitpid(guard.id, 0)
+
+
 async def test_a_worker_whose_parent_is_gone_before_it_looks_does_not_start():
     done = await trio.run_process(
         [sys.executable, "-I", "-S", triosock.workers.process._TRAMPOLINE, "1", "0", "", "true"],

@@ -14,6 +14,7 @@ The invariants:
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -40,6 +41,7 @@ INHERITED: Final = "fd://"
 CONTROL: Final = "control/"
 #: That of the health endpoint.
 HEALTH: Final = "health/"
+_logger: Final = logging.getLogger("triosock.workers")
 
 
 @final
@@ -125,15 +127,23 @@ class Endpoints:
         return self.guard is not None and self.guard.id == process
 
     async def guard_files(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Have a process remove the socket files if this one is killed, until cancelled; `started` when it is
-        there, or there are none. Raises: as `FileGuard`.
+        """Have a process remove the socket files if this one is killed, until cancelled, or until that one
+        ends; `started` when it is there, or there are none. Raises: as `FileGuard`.
         """
         files = self.files().values()
-        if files:
+        if not files:
+            task_status.started()
+            return
+        try:
             async with FileGuard(files) as self.guard:
                 task_status.started()
-                await trio.sleep_forever()
-        task_status.started()
+                await self.guard.wait()
+                if not self.guard.stood_down:
+                    _logger.error(
+                        "the guard of the socket files was killed: nothing removes them if this process is"
+                    )
+        finally:
+            self.guard = None  # another process may have its id
 
     def _listeners(self) -> list[tuple[str, SocketListener]]:
         return [*self.shared, *self._aside()]

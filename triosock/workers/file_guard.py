@@ -6,6 +6,8 @@ The invariants:
 1. **It acts only when this process is dead**: the end of a pipe tells it, whose writing end is here.
 2. It removes only the files that were made here, by device and inode.
 3. **It ends with this process**, and before it: it is told that there is nothing left to do, and reaped.
+4. **Its end is noticed at any time**: whoever has started it waits for it, as `reaper.py` expects of the
+   owner of a child.
 
 Rejected: a worker that removes them, since workers that go on for a moment could still accept.
 """
@@ -19,6 +21,8 @@ from collections.abc import Iterable
 from typing import Final, Self, final
 
 import trio
+
+from .process import open_handle
 
 _PROGRAM: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "file_guard_program.py")
 
@@ -41,6 +45,7 @@ class FileGuard:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,  # a Ctrl-C at the terminal, or a hang-up of it, is for the parent
             )
+            self._handle = open_handle(self._popen)
         except BaseException:
             os.close(self._tie)
             raise
@@ -60,15 +65,22 @@ class FileGuard:
         finally:
             os.close(tie)
 
+    @property
+    def stood_down(self) -> bool:
+        """Whether it was told that there is nothing left to do."""
+        return self._tie == -1
+
+    async def wait(self) -> None:
+        """Return when it has ended and is reaped. Cancelled, it goes on."""
+        if self._popen.returncode is None:
+            await trio.lowlevel.wait_readable(self._handle)
+            self._popen.wait()
+            os.close(self._handle)
+
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *error: object) -> None:
         self.stand_down()
         with trio.CancelScope(shield=True):  # it ends at once: reading is all that it does
-            handle = os.pidfd_open(self.id)
-            try:
-                await trio.lowlevel.wait_readable(handle)
-            finally:
-                os.close(handle)
-            self._popen.wait()
+            await self.wait()

@@ -62,22 +62,13 @@ class Process:
                 pass_fds=[*descriptors, reading] if tied else descriptors,
                 env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
             )
+            self._handle = open_handle(self._popen)
         except BaseException:
             os.close(self._lifeline)
             raise
         finally:
             os.close(reading)
         self.id: Final = self._popen.pid
-        self._handle = self._open_handle()
-
-    def _open_handle(self) -> int:
-        try:
-            return os.pidfd_open(self.id)  # it cannot have been reaped yet, so its id is its own
-        except BaseException:
-            self._popen.kill()
-            self._popen.wait()
-            os.close(self._lifeline)
-            raise
 
     @property
     def exit_code(self) -> int | None:
@@ -126,3 +117,16 @@ class Process:
             await self.wait()
         self.signal(signal.SIGKILL)
         await self.wait()
+
+
+def open_handle(popen: subprocess.Popen[bytes]) -> int:
+    """Return a descriptor of a child that was just started: it is readable when the child has ended.
+
+    Raises: OSError if there is no room for one; the child is killed and reaped then.
+    """
+    try:
+        return os.pidfd_open(popen.pid)  # it cannot have been reaped yet, so its id is its own
+    except BaseException:
+        popen.kill()
+        popen.wait()
+        raise
