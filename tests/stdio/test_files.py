@@ -7,13 +7,15 @@ import pty
 import select
 import signal
 import socket
+import ssl
 import subprocess
 from typing import Any
 
 import pytest
+import trustme
 
 from tests.programs import PATIENCE
-from tests.stdio.programs import RUN, ask, ending, piped, start
+from tests.stdio.programs import PROGRAM, RUN, ask, ending, piped, start
 
 # Pipes and files
 
@@ -79,6 +81,34 @@ def test_without_stdin_or_stdout_it_says_so(closed: int) -> None:
         errors = process.stderr.read()
         assert process.wait(PATIENCE) == 1
         assert b"ValueError: there is no standard input or output" in errors
+
+
+def test_tls_over_pipes_ends_with_a_close_notify(tmp_path: Any) -> None:
+    authority = trustme.CA()
+    authority.issue_cert("server.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
+    program = PROGRAM + (
+        "import ssl\ncontext = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n"
+        f"context.load_cert_chain({str(tmp_path / 'cert.pem')!r})\n"
+        "triosock.run(triosock.serve_stdio, handle, tls=context)\n"
+    )
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    received, said = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = trusting.wrap_bio(received, said, server_hostname="server.test")
+    with ending(start(program, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL)) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        for step in (client.do_handshake, lambda: client.write(b"bye\n"), client.read, client.read):
+            while True:
+                try:
+                    heard = step()
+                    break
+                except ssl.SSLWantReadError:
+                    process.stdin.write(said.read())
+                    process.stdin.flush()
+                    data = os.read(process.stdout.fileno(), 10_000)
+                    received.write(data) if data else received.write_eof()
+    assert heard == b""  # without a close_notify it would be an SSLEOFError
 
 
 # Whether files block is everybody's

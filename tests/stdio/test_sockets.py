@@ -17,7 +17,7 @@ import trustme
 
 from tests.handlers import reset
 from tests.programs import PATIENCE, ROOT
-from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, start
+from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, line_of, start
 
 # Sockets: inetd
 
@@ -97,6 +97,20 @@ def test_a_socket_that_is_no_connection_is_said_to_be_none(kind: str) -> None:
             errors = process.stderr.read()
         assert process.returncode == 1
         assert b"ValueError: stdin is a socket, and no connection" in errors
+
+
+def test_a_mistake_in_the_arguments_is_raised_before_anything_is_taken_over() -> None:
+    program = PROGRAM + (
+        "async def main():\n"
+        "    try:\n"
+        "        await triosock.serve_stdio(print)\n"
+        "    except TypeError:\n"
+        "        print('stdout is as it was', flush=True)\n"
+        "trio.run(main)\n"
+    )
+    with inetd(program) as (client, process):
+        assert line_of(client) == b"stdout is as it was\n"
+    assert process.returncode == 0
 
 
 # Sockets: a service manager

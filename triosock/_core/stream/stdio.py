@@ -6,10 +6,8 @@ timeouts, events and reports are the same as elsewhere.
 
 from __future__ import annotations
 
-import socket
 from collections.abc import Iterable
 
-import attrs
 import trio
 
 from ..listeners.bind import check_in_trio
@@ -18,7 +16,6 @@ from ..model.config import Limits, Timeouts
 from ..model.events import Observer
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.drain_report import DrainReport
-from ..server.arguments import check_value
 from ..transport.tls import ServerTls
 from .by_protocol import Handlers
 from .connection_task import OnError
@@ -51,8 +48,8 @@ async def serve_stdio(
     The descriptors among 0, 1 and 2 that were the socket are replaced by /dev/null, for the rest of the
     process: log to syslog or the journal. Terminals and pipes are left as they were, O_NONBLOCK included.
 
-    Args: all as for `serve_tcp`. `Timeouts.close` is for sockets only: unread input of a terminal or pipe is
-    left to the next reader.
+    Args: all as for `serve_tcp`. Unread input is discarded, for `Timeouts.close`, only of a socket: that of a
+    terminal or pipe is left to the next reader.
 
     Returns: the `DrainReport`, when the connection has ended. Use it with `triosock.run`, or
     `nursery.start`.
@@ -64,13 +61,10 @@ async def serve_stdio(
     Cancellation: the handler is cancelled, and everything is closed. Drain: as for `serve_tcp`.
     """
     check_in_trio("serve_stdio()")
-    timeouts = check_value("timeouts", timeouts, Timeouts)
+    service = make_service(
+        handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
+    )
     with open_stdio() as standard:
-        if not isinstance(standard.accepted, socket.socket):
-            timeouts = attrs.evolve(timeouts, close=0)
-        service = make_service(
-            handler, limits, timeouts, tls, tls_https_compatible, proxy, on_error, observers, name
-        )
         service.emitter.name = service.emitter.name or str(standard.local)
         listener = OneConnection(standard, service.registry)
         server = StreamServer(service, [listener])
