@@ -60,8 +60,8 @@ def open_stdio() -> Iterator[Standard]:
         sock = inherited_connection()
         if sock is None:
             _check_open()
-        if sock is None and _is_one_socket():
-            sock = _take_socket(taken)
+            if _is_socket(STDIN) and _is_same(STDIN, STDOUT):
+                sock = _take_socket(taken)
         yield _of_files(taken) if sock is None else _of_socket(sock, taken)
 
 
@@ -88,10 +88,6 @@ def _is_same(one: int, other: int) -> bool:
         return os.path.sameopenfile(one, other)
     except OSError:
         return False
-
-
-def _is_one_socket() -> bool:
-    return _is_socket(STDIN) and _is_same(STDIN, STDOUT)
 
 
 # A socket
@@ -151,7 +147,6 @@ def _of_files(taken: contextlib.ExitStack) -> Standard:
     if not hasattr(trio.lowlevel, "FdStream"):
         raise NotImplementedError("serve_stdio() needs files that do not block, which this system has not")
     stream = StdioStream(_open(STDIN, os.O_RDONLY, taken), _open(STDOUT, os.O_WRONLY, taken))
-    taken.callback(stream.close)
     here = MemoryAddress("stdio")
     return Standard(stream, here, here)
 
@@ -161,9 +156,15 @@ def _open(descriptor: int, mode: int, taken: contextlib.ExitStack) -> trio.lowle
     if stat.S_ISFIFO(kind) or os.isatty(descriptor):
         with contextlib.suppress(OSError):  # no /proc, not ours any more, or nobody at the other end
             again = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
-            return trio.lowlevel.FdStream(again)
+            return _closed_by(taken, again)
     _put_back(descriptor, taken)
-    return trio.lowlevel.FdStream(os.dup(descriptor))
+    return _closed_by(taken, os.dup(descriptor))
+
+
+def _closed_by(taken: contextlib.ExitStack, descriptor: int) -> trio.lowlevel.FdStream:
+    stream = trio.lowlevel.FdStream(descriptor)
+    taken.callback(stream.close)
+    return stream
 
 
 @final
