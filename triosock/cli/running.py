@@ -31,7 +31,6 @@ from .. import (
     Certificates,
     DrainReport,
     TcpAddress,
-    UdpAddress,
     UnixAddress,
     Workers,
     inherited_datagram_sockets,
@@ -45,6 +44,7 @@ from .. import (
     serve_stdio,
     serve_workers,
 )
+from .._core.model.addresses import host_to_bind
 from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
 from .arguments import load_handler, load_tls
@@ -211,8 +211,8 @@ async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
     if isinstance(where, UnixAddress):
         return [open_unix_listener(where.path, mode=endpoint.mode)]
     if isinstance(where, TcpAddress):
-        return await open_tcp_listeners(where.port, host=_host(where))
-    return await open_udp_sockets(where.port, host=_host(where))
+        return await open_tcp_listeners(where.port, host=host_to_bind(where))
+    return await open_udp_sockets(where.port, host=host_to_bind(where))
 
 
 def _inherit(name: str) -> Sequence[Any]:
@@ -234,8 +234,3 @@ def _inherit(name: str) -> Sequence[Any]:
         f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
         "give each kind a FileDescriptorName= (systemd.socket(5)) and an endpoint of its own"
     )
-
-
-def _host(address: TcpAddress | UdpAddress) -> str | None:
-    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
-    return None if host == "*" else host

@@ -25,7 +25,7 @@ import trio
 from .._core.inspect.readiness import why_not_ready
 from .._core.listeners.listener import Listener, open_tcp_listeners
 from .._core.listeners.unix import open_unix_listener
-from .._core.model.addresses import TcpAddress, UnixAddress, parse_address
+from .._core.model.addresses import TcpAddress, UnixAddress, host_to_bind, parse_address
 from .._core.model.config import Limits, Timeouts
 from .._core.registry.drain_scope import leave_scopes, scope_around
 from .._core.stream.connection import Connection
@@ -118,8 +118,7 @@ async def open_endpoint(endpoint: str, mode: int | None = None) -> Sequence[List
         return [open_unix_listener(address.path, mode=mode)]
     if mode is not None:
         raise ValueError("mode is for the file of a unix:// address")
-    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
-    return await open_tcp_listeners(address.port, host=None if host == "*" else host)
+    return await open_tcp_listeners(address.port, host=host_to_bind(address))
 
 
 def check_endpoint(endpoint: str) -> TcpAddress | UnixAddress:

@@ -28,7 +28,15 @@ from .._core.datagram.socket import KernelSocket
 from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
 from .._core.listeners.unix import UnixListener, open_unix_listener
-from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress, from_sockaddr, parse_address
+from .._core.model.addresses import (
+    Address,
+    TcpAddress,
+    UdpAddress,
+    UnixAddress,
+    from_sockaddr,
+    host_to_bind,
+    parse_address,
+)
 from ..observe.health import check_h11, open_endpoint
 from .file_guard import FileGuard
 from .handover import Handover, slot_name, take_handover
@@ -75,7 +83,7 @@ class Endpoints:
                 left = self.handover.take_datagrams(name, self.wanted[name], number)
                 sockets = [KernelSocket(sock) for sock in left]
             if not sockets:
-                sockets = await open_udp_sockets(address.port, host=_host(address), reuse_port=True)
+                sockets = await open_udp_sockets(address.port, host=host_to_bind(address), reuse_port=True)
             opened += [(name, sock) for sock in sockets]
             # Port 0 is any free one, and then the same one for all slots.
             bound = sockets[0].address
@@ -240,7 +248,7 @@ async def _open(name: str, endpoint: Endpoint, mode: int | None, opened: Endpoin
 async def _open_address(name: str, address: Address, mode: int | None, opened: Endpoints) -> None:
     match address:
         case TcpAddress():
-            _share(name, await open_tcp_listeners(address.port, host=_host(address)), opened)
+            _share(name, await open_tcp_listeners(address.port, host=host_to_bind(address)), opened)
         case UnixAddress():
             _share(name, [open_unix_listener(address.path, mode=mode)], opened)
         case UdpAddress():
@@ -261,11 +269,6 @@ async def _open_health(endpoint: str, opened: Endpoints) -> None:
     left = opened.handover.take(HEALTH, endpoint) if opened.handover is not None else []
     # Only what is no socket of the kernel's is no SocketListener.
     opened.health = left or [one for one in await open_endpoint(endpoint) if isinstance(one, SocketListener)]
-
-
-def _host(address: TcpAddress | UdpAddress) -> str | None:
-    host = f"{address.host}%{address.scope_id}" if address.scope_id else address.host
-    return None if host == "*" else host
 
 
 def _share(name: str, listeners: Iterable[Listener], opened: Endpoints) -> None:

@@ -190,6 +190,15 @@ def from_sockaddr(family: int, kind: int, sockaddr: Any) -> Address:
     raise ValueError(f"socket family {family} is none of AF_INET, AF_INET6, AF_UNIX")
 
 
+def host_to_bind(address: TcpAddress | UdpAddress) -> str | None:
+    """Return the `host` that the openers take for an address: None, which is every address of the machine,
+    for ``*``; with the interface, if the address has one.
+    """
+    if address.host == "*":
+        return None
+    return f"{address.host}%{address.scope_id}" if address.scope_id else address.host
+
+
 def parse_address(text: str) -> Address:
     """Return the address that `text` writes: ``tcp://host:port``, ``udp://host:port``, ``unix:///path``,
     ``unix://@name``.
