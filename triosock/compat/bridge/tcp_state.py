@@ -18,10 +18,11 @@ import sys
 from ..stdlib.reply_order import answered
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
-# then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).
+# then data_segs_in and data_segs_out; and state, bytes_received, notsent_bytes, bytes_sent and bytes_retrans
+# (since 4.19).
 _LAST_DATA = struct.Struct("=44xI4xI")
 _SEGMENTS = struct.Struct("=152xII")
-_BYTES = struct.Struct("=B127xQ64xQQ")
+_BYTES = struct.Struct("=B127xQ8xI52xQQ")
 _INFO_SIZE = 216
 #: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
 _ENDED_BY_PEER = (8, 9)
@@ -67,8 +68,19 @@ def count_bytes(request: object) -> tuple[int, int]:
     info = _tcp_info(request) if isinstance(request, socket.socket) else None
     if info is None:
         return (0, 0)
-    state, received, sent, again = _BYTES.unpack_from(info)
+    state, received, _, sent, again = _BYTES.unpack_from(info)
     return (received - (state in _ENDED_BY_PEER), sent - again)
+
+
+def count_received_and_written(request: socket.socket) -> tuple[int, int] | None:
+    """Return how many bytes have come over a TCP connection, and how many were written to it, whether they
+    have gone yet or not; None where the kernel does not say.
+    """
+    info = _tcp_info(request)
+    if info is None:
+        return None
+    _, received, unsent, sent, again = _BYTES.unpack_from(info)
+    return (received, sent - again + unsent)
 
 
 def _tcp_info(request: socket.socket) -> bytes | None:
