@@ -37,6 +37,25 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
     assert read_all(client) == b""
 
 
+@pytest.mark.parametrize("kind", THREADED)
+def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        timeout = 3
+
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(line.upper())
+
+    running = start(kind, Handler)
+    clients = [running.dial(b"one\n") for _ in range(3)]
+    assert [client.recv(100) for client in clients] == [b"ONE\n"] * 3
+    assert eventually(lambda: compat.statistics(running.server).idle == 3)
+    report = compat.drain(running.server, grace=60)
+    # A handler whose time is over while somebody looks fails with TimeoutError.
+    assert (report.finished, report.failed) == (3, 0)
+    assert [read_all(client) for client in clients] == [b""] * 3
+
+
 @pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
 def test_a_busy_request_finishes_and_is_not_asked_for_another(
     start: Any, gate: Any, kind: str, read_all: Any

@@ -14,6 +14,8 @@ import socket
 import ssl
 import struct
 import sys
+import termios
+from fcntl import ioctl as _ioctl
 
 from ..stdlib.reply_order import answered
 
@@ -26,8 +28,8 @@ _BYTES = struct.Struct("=B127xQ8xI52xQQ")
 _INFO_SIZE = 216
 #: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
 _ENDED_BY_PEER = (8, 9)
-#: As an int, made once, since a drain checks thousands of sockets.
-_LOOK = int(socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
+#: The number 0, as ioctl(2) gives it.
+_NONE = struct.pack("i", 0)
 
 
 def is_idle(request: object) -> bool:
@@ -45,20 +47,15 @@ def is_idle(request: object) -> bool:
 
 
 def has_unread(request: socket.socket) -> bool:
-    """Whether bytes have arrived that the handler has not read."""
+    """Whether bytes have arrived that the handler has not read. Never waits."""
     if isinstance(request, ssl.SSLSocket) and request.pending():
         return True
     try:
-        return bool(_peek(request))
-    except (BlockingIOError, InterruptedError):
-        return False
-    except OSError:
-        return False  # gone; the handler will notice
-
-
-def _peek(request: socket.socket) -> bytes:
-    # The method of the plain socket: an SSLSocket refuses flags, and only the kernel's buffer counts.
-    return socket.socket.recv(request, 1, _LOOK)
+        # Not `recv()` with MSG_PEEK: on a socket with a timeout, Python waits that long before it calls the
+        # kernel. Of an SSLSocket only the kernel's buffer counts.
+        return _ioctl(request.fileno(), termios.FIONREAD, _NONE) != _NONE
+    except (OSError, ValueError):
+        return False  # gone, or closed; the handler will notice
 
 
 def count_bytes(request: object) -> tuple[int, int]:
