@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+import trio
 
 import triosock
 from tests.waiting import eventually
@@ -223,6 +224,24 @@ def test_without_a_loop_it_closes_the_listener() -> None:
         assert report.clean
         assert server.fileno() == -1
         assert str(report).startswith("drained in 0.0")
+
+
+def test_after_a_drain_that_could_not_begin_there_can_be_another() -> None:
+    class Server(compat.TCPServer):
+        trio_policy = compat.Policy(request_timeout=60)
+
+    with Server(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+
+        async def drain() -> None:
+            with pytest.raises(RuntimeError, match="blocking function"):
+                compat.drain(server)
+
+        trio.run(drain)
+        reports: list[Any] = []
+        again = threading.Thread(target=lambda: reports.append(compat.drain(server)), daemon=True)
+        again.start()
+        again.join(20)
+        assert [report.clean for report in reports] == [True]
 
 
 def test_bad_graces() -> None:
