@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+import trio
 
 import triosock
 from tests.waiting import eventually
@@ -35,6 +36,25 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
     assert eventually(lambda: compat.statistics(running.server).active == 1)
     assert compat.drain(running.server, grace=60).clean
     assert read_all(client) == b""
+
+
+@pytest.mark.parametrize("kind", THREADED)
+def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str, read_all: Any) -> None:
+    class Handler(compat.StreamRequestHandler):
+        timeout = 3
+
+        def handle(self) -> None:
+            for line in self.rfile:
+                self.wfile.write(line.upper())
+
+    running = start(kind, Handler)
+    clients = [running.dial(b"one\n") for _ in range(3)]
+    assert [client.recv(100) for client in clients] == [b"ONE\n"] * 3
+    assert eventually(lambda: compat.statistics(running.server).idle == 3)
+    report = compat.drain(running.server, grace=60)
+    # A handler whose time is over while somebody looks fails with TimeoutError.
+    assert (report.finished, report.failed) == (3, 0)
+    assert [read_all(client) for client in clients] == [b""] * 3
 
 
 @pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
@@ -204,6 +224,24 @@ def test_without_a_loop_it_closes_the_listener() -> None:
         assert report.clean
         assert server.fileno() == -1
         assert str(report).startswith("drained in 0.0")
+
+
+def test_after_a_drain_that_could_not_begin_there_can_be_another() -> None:
+    class Server(compat.TCPServer):
+        trio_policy = compat.Policy(request_timeout=60)
+
+    with Server(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+
+        async def drain() -> None:
+            with pytest.raises(RuntimeError, match="blocking function"):
+                compat.drain(server)
+
+        trio.run(drain)
+        reports: list[Any] = []
+        again = threading.Thread(target=lambda: reports.append(compat.drain(server)), daemon=True)
+        again.start()
+        again.join(20)
+        assert [report.clean for report in reports] == [True]
 
 
 def test_bad_graces() -> None:

@@ -146,9 +146,41 @@ print("main ends", flush=True)
 """
 
 
-def test_requests_of_a_daemon_are_cancelled_when_the_interpreter_ends() -> None:
+NATIVE_AT_EXIT = """
+import socket, threading
+import trio, triosock
+from triosock import compat
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"here")
+        try:
+            self.request.recv(1)
+        finally:
+            print("left", flush=True)
+
+class Started:
+    def started(self, server):
+        addresses.append(server.addresses[0].sockaddr)
+        ready.set()
+
+async def serve():
+    handler = compat.green_handler(Handler)
+    await triosock.serve_tcp(handler, 0, host="127.0.0.1", task_status=Started())
+
+addresses, ready = [], threading.Event()
+threading.Thread(target=trio.run, args=(serve,), daemon=True).start()
+assert ready.wait(20)
+client = socket.create_connection(addresses[0])
+assert client.recv(10) == b"here"
+print("main ends", flush=True)
+"""
+
+
+@pytest.mark.parametrize("program", [AT_EXIT, NATIVE_AT_EXIT], ids=["compat", "native"])
+def test_requests_of_a_daemon_are_cancelled_when_the_interpreter_ends(program: str) -> None:
     # One that ran on would have its thread ended in the middle of a switch, and that crashes.
-    run = subprocess.run([sys.executable, "-c", AT_EXIT], capture_output=True, text=True, timeout=30)
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
     assert (run.stdout, run.stderr, run.returncode) == ("main ends\nleft\n", "", 0)
 
 

@@ -2,6 +2,12 @@
 
 The object stays and its class is changed, which is possible since these classes add no attributes. Sockets of
 other types stay as they are; their requests have until the deadline.
+
+The invariant: **a wait is ended only if this side sent last.** The new class notes what it sends and reads. A
+call of the old class may be under way when the class is changed, unseen, and only one, since a handler makes
+one call after the other. If more was written since the change, and nothing has come, that call has sent an
+answer. When each of the two was last done does not tell, for the kernel's clock is too coarse: it may be the
+beginning of a request that was read, and not an answer that was sent.
 """
 
 from __future__ import annotations
@@ -12,12 +18,12 @@ import weakref
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..stdlib.reply_order import answered
-from .tcp_state import has_unread, is_idle
+from .tcp_state import count_received_and_written, has_unread
 
 T = TypeVar("T")
-#: Sockets whose class was changed, and which were not read from since. An answer may have been under way by
-#: the method of the old class, unseen: so the kernel is asked once more.
-_unsure: weakref.WeakSet[socket.socket] = weakref.WeakSet()
+#: Sockets whose class was changed, and which were neither read from nor written to since: how many bytes had
+#: come and were written then.
+_at_change: weakref.WeakKeyDictionary[socket.socket, tuple[int, int]] = weakref.WeakKeyDictionary()
 
 if TYPE_CHECKING:
     _Mixed = socket.socket
@@ -45,9 +51,9 @@ class _Draining(_Mixed):
         self._wrote(super().sendall(*args))
 
     def _is_over(self) -> bool:
-        if self in _unsure:
-            _unsure.discard(self)
-            return is_idle(self)
+        before = _at_change.pop(self, None)
+        if before is not None and _has_answered_since(self, before):
+            answered.add(self)
         return self in answered and not has_unread(self)
 
     def _read(self, result: T) -> T:
@@ -55,6 +61,7 @@ class _Draining(_Mixed):
         return result
 
     def _wrote(self, result: T) -> T:
+        _at_change.pop(self, None)
         answered.add(self)
         return result
 
@@ -73,6 +80,15 @@ _DRAINING: dict[type, type] = {socket.socket: _DrainingSocket, ssl.SSLSocket: _D
 def make_draining(request: socket.socket) -> None:
     """From now on, end a wait for another request as at the end of the stream."""
     kind = _DRAINING.get(type(request))
-    if kind is not None:
-        _unsure.add(request)
-        request.__class__ = kind
+    if kind is None:
+        return
+    # In this order: what is not in the count is noted, or is the one call that is under way.
+    request.__class__ = kind
+    counts = count_received_and_written(request)
+    if counts is not None:
+        _at_change[request] = counts
+
+
+def _has_answered_since(request: socket.socket, before: tuple[int, int]) -> bool:
+    now = count_received_and_written(request)
+    return now is not None and now[0] == before[0] and now[1] > before[1]

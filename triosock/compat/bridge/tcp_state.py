@@ -14,19 +14,22 @@ import socket
 import ssl
 import struct
 import sys
+import termios
+from fcntl import ioctl as _ioctl
 
 from ..stdlib.reply_order import answered
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
-# then data_segs_in and data_segs_out; and state, bytes_received, bytes_sent and bytes_retrans (since 4.19).
+# then data_segs_in and data_segs_out; and state, bytes_received, notsent_bytes, bytes_sent and bytes_retrans
+# (since 4.19).
 _LAST_DATA = struct.Struct("=44xI4xI")
 _SEGMENTS = struct.Struct("=152xII")
-_BYTES = struct.Struct("=B127xQ64xQQ")
+_BYTES = struct.Struct("=B127xQ8xI52xQQ")
 _INFO_SIZE = 216
 #: CLOSE_WAIT and LAST_ACK: the peer's end of stream has come, which counts as a byte.
 _ENDED_BY_PEER = (8, 9)
-#: As an int, made once, since a drain checks thousands of sockets.
-_LOOK = int(socket.MSG_PEEK | getattr(socket, "MSG_DONTWAIT", 0))
+#: The number 0, as ioctl(2) gives it.
+_NONE = struct.pack("i", 0)
 
 
 def is_idle(request: object) -> bool:
@@ -44,20 +47,15 @@ def is_idle(request: object) -> bool:
 
 
 def has_unread(request: socket.socket) -> bool:
-    """Whether bytes have arrived that the handler has not read."""
+    """Whether bytes have arrived that the handler has not read. Never waits."""
     if isinstance(request, ssl.SSLSocket) and request.pending():
         return True
     try:
-        return bool(_peek(request))
-    except (BlockingIOError, InterruptedError):
-        return False
-    except OSError:
-        return False  # gone; the handler will notice
-
-
-def _peek(request: socket.socket) -> bytes:
-    # The method of the plain socket: an SSLSocket refuses flags, and only the kernel's buffer counts.
-    return socket.socket.recv(request, 1, _LOOK)
+        # Not `recv()` with MSG_PEEK: on a socket with a timeout, Python waits that long before it calls the
+        # kernel. Of an SSLSocket only the kernel's buffer counts.
+        return _ioctl(request.fileno(), termios.FIONREAD, _NONE) != _NONE
+    except (OSError, ValueError):
+        return False  # gone, or closed; the handler will notice
 
 
 def count_bytes(request: object) -> tuple[int, int]:
@@ -67,8 +65,19 @@ def count_bytes(request: object) -> tuple[int, int]:
     info = _tcp_info(request) if isinstance(request, socket.socket) else None
     if info is None:
         return (0, 0)
-    state, received, sent, again = _BYTES.unpack_from(info)
+    state, received, _, sent, again = _BYTES.unpack_from(info)
     return (received - (state in _ENDED_BY_PEER), sent - again)
+
+
+def count_received_and_written(request: socket.socket) -> tuple[int, int] | None:
+    """Return how many bytes have come over a TCP connection, and how many were written to it, whether they
+    have gone yet or not; None where the kernel does not say.
+    """
+    info = _tcp_info(request)
+    if info is None:
+        return None
+    _, received, unsent, sent, again = _BYTES.unpack_from(info)
+    return (received, sent - again + unsent)
 
 
 def _tcp_info(request: socket.socket) -> bytes | None:

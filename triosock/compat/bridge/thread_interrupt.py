@@ -55,8 +55,8 @@ def end_idle(request: object) -> None:
     green: Any = request
     if hasattr(green, "_green_last"):
         green._green_last = True
-    # In this order: an answer that comes before the look makes it idle, and one that comes later is noted by
-    # the changed class. The other way round, a request that ends in between would wait for another for ever.
+    # In this order: an answer that is sent before the look makes it idle, and one that is sent later is noted
+    # by the changed class. The other way round, a request that is answered in between would wait for another.
     make_draining(request)
     if is_idle(request):
         _shut_down(request, socket.SHUT_RD)

@@ -6,6 +6,7 @@ A server has one drain at a time. A second call tightens it, and returns the sam
 from __future__ import annotations
 
 import threading
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import trio
@@ -20,6 +21,8 @@ from ..waiting import poll
 from .drain_target import DrainTarget, scope_for
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..requests.ports import Host, ServedInTrio
 
 
@@ -62,22 +65,35 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
 
 def _drain_now(server: BaseServer, book: Book, running: Running, *, loops: bool) -> DrainReport:
     own = threading.get_ident() if threading.get_ident() in book.live else None
-    if not loops:
-        poll.close_listener(server)
-    book.hold()  # the present supervisor stays until the end
-    borrowed = hosts.borrow() if book.host is None else None
-    host = borrowed or book.host
-    assert host is not None
     try:
-        return running.finish(host.run(trio.CancelScope(), _drain, server, book, running, host, own))
+        with _host_of(book) as host:
+            if not loops:
+                poll.close_listener(server)
+            report = host.run(trio.CancelScope(), _drain, server, book, running, host, own)
+            book.drain = None  # before others are woken, who may serve again
+            return running.finish(report)
     except BaseException as error:
+        book.drain = None
         running.fail(error)
         raise
+
+
+@contextmanager
+def _host_of(book: Book) -> Iterator[Host]:
+    """The trio run that supervises a book, or else the host of this process; it stays for the block."""
+    book.hold()
+    try:
+        host = book.host
+        if host is not None:
+            yield host
+            return
+        host = hosts.borrow()
+        try:
+            yield host
+        finally:
+            book.supervision.end(host)
+            hosts.give_back(host)
     finally:
-        book.drain = None
-        if borrowed is not None:
-            book.supervision.end(borrowed)
-            hosts.give_back(borrowed)
         book.release()
 
 

@@ -20,6 +20,7 @@ import trio
 from triosock import MemoryAddress, TcpAddress, UnixAddress
 
 from . import tasks
+from .waiting import OwnTimeout
 
 if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
@@ -46,7 +47,7 @@ def sockaddr_of(address: Address) -> ClientAddress:
 
 
 @final
-class ConnectionSocket:
+class ConnectionSocket(OwnTimeout):
     """What a handler has as its `request`. To be used in its green task."""
 
     type: int = socket.SOCK_STREAM
@@ -54,7 +55,7 @@ class ConnectionSocket:
 
     def __init__(self, conn: Connection) -> None:
         self._conn = conn
-        self._timeout: float | None = None
+        self._green_timeout: float | None = None
         self._closed = False
         #: Of files that were made of it; as in `socket.socket`.
         self._io_refs = 0
@@ -86,7 +87,7 @@ class ConnectionSocket:
         self._check_open()
         if not bufsize:
             return b""
-        if self._timeout == 0.0 and not self._conn.wire.has_input():
+        if self._green_timeout == 0.0 and not self._conn.wire.has_input():
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         data = self._wait(ConnectionResetError, self._receive, bufsize)
         self._owes_nothing = self._owes_nothing and not data
@@ -154,29 +155,6 @@ class ConnectionSocket:
 
     # Others
 
-    def settimeout(self, value: float | None) -> None:
-        """As `socket.socket.settimeout()`."""
-        if value is not None and value < 0:
-            raise ValueError("Timeout value out of range")
-        self._timeout = None if value is None else float(value)
-
-    def gettimeout(self) -> float | None:
-        """As `socket.socket.gettimeout()`."""
-        return self._timeout
-
-    def setblocking(self, flag: bool) -> None:
-        """As `socket.socket.setblocking()`."""
-        self._timeout = None if flag else 0.0
-
-    def getblocking(self) -> bool:
-        """As `socket.socket.getblocking()`."""
-        return self._timeout != 0.0
-
-    @property
-    def timeout(self) -> float | None:
-        """As `socket.socket.timeout`."""
-        return self._timeout
-
     def getpeername(self) -> ClientAddress:
         """As `socket.socket.getpeername()`."""
         return sockaddr_of(self._conn.peer)
@@ -206,9 +184,9 @@ class ConnectionSocket:
             raise OSError(errno.EBADF, os.strerror(errno.EBADF)) from error
 
     async def _in_time(self, call: Callable[[], Awaitable[T]]) -> T:
-        if not self._timeout:
+        if not self._green_timeout:
             return await call()
-        with trio.move_on_after(self._timeout):
+        with trio.move_on_after(self._green_timeout):
             return await call()
         raise TimeoutError("timed out")
 

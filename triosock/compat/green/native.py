@@ -44,14 +44,19 @@ def green_handler(
 
     Drain: a wait for the peer, before its first byte and after the last word was the handler's, looks like
     the end of the stream. Cancellation: trio.Cancelled is raised where the handler waits.
+
+    Raises: TypeError for what cannot be called; from `triosock.compat` the import raises ImportError without
+    the extra `green`.
     """
     if not callable(handler_class):
         raise TypeError(f"handler_class must be a class of request handlers, not {handler_class!r}")
     hooks = _StandIn(handler_class) if server is None else server
 
     async def handle(conn: Connection) -> None:
+        task = GreenTask(daemon=True)
         try:
-            await GreenTask(daemon=True).run(_process, hooks, handler_class, conn)
+            with task.scope:  # which is cancelled when the interpreter ends
+                await task.run(_process, hooks, handler_class, conn)
         except ConnectionError as error:
             if isinstance(error.__cause__, trio.BrokenResourceError):
                 raise error.__cause__ from None  # the peer's doing, and told as such

@@ -23,33 +23,16 @@ Ts = TypeVarTuple("Ts")
 IN_A_ROW = 16
 
 
-class Waiting:
-    """The part that plain and TLS sockets share: a timeout of its own, waits in trio, fairness, drains.
+class OwnTimeout:
+    """The timeout of whatever a green handler has for a socket.
 
-    Mixed into a socket class; the layout stays that of its base.
+    Mixed into its class; the layout stays that of its base.
     """
 
     if not TYPE_CHECKING:
         __slots__ = ()
 
     _green_timeout: float | None
-    _green_row: int
-    #: Whether this side sent last; None before the first send.
-    _green_answered: bool | None
-    _green_last: bool
-
-    if TYPE_CHECKING:
-        # Attributes of the sockets that it is mixed into; the last two have no types in typeshed.
-
-        def fileno(self) -> int:
-            """As `socket.socket.fileno()`."""
-            raise NotImplementedError
-
-        def _sendfile_use_send(self, file: _SendableFile, offset: int, count: int | None) -> int:
-            raise NotImplementedError
-
-        def _real_close(self, *args: object) -> None:
-            raise NotImplementedError
 
     def settimeout(self, value: float | None) -> None:
         """As `socket.socket.settimeout()`; the descriptor's mode stays."""
@@ -75,6 +58,34 @@ class Waiting:
     def timeout(self) -> float | None:
         """As `socket.socket.timeout`."""
         return self._green_timeout
+
+
+class Waiting(OwnTimeout):
+    """The part that plain and TLS sockets share: a timeout of its own, waits in trio, fairness, drains.
+
+    Mixed into a socket class; the layout stays that of its base.
+    """
+
+    if not TYPE_CHECKING:
+        __slots__ = ()
+
+    _green_row: int
+    #: Whether this side sent last; None before the first send.
+    _green_answered: bool | None
+    _green_last: bool
+
+    if TYPE_CHECKING:
+        # Attributes of the sockets that it is mixed into; the last two have no types in typeshed.
+
+        def fileno(self) -> int:
+            """As `socket.socket.fileno()`."""
+            raise NotImplementedError
+
+        def _sendfile_use_send(self, file: _SendableFile, offset: int, count: int | None) -> int:
+            raise NotImplementedError
+
+        def _real_close(self, *args: object) -> None:
+            raise NotImplementedError
 
     def begin(self) -> float | None:
         """Return when a call that begins now times out, on the clock of `time.monotonic()`."""
