@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-import importlib
 import pathlib
 import signal
 import ssl
-import sys
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import trio
 import trustme
 
@@ -20,14 +16,6 @@ from triosock import Certificates
 from triosock.cli.config_file import read_config
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "docs/code"))
-    yield importlib.import_module
-    for name in ("clients", "protocols"):
-        sys.modules.pop(name, None)
 
 
 def shown(port: int, name: str) -> Any:
