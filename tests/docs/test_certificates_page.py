@@ -10,17 +10,12 @@ from typing import Any
 import trio
 import trustme
 
-from tests.certificates import der_of, lenient, replace, write
-from tests.programs import dial, running
+from tests.certificates import der_of, lenient, replace, shown_at, write
+from tests.programs import running
 from triosock import Certificates
 from triosock.cli.config_file import read_config
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-def shown(port: int, name: str) -> Any:
-    with dial(port) as client, lenient().wrap_socket(client.sock, server_hostname=name) as sock:
-        return sock.getpeercert(binary_form=True)
 
 
 def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path) -> None:
@@ -37,15 +32,15 @@ def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path
     with running(ROOT / "docs/code/certificates.py", tmp_path) as program:
         port = program.port("shops")
         old = {name: der_of(one) for name, one in files.items()}
-        assert {name: shown(port, name) for name in files} == old
+        assert {name: shown_at(port, name) for name in files} == old
         replace(tmp_path / "shop.key", b"")
         program.signal(signal.SIGHUP)
         program.wait_for(r"shop\.pem and .*shop\.key: cannot be used")
         files = renew()
-        assert {name: shown(port, name) for name in files} == old
+        assert {name: shown_at(port, name) for name in files} == old
         program.signal(signal.SIGHUP)
         new = {name: der_of(one) for name, one in files.items()}
-        while (seen := {name: shown(port, name) for name in files}) != new:
+        while (seen := {name: shown_at(port, name) for name in files}) != new:
             assert seen == old  # the signal is on its way
         assert program.stop() == 0
 
