@@ -12,6 +12,7 @@ import trio
 import trustme
 
 import triosock
+from tests.programs import dial
 from triosock import CertificateFiles
 
 NOW = datetime.datetime.now(datetime.UTC).replace(tzinfo=None)
@@ -59,6 +60,13 @@ async def shown(server: triosock.StreamServer, name: str | None) -> bytes:
         return der
     finally:
         await trio.aclose_forcefully(client)
+
+
+def shown_at(port: int, name: str, context: ssl.SSLContext | None = None) -> bytes | None:
+    """As `shown`, of a program that listens on this port; with another context of the client, if given."""
+    with dial(port) as client:
+        with (context or lenient()).wrap_socket(client.sock, server_hostname=name) as sock:
+            return sock.getpeercert(binary_form=True)
 
 
 def der_of(files: CertificateFiles) -> bytes:

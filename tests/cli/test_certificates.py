@@ -8,7 +8,7 @@ import ssl
 import pytest
 import trustme
 
-from tests.certificates import EXPIRED, der_of, lenient, replace, write
+from tests.certificates import EXPIRED, der_of, lenient, replace, shown_at, write
 from tests.programs import dial, running
 from triosock import CertificateFiles
 from triosock.cli.arguments import MachineRefused, Mistake, load_tls
@@ -45,11 +45,6 @@ password_file = "password"
 names = ["shop.example", "*.shop.example"]
 """
 )
-
-
-def shown(port: int, name: str, context: ssl.SSLContext) -> bytes | None:
-    with dial(port) as client, context.wrap_socket(client.sock, server_hostname=name) as sock:
-        return sock.getpeercert(binary_form=True)
 
 
 def test_a_file_may_name_several(tmp_path):
@@ -135,11 +130,11 @@ def test_sighup_loads_the_certificate_anew(tmp_path, by_file):
         arguments = ["tcp://127.0.0.1:0", *ECHO, "--tls-cert", files.chain, "--tls-key", files.key]
     with running(*SERVE, *arguments) as program:
         port = program.port()
-        assert shown(port, "localhost", context) == der_of(files)
+        assert shown_at(port, "localhost", context) == der_of(files)
         files = write(tmp_path, authority, "localhost")
         program.signal(signal.SIGHUP)
         program.wait_for(r"INFO \w+: certificates loaded for localhost\n")
-        assert shown(port, "localhost", context) == der_of(files)
+        assert shown_at(port, "localhost", context) == der_of(files)
         replace(certificate, certificate.read_bytes()[:400])
         program.signal(signal.SIGHUP)
         program.wait_for(r"ERROR \w+: certificates not taken, the old ones are served on: .*localhost\.pem")
@@ -149,7 +144,7 @@ def test_sighup_loads_the_certificate_anew(tmp_path, by_file):
         files = write(tmp_path, authority, "localhost")
         program.signal(signal.SIGHUP)
         assert len(program.wait_for(r"(?s)(certificates loaded.*){2}")[0])
-        assert shown(port, "localhost", context) == der_of(files)
+        assert shown_at(port, "localhost", context) == der_of(files)
         assert program.stop() == 0
 
 
@@ -160,17 +155,17 @@ def test_a_restart_of_workers_loads_it_and_a_bad_one_keeps_the_old_workers(tmp_p
     (tmp_path / "server.toml").write_text("workers = 2\n" + CONFIG)
     with running(*SERVE, "--config", tmp_path / "server.toml") as program:
         port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
-        assert shown(port, "localhost", context) == der_of(files)
+        assert shown_at(port, "localhost", context) == der_of(files)
         old, files = der_of(files), write(tmp_path, authority, "localhost")
         program.signal(signal.SIGHUP)
         program.wait_for("restart: 2 replaced")
         program.wait_for(r"(?s)(INFO worker \d: [^\n]*: drained in.*){2}")  # the old ones accept no more
-        assert shown(port, "localhost", context) == der_of(files) != old
+        assert shown_at(port, "localhost", context) == der_of(files) != old
         replace(tmp_path / "localhost.key", b"half")
         program.signal(signal.SIGHUP)
         program.wait_for("cannot use the certificate and key in")
         program.wait_for("restart: 0 replaced")
-        assert shown(port, "localhost", context) == der_of(files)
+        assert shown_at(port, "localhost", context) == der_of(files)
         assert program.stop() == 0
 
 

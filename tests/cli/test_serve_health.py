@@ -15,17 +15,13 @@ from triosock.cli import main
 SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0", "--handler", "triosock.cli.handlers:shout")
 
 
-def health_port(program):
-    return int(program.wait_for(r"triosock health: listens on tcp://127\.0\.0\.1:(\d+)")[1])
-
-
 def test_ready_from_the_start_and_not_from_the_first_signal_on():
-    with running(*SERVE, "--health", "tcp://127.0.0.1:0", "--delay", "1", "--grace", "20") as program:
-        health = health_port(program)
+    with running(*SERVE, "--health", "tcp://127.0.0.1:0", "--delay", "4", "--grace", "20") as program:
+        health = program.port("triosock health")
         port = int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])
         assert get(health) == (200, "ready")
         program.signal()
-        program.wait_for("will drain in 1 s")
+        program.wait_for("will drain in 4 s")
         assert get(health) == (503, f"tcp://127.0.0.1:{port}: draining")
         assert get(health, "/live") == (200, "live")
         with dial(port) as client:  # the delay is there for those who have not heard of it yet
@@ -43,13 +39,13 @@ def test_in_a_file_with_workers(tmp_path):
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
     )
     with running("-m", "triosock", "serve", "--config", config) as program:
-        health = health_port(program)
+        health = program.port("triosock health")
         program.wait_for("workers: 2 workers on")
         assert get(health) == (200, "ready")
         program.signal(signal.SIGTERM)
-        while get(health) == (200, "ready"):
+        while (answer := get(health)) == (200, "ready"):
             pass  # the signal is on its way
-        assert get(health) == (503, "draining")
+        assert answer == (503, "draining")
         assert program.wait() == 0
         assert program.output.count("triosock health: listens") == 1, "workers have no port of their own"
 

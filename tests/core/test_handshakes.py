@@ -188,13 +188,8 @@ async def test_a_client_that_hangs_up_before_its_first_byte_is_no_more_than_that
     async with serving(shout, tls=server_context(), observers=[recorder]) as server:
         async with silent(server, dial, 1) as (client,):
             await client.aclose()
-            await recorder_has(recorder, events.ConnectionClosed)
+            await recorder.wait_for(events.ConnectionClosed)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
-
-
-async def recorder_has(recorder: Any, kind: type[events.Event]) -> None:
-    while not recorder.of(kind):
-        await trio.testing.wait_all_tasks_blocked(0.005)
 
 
 async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(serving, recorder):

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.rates.test_values import OPTIONS as RATES
 from triosock._core.model.checks import check_count, check_seconds
 from triosock._core.model.config import Limits, Timeouts
 
@@ -24,12 +25,6 @@ COUNTS = [
     "max_requests_per_connection",
     "max_pending_datagrams",
     "max_rate_peers",
-]
-#: tests/rates/test_values.py
-RATES = [
-    f"{kind}{whose}"
-    for kind in ("rate", "request_rate", "datagram_rate")
-    for whose in ("", "_per_peer", "_per_network")
 ]
 ABOVE_ZERO = ["handshake", "idle", "request", "send", "max_age"]
 FROM_ZERO = ["close", "grace", "idle_grace"]

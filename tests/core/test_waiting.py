@@ -12,6 +12,7 @@ import trio.testing
 
 from tests.handlers import reset
 from tests.pairs import memory_pair, served, tcp_pair
+from tests.waiting import until
 from triosock import Cause, Connection, StreamServer, Timeouts, events, serve_tcp
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import Recorder, cancel_at_every_checkpoint, memory_stream_pair, open_server, watch
@@ -97,9 +98,7 @@ async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(pumped:
         nursery.start_soon(epoll_reader.run)
         try:
             reset(other)
-            with trio.fail_after(5):
-                while not conn.wire.has_input():
-                    await trio.sleep(0.01)
+            await until(conn.wire.has_input)
             assert conn.wire.has_input()
             with pytest.raises(trio.BrokenResourceError):
                 await conn.receive_some()

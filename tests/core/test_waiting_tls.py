@@ -14,7 +14,6 @@ from triosock.testing import memory_stream_pair
 
 
 async def test_under_tls_a_request_may_be_decrypted_already(serving: Any) -> None:
-
     async def by_the_byte(conn: Connection) -> None:
         while await conn.wait_request():
             await conn.send_all(await conn.receive_some(1))

@@ -2,37 +2,21 @@
 
 from __future__ import annotations
 
-import importlib
 import pathlib
 import signal
 import ssl
-import sys
-from collections.abc import Iterator
 from typing import Any
 
-import pytest
 import trio
 import trustme
 
-from tests.certificates import der_of, lenient, replace, write
-from tests.programs import dial, running
+from tests.certificates import der_of, lenient, replace, shown_at, write
+from tests.programs import running
+from tests.waiting import eventually
 from triosock import Certificates
 from triosock.cli.config_file import read_config
 
 ROOT = pathlib.Path(__file__).parents[2]
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(ROOT / "docs/code"))
-    yield importlib.import_module
-    for name in ("clients", "protocols"):
-        sys.modules.pop(name, None)
-
-
-def shown(port: int, name: str) -> Any:
-    with dial(port) as client, lenient().wrap_socket(client.sock, server_hostname=name) as sock:
-        return sock.getpeercert(binary_form=True)
 
 
 def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path) -> None:
@@ -49,16 +33,16 @@ def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path
     with running(ROOT / "docs/code/certificates.py", tmp_path) as program:
         port = program.port("shops")
         old = {name: der_of(one) for name, one in files.items()}
-        assert {name: shown(port, name) for name in files} == old
+        assert {name: shown_at(port, name) for name in files} == old
         replace(tmp_path / "shop.key", b"")
         program.signal(signal.SIGHUP)
         program.wait_for(r"shop\.pem and .*shop\.key: cannot be used")
         files = renew()
-        assert {name: shown(port, name) for name in files} == old
+        assert {name: shown_at(port, name) for name in files} == old
         program.signal(signal.SIGHUP)
         new = {name: der_of(one) for name, one in files.items()}
-        while (seen := {name: shown(port, name) for name in files}) != new:
-            assert seen == old  # the signal is on its way
+        assert eventually(lambda: shown_at(port, "shop.example") == new["shop.example"])
+        assert {name: shown_at(port, name) for name in files} == new
         assert program.stop() == 0
 
 

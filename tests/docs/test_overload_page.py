@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import importlib
 import pathlib
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -20,10 +17,8 @@ CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
 
 
 @pytest.fixture
-def page(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(CODE))
-    yield importlib.import_module("overload")
-    sys.modules.pop("overload", None)
+def page(load: Any) -> Any:
+    return load("overload")
 
 
 async def heard(served: Any) -> bytes:

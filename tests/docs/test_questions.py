@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import math
 import pathlib
 import re
 import socket
 import ssl
-import sys
 import threading
-from collections.abc import Iterator
 from functools import partial
 from typing import Any
 
@@ -28,10 +25,8 @@ PAGE = (DOCS / "howto" / "questions.md").read_text()
 
 
 @pytest.fixture
-def answers(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(DOCS / "code"))
-    yield importlib.import_module("questions")
-    sys.modules.pop("questions")
+def answers(load: Any) -> Any:
+    return load("questions")
 
 
 async def talk(client: Any, *says: bytes) -> bytes:

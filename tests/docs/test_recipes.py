@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
-import pathlib
 import socket
 import ssl
-import sys
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,16 +12,6 @@ import trustme
 
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
-
-CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
-
-
-@pytest.fixture
-def load(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    monkeypatch.syspath_prepend(str(CODE))
-    yield importlib.import_module
-    for path in CODE.glob("*.py"):
-        sys.modules.pop(path.stem, None)
 
 
 async def test_keepalive_is_set_on_the_connection(load: Any, serving: Any, dial: Any) -> None:

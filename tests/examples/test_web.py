@@ -25,6 +25,7 @@ from wsproto.events import (
     TextMessage,
 )
 
+from tests.health.asking import get
 from tests.programs import PATIENCE, ROOT, dial, running
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
@@ -129,7 +130,7 @@ def test_tls_agrees_on_http_2(program_with, tmp_path):
 def test_half_a_request_is_no_idle_wait_and_its_rest_is_answered_in_a_drain():
     with running(ASGI, 0, 0) as program, dial(program.port("web")) as client:
         client.say(b"GET /half HTTP/1.1\r\nHo")
-        time.sleep(0.2)
+        assert get(program.port("triosock health")) == (200, "ready")  # who came before has been read by then
         program.signal()
         program.wait_for("drains: 1 connections, 0 of them idle")
         client.say(b"st: x\r\n\r\n")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import socket
 import sys
+from functools import partial
 from typing import Any
 
 import pytest
@@ -36,10 +37,7 @@ async def stay(conn: Connection) -> None:
 
 
 async def started(nursery: trio.Nursery, handler: Any = shout, **options: Any) -> triosock.StreamServer:
-    async def serve(task_status: Any) -> None:
-        options.setdefault("name", "web")
-        await triosock.serve_tcp(handler, 0, host="127.0.0.1", task_status=task_status, **options)
-
+    serve = partial(triosock.serve_tcp, handler, 0, host="127.0.0.1", **{"name": "web", **options})
     server: triosock.StreamServer = await nursery.start(serve)
     return server
 
@@ -96,11 +94,7 @@ async def test_of_several_servers_each_must_be_ready() -> None:
     async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
         await started(nursery, name="web")
         other = await started(nursery, name="admin")
-
-        async def serve_udp(task_status: Any) -> None:
-            await triosock.serve_udp(stay, 0, host="127.0.0.1", name="dns", task_status=task_status)
-
-        dns = await nursery.start(serve_udp)
+        dns = await nursery.start(partial(triosock.serve_udp, stay, 0, host="127.0.0.1", name="dns"))
         assert await get(health) == (200, "ready")
         other.suspend()
         dns.suspend()

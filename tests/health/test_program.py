@@ -21,12 +21,15 @@ triosock.run(main, grace=20, delay=0.5)
 def test_a_signal_is_told_at_once_and_ends_both() -> None:
     with running("-c", PROGRAM) as program:
         health, port = program.port("triosock health"), program.port("shout")
-        with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+        with dial(port) as idle, dial(port) as busy:
+            idle.say(b"hello\n")
+            assert idle.line() == b"HELLO\n"
+            busy.say(b"half")  # so that the drain goes on, however late somebody asks
             assert get(health) == (200, "ready")
             program.signal()
             program.wait_for("will drain in 0.5 s")
             assert get(health) == (503, "shout: draining")
-            assert client.rest() == b""
+            assert idle.rest() == b""
+            busy.say(b" and half\n")
+            assert busy.rest() == b"HALF AND HALF\n"
         assert program.wait() == 0

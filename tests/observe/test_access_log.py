@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 import logging
 import re
-import ssl
 from collections import Counter
-from functools import partial
 
 import pytest
 import trio
-import trustme
 
 import triosock
+from tests.handlers import shout
 from tests.observe.runs import shop
+from tests.servers import running
+from tests.tls import dial_tls, server_context
 from triosock import events
 from triosock._core.model.addresses import MemoryAddress, TcpAddress, UnixAddress
 from triosock._core.model.events import Cause
@@ -150,21 +150,16 @@ async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
     assert len(lines) == 2
     assert lines[0].startswith("shouts MEMORY finished 0.")
     lines.clear()
-    async with trio.open_nursery() as nursery:
-        serve = partial(triosock.serve_udp, answer, 0, host="127.0.0.1", name="u", observers=(log,))
-        server = await nursery.start(serve)
+    options = {"host": "127.0.0.1", "name": "u", "observers": (log,)}
+    async with running(triosock.serve_udp, answer, 0, **options) as server:
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock:
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             with trio.fail_after(5):
                 assert await sock.recv(10) == b"x"
         server.drain()
+        await server.wait_closed()
     assert lines == [lines[0]]
     assert lines[0].startswith("u UDP finished 0.")
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 async def answer(datagram):
@@ -204,26 +199,16 @@ def test_the_fields_are_those_of_ecs():
     assert "error.type" not in fields
 
 
-async def test_tls_is_in_them():
-    authority = trustme.CA()
-    server, client = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
-    authority.issue_cert("localhost").configure_cert(server)
-    authority.configure_trust(client)
+async def test_tls_is_in_them(serving):
     lines = []
-    async with trio.open_nursery() as nursery:
-        served = await nursery.start(
-            partial(
-                triosock.serve_tcp, shout, 0, host="127.0.0.1", tls=server,
-                observers=[AccessLog(lines.append, format="json")],
-            )
-        )  # fmt: skip
-        stream = trio.SSLStream(
-            await trio.open_tcp_stream(*served.addresses[0].sockaddr), client, server_hostname="localhost"
-        )
+    log = AccessLog(lines.append, format="json")
+    async with serving(shout, tls=server_context(), observers=[log]) as server:
+        stream = await dial_tls(server)
         await stream.send_all(b"hello\n")
         assert await stream.receive_some() == b"HELLO\n"
         await stream.aclose()
-        served.drain()
+        server.drain()
+        await server.wait_closed()
     fields = json.loads(lines[0])
     assert fields["tls.version"] == "1.3"
     assert fields["tls.version_protocol"] == "tls"

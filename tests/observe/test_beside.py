@@ -5,12 +5,11 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from functools import partial
 
 import pytest
 import trio
 
-import triosock
+from tests.waiting import until
 from triosock.observe import AccessLog, LineWriter
 from triosock.observe.beside import Beside
 from triosock.observe.line_writer import MAX_LINES
@@ -97,21 +96,19 @@ async def test_a_file_that_was_rotated_or_removed_is_opened_again(tmp_path):
     path = tmp_path / "access.log"
     async with LineWriter(path) as write:
         write("one")
-        await until(path, "one\n")
+        await until_it_says(path, "one\n")
         path.rename(tmp_path / "access.log.1")
         path.touch()  # as logrotate's `create` does
         write("two")
-        await until(path, "two\n")
+        await until_it_says(path, "two\n")
         path.unlink()
         write("three")
-        await until(path, "three\n")
+        await until_it_says(path, "three\n")
     assert (tmp_path / "access.log.1").read_text() == "one\n"
 
 
-async def until(path, text):
-    with trio.fail_after(5):
-        while not path.exists() or path.read_text() != text:
-            await trio.sleep(0.001)
+async def until_it_says(path, text):
+    await until(lambda: path.exists() and path.read_text() == text)
 
 
 async def test_a_folder_that_vanishes_costs_lines_and_not_the_rest(tmp_path, caplog):
@@ -121,9 +118,7 @@ async def test_a_folder_that_vanishes_costs_lines_and_not_the_rest(tmp_path, cap
         (folder / "access.log").unlink()
         folder.rmdir()
         write("lost")
-        with trio.fail_after(5):
-            while not write.dropped:
-                await trio.sleep(0.001)
+        await until(lambda: write.dropped)
         folder.mkdir()
         write("there")
     assert write.dropped == 1
@@ -142,20 +137,19 @@ async def test_what_cannot_be_opened_is_told_at_once(tmp_path):
     assert threads("triosock lines") == []
 
 
-async def test_a_pipe_that_nobody_reads_delays_no_connection():
+async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
     reader, writer = os.pipe()
     long = "x" * 200
     try:
         async with LineWriter(writer, grace=0.01) as write:
             log = AccessLog(write, format=f"$cause {long}")
-            async with trio.open_nursery() as nursery:
-                serve = partial(triosock.serve_tcp, bye, 0, host="127.0.0.1", observers=[log])
-                server = await nursery.start(serve)
+            async with serving(bye, observers=[log]) as server:
                 with trio.fail_after(20):
                     for _ in range(500):  # 100 kB: a pipe holds 64
-                        async with await trio.open_tcp_stream(*server.addresses[0].sockaddr) as client:
+                        async with await dial(server) as client:
                             assert await client.receive_some() == b"bye\n"
-                server.drain()
+                    server.drain()
+                    await server.wait_closed()
             for _ in range(MAX_LINES + 1):
                 write(long)
             assert write.dropped

@@ -85,12 +85,12 @@ async def test_a_report_that_fails_ends_no_watch(capsys):
 
 async def test_waiting_is_no_block_and_lets_the_watch_sleep():
     told = []
-    with watch_blocked_loop(0.02, report=told.append):
-        await trio.sleep(0.1)
+    with watch_blocked_loop(0.1, report=told.append):
+        await trio.sleep(0.5)
         (thread,) = watching()
         for _ in range(20):
             await trio.sleep(0.001)
-        await trio.sleep(0.1)
+        await trio.sleep(0.5)
     assert told == []
     assert not thread.is_alive()
 

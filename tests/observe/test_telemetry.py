@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from functools import partial
 
 import pytest
 import trio
@@ -15,8 +14,10 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 import triosock
+from tests.handlers import shout
 from tests.observe.runs import shop
-from tests.observe.told import Told, shout, talk
+from tests.observe.told import talk
+from tests.servers import running
 from triosock._core.model.addresses import UnixAddress
 from triosock.observe import JsonFormatter
 from triosock.observe.stats import StatisticsObserver
@@ -24,12 +25,8 @@ from triosock.observe.telemetry_spans import _address
 from triosock.testing import open_server
 
 
-@pytest.fixture
-def told():
-    told = Told()
-    yield told
-    told.tracers.shutdown()
-    told.meters.shutdown()
+def serving_udp(handler, **options):
+    return running(triosock.serve_udp, handler, 0, host="127.0.0.1", **options)
 
 
 async def test_a_connection_is_a_trace_and_its_requests_are_children(told):
@@ -49,15 +46,14 @@ async def test_a_connection_is_a_trace_and_its_requests_are_children(told):
     assert observer.dropped == 0
 
 
-async def test_addresses_have_the_names_of_the_conventions(told):
-    async with told.observer() as observer, trio.open_nursery() as nursery:
-        serve = partial(triosock.serve_tcp, shout, 0, host="127.0.0.1", observers=[observer])
-        server = await nursery.start(serve)
-        async with await trio.open_tcp_stream(*server.addresses[0].sockaddr) as client:
+async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):
+    async with told.observer() as observer, serving(shout, observers=[observer]) as server:
+        async with await dial(server) as client:
             mine = client.socket.getsockname()
             await client.send_all(b"a\n")
             assert await client.receive_some() == b"A\n"
         server.drain()
+        await server.wait_closed()
     (connection,) = told.spans("connection")
     port = server.addresses[0].port
     expected = {
@@ -72,14 +68,13 @@ async def test_addresses_have_the_names_of_the_conventions(told):
     assert {name: request.attributes[name] for name in expected} == expected
 
 
-async def test_a_proxy_names_the_client(told):
-    async with told.observer() as observer, trio.open_nursery() as nursery:
-        serve = partial(triosock.serve_tcp, shout, 0, host="127.0.0.1", proxy=True, observers=[observer])
-        server = await nursery.start(serve)
-        async with await trio.open_tcp_stream(*server.addresses[0].sockaddr) as client:
+async def test_a_proxy_names_the_client(told, serving, dial):
+    async with told.observer() as observer, serving(shout, proxy=True, observers=[observer]) as server:
+        async with await dial(server) as client:
             await client.send_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\na\n")
             assert await client.receive_some() == b"A\n"
         server.drain()
+        await server.wait_closed()
     for span in (*told.spans("connection"), *told.spans("request")):
         assert span.attributes["client.address"] == "192.0.2.7"
         assert span.attributes["network.peer.address"] == "127.0.0.1"
@@ -199,14 +194,13 @@ async def test_a_datagram_is_a_span_of_its_own(told):
         with told.tracer.start_as_current_span("work"):
             await datagram.reply(datagram.data)
 
-    async with told.observer() as observer, trio.open_nursery() as nursery:
-        serve = partial(triosock.serve_udp, answer, 0, host="127.0.0.1", observers=[observer])
-        server = await nursery.start(serve)
+    async with told.observer() as observer, serving_udp(answer, observers=[observer]) as server:
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(5):
             for _ in range(2):
                 await sock.sendto(b"x", server.addresses[0].sockaddr)
                 assert await sock.recv(10) == b"x"
         server.drain()
+        await server.wait_closed()
     datagrams, works = told.spans("datagram"), told.spans("work")
     assert [one.parent for one in datagrams] == [None, None]
     assert {one.parent.span_id for one in works} == {one.context.span_id for one in datagrams}
@@ -220,20 +214,13 @@ async def test_a_session_is_a_connection(told):
             await session.send(data)
             return
 
-    async with told.observer() as observer, trio.open_nursery() as nursery:
-        serve = partial(
-            triosock.serve_udp,
-            converse,
-            0,
-            host="127.0.0.1",
-            sessions=triosock.Sessions(),
-            observers=[observer],
-        )
-        server = await nursery.start(serve)
+    options = {"sessions": triosock.Sessions()}
+    async with told.observer() as observer, serving_udp(converse, observers=[observer], **options) as server:
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(5):
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             assert await sock.recv(10) == b"x"
         server.drain()
+        await server.wait_closed()
     (connection,), (request,) = told.spans("connection"), told.spans("request")
     assert request.parent.span_id == connection.context.span_id
 

@@ -13,23 +13,16 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
+from tests.handlers import shout
 from tests.observe.runs import shop
-from tests.observe.told import Told, shout, talk
+from tests.observe.told import Told, talk
+from tests.waiting import until
 from triosock import events
 from triosock._core.model.addresses import UnixAddress
 from triosock._core.model.events import Cause
 from triosock.observe.stats import StatisticsObserver
 from triosock.observe.telemetry import OpenTelemetryObserver
 from triosock.testing import open_server
-
-
-@pytest.fixture
-def told():
-    told = Told()
-    yield told
-    told.tracers.shutdown()
-    told.meters.shutdown()
-
 
 # Exporters that hang
 
@@ -97,8 +90,7 @@ async def test_an_exporter_of_metrics_that_hangs_delays_no_connection(told):
                 open_server(shout, observers=[observer]) as served,
             ):
                 await talk(served, b"a\n")
-                while not exporter.came.is_set():
-                    await trio.sleep(0.001)
+                await until(exporter.came.is_set)
                 for _ in range(50):
                     await talk(served, b"a\n")
     finally:

@@ -40,11 +40,6 @@ class Told:
         return found
 
 
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
-
-
 async def talk(served, *lines):
     client = await served.connect()
     for line in lines:

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 from tests.handlers import read_all
-from triosock import Cause, Connection, Limits, Rate, TcpAddress, events
+from tests.servers import running
+from triosock import Cause, Connection, Limits, Rate, TcpAddress, events, serve_unix
 from triosock._core.registry.shedding import FIRST_BATCH
 from triosock.testing import Recorder, open_server
 
@@ -197,20 +198,11 @@ async def test_the_clock_of_the_wall_may_jump(autojump_clock: Any, monkeypatch: 
 
 
 async def test_users_of_a_unix_socket_are_told_apart_by_their_id(tmp_path: Any) -> None:
-    import triosock
-
-    path = tmp_path / "socket"
-    async with trio.open_nursery() as nursery:
-        limits = Limits(rate_per_peer=Rate(1, per=1000, burst=1))
-
-        async def serve(task_status: Any) -> None:
-            await triosock.serve_unix(hello, path, limits=limits, task_status=task_status)
-
-        server = await nursery.start(serve)
+    path, limits = tmp_path / "socket", Limits(rate_per_peer=Rate(1, per=1000, burst=1))
+    async with running(serve_unix, hello, path, limits=limits) as server:
         answers = []
         for _ in range(2):
             async with await trio.open_unix_socket(str(path)) as stream:
                 answers.append(await read_all(stream))
         assert answers == [b"hello\n", b""]
         assert server.statistics().refused == {"rate_per_peer": 1}
-        nursery.cancel_scope.cancel()

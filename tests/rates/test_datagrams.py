@@ -7,29 +7,23 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
-import trio.testing
 
 import triosock
+from tests.datagrams.serving import send_all, settle
+from tests.servers import running
+from tests.waiting import until
 from triosock import DatagramServer, Limits, Rate, Sessions, events
-from triosock.testing import DatagramNetwork, Recorder, check_nothing_left
-
-settle = trio.testing.wait_all_tasks_blocked
+from triosock.testing import DatagramNetwork, Recorder
 
 
 @contextlib.asynccontextmanager
 async def in_memory(handler: Any, **options: Any) -> AsyncIterator[tuple[DatagramServer, DatagramNetwork]]:
     network = DatagramNetwork()
-    sock = network.open("server")
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: Any) -> None:
-            await triosock.serve_datagram_sockets(handler, [sock], task_status=task_status, **options)
-
-        server = await nursery.start(serve)
+    async with running(
+        triosock.serve_datagram_sockets, handler, [network.open("server")], **options
+    ) as server:
         yield server, network
         server._queue.check()
-        nursery.cancel_scope.cancel()
-    check_nothing_left(server)
 
 
 class Kept:
@@ -42,26 +36,20 @@ class Kept:
         self.data.append(datagram.data)
 
 
-async def send(client: Any, server: DatagramServer, *data: bytes) -> None:
-    for one in data:
-        await client.send(one, server.addresses[0])
-    await settle()
-
-
 async def test_what_comes_too_fast_of_one_peer_is_dropped_and_others_are_served(autojump_clock: Any) -> None:
     kept, recorder = Kept(), Recorder(events.DatagramDropped)
     limits = Limits(datagram_rate_per_peer=Rate(1, per=10, burst=2))
     async with in_memory(kept, limits=limits, observers=[recorder]) as (server, network):
         one, other = network.open("one"), network.open("other")
-        await send(one, server, b"1", b"2", b"3", b"4")
-        await send(other, server, b"5")
+        await send_all(one, server, b"1", b"2", b"3", b"4")
+        await send_all(other, server, b"5")
         assert sorted(kept.data) == [b"1", b"2", b"5"]
         assert server.statistics().dropped == {"datagram_rate_per_peer": 2}
         assert [(told.peer, told.reason) for told in recorder.events] == [
             (one.address, "datagram_rate_per_peer")
         ] * 2
         await trio.sleep(10)
-        await send(one, server, b"6", b"7")
+        await send_all(one, server, b"6", b"7")
         assert sorted(kept.data) == [b"1", b"2", b"5", b"6"]
         assert server.statistics().received == 7
 
@@ -70,7 +58,7 @@ async def test_all_together_have_a_rate(autojump_clock: Any) -> None:
     kept = Kept()
     async with in_memory(kept, limits=Limits(datagram_rate=Rate(1, per=10, burst=3))) as (server, network):
         for number in range(5):
-            await send(network.open(f"client{number}"), server, b"%d" % number)
+            await send_all(network.open(f"client{number}"), server, b"%d" % number)
         assert sorted(kept.data) == [b"0", b"1", b"2"]
         assert server.statistics().dropped == {"datagram_rate": 2}
 
@@ -84,7 +72,7 @@ async def test_datagrams_of_a_session_count_one_by_one(autojump_clock: Any) -> N
 
     limits = Limits(datagram_rate_per_peer=Rate(1, per=10, burst=2))
     async with in_memory(handler, sessions=Sessions(), limits=limits) as (server, network):
-        await send(network.open("one"), server, b"1", b"2", b"3")
+        await send_all(network.open("one"), server, b"1", b"2", b"3")
         assert got == [b"1", b"2"]
         assert server.statistics().dropped == {"datagram_rate_per_peer": 1}
 
@@ -101,10 +89,10 @@ async def test_sessions_may_begin_only_so_often(autojump_clock: Any) -> None:
     async with in_memory(handler, sessions=Sessions(), limits=limits) as (server, network):
         one = network.open("one")
         for _ in range(3):
-            await send(one, server, b"x")
+            await send_all(one, server, b"x")
         assert server.statistics().dropped == {"rate_per_peer": 2}
         for name in ("two", "three", "four"):
-            await send(network.open(name), server, b"x")
+            await send_all(network.open(name), server, b"x")
         assert begun == ["memory://one", "memory://two", "memory://three"]
         assert server.statistics().dropped == {"rate_per_peer": 2, "rate": 1}
 
@@ -116,24 +104,16 @@ async def test_hosts_and_networks_are_told_apart_by_the_kernels_addresses() -> N
         datagram_rate_per_network=Rate(1, per=1000, burst=3),
         network_prefix=(24, 56),
     )
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status: Any) -> None:
-            await triosock.serve_udp(kept, 0, host="127.0.0.1", limits=limits, task_status=task_status)
-
-        server = await nursery.start(serve)
+    async with running(triosock.serve_udp, kept, 0, host="127.0.0.1", limits=limits) as server:
         port = server.addresses[0].port
         for number, source in enumerate(["127.0.0.1"] * 3 + ["127.0.0.2"] * 2 + ["127.0.1.1"]):
             with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
                 await client.bind((source, 0))
                 await client.sendto(b"%d" % number, ("127.0.0.1", port))
-            with trio.fail_after(10):
-                while server.statistics().received <= number:
-                    await settle(0.01)
+            await until(lambda number=number: server.statistics().received > number)
         await settle(0.01)
         assert sorted(kept.data) == [b"0", b"1", b"3", b"5"]
         assert server.statistics().dropped == {"datagram_rate_per_peer": 1, "datagram_rate_per_network": 1}
-        nursery.cancel_scope.cancel()
 
 
 async def test_in_a_drain_the_rates_hold_too(autojump_clock: Any) -> None:

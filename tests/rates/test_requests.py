@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import echo as by_lines
 from tests.handlers import read_all, shout
 from triosock import (
     Cause,
@@ -40,11 +41,6 @@ async def arrivals(served: Any, messages: list[bytes], peer: TcpAddress = NEAR) 
         times.append(since(began))
     await client.aclose()
     return times
-
-
-async def by_lines(conn: Connection) -> None:
-    async for line in conn.lines():
-        await conn.send_all(line)
 
 
 async def by_frames(conn: Connection) -> None:

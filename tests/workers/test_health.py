@@ -17,7 +17,7 @@ import triosock
 from tests.health.asking import get
 from tests.programs import running
 
-from .conftest import HERE, ask, dial, processes, service, until
+from .conftest import HERE, PATIENCE, ask, dial, processes, service, until
 from .test_control import request
 
 
@@ -75,10 +75,12 @@ async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do() -> None:
             with trio.move_on_after(5):
                 stuck.add(await ask(client, "number"))
                 await client.send_all(b"block\n")
-                await trio.sleep(0.1)
                 if len(stuck) == 1:
                     assert await probe(port) == (200, "ready")
             await client.aclose()
+        with trio.fail_after(PATIENCE):
+            while (await probe(port))[0] == 200:
+                pass  # the last word is on its way
         status, text = await probe(port)
         assert status == 503
         assert text.splitlines() == [f"worker {number}: no answer within 2 s" for number in (1, 2)]
