@@ -41,7 +41,7 @@ class DtlsSession:
         self.received: int = 0
         self.sent: int = 0
         #: What was raised because the peer has begun anew, or was never there.
-        self.failure: BaseException | None = None
+        self.failure: trio.BrokenResourceError | None = None
         name, destination = channel.peer_address
         self.peer: Address = sock.inner.peer_address(name)
         self.local: Address = sock.inner.local_address(destination)
