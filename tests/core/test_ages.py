@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import ask_line
 from triosock import Limits, Timeouts
 from triosock.testing import open_server
 
@@ -25,13 +26,11 @@ async def test_an_idle_one_ends_at_its_age_and_the_server_goes_on(autojump_clock
     async with open_server(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as served:
         client = await served.connect()
         began = trio.current_time()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"more\n"
+        assert await ask_line(client, b"a\n") == b"more\n"
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(60, abs=0.1)
         other = await served.connect()
-        await other.send_all(b"a\n")
-        assert await other.receive_until(b"\n") == b"more\n"
+        assert await ask_line(other, b"a\n") == b"more\n"
         assert not served.server.draining
 
 
@@ -51,12 +50,10 @@ async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_c
     async with open_server(tell, timeouts=timeouts) as served:
         asks, silent = await served.connect(), await served.connect()
         for client in (asks, silent):
-            await client.send_all(b"a\n")
-            assert await client.receive_until(b"\n") == b"more\n"
+            assert await ask_line(client, b"a\n") == b"more\n"
         began = trio.current_time()
         await trio.sleep(62)
-        await asks.send_all(b"a\n")
-        assert await asks.receive_until(b"\n") == b"last\n"
+        assert await ask_line(asks, b"a\n") == b"last\n"
         assert await asks.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(62, abs=0.1)
         assert await silent.receive_some() == b""
@@ -125,8 +122,7 @@ async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
     async with open_server(tell, timeouts=timeouts) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"more\n"
+        assert await ask_line(client, b"a\n") == b"more\n"
         await trio.sleep(58)
         began = trio.current_time()
         served.server.drain(idle_grace=10)
@@ -138,8 +134,7 @@ async def test_the_last_of_its_requests_says_so_and_then_it_ends(autojump_clock)
     async with open_server(tell, limits=Limits(max_requests_per_connection=3)) as served:
         client = await served.connect()
         for answer in (b"more\n", b"more\n", b"last\n"):
-            await client.send_all(b"a\n")
-            assert await client.receive_until(b"\n") == answer
+            assert await ask_line(client, b"a\n") == answer
         assert await client.receive_some() == b""
         await client.aclose()
         await trio.testing.wait_all_tasks_blocked()

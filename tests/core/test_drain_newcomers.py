@@ -12,7 +12,7 @@ import trio.testing
 
 import triosock
 from tests.core.test_drain_delay import tell_draining
-from tests.handlers import echo, reset, shout
+from tests.handlers import ask, ask_line, echo, reset, shout
 from tests.tls import dial_tls, server_context
 from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
@@ -55,8 +55,7 @@ async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
         await trio.sleep(0.02)
         served.server.drain(grace=20)
         await trio.sleep(0.05)
-        await client.send_all(b"request\n")
-        assert await client.receive_until(b"\n") == b"REQUEST\n"
+        assert await ask_line(client, b"request\n") == b"REQUEST\n"
         assert await client.receive_some() == b""
     assert served.report is not None
     assert (served.report.finished, served.report.cancelled) == (1, 0)
@@ -70,8 +69,7 @@ async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(serving: A
         await recorder.wait_for(events.HandshakeFinished)
         server.drain(grace=20)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        await stream.send_all(b"request\n")
-        assert await stream.receive_some() == b"REQUEST\n"
+        assert await ask(stream, b"request\n") == b"REQUEST\n"
         assert await stream.receive_some() == b""
         await stream.aclose()
         await server.wait_closed()
@@ -94,8 +92,7 @@ async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: A
 async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
     async with open_server(shout) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         began = trio.current_time()
         served.server.drain(grace=20)
         assert await client.receive_some() == b""
@@ -108,8 +105,7 @@ async def test_a_newcomer_gets_one_answer_and_no_second(autojump_clock: Any) -> 
         await trio.testing.wait_all_tasks_blocked()
         served.server.drain(grace=20)
         began = trio.current_time()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         assert await client.receive_some() == b""
         assert trio.current_time() == began
 
@@ -135,8 +131,7 @@ async def test_in_the_idle_grace_one_more_request_is_answered(where: str, autoju
     async with open_server(tell_draining, timeouts=timeouts) as served:
         asks, silent = await served.connect(), await served.connect()
         for client in (asks, silent):
-            await client.send_all(b"x\n")
-            assert await client.receive_some() == b"more\n"
+            assert await ask(client, b"x\n") == b"more\n"
         began = trio.current_time()
         served.server.drain(grace=20, idle_grace=None if where == "timeouts" else 3)
         await trio.sleep(2)
@@ -170,15 +165,13 @@ async def test_who_comes_out_of_the_queue_has_the_idle_grace_too(autojump_clock:
         client = await served.connect()
         served.server.drain(grace=60, idle_grace=20)
         await trio.sleep(12)
-        await client.send_all(b"late\n")
-        assert await client.receive_some() == b"late\n"
+        assert await ask(client, b"late\n") == b"late\n"
 
 
 async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any) -> None:
     async with open_server(echo, timeouts=Timeouts(idle=10)) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"a\n"
+        assert await ask(client, b"a\n") == b"a\n"
         served.server.drain(grace=60, idle_grace=30)
         assert await client.receive_some() == b""
         report = await served.server.wait_closed()
@@ -327,8 +320,7 @@ async def test_who_was_told_something_at_the_end_is_given_time_to_read_it(
 
     async with open_server(polite, timeouts=Timeouts(close=2)) as served:
         client = await served.connect()
-        await client.send_all(b"x\n")
-        assert await client.receive_some() == b"x\n"
+        assert await ask(client, b"x\n") == b"x\n"
         began = trio.current_time()
         served.server.drain(grace=10)
         await served.server.wait_closed()

@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import reset, shout
+from tests.handlers import ask, ask_line, reset, shout
 from tests.tls import client_context, dial_tls, server_context
 from triosock import Cause, Connection, Limits, Timeouts, events
 from triosock._core.model.emitter import Emitter
@@ -39,8 +39,7 @@ def hello() -> bytes:
 
 async def says_hello(server: triosock.StreamServer) -> None:
     async with await dial_tls(server, client_context()) as client:
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"HELLO\n"
+        assert await ask(client, b"hello\n") == b"HELLO\n"
 
 
 @contextlib.asynccontextmanager
@@ -154,8 +153,7 @@ async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_eithe
             plain = await dial(server)
             await plain.send_all(HEADER)
             client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
             await client.aclose()
 
 
@@ -224,8 +222,7 @@ async def test_who_is_in_its_handshake_when_the_drain_begins_is_served_like_thos
         served.server.drain(grace=10)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
         await trio.sleep(1)
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
         assert await client.receive_some() == b""
         await client.aclose()
         report = await served.server.wait_closed()

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, shout
+from tests.handlers import ask, read_all, read_to_reset, shout
 from tests.servers import running
 from triosock import Cause, DrainReport, Timeouts
 from triosock._core.model import events
@@ -68,8 +68,7 @@ async def test_the_server_ends_with_a_drain_if_somebody_closes_its_listeners(dia
     listeners = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     async with running(triosock.serve_listeners, shout, listeners) as server:
         client = await dial(server)
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         listeners[0].close()
         assert await client.receive_some() == b""
         await client.aclose()
@@ -160,15 +159,13 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
 async def test_suspend_lets_newcomers_wait_and_resume_serves_them(serving, dial, recorder):
     async with serving(shout, observers=[recorder]) as server:
         before = await dial(server)
-        await before.send_all(b"a\n")
-        assert await before.receive_some() == b"A\n"
+        assert await ask(before, b"a\n") == b"A\n"
         server.suspend()
         server.suspend()
         await trio.testing.wait_all_tasks_blocked(0.01)
         waiting = await dial(server)
         await waiting.send_all(b"b\n")
-        await before.send_all(b"c\n")
-        assert await before.receive_some() == b"C\n"
+        assert await ask(before, b"c\n") == b"C\n"
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().accepted == 1
         assert server.statistics().suspended
@@ -187,8 +184,7 @@ async def test_one_port_serves_both_families(dial):
         assert len(ports) == 1
         for host in ("127.0.0.1", "::1"):
             async with await trio.open_tcp_stream(host, ports.copy().pop()) as client:
-                await client.send_all(b"hi\n")
-                assert await client.receive_some() == b"HI\n"
+                assert await ask(client, b"hi\n") == b"HI\n"
         nursery.cancel_scope.cancel()
 
 
@@ -196,8 +192,7 @@ async def test_a_unix_server_removes_its_file(tmp_path, dial):
     path = tmp_path / "socket"
     async with running(triosock.serve_unix, shout, path) as server:
         async with await dial(server) as client:
-            await client.send_all(b"hi\n")
-            assert await client.receive_some() == b"HI\n"
+            assert await ask(client, b"hi\n") == b"HI\n"
         server.drain()
         await server.wait_closed()
         assert not path.exists()

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, shout
+from tests.handlers import ask, read_all, shout
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -20,8 +20,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 async def test_an_idle_connection_ends_at_once_when_drained(serving, dial, autojump_clock):
     async with serving(shout) as server:
         client = await dial(server)
-        await client.send_all(b"one\n")
-        assert await client.receive_some() == b"ONE\n"
+        assert await ask(client, b"one\n") == b"ONE\n"
         began = trio.current_time()
         server.drain(grace=60)
         assert await client.receive_some() == b""
@@ -56,8 +55,7 @@ async def test_work_in_flight_is_not_interrupted_before_the_deadline(serving, di
 
 async def test_requests_that_had_arrived_are_answered_in_a_drain(serving, dial):
     async with serving(shout) as server, await dial(server) as client:
-        await client.send_all(b"first\n")
-        assert await client.receive_some() == b"FIRST\n"
+        assert await ask(client, b"first\n") == b"FIRST\n"
         # In the kernel's buffer, unread, when the drain is told: nothing has run in between.
         await client.send_all(b"a\nb\n")
         server.drain(grace=60)
@@ -105,8 +103,7 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
             await conn.send_all(data.upper())
 
     async with serving(handler) as server, await dial(server) as client:
-        await client.send_all(b"x")
-        assert await client.receive_some() == b"X"
+        assert await ask(client, b"x") == b"X"
         await client.send_all(b"late")
         server.drain(grace=60)
         assert await read_all(client) == b"LATE"

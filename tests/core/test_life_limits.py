@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all, shout
+from tests.handlers import ask, read_all, shout
 from triosock import Cause, Limits, TcpAddress
 from triosock._core.model import events
 from triosock.testing import open_server
@@ -144,6 +144,5 @@ async def test_limits_per_peer_need_no_unix_sockets(serving, dial, monkeypatch):
         monkeypatch.delattr(socket, name)
     async with serving(shout, limits=Limits(max_connections_per_peer=2)) as server:
         client = await dial(server)
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         await client.aclose()

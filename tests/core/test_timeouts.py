@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.pairs import memory_pair
 from triosock import Cause, Connection, Timeouts, events
 from triosock._core.registry.registry import NEVER, Entry
@@ -53,8 +53,7 @@ async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(a
 
     async with open_server(handler, timeouts=Timeouts(idle=10)) as served:
         patient, hasty = await served.connect(), await served.connect()
-        await patient.send_all(b"login\n")
-        assert await patient.receive_some() == b"ok"
+        assert await ask(patient, b"login\n") == b"ok"
         await trio.sleep(1)
         began = trio.current_time()
         given[2].set_timeouts(idle=2)  # in the middle of its wait
@@ -111,8 +110,7 @@ async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump
         await one.send_all(b"long")
         await trio.sleep(5)
         other = await served.connect()
-        await other.send_all(b"short")
-        assert await other.receive_some() == b""
+        assert await ask(other, b"short") == b""
         served.server.drain(grace=0)
     assert ended == [pytest.approx(1)]
 

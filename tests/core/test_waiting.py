@@ -10,7 +10,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import reset
+from tests.handlers import ask, reset
 from tests.pairs import memory_pair, served, tcp_pair
 from tests.waiting import until
 from triosock import Cause, Connection, StreamServer, Timeouts, events, serve_tcp
@@ -65,8 +65,7 @@ async def test_idleness_ends_the_wait_and_the_handler_says_goodbye(autojump_cloc
 
     async with open_server(polite, timeouts=Timeouts(idle=10)) as served:
         client = await served.connect()
-        await client.send_all(b"x")
-        assert await client.receive_some() == b"x"
+        assert await ask(client, b"x") == b"x"
         began = trio.current_time()
         assert await client.receive_some() == b"bye"
         assert trio.current_time() - began == pytest.approx(10)

@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import ask
 from triosock import AdaptiveLimit
 from triosock.cli.config_file import read_config
 from triosock.testing import open_server
@@ -40,8 +41,7 @@ async def test_new_ones_and_requests_are_told_that_it_is_busy(
             mock_clock.jump(1)
             await trio.testing.wait_all_tasks_blocked()
         assert await heard(served) == b"busy, try again\n"
-        await old.send_all(b"a\n")
-        assert await old.receive_some() == b"busy\n"
+        assert await ask(old, b"a\n") == b"busy\n"
         await old.aclose()
 
 

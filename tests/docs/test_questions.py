@@ -18,6 +18,7 @@ import trio.testing
 import trustme
 
 import triosock
+from tests.handlers import ask, ask_line
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -91,8 +92,7 @@ async def test_what_blocks_runs_in_a_thread(answers: Any) -> None:
 async def test_a_context_is_each_connections_own(answers: Any) -> None:
     async with open_server(answers.with_context) as served:
         one, two = await served.connect(), await served.connect()
-        await one.send_all(b"1\n")
-        assert await one.receive_until(b"\n") == b"request 1\n"
+        assert await ask_line(one, b"1\n") == b"request 1\n"
         assert await talk(two, b"2\n") == b"request 2\n"
 
 
@@ -199,8 +199,7 @@ async def test_certificates_of_clients(answers: Any, knows: bool) -> None:
         (authority if knows else stranger).issue_cert("ann@example.org").configure_cert(theirs)
         client = trio.SSLStream(await served.connect(), theirs, server_hostname="new.example")
         if knows:
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"A\n"
+            assert await ask(client, b"a\n") == b"A\n"
         else:
             with pytest.raises((ssl.SSLError, trio.BrokenResourceError)):
                 await client.send_all(b"a\n")
@@ -242,8 +241,7 @@ async def test_a_client_is_told_that_its_request_failed(answers: Any) -> None:
 
     async with open_server(fail, on_error=answers.answer_failure) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"sorry\n"
+        assert await ask_line(client, b"a\n") == b"sorry\n"
 
 
 def test_who_cancelled_a_task_and_why(answers: Any) -> None:

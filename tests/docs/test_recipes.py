@@ -10,6 +10,7 @@ import pytest
 import trio
 import trustme
 
+from tests.handlers import ask_line
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
 
@@ -64,8 +65,7 @@ async def test_a_long_poll_ends_with_its_client_and_tells_the_news(load: Any) ->
 async def test_the_last_answer_says_so(load: Any, autojump_clock: Any) -> None:
     async with open_server(load("last_request").answer, timeouts=Timeouts(idle_grace=3)) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"A\n"
+        assert await ask_line(client, b"a\n") == b"A\n"
         served.server.drain()
         await trio.sleep(1)
         await client.send_all(b"b\n")

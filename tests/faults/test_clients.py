@@ -10,6 +10,7 @@ import trio.testing
 
 import triosock
 from tests import handlers
+from tests.handlers import ask_line
 from tests.tls import server_context
 from triosock import Limits, Timeouts
 from triosock._core.model.events import (
@@ -32,8 +33,7 @@ async def shout(conn):
 
 async def assert_serves(served):
     client = await served.connect()
-    await client.send_all(b"hello\n")
-    assert await client.receive_until(b"\n") == b"HELLO\n"
+    assert await ask_line(client, b"hello\n") == b"HELLO\n"
     await client.aclose()
 
 

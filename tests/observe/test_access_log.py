@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.servers import running
 from tests.tls import dial_tls, server_context
@@ -204,8 +204,7 @@ async def test_tls_is_in_them(serving):
     log = AccessLog(lines.append, format="json")
     async with serving(shout, tls=server_context(), observers=[log]) as server:
         stream = await dial_tls(server)
-        await stream.send_all(b"hello\n")
-        assert await stream.receive_some() == b"HELLO\n"
+        assert await ask(stream, b"hello\n") == b"HELLO\n"
         await stream.aclose()
         server.drain()
         await server.wait_closed()

@@ -14,7 +14,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import talk
 from tests.servers import running
@@ -50,8 +50,7 @@ async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):
     async with told.observer() as observer, serving(shout, observers=[observer]) as server:
         async with await dial(server) as client:
             mine = client.socket.getsockname()
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"A\n"
+            assert await ask(client, b"a\n") == b"A\n"
         server.drain()
         await server.wait_closed()
     (connection,) = told.spans("connection")
@@ -71,8 +70,7 @@ async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):
 async def test_a_proxy_names_the_client(told, serving, dial):
     async with told.observer() as observer, serving(shout, proxy=True, observers=[observer]) as server:
         async with await dial(server) as client:
-            await client.send_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\na\n")
-            assert await client.receive_some() == b"A\n"
+            assert await ask(client, b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\na\n") == b"A\n"
         server.drain()
         await server.wait_closed()
     for span in (*told.spans("connection"), *told.spans("request")):

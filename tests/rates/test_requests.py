@@ -9,8 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import ask_line, read_all, shout
 from tests.handlers import echo as by_lines
-from tests.handlers import read_all, shout
 from triosock import (
     Cause,
     Connection,
@@ -218,11 +218,9 @@ async def test_a_block_that_was_refused_leaves_no_request_behind(autojump_clock:
     async with open_server(handler, limits=limits, timeouts=timeouts, observers=[recorder]) as served:
         client = await served.connect()
         for said, answer in ((b"a\n", b"a\n"), (b"b\n", b"429\n")):
-            await client.send_all(said)
-            assert await client.receive_until(b"\n") == answer
+            assert await ask_line(client, said) == answer
         await trio.sleep(100)  # longer than a request may take
-        await client.send_all(b"c\n")
-        assert await client.receive_until(b"\n") == b"c\n"
+        assert await ask_line(client, b"c\n") == b"c\n"
         finished = recorder.of(events.RequestFinished)
         assert [event.cause for event in finished] == [Cause.FINISHED, Cause.PEER, Cause.FINISHED]
 
@@ -274,8 +272,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
         limits = Limits(request_rate_per_peer=Rate(1000, burst=1))
         async with open_server(shout, limits=limits) as served:
             client = await served.connect()
-            await client.send_all(b"a\nb\n")
-            assert await client.receive_until(b"\n") == b"A\n"
+            assert await ask_line(client, b"a\nb\n") == b"A\n"
             assert await client.receive_until(b"\n") == b"B\n"
 
     await cancel_at_every_checkpoint(scenario)

@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask_line
 from triosock import Cause, Connection, compat
 from triosock.events import ConnectionClosed, HandlerFailed
 from triosock.testing import MemoryListener, open_server
@@ -64,10 +65,8 @@ async def test_it_sends_and_makes_files(autojump_clock: trio.abc.Clock) -> None:
 
     async with open_server(handler_of(answer)) as served:
         client = await served.connect()
-        await client.send_all(b"one\n")
-        assert await client.receive_until(b"\n") == b"ONE\n"
-        await client.send_all(b"two\n")
-        assert await client.receive_until(b"\n") == b"TWO\n"
+        assert await ask_line(client, b"one\n") == b"ONE\n"
+        assert await ask_line(client, b"two\n") == b"TWO\n"
         assert await client.receive_some() == b""
     assert served.report is not None
     assert served.report.failed == 0
@@ -183,8 +182,7 @@ async def test_over_real_sockets() -> None:
         )
         port = server.addresses[0].port
         async with Connection(await trio.open_tcp_stream("127.0.0.1", port)) as client:
-            await client.send_all(b"hello\n")
-            assert await client.receive_until(b"\n") == b"HELLO\n"
+            assert await ask_line(client, b"hello\n") == b"HELLO\n"
             own = client.transport.socket.getsockname()[1]
             assert await client.receive_until(b"\n") == f"127.0.0.1 {own} {port}\n".encode()
             assert await client.receive_some() == b""

@@ -6,6 +6,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask
 from triosock._core.model import emitter, events
 from triosock.observe import Timeline
 from triosock.testing import open_server
@@ -18,8 +19,7 @@ async def echo(conn):
 
 async def talk(server):
     async with await server.connect() as client:
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"hello\n"
+        assert await ask(client, b"hello\n") == b"hello\n"
 
 
 async def test_it_records_every_server_that_starts_inside(autojump_clock):
