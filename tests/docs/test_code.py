@@ -120,8 +120,7 @@ def test_the_command_of_the_pod_runs():
     assert words[0] == "python"
     with running(*words[1:], PYTHONPATH=f"{DOCS.parent}:{CODE}") as program:
         with dial(int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.stop() == 0
 
 
@@ -302,8 +301,7 @@ def test_compat_runs_programs_as_they_are():
     with running("-m", "triosock.compat", "-m", "http.server", 0, "--bind", "127.0.0.1") as program:
         port = int(program.wait_for(r"Serving HTTP on 127.0.0.1 port (\d+)")[1])
         with dial(port) as client:
-            client.say(b"GET / HTTP/1.0\r\n\r\n")
-            assert client.line() == b"HTTP/1.0 200 OK\r\n"
+            assert client.ask(b"GET / HTTP/1.0\r\n\r\n") == b"HTTP/1.0 200 OK\r\n"
         program.signal(signal.SIGINT)
         assert program.wait() == 0
 
