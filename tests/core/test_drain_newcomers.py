@@ -13,6 +13,7 @@ import trio.testing
 import triosock
 from tests.core.test_drain_delay import tell_draining
 from tests.handlers import ask, ask_line, echo, reset, shout
+from tests.servers import drained
 from tests.tls import dial_tls, server_context
 from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
@@ -184,8 +185,7 @@ async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any)
 
 async def test_no_grace_is_told_as_no_grace(autojump_clock: Any) -> None:
     async with open_server(shout) as served:
-        served.server.drain(grace=0)
-        await served.server.wait_closed()
+        await drained(served.server, grace=0)
     assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [0.0]
 
 
@@ -240,8 +240,7 @@ async def test_a_storm_does_not_hold_the_drain(autojump_clock: Any) -> None:
     async with open_server(shout, listeners=[listener]) as served:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(others)
-            served.server.drain()
-            await served.server.wait_closed()
+            await drained(served.server)
             nursery.cancel_scope.cancel()
     assert listener.accepted == 1_000 + BATCH
     assert turns >= 10  # others had their turn between the batches
@@ -250,8 +249,7 @@ async def test_a_storm_does_not_hold_the_drain(autojump_clock: Any) -> None:
 async def test_a_queue_that_cannot_be_counted_has_a_bound_as_well(autojump_clock: Any) -> None:
     listener = Endless(waiting=None)
     async with open_server(shout, listeners=[listener]) as served:
-        served.server.drain()
-        await served.server.wait_closed()
+        await drained(served.server)
     assert listener.accepted == 4096 + BATCH
 
 
@@ -322,7 +320,6 @@ async def test_who_was_told_something_at_the_end_is_given_time_to_read_it(
         client = await served.connect()
         assert await ask(client, b"x\n") == b"x\n"
         began = trio.current_time()
-        served.server.drain(grace=10)
-        await served.server.wait_closed()
+        await drained(served.server, grace=10)
         assert trio.current_time() - began == pytest.approx(2)
         assert await client.receive_some() == b"bye\n"

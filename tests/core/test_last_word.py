@@ -11,7 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
-from tests.servers import running
+from tests.servers import drained, running
 from tests.tls import server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
@@ -43,8 +43,7 @@ async def test_it_is_called_once_and_ends_with_the_drain(handler: Any, autojump_
         client = await served.connect()
         await client.send_all(b"x\n")
         await trio.sleep(2)
-        served.server.drain(grace=1)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=1)
     assert called.kinds == [RequestTimedOut]
     assert report.duration == pytest.approx(1)
 
@@ -67,8 +66,7 @@ async def test_it_is_not_called_after_the_deadline_of_a_drain(
         client = await served.connect()
         await client.send_all(b"x\n")
         await trio.sleep(2)
-        served.server.drain(grace=grace)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=grace)
     assert called.errors == []
     assert report.causes == {Cause.REQUEST: 1}
     assert report.duration == pytest.approx(1 + cleanup - 2)  # the cleanup began a second before the drain
@@ -91,8 +89,7 @@ async def test_a_cleanup_that_fails_after_the_cut(grace: float, autojump_clock: 
         client = await served.connect()
         await client.send_all(b"x\n")
         await trio.sleep(1)
-        served.server.drain(grace=grace)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=grace)
     # Cut by the drain, nobody can be answered; cut by its own time, it is out of time, whatever came of that.
     assert called.kinds == ([] if grace == 1 else [RequestTimedOut])
     assert report.causes == {Cause.DRAIN if grace == 1 else Cause.REQUEST: 1}
@@ -159,8 +156,7 @@ async def ask_datagram_server(
         await client.send(b"x", ours.address)
         with trio.fail_after(100):
             assert (await client.receive())[0] == answer
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     client.close()
     assert server.statistics().ended == {cause: 1}
 

@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, read_all, read_to_reset, shout
-from tests.servers import running
+from tests.servers import drained, running
 from triosock import Cause, DrainReport, Timeouts
 from triosock._core.model import events
 
@@ -90,8 +90,7 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
         await client.send_all(b"x\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         await trio.sleep(2)
-        server.drain(grace=1)
-        report = await server.wait_closed()
+        report = await drained(server, grace=1)
         (straggler,) = report.slowest
         assert str(straggler.peer) == "tcp://{}:{}".format(*client.socket.getsockname())
         assert straggler.age == pytest.approx(3, abs=0.1)
@@ -151,8 +150,7 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
 
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        await server.wait_closed()
+        await drained(server, grace=1)
     assert reasons == ["triosock: drain deadline"]
 
 
@@ -193,8 +191,7 @@ async def test_a_unix_server_removes_its_file(tmp_path, dial):
     async with running(triosock.serve_unix, shout, path) as server:
         async with await dial(server) as client:
             assert await ask(client, b"hi\n") == b"HI\n"
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         assert not path.exists()
 
 
@@ -211,8 +208,7 @@ async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(s
 
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        (straggler,) = (await server.wait_closed()).slowest
+        (straggler,) = (await drained(server, grace=1)).slowest
         (only,) = straggler.stack
         assert only.endswith("in handler")
         assert __file__ in only

@@ -8,6 +8,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, read_all, shout
+from tests.servers import drained
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -116,8 +117,7 @@ async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, aut
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain(grace=7)
-        report = await server.wait_closed()
+        report = await drained(server, grace=7)
         assert trio.current_time() - began == pytest.approx(7)
         assert (report.finished, report.cancelled, report.clean) == (0, 1, False)
 
@@ -133,8 +133,7 @@ async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock
         await trio.sleep(1)
         server.drain(grace=1000)
         server.drain(grace=4)
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         assert trio.current_time() - began == pytest.approx(5)
 
 
@@ -145,8 +144,7 @@ async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain(grace=float("inf"))
-        report = await server.wait_closed()
+        report = await drained(server, grace=float("inf"))
         assert report.finished == 1
         assert trio.current_time() - began >= 99_999
 
@@ -158,8 +156,7 @@ async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump
     async with serving(handler, timeouts=Timeouts(grace=3)) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         assert trio.current_time() - began == pytest.approx(3)
 
 
@@ -215,8 +212,7 @@ async def test_those_who_never_got_a_slot_are_reported_as_refused(serving, dial,
     async with serving(handler, limits=Limits(max_connections=1), observers=[recorder]) as server:
         clients = [await dial(server) for _ in range(3)]
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        report = await server.wait_closed()
+        report = await drained(server, grace=1)
         assert (report.cancelled, report.refused) == (1, 2)
         assert [event.reason for event in recorder.of(events.Refused)] == ["drain", "drain"]
         for client in clients:

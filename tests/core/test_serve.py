@@ -13,6 +13,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, shout
+from tests.servers import drained
 from triosock import Limits, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -228,8 +229,7 @@ async def test_a_listener_of_another_make_works_too():
         await send.send(other)
         assert await client.receive_some() == b"fine"
         await client.aclose()
-        server.drain()
-        assert (await server.wait_closed()).drained
+        assert (await drained(server)).drained
     with pytest.raises(trio.BrokenResourceError):
         await send.send(other)
 

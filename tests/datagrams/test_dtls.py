@@ -16,6 +16,7 @@ from triosock._core.model import events
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
 from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
+from tests.servers import drained
 from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -98,8 +99,7 @@ async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving_dtls, dial_dt
         with dial_dtls(server) as channel:
             await channel.do_handshake()
             await until(lambda: server.statistics().active)
-            server.drain(grace=0)
-            report = await server.wait_closed()
+            report = await drained(server, grace=0)
     assert report.causes == {Cause.DRAIN: 1}
 
 

@@ -20,6 +20,7 @@ import trio
 import triosock
 from tests.docs.units import complaints
 from tests.programs import dial, running
+from tests.servers import drained
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -143,8 +144,7 @@ async def test_under_load_a_drain_hurts_nobody(load, capsys):
         server = await nursery.start(serve)
         nursery.start_soon(load("under_load").main, server.addresses[0].port)
         await recorder.wait_for(triosock.events.ConnectionOpened, 50)
-        server.drain()
-        report = await server.wait_closed()
+        report = await drained(server)
     assert (report.finished, report.cancelled, report.failed) == (50, 0, 0)
     heard = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert heard.keys() <= {"answers", "sent home"}

@@ -13,7 +13,7 @@ import trio
 import triosock
 from tests.handlers import ask, shout
 from tests.observe.runs import shop
-from tests.servers import running
+from tests.servers import drained, running
 from tests.tls import dial_tls, server_context
 from triosock import events
 from triosock._core.model.addresses import MemoryAddress, TcpAddress, UnixAddress
@@ -156,8 +156,7 @@ async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             with trio.fail_after(5):
                 assert await sock.recv(10) == b"x"
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     assert lines == [lines[0]]
     assert lines[0].startswith("u UDP finished 0.")
 
@@ -206,8 +205,7 @@ async def test_tls_is_in_them(serving):
         stream = await dial_tls(server)
         assert await ask(stream, b"hello\n") == b"HELLO\n"
         await stream.aclose()
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     fields = json.loads(lines[0])
     assert fields["tls.version"] == "1.3"
     assert fields["tls.version_protocol"] == "tls"
