@@ -11,6 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, echo, shout
+from tests.servers import connected
 from triosock import Connection, DrainScope, StreamServer, events, serve_listeners
 from triosock.testing import DatagramNetwork, MemoryListener, open_server
 
@@ -21,8 +22,7 @@ async def tell_draining(conn: Connection) -> None:
 
 
 async def test_in_the_delay_everything_goes_on_and_draining_tells(autojump_clock: Any) -> None:
-    async with open_server(tell_draining) as served:
-        early = await served.connect()
+    async with connected(tell_draining) as (served, early):
         assert await ask(early, b"x\n") == b"more\n"
         served.server.drain(grace=10, delay=5)
         assert served.server.draining

@@ -13,7 +13,7 @@ import trio.testing
 import triosock
 from tests.core.test_drain_delay import tell_draining
 from tests.handlers import ask, ask_line, echo, reset, shout
-from tests.servers import drained
+from tests.servers import connected, drained
 from tests.tls import dial_tls, server_context
 from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
@@ -51,8 +51,7 @@ async def by_some(conn: Connection) -> None:
 async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
     handler: Any, autojump_clock: Any
 ) -> None:
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (served, client):
         await trio.sleep(0.02)
         served.server.drain(grace=20)
         await trio.sleep(0.05)
@@ -77,8 +76,7 @@ async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(serving: A
 
 
 async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        old = await served.connect()
+    async with connected(shout) as (served, old):
         await trio.sleep(3)
         young = await served.connect()
         await trio.sleep(2.5)
@@ -91,8 +89,7 @@ async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: A
 
 
 async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        client = await served.connect()
+    async with connected(shout) as (served, client):
         assert await ask(client, b"a\n") == b"A\n"
         began = trio.current_time()
         served.server.drain(grace=20)
@@ -101,8 +98,7 @@ async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
 
 
 async def test_a_newcomer_gets_one_answer_and_no_second(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        client = await served.connect()
+    async with connected(shout) as (served, client):
         await trio.testing.wait_all_tasks_blocked()
         served.server.drain(grace=20)
         began = trio.current_time()
@@ -170,8 +166,7 @@ async def test_who_comes_out_of_the_queue_has_the_idle_grace_too(autojump_clock:
 
 
 async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any) -> None:
-    async with open_server(echo, timeouts=Timeouts(idle=10)) as served:
-        client = await served.connect()
+    async with connected(echo, timeouts=Timeouts(idle=10)) as (served, client):
         assert await ask(client, b"a\n") == b"a\n"
         served.server.drain(grace=60, idle_grace=30)
         assert await client.receive_some() == b""
@@ -316,8 +311,7 @@ async def test_who_was_told_something_at_the_end_is_given_time_to_read_it(
             await conn.send_all(line)
         await conn.send_all(b"bye\n")
 
-    async with open_server(polite, timeouts=Timeouts(close=2)) as served:
-        client = await served.connect()
+    async with connected(polite, timeouts=Timeouts(close=2)) as (served, client):
         assert await ask(client, b"x\n") == b"x\n"
         began = trio.current_time()
         await drained(served.server, grace=10)

@@ -13,7 +13,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
-from tests.servers import drained
+from tests.servers import connected, drained
 from triosock._core.model import events
 from triosock._core.model.addresses import TcpAddress
 from triosock._core.model.emitter import Emitter
@@ -28,7 +28,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
-from triosock.testing import MemoryListener, open_server
+from triosock.testing import MemoryListener
 
 PEER = TcpAddress("127.0.0.1", 1)
 
@@ -259,8 +259,7 @@ async def test_a_request_that_is_cut_is_told_to_be_over(autojump_clock, in_block
             async with conn.request() if in_block else contextlib.nullcontext():
                 await trio.sleep_forever()
 
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (served, client):
         await client.send_all(b"a\n")
         await trio.testing.wait_all_tasks_blocked()
         await drained(served.server, grace=1)

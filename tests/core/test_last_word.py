@@ -11,7 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
-from tests.servers import drained, running
+from tests.servers import connected, drained, running
 from tests.tls import server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
@@ -39,8 +39,7 @@ class Called:
 @pytest.mark.parametrize("handler", [slow_block, slow_line])
 async def test_it_is_called_once_and_ends_with_the_drain(handler: Any, autojump_clock: Any) -> None:
     called = Called()
-    async with open_server(handler, on_error=called, timeouts=Timeouts(request=1)) as served:
-        client = await served.connect()
+    async with connected(handler, on_error=called, timeouts=Timeouts(request=1)) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(2)
         report = await drained(served.server, grace=1)
@@ -62,8 +61,7 @@ async def test_it_is_not_called_after_the_deadline_of_a_drain(
 
     called = Called()
     timeouts = Timeouts(request=1, handshake=100)
-    async with open_server(long_cleanup, on_error=called, timeouts=timeouts) as served:
-        client = await served.connect()
+    async with connected(long_cleanup, on_error=called, timeouts=timeouts) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(2)
         report = await drained(served.server, grace=grace)
@@ -106,8 +104,7 @@ async def test_it_has_its_own_time_and_not_the_rest_of_the_requests(autojump_clo
         await trio.sleep(5)
         await conn.send_all(b"sorry")
 
-    async with open_server(fails_late, on_error=answer, timeouts=Timeouts(request=2)) as served:
-        client = await served.connect()
+    async with connected(fails_late, on_error=answer, timeouts=Timeouts(request=2)) as (_, client):
         await client.send_all(b"x\n")
         assert await read_all(client) == b"sorry"
 
@@ -240,8 +237,7 @@ async def test_its_own_bug_beside_a_peer_that_has_gone_is_told(recorder: Any) ->
     async def worse(error: Exception, conn: Connection) -> None:
         raise ExceptionGroup("both", [FrameTooLarge("line", 4), KeyError("second")])
 
-    async with open_server(too_large, on_error=worse, observers=[recorder]) as served:
-        client = await served.connect()
+    async with connected(too_large, on_error=worse, observers=[recorder]) as (_, client):
         await client.send_all(b"hello\n")
         assert await read_to_reset(client) == b""
     assert [type(event.error) for event in recorder.of(HandlerFailed)] == [ExceptionGroup]
@@ -257,8 +253,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left(
         await conn.send_all(b"sorry")
 
     async def scenario() -> None:
-        async with open_server(handler, on_error=answer, timeouts=Timeouts(request=1)) as served:
-            client = await served.connect()
+        async with connected(handler, on_error=answer, timeouts=Timeouts(request=1)) as (_, client):
             await client.send_all(b"hello\n")
             received = await read_all(client)
             assert received in (b"sorry", b"")

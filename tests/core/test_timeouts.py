@@ -13,6 +13,7 @@ import trio.testing
 
 from tests.handlers import ask, shout
 from tests.pairs import memory_pair
+from tests.servers import connected
 from triosock import Cause, Connection, Timeouts, events
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import TimeoutMonitor
@@ -32,8 +33,7 @@ async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
                 pass
             nursery.cancel_scope.cancel()
 
-    async with open_server(feed, timeouts=Timeouts(idle=4)) as served:
-        client = await served.connect()
+    async with connected(feed, timeouts=Timeouts(idle=4)) as (_, client):
         began = trio.current_time()
         assert await client.receive_exactly(20) == b"news" * 5
         assert await client.receive_some() == b""
@@ -77,8 +77,7 @@ async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock
         async for _ in conn.lines():
             pass
 
-    async with open_server(handler, timeouts=none) as served:
-        client = await served.connect()
+    async with connected(handler, timeouts=none) as (_, client):
         began = trio.current_time()
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(5)
@@ -105,8 +104,7 @@ async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump
         ended.append(trio.current_time() - began)
 
     timeouts = Timeouts(idle=1, handshake=9, request=9, send=9, close=9)
-    async with open_server(handler, timeouts=timeouts) as served:
-        one = await served.connect()
+    async with connected(handler, timeouts=timeouts) as (served, one):
         await one.send_all(b"long")
         await trio.sleep(5)
         other = await served.connect()

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.servers import drained
 from tests.waiting import until, until_ended
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
@@ -16,7 +17,6 @@ from triosock._core.model import events
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
 from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
-from tests.servers import drained
 from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked

@@ -20,7 +20,7 @@ import trio
 import triosock
 from tests.docs.units import complaints
 from tests.programs import dial, running
-from tests.servers import drained
+from tests.servers import connected, drained
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -28,8 +28,7 @@ CODE = DOCS / "code"
 
 
 async def talk(handler, said=b"hello\n", answer=b"HELLO\n", **options):
-    async with open_server(handler, **options) as served:
-        client = await served.connect()
+    async with connected(handler, **options) as (_, client):
         await client.send_all(said)
         assert await client.receive_exactly(len(answer)) == answer
 
@@ -126,8 +125,7 @@ def test_the_command_of_the_pod_runs():
 
 
 async def test_a_handler_that_is_never_idle_looks_for_itself(load, autojump_clock):
-    async with open_server(load("drained").tick) as served:
-        client = await served.connect()
+    async with connected(load("drained").tick) as (served, client):
         assert await client.receive_until(b"\n") == b"tick\n"
         assert await client.receive_until(b"\n") == b"tick\n"
         assert trio.current_time() == 1
@@ -169,8 +167,7 @@ async def test_starttls(load):
     authority.issue_cert("example.org").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with open_server(load("starttls").make_handler(context)) as served:
-        client = await served.connect()
+    async with connected(load("starttls").make_handler(context)) as (_, client):
         await client.send_all(b"hello\n")
         assert await client.receive_until(b"\n") == b"say STARTTLS first\n"
         await client.send_all(b"STARTTLS\n")
@@ -348,8 +345,7 @@ async def test_a_bounded_outbox(load):
     async def handle(conn):
         await module.subscribe(conn, room)
 
-    async with open_server(handle) as served:
-        client = await served.connect()
+    async with connected(handle) as (_, client):
         await trio.testing.wait_all_tasks_blocked()
         module.tell_all(room, b"news\n")
         assert await client.receive_until(b"\n") == b"news\n"

@@ -19,6 +19,7 @@ import triosock.identity
 import triosock.observe
 import triosock.testing
 from tests.handlers import ask
+from tests.servers import connected
 from triosock._core.model.emitter import watchers
 from triosock.testing import open_server
 
@@ -62,8 +63,7 @@ async def test_an_idle_block():
     async def handler(conn):
         heard.append(await as_function(examples()["Connection.idle"], conn=conn)())
 
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (_, client):
         assert await ask(client, b"hello") == b""
     assert heard[0]["data"] == b"hello"
 

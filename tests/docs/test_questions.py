@@ -19,6 +19,7 @@ import trustme
 
 import triosock
 from tests.handlers import ask, ask_line
+from tests.servers import connected
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -147,8 +148,7 @@ async def test_the_log_says_who_closed_first(answers: Any) -> None:
 
 
 async def test_frames_and_files(answers: Any, tmp_path: pathlib.Path) -> None:
-    async with open_server(answers.count_frames) as served:
-        client = await served.connect()
+    async with connected(answers.count_frames) as (served, client):
         assert await talk(client, (5).to_bytes(4, "big"), b"hello") == b"5 bytes\n"
     (tmp_path / "file").write_bytes(b"x" * 100_000)
     async with open_server(partial(answers.send_file, path=tmp_path / "file")) as served:
@@ -239,8 +239,7 @@ async def test_a_client_is_told_that_its_request_failed(answers: Any) -> None:
         await conn.receive_until(b"\n")
         raise ValueError("of ours")
 
-    async with open_server(fail, on_error=answers.answer_failure) as served:
-        client = await served.connect()
+    async with connected(fail, on_error=answers.answer_failure) as (_, client):
         assert await ask_line(client, b"a\n") == b"sorry\n"
 
 

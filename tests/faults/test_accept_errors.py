@@ -11,6 +11,7 @@ import trio
 
 import triosock
 from tests.handlers import ask, ask_line
+from tests.servers import connected
 from triosock import Limits
 from triosock._core.model.events import AcceptFailed, ConnectionOpened, DrainFinished
 from triosock.testing import FlakyListener, MemoryListener, no_leaks, open_server
@@ -200,8 +201,7 @@ async def test_a_drain_is_not_kept_by_an_accept_that_fails(autojump_clock, name)
 
 async def test_a_real_listener_that_is_closed_behind_the_servers_back():
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
-    async with open_server(shout, listeners=[listener]) as served:
-        client = await served.connect()
+    async with connected(shout, listeners=[listener]) as (served, client):
         assert await ask_line(client, b"hello\n") == b"HELLO\n"
         listener.close()
         await client.aclose()

@@ -13,7 +13,7 @@ import trio
 import triosock
 from tests.handlers import ask, shout
 from tests.observe.runs import shop
-from tests.servers import drained, running
+from tests.servers import connected, drained, running
 from tests.tls import dial_tls, server_context
 from triosock import events
 from triosock._core.model.addresses import MemoryAddress, TcpAddress, UnixAddress
@@ -142,8 +142,7 @@ def test_a_hostile_name_is_one_bounded_line():
 async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
     lines = []
     log = AccessLog(lines.append, of="requests", format="$server $protocol $cause $request_time")
-    async with open_server(shout, observers=(log,), name="shouts") as served:
-        client = await served.connect()
+    async with connected(shout, observers=(log,), name="shouts") as (_, client):
         for _ in range(2):
             await client.send_all(b"hello\n")
             assert await client.receive_exactly(6) == b"HELLO\n"

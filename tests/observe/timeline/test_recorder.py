@@ -7,6 +7,7 @@ import trio
 
 import triosock
 from tests.handlers import ask
+from tests.servers import connected
 from triosock._core.model import emitter, events
 from triosock.observe import Timeline
 from triosock.testing import open_server
@@ -65,8 +66,7 @@ async def test_a_server_is_recorded_once_even_if_told_twice(autojump_clock):
 
 async def test_it_can_be_drawn_while_it_records(autojump_clock):
     with Timeline() as timeline:
-        async with open_server(echo, name="s") as server:
-            client = await server.connect()
+        async with connected(echo, name="s") as (_, client):
             await trio.sleep(3)
             picture = timeline.picture()
             assert (picture.end, picture.bands[0].boxes[0].end_kind) == (pytest.approx(3), "open")
