@@ -13,16 +13,11 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask_line
+from tests.handlers import ask_line, shout
 from triosock._core.model import events
 from triosock._core.model.emitter import watchers
 from triosock.observe import serve_control
 from triosock.observe.event_stream import MAX_PENDING, EventStream, event_fields
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 @pytest.fixture
