@@ -20,14 +20,6 @@ from triosock.observe import serve_control
 from triosock.observe.event_stream import MAX_PENDING, EventStream, event_fields
 
 
-@pytest.fixture
-async def control(tmp_path, nursery):
-    path = tmp_path / "control"
-    await nursery.start(serve_control, path)
-    yield path
-    nursery.cancel_scope.cancel()
-
-
 @contextlib.asynccontextmanager
 async def reading(path, **request):
     """A connection that is asked for events; and it is attached."""
