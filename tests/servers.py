@@ -1,15 +1,18 @@
-"""A server for the length of a block: every kind that a `serve_*` function starts."""
+"""A server of any kind for the length of a block, one that has a client, and a drain to its end."""
 
 from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import trio
 
-from triosock.testing import check_nothing_left
+from tests.waiting import PATIENCE
+from triosock import Connection, DrainReport
+from triosock.testing import OpenServer, check_nothing_left, open_server
 
 
 @contextlib.asynccontextmanager
@@ -20,3 +23,29 @@ async def running(serve: Any, *args: Any, **options: Any) -> AsyncIterator[Any]:
         yield server
         nursery.cancel_scope.cancel()
     check_nothing_left(server)
+
+
+@contextlib.asynccontextmanager
+async def connected(handler: Any, **options: Any) -> AsyncIterator[tuple[OpenServer, Connection]]:
+    """As `open_server`, and its first client."""
+    async with open_server(handler, **options) as served:
+        yield served, await served.connect()
+
+
+async def drained(server: Any, **options: Any) -> DrainReport:
+    """Drain a server, and return its report when it has ended."""
+    server.drain(**options)
+    return await server.wait_closed()
+
+
+@contextlib.contextmanager
+def serving_in_a_thread(server: Any, *interval: float) -> Iterator[threading.Thread]:
+    """The `serve_forever()` of a server of socketserver, until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, args=interval, name="serving")
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.shutdown()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import shout, wait_forever
+from tests.servers import drained
 from triosock import DrainReport, DrainScope
 from triosock._core.model import events
 from triosock.testing import MemoryListener
@@ -62,11 +63,8 @@ async def test_servers_are_drained_the_last_first(recorder):
 
 
 async def test_the_tightest_grace_wins(autojump_clock, serving, dial):
-    async def handler(conn):
-        await trio.sleep_forever()
-
     with DrainScope(grace=3) as scope:
-        async with serving(handler) as server, await dial(server):
+        async with serving(wait_forever) as server, await dial(server):
             await trio.testing.wait_all_tasks_blocked(0.01)
             began = trio.current_time()
             server.drain(grace=50)
@@ -136,10 +134,8 @@ async def test_a_wrong_grace_is_named(grace):
 
 async def test_draining_after_the_end_does_nothing(serving):
     async with serving(shout) as server:
-        server.drain()
-        report = await server.wait_closed()
-        server.drain(grace=0)
-        assert await server.wait_closed() is report
+        report = await drained(server)
+        assert await drained(server, grace=0) is report
 
 
 async def test_a_server_that_outlives_the_block_of_its_scope_is_still_told(autojump_clock):

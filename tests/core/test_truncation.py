@@ -14,8 +14,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, slow_line
-from tests.servers import running
+from tests.handlers import read_all, read_to_reset, slow_line, wait_forever
+from tests.servers import connected, running
 from tests.tls import client_context, server_context
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
@@ -36,8 +36,7 @@ async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: A
 
 
 async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
-    async with open_server(half) as served:
-        client = await served.connect()
+    async with connected(half) as (_, client):
         await client.send_all(b"x")
         assert await read_to_reset(client) in (b"half an ans", b"")
 
@@ -75,8 +74,7 @@ async def test_a_function_that_returns_has_had_the_last_word(autojump_clock: Any
     async def nothing(error: Exception, conn: Connection) -> None:
         """Says nothing, and by that: this is all."""
 
-    async with open_server(half, on_error=nothing) as served:
-        client = await served.connect()
+    async with connected(half, on_error=nothing) as (_, client):
         await client.send_all(b"x")
         assert await read_all(client) == b"half an ans"
 
@@ -105,10 +103,6 @@ async def owe(conn: Connection) -> None:
     await trio.sleep_forever()
 
 
-async def think(conn: Connection) -> None:
-    await trio.sleep_forever()
-
-
 async def wait_and_work(conn: Connection) -> None:
     with trio.move_on_after(0.01):
         await conn.receive_exactly(100)
@@ -122,7 +116,7 @@ CUT = [
     (wait_and_work, b"half an ans", True),
     (echo, b"x", False),  # who waits for the peer has said what was to be said
     (greet, b"hello", False),
-    (think, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
+    (wait_forever, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
 ]
 
 
@@ -140,7 +134,7 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
         else:
             server = await nursery.start(functools.partial(triosock.serve_tcp, handler, 0, host="127.0.0.1"))
             client = await dial(server)
-        if handler is not think:
+        if handler is not wait_forever:
             await client.send_all(b"x")
         with trio.CancelScope(shield=True):
             if answer:

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
+from tests.handlers import read_all, read_once
 from tests.servers import running
 from triosock import Cause, Connection, Limits, Rate, TcpAddress, events, serve_unix
 from triosock._core.registry.shedding import FIRST_BATCH
@@ -119,10 +119,7 @@ async def test_to_wait_for_ones_turn_is_no_lag(autojump_clock: Any) -> None:
 
 
 async def test_several_listeners_share_the_rate_of_all(serving: Any, dial: Any) -> None:
-    async def stay(conn: Connection) -> None:
-        await conn.receive_some()
-
-    async with serving(stay, host=None, limits=Limits(rate=Rate(1, per=1000, burst=3))) as server:
+    async with serving(read_once, host=None, limits=Limits(rate=Rate(1, per=1000, burst=3))) as server:
         streams = [await trio.open_tcp_stream(host, server.addresses[0].port) for host in ("127.0.0.1",) * 5]
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert server.statistics().active == 3
