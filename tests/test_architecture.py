@@ -69,9 +69,10 @@ LAYERS = {
     "identity": ["_core"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
+    "_console": ["_core"],
     "_ending_signals": [],
-    "signals": ["_core", "_ending_signals", "_worker", "notify"],
-    "workers": ["workers", "facade", "_core", "notify", "_worker", "observe"],
+    "signals": ["_core", "_console", "_ending_signals", "_worker", "notify"],
+    "workers": ["workers", "facade", "_core", "_console", "notify", "_worker", "observe"],
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
     "_facade": ["_core", "_version", "broadcast", "handlers", "signals", "observe", "workers"],
@@ -82,7 +83,7 @@ LAYERS = {
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks"]
+OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks", "model.options"]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
@@ -155,6 +156,7 @@ LOWLEVEL = {
     "triosock/_core/datagram/dispatch.py": ["current_task"],
     "triosock/_core/datagram/session_table.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],
+    "triosock/_console.py": ["RunVar"],
     "triosock/compat/bridge/trio_thread.py": ["current_trio_token"],
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],

@@ -16,6 +16,7 @@ from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
+from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
@@ -62,7 +63,10 @@ class DtlsServer(Server[ServerStatistics]):
         return tuple(one.address for one in self._listeners)
 
     def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot. `received` and `sent` are bytes of the plain text."""
+        """Return a frozen snapshot. `received` and `sent` are bytes of the plain text. Raises: RuntimeError
+        outside the trio thread, until the server has ended.
+        """
+        self._check_may_look()
         tally, wires = self._registry.tally, [entry.wire for entry in self._registry.entries()]
         return ServerStatistics(
             active=self._registry.active,
@@ -152,6 +156,7 @@ class DtlsServer(Server[ServerStatistics]):
         await AssociationTask(self._common, session, self.handshakes).run()
 
 
+@explained
 async def serve_dtls(
     handler: DtlsHandler,
     port: int,
@@ -194,7 +199,7 @@ async def serve_dtls(
     with contextlib.ExitStack() as opened:
         for one in sockets:
             opened.callback(one.close)
-        warn_of_autojump(stacklevel=3)
+        warn_of_autojump(stacklevel=4)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
         for observer in observers:
             common.emitter.add(observer)

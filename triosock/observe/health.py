@@ -27,6 +27,7 @@ from .._core.listeners.listener import Listener, open_tcp_listeners
 from .._core.listeners.unix import open_unix_listener
 from .._core.model.addresses import TcpAddress, UnixAddress, host_to_bind, parse_address
 from .._core.model.config import Limits, Timeouts
+from .._core.model.options import explained
 from .._core.registry.drain_scope import leave_scopes, scope_around
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
@@ -74,6 +75,7 @@ async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> A
         raise failure
 
 
+@explained
 async def serve_health(
     endpoint: str | Listener,
     *,
