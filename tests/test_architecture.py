@@ -75,7 +75,15 @@ LAYERS = {
     "workers": ["workers", "facade", "_core", "_console", "notify", "_worker", "observe"],
     "observe": ["observe", "_core"],
     "facade": ["_facade"],
-    "_facade": ["_core", "_version", "broadcast", "handlers", "signals", "observe", "workers"],
+    "_facade": [
+        "_core",
+        "_version",
+        "broadcast",
+        "handlers",
+        "signals",
+        "observe",
+        "workers",
+    ],
     "testing": ["testing", "facade", "events", "observe", "_core"],
     "compat": ["compat", "facade", "_core"],
     "dtls": ["dtls", "facade", "_core"],
@@ -83,7 +91,7 @@ LAYERS = {
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks", "model.options"]
+OBSERVABLE = [f"model.{name}" for name in ("events", "emitter", "addresses", "config", "checks", "options")]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
@@ -153,6 +161,7 @@ LOWLEVEL = {
     "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
     # Whose run and task this is.
     "triosock/_core/stream/connection_task.py": ["current_task"],
+    "triosock/_core/stream/connection.py": ["current_task", "in_trio_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],
     "triosock/_core/datagram/session_table.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],

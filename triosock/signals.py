@@ -30,12 +30,12 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import attrs
 import trio
 
+from ._console import Console, say_reports
 from ._core.model.checks import check_seconds
 from ._core.model.config import Timeouts
 from ._core.model.options import check_call
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
-from ._console import Console, say_reports
 from ._ending_signals import EndingSignals
 from ._worker import as_worker, is_worker, take_control
 from .notify import call_notifying

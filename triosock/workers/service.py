@@ -23,6 +23,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from .._console import say
 from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.checks import check_int
@@ -31,7 +32,6 @@ from .._core.model.options import explained
 from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
-from .._console import say
 from ..notify import current_notifier
 from .control import show
 from .endpoints import Endpoints

@@ -60,7 +60,7 @@ def explained(function: F) -> F:
     was meant. Of a class, its constructor.
     """
     if isinstance(function, type):
-        function.__init__ = _wrap(function.__init__, function.__name__)
+        function.__init__ = _wrap(function.__init__, function.__name__)  # type: ignore[misc]
         return function
     return cast("F", _wrap(function, function.__name__))
 
@@ -90,8 +90,8 @@ def _wrap(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         return await function(*args, **options)
 
     # What is async must be seen to be.
-    called: Any = call_async if inspect.iscoroutinefunction(function) else call
-    called.check_arguments = check
+    called: Callable[..., Any] = call_async if inspect.iscoroutinefunction(function) else call
+    vars(called)["check_arguments"] = check
     return called
 
 
@@ -107,13 +107,15 @@ def _checker(
     def check(args: tuple[object, ...], options: Mapping[str, object]) -> None:
         if not options.keys() <= names:
             unknown = next(one for one in options if one not in names)
-            raise TypeError(f"{name}() has no option {unknown!r}: {_advice(unknown, options[unknown], names, by_name)}")
+            raise TypeError(
+                f"{name}() has no option {unknown!r}: {_advice(unknown, options[unknown], names, by_name)}"
+            )
         if len(args) > most:
             shown = [one for one in by_position if one != "self"]
-            few = f"takes {' and '.join(shown) or 'nothing'} by position, and got {len(args) - most + len(shown)}"
+            taken, given = " and ".join(shown) or "nothing", len(args) - most + len(shown)
             raise TypeError(
-                f"{name}() {few} arguments: the others need their names, "
-                f"{' and '.join(f'{one}=…' for one in by_name[:2])} among them"
+                f"{name}() takes {taken} by position, and got {given} arguments: the others need their "
+                f"names, {' and '.join(f'{one}=…' for one in by_name[:2])} among them"
             )
 
     return check
@@ -125,9 +127,11 @@ def check_call(
     """Raise TypeError if `function`, to which `caller` passes the options that are not its `own`, surely does
     not have one of them.
     """
+    check: Callable[[tuple[object, ...], Mapping[str, object]], None] | None
     check = getattr(function, "check_arguments", None)
     if check is not None:
-        return check((), options)
+        check((), options)
+        return
     try:
         parameters = inspect.signature(function).parameters.values()
     except (TypeError, ValueError):

@@ -17,12 +17,13 @@ import contextvars
 import math
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 import trio
 
 from ..model.checks import check_seconds
 from ..model.emitter import Emitter
+from ..model.misuse import write
 from ..model.node import Node
 from ..model.options import explained
 from ..model.trio_thread import check_trio_thread
@@ -102,6 +103,10 @@ class DrainScope:
         self._is_left = False
         self._left: trio.Event | None = None
         self._recorded: list[tuple[str, DrainReport, str | None]] = []
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __aenter__ = write("with triosock.DrainScope() as scope:")
+        __aexit__ = write("with triosock.DrainScope() as scope:")
 
     def __enter__(self) -> DrainScope:
         if self._token is not None:

@@ -174,7 +174,8 @@ class Receiving(Conversation):
         Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
         `Timeouts`.
 
-        Raises: TypeError, ValueError, which name the argument; RuntimeError outside the trio thread. Synchronous.
+        Raises: TypeError, ValueError, which name the argument; RuntimeError outside the trio thread.
+        Synchronous.
         """
         check_trio_thread("set_timeouts", "conn")
         given = {"idle": idle, "request": request, "send": send, "close": close}
