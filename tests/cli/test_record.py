@@ -79,7 +79,7 @@ def test_mistakes_are_told_before_the_program_runs(folder, words, complaint, cod
 
 
 def test_a_program_that_never_runs_trio_is_told_what_to_do(folder):
-    (folder / "defines.py").write_text("import trio\nasync def main(): ...\nif __name__ == 'main': trio.run(main)")
+    (folder / "defines.py").write_text("import trio\nif __name__ == 'main':\n    trio.run(trio.sleep, 0)\n")
     done = record(folder, "defines.py")
     assert done.returncode == 0
     assert done.stderr == (

@@ -17,7 +17,7 @@ from ..observe import Recorder
 from ..observe.text import count
 from .arguments import Commands, MachineRefused, Mistake, typed
 
-
+#: Instead of the number of steps.
 _NOTHING: Final = (
     "nothing was recorded, for no trio run began in this process. The program must call triosock.run(…) or "
     'trio.run(…) when it is run as a script, as under `if __name__ == "__main__":`; asyncio, and processes '

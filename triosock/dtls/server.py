@@ -25,6 +25,7 @@ from .._core.server.arguments import check_async, check_name, check_on_error, ch
 from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
 from .._core.server.statistics import ServerStatistics
+from .._extras import missing
 from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
@@ -190,10 +191,7 @@ async def serve_dtls(
     `session.channel.statistics()`.
     """
     check_in_trio("serve_dtls()")
-    from OpenSSL import SSL
-
-    if not isinstance(context, SSL.Context):
-        raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
+    _check_context(context)
     common = _common(handler, limits, timeouts, on_error)
     sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)
     with contextlib.ExitStack() as opened:
@@ -204,6 +202,18 @@ async def serve_dtls(
         for observer in observers:
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
+
+
+def _check_context(context: object) -> None:
+    """Raise TypeError if it is something else; ModuleNotFoundError, with what to install, without
+    pyOpenSSL.
+    """
+    try:
+        from OpenSSL import SSL
+    except ModuleNotFoundError as error:
+        raise missing(error, "serve_dtls()", "dtls", "OpenSSL") from None
+    if not isinstance(context, SSL.Context):
+        raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
 
 
 def _common(

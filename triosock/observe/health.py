@@ -32,6 +32,7 @@ from .._core.registry.drain_scope import leave_scopes, scope_around
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
+from .._extras import what_to_install
 from .control import HIDDEN
 
 if TYPE_CHECKING:
@@ -136,7 +137,7 @@ def check_h11() -> None:
     try:
         import h11  # noqa: F401
     except ImportError as error:
-        raise ImportError("health needs h11: install triosock[health]") from error
+        raise ImportError(what_to_install("health", "health")) from error
 
 
 async def answer_at(

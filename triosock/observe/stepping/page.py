@@ -30,8 +30,8 @@ _KEYS: Final = (
     "place that is looked for. Of cancellations these are the ones of the program's own tasks and handlers; "
     "those by which a server ends what it has for itself are passed over, unless the menu says `anywhere`."
 )
-#: What a breakpoint may be about: its kinds, as letters of packing.py; with a + also what happens to the tasks
-#: that the library has for itself.
+#: What a breakpoint may be about: its kinds, as letters of packing.py; with a + also what happens to the
+#: tasks that the library has for itself.
 _BREAKPOINTS: Final = (
     ("c", "is cancelled"),
     ("c+", "is cancelled, anywhere"),
