@@ -313,6 +313,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
                 await self.wire.settle()
         finally:
             await self.wire.aclose_now()
+            self._break_cycles()
         await trio.lowlevel.checkpoint()
 
     def abort(self) -> None:
@@ -327,6 +328,14 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         """
         self._note_closer()
         self.wire.close_now(reset=True)
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """Forget what leads back here, so that nothing is left to the garbage collector. (The traceback of a
+        failure leads to the wire.) A server's connections have `HandlerRun` for that.
+        """
+        if self.server is None:
+            self.entry.served = self.wire.failure = None
 
     def _note_closer(self) -> None:
         task = self.entry.task
