@@ -34,8 +34,8 @@ from .._extras import missing
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-except ModuleNotFoundError as error:
-    raise missing(error, "PrometheusObserver", "metrics", "prometheus_client") from None
+except ModuleNotFoundError as _error:
+    raise missing(_error, "PrometheusObserver", "metrics", "prometheus_client") from None
 
 
 @final

@@ -14,8 +14,8 @@ from .beside import Beside
 
 try:
     from opentelemetry import metrics, trace
-except ModuleNotFoundError as error:
-    raise missing(error, "OpenTelemetryObserver", "opentelemetry", "opentelemetry") from None
+except ModuleNotFoundError as _error:
+    raise missing(_error, "OpenTelemetryObserver", "opentelemetry", "opentelemetry") from None
 
 from .telemetry_metrics import TAKE, Instruments
 from .telemetry_spans import WANTS, Spans
