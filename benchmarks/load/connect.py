@@ -23,7 +23,7 @@ from time import perf_counter
 from .compiled import ROOM, count_of, library, stalled, whole
 from .job import STALLED_AFTER, Job, Tally
 
-MESSAGE = b"x" * 64
+MESSAGE = b"x" * 63 + b"\n"
 #: In the order of fast.c.
 ENDINGS = ("close", "half-close", "reset")
 #: What a send says while the handshake is still under way; on loopback it is mostly over when connect

@@ -16,7 +16,7 @@ from time import perf_counter
 
 from .job import STALLED_AFTER, Job, Tally
 
-MESSAGE = b"x" * 64
+MESSAGE = b"x" * 63 + b"\n"
 
 
 def client_context() -> ssl.SSLContext:
