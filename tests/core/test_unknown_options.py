@@ -86,6 +86,7 @@ def test_what_opens_listeners_says_it_too() -> None:
     assert "it has mode, max_bytes" in complaint(triosock.open_unix_datagram_socket, "x", zzz=1)
     assert "open_tcp_listeners()" in complaint(triosock.serve_listeners, shout, [], backlog=5)
     assert "it has mode" in complaint(triosock.serve_health, "tcp://127.0.0.1:0", zzz=1)
+    assert "it has mode" in complaint(triosock.open_health, "tcp://127.0.0.1:0", zzz=1)
     assert "write workers=4" in complaint(triosock.serve_workers, "x", [], processes=4)
 
 
