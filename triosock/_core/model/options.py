@@ -57,8 +57,9 @@ def explained(function: F) -> F:
     """Have a function answer calls with options that it does not have, or with one argument too many, by what
     was meant. Of a class, its constructor.
     """
-    if isinstance(function, type):
-        function.__init__ = _wrap(function.__init__, function.__name__)  # type: ignore[misc]
+    kind: object = function
+    if isinstance(kind, type):
+        kind.__init__ = _wrap(kind.__init__, kind.__name__)  # type: ignore[misc]
         return function
     return cast("F", _wrap(function, function.__name__))
 
