@@ -51,6 +51,12 @@ class Running:
         client.sendall(data)
         return client
 
+    def end(self) -> None:
+        """Shut it down, and close it."""
+        self.server.shutdown()
+        self.join()
+        self.server.server_close()
+
     def join(self) -> None:
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
