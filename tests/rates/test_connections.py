@@ -93,7 +93,8 @@ async def test_the_rate_of_all_leaves_the_others_in_the_queue_in_order(autojump_
         for port in range(1, 6):
             await served.connect(peer=TcpAddress("10.0.0.1", port))
         await trio.sleep(20)
-        assert times == [(0, 1), (0, 2), (2, 3), (4, 4), (6, 5)]
+        # Handlers that begin in one moment do so in any order.
+        assert sorted(times) == [(0, 1), (0, 2), (2, 3), (4, 4), (6, 5)]
         assert served.server.statistics().refused == {}
         (told,) = recorder.of(events.RateReached)
         assert (told.limit, told.peer, told.delay) == ("rate", None, pytest.approx(2))
