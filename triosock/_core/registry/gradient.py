@@ -21,8 +21,18 @@ from .registry import Registry
 
 #: By what the limit is multiplied at most and at least in one update.
 STEEPEST: Final = (0.5, 2.0)
-#: After so many updates at the least limit the ideal is doubted.
+#: After so many updates at the least limit the ideal is measured anew.
 LOWEST_UPDATES: Final = 5
+#: An ideal that is doubted is not measured anew before so many times have passed as the last measuring took, in
+#: which the server does less than it could.
+MEASURING_SHARE: Final = 20
+#: From which share of what it was a latency has not become shorter. If it was due to a queue, it has become half.
+UNCHANGED: Final = 0.85
+#: A window has so many latencies at least, and lasts for so many times their median, so that what is seen in it
+#: is due to the limit of now; but `LONGEST_WINDOW` times `update_every` at most.
+LEAST_SAMPLES: Final = 10
+LATENCIES_PER_WINDOW: Final = 2
+LONGEST_WINDOW: Final = 10
 #: By which share the time until the next measuring is prolonged at most, by chance: servers that were started
 #: together should not measure together.
 JITTER: Final = 0.15
@@ -42,9 +52,12 @@ class Gradient:
         self._before: float | None = None
         self._began = now
         self._window: list[float] = []
-        self._window_ends = self._remeasures_at = math.inf
+        self._window_ends = self._window_must_end = self._remeasures_at = math.inf
         self._most = 0
         self._lowest = 0
+        self._doubted_from = -math.inf
+        #: The limit and the latency at which a fall of the limit began.
+        self._fall: tuple[float, float] | None = None
         self._measure(now)
 
     def note(self, began: float, now: float) -> None:
@@ -56,7 +69,9 @@ class Gradient:
         if self._before is not None:
             if len(self._window) >= self._config.samples:
                 self._end_measuring(now)
-        elif now >= self._window_ends:
+        elif now >= self._window_ends and (
+            len(self._window) >= LEAST_SAMPLES or now >= self._window_must_end
+        ):
             self._update(now)
 
     def _measure(self, now: float) -> None:
@@ -68,27 +83,47 @@ class Gradient:
         assert self._before is not None
         self.ideal = statistics.median(self._window)
         self._remeasures_at = now + self._config.remeasure_every * (1 + random.uniform(0, JITTER))
+        self._doubted_from = now + MEASURING_SHARE * (now - self._began)
         before, self._before = self._before, None
         self._lowest = 0
+        self._fall = None
         self._set(before)
-        self._begin_window(now)
+        self._begin_window(now, self.ideal)
 
-    def _begin_window(self, now: float) -> None:
+    def _begin_window(self, now: float, latency: float) -> None:
         self._window.clear()
         self._most = self._registry.active
-        self._window_ends = now + self._config.update_every
+        shortest = self._config.update_every
+        self._window_must_end = now + shortest * LONGEST_WINDOW
+        self._window_ends = min(now + max(shortest, latency * LATENCIES_PER_WINDOW), self._window_must_end)
 
     def _update(self, now: float) -> None:
         config, least = self._config, self._config.min_connections
-        new = self._next_limit(statistics.median(self._window))
+        latency = statistics.median(self._window)
+        slower = self._has_become_slower(latency)
+        new = self._next_limit(latency)
         if new > self.limit and self._most * 2 < self.limit:
             new = self.limit
         self._set(new)
         self._lowest = self._lowest + 1 if self.limit <= least < config.max_connections else 0
-        if now >= self._remeasures_at or self._lowest >= LOWEST_UPDATES:
+        is_doubted = slower or self._lowest >= LOWEST_UPDATES
+        if now >= self._remeasures_at or (is_doubted and now >= self._doubted_from):
             self._measure(now)
         else:
-            self._begin_window(now)
+            self._begin_window(now, latency)
+
+    def _has_become_slower(self, latency: float) -> bool:
+        """Whether the latency has stayed what it was though the limit has fallen by half: then nobody waits for
+        others, and everything takes longer than it did when the ideal was measured.
+        """
+        assert self.ideal is not None
+        if latency <= self.ideal * (1 + self._config.buffer):
+            self._fall = None
+        elif self._fall is None or self.limit > self._fall[0]:
+            self._fall = self.limit, latency
+        elif self.limit <= self._fall[0] / 2:
+            return latency > self._fall[1] * UNCHANGED
+        return False
 
     def _next_limit(self, latency: float) -> float:
         """Return Envoy's: the old limit times the gradient, and a headroom that lets it grow."""
