@@ -31,7 +31,7 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, Event, HandlerFailed, Refused
 from ..registry.registry import NEVER, Entry, Registry
 from ..registry.served import Served
-from .faults import NotAwaitable, blame, is_to_be_answered
+from .faults import NotAwaitable, blame, is_send_of_closer, is_to_be_answered
 
 #: A handler of whatever is served.
 AnyHandler: TypeAlias = Callable[[Any], Awaitable[object]]
@@ -120,7 +120,6 @@ class HandlerRun:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
         self._common.registry.remove(entry)
-        entry.task = entry.served = None  # no reference cycles, so that it is freed at once
         if emitter.wants_end(entry.cause or Cause.DRAIN):
             self.tell(
                 ConnectionClosed,
@@ -130,6 +129,14 @@ class HandlerRun:
                 duration=trio.current_time() - entry.accepted,
                 error=self._error,
             )
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """Forget what leads back here, so that all of this is freed with its last reference, and nothing is
+        left to the garbage collector. (The traceback of an error leads to the frames of this run.)
+        """
+        self._entry.task = self._entry.served = None
+        self._error = self._served.wire.failure = None
 
     def tell(self, kind: type[Event], **fields: object) -> None:
         """Emit an event about this run."""
@@ -156,7 +163,7 @@ class HandlerRun:
         raise passing from None
 
     def _is_stopped(self, error: Exception) -> bool:
-        entry, cause = self._entry, blame(error, self._served)
+        entry, cause = self._entry, self._blame(error)
         self._error = error
         # A connection that `on_error` answers is ended after the answer.
         self._failed = cause in (Cause.FAILED, Cause.REQUEST) or self._is_answered(error, cause)
@@ -168,6 +175,12 @@ class HandlerRun:
         if cause is Cause.FAILED:
             self.tell(HandlerFailed, error=error)
         return True
+
+    def _blame(self, error: Exception) -> Cause:
+        cause = blame(error, self._served)
+        if cause is Cause.FINISHED and is_send_of_closer(error, self._entry):
+            return Cause.FAILED
+        return cause
 
     def _is_answered(self, error: Exception, cause: Cause) -> bool:
         return callable(self._common.on_error) and is_to_be_answered(error, cause)
@@ -196,7 +209,7 @@ class HandlerRun:
             late = RequestTimedOut(f"a request of {self._served.peer} was not done in its time")
             late.__cause__ = error
             entry.cause, error = Cause.REQUEST, late
-        if not isinstance(error, Exception) or not self._is_answered(error, blame(error, self._served)):
+        if not isinstance(error, Exception) or not self._is_answered(error, self._blame(error)):
             return None
         self._error = error
         return error
