@@ -48,8 +48,8 @@ class AdaptiveLimit:
       buffer: by which share of the ideal a latency may be longer without anything being wrong, from 0 on.
       update_every: the limit is set once in so many seconds, or once in two latencies if that is longer, by
         ten latencies or more; after ten times as long whatever there is must do.
-      remeasure_every: the ideal is measured anew after so many seconds (up to 15 % more, drawn by chance), and
-        when it is doubted, as above or since the limit has been at its least for five updates.
+      remeasure_every: the ideal is measured anew after so many seconds (up to 15 % more, drawn by chance),
+        and when it is doubted, as above or since the limit has been at its least for five updates.
       samples: of how many latencies the ideal is the median, an int from 1 on.
 
     The defaults and rules are those of the gradient controller in Envoy's adaptive concurrency filter, whose
