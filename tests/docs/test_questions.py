@@ -21,6 +21,7 @@ import triosock
 from tests.handlers import ask, ask_line
 from tests.health.asking import get
 from tests.servers import connected
+from tests.tls import trusting
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -195,8 +196,7 @@ async def test_certificates_of_clients(answers: Any, knows: bool) -> None:
     context = answers.client_certificates(authority)
     authority.issue_cert("new.example").configure_cert(context)
     async with open_server(answers.shout, tls=context) as served:
-        theirs = ssl.create_default_context()
-        authority.configure_trust(theirs)
+        theirs = trusting(authority)
         (authority if knows else stranger).issue_cert("ann@example.org").configure_cert(theirs)
         client = trio.SSLStream(await served.connect(), theirs, server_hostname="new.example")
         if knows:

@@ -62,3 +62,9 @@ class Learner(Protocol):
 
     def note(self, began: float, now: float) -> None:
         """Some work that began at the one time is done at the other."""
+
+    def begin_rest(self, entry: object) -> None:
+        """The work of an entry is done, though it keeps its slot."""
+
+    def end_rest(self, entry: object) -> None:
+        """An entry is about to give up its slot."""
