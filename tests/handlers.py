@@ -41,6 +41,18 @@ async def slow_block(conn: triosock.Connection) -> None:
         await trio.sleep_forever()
 
 
+async def ask(client: trio.abc.Stream, question: bytes) -> bytes:
+    """Send this, and return what comes next."""
+    await client.send_all(question)
+    return await client.receive_some()
+
+
+async def ask_line(client: triosock.Connection, question: bytes) -> bytes:
+    """Send this, and return the next line."""
+    await client.send_all(question)
+    return await client.receive_until(b"\n")
+
+
 async def read_to_reset(stream: trio.abc.ReceiveStream) -> bytes:
     """Return what comes before a reset; an AssertionError if the stream just ends."""
     received = b""

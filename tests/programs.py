@@ -134,6 +134,11 @@ class Client:
         line, end, self._buffer = self._buffer.partition(b"\n")
         return line + end
 
+    def ask(self, data: bytes) -> bytes:
+        """Send this, and return the next line."""
+        self.say(data)
+        return self.line()
+
     def exactly(self, size: int) -> bytes:
         """Return so many bytes."""
         while len(self._buffer) < size and (data := self.sock.recv(65_536)):

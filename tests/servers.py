@@ -1,4 +1,4 @@
-"""A server for the length of a block: every kind that a `serve_*` function starts."""
+"""A server of any kind for the length of a block, one that has a client, and a drain to its end."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Any
 
 import trio
 
-from triosock.testing import check_nothing_left
+from triosock import Connection, DrainReport
+from triosock.testing import OpenServer, check_nothing_left, open_server
 
 
 @contextlib.asynccontextmanager
@@ -20,3 +21,16 @@ async def running(serve: Any, *args: Any, **options: Any) -> AsyncIterator[Any]:
         yield server
         nursery.cancel_scope.cancel()
     check_nothing_left(server)
+
+
+@contextlib.asynccontextmanager
+async def connected(handler: Any, **options: Any) -> AsyncIterator[tuple[OpenServer, Connection]]:
+    """As `open_server`, and its first client."""
+    async with open_server(handler, **options) as served:
+        yield served, await served.connect()
+
+
+async def drained(server: Any, **options: Any) -> DrainReport:
+    """Drain a server, and return its report when it has ended."""
+    server.drain(**options)
+    return await server.wait_closed()

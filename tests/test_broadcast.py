@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import triosock
+from tests.handlers import ask_line
 from triosock import Broadcast, MemberTooSlow
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
@@ -260,11 +261,9 @@ async def test_a_visitor_that_does_not_read_delays_nobody(when_full):
     async with open_server(chat(room)) as served:
         stuck, writer = await served.connect(), await served.connect()
         with trio.fail_after(20):
-            await writer.send_all(b"hello\n")
-            assert await writer.receive_until(b"\n") == b"hello\n"
+            assert await ask_line(writer, b"hello\n") == b"hello\n"
             for _ in range(200):  # 12 MB, more than any buffer between
-                await writer.send_all(line)
-                assert await writer.receive_until(b"\n", max_bytes=100_000) == line
+                assert await ask_line(writer, line) == line
         numbers = room.statistics()
         assert numbers.dropped
         if when_full == "cut":

@@ -103,8 +103,7 @@ def test_ready_is_told_when_the_first_server_listens_and_stopping_when_it_drains
     with running(source("one"), NOTIFY_SOCKET=manager.path) as program:
         assert manager.next() == {"READY": "1"}
         with dial(program.port()) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert manager.next() == {"STOPPING": "1"}
             assert client.rest() == b""
@@ -177,8 +176,7 @@ def test_nothing_is_told_if_the_program_does_not_want_it(manager, source):
 def test_a_manager_that_is_not_there_is_logged_and_the_server_serves(tmp_path, source):
     with running(source("one"), NOTIFY_SOCKET=str(tmp_path / "nobody")) as program:
         with dial(program.port()) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.stop() == 0
     assert "the service manager is not told anything" in program.output
 

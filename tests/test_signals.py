@@ -15,7 +15,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import _ending_signals
 from triosock._ending_signals import PATIENCE, TOGETHER
 
@@ -116,8 +116,7 @@ class Program:
 async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
     program = Program()
     client = program.dial()
-    await client.send_all(b"hello\n")
-    assert await client.receive_until(b"\n") == b"HELLO\n"
+    assert await ask_line(client, b"hello\n") == b"HELLO\n"
     program.process.send_signal(number)
     assert await client.receive_some() == b""
     await client.aclose()
@@ -132,8 +131,7 @@ async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
 async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, second):
     program = Program()
     client = program.dial()
-    await client.send_all(b"hang\n")
-    assert await client.receive_until(b"\n") == b"hanging\n"
+    assert await ask_line(client, b"hang\n") == b"hanging\n"
     program.process.send_signal(first)
     # The listener is gone as soon as the drain has begun.
     while True:
@@ -166,8 +164,7 @@ STAYS = {
 async def blocked(block: str) -> Program:
     program = Program(block=BLOCKS[block], patience=PATIENCE)
     client = program.dial()
-    await client.send_all(b"block\n")
-    assert await client.receive_until(b"\n") == b"blocking\n"
+    assert await ask_line(client, b"block\n") == b"blocking\n"
     await program.interrupt(signal.SIGINT)
     assert program.process.poll() is None
     await client.aclose()
@@ -196,8 +193,7 @@ async def test_the_third_signal_ends_a_program_that_catches_everything():
 async def test_the_third_signal_ends_a_program_that_does_not_end_when_it_is_cancelled(stay):
     program = Program(block=STAYS[stay], patience=1_000)
     client = program.dial()
-    await client.send_all(b"block\n")
-    assert await client.receive_until(b"\n") == b"blocking\n"
+    assert await ask_line(client, b"block\n") == b"blocking\n"
     for _ in range(2):
         await program.interrupt(signal.SIGINT)
         assert program.process.poll() is None
@@ -236,8 +232,7 @@ async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
 async def test_what_is_left_at_the_end_of_the_grace_is_cancelled_and_reported(grace, own):
     program = Program(grace=grace, own=own)
     client = program.dial()
-    await client.send_all(b"hang\n")
-    assert await client.receive_until(b"\n") == b"hanging\n"
+    assert await ask_line(client, b"hang\n") == b"hanging\n"
     program.process.send_signal(signal.SIGTERM)
     code, _, err = await program.end()
     assert code == 0

@@ -89,8 +89,7 @@ def test_a_file_names_handlers_by_protocol(tmp_path):
                 context.set_alpn_protocols(protocols)
             with dial(program.port()) as client:
                 with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
-                    client.say(b"hello\n")
-                    assert client.line() == heard
+                    assert client.ask(b"hello\n") == heard
         assert program.stop() == 0
 
 

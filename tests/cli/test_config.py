@@ -178,12 +178,10 @@ def test_several_endpoints_are_served_from_a_file(file, tmp_path):
     )
     with running("-m", "triosock", "serve", "--config", path) as program:
         with dial(program.port()) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.wait_for("listens on unix://")
             with dial(tmp_path / "echo") as other:
-                other.say(b"hello\n")
-                assert other.line() == b"hello\n"
+                assert other.ask(b"hello\n") == b"hello\n"
                 program.signal()
                 assert other.rest() == b""
             assert client.rest() == b""

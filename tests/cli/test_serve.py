@@ -21,8 +21,7 @@ SHOUT = ("--handler", "triosock.cli.handlers:shout")
 def test_it_serves_tcp_until_a_signal_drains_it():
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT) as program:
         with dial(program.port()) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal(signal.SIGINT)
             assert client.rest() == b""
         assert program.wait() == 0
@@ -58,8 +57,7 @@ def test_it_serves_tls(tmp_path, one_file):
     authority.configure_trust(context)
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, *files) as program, dial(program.port()) as client:
         with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert client.rest() == b""
         assert program.wait() == 0
@@ -114,8 +112,7 @@ def test_rates_reach_the_server():
         port = program.port()
         for _ in range(3):
             with dial(port) as client:
-                client.say(b"hello\n")
-                assert client.line() == b"hello\n"
+                assert client.ask(b"hello\n") == b"hello\n"
         with dial(port) as client:
             assert client.rest() == b""
         program.wait_for("refused: rate_per_peer")
@@ -133,8 +130,7 @@ def test_what_is_no_rate_is_said_to_be_none(rate, capsys):
 def test_the_grace_is_the_end_for_the_busy():
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--grace", "0.2") as program:
         with dial(program.port()) as client:
-            client.say(b"first\nhalf")
-            assert client.line() == b"FIRST\n"
+            assert client.ask(b"first\nhalf") == b"FIRST\n"
             program.signal()
             assert client.reset() == b""
         assert program.wait() == 0
@@ -143,8 +139,7 @@ def test_the_grace_is_the_end_for_the_busy():
 
 def test_a_second_signal_ends_it_at_once():
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT) as program, dial(program.port()) as client:
-        client.say(b"first\nhalf")
-        assert client.line() == b"FIRST\n"
+        assert client.ask(b"first\nhalf") == b"FIRST\n"
         program.signal()
         program.wait_for("drains: 1 connection")
         program.signal_again(signal.SIGINT)

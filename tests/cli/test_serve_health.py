@@ -25,8 +25,7 @@ def test_ready_from_the_start_and_not_from_the_first_signal_on():
         assert get(health) == (503, f"tcp://127.0.0.1:{port}: draining")
         assert get(health, "/live") == (200, "live")
         with dial(port) as client:  # the delay is there for those who have not heard of it yet
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.wait() == 0
     with socket.socket() as sock:
         assert sock.connect_ex(("127.0.0.1", health)) != 0

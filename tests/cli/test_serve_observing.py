@@ -27,8 +27,7 @@ def test_an_access_log_and_a_log_of_json(tmp_path):
         program.wait_for('"event.action": "server-started"')
         port = int(program.wait_for(r"listens on tcp://127\.0\.0\.1:(\d+)")[1])
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.stop() == 0
     assert path.read_text() == "TCP finished 6\n"
     lines = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
@@ -64,8 +63,7 @@ def test_workers_write_one_access_log(tmp_path):
         port = int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+)")[1])
         for _ in range(10):
             with dial(port) as client:
-                client.say(b"hello\n")
-                assert client.line() == b"HELLO\n"
+                assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.stop() == 0
     assert len(path.read_text().splitlines()) == 10
 
@@ -80,8 +78,7 @@ def test_who_blocks_is_told(tmp_path):
     )
     with running(*SERVE, "--handler", "mine:block", "--blocked-after", 0.1, cwd=tmp_path) as program:
         with dial(program.port()) as client:
-            client.say(b"x\n")
-            assert client.line() == b"x\n"
+            assert client.ask(b"x\n") == b"x\n"
         program.wait_for(r"the event loop is blocked: [^\n]+ has run for 0\.1 s without a checkpoint")
         program.wait_for(r"mine\.py\", line 4, in block")
         assert program.stop() == 0
@@ -133,8 +130,7 @@ def test_opentelemetry_by_the_sdk_that_is_set_up(tmp_path):
     )
     with running(*SERVE, "--handler", "mine:shout", "--opentelemetry", cwd=tmp_path) as program:
         with dial(program.port()) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         program.wait_for('"name": "connection"')
         assert program.stop() == 0
     assert '"client.address": "127.0.0.1"' in program.output

@@ -21,15 +21,13 @@ def test_workers_serve_restart_and_drain():
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 2, "--grace", 20) as program:
         port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal(signal.SIGHUP)
             # Between two requests, and not in one.
             assert client.rest() == b""
         program.wait_for("restart: 2 replaced")
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert client.rest() == b""
         assert program.wait() == 0
@@ -103,8 +101,7 @@ def test_an_activated_parent_hands_its_sockets_on():
     with running("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
         program.wait_for("Listening on")
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert client.rest() == b""
         assert program.wait() == 0
@@ -119,8 +116,7 @@ def test_as_process_1_of_a_container_it_drains_and_reaps():
         port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         (inside,) = children_of(program.process.pid)
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             os.kill(inside, signal.SIGTERM)
             assert client.rest() == b""
         assert program.wait() == 0

@@ -141,8 +141,7 @@ async def test_servers_and_tasks_of_a_trio_program(tmp_path, text):
 async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
     with program(tmp_path, COMPAT, ALLOW=allow) as target:
         with dial(target.port("shouts")) as client:
-            client.say(b"x\n")
-            assert client.line() == b"X\n"
+            assert client.ask(b"x\n") == b"X\n"
             seen = await look_until(target.process.pid, lambda tree: found(tree, "connection"))
             (server,) = found(seen.tree, "server", "ThreadingTCPServer")
             assert server.counts == (("active", 1),)
@@ -162,14 +161,12 @@ async def test_nothing_is_left_behind(tmp_path, folder, text):
     with program(tmp_path, text, WORK=3) as target:
         pid = target.process.pid
         with dial(target.port("shouts")) as client:
-            client.say(b"x\n")
-            modules = client.line()
+            modules = client.ask(b"x\n")
             before = threads(pid), files(pid)
             for _ in range(3):
                 await look_at(pid, 50)
             assert (threads(pid), files(pid)) == before
-            client.say(b"x\n")
-            assert client.line() == modules
+            assert client.ask(b"x\n") == modules
             assert list(folder.iterdir()) == []
         target.process.kill()
 

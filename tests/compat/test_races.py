@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.handlers import ask
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
@@ -67,8 +68,7 @@ async def test_cancelled_in_the_middle_of_a_fork(raw: Any, monkeypatch: Any) -> 
     async with trio.open_nursery() as nursery:
         await nursery.start(compat.serve, server)
         stream = await trio.open_tcp_stream(*server.server_address)
-        await stream.send_all(b"one")
-        assert await stream.receive_some() == b"ONE"
+        assert await ask(stream, b"one") == b"ONE"
         nursery.cancel_scope.cancel()
     assert not server.active_children
     await stream.aclose()

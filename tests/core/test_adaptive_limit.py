@@ -12,6 +12,7 @@ import trio
 import trio.testing
 
 from tests.handlers import shout
+from tests.servers import connected
 from triosock import AdaptiveLimit, Connection, Limits
 from triosock._core.registry.gradient import Gradient
 from triosock._core.registry.registry import Entry, Registry
@@ -214,8 +215,7 @@ async def test_its_latencies_are_those_of_connections_or_of_their_requests(autoj
             await client.aclose()
             await trio.testing.wait_all_tasks_blocked()
         assert served.server._gradient.ideal == pytest.approx(0.25)  # type: ignore[union-attr]
-    async with open_server(lines, limits=limits) as served:
-        client = await served.connect()
+    async with connected(lines, limits=limits) as (served, client):
         for _ in range(5):
             await client.send_all(b"a\n")
             assert await client.receive_some() == b"a\n"

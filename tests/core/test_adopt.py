@@ -15,6 +15,7 @@ import trio.testing
 import triosock
 from tests.handlers import shout
 from tests.listening import say_hello
+from tests.servers import drained
 from triosock._core.listeners.listener import SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
 from triosock._core.stream.server import StreamServer
@@ -173,8 +174,7 @@ async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_no
         server = await nursery.start(triosock.serve_listeners, handler, [foreign, ours])
         async with await ours.connect():
             await trio.testing.wait_all_tasks_blocked()
-            server.drain()
-            await server.wait_closed()
+            await drained(server)
     assert seen == [True]
 
 

@@ -9,6 +9,8 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import ask_line
+from tests.servers import connected
 from triosock import Limits, Timeouts
 from triosock.testing import open_server
 
@@ -22,22 +24,18 @@ async def tell(conn: triosock.Connection) -> None:
 
 
 async def test_an_idle_one_ends_at_its_age_and_the_server_goes_on(autojump_clock):
-    async with open_server(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as served:
-        client = await served.connect()
+    async with connected(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as (served, client):
         began = trio.current_time()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"more\n"
+        assert await ask_line(client, b"a\n") == b"more\n"
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(60, abs=0.1)
         other = await served.connect()
-        await other.send_all(b"a\n")
-        assert await other.receive_until(b"\n") == b"more\n"
+        assert await ask_line(other, b"a\n") == b"more\n"
         assert not served.server.draining
 
 
 async def test_one_at_work_finishes_its_request_and_says_that_it_is_the_last(autojump_clock):
-    async with open_server(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as served:
-        client = await served.connect()
+    async with connected(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as (_, client):
         await client.send_all(b"work\n")
         began = trio.current_time()
         assert await client.receive_until(b"\n") == b"last\n"
@@ -51,12 +49,10 @@ async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_c
     async with open_server(tell, timeouts=timeouts) as served:
         asks, silent = await served.connect(), await served.connect()
         for client in (asks, silent):
-            await client.send_all(b"a\n")
-            assert await client.receive_until(b"\n") == b"more\n"
+            assert await ask_line(client, b"a\n") == b"more\n"
         began = trio.current_time()
         await trio.sleep(62)
-        await asks.send_all(b"a\n")
-        assert await asks.receive_until(b"\n") == b"last\n"
+        assert await ask_line(asks, b"a\n") == b"last\n"
         assert await asks.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(62, abs=0.1)
         assert await silent.receive_some() == b""
@@ -66,8 +62,7 @@ async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_c
 @pytest.mark.parametrize("others", [{}, dict.fromkeys(("handshake", "idle", "request", "send"), math.inf)])
 async def test_an_age_is_exact_whatever_the_other_timeouts_are(autojump_clock, others):
     timeouts = Timeouts(max_age=0.5, max_age_jitter=0, **others)
-    async with open_server(tell, timeouts=timeouts) as served:
-        client = await served.connect()
+    async with connected(tell, timeouts=timeouts) as (_, client):
         began = trio.current_time()
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(0.5, abs=0.01)
@@ -88,8 +83,7 @@ async def test_a_handler_is_told_while_one_more_request_is_waited_for(autojump_c
                 pass
 
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
-    async with open_server(look, timeouts=timeouts) as served:
-        client = await served.connect()
+    async with connected(look, timeouts=timeouts) as (_, client):
         assert await client.receive_some() == b""
     assert told == [False, True]
 
@@ -113,8 +107,7 @@ async def test_the_jitter_spreads_the_ends(autojump_clock):
 
 
 async def test_a_jitter_of_all_without_an_age_leaves_the_other_timeouts_as_they_are(autojump_clock):
-    async with open_server(tell, timeouts=Timeouts(idle=3, max_age_jitter=1)) as served:
-        client = await served.connect()
+    async with connected(tell, timeouts=Timeouts(idle=3, max_age_jitter=1)) as (_, client):
         began = trio.current_time()
         with trio.fail_after(100):
             assert await client.receive_some() == b""
@@ -123,10 +116,8 @@ async def test_a_jitter_of_all_without_an_age_leaves_the_other_timeouts_as_they_
 
 async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_clock):
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
-    async with open_server(tell, timeouts=timeouts) as served:
-        client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"more\n"
+    async with connected(tell, timeouts=timeouts) as (served, client):
+        assert await ask_line(client, b"a\n") == b"more\n"
         await trio.sleep(58)
         began = trio.current_time()
         served.server.drain(idle_grace=10)
@@ -135,11 +126,9 @@ async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_
 
 
 async def test_the_last_of_its_requests_says_so_and_then_it_ends(autojump_clock):
-    async with open_server(tell, limits=Limits(max_requests_per_connection=3)) as served:
-        client = await served.connect()
+    async with connected(tell, limits=Limits(max_requests_per_connection=3)) as (served, client):
         for answer in (b"more\n", b"more\n", b"last\n"):
-            await client.send_all(b"a\n")
-            assert await client.receive_until(b"\n") == answer
+            assert await ask_line(client, b"a\n") == answer
         assert await client.receive_some() == b""
         await client.aclose()
         await trio.testing.wait_all_tasks_blocked()
@@ -147,8 +136,7 @@ async def test_the_last_of_its_requests_says_so_and_then_it_ends(autojump_clock)
 
 
 async def test_requests_that_were_sent_already_are_served_beyond_that(autojump_clock):
-    async with open_server(tell, limits=Limits(max_requests_per_connection=2)) as served:
-        client = await served.connect()
+    async with connected(tell, limits=Limits(max_requests_per_connection=2)) as (_, client):
         await client.send_all(b"a\n" * 4)
         answers = b"".join([data async for data in client])
         assert answers == b"more\n" + b"last\n" * 3

@@ -13,9 +13,9 @@ import trio.testing
 
 import triosock
 from tests.pairs import clogged_pair, memory_pair, pair, socket_pair, tcp_pair
+from tests.servers import connected
 from triosock import Connection, RequestTimedOut, Timeouts
 from triosock._core.registry.registry import NEVER
-from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -146,8 +146,7 @@ async def test_the_end_of_a_request_block_in_another_does_not_end_the_request(au
             seen.append(conn.entry.request_since != NEVER)
         seen.append(conn.entry.request_since == NEVER)
 
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (_, client):
         assert await client.receive_some() == b""
     assert seen == [True, True, True]
 

@@ -11,6 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from tests.servers import drained
 from triosock import DrainReport, DrainScope
 from triosock._core.model import events
 from triosock.testing import MemoryListener
@@ -136,10 +137,8 @@ async def test_a_wrong_grace_is_named(grace):
 
 async def test_draining_after_the_end_does_nothing(serving):
     async with serving(shout) as server:
-        server.drain()
-        report = await server.wait_closed()
-        server.drain(grace=0)
-        assert await server.wait_closed() is report
+        report = await drained(server)
+        assert await drained(server, grace=0) is report
 
 
 async def test_a_server_that_outlives_the_block_of_its_scope_is_still_told(autojump_clock):

@@ -10,7 +10,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import echo, shout
+from tests.handlers import ask, echo, shout
+from tests.servers import connected
 from triosock import Connection, DrainScope, StreamServer, events, serve_listeners
 from triosock.testing import DatagramNetwork, MemoryListener, open_server
 
@@ -21,18 +22,15 @@ async def tell_draining(conn: Connection) -> None:
 
 
 async def test_in_the_delay_everything_goes_on_and_draining_tells(autojump_clock: Any) -> None:
-    async with open_server(tell_draining) as served:
-        early = await served.connect()
-        await early.send_all(b"x\n")
-        assert await early.receive_some() == b"more\n"
+    async with connected(tell_draining) as (served, early):
+        assert await ask(early, b"x\n") == b"more\n"
         served.server.drain(grace=10, delay=5)
         assert served.server.draining
         assert served.server.statistics().draining
         await trio.sleep(4)
         late = await served.connect()
         for client in (early, late):
-            await client.send_all(b"x\n")
-            assert await client.receive_some() == b"last\n"
+            assert await ask(client, b"x\n") == b"last\n"
         assert not served.recorder.of(events.DrainStarted)
         assert [event.delay for event in served.recorder.of(events.DrainAnnounced)] == [5]
         for client in (early, late):
@@ -83,13 +81,11 @@ async def test_listeners_that_are_closed_in_the_delay_of_a_drain_do_not_end_the_
     async with trio.open_nursery() as nursery:
         server: StreamServer = await nursery.start(serve_listeners, echo, [listener])
         client = await listener.connect()
-        await client.send_all(b"one\n")
-        assert await client.receive_some() == b"one\n"
+        assert await ask(client, b"one\n") == b"one\n"
         server.drain(grace=60, delay=20)
         await listener.aclose()
         await trio.sleep(19)
-        await client.send_all(b"two\n")
-        assert await client.receive_some() == b"two\n"
+        assert await ask(client, b"two\n") == b"two\n"
         assert await client.receive_some() == b""
         await client.aclose()
         report = await server.wait_closed()

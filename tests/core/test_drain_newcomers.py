@@ -12,7 +12,8 @@ import trio.testing
 
 import triosock
 from tests.core.test_drain_delay import tell_draining
-from tests.handlers import echo, reset, shout
+from tests.handlers import ask, ask_line, echo, reset, shout
+from tests.servers import connected, drained
 from tests.tls import dial_tls, server_context
 from triosock import Cause, Connection, DrainScope, Timeouts, events
 from triosock._core.listeners.accept_loop import BATCH
@@ -50,13 +51,11 @@ async def by_some(conn: Connection) -> None:
 async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
     handler: Any, autojump_clock: Any
 ) -> None:
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (served, client):
         await trio.sleep(0.02)
         served.server.drain(grace=20)
         await trio.sleep(0.05)
-        await client.send_all(b"request\n")
-        assert await client.receive_until(b"\n") == b"REQUEST\n"
+        assert await ask_line(client, b"request\n") == b"REQUEST\n"
         assert await client.receive_some() == b""
     assert served.report is not None
     assert (served.report.finished, served.report.cancelled) == (1, 0)
@@ -70,16 +69,14 @@ async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(serving: A
         await recorder.wait_for(events.HandshakeFinished)
         server.drain(grace=20)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        await stream.send_all(b"request\n")
-        assert await stream.receive_some() == b"REQUEST\n"
+        assert await ask(stream, b"request\n") == b"REQUEST\n"
         assert await stream.receive_some() == b""
         await stream.aclose()
         await server.wait_closed()
 
 
 async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        old = await served.connect()
+    async with connected(shout) as (served, old):
         await trio.sleep(3)
         young = await served.connect()
         await trio.sleep(2.5)
@@ -92,10 +89,8 @@ async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: A
 
 
 async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+    async with connected(shout) as (served, client):
+        assert await ask(client, b"a\n") == b"A\n"
         began = trio.current_time()
         served.server.drain(grace=20)
         assert await client.receive_some() == b""
@@ -103,13 +98,11 @@ async def test_who_has_asked_before_is_no_newcomer(autojump_clock: Any) -> None:
 
 
 async def test_a_newcomer_gets_one_answer_and_no_second(autojump_clock: Any) -> None:
-    async with open_server(shout) as served:
-        client = await served.connect()
+    async with connected(shout) as (served, client):
         await trio.testing.wait_all_tasks_blocked()
         served.server.drain(grace=20)
         began = trio.current_time()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         assert await client.receive_some() == b""
         assert trio.current_time() == began
 
@@ -135,8 +128,7 @@ async def test_in_the_idle_grace_one_more_request_is_answered(where: str, autoju
     async with open_server(tell_draining, timeouts=timeouts) as served:
         asks, silent = await served.connect(), await served.connect()
         for client in (asks, silent):
-            await client.send_all(b"x\n")
-            assert await client.receive_some() == b"more\n"
+            assert await ask(client, b"x\n") == b"more\n"
         began = trio.current_time()
         served.server.drain(grace=20, idle_grace=None if where == "timeouts" else 3)
         await trio.sleep(2)
@@ -170,15 +162,12 @@ async def test_who_comes_out_of_the_queue_has_the_idle_grace_too(autojump_clock:
         client = await served.connect()
         served.server.drain(grace=60, idle_grace=20)
         await trio.sleep(12)
-        await client.send_all(b"late\n")
-        assert await client.receive_some() == b"late\n"
+        assert await ask(client, b"late\n") == b"late\n"
 
 
 async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any) -> None:
-    async with open_server(echo, timeouts=Timeouts(idle=10)) as served:
-        client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"a\n"
+    async with connected(echo, timeouts=Timeouts(idle=10)) as (served, client):
+        assert await ask(client, b"a\n") == b"a\n"
         served.server.drain(grace=60, idle_grace=30)
         assert await client.receive_some() == b""
         report = await served.server.wait_closed()
@@ -191,8 +180,7 @@ async def test_idleness_that_is_over_in_a_drain_cuts_nobody(autojump_clock: Any)
 
 async def test_no_grace_is_told_as_no_grace(autojump_clock: Any) -> None:
     async with open_server(shout) as served:
-        served.server.drain(grace=0)
-        await served.server.wait_closed()
+        await drained(served.server, grace=0)
     assert [event.grace for event in served.recorder.of(events.DrainStarted)] == [0.0]
 
 
@@ -247,8 +235,7 @@ async def test_a_storm_does_not_hold_the_drain(autojump_clock: Any) -> None:
     async with open_server(shout, listeners=[listener]) as served:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(others)
-            served.server.drain()
-            await served.server.wait_closed()
+            await drained(served.server)
             nursery.cancel_scope.cancel()
     assert listener.accepted == 1_000 + BATCH
     assert turns >= 10  # others had their turn between the batches
@@ -257,8 +244,7 @@ async def test_a_storm_does_not_hold_the_drain(autojump_clock: Any) -> None:
 async def test_a_queue_that_cannot_be_counted_has_a_bound_as_well(autojump_clock: Any) -> None:
     listener = Endless(waiting=None)
     async with open_server(shout, listeners=[listener]) as served:
-        served.server.drain()
-        await served.server.wait_closed()
+        await drained(served.server)
     assert listener.accepted == 4096 + BATCH
 
 
@@ -325,12 +311,9 @@ async def test_who_was_told_something_at_the_end_is_given_time_to_read_it(
             await conn.send_all(line)
         await conn.send_all(b"bye\n")
 
-    async with open_server(polite, timeouts=Timeouts(close=2)) as served:
-        client = await served.connect()
-        await client.send_all(b"x\n")
-        assert await client.receive_some() == b"x\n"
+    async with connected(polite, timeouts=Timeouts(close=2)) as (served, client):
+        assert await ask(client, b"x\n") == b"x\n"
         began = trio.current_time()
-        served.server.drain(grace=10)
-        await served.server.wait_closed()
+        await drained(served.server, grace=10)
         assert trio.current_time() - began == pytest.approx(2)
         assert await client.receive_some() == b"bye\n"

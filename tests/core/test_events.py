@@ -13,6 +13,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from tests.servers import connected, drained
 from triosock._core.model import events
 from triosock._core.model.addresses import TcpAddress
 from triosock._core.model.emitter import Emitter
@@ -27,7 +28,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
-from triosock.testing import MemoryListener, open_server
+from triosock.testing import MemoryListener
 
 PEER = TcpAddress("127.0.0.1", 1)
 
@@ -258,12 +259,10 @@ async def test_a_request_that_is_cut_is_told_to_be_over(autojump_clock, in_block
             async with conn.request() if in_block else contextlib.nullcontext():
                 await trio.sleep_forever()
 
-    async with open_server(handler) as served:
-        client = await served.connect()
+    async with connected(handler) as (served, client):
         await client.send_all(b"a\n")
         await trio.testing.wait_all_tasks_blocked()
-        served.server.drain(grace=1)
-        await served.server.wait_closed()
+        await drained(served.server, grace=1)
     assert len(served.recorder.of(events.RequestStarted)) == 1
     (finished,) = served.recorder.of(events.RequestFinished)
     assert (finished.cause, finished.duration) == (Cause.DRAIN, 1)

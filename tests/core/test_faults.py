@@ -12,6 +12,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, reset, shout, slow_block, slow_line, too_large
+from tests.servers import connected
 from tests.tls import client_context, server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, Incomplete, RequestTimedOut, Timeouts
@@ -53,8 +54,7 @@ async def test_the_function_is_called_and_its_answer_arrives(
         assert isinstance(error, kind)
         await conn.send_all(f"sorry: {type(error).__name__}".encode())
 
-    async with open_server(handler, on_error=answer, timeouts=Timeouts(request=2)) as served:
-        client = await served.connect()
+    async with connected(handler, on_error=answer, timeouts=Timeouts(request=2)) as (served, client):
         await client.send_all(b"hello\n")
         if handler is incomplete:
             await client.send_eof()
@@ -66,8 +66,7 @@ async def test_the_function_is_called_and_its_answer_arrives(
 async def test_only_what_is_the_handlers_own_fault_is_raised(
     handler: Any, kind: type[Exception], cause: Cause, autojump_clock: Any
 ) -> None:
-    async with open_server(handler, on_error="raise", timeouts=Timeouts(request=2)) as served:
-        client = await served.connect()
+    async with connected(handler, on_error="raise", timeouts=Timeouts(request=2)) as (served, client):
         await client.send_all(b"hello\n")
         if handler is incomplete:
             await client.send_eof()
@@ -98,8 +97,7 @@ async def test_a_function_that_takes_too_long_is_cut(autojump_clock: Any) -> Non
     async def never(error: Exception, conn: Connection) -> None:
         await trio.sleep_forever()
 
-    async with open_server(own_bug, on_error=never, timeouts=Timeouts(handshake=3)) as served:
-        client = await served.connect()
+    async with connected(own_bug, on_error=never, timeouts=Timeouts(handshake=3)) as (_, client):
         await client.send_all(b"x")
         began = trio.current_time()
         assert await read_to_reset(client) == b""

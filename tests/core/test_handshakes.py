@@ -15,13 +15,13 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import reset, shout
+from tests.handlers import ask, ask_line, reset, shout
+from tests.servers import connected
 from tests.tls import client_context, dial_tls, server_context
 from triosock import Cause, Connection, Limits, Timeouts, events
 from triosock._core.model.emitter import Emitter
 from triosock._core.registry.registry import Registry
 from triosock._core.stream.handshakes import Handshakes
-from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -39,8 +39,7 @@ def hello() -> bytes:
 
 async def says_hello(server: triosock.StreamServer) -> None:
     async with await dial_tls(server, client_context()) as client:
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"HELLO\n"
+        assert await ask(client, b"hello\n") == b"HELLO\n"
 
 
 @contextlib.asynccontextmanager
@@ -154,8 +153,7 @@ async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_eithe
             plain = await dial(server)
             await plain.send_all(HEADER)
             client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
             await client.aclose()
 
 
@@ -206,8 +204,7 @@ async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(s
 
 async def test_proxy_header_and_tls_share_one_handshake_timeout(autojump_clock):
     options = {"proxy": True, "tls": server_context(), "timeouts": Timeouts(handshake=10)}
-    async with open_server(shout, **options) as served:
-        client = await served.connect()
+    async with connected(shout, **options) as (served, client):
         await trio.sleep(8)
         await client.send_all(b"PROXY UNKNOWN\r\n")
         await trio.sleep(3)
@@ -218,14 +215,12 @@ async def test_proxy_header_and_tls_share_one_handshake_timeout(autojump_clock):
 async def test_who_is_in_its_handshake_when_the_drain_begins_is_served_like_those_in_the_queue(
     autojump_clock,
 ):
-    async with open_server(shout, tls=server_context()) as served:
-        client = await served.connect()
+    async with connected(shout, tls=server_context()) as (served, client):
         await trio.testing.wait_all_tasks_blocked()
         served.server.drain(grace=10)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
         await trio.sleep(1)
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
         assert await client.receive_some() == b""
         await client.aclose()
         report = await served.server.wait_closed()

@@ -11,7 +11,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
-from tests.servers import running
+from tests.servers import connected, drained, running
 from tests.tls import server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
@@ -39,12 +39,10 @@ class Called:
 @pytest.mark.parametrize("handler", [slow_block, slow_line])
 async def test_it_is_called_once_and_ends_with_the_drain(handler: Any, autojump_clock: Any) -> None:
     called = Called()
-    async with open_server(handler, on_error=called, timeouts=Timeouts(request=1)) as served:
-        client = await served.connect()
+    async with connected(handler, on_error=called, timeouts=Timeouts(request=1)) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(2)
-        served.server.drain(grace=1)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=1)
     assert called.kinds == [RequestTimedOut]
     assert report.duration == pytest.approx(1)
 
@@ -63,12 +61,10 @@ async def test_it_is_not_called_after_the_deadline_of_a_drain(
 
     called = Called()
     timeouts = Timeouts(request=1, handshake=100)
-    async with open_server(long_cleanup, on_error=called, timeouts=timeouts) as served:
-        client = await served.connect()
+    async with connected(long_cleanup, on_error=called, timeouts=timeouts) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(2)
-        served.server.drain(grace=grace)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=grace)
     assert called.errors == []
     assert report.causes == {Cause.REQUEST: 1}
     assert report.duration == pytest.approx(1 + cleanup - 2)  # the cleanup began a second before the drain
@@ -91,8 +87,7 @@ async def test_a_cleanup_that_fails_after_the_cut(grace: float, autojump_clock: 
         client = await served.connect()
         await client.send_all(b"x\n")
         await trio.sleep(1)
-        served.server.drain(grace=grace)
-        report = await served.server.wait_closed()
+        report = await drained(served.server, grace=grace)
     # Cut by the drain, nobody can be answered; cut by its own time, it is out of time, whatever came of that.
     assert called.kinds == ([] if grace == 1 else [RequestTimedOut])
     assert report.causes == {Cause.DRAIN if grace == 1 else Cause.REQUEST: 1}
@@ -109,8 +104,7 @@ async def test_it_has_its_own_time_and_not_the_rest_of_the_requests(autojump_clo
         await trio.sleep(5)
         await conn.send_all(b"sorry")
 
-    async with open_server(fails_late, on_error=answer, timeouts=Timeouts(request=2)) as served:
-        client = await served.connect()
+    async with connected(fails_late, on_error=answer, timeouts=Timeouts(request=2)) as (_, client):
         await client.send_all(b"x\n")
         assert await read_all(client) == b"sorry"
 
@@ -159,8 +153,7 @@ async def ask_datagram_server(
         await client.send(b"x", ours.address)
         with trio.fail_after(100):
             assert (await client.receive())[0] == answer
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     client.close()
     assert server.statistics().ended == {cause: 1}
 
@@ -244,8 +237,7 @@ async def test_its_own_bug_beside_a_peer_that_has_gone_is_told(recorder: Any) ->
     async def worse(error: Exception, conn: Connection) -> None:
         raise ExceptionGroup("both", [FrameTooLarge("line", 4), KeyError("second")])
 
-    async with open_server(too_large, on_error=worse, observers=[recorder]) as served:
-        client = await served.connect()
+    async with connected(too_large, on_error=worse, observers=[recorder]) as (_, client):
         await client.send_all(b"hello\n")
         assert await read_to_reset(client) == b""
     assert [type(event.error) for event in recorder.of(HandlerFailed)] == [ExceptionGroup]
@@ -261,8 +253,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left(
         await conn.send_all(b"sorry")
 
     async def scenario() -> None:
-        async with open_server(handler, on_error=answer, timeouts=Timeouts(request=1)) as served:
-            client = await served.connect()
+        async with connected(handler, on_error=answer, timeouts=Timeouts(request=1)) as (_, client):
             await client.send_all(b"hello\n")
             received = await read_all(client)
             assert received in (b"sorry", b"")

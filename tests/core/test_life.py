@@ -9,8 +9,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, shout
-from tests.servers import running
+from tests.handlers import ask, read_all, read_to_reset, shout
+from tests.servers import drained, running
 from triosock import Cause, DrainReport, Timeouts
 from triosock._core.model import events
 
@@ -68,8 +68,7 @@ async def test_the_server_ends_with_a_drain_if_somebody_closes_its_listeners(dia
     listeners = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     async with running(triosock.serve_listeners, shout, listeners) as server:
         client = await dial(server)
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         listeners[0].close()
         assert await client.receive_some() == b""
         await client.aclose()
@@ -91,8 +90,7 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
         await client.send_all(b"x\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         await trio.sleep(2)
-        server.drain(grace=1)
-        report = await server.wait_closed()
+        report = await drained(server, grace=1)
         (straggler,) = report.slowest
         assert str(straggler.peer) == "tcp://{}:{}".format(*client.socket.getsockname())
         assert straggler.age == pytest.approx(3, abs=0.1)
@@ -152,23 +150,20 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
 
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        await server.wait_closed()
+        await drained(server, grace=1)
     assert reasons == ["triosock: drain deadline"]
 
 
 async def test_suspend_lets_newcomers_wait_and_resume_serves_them(serving, dial, recorder):
     async with serving(shout, observers=[recorder]) as server:
         before = await dial(server)
-        await before.send_all(b"a\n")
-        assert await before.receive_some() == b"A\n"
+        assert await ask(before, b"a\n") == b"A\n"
         server.suspend()
         server.suspend()
         await trio.testing.wait_all_tasks_blocked(0.01)
         waiting = await dial(server)
         await waiting.send_all(b"b\n")
-        await before.send_all(b"c\n")
-        assert await before.receive_some() == b"C\n"
+        assert await ask(before, b"c\n") == b"C\n"
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().accepted == 1
         assert server.statistics().suspended
@@ -187,8 +182,7 @@ async def test_one_port_serves_both_families(dial):
         assert len(ports) == 1
         for host in ("127.0.0.1", "::1"):
             async with await trio.open_tcp_stream(host, ports.copy().pop()) as client:
-                await client.send_all(b"hi\n")
-                assert await client.receive_some() == b"HI\n"
+                assert await ask(client, b"hi\n") == b"HI\n"
         nursery.cancel_scope.cancel()
 
 
@@ -196,10 +190,8 @@ async def test_a_unix_server_removes_its_file(tmp_path, dial):
     path = tmp_path / "socket"
     async with running(triosock.serve_unix, shout, path) as server:
         async with await dial(server) as client:
-            await client.send_all(b"hi\n")
-            assert await client.receive_some() == b"HI\n"
-        server.drain()
-        await server.wait_closed()
+            assert await ask(client, b"hi\n") == b"HI\n"
+        await drained(server)
         assert not path.exists()
 
 
@@ -216,8 +208,7 @@ async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(s
 
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        (straggler,) = (await server.wait_closed()).slowest
+        (straggler,) = (await drained(server, grace=1)).slowest
         (only,) = straggler.stack
         assert only.endswith("in handler")
         assert __file__ in only

@@ -7,7 +7,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, shout
+from tests.handlers import ask, read_all, shout
+from tests.servers import drained
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -20,8 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 async def test_an_idle_connection_ends_at_once_when_drained(serving, dial, autojump_clock):
     async with serving(shout) as server:
         client = await dial(server)
-        await client.send_all(b"one\n")
-        assert await client.receive_some() == b"ONE\n"
+        assert await ask(client, b"one\n") == b"ONE\n"
         began = trio.current_time()
         server.drain(grace=60)
         assert await client.receive_some() == b""
@@ -56,8 +56,7 @@ async def test_work_in_flight_is_not_interrupted_before_the_deadline(serving, di
 
 async def test_requests_that_had_arrived_are_answered_in_a_drain(serving, dial):
     async with serving(shout) as server, await dial(server) as client:
-        await client.send_all(b"first\n")
-        assert await client.receive_some() == b"FIRST\n"
+        assert await ask(client, b"first\n") == b"FIRST\n"
         # In the kernel's buffer, unread, when the drain is told: nothing has run in between.
         await client.send_all(b"a\nb\n")
         server.drain(grace=60)
@@ -105,8 +104,7 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
             await conn.send_all(data.upper())
 
     async with serving(handler) as server, await dial(server) as client:
-        await client.send_all(b"x")
-        assert await client.receive_some() == b"X"
+        assert await ask(client, b"x") == b"X"
         await client.send_all(b"late")
         server.drain(grace=60)
         assert await read_all(client) == b"LATE"
@@ -119,8 +117,7 @@ async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, aut
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain(grace=7)
-        report = await server.wait_closed()
+        report = await drained(server, grace=7)
         assert trio.current_time() - began == pytest.approx(7)
         assert (report.finished, report.cancelled, report.clean) == (0, 1, False)
 
@@ -136,8 +133,7 @@ async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock
         await trio.sleep(1)
         server.drain(grace=1000)
         server.drain(grace=4)
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         assert trio.current_time() - began == pytest.approx(5)
 
 
@@ -148,8 +144,7 @@ async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
     async with serving(handler) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain(grace=float("inf"))
-        report = await server.wait_closed()
+        report = await drained(server, grace=float("inf"))
         assert report.finished == 1
         assert trio.current_time() - began >= 99_999
 
@@ -161,8 +156,7 @@ async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump
     async with serving(handler, timeouts=Timeouts(grace=3)) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         assert trio.current_time() - began == pytest.approx(3)
 
 
@@ -218,8 +212,7 @@ async def test_those_who_never_got_a_slot_are_reported_as_refused(serving, dial,
     async with serving(handler, limits=Limits(max_connections=1), observers=[recorder]) as server:
         clients = [await dial(server) for _ in range(3)]
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=1)
-        report = await server.wait_closed()
+        report = await drained(server, grace=1)
         assert (report.cancelled, report.refused) == (1, 2)
         assert [event.reason for event in recorder.of(events.Refused)] == ["drain", "drain"]
         for client in clients:

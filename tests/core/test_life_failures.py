@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.handlers import read_all, read_to_reset, reset
+from tests.servers import drained
 from triosock import Cause
 from triosock._core.model import events
 from triosock._core.transport.socket import SocketWire
@@ -163,8 +164,7 @@ async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_conne
 
     async with serving(handler, observers=[recorder]) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=0)
-        report = await server.wait_closed()
+        report = await drained(server, grace=0)
         assert (report.drained, report.cancelled) == (True, 1)
     (failed,) = recorder.of(events.HandlerFailed)
     assert [type(error) for error in failed.error.exceptions] == [ValueError]
@@ -186,8 +186,7 @@ async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_sa
     async with serving(handler, on_error=on_error, observers=[recorder]) as server:
         client = await dial(server)
         await trio.testing.wait_all_tasks_blocked(0.01)
-        server.drain(grace=0)
-        assert (await server.wait_closed()).drained
+        assert (await drained(server, grace=0)).drained
         await client.aclose()
     assert len(recorder.of(events.HandlerFailed)) == 2
 

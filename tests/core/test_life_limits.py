@@ -8,7 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all, shout
+from tests.handlers import ask, read_all, shout
+from tests.servers import drained
 from triosock import Cause, Limits, TcpAddress
 from triosock._core.model import events
 from triosock.testing import open_server
@@ -132,8 +133,7 @@ async def test_who_comes_out_of_the_queue_and_is_one_too_many_for_its_peer_is_in
         clients = [await served.connect(peer=TcpAddress("192.0.2.1", port)) for port in (1, 2, 3)]
         for client in clients:
             await client.send_eof()
-        served.server.drain()
-        report = await served.server.wait_closed()
+        report = await drained(served.server)
     expected = (3, 0) if overflow == "handler" else (1, 2)
     assert (report.finished, report.refused) == expected
     assert served.server.statistics().refused == {"peer": 2}
@@ -144,6 +144,5 @@ async def test_limits_per_peer_need_no_unix_sockets(serving, dial, monkeypatch):
         monkeypatch.delattr(socket, name)
     async with serving(shout, limits=Limits(max_connections_per_peer=2)) as server:
         client = await dial(server)
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         await client.aclose()

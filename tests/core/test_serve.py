@@ -12,7 +12,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, shout
+from tests.servers import drained
 from triosock import Limits, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -228,8 +229,7 @@ async def test_a_listener_of_another_make_works_too():
         await send.send(other)
         assert await client.receive_some() == b"fine"
         await client.aclose()
-        server.drain()
-        assert (await server.wait_closed()).drained
+        assert (await drained(server)).drained
     with pytest.raises(trio.BrokenResourceError):
         await send.send(other)
 
@@ -257,10 +257,8 @@ async def test_a_client_of_a_proxy_is_known_by_the_header(serving, dial):
 
     async with serving(who, proxy=True) as server:
         async with await dial(server) as client:
-            await client.send_all(b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n")
-            assert await client.receive_some() == b"tcp://192.0.2.7:5555"
+            assert await ask(client, b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n") == b"tcp://192.0.2.7:5555"
         async with await dial(server) as client:
-            await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
-            assert await client.receive_some() == b""
+            assert await ask(client, b"GET / HTTP/1.0\r\n\r\n") == b""
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().ended == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}

@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.servers import running
+from tests.servers import connected, running
 from triosock import DrainScope, Limits, Timeouts
 from triosock.observe import snapshot
 from triosock.testing import MemoryListener, open_server
@@ -51,8 +51,7 @@ def only(node, kind):
 async def test_a_connection_has_a_state_and_the_tightest_deadline_with_its_origin(
     autojump_clock, says, state, due, due_to
 ):
-    async with open_server(work, timeouts=TIMEOUTS, name="s") as server:
-        client = await server.connect()
+    async with connected(work, timeouts=TIMEOUTS, name="s") as (server, client):
         if says:
             await client.send_all(says)
         await trio.testing.wait_all_tasks_blocked()
@@ -67,8 +66,7 @@ async def test_a_connection_has_a_state_and_the_tightest_deadline_with_its_origi
 
 
 async def test_ages_go_on_and_deadlines_come_nearer(autojump_clock):
-    async with open_server(work, timeouts=TIMEOUTS) as server:
-        client = await server.connect()
+    async with connected(work, timeouts=TIMEOUTS) as (server, client):
         await trio.sleep(1)
         await client.send_all(b"work\n")
         await trio.sleep(4)
@@ -80,8 +78,7 @@ async def test_ages_go_on_and_deadlines_come_nearer(autojump_clock):
 
 
 async def test_the_grace_of_a_drain_is_a_deadline_and_says_whose(autojump_clock):
-    async with open_server(work, timeouts=TIMEOUTS, name="shop") as server:
-        client = await server.connect()
+    async with connected(work, timeouts=TIMEOUTS, name="shop") as (server, client):
         await client.send_all(b"work\n")
         await trio.testing.wait_all_tasks_blocked()
         server.server.drain(grace=2)
@@ -100,8 +97,7 @@ async def test_the_grace_of_a_drain_is_a_deadline_and_says_whose(autojump_clock)
 
 async def test_a_drain_from_further_out_is_told_as_such(autojump_clock):
     with DrainScope() as outer:
-        async with open_server(work, name="shop") as server:
-            client = await server.connect()
+        async with connected(work, name="shop") as (server, client):
             await client.send_all(b"work\n")
             await trio.testing.wait_all_tasks_blocked()
             outer.drain(grace=2)

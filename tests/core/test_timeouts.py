@@ -11,8 +11,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.pairs import memory_pair
+from tests.servers import connected
 from triosock import Cause, Connection, Timeouts, events
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import TimeoutMonitor
@@ -32,8 +33,7 @@ async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
                 pass
             nursery.cancel_scope.cancel()
 
-    async with open_server(feed, timeouts=Timeouts(idle=4)) as served:
-        client = await served.connect()
+    async with connected(feed, timeouts=Timeouts(idle=4)) as (_, client):
         began = trio.current_time()
         assert await client.receive_exactly(20) == b"news" * 5
         assert await client.receive_some() == b""
@@ -53,8 +53,7 @@ async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(a
 
     async with open_server(handler, timeouts=Timeouts(idle=10)) as served:
         patient, hasty = await served.connect(), await served.connect()
-        await patient.send_all(b"login\n")
-        assert await patient.receive_some() == b"ok"
+        assert await ask(patient, b"login\n") == b"ok"
         await trio.sleep(1)
         began = trio.current_time()
         given[2].set_timeouts(idle=2)  # in the middle of its wait
@@ -78,8 +77,7 @@ async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock
         async for _ in conn.lines():
             pass
 
-    async with open_server(handler, timeouts=none) as served:
-        client = await served.connect()
+    async with connected(handler, timeouts=none) as (_, client):
         began = trio.current_time()
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(5)
@@ -106,13 +104,11 @@ async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump
         ended.append(trio.current_time() - began)
 
     timeouts = Timeouts(idle=1, handshake=9, request=9, send=9, close=9)
-    async with open_server(handler, timeouts=timeouts) as served:
-        one = await served.connect()
+    async with connected(handler, timeouts=timeouts) as (served, one):
         await one.send_all(b"long")
         await trio.sleep(5)
         other = await served.connect()
-        await other.send_all(b"short")
-        assert await other.receive_some() == b""
+        assert await ask(other, b"short") == b""
         served.server.drain(grace=0)
     assert ended == [pytest.approx(1)]
 

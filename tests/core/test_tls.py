@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, ask_line, shout
 from tests.servers import running
 from tests.tls import CA, client_context, dial_tls, server_context
 from triosock import Cause, Connection, Timeouts
@@ -22,8 +22,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 async def test_a_tls_server_talks_tls(serving, recorder):
     async with serving(shout, tls=server_context(), observers=[recorder]) as server:
         async with await dial_tls(server, client_context()) as client:
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
     (finished,) = recorder.of(events.HandshakeFinished)
     assert finished.tls_version == "TLSv1.3"
 
@@ -125,8 +124,7 @@ async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, re
 async def test_nobody_waits_for_somebody_elses_handshake(serving, dial):
     async with serving(shout, tls=server_context()) as server, await dial(server):
         async with await dial_tls(server, client_context()) as client:
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
 
 
 async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
@@ -152,8 +150,7 @@ async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
 async def test_an_idle_tls_connection_ends_at_once_when_drained_and_with_a_close_notify(serving):
     async with serving(shout, tls=server_context()) as server:
         client = await dial_tls(server, client_context())
-        await client.send_all(b"one\n")
-        assert await client.receive_some() == b"ONE\n"
+        assert await ask(client, b"one\n") == b"ONE\n"
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=60)
         # trio's SSLStream raises BrokenResourceError if the close_notify is missing.
@@ -165,8 +162,7 @@ async def test_an_idle_tls_connection_ends_at_once_when_drained_and_with_a_close
 async def test_a_request_that_had_arrived_encrypted_is_answered_in_a_drain(serving):
     async with serving(shout, tls=server_context()) as server:
         client = await dial_tls(server, client_context())
-        await client.send_all(b"one\n")
-        assert await client.receive_some() == b"ONE\n"
+        assert await ask(client, b"one\n") == b"ONE\n"
         await client.send_all(b"two\n")
         server.drain(grace=60)
         assert await client.receive_some() == b"TWO\n"
@@ -195,8 +191,7 @@ async def test_tls_on_a_unix_socket(tmp_path):
     async with running(triosock.serve_unix, shout, path, tls=server_context()):
         stream = await trio.open_unix_socket(str(path))
         client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"HELLO\n"
+        assert await ask(client, b"hello\n") == b"HELLO\n"
         await client.aclose()
 
 
@@ -226,11 +221,9 @@ async def starttls(conn: Connection) -> None:
 async def test_starttls(serving, dial):
     async with serving(starttls) as server:
         plain = await dial(server)
-        await plain.send_all(b"STARTTLS\n")
-        assert await plain.receive_some() == b"go ahead\n"
+        assert await ask(plain, b"STARTTLS\n") == b"go ahead\n"
         client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
-        await client.send_all(b"secret\n")
-        assert await client.receive_some() == b"SECRET\n"
+        assert await ask(client, b"secret\n") == b"SECRET\n"
         await client.aclose()
 
 
@@ -252,8 +245,7 @@ async def test_commands_smuggled_in_before_starttls_are_refused(serving, dial, r
 async def test_starttls_has_a_timeout_of_its_own(serving, dial, autojump_clock):
     async with serving(starttls, timeouts=Timeouts(handshake=3)) as server, await dial(server) as plain:
         await trio.sleep(100)
-        await plain.send_all(b"STARTTLS\n")
-        assert await plain.receive_some() == b"go ahead\n"
+        assert await ask(plain, b"STARTTLS\n") == b"go ahead\n"
         began = trio.current_time()
         assert await plain.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(3, abs=0.1)
@@ -286,8 +278,7 @@ async def test_tls_over_a_memory_stream():
 
         nursery.start_soon(serve)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"hello\n"
+        assert await ask_line(client, b"hello\n") == b"hello\n"
     await client.aclose()
     await server.aclose()
 

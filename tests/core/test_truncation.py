@@ -15,7 +15,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, read_to_reset, slow_line
-from tests.servers import running
+from tests.servers import connected, running
 from tests.tls import client_context, server_context
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
@@ -36,8 +36,7 @@ async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: A
 
 
 async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
-    async with open_server(half) as served:
-        client = await served.connect()
+    async with connected(half) as (_, client):
         await client.send_all(b"x")
         assert await read_to_reset(client) in (b"half an ans", b"")
 
@@ -75,8 +74,7 @@ async def test_a_function_that_returns_has_had_the_last_word(autojump_clock: Any
     async def nothing(error: Exception, conn: Connection) -> None:
         """Says nothing, and by that: this is all."""
 
-    async with open_server(half, on_error=nothing) as served:
-        client = await served.connect()
+    async with connected(half, on_error=nothing) as (_, client):
         await client.send_all(b"x")
         assert await read_all(client) == b"half an ans"
 

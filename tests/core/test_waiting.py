@@ -10,8 +10,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import reset
+from tests.handlers import ask, reset
 from tests.pairs import memory_pair, served, tcp_pair
+from tests.servers import connected
 from tests.waiting import until
 from triosock import Cause, Connection, StreamServer, Timeouts, events, serve_tcp
 from triosock._core.transport.epoll import EpollReader
@@ -42,8 +43,7 @@ async def test_the_first_byte_is_waited_for_and_not_taken() -> None:
 
 async def test_requests_begin_with_their_first_byte(autojump_clock: Any) -> None:
     recorder = Recorder(events.RequestStarted, events.RequestFinished)
-    async with open_server(heads, observers=[recorder]) as served:
-        client = await served.connect()
+    async with connected(heads, observers=[recorder]) as (served, client):
         await trio.sleep(5)
         assert served.server.statistics().idle == 1
         await client.send_all(b"a")
@@ -63,10 +63,8 @@ async def test_idleness_ends_the_wait_and_the_handler_says_goodbye(autojump_cloc
             await conn.send_all(await conn.receive_some())
         await conn.send_all(b"bye")
 
-    async with open_server(polite, timeouts=Timeouts(idle=10)) as served:
-        client = await served.connect()
-        await client.send_all(b"x")
-        assert await client.receive_some() == b"x"
+    async with connected(polite, timeouts=Timeouts(idle=10)) as (served, client):
+        assert await ask(client, b"x") == b"x"
         began = trio.current_time()
         assert await client.receive_some() == b"bye"
         assert trio.current_time() - began == pytest.approx(10)
@@ -137,8 +135,7 @@ async def test_a_request_that_began_in_an_idle_block_is_no_idle_wait(
                     async for _ in conn:
                         pass
 
-    async with open_server(handler, timeouts=Timeouts(idle=1, request=2, close=0.1)) as served:
-        client = await served.connect()
+    async with connected(handler, timeouts=Timeouts(idle=1, request=2, close=0.1)) as (served, client):
         await client.send_all(b"G")
         began = trio.current_time()
         async with trio.open_nursery() as nursery:

@@ -7,6 +7,7 @@ from typing import Any
 import trio
 import trio.testing
 
+from tests.handlers import ask
 from tests.tls import client_context, dial_tls, server_context
 from tests.waiting import until
 from triosock import Connection
@@ -39,8 +40,7 @@ async def test_under_tls_the_end_of_the_stream_is_no_request(serving: Any) -> No
 
     async with serving(handler, tls=server_context()) as server:
         async with await dial_tls(server) as client:
-            await client.send_all(b"x")
-            assert await client.receive_some() == b"x"
+            assert await ask(client, b"x") == b"x"
         await until(lambda: not server.statistics().active)
     assert told == [True, False]
 

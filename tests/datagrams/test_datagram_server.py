@@ -11,7 +11,7 @@ import trio.testing
 
 import triosock
 from tests.datagrams.serving import exchange, settle, shout
-from tests.servers import running
+from tests.servers import drained, running
 from triosock import Cause, Limits
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -169,8 +169,7 @@ async def test_errors_that_do_not_end_the_loop(number, when, recorder, autojump_
                 client.settimeout(5)
                 client.sendto(b"hi", sock.getsockname())
                 if when == "drain":
-                    server.drain()
-                    await server.wait_closed()
+                    await drained(server)
                     # Without memory to receive it, it stays with the kernel, and is seen at the second look.
                     assert server.statistics().received == 1
                 else:
@@ -230,8 +229,7 @@ async def test_sent_is_handled_or_dropped_or_lost(on_loopback):
                     client.sendto(b"x" * burst, name)
                     sent += 1
                 await trio.lowlevel.checkpoint()
-            server.drain()
-            await server.wait_closed()
+            await drained(server)
         s = server.statistics()
         assert sent == s.handled + sum(s.dropped.values()) + s.lost
         assert s.lost

@@ -8,6 +8,7 @@ import trio.testing
 
 import triosock
 from tests.datagrams.serving import Held, send_all, settle
+from tests.servers import drained
 from triosock import Cause, Limits
 from triosock._core.model import events
 
@@ -53,8 +54,7 @@ async def test_at_the_deadline_the_busy_are_cut_and_what_waits_is_dropped(in_mem
     async with in_memory(held, limits=Limits(max_connections=1)) as (server, network):
         client = network.open("client")
         await send_all(client, server, b"1", b"2", b"3")
-        server.drain(grace=5)
-        report = await server.wait_closed()
+        report = await drained(server, grace=5)
         assert held.begun == [b"1"]
         assert (report.cancelled, report.refused, report.duration) == (1, 2, 5.0)
         assert report.causes == {Cause.DRAIN: 1}
@@ -134,8 +134,7 @@ async def test_suspended_and_drained_what_waits_is_served(in_memory):
     async with in_memory(held) as (server, network):
         server.suspend()
         await send_all(network.open("client"), server, b"1")
-        server.drain()
-        assert (await server.wait_closed()).finished == 1
+        assert (await drained(server)).finished == 1
 
 
 async def test_a_drain_scope_around_drains_it():

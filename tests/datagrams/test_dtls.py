@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.servers import drained
 from tests.waiting import until, until_ended
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
@@ -98,8 +99,7 @@ async def test_at_the_deadline_of_a_drain_the_busy_are_cut(serving_dtls, dial_dt
         with dial_dtls(server) as channel:
             await channel.do_handshake()
             await until(lambda: server.statistics().active)
-            server.drain(grace=0)
-            report = await server.wait_closed()
+            report = await drained(server, grace=0)
     assert report.causes == {Cause.DRAIN: 1}
 
 

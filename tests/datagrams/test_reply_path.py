@@ -11,7 +11,7 @@ import trio.testing
 
 import triosock
 from tests.datagrams.serving import settle, shout
-from tests.servers import running
+from tests.servers import drained, running
 from triosock import Cause, Sessions, Timeouts, UnixAddress
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -174,8 +174,7 @@ async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
             await settle(0.02)
             outer.start_soon(keep_sending)
             await settle(0.02)
-            server.drain()
-            await server.wait_closed()
+            await drained(server)
     client.close()
     assert raised
     assert "the server has ended" in raised[0]

@@ -9,6 +9,7 @@ import trio.testing
 import triosock
 from tests.datagrams.serving import send_all
 from tests.datagrams.sessions import Log, echo, receive, settle
+from tests.servers import drained
 from triosock import Cause, Limits, Sessions
 from triosock._core.datagram.idle_queue import IdleQueue
 from triosock._core.datagram.socket import Received
@@ -161,8 +162,7 @@ async def test_at_the_deadline_sessions_are_cut(in_memory, autojump_clock):
     log = Log()
     async with in_memory(log, sessions=Sessions(max=1, when_full="evict")) as (server, network):
         await send_all(network.open("a"), server, b"1", b"2")
-        server.drain(grace=3)
-        report = await server.wait_closed()
+        report = await drained(server, grace=3)
         assert (report.cancelled, report.duration) == (1, 3.0)
         assert server.statistics().dropped == {"unread": 1}
 
@@ -176,8 +176,7 @@ async def test_one_that_waits_for_a_place_at_the_deadline_is_refused(in_memory, 
     async with in_memory(handler, sessions=Sessions(max=1, when_full="evict")) as (server, network):
         await send_all(network.open("a"), server, b"1")
         await send_all(network.open("b"), server, b"1")
-        server.drain(grace=3)
-        report = await server.wait_closed()
+        report = await drained(server, grace=3)
         # "a" had been asked to go before the drain, for the sake of "b": that is its cause.
         assert (report.finished, report.refused) == (1, 1)
 
@@ -301,8 +300,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
                 b.send_nowait(b"y", server.addresses[0], None)  # for which "a" must go
                 await b.receive()
                 a.send_nowait(b"x", server.addresses[0], None)
-                server.drain(grace=1)
-                await server.wait_closed()
+                await drained(server, grace=1)
             finally:
                 a.close()
                 b.close()

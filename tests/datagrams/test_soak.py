@@ -13,6 +13,7 @@ import tracemalloc
 import pytest
 import trio
 
+from tests.servers import drained
 from triosock import Limits, Sessions
 
 pytestmark = pytest.mark.soak
@@ -44,8 +45,7 @@ async def test_200_000_datagrams_in_bursts_are_all_accounted_for(on_loopback, dr
         address = server.addresses[0]
         arguments = [address.host, address.port, DATAGRAMS, BURST]
         await trio.run_process([sys.executable, "-c", SENDER, *map(str, arguments)])
-        server.drain()
-        assert (await server.wait_closed()).clean
+        assert (await drained(server)).clean
         s = server.statistics()
     dropped = sum(s.dropped.values())
     print(

@@ -20,6 +20,7 @@ import trio
 import triosock
 from tests.docs.units import complaints
 from tests.programs import dial, running
+from tests.servers import connected, drained
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -27,8 +28,7 @@ CODE = DOCS / "code"
 
 
 async def talk(handler, said=b"hello\n", answer=b"HELLO\n", **options):
-    async with open_server(handler, **options) as served:
-        client = await served.connect()
+    async with connected(handler, **options) as (_, client):
         await client.send_all(said)
         assert await client.receive_exactly(len(answer)) == answer
 
@@ -120,14 +120,12 @@ def test_the_command_of_the_pod_runs():
     assert words[0] == "python"
     with running(*words[1:], PYTHONPATH=f"{DOCS.parent}:{CODE}") as program:
         with dial(int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
         assert program.stop() == 0
 
 
 async def test_a_handler_that_is_never_idle_looks_for_itself(load, autojump_clock):
-    async with open_server(load("drained").tick) as served:
-        client = await served.connect()
+    async with connected(load("drained").tick) as (served, client):
         assert await client.receive_until(b"\n") == b"tick\n"
         assert await client.receive_until(b"\n") == b"tick\n"
         assert trio.current_time() == 1
@@ -144,8 +142,7 @@ async def test_under_load_a_drain_hurts_nobody(load, capsys):
         server = await nursery.start(serve)
         nursery.start_soon(load("under_load").main, server.addresses[0].port)
         await recorder.wait_for(triosock.events.ConnectionOpened, 50)
-        server.drain()
-        report = await server.wait_closed()
+        report = await drained(server)
     assert (report.finished, report.cancelled, report.failed) == (50, 0, 0)
     heard = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
     assert heard.keys() <= {"answers", "ended by the server"}
@@ -170,8 +167,7 @@ async def test_starttls(load):
     authority.issue_cert("example.org").configure_cert(context)
     trusting = ssl.create_default_context()
     authority.configure_trust(trusting)
-    async with open_server(load("starttls").make_handler(context)) as served:
-        client = await served.connect()
+    async with connected(load("starttls").make_handler(context)) as (_, client):
         await client.send_all(b"hello\n")
         assert await client.receive_until(b"\n") == b"say STARTTLS first\n"
         await client.send_all(b"STARTTLS\n")
@@ -302,8 +298,7 @@ def test_compat_runs_programs_as_they_are():
     with running("-m", "triosock.compat", "-m", "http.server", 0, "--bind", "127.0.0.1") as program:
         port = int(program.wait_for(r"Serving HTTP on 127.0.0.1 port (\d+)")[1])
         with dial(port) as client:
-            client.say(b"GET / HTTP/1.0\r\n\r\n")
-            assert client.line() == b"HTTP/1.0 200 OK\r\n"
+            assert client.ask(b"GET / HTTP/1.0\r\n\r\n") == b"HTTP/1.0 200 OK\r\n"
         program.signal(signal.SIGINT)
         assert program.wait() == 0
 
@@ -350,8 +345,7 @@ async def test_a_bounded_outbox(load):
     async def handle(conn):
         await module.subscribe(conn, room)
 
-    async with open_server(handle) as served:
-        client = await served.connect()
+    async with connected(handle) as (_, client):
         await trio.testing.wait_all_tasks_blocked()
         module.tell_all(room, b"news\n")
         assert await client.receive_until(b"\n") == b"news\n"

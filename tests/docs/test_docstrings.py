@@ -18,6 +18,8 @@ import triosock.events
 import triosock.identity
 import triosock.observe
 import triosock.testing
+from tests.handlers import ask
+from tests.servers import connected
 from triosock._core.model.emitter import watchers
 from triosock.testing import open_server
 
@@ -61,10 +63,8 @@ async def test_an_idle_block():
     async def handler(conn):
         heard.append(await as_function(examples()["Connection.idle"], conn=conn)())
 
-    async with open_server(handler) as served:
-        client = await served.connect()
-        await client.send_all(b"hello")
-        assert await client.receive_some() == b""
+    async with connected(handler) as (_, client):
+        assert await ask(client, b"hello") == b""
     assert heard[0]["data"] == b"hello"
 
 
@@ -81,8 +81,7 @@ async def test_a_handler_class(name, open_it, unused_port):
             await recorder.wait_for(triosock.events.ServerStarted)
             if open_it is not None:
                 async with await open_it("127.0.0.1", unused_port) as client:
-                    await client.send_all(b"hello\n")
-                    assert await client.receive_some() == b"HELLO\n"
+                    assert await ask(client, b"hello\n") == b"HELLO\n"
             else:
                 with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
                     await client.connect(("127.0.0.1", unused_port))

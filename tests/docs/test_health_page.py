@@ -28,8 +28,7 @@ def test_the_program_answers_until_its_last_client_has_gone() -> None:
         health, port = program.port("triosock health"), program.port("shout")
         with dial(port) as client:
             assert get(health) == (200, "ready")
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             program.wait_for("will drain in 5 s")
             assert get(health) == (503, "shout: draining")

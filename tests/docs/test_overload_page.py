@@ -9,6 +9,8 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import ask
+from tests.servers import connected
 from triosock import AdaptiveLimit
 from triosock.cli.config_file import read_config
 from triosock.testing import open_server
@@ -33,15 +35,13 @@ async def heard(served: Any) -> bytes:
 async def test_new_ones_and_requests_are_told_that_it_is_busy(
     page: Any, mock_clock: trio.testing.MockClock
 ) -> None:
-    async with open_server(page.answer, limits=page.late) as served:
-        old = await served.connect()
+    async with connected(page.answer, limits=page.late) as (served, old):
         for _ in range(2):
             assert await heard(served) == b"A\n"
             mock_clock.jump(1)
             await trio.testing.wait_all_tasks_blocked()
         assert await heard(served) == b"busy, try again\n"
-        await old.send_all(b"a\n")
-        assert await old.receive_some() == b"busy\n"
+        assert await ask(old, b"a\n") == b"busy\n"
         await old.aclose()
 
 

@@ -18,6 +18,8 @@ import trio.testing
 import trustme
 
 import triosock
+from tests.handlers import ask, ask_line
+from tests.servers import connected
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -91,8 +93,7 @@ async def test_what_blocks_runs_in_a_thread(answers: Any) -> None:
 async def test_a_context_is_each_connections_own(answers: Any) -> None:
     async with open_server(answers.with_context) as served:
         one, two = await served.connect(), await served.connect()
-        await one.send_all(b"1\n")
-        assert await one.receive_until(b"\n") == b"request 1\n"
+        assert await ask_line(one, b"1\n") == b"request 1\n"
         assert await talk(two, b"2\n") == b"request 2\n"
 
 
@@ -147,8 +148,7 @@ async def test_the_log_says_who_closed_first(answers: Any) -> None:
 
 
 async def test_frames_and_files(answers: Any, tmp_path: pathlib.Path) -> None:
-    async with open_server(answers.count_frames) as served:
-        client = await served.connect()
+    async with connected(answers.count_frames) as (served, client):
         assert await talk(client, (5).to_bytes(4, "big"), b"hello") == b"5 bytes\n"
     (tmp_path / "file").write_bytes(b"x" * 100_000)
     async with open_server(partial(answers.send_file, path=tmp_path / "file")) as served:
@@ -199,8 +199,7 @@ async def test_certificates_of_clients(answers: Any, knows: bool) -> None:
         (authority if knows else stranger).issue_cert("ann@example.org").configure_cert(theirs)
         client = trio.SSLStream(await served.connect(), theirs, server_hostname="new.example")
         if knows:
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"A\n"
+            assert await ask(client, b"a\n") == b"A\n"
         else:
             with pytest.raises((ssl.SSLError, trio.BrokenResourceError)):
                 await client.send_all(b"a\n")
@@ -240,10 +239,8 @@ async def test_a_client_is_told_that_its_request_failed(answers: Any) -> None:
         await conn.receive_until(b"\n")
         raise ValueError("of ours")
 
-    async with open_server(fail, on_error=answers.answer_failure) as served:
-        client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"sorry\n"
+    async with connected(fail, on_error=answers.answer_failure) as (_, client):
+        assert await ask_line(client, b"a\n") == b"sorry\n"
 
 
 def test_who_cancelled_a_task_and_why(answers: Any) -> None:

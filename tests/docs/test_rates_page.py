@@ -7,13 +7,12 @@ from typing import Any
 
 from tests.handlers import shout
 from tests.programs import ROOT
-from triosock.testing import open_server
+from tests.servers import connected
 
 
 async def test_who_asks_too_often_is_told_when_to_ask_again(autojump_clock: Any) -> None:
     code = runpy.run_path(str(ROOT / "docs/code/rates.py"))
-    async with open_server(shout, **code["OPTIONS"]) as served:
-        client = await served.connect()
+    async with connected(shout, **code["OPTIONS"]) as (_, client):
         await client.send_all(b"hello\n" * 21)
         for _ in range(20):
             assert await client.receive_until(b"\n") == b"HELLO\n"

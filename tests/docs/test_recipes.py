@@ -10,6 +10,8 @@ import pytest
 import trio
 import trustme
 
+from tests.handlers import ask_line
+from tests.servers import connected
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
 
@@ -62,10 +64,8 @@ async def test_a_long_poll_ends_with_its_client_and_tells_the_news(load: Any) ->
 
 
 async def test_the_last_answer_says_so(load: Any, autojump_clock: Any) -> None:
-    async with open_server(load("last_request").answer, timeouts=Timeouts(idle_grace=3)) as served:
-        client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_until(b"\n") == b"A\n"
+    async with connected(load("last_request").answer, timeouts=Timeouts(idle_grace=3)) as (served, client):
+        assert await ask_line(client, b"a\n") == b"A\n"
         served.server.drain()
         await trio.sleep(1)
         await client.send_all(b"b\n")
@@ -94,8 +94,7 @@ async def test_a_failed_assertion_of_a_handler_can_fail_the_test() -> None:
         assert await conn.receive_some() == b"expected"
 
     with pytest.raises(ExceptionGroup) as caught:
-        async with open_server(handler, on_error="raise") as served:
-            client = await served.connect()
+        async with connected(handler, on_error="raise") as (_, client):
             await client.send_all(b"something else")
             await client.receive_some()
     assert caught.value.subgroup(AssertionError) is not None

@@ -91,8 +91,7 @@ def test_a_stdlib_server_is_a_worker():
     with running("-c", program, cwd=CODE) as running_program:
         port = int(running_program.wait_for(r"2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             running_program.signal()
             assert client.rest() == b""
         assert running_program.wait() == 0

@@ -35,8 +35,7 @@ def refused(port: int) -> bool:
 
 def test_echo_sends_lines_back_and_a_signal_ends_it_with_its_idle_client():
     with running("examples/01_echo.py", 0) as program, dial(program.port("echo")) as client:
-        client.say(b"hello\nagain\n")
-        assert client.line() == b"hello\n"
+        assert client.ask(b"hello\nagain\n") == b"hello\n"
         assert client.line() == b"again\n"
         program.signal(signal.SIGINT)
         assert client.rest() == b""
@@ -118,10 +117,8 @@ def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
         port = program.port()
         assert int(program.wait_for(r"process (\d+)")[1]) == program.process.pid
         with dial(port) as busy, dial(port) as idle:
-            idle.say(b"?\n")
-            assert idle.line() == b"error: say: put SIZE\n"
-            busy.say(b"put 10\n12345")
-            assert busy.line() == b"go on\n"
+            assert idle.ask(b"?\n") == b"error: say: put SIZE\n"
+            assert busy.ask(b"put 10\n12345") == b"go on\n"
             program.signal()
             assert idle.rest() == b""  # the listeners are closed before any connection ends
             assert refused(port)
@@ -134,8 +131,7 @@ def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
 
 def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_was():
     with running("examples/05_deploy.py", 0, 0.2) as program, dial(program.port()) as stuck:
-        stuck.say(b"put 10\n12345")
-        assert stuck.line() == b"go on\n"
+        assert stuck.ask(b"put 10\n12345") == b"go on\n"
         program.signal()
         assert stuck.reset() == b""
         assert program.wait() == 0
@@ -148,8 +144,7 @@ def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_
 
 def test_the_second_signal_ends_it_at_once():
     with running("examples/05_deploy.py", 0) as program, dial(program.port()) as stuck:
-        stuck.say(b"put 10\n")
-        assert stuck.line() == b"go on\n"
+        assert stuck.ask(b"put 10\n") == b"go on\n"
         program.signal()
         program.wait_for("drains: 1 connections")
         program.signal_again()
@@ -166,16 +161,12 @@ def test_control_socket_rules_the_server_beside_it(tmp_path):
         program.wait_for("control: listens on")
         assert stat.S_IMODE(path.stat().st_mode) == 0o600
         with dial(path) as control, dial(port) as client:
-            client.say(b"hi\n")
-            assert client.line() == b"hi\n"
-            control.say(b"suspend\n")
-            assert control.line() == b"suspend: done\n"
+            assert client.ask(b"hi\n") == b"hi\n"
+            assert control.ask(b"suspend\n") == b"suspend: done\n"
             with dial(port) as waiting:
                 waiting.say(b"is anybody there?\n")
-                control.say(b"status\n")
-                assert control.line() == b"1 connected, 1 so far\n"
-                control.say(b"resume\nhelp\n")
-                assert control.line() == b"resume: done\n"
+                assert control.ask(b"status\n") == b"1 connected, 1 so far\n"
+                assert control.ask(b"resume\nhelp\n") == b"resume: done\n"
                 assert control.line() == b"say: status, suspend, resume, or drain\n"
                 assert waiting.line() == b"is anybody there?\n"
                 control.say(b"drain\n")
@@ -231,8 +222,7 @@ def test_tls_with_files_and_a_client_that_speaks_no_tls(tmp_path):
         with context.wrap_socket(client.sock, server_hostname="localhost") as encrypted:
             client.sock = encrypted
             assert client.line().startswith(b"this is TLSv1")
-            client.say(b"hello\n")
-            assert client.line() == b"HELLO\n"
+            assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert client.rest() == b""
         assert program.wait() == 0

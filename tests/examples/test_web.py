@@ -66,8 +66,7 @@ def test_a_drain_lets_a_request_finish_and_says_503_before():
     with running(ASGI, 0, 0) as program:
         url = f"http://localhost:{program.port('web')}"
         with dial(program.port("web")) as idle:
-            idle.say(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert idle.line() == b"HTTP/1.1 200 \r\n"
+            assert idle.ask(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 \r\n"
             program.signal()
             program.wait_for("will drain in 2 s")
             assert "drain" in curl(ready(program))
@@ -146,8 +145,7 @@ def test_what_is_no_http_gets_400_and_a_client_that_goes_costs_nothing():
         with dial(program.port("web")) as client:
             client.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         with dial(program.port("web")) as client:
-            client.say(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n")
-            assert client.line() == b"HTTP/1.1 200 \r\n"
+            assert client.ask(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 \r\n"
         assert program.stop() == 0
         assert "0 failed" in program.output
 
@@ -263,7 +261,6 @@ def test_who_speaks_no_websocket_is_told_so():
         url = f"http://127.0.0.1:{program.port('chat')}/"
         assert curl("-w", "%{http_code}", url) == "400"
         with dial(program.port("chat")) as client:
-            client.say(b"hello\r\n\r\n")
-            assert client.line() == b"HTTP/1.1 400 \r\n"
+            assert client.ask(b"hello\r\n\r\n") == b"HTTP/1.1 400 \r\n"
         assert program.stop() == 0
         assert "0 failed" in program.output

@@ -10,6 +10,8 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask, ask_line
+from tests.servers import connected
 from triosock import Limits
 from triosock._core.model.events import AcceptFailed, ConnectionOpened, DrainFinished
 from triosock.testing import FlakyListener, MemoryListener, no_leaks, open_server
@@ -53,8 +55,7 @@ async def shout(conn):
 
 async def assert_serves(inner):
     client = await inner.connect()
-    await client.send_all(b"hello\n")
-    assert await client.receive_some() == b"HELLO\n"
+    assert await ask(client, b"hello\n") == b"HELLO\n"
     client.close()
 
 
@@ -119,8 +120,7 @@ async def test_who_is_inside_is_served_while_it_waits_for_a_descriptor(autojump_
         other = await inner.connect()
         await served.recorder.wait_for(AcceptFailed, 3)
         with trio.fail_after(0.01):
-            await client.send_all(b"still here\n")
-            assert await client.receive_some() == b"STILL HERE\n"
+            assert await ask(client, b"still here\n") == b"STILL HERE\n"
         client.close()
         other.close()
 
@@ -142,8 +142,7 @@ async def test_a_listener_that_was_closed_ends_its_server_like_a_drain(autojump_
     inner, listener = flaky([], where)
     async with open_server(shout, listeners=[listener]) as served:
         client = await inner.connect()
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"HELLO\n"
+        assert await ask(client, b"hello\n") == b"HELLO\n"
         listener._errors.append(error)
         # Somebody new comes, and the next accept fails.
         newcomer = await inner.connect()
@@ -202,10 +201,8 @@ async def test_a_drain_is_not_kept_by_an_accept_that_fails(autojump_clock, name)
 
 async def test_a_real_listener_that_is_closed_behind_the_servers_back():
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
-    async with open_server(shout, listeners=[listener]) as served:
-        client = await served.connect()
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+    async with connected(shout, listeners=[listener]) as (served, client):
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
         listener.close()
         await client.aclose()
         assert (await served.server.wait_closed()).drained

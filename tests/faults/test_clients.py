@@ -10,6 +10,8 @@ import trio.testing
 
 import triosock
 from tests import handlers
+from tests.handlers import ask_line
+from tests.servers import connected
 from tests.tls import server_context
 from triosock import Limits, Timeouts
 from triosock._core.model.events import (
@@ -32,8 +34,7 @@ async def shout(conn):
 
 async def assert_serves(served):
     client = await served.connect()
-    await client.send_all(b"hello\n")
-    assert await client.receive_until(b"\n") == b"HELLO\n"
+    assert await ask_line(client, b"hello\n") == b"HELLO\n"
     await client.aclose()
 
 
@@ -52,8 +53,7 @@ async def ended(served, number=1):
 
 @pytest.mark.parametrize("pause", [0.1, 1, 4])
 async def test_a_slow_loris_is_cut_by_the_request_deadline(autojump_clock, pause):
-    async with open_server(shout, timeouts=Timeouts(idle=5, request=10)) as served:
-        client = await served.connect()
+    async with connected(shout, timeouts=Timeouts(idle=5, request=10)) as (served, client):
         began = trio.current_time()
         with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
             while True:
@@ -75,8 +75,7 @@ async def test_a_slow_loris_before_its_first_byte_is_cut_by_the_idle_timeout(aut
 
 
 async def test_a_slow_proxy_header_is_cut_by_the_handshake_timeout(autojump_clock):
-    async with open_server(shout, timeouts=Timeouts(handshake=3), proxy=True) as served:
-        client = await served.connect()
+    async with connected(shout, timeouts=Timeouts(handshake=3), proxy=True) as (served, client):
         with pytest.raises(trio.BrokenResourceError):
             for byte in b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n":
                 await client.send_all(bytes([byte]))
@@ -88,8 +87,7 @@ async def test_a_slow_proxy_header_is_cut_by_the_handshake_timeout(autojump_cloc
 
 @pytest.mark.parametrize("size", [1, 300, 10_000])
 async def test_an_endless_line_costs_no_more_than_its_limit(autojump_clock, size):
-    async with open_server(shout) as served:
-        client = await served.connect()
+    async with connected(shout) as (served, client):
         with pytest.raises(trio.BrokenResourceError), trio.fail_after(PATIENCE):
             while True:
                 await client.send_all(b"x" * size)
@@ -109,8 +107,7 @@ async def test_a_client_that_does_not_read_is_cut_by_the_send_timeout_from_its_l
         while True:
             await conn.send_all(b"x" * 100_000)
 
-    async with open_server(talk, timeouts=Timeouts(send=10)) as served:
-        client = await served.connect()
+    async with connected(talk, timeouts=Timeouts(send=10)) as (served, client):
         for _ in range(takes):
             await trio.sleep(8)
             await client.receive_some()
@@ -187,10 +184,9 @@ async def open_listeners(network):
 @pytest.mark.parametrize("network", ["memory", "tcp"])
 async def test_a_client_that_resets(network, point, settled):
     with no_leaks():
-        async with open_server(
+        async with connected(
             shout, listeners=await open_listeners(network), limits=Limits(max_connections=1)
-        ) as served:
-            client = await served.connect()
+        ) as (served, client):
             await point(client)
             if settled:
                 await trio.testing.wait_all_tasks_blocked()
@@ -204,8 +200,7 @@ async def test_a_client_that_resets(network, point, settled):
 @pytest.mark.parametrize("point", POINTS)
 async def test_a_client_that_resets_and_a_server_that_is_cancelled(autojump_clock, point):
     async def scenario():
-        async with open_server(shout) as served:
-            client = await served.connect()
+        async with connected(shout) as (served, client):
             await point(client)
             reset(client)
             await served.recorder.wait_for(ConnectionOpened)
@@ -229,8 +224,7 @@ async def test_a_client_that_resets_in_the_kernels_queue():
 async def test_a_client_that_leaves_in_the_tls_handshake_or_speaks_something_else(first):
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     with no_leaks():
-        async with open_server(shout, listeners=[listener], tls=server_context()) as served:
-            client = await served.connect()
+        async with connected(shout, listeners=[listener], tls=server_context()) as (served, client):
             await client.send_all(first)
             await client.send_eof()
             event = await served.recorder.wait_for(HandshakeRefused)

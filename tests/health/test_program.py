@@ -22,8 +22,7 @@ def test_a_signal_is_told_at_once_and_ends_both() -> None:
     with running("-c", PROGRAM) as program:
         health, port = program.port("triosock health"), program.port("shout")
         with dial(port) as idle, dial(port) as busy:
-            idle.say(b"hello\n")
-            assert idle.line() == b"HELLO\n"
+            assert idle.ask(b"hello\n") == b"HELLO\n"
             busy.say(b"half")  # so that the drain goes on, however late somebody asks
             assert get(health) == (200, "ready")
             program.signal()

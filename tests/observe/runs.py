@@ -6,6 +6,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.servers import drained
 from triosock.observe import Timeline
 from triosock.testing import MemoryListener, MemoryStream
 
@@ -84,8 +85,7 @@ async def shop(*, observers: tuple[triosock.Observer, ...] = ()) -> None:
         nursery.start_soon(lambda: visit(shop, 1.2, (1.3, b"half a line"), leave=2.0))
         nursery.start_soon(lambda: visit(other, 2.0, (2.0, b"bye"), leave=3.0))
         await trio.sleep(4)
-        server.drain(grace=0.3)
-        await server.wait_closed()
+        await drained(server, grace=0.3)
         await trio.sleep(0.7)
         nursery.cancel_scope.cancel()
 

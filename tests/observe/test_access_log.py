@@ -11,9 +11,9 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
-from tests.servers import running
+from tests.servers import connected, drained, running
 from tests.tls import dial_tls, server_context
 from triosock import events
 from triosock._core.model.addresses import MemoryAddress, TcpAddress, UnixAddress
@@ -142,8 +142,7 @@ def test_a_hostile_name_is_one_bounded_line():
 async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
     lines = []
     log = AccessLog(lines.append, of="requests", format="$server $protocol $cause $request_time")
-    async with open_server(shout, observers=(log,), name="shouts") as served:
-        client = await served.connect()
+    async with connected(shout, observers=(log,), name="shouts") as (_, client):
         for _ in range(2):
             await client.send_all(b"hello\n")
             assert await client.receive_exactly(6) == b"HELLO\n"
@@ -156,8 +155,7 @@ async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             with trio.fail_after(5):
                 assert await sock.recv(10) == b"x"
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     assert lines == [lines[0]]
     assert lines[0].startswith("u UDP finished 0.")
 
@@ -204,11 +202,9 @@ async def test_tls_is_in_them(serving):
     log = AccessLog(lines.append, format="json")
     async with serving(shout, tls=server_context(), observers=[log]) as server:
         stream = await dial_tls(server)
-        await stream.send_all(b"hello\n")
-        assert await stream.receive_some() == b"HELLO\n"
+        assert await ask(stream, b"hello\n") == b"HELLO\n"
         await stream.aclose()
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     fields = json.loads(lines[0])
     assert fields["tls.version"] == "1.3"
     assert fields["tls.version_protocol"] == "tls"

@@ -9,6 +9,7 @@ import threading
 import pytest
 import trio
 
+from tests.servers import drained
 from tests.waiting import until
 from triosock.observe import AccessLog, LineWriter
 from triosock.observe.beside import Beside
@@ -148,8 +149,7 @@ async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
                     for _ in range(500):  # 100 kB: a pipe holds 64
                         async with await dial(server) as client:
                             assert await client.receive_some() == b"bye\n"
-                    server.drain()
-                    await server.wait_closed()
+                    await drained(server)
             for _ in range(MAX_LINES + 1):
                 write(long)
             assert write.dropped

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import ask_line
 from triosock._core.model import events
 from triosock._core.model.emitter import watchers
 from triosock.observe import serve_control
@@ -55,8 +56,7 @@ async def serving(nursery, name):
 async def talk(server):
     (address,) = server.addresses
     async with triosock.Connection(await trio.open_tcp_stream(address.host, address.port)) as client:
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
 
 
 async def test_what_happens_at_servers_old_and_new_is_told(control, nursery):

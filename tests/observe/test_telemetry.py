@@ -14,10 +14,10 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanKind, StatusCode
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import talk
-from tests.servers import running
+from tests.servers import drained, running
 from triosock._core.model.addresses import UnixAddress
 from triosock.observe import JsonFormatter
 from triosock.observe.stats import StatisticsObserver
@@ -50,10 +50,8 @@ async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):
     async with told.observer() as observer, serving(shout, observers=[observer]) as server:
         async with await dial(server) as client:
             mine = client.socket.getsockname()
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"A\n"
-        server.drain()
-        await server.wait_closed()
+            assert await ask(client, b"a\n") == b"A\n"
+        await drained(server)
     (connection,) = told.spans("connection")
     port = server.addresses[0].port
     expected = {
@@ -71,10 +69,8 @@ async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):
 async def test_a_proxy_names_the_client(told, serving, dial):
     async with told.observer() as observer, serving(shout, proxy=True, observers=[observer]) as server:
         async with await dial(server) as client:
-            await client.send_all(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\na\n")
-            assert await client.receive_some() == b"A\n"
-        server.drain()
-        await server.wait_closed()
+            assert await ask(client, b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 443\r\na\n") == b"A\n"
+        await drained(server)
     for span in (*told.spans("connection"), *told.spans("request")):
         assert span.attributes["client.address"] == "192.0.2.7"
         assert span.attributes["network.peer.address"] == "127.0.0.1"
@@ -199,8 +195,7 @@ async def test_a_datagram_is_a_span_of_its_own(told):
             for _ in range(2):
                 await sock.sendto(b"x", server.addresses[0].sockaddr)
                 assert await sock.recv(10) == b"x"
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     datagrams, works = told.spans("datagram"), told.spans("work")
     assert [one.parent for one in datagrams] == [None, None]
     assert {one.parent.span_id for one in works} == {one.context.span_id for one in datagrams}
@@ -219,8 +214,7 @@ async def test_a_session_is_a_connection(told):
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(5):
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             assert await sock.recv(10) == b"x"
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
     (connection,), (request,) = told.spans("connection"), told.spans("request")
     assert request.parent.span_id == connection.context.span_id
 

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask_line
 from triosock import Limits, Timeouts
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
@@ -84,8 +85,7 @@ async def test_with_limits_per_peer(autojump_clock):
 async def test_with_a_proxy_header(autojump_clock):
     async def client(served):
         stream = await served.connect()
-        await stream.send_all(b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello\n")
-        assert await stream.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(stream, b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\nhello\n") == b"HELLO\n"
 
     async def scenario():
         limits = Limits(max_handshakes=1)

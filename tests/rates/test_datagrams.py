@@ -10,7 +10,7 @@ import trio
 
 import triosock
 from tests.datagrams.serving import send_all, settle
-from tests.servers import running
+from tests.servers import drained, running
 from tests.waiting import until
 from triosock import DatagramServer, Limits, Rate, Sessions, events
 from triosock.testing import DatagramNetwork, Recorder
@@ -123,8 +123,7 @@ async def test_in_a_drain_the_rates_hold_too(autojump_clock: Any) -> None:
         client = network.open("one")
         for _ in range(4):
             await client.send(b"x", server.addresses[0])
-        server.drain()
-        report = await server.wait_closed()
+        report = await drained(server)
         assert report.drained
         statistics = server.statistics()
         assert (statistics.handled, statistics.dropped) == (2, {"datagram_rate_per_peer": 2})

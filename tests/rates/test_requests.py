@@ -9,8 +9,9 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import ask_line, read_all, shout
 from tests.handlers import echo as by_lines
-from tests.handlers import read_all, shout
+from tests.servers import connected
 from triosock import (
     Cause,
     Connection,
@@ -159,8 +160,7 @@ async def test_refused_it_may_be_told_so_by_on_error(autojump_clock: Any) -> Non
         await conn.send_all(b"come back in %d s\n" % round(error.retry_after))
 
     limits = Limits(request_rate_per_peer=SLOW, request_overflow="reject")
-    async with open_server(by_lines, limits=limits, on_error=say) as served:
-        client = await served.connect()
+    async with connected(by_lines, limits=limits, on_error=say) as (_, client):
         await client.send_all(b"a\nb\nc\n")
         assert await read_all(client) == b"a\nb\ncome back in 2 s\n"
 
@@ -177,8 +177,7 @@ async def test_refused_a_handler_may_say_so_and_go_on(autojump_clock: Any) -> No
                 await trio.sleep(error.retry_after)
 
     limits = Limits(request_rate_per_peer=SLOW, request_overflow="reject")
-    async with open_server(handler, limits=limits) as served:
-        client = await served.connect()
+    async with connected(handler, limits=limits) as (_, client):
         await client.send_all(b"a\nb\nc\nd\n")
         await client.send_eof()
         assert await read_all(client) == b"a\nb\n429\nc\n429\nd\n", "what was refused is still to be read"
@@ -195,8 +194,7 @@ async def test_refused_takes_nothing(autojump_clock: Any) -> None:
             await trio.sleep(0.5)
 
     limits = Limits(request_rate_per_peer=Rate(1, per=2, burst=1), request_overflow="reject")
-    async with open_server(handler, limits=limits) as served:
-        client = await served.connect()
+    async with connected(handler, limits=limits) as (_, client):
         got = [await client.receive_until(b"\n") for _ in range(9)]
         assert got == [b"ok\n", b"no\n", b"no\n", b"no\n"] * 2 + [b"ok\n"]
 
@@ -215,14 +213,11 @@ async def test_a_block_that_was_refused_leaves_no_request_behind(autojump_clock:
 
     limits = Limits(request_rate_per_peer=Rate(1, per=60, burst=1), request_overflow="reject")
     timeouts = Timeouts(request=5, idle=500)
-    async with open_server(handler, limits=limits, timeouts=timeouts, observers=[recorder]) as served:
-        client = await served.connect()
+    async with connected(handler, limits=limits, timeouts=timeouts, observers=[recorder]) as (_, client):
         for said, answer in ((b"a\n", b"a\n"), (b"b\n", b"429\n")):
-            await client.send_all(said)
-            assert await client.receive_until(b"\n") == answer
+            assert await ask_line(client, said) == answer
         await trio.sleep(100)  # longer than a request may take
-        await client.send_all(b"c\n")
-        assert await client.receive_until(b"\n") == b"c\n"
+        assert await ask_line(client, b"c\n") == b"c\n"
         finished = recorder.of(events.RequestFinished)
         assert [event.cause for event in finished] == [Cause.FINISHED, Cause.PEER, Cause.FINISHED]
 
@@ -251,8 +246,7 @@ async def test_a_cancelled_wait_keeps_its_turn_and_loses_no_byte(autojump_clock:
             assert patience.cancelled_caught or times
 
     limits = Limits(request_rate_per_peer=SLOW)
-    async with open_server(handler, limits=limits) as served:
-        client = await served.connect()
+    async with connected(handler, limits=limits) as (_, client):
         await client.send_all(b"a\nb\nc\nd\n")
         await client.send_eof()
         assert await read_all(client) == b""
@@ -261,8 +255,7 @@ async def test_a_cancelled_wait_keeps_its_turn_and_loses_no_byte(autojump_clock:
 
 
 async def test_a_drain_serves_the_request_that_waits_for_its_turn(autojump_clock: Any) -> None:
-    async with open_server(by_lines, limits=Limits(request_rate_per_peer=SLOW), grace=10) as served:
-        client = await served.connect()
+    async with connected(by_lines, limits=Limits(request_rate_per_peer=SLOW), grace=10) as (served, client):
         await client.send_all(b"a\nb\nc\n")
         await trio.sleep(0.5)
         served.server.drain(grace=10)
@@ -272,10 +265,8 @@ async def test_a_drain_serves_the_request_that_waits_for_its_turn(autojump_clock
 async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
     async def scenario() -> None:
         limits = Limits(request_rate_per_peer=Rate(1000, burst=1))
-        async with open_server(shout, limits=limits) as served:
-            client = await served.connect()
-            await client.send_all(b"a\nb\n")
-            assert await client.receive_until(b"\n") == b"A\n"
+        async with connected(shout, limits=limits) as (_, client):
+            assert await ask_line(client, b"a\nb\n") == b"A\n"
             assert await client.receive_until(b"\n") == b"B\n"
 
     await cancel_at_every_checkpoint(scenario)

@@ -6,6 +6,7 @@ import http.server
 import socketserver
 from typing import Any
 
+from tests.handlers import ask_line
 from triosock import compat
 from triosock.testing.simulation import SimulatedServer, World
 
@@ -46,8 +47,7 @@ class Hello(http.server.BaseHTTPRequestHandler):
 async def ask(world: World, server: SimulatedServer, times: int) -> None:
     conn = await world.connect(server)
     for number in range(times):
-        await conn.send_all(b"hello %d\n" % number)
-        assert await conn.receive_until(b"\n") == b"HELLO %d\n" % number
+        assert await ask_line(conn, b"hello %d\n" % number) == b"HELLO %d\n" % number
 
 
 async def shouting(world: World) -> None:

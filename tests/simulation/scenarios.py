@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection
 from triosock.testing.simulation import SimulatedServer, World
 
@@ -11,8 +11,7 @@ async def ask(world: World, server: SimulatedServer, times: int) -> None:
     """Ask for a few lines in capitals."""
     conn = await world.connect(server)
     for number in range(times):
-        await conn.send_all(b"hello %d\n" % number)
-        assert await conn.receive_until(b"\n") == b"HELLO %d\n" % number
+        assert await ask_line(conn, b"hello %d\n" % number) == b"HELLO %d\n" % number
 
 
 async def shouting(world: World) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection
 from triosock.testing.simulation import Faults, SimulationFailed, World, simulate
 
@@ -57,8 +57,7 @@ def test_latency_is_paid_each_way() -> None:
             latency = conn.transport.outgoing.terms.seconds
             assert trio.current_time() == pytest.approx(2 * latency)
             began = trio.current_time()
-            await conn.send_all(b"hi\n")
-            assert await conn.receive_until(b"\n") == b"HI\n"
+            assert await ask_line(conn, b"hi\n") == b"HI\n"
             assert trio.current_time() - began == pytest.approx(2 * latency)
 
         world.client(client)

@@ -5,6 +5,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import ask
 from triosock import MemoryAddress
 from triosock.testing import MemoryListener
 
@@ -20,8 +21,7 @@ async def test_a_server_serves_it_without_a_socket(autojump_clock):
         server = await nursery.start(triosock.serve_listeners, echo, [listener])
         assert server.addresses == (MemoryAddress("shop"),)
         client = await listener.connect()
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"hello\n"
+        assert await ask(client, b"hello\n") == b"hello\n"
         client.close()
         server.drain()
     assert listener.is_closed

@@ -4,6 +4,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask, ask_line
 from triosock import Limits, TcpAddress
 from triosock.events import ConnectionOpened
 from triosock.testing import MemoryListener, check_nothing_left, no_leaks, open_server
@@ -21,8 +22,7 @@ async def wait_forever(conn):
 async def test_a_client_talks_to_the_handler(autojump_clock):
     async with open_server(shout) as served:
         client = await served.connect()
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
     assert served.report.clean
     assert served.report.drained
     assert served.report.finished == 1
@@ -76,8 +76,7 @@ async def test_a_mistake_in_the_options_is_raised_plainly():
 async def test_the_test_may_drain_the_server_itself(autojump_clock):
     async with open_server(shout) as served:
         client = await served.connect()
-        await client.send_all(b"a\n")
-        assert await client.receive_some() == b"A\n"
+        assert await ask(client, b"a\n") == b"A\n"
         served.server.drain()
         assert await client.receive_some() == b""
         await client.aclose()
@@ -102,16 +101,14 @@ async def test_over_tcp_and_memory_at_once():
         async with open_server(shout, listeners=listeners, limits=Limits(max_connections=2)) as served:
             for index in range(2):
                 client = await served.connect(listener=index)
-                await client.send_all(b"x\n")
-                assert await client.receive_until(b"\n") == b"X\n"
+                assert await ask_line(client, b"x\n") == b"X\n"
 
 
 async def test_over_a_unix_socket(tmp_path):
     listener = triosock.open_unix_listener(tmp_path / "s")
     async with open_server(shout, listeners=[listener]) as served:
         client = await served.connect()
-        await client.send_all(b"x\n")
-        assert await client.receive_until(b"\n") == b"X\n"
+        assert await ask_line(client, b"x\n") == b"X\n"
     assert not (tmp_path / "s").exists()
 
 

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import triosock
+from tests.servers import drained
 from triosock.testing import cancel_at_every_checkpoint
 
 #: As small as a worker can be, so that it starts in some 20 ms: ready, and gone at SIGTERM.
@@ -41,8 +42,7 @@ async def test_a_cancellation_at_every_checkpoint_leaves_no_process_socket_or_fi
             workers = await nursery.start(serve)
             assert (await workers.restart()).replaced == 1
             await workers.set_count(2)
-            workers.drain()
-            await workers.wait_closed()
+            await drained(workers)
 
     async def looked_at() -> None:
         try:

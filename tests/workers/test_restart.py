@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask_line
 
 from .conftest import HERE, ask, dial, processes, service, until
 
@@ -31,8 +32,7 @@ async def test_a_rolling_restart_replaces_all_and_no_client_notices():
                 # Between two requests the end of the stream is fine; in one, or a refused connect, is not.
                 while not stop.is_set():
                     try:
-                        await conn.send_all(b"hello\n")
-                        answer = await conn.receive_until(b"\n")
+                        answer = await ask_line(conn, b"hello\n")
                     except triosock.Incomplete as error:
                         if error.partial:
                             failures.append(repr(error))

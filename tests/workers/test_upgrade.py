@@ -63,8 +63,7 @@ def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
         port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         file = (folder / "socket").stat().st_ino
         with dial(port) as client:
-            client.say(b"hello\n")
-            assert client.line() == b"one hello\n"
+            assert client.ask(b"hello\n") == b"one hello\n"
             write(folder, HANDLER.format(version="two"))
             program.signal(signal.SIGUSR2)
             successor = int(program.wait_for(r"process (\d+) has taken over")[1])
@@ -73,8 +72,7 @@ def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
             assert program.process.wait(30) == 0
             for address in (port, folder / "socket"):
                 with dial(address) as client:
-                    client.say(b"hello\n")
-                    assert client.line() == b"two hello\n"
+                    assert client.ask(b"hello\n") == b"two hello\n"
             assert (folder / "socket").stat().st_ino == file
             assert tree_of(folder / "control").name == f"parent {successor}"
         finally:
@@ -101,8 +99,7 @@ def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
         program.wait_for(f"upgrade: .*{words}.*; this process goes on")
         for address in (port, folder / "socket"):
             with dial(address) as client:
-                client.say(b"hello\n")
-                assert client.line() == b"one hello\n"
+                assert client.ask(b"hello\n") == b"one hello\n"
                 client.sock.shutdown(socket.SHUT_WR)
                 assert client.rest() == b""
         assert program.stop() == 0

@@ -11,6 +11,7 @@ import pytest
 import trio
 
 import triosock
+from tests.servers import drained
 from triosock.workers import file_guard
 
 from .conftest import HERE, ask, dial, processes, service, until
@@ -67,8 +68,7 @@ async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
         await client.send_all(b"sleep 600\n")
         await trio.sleep(0.1)
         workers.drain(grace=600)
-        workers.drain(grace=0.2)
-        report = await workers.wait_closed()
+        report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
         (straggler,) = report.slowest
         assert "handle" in straggler.stack[-1]
@@ -104,8 +104,7 @@ async def test_one_that_does_not_drain_in_time_is_killed(monkeypatch):
         client = dial(workers)
         await client.send_all(b"block\n")
         await trio.sleep(0.1)
-        workers.drain(grace=0.1)
-        report = await workers.wait_closed()
+        report = await drained(workers, grace=0.1)
     assert not report.drained
     await trio.aclose_forcefully(client)
 

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.handlers import ask
 from triosock import compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
@@ -302,8 +303,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
             host, port = server.server_address
             async with await trio.open_tcp_stream(host, port) as stream:
                 for _ in range(2):
-                    await stream.send_all(b"hello\n")
-                    assert await stream.receive_some() == b"HELLO\n"
+                    assert await ask(stream, b"hello\n") == b"HELLO\n"
             nursery.cancel_scope.cancel()
 
     times = await cancel_at_every_checkpoint(

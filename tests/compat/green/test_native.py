@@ -12,6 +12,8 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask_line
+from tests.servers import connected
 from triosock import Cause, Connection, compat
 from triosock.events import ConnectionClosed, HandlerFailed
 from triosock.testing import MemoryListener, open_server
@@ -32,8 +34,7 @@ def handler_of(handle: Callable[[Request], object]) -> Any:
 async def result_of(handle: Callable[[Request], object], *sent: bytes) -> Any:
     """Return what it returns for a client that sends these pieces, with a pause after each, and ends."""
     results: list[Any] = []
-    async with open_server(handler_of(lambda request: results.append(handle(request)))) as served:
-        client = await served.connect()
+    async with connected(handler_of(lambda request: results.append(handle(request)))) as (_, client):
         for data in sent:
             await client.send_all(data)
             await trio.sleep(1)
@@ -62,12 +63,9 @@ async def test_it_sends_and_makes_files(autojump_clock: trio.abc.Clock) -> None:
         with pytest.raises(OSError, match="Bad file descriptor"):
             request.recv(1)
 
-    async with open_server(handler_of(answer)) as served:
-        client = await served.connect()
-        await client.send_all(b"one\n")
-        assert await client.receive_until(b"\n") == b"ONE\n"
-        await client.send_all(b"two\n")
-        assert await client.receive_until(b"\n") == b"TWO\n"
+    async with connected(handler_of(answer)) as (served, client):
+        assert await ask_line(client, b"one\n") == b"ONE\n"
+        assert await ask_line(client, b"two\n") == b"TWO\n"
         assert await client.receive_some() == b""
     assert served.report is not None
     assert served.report.failed == 0
@@ -124,8 +122,7 @@ async def test_a_peer_that_resets_is_a_connection_error_and_no_failure_of_the_ha
             told.append(error)
             raise
 
-    async with open_server(handler_of(wait)) as served:
-        client = await served.connect()
+    async with connected(handler_of(wait)) as (served, client):
         assert await client.receive_until(b"\n") == b"ready\n"
         client.abort()
         await served.recorder.wait_for(ConnectionClosed)
@@ -162,8 +159,7 @@ async def test_who_is_not_verified_is_shut_down() -> None:
 
     with Server(("127.0.0.1", 0), socketserver.BaseRequestHandler, bind_and_activate=False) as server:
         handler = compat.green_handler(server.RequestHandlerClass, server)
-        async with open_server(handler) as served:
-            client = await served.connect()
+        async with connected(handler) as (_, client):
             assert await client.receive_some() == b""
 
 
@@ -183,8 +179,7 @@ async def test_over_real_sockets() -> None:
         )
         port = server.addresses[0].port
         async with Connection(await trio.open_tcp_stream("127.0.0.1", port)) as client:
-            await client.send_all(b"hello\n")
-            assert await client.receive_until(b"\n") == b"HELLO\n"
+            assert await ask_line(client, b"hello\n") == b"HELLO\n"
             own = client.transport.socket.getsockname()[1]
             assert await client.receive_until(b"\n") == f"127.0.0.1 {own} {port}\n".encode()
             assert await client.receive_some() == b""
@@ -193,8 +188,7 @@ async def test_over_real_sockets() -> None:
 
 async def test_a_request_may_be_used_in_its_own_task_only() -> None:
     kept: list[Request] = []
-    async with open_server(handler_of(kept.append)) as served:
-        client = await served.connect()
+    async with connected(handler_of(kept.append)) as (_, client):
         assert await client.receive_some() == b""
     with pytest.raises(OSError, match="Bad file descriptor"):
         kept[0].recv(1)

@@ -6,6 +6,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import ask
 from triosock.observe import Recorder
 from triosock.testing import MemoryListener
 
@@ -59,8 +60,7 @@ async def shop() -> None:
             lambda task_status: triosock.serve_listeners(shout, [door], name="shop", task_status=task_status)
         )
         async with await door.connect() as client:
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
             await trio.sleep(1)
             server.drain(grace=5)
             assert await client.receive_some() == b""

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import triosock
+from tests.servers import drained
 from triosock import compat
 from triosock.observe import Timeline
 from triosock.testing import DatagramNetwork
@@ -29,8 +30,7 @@ async def serve_in_memory(handler, says, **options):
             await trio.sleep_until(start + when)
             await client.send(data, server.addresses[0])
         await trio.sleep_until(start + 4)
-        server.drain()
-        await server.wait_closed()
+        await drained(server)
         client.close()
 
 

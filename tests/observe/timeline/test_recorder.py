@@ -6,6 +6,8 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import ask
+from tests.servers import connected
 from triosock._core.model import emitter, events
 from triosock.observe import Timeline
 from triosock.testing import open_server
@@ -18,8 +20,7 @@ async def echo(conn):
 
 async def talk(server):
     async with await server.connect() as client:
-        await client.send_all(b"hello\n")
-        assert await client.receive_some() == b"hello\n"
+        assert await ask(client, b"hello\n") == b"hello\n"
 
 
 async def test_it_records_every_server_that_starts_inside(autojump_clock):
@@ -65,8 +66,7 @@ async def test_a_server_is_recorded_once_even_if_told_twice(autojump_clock):
 
 async def test_it_can_be_drawn_while_it_records(autojump_clock):
     with Timeline() as timeline:
-        async with open_server(echo, name="s") as server:
-            client = await server.connect()
+        async with connected(echo, name="s") as (_, client):
             await trio.sleep(3)
             picture = timeline.picture()
             assert (picture.end, picture.bands[0].boxes[0].end_kind) == (pytest.approx(3), "open")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Cause, Connection, Timeouts, events
 from triosock.testing.simulation import Faults, World
 
@@ -18,8 +18,7 @@ async def idle(world: World) -> None:
         conn = await world.connect(server)
         for rest in rests:
             await trio.sleep(rest)
-            await conn.send_all(b"x\n")
-            assert await conn.receive_until(b"\n") == b"X\n"
+            assert await ask_line(conn, b"x\n") == b"X\n"
         began = trio.current_time()
         assert await conn.receive_some() == b""
         assert 9.5 <= trio.current_time() - began <= 11
@@ -40,8 +39,7 @@ async def stalled(world: World) -> None:
     async def talk() -> None:
         conn = await world.connect(server)
         for _ in range(4):
-            await conn.send_all(b"x\n")
-            assert await conn.receive_until(b"\n") == b"X\n"
+            assert await ask_line(conn, b"x\n") == b"X\n"
             await trio.sleep(world.integer(0, 90) / 10)
         await conn.send_eof()
         assert await conn.receive_some() == b""
@@ -191,8 +189,7 @@ async def handshakes(world: World) -> None:
         half = world.integer(1, len(header) - 1)
         await conn.send_all(header[:half])
         await trio.sleep(pause)
-        await conn.send_all(header[half:] + b"x\n")
-        assert await conn.receive_until(b"\n") == b"X\n"
+        assert await ask_line(conn, header[half:] + b"x\n") == b"X\n"
 
     async def silent() -> None:
         conn = await world.connect(server)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection, DrainScope, Timeouts, events
 from triosock.testing.simulation import Faults, SimulatedServer, World
 
@@ -18,11 +18,9 @@ async def newcomers(world: World) -> None:
     async def ask(first: float, more: int) -> None:
         conn = await world.connect(server)
         await trio.sleep(first)
-        await conn.send_all(b"first\n")
-        assert await conn.receive_until(b"\n") == b"FIRST\n"
+        assert await ask_line(conn, b"first\n") == b"FIRST\n"
         for _ in range(more):
-            await conn.send_all(b"next\n")
-            assert await conn.receive_until(b"\n") == b"NEXT\n"
+            assert await ask_line(conn, b"next\n") == b"NEXT\n"
 
     for _ in range(world.integer(1, 5)):
         world.client(ask, world.integer(0, 40) / 10, world.integer(0, 3))
@@ -83,8 +81,7 @@ async def work_under_way(world: World) -> None:
 
     async def ask(seconds: int) -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"%d\n" % seconds)
-        assert await conn.receive_until(b"\n") == b"done\n"
+        assert await ask_line(conn, b"%d\n" % seconds) == b"done\n"
         answered.append(seconds)
 
     times = [world.integer(1, 20) for _ in range(world.integer(1, 5))]
@@ -112,8 +109,7 @@ async def idle_ends(world: World) -> None:
 
     async def idle() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"one\n")
-        assert await conn.receive_until(b"\n") == b"ONE\n"
+        assert await ask_line(conn, b"one\n") == b"ONE\n"
         await conn.receive_some()
         ended.append(trio.current_time())
 
@@ -141,14 +137,12 @@ async def scopes(world: World) -> None:
     async def ask(server: SimulatedServer) -> None:
         conn = await world.connect(server)
         for _ in range(3):
-            await conn.send_all(b"x\n")
-            assert await conn.receive_until(b"\n") == b"X\n"
+            assert await ask_line(conn, b"x\n") == b"X\n"
             await trio.sleep(0.2)
 
     async def wait_long(server: SimulatedServer) -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"long\n")
-        assert await conn.receive_until(b"\n") == b"LONG\n"
+        assert await ask_line(conn, b"long\n") == b"LONG\n"
 
     for server in servers:
         world.client(ask, server)
@@ -173,8 +167,7 @@ async def suspended(world: World) -> None:
 
     async def ask() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        assert await conn.receive_until(b"\n") == b"X\n"
+        assert await ask_line(conn, b"x\n") == b"X\n"
 
     for _ in range(world.integer(1, 3)):
         server.suspend()
@@ -193,8 +186,7 @@ async def life(world: World) -> None:
     async def ask(count: int) -> None:
         conn = await world.connect(server)
         for number in range(count):
-            await conn.send_all(b"%d\n" % number)
-            assert await conn.receive_until(b"\n") == b"%d\n" % number
+            assert await ask_line(conn, b"%d\n" % number) == b"%d\n" % number
 
     for _ in range(world.integer(1, 5)):
         world.client(ask, world.integer(0, 4))

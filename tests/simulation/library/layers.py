@@ -7,7 +7,7 @@ import ssl
 
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection, ProxyPolicy, StreamHandler, TcpAddress, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -36,8 +36,7 @@ async def tls(world: World) -> None:
         conn = await world.connect(server)
         await conn.start_tls(of_client, server_side=False, server_hostname="server.test")
         for number in range(count):
-            await conn.send_all(b"line %d\n" % number)
-            assert await conn.receive_until(b"\n") == b"LINE %d\n" % number
+            assert await ask_line(conn, b"line %d\n" % number) == b"LINE %d\n" % number
 
     for _ in range(world.integer(1, 2)):
         world.client(talk, world.integer(1, 3))
@@ -89,8 +88,7 @@ async def classes(world: World) -> None:
 
     async def talk() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        assert await conn.receive_until(b"\n") == b"X\n"
+        assert await ask_line(conn, b"x\n") == b"X\n"
 
     for _ in range(world.integer(1, 4)):
         world.client(talk)

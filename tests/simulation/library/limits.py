@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection, Limits, TcpAddress, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -81,8 +81,7 @@ async def cut_in_the_queue(world: World) -> None:
 
     async def ask() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        assert await conn.receive_until(b"\n") == b"X\n"
+        assert await ask_line(conn, b"x\n") == b"X\n"
 
     for _ in range(world.integer(1, 6)):
         world.client(ask)
@@ -107,8 +106,7 @@ async def turned_away(world: World) -> None:
 
     async def ask() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        answer = await conn.receive_until(b"\n")
+        answer = await ask_line(conn, b"x\n")
         assert answer in (b"X\n", b"full\n")
         answers.append(answer)
 
@@ -126,8 +124,7 @@ async def of_one_peer(world: World) -> None:
         for turn in range(times):
             peer = TcpAddress("192.0.2.7", 1000 + 100 * number + turn)
             conn = await world.connect(server, peer=peer)
-            await conn.send_all(b"x\n")
-            assert await conn.receive_until(b"\n") == b"X\n"
+            assert await ask_line(conn, b"x\n") == b"X\n"
             await conn.aclose()
             await trio.sleep(5)  # longer than the goodbye takes
 
@@ -141,8 +138,7 @@ async def of_one_peer(world: World) -> None:
             conns.append(await world.connect(server, host="many", peer=TcpAddress("192.0.2.9", 10 + port)))
             await trio.sleep(0.5)
         for conn in conns[:2]:
-            await conn.send_all(b"x\n")
-            assert await conn.receive_until(b"\n") == b"X\n"
+            assert await ask_line(conn, b"x\n") == b"X\n"
         assert await conns[2].receive_some() == b""
 
     world.client(third)
@@ -178,8 +174,7 @@ async def failing_handlers(world: World) -> None:
 
     async def ask() -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        assert await conn.receive_until(b"\n") == b"X\n"
+        assert await ask_line(conn, b"x\n") == b"X\n"
 
     async def fail() -> None:
         conn = await world.connect(server)

@@ -7,6 +7,7 @@ from functools import partial
 
 import trio
 
+from tests.handlers import ask_line
 from triosock import Connection, Delimited, FixedSize, Framer, LengthPrefixed, Netstrings
 from triosock.testing.simulation import Faults, World
 
@@ -170,8 +171,7 @@ async def last_words(world: World) -> None:
 
     async def talk(more: int) -> None:
         conn = await world.connect(server)
-        await conn.send_all(b"may I?\n" + b"x" * more)
-        assert await conn.receive_until(b"\n") == b"no, and goodbye\n"
+        assert await ask_line(conn, b"may I?\n" + b"x" * more) == b"no, and goodbye\n"
         assert await conn.receive_some() == b""
 
     for _ in range(world.integer(1, 3)):

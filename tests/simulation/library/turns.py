@@ -6,7 +6,7 @@ from collections import Counter
 
 import trio
 
-from tests.handlers import shout
+from tests.handlers import ask_line, shout
 from triosock import Connection, Incomplete, Limits, Rate, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -89,8 +89,7 @@ async def ages(world: World) -> None:
             before, conn = left, await world.connect(server)
             try:
                 while left:
-                    await conn.send_all(b"x\n")
-                    assert await conn.receive_until(b"\n") == b"X\n"
+                    assert await ask_line(conn, b"x\n") == b"X\n"
                     left -= 1
                     await trio.sleep(world.random.choice([0, 1, 4]))
             except (Incomplete, trio.BrokenResourceError):
