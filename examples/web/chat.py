@@ -60,7 +60,7 @@ class WebSocket:
         return False
 
     async def messages(self):
-        """Return a list of the next messages; None when the peer has closed or disconnected, or in a drain."""
+        """Return a list of the next messages; None when the peer has closed or hung up, or in a drain."""
         if not self.is_open or not await self._conn.wait_request():
             return None
         return [text for event in await self._receive() if (text := await self._message(event)) is not None]
