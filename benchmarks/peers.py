@@ -27,12 +27,30 @@ class Peer:
 
     @property
     def installed(self) -> bool:
-        return self.needs is None or importlib.util.find_spec(self.needs) is not None
+        """Whether what it needs is there. (`find_spec` imports the parents of a dotted name.)"""
+        try:
+            return self.needs is None or importlib.util.find_spec(self.needs) is not None
+        except ModuleNotFoundError:
+            return False
 
 
-def _native(variant: str, label: str, kinds: frozenset[str]) -> Peer:
+def _native(variant: str, label: str, kinds: frozenset[str], needs: str = "triosock", **rest: bool) -> Peer:
     name = "triosock" if variant == "default" else f"triosock-{variant}"
-    return Peer(name, label, "native", kinds, "triosock", (variant,))
+    return Peer(name, label, "native", kinds, needs, (variant,), **rest)
+
+
+def _features() -> list[Peer]:
+    """The native server with one feature on each: for the works that compare them."""
+    kinds = frozenset({"echo", "lines"})
+    return [
+        _native("access-log", "access log", kinds, special=True),
+        _native("json-log", "access log as JSON", kinds, special=True),
+        _native("rates", "rates per peer", kinds, special=True),
+        _native("max-lag", "max_lag", kinds, special=True),
+        _native("adaptive", "adaptive limit", kinds, special=True),
+        _native("opentelemetry-api", "OpenTelemetry, no SDK", kinds, "opentelemetry", special=True),
+        _native("opentelemetry-sdk", "OpenTelemetry, SDK", kinds, "opentelemetry.sdk", special=True),
+    ]
 
 
 def _socketserver(mixin: str, kinds: frozenset[str]) -> list[Peer]:
@@ -48,6 +66,8 @@ PEERS = [
     _native("default", "triosock", STREAMS | TLS | UDP | SHUTDOWN | DRAIN),
     _native("timeouts", "triosock, timeouts on", frozenset({"echo"})),
     _native("observer", "triosock, one observer", frozenset({"echo"})),
+    _native("sessions", "triosock, sessions", UDP, special=True),
+    *_features(),
     Peer("trio", "trio.serve_tcp", "trio_tcp", STREAMS | TLS | UDP | SHUTDOWN | DRAIN, "trio"),
     Peer("uvloop", "uvloop streams", "uvloop_streams", STREAMS | TLS | SHUTDOWN, "uvloop"),
     Peer(

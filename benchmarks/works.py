@@ -117,29 +117,48 @@ def _lines() -> list[Work]:
 
 def _tls() -> list[Work]:
     echo = {"connections": 64, "tls": True}
-    shakes = {"in_flight": 8}
+    whole: dict[str, Any] = {"in_flight": 8}
+    resumed = ("tls-resumed", "resumed TLS handshakes, 8 in flight")
+    kind, load, unit = "tls-echo", "handshakes", "handshakes"
     return [
-        Work("tls-echo", "TLS echo, 64 connections", "tls-echo", "exchange", echo, unit="messages"),
-        Work(
-            "tls-handshakes",
-            "TLS handshakes, 8 in flight",
-            "tls-echo",
-            "handshakes",
-            shakes,
-            unit="handshakes",
-        ),
+        Work("tls-echo", "TLS echo, 64 connections", kind, "exchange", echo, unit="messages"),
+        Work("tls-handshakes", "TLS handshakes, 8 in flight", kind, load, whole, unit),
+        # Twisted's own options for a server keep no sessions.
+        Work(*resumed, kind, load, whole | {"resume": True}, unit, without=frozenset({"twisted"})),
+        _idle("idle-tls", "2,000 idle TLS connections", kind, connections=2_000, tls=True),
     ]
 
 
 def _udp() -> list[Work]:
+    sessions = frozenset({"triosock-sessions"})
+    alone, bursts = {"sockets": 64}, {"burst": 200}
     return [
-        Work("udp", "datagrams, 64 sockets", "udp", "udp", {"sockets": 64}, unit="datagrams"),
-        Work("udp-bursts", "datagrams, bursts of 200", "udp", "bursts", {"burst": 200}, unit="datagrams"),
+        Work("udp", "datagrams, 64 sockets", "udp", "udp", alone, "datagrams", also=sessions),
+        Work("udp-bursts", "datagrams, bursts of 200", "udp", "bursts", bursts, "datagrams", also=sessions),
+    ]
+
+
+def _features() -> list[Work]:
+    """What each feature costs a connection of one exchange, and a line."""
+    names = frozenset(peer.name for peer in PEERS if peer.special and peer.name.startswith("triosock-"))
+    others = frozenset(peer.name for peer in PEERS) - names - {"triosock"}
+    few, short = {"connections": 64}, {"in_flight": 32}
+    lines, connect = ("features-lines", "lines, features on"), ("features-connect", "connects, features on")
+    return [
+        Work(*lines, "lines", "exchange", few, "lines", without=others, also=names),
+        Work(*connect, "echo", "connect", short, "connections", without=others, also=names),
     ]
 
 
 def _one_figure(name: str, title: str, kind: str, load: str, measure: str, **rest: Any) -> Work:
     return Work(name, title, kind, load, measures=(measure,), **rest)
+
+
+def _idle(name: str, title: str, kind: str, **params: Any) -> Work:
+    without = _VARIANTS | _SYNC | _THREADS | _FORKS
+    return _one_figure(
+        name, title, kind, "memory", "idle_kib", params=params, unit="connections", without=without
+    )
 
 
 WORKS = [
@@ -159,17 +178,9 @@ WORKS = [
     _bulk("upload", "uploads of 1 MiB, 4 connections", "upload", MEBIBYTE, 1),
     _bulk("bulk-echo", "echo of 1 MiB, 4 connections", "echo", MEBIBYTE, MEBIBYTE),
     *_tls(),
-    _one_figure(
-        "idle",
-        "10,000 idle connections",
-        "echo",
-        "memory",
-        "idle_kib",
-        params={"connections": 10_000},
-        unit="connections",
-        without=_VARIANTS | _SYNC | _THREADS | _FORKS,
-    ),
+    _idle("idle", "10,000 idle connections", "echo", connections=10_000),
     *_udp(),
+    *_features(),
     _one_figure(
         "fairness",
         "one polite connection beside a greedy one",

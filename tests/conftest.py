@@ -66,7 +66,15 @@ def no_leaks() -> Iterator[None]:
 
 @pytest.fixture(params=[pair, memory_pair], ids=["socket", "memory"])
 async def both(request):
+    """Two connections that are each other's peer."""
     one, other = await request.param()
-    yield one, other
-    await one.aclose()
-    await other.aclose()
+    async with one, other:
+        yield one, other
+
+
+@pytest.fixture
+async def over_tcp():
+    """The same, over TCP alone."""
+    one, other = await pair()
+    async with one, other:
+        yield one, other

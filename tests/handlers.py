@@ -22,6 +22,21 @@ async def echo(conn: triosock.Connection) -> None:
         await conn.send_all(line)
 
 
+async def wait_forever(_: object) -> None:
+    """Neither read nor answer."""
+    await trio.sleep_forever()
+
+
+async def read_once(conn: triosock.Connection) -> None:
+    """Wait for input, and go."""
+    await conn.receive_some()
+
+
+async def say_bye(conn: triosock.Connection) -> None:
+    """Say so, and go."""
+    await conn.send_all(b"bye")
+
+
 async def too_large(conn: triosock.Connection) -> None:
     """Take no line of more than four bytes."""
     async for _ in conn.lines(max_bytes=4):

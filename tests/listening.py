@@ -6,7 +6,9 @@ import os
 import socket
 from pathlib import Path
 
+import pytest
 import trio
+import trio.testing
 
 from triosock._core.listeners.listener import Listener
 
@@ -23,6 +25,19 @@ async def answer(listener: Listener) -> None:
     """Accept one, and say hello to it."""
     async with await listener.accept() as stream:
         await stream.send_all(b"hello")
+
+
+async def close_while_waited_for(listener: Listener) -> None:
+    """Close it while a task waits for somebody to come, and is told so."""
+
+    async def wait() -> None:
+        with pytest.raises(trio.ClosedResourceError):
+            await listener.wait_ready()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(wait)
+        await trio.testing.wait_all_tasks_blocked()
+        listener.close()
 
 
 def connects(path: Path | str) -> bool:

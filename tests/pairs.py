@@ -34,10 +34,16 @@ def socket_pair() -> tuple[socket.socket, socket.socket]:
     return one, other
 
 
-def tcp_pair() -> tuple[socket.socket, socket.socket]:
+def blocking_pair() -> tuple[socket.socket, socket.socket]:
+    """A client of TCP, and its socket at the server."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        one = socket.create_connection(listener.getsockname())
-        other, _ = listener.accept()
+        client = socket.create_connection(listener.getsockname())
+        accepted, _ = listener.accept()
+    return client, accepted
+
+
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
+    one, other = blocking_pair()
     for sock in (one, other):
         sock.setblocking(False)
     return one, other

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import AsyncIterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import trio
 
+from tests.waiting import PATIENCE
 from triosock import Connection, DrainReport
 from triosock.testing import OpenServer, check_nothing_left, open_server
 
@@ -34,3 +36,16 @@ async def drained(server: Any, **options: Any) -> DrainReport:
     """Drain a server, and return its report when it has ended."""
     server.drain(**options)
     return await server.wait_closed()
+
+
+@contextlib.contextmanager
+def serving_in_a_thread(server: Any, *interval: float) -> Iterator[threading.Thread]:
+    """The `serve_forever()` of a server of socketserver, until the end of the block."""
+    thread = threading.Thread(target=server.serve_forever, args=interval, name="serving")
+    thread.start()
+    try:
+        yield thread
+    finally:
+        server.shutdown()
+        thread.join(PATIENCE)
+    assert not thread.is_alive()

@@ -1,6 +1,6 @@
 """Connections that stay: what each costs in memory, and what happens to them when the server drains.
 
-Parameters of `idle`: `connections`. Of `drain`: `idle` and `busy`.
+Parameters of `idle`: `connections`, and `tls`. Of `drain`: `idle` and `busy`.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import socket
 from time import perf_counter
 
 from .job import STALLED_AFTER, Job
+from .tls import client_context
 from .usage import usage
 
 #: These come first: what a server sets up once, at its first connections, is not the price of each.
@@ -31,8 +32,11 @@ def receive_line(sock: socket.socket) -> bytes:
 def open_idle(job: Job, count: int) -> list[socket.socket]:
     """`count` connections, each with one exchange behind it, like one that is kept alive between requests."""
     sockets = []
+    context = client_context() if job.params.get("tls") else None
     for _ in range(count):
         sock = job.connect()
+        if context is not None:
+            sock = context.wrap_socket(sock)
         sockets.append(sock)
         sock.sendall(b"ping\n")
         receive_line(sock)

@@ -1,7 +1,10 @@
 """The client's side of TLS, and the work of handshakes: connect, handshake, one exchange, close.
 
-Parameter: `in_flight`, how many of them at once. The certificate is this run's own and is not verified: that
-is the client's cost. No session is resumed, so each handshake is a whole one.
+Parameters: `in_flight`, how many of them at once, and `resume`, whether each handshake after the first ones
+resumes an earlier session. The certificate is this run's own and is not verified: that is the client's cost.
+
+A server of TLS 1.3 sends the tickets of a session after the handshake (RFC 8446, 4.6.1), so a client knows
+them when it has its answer. That a session was resumed is checked for each handshake.
 """
 
 from __future__ import annotations
@@ -26,20 +29,24 @@ def client_context() -> ssl.SSLContext:
 class Client:
     """One connection: `step` goes as far as it can, and returns what to wait for, or None when done."""
 
-    def __init__(self, address: tuple[str, int], context: ssl.SSLContext) -> None:
+    def __init__(
+        self, address: tuple[str, int], context: ssl.SSLContext, session: ssl.SSLSession | None = None
+    ) -> None:
         self.began = perf_counter()
         plain = socket.socket()
         plain.setblocking(False)
         plain.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         plain.connect_ex(address)
-        self.plain, self.context = plain, context
+        self.plain, self.context, self.session = plain, context, session
         self.secure: ssl.SSLSocket | None = None
         self.sent = False
 
     def step(self) -> int | None:
         try:
             if self.secure is None:
-                self.secure = self.context.wrap_socket(self.plain, do_handshake_on_connect=False)
+                self.secure = self.context.wrap_socket(
+                    self.plain, do_handshake_on_connect=False, session=self.session
+                )
             if not self.sent:
                 self.secure.do_handshake()
                 self.secure.send(MESSAGE)
@@ -50,6 +57,9 @@ class Client:
             return select.EPOLLIN
         except ssl.SSLWantWriteError:
             return select.EPOLLOUT
+        if self.session is not None and not self.secure.session_reused:
+            raise ConnectionError("the server did not resume the session")
+        self.session = self.secure.session
         self.secure.close()
         return None
 
@@ -57,6 +67,8 @@ class Client:
 class Handshakes:
     def __init__(self, job: Job) -> None:
         self.address, self.in_flight = job.address, job.params["in_flight"]
+        self.resume: bool = job.params.get("resume", False)
+        self.session: ssl.SSLSession | None = None
         self.context = client_context()
         self.epoll = select.epoll()
         self.clients: dict[int, Client] = {}
@@ -77,11 +89,12 @@ class Handshakes:
                     continue
                 del self.clients[fd]  # its close took the descriptor out of the epoll set
                 latencies.append(perf_counter() - client.began)
+                self.session = client.session if self.resume else None
                 self.begin()
         return Tally(len(latencies), latencies)
 
     def begin(self) -> None:
-        client = Client(self.address, self.context)
+        client = Client(self.address, self.context, self.session)
         fd = client.plain.fileno()
         self.clients[fd] = client
         self.epoll.register(fd, select.EPOLLOUT)

@@ -1,7 +1,6 @@
 """triosock. The argument after KIND and PEM is the variant.
 
-"default" is what one gets; the others have a feature on that must cost almost nothing: "timeouts" has idle,
-request and send timeouts on, "observer" has one observer that counts events.
+"default" is what one gets; the others have one feature on, which `features.py` names.
 """
 
 from __future__ import annotations
@@ -14,6 +13,7 @@ import trio
 
 import triosock
 
+from . import features
 from .common import (
     BACKLOG,
     BLOB,
@@ -67,14 +67,6 @@ async def answer(datagram: triosock.Datagram) -> None:
     await datagram.reply(datagram.data)
 
 
-class Counter:
-    def __init__(self) -> None:
-        self.events = 0
-
-    def on_event(self, event: object) -> None:
-        self.events += 1
-
-
 HANDLERS = {
     "echo": echo,
     "lines": lines,
@@ -85,25 +77,27 @@ HANDLERS = {
 }
 
 
-def options(kind: str, pem: str, variant: str) -> dict[str, Any]:
+async def answer_peer(session: triosock.Session) -> None:
+    async for data in session:
+        await session.send(data)
+
+
+def options(kind: str, pem: str) -> dict[str, Any]:
     chosen: dict[str, Any] = {"host": HOST}
     if kind != "udp":
         chosen["backlog"] = BACKLOG
     if kind == "tls-echo":
         chosen["tls"] = server_context(pem)
-    if variant == "timeouts":
-        chosen["timeouts"] = triosock.Timeouts(idle=60, request=60, send=60)
-    if variant == "observer":
-        chosen["observers"] = (Counter(),)
     return chosen
 
 
 async def serve(kind: str, pem: str, variant: str) -> None:
-    chosen = options(kind, pem, variant)
-    async with trio.open_nursery() as nursery:
+    async with features.options(variant, kind) as added, trio.open_nursery() as nursery:
+        chosen = options(kind, pem) | dict(added)
         if kind == "udp":
+            handler: Any = answer_peer if variant == "sessions" else answer
             server = await nursery.start(
-                lambda task_status: triosock.serve_udp(answer, 0, **chosen, task_status=task_status)
+                lambda task_status: triosock.serve_udp(handler, 0, **chosen, task_status=task_status)
             )
         else:
             server = await nursery.start(

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.servers import serving_in_a_thread
 from triosock import compat
 from triosock.compat.bridge import trio_thread
 from triosock.compat.bridge.calls import Calls
@@ -166,11 +167,6 @@ def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
         def service_actions(self) -> None:
             turns.release()
 
-    with Server(("127.0.0.1", 0), print) as server:
-        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
-        serving.start()
+    with Server(("127.0.0.1", 0), print) as server, serving_in_a_thread(server, 0.02):
         assert all(turns.acquire(timeout=PATIENCE) for _ in range(3))
         assert not [one for one in threading.enumerate() if one.name == trio_thread.THREAD_NAME]
-        server.shutdown()
-        serving.join(PATIENCE)
-        assert not serving.is_alive()

@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import choose
@@ -63,21 +64,17 @@ def test_row_3_no_busy_loop(module: Any) -> None:
             ticks[0] += 1
 
     server = Server(("127.0.0.1", 0), print)
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
-    with socket.create_connection(server.server_address):
-        assert eventually(lambda: ticks[0] > 0)
-    server.server_close()
-    before, used = ticks[0], time.process_time()
-    assert eventually(lambda: ticks[0] > before + 1)
-    deadline = threading.Event()
-    deadline.wait(0.3)
-    busy = ticks[0] - before > 100
-    assert busy is (module is socketserver)
-    assert used <= time.process_time()
-    server.shutdown()
-    serving.join(20)
-    assert not serving.is_alive()
+    with serving_in_a_thread(server):
+        with socket.create_connection(server.server_address):
+            assert eventually(lambda: ticks[0] > 0)
+        server.server_close()
+        before, used = ticks[0], time.process_time()
+        assert eventually(lambda: ticks[0] > before + 1)
+        deadline = threading.Event()
+        deadline.wait(0.3)
+        busy = ticks[0] - before > 100
+        assert busy is (module is socketserver)
+        assert used <= time.process_time()
 
 
 def test_row_4_one_thread_of_the_modules_own(start: Any) -> None:
@@ -146,24 +143,16 @@ def test_row_8_one_name_more(start: Any, lines: Any) -> None:
 def test_row_9_descriptors() -> None:
     with compat.ForkingTCPServer(("127.0.0.1", 0), print) as server:
         before = len(os.listdir("/proc/self/fd"))
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        assert eventually(lambda: len(os.listdir("/proc/self/fd")) > before)
-        server.shutdown()
-        serving.join(20)
+        with serving_in_a_thread(server):
+            assert eventually(lambda: len(os.listdir("/proc/self/fd")) > before)
         assert len(os.listdir("/proc/self/fd")) == before
 
 
 def test_row_10_long_intervals() -> None:
     with socketserver.TCPServer(("127.0.0.1", 0), print) as theirs, pytest.raises(OverflowError):
         theirs.serve_forever(1e10)
-    with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
-        serving = threading.Thread(target=server.serve_forever, args=(1e10,))
-        serving.start()
+    with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server, serving_in_a_thread(server, 1e10):
         assert eventually(host_threads)
-        server.shutdown()
-        serving.join(20)
-        assert not serving.is_alive()
 
 
 def test_row_11_files_on_unix_sockets() -> None:

@@ -11,7 +11,7 @@ import pytest
 pytestmark = pytest.mark.slow  # each starts an interpreter
 
 PRELUDE = """
-import os, socket, sys, threading
+import contextlib, os, socket, sys, threading
 def loaded():
     return {"trio", "attr", "ssl", "ctypes", "inspect"} & set(sys.modules)
 before = loaded()
@@ -25,6 +25,13 @@ def ask(server):
     with socket.create_connection(server.server_address, 20) as client:
         client.sendall(b"x\\n")
         return client.makefile("rb").read()
+@contextlib.contextmanager
+def serving(server):
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield
+    server.shutdown()
+    thread.join()
 """
 
 
@@ -40,12 +47,8 @@ def program(text: str) -> str:
 def test_a_forking_server_never_imports_trio_and_neither_do_its_children() -> None:
     said = program(
         """
-        with socketserver.ForkingTCPServer(("127.0.0.1", 0), Echo) as server:
-            serving = threading.Thread(target=server.serve_forever)
-            serving.start()
+        with socketserver.ForkingTCPServer(("127.0.0.1", 0), Echo) as server, serving(server):
             print(ask(server), ask(server))
-            server.shutdown()
-            serving.join()
         print(sorted(loaded() - before))
         """
     )
@@ -60,12 +63,8 @@ def test_others_import_it_when_their_name_is_asked_for_and_nothing_later() -> No
         socket.getaddrinfo("127.0.0.1", 0)  # the standard library's own late import
         made = set(sys.modules)
         assert "trio" in made
-        with kind(("127.0.0.1", 0), Echo) as server:
-            serving = threading.Thread(target=server.serve_forever)
-            serving.start()
+        with kind(("127.0.0.1", 0), Echo) as server, serving(server):
             ask(server)
-            server.shutdown()
-            serving.join()
         print(sorted(set(sys.modules) - made))
         """
     )
@@ -77,12 +76,9 @@ def test_a_server_without_threads_waits_without_trio_until_somebody_asks() -> No
         """
         with socketserver.TCPServer(("127.0.0.1", 0), Echo) as server:
             for _ in range(2):
-                serving = threading.Thread(target=server.serve_forever)
-                serving.start()
-                ask(server)
-                print("trio" in sys.modules, threading.active_count())
-                server.shutdown()
-                serving.join()
+                with serving(server):
+                    ask(server)
+                    print("trio" in sys.modules, threading.active_count())
                 socketserver.ThreadingMixIn
         """
     )

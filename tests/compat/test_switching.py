@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.servers import serving_in_a_thread
 from triosock import compat
 
 pytestmark = pytest.mark.slow
@@ -43,9 +44,7 @@ def test_every_request_is_counted_once(policy: str | None) -> None:
         trio_policy = None if policy is None else compat.Policy(request_timeout=60, max_requests=8)
 
     answers: list[bytes] = []
-    with Server(("127.0.0.1", 0), Line) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
+    with Server(("127.0.0.1", 0), Line) as server, serving_in_a_thread(server):
         clients = [
             threading.Thread(target=ask, args=(server.server_address, answers)) for _ in range(CLIENTS)
         ]
@@ -58,8 +57,6 @@ def test_every_request_is_counted_once(policy: str | None) -> None:
             looks += 1
         for client in clients:
             client.join()
-        server.shutdown()
-        serving.join()
     numbers = compat.statistics(server)
     assert answers == [b"X\n"] * CLIENTS * ROUNDS
     assert looks

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import compat
 from triosock.compat.bridge import trio_thread
@@ -147,22 +148,14 @@ def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: An
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
     monkeypatch.setattr(wakeup, "_eventfd", refuse)
-    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
-        serving = threading.Thread(target=server.serve_forever, args=(0.02,))
-        serving.start()
-        server.shutdown()
-        serving.join(20)
-        assert not serving.is_alive()
+    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server, 0.02):
+        pass  # shutdown() ends it
 
 
 def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, no_leaks: None) -> None:
     monkeypatch.setattr(wakeup, "_eventfd", None)
-    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server:
-        serving = threading.Thread(target=server.serve_forever, args=(10,))
-        serving.start()
-        server.shutdown()
-        serving.join(20)
-        assert not serving.is_alive()
+    with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server, 10):
+        pass  # shutdown() ends it
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
@@ -188,13 +181,9 @@ def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
     before = set(threading.enumerate())
     for number in range(60):
         kind = (compat.TCPServer, compat.ThreadingTCPServer, compat.ForkingTCPServer)[number % 3]
-        with kind(("127.0.0.1", 0), lines) as server:
-            serving = threading.Thread(target=server.serve_forever)
-            serving.start()
+        with kind(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server):
             if number % 2:
                 eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
-            server.shutdown()
-            serving.join(20)
     assert not set(threading.enumerate()) - before
 
 

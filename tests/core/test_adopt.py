@@ -14,7 +14,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
-from tests.listening import say_hello
+from tests.listening import close_while_waited_for, say_hello
 from tests.servers import drained
 from triosock._core.listeners.listener import SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
@@ -109,15 +109,7 @@ async def test_any_other_trio_listener_keeps_what_it_accepted_until_there_is_roo
 async def test_closing_any_other_trio_listener_wakes_whoever_waits_and_aclose_closes_what_was_kept() -> None:
     foreign = Foreign()
     listener = adopt(foreign)
-
-    async def wait() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await listener.wait_ready()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        listener.close()
+    await close_while_waited_for(listener)
     with pytest.raises(trio.ClosedResourceError):
         await listener.wait_ready()
     assert listener.is_closed

@@ -56,12 +56,11 @@ async def test_something_else_is_refused():
         Connection(5)
 
 
-async def test_what_was_reset_is_broken():
-    one, other = await pair()
+async def test_what_was_reset_is_broken(over_tcp):
+    one, other = over_tcp
     other.abort()
     with pytest.raises(trio.BrokenResourceError, match="the peer went away"):
         await one.receive_some()
-    await one.aclose()
 
 
 # Cancellation
@@ -82,26 +81,22 @@ async def test_a_cancelled_receive_loses_nothing(both):
         assert await one.receive_exactly(6) == b"abcde\n"
 
 
-async def test_a_send_that_was_cancelled_half_way_is_reported_by_the_next():
-    one, other = await pair()
+async def test_a_send_that_was_cancelled_half_way_is_reported_by_the_next(over_tcp):
+    one, _ = over_tcp
     with trio.move_on_after(0.01) as scope:
         await one.send_all(b"x" * 50_000_000)
     assert scope.cancelled_caught
     with pytest.raises(trio.BrokenResourceError, match="ended after"):
         await one.send_all(b"more")
-    await one.aclose()
-    await other.aclose()
 
 
-async def test_a_send_that_was_cancelled_before_its_first_byte_is_not():
-    one, other = await pair()
+async def test_a_send_that_was_cancelled_before_its_first_byte_is_not(over_tcp):
+    one, other = over_tcp
     with trio.CancelScope() as scope:
         scope.cancel()
         await one.send_all(b"never")
     await one.send_all(b"fine")
     assert await other.receive_some() == b"fine"
-    await one.aclose()
-    await other.aclose()
 
 
 # Marking
@@ -163,9 +158,6 @@ async def test_idle_blocks_do_not_nest(both):
         pass
 
 
-# Sending files
-
-
 # Who, and ending
 
 
@@ -193,22 +185,19 @@ async def test_a_connection_around_a_socket_asks_it_for_its_peer():
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="SO_PEERCRED is Linux's")
-async def test_a_unix_peer_has_credentials():
+async def test_a_unix_peer_has_credentials(over_tcp):
     one, other = socket_pair()
     conn = Connection(one)
     assert conn.credentials() == triosock.PeerCredentials(os.getpid(), os.getuid(), os.getgid())
     assert conn.peer == triosock.UnixAddress("")
     await conn.aclose()
     other.close()
-    tcp, tcp_other = await pair()
     with pytest.raises(TypeError, match="only Unix sockets"):
-        tcp.credentials()
-    await tcp.aclose()
-    await tcp_other.aclose()
+        over_tcp[0].credentials()
 
 
-async def test_abort_wakes_whoever_waits_and_resets_the_peer():
-    one, other = await pair()
+async def test_abort_wakes_whoever_waits_and_resets_the_peer(over_tcp):
+    one, other = over_tcp
     async with trio.open_nursery() as nursery:
 
         async def wait() -> None:
@@ -220,7 +209,6 @@ async def test_abort_wakes_whoever_waits_and_resets_the_peer():
         one.abort()
     with pytest.raises(trio.BrokenResourceError):
         await other.receive_some()
-    await other.aclose()
 
 
 async def test_a_stream_without_a_synchronous_close_cannot_be_aborted():

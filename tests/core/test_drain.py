@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import shout, wait_forever
 from tests.servers import drained
 from triosock import DrainReport, DrainScope
 from triosock._core.model import events
@@ -63,11 +63,8 @@ async def test_servers_are_drained_the_last_first(recorder):
 
 
 async def test_the_tightest_grace_wins(autojump_clock, serving, dial):
-    async def handler(conn):
-        await trio.sleep_forever()
-
     with DrainScope(grace=3) as scope:
-        async with serving(handler) as server, await dial(server):
+        async with serving(wait_forever) as server, await dial(server):
             await trio.testing.wait_all_tasks_blocked(0.01)
             began = trio.current_time()
             server.drain(grace=50)

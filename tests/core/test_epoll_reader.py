@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests import handlers
 from tests.pairs import served, socket_pair, tcp_pair
 from triosock import Connection, Timeouts
 from triosock._core.transport import checkpoints, socket_receive
@@ -238,8 +239,7 @@ async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dia
                 await conn.send_all(b"last word?")
                 heard.append(await conn.receive_some())
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await blocked()
         async with trio.open_nursery() as nursery:
 
@@ -256,12 +256,7 @@ async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dia
 
 
 async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dial):
-    async def handler(conn):
-        async for line in conn.lines():
-            await conn.send_all(line)
-
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handlers.echo) as server, await dial(server) as client:
         await blocked()
         server.drain()
         with trio.fail_after(5):
@@ -295,8 +290,7 @@ async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(
                 waits.append(reads - sent_at)
 
     waits, sent_at = [], 0
-    async with serving(handler) as server:
-        polite = await dial(server)
+    async with serving(handler) as server, await dial(server) as polite:
         await polite.send_all(b"p")
         await blocked()
         greedy = await dial(server)

@@ -248,8 +248,7 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
                 told.append(error)
         raise told[0]
 
-    async with serving(handler, observers=(recorder,)) as server:
-        client = await dial(server)
+    async with serving(handler, observers=(recorder,)) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         reset(client)

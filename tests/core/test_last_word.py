@@ -10,7 +10,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large
+from tests.handlers import read_all, read_to_reset, reset, slow_block, slow_line, too_large, wait_forever
 from tests.servers import connected, drained, running
 from tests.tls import server_context
 from tests.waiting import until_ended
@@ -122,13 +122,10 @@ async def test_for_a_datagram_it_has_its_own_time_too(autojump_clock: Any) -> No
 
 
 async def test_for_a_datagram_that_takes_too_long_it_is_called(autojump_clock: Any) -> None:
-    async def slow(datagram: triosock.Datagram) -> None:
-        await trio.sleep_forever()
-
     async def answer(error: Exception, datagram: triosock.Datagram) -> None:
         await datagram.reply(type(error).__name__.encode())
 
-    await ask_datagram_server(slow, answer, b"RequestTimedOut", Cause.REQUEST)
+    await ask_datagram_server(wait_forever, answer, b"RequestTimedOut", Cause.REQUEST)
 
 
 async def test_a_session_is_answered_when_its_time_is_over(autojump_clock: Any) -> None:

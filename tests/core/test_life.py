@@ -28,8 +28,7 @@ async def test_a_drain_stops_accepting_while_connections_go_on(serving, dial):
         await release.wait()
         await conn.send_all(b"done")
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"x")
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=60)
@@ -66,8 +65,7 @@ async def test_cancelling_ends_everything_now_and_closes_it(serving, dial, recor
 
 async def test_the_server_ends_with_a_drain_if_somebody_closes_its_listeners(dial):
     listeners = await triosock.open_tcp_listeners(0, host="127.0.0.1")
-    async with running(triosock.serve_listeners, shout, listeners) as server:
-        client = await dial(server)
+    async with running(triosock.serve_listeners, shout, listeners) as server, await dial(server) as client:
         assert await ask(client, b"a\n") == b"A\n"
         listeners[0].close()
         assert await client.receive_some() == b""
@@ -155,8 +153,7 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
 
 
 async def test_suspend_lets_newcomers_wait_and_resume_serves_them(serving, dial, recorder):
-    async with serving(shout, observers=[recorder]) as server:
-        before = await dial(server)
+    async with serving(shout, observers=[recorder]) as server, await dial(server) as before:
         assert await ask(before, b"a\n") == b"A\n"
         server.suspend()
         server.suspend()

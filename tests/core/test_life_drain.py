@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask, read_all, shout
+from tests.handlers import ask, read_all, read_once, say_bye, shout, wait_forever
 from tests.servers import drained
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
@@ -19,8 +19,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 async def test_an_idle_connection_ends_at_once_when_drained(serving, dial, autojump_clock):
-    async with serving(shout) as server:
-        client = await dial(server)
+    async with serving(shout) as server, await dial(server) as client:
         assert await ask(client, b"one\n") == b"ONE\n"
         began = trio.current_time()
         server.drain(grace=60)
@@ -41,8 +40,7 @@ async def test_work_in_flight_is_not_interrupted_before_the_deadline(serving, di
             await release.wait()
             await conn.send_all(line.upper())
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"slow\n")
         await working.wait()
         server.drain(grace=60)
@@ -82,8 +80,7 @@ async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
             data = await conn.receive_some()
         seen.append((data, wait.interrupted, conn.draining, triosock.draining()))
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().idle == 1
         server.drain(grace=60)
@@ -111,10 +108,7 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
 
 
 async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, autojump_clock):
-    async def handler(conn):
-        await conn.receive_some()
-
-    async with serving(handler) as server, await dial(server):
+    async with serving(read_once) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         report = await drained(server, grace=7)
@@ -123,10 +117,7 @@ async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, aut
 
 
 async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock):
-    async def handler(conn):
-        await trio.sleep_forever()
-
-    async with serving(handler) as server, await dial(server):
+    async with serving(wait_forever) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         server.drain(grace=100)
@@ -150,10 +141,7 @@ async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
 
 
 async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump_clock):
-    async def handler(conn):
-        await trio.sleep_forever()
-
-    async with serving(handler, timeouts=Timeouts(grace=3)) as server, await dial(server):
+    async with serving(wait_forever, timeouts=Timeouts(grace=3)) as server, await dial(server):
         await trio.testing.wait_all_tasks_blocked(0.01)
         began = trio.current_time()
         await drained(server)
@@ -190,8 +178,7 @@ async def test_clients_in_the_kernels_queue_are_served_in_a_drain_and_not_reset(
 
 
 async def test_a_client_from_the_queue_has_a_moment_for_its_first_request(serving, dial, autojump_clock):
-    async with serving(shout, limits=Limits(max_connections=1)) as server:
-        first = await dial(server)
+    async with serving(shout, limits=Limits(max_connections=1)) as server, await dial(server) as first:
         await first.send_all(b"x")
         second = await dial(server)
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -206,10 +193,7 @@ async def test_a_client_from_the_queue_has_a_moment_for_its_first_request(servin
 
 
 async def test_those_who_never_got_a_slot_are_reported_as_refused(serving, dial, autojump_clock, recorder):
-    async def handler(conn):
-        await trio.sleep_forever()
-
-    async with serving(handler, limits=Limits(max_connections=1), observers=[recorder]) as server:
+    async with serving(wait_forever, limits=Limits(max_connections=1), observers=[recorder]) as server:
         clients = [await dial(server) for _ in range(3)]
         await trio.testing.wait_all_tasks_blocked(0.01)
         report = await drained(server, grace=1)
@@ -220,20 +204,14 @@ async def test_those_who_never_got_a_slot_are_reported_as_refused(serving, dial,
 
 
 async def test_a_reply_survives_input_that_nobody_read(serving, dial):
-    async def handler(conn):
-        await conn.send_all(b"bye")
-
-    async with serving(handler) as server, await dial(server) as client:
+    async with serving(say_bye) as server, await dial(server) as client:
         await client.send_all(b"unread" * 1000)
         assert await read_all(client) == b"bye"
         await client.send_all(b"and later still")
 
 
 async def test_the_lingering_close_is_bounded(serving, dial, autojump_clock):
-    async def handler(conn):
-        await conn.send_all(b"bye")
-
-    async with serving(handler, timeouts=Timeouts(close=3)) as server, await dial(server) as client:
+    async with serving(say_bye, timeouts=Timeouts(close=3)) as server, await dial(server) as client:
         assert await read_all(client) == b"bye"
         began = trio.current_time()
         while server.statistics().active:

@@ -50,8 +50,7 @@ async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serv
             await conn.receive_some()
             raise ValueError("planned")
 
-    async with serving(handler, observers=[recorder]) as server:
-        client = await dial(server)
+    async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
         await client.aclose()
@@ -109,8 +108,7 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
         await conn.send_all(b"x")
         await conn.receive_exactly(10)
 
-    async with serving(handler, observers=[recorder]) as server:
-        client = await dial(server)
+    async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
         await trio.testing.wait_all_tasks_blocked(0.01)
@@ -128,8 +126,7 @@ async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch
         async for _ in conn:
             pass
 
-    async with serving(handler) as server:
-        client = await dial(server)
+    async with serving(handler) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
         await trio.testing.wait_all_tasks_blocked(0.01)

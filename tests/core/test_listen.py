@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.listening import say_hello
+from tests.listening import close_while_waited_for, say_hello
 from triosock._core.listeners import bind as binding
 from triosock._core.listeners import listener as listening
 from triosock._core.listeners.listener import (
@@ -267,15 +267,7 @@ async def test_an_errno_of_accept_comes_through() -> None:
 async def test_closing_wakes_whoever_waits_and_twice_is_as_good_as_once() -> None:
     listener = await open_one()
     assert "closed" not in repr(listener)
-
-    async def wait() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await listener.wait_ready()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        listener.close()
+    await close_while_waited_for(listener)
     listener.close()
     assert listener.is_closed
     assert "closed" in repr(listener)

@@ -88,8 +88,7 @@ async def test_a_handler_that_blocks_the_loop_shows(serving: Any, dial: Any) -> 
     async def block(conn: Connection) -> None:
         time.sleep(0.3)
 
-    async with serving(block) as server:
-        client = await dial(server)
+    async with serving(block) as server, await dial(server) as client:
         assert await client.receive_some() == b""
         await client.aclose()
         await trio.sleep(0)

@@ -13,19 +13,18 @@ import pytest
 import trio
 import trio.testing
 
-from tests.pairs import memory_pair, pair, socket_pair
+from tests.pairs import pair, socket_pair
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-@pytest.mark.parametrize("maker", [pair, memory_pair])
 @pytest.mark.parametrize("on_disk", [True, False])
-async def test_a_file_is_sent_whole_or_in_part(maker, on_disk):
+async def test_a_file_is_sent_whole_or_in_part(both, on_disk):
+    one, other = both
     content = os.urandom(300_000)
     with tempfile.TemporaryFile() if on_disk else io.BytesIO() as file:
         file.write(content)
         file.seek(0)
-        one, other = await maker()
         got = bytearray()
 
         async def collect() -> None:
@@ -40,48 +39,39 @@ async def test_a_file_is_sent_whole_or_in_part(maker, on_disk):
             await one.send_eof()
         assert bytes(got) == content + content[10:15] + content[-1:]
         assert one.sent == 300_006
-        await one.aclose()
-        await other.aclose()
 
 
-async def test_a_file_sent_from_where_it_stands_leaves_it_where_it_ended():
+async def test_a_file_sent_from_where_it_stands_leaves_it_where_it_ended(over_tcp):
+    one, other = over_tcp
     with tempfile.TemporaryFile() as file:
         file.write(b"0123456789")
         file.seek(2)
-        one, other = await pair()
         assert await one.send_file(file, count=3) == 3
         assert file.read() == b"56789"
         assert await other.receive_some() == b"234"
-        await one.aclose()
-        await other.aclose()
 
 
 @pytest.mark.parametrize("pack", [gzip.open, bz2.open, lzma.open])
-async def test_a_packed_file_is_sent_unpacked(tmp_path, pack):
+async def test_a_packed_file_is_sent_unpacked(tmp_path, pack, over_tcp):
+    one, other = over_tcp
     with pack(tmp_path / "file", "wb") as file:
         file.write(b"hello " * 1000)
-    one, other = await pair()
-    async with one, other:
-        with pack(tmp_path / "file") as file:
-            assert await one.send_file(file, offset=6, count=11) == 11
-        assert await other.receive_exactly(11) == b"hello hello"
+    with pack(tmp_path / "file") as file:
+        assert await one.send_file(file, offset=6, count=11) == 11
+    assert await other.receive_exactly(11) == b"hello hello"
 
 
-async def test_a_file_that_does_not_know_its_size_is_sent_to_its_end():
-    one, other = await pair()
-    async with one, other:
-        with open("/proc/self/status", "rb") as file:
-            assert await one.send_file(file) > 100
-        assert (await other.receive_until(b":")) == b"Name:"
+async def test_a_file_that_does_not_know_its_size_is_sent_to_its_end(over_tcp):
+    one, other = over_tcp
+    with open("/proc/self/status", "rb") as file:
+        assert await one.send_file(file) > 100
+    assert (await other.receive_until(b":")) == b"Name:"
 
 
-@pytest.mark.parametrize("in_memory", [False, True])
-async def test_sending_nothing_of_a_file_is_a_checkpoint_too(tmp_path, in_memory):
+async def test_sending_nothing_of_a_file_is_a_checkpoint_too(tmp_path, both):
     (tmp_path / "file").write_bytes(b"x")
-    one, other = await (memory_pair if in_memory else pair)()
-    async with one, other:
-        with open(tmp_path / "file", "rb") as file, trio.testing.assert_checkpoints():
-            assert await one.send_file(file, count=0) == 0
+    with open(tmp_path / "file", "rb") as file, trio.testing.assert_checkpoints():
+        assert await both[0].send_file(file, count=0) == 0
 
 
 @pytest.fixture
@@ -113,9 +103,9 @@ async def test_a_file_never_goes_to_whoever_has_got_the_descriptor_of_a_closed_c
                 stranger.recv(1)
 
 
-async def test_nothing_is_sent_in_the_middle_of_a_file(file):
-    one, other = await pair()
-    async with one, other, trio.open_nursery() as nursery:
+async def test_nothing_is_sent_in_the_middle_of_a_file(file, over_tcp):
+    one, other = over_tcp
+    async with trio.open_nursery() as nursery:
 
         @nursery.start_soon
         async def send() -> None:

@@ -107,10 +107,10 @@ async def test_a_client_that_hangs_up_in_the_handshake_is_no_more_than_that(serv
 
 
 async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, recorder, autojump_clock):
-    async with serving(
-        shout, tls=server_context(), timeouts=Timeouts(handshake=4), observers=[recorder]
-    ) as server:
-        client = await dial(server)
+    async with (
+        serving(shout, tls=server_context(), timeouts=Timeouts(handshake=4), observers=[recorder]) as server,
+        await dial(server) as client,
+    ):
         began = trio.current_time()
         assert await client.receive_some() == b""
         assert trio.current_time() - began == pytest.approx(4, abs=0.1)
@@ -228,8 +228,7 @@ async def test_starttls(serving, dial):
 
 
 async def test_commands_smuggled_in_before_starttls_are_refused(serving, dial, recorder):
-    async with serving(starttls, observers=[recorder]) as server:
-        plain = await dial(server)
+    async with serving(starttls, observers=[recorder]) as server, await dial(server) as plain:
         await plain.send_all(b"STARTTLS\nDELETE everything\n")
         received = b""
         while data := await plain.receive_some():

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, slow_line
+from tests.handlers import read_all, read_to_reset, slow_line, wait_forever
 from tests.servers import connected, running
 from tests.tls import client_context, server_context
 from triosock import Connection
@@ -103,10 +103,6 @@ async def owe(conn: Connection) -> None:
     await trio.sleep_forever()
 
 
-async def think(conn: Connection) -> None:
-    await trio.sleep_forever()
-
-
 async def wait_and_work(conn: Connection) -> None:
     with trio.move_on_after(0.01):
         await conn.receive_exactly(100)
@@ -120,7 +116,7 @@ CUT = [
     (wait_and_work, b"half an ans", True),
     (echo, b"x", False),  # who waits for the peer has said what was to be said
     (greet, b"hello", False),
-    (think, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
+    (wait_forever, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
 ]
 
 
@@ -138,7 +134,7 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
         else:
             server = await nursery.start(functools.partial(triosock.serve_tcp, handler, 0, host="127.0.0.1"))
             client = await dial(server)
-        if handler is not think:
+        if handler is not wait_forever:
             await client.send_all(b"x")
         with trio.CancelScope(shield=True):
             if answer:

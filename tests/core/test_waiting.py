@@ -260,8 +260,7 @@ async def test_a_long_poll_ends_when_its_client_has_left(serving: Any, dial: Any
         finally:
             ended.set()
 
-    async with serving(poll) as server:
-        client = await dial(server)
+    async with serving(poll) as server, await dial(server) as client:
         await client.send_all(b"poll\nsecond\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not ended.is_set()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 import trio
 import trio.testing
@@ -36,3 +38,22 @@ async def exchange(channel, data):
     with trio.fail_after(10):
         await channel.send(data)
         return await channel.receive()
+
+
+async def answer_the_cookie(sock, server):
+    """Be a client that proves its address, and then says nothing. `sock`: a datagram socket of trio's."""
+    await sock.connect(("127.0.0.1", server.addresses[0].port))
+    hello = SSL.Connection(client_context())
+    hello.set_ciphertext_mtu(1400)
+    hello.set_connect_state()
+    with pytest.raises(SSL.WantReadError):
+        hello.do_handshake()
+    await sock.send(hello.bio_read(65_536))
+    hello.bio_write(await sock.recv(65_536))
+    with pytest.raises(SSL.WantReadError):
+        hello.do_handshake()
+    await sock.send(hello.bio_read(65_536))
+
+
+def datagram_socket():
+    return trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM)

@@ -16,7 +16,14 @@ from triosock._core.model import events
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
-from tests.datagrams.associations import client_context, echo, exchange, server_context  # noqa: E402
+from tests.datagrams.associations import (  # noqa: E402
+    answer_the_cookie,
+    client_context,
+    datagram_socket,
+    echo,
+    exchange,
+    server_context,
+)
 from triosock.dtls import serve_dtls  # noqa: E402
 
 settle = trio.testing.wait_all_tasks_blocked
@@ -156,22 +163,26 @@ async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder):
         observers=[recorder],
         limits=Limits(max_handshakes=float("inf")),
     ) as server:
-        with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-            await sock.connect(("127.0.0.1", server.addresses[0].port))
-            hello = SSL.Connection(client_context())
-            hello.set_ciphertext_mtu(1400)
-            hello.set_connect_state()
-            with pytest.raises(SSL.WantReadError):
-                hello.do_handshake()
-            await sock.send(hello.bio_read(65_536))
-            hello.bio_write(await sock.recv(65_536))
-            with pytest.raises(SSL.WantReadError):
-                hello.do_handshake()
-            await sock.send(hello.bio_read(65_536))
+        with datagram_socket() as sock:
+            await answer_the_cookie(sock, server)
             await until_ended(server)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
         (refused,) = recorder.of(events.HandshakeRefused)
         assert refused.error is None
+
+
+async def test_who_proves_its_address_and_says_nothing_keeps_no_place(serving_dtls, dial_dtls, recorder):
+    async with serving_dtls(echo, limits=Limits(max_handshakes=2), observers=[recorder]) as server:
+        with datagram_socket() as first, datagram_socket() as second, dial_dtls(server) as honest:
+            await answer_the_cookie(first, server)
+            await answer_the_cookie(second, server)
+            while server.statistics().active < 2:
+                await settle(0.01)
+            with trio.fail_after(5):  # the timeout of a handshake is 10
+                assert await exchange(honest, b"x") == b"X"
+            assert server.statistics().refused == {"handshakes": 1}
+            assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+        assert [event.connection for event in recorder.of(events.HandshakeRefused)] == [1]
 
 
 async def test_an_idle_association_ends(serving_dtls, dial_dtls):

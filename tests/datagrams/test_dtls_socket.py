@@ -9,6 +9,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import wait_forever
 from tests.waiting import until, until_ended
 from triosock import Cause
 from triosock._core.datagram.socket import KernelSocket
@@ -75,10 +76,7 @@ async def test_when_its_socket_is_closed_behind_its_back_it_drains(serving_dtls)
 
 
 async def test_cancelled_in_a_drain_it_was_not_drained(serving_dtls, dial_dtls):
-    async def handler(session):
-        await trio.sleep_forever()
-
-    async with serving_dtls(handler) as server:
+    async with serving_dtls(wait_forever) as server:
         with dial_dtls(server) as channel:
             await channel.do_handshake()
             await until(lambda: server.statistics().active)

@@ -14,7 +14,7 @@ from typing import Any
 from tests.differential.harness import PATIENCE, normal
 
 PRELUDE = """
-import os, signal, socket, sys, threading, time
+import contextlib, os, signal, socket, sys, threading, time
 import {module} as socketserver
 
 class Echo(socketserver.StreamRequestHandler):
@@ -26,6 +26,15 @@ def ask(server, data=b"x\\n"):
     with socket.create_connection(server.server_address, 10) as client:
         client.sendall(data)
         return client.recv(100)
+
+@contextlib.contextmanager
+def serving(server, *interval):
+    # In a thread, until the end of the block.
+    thread = threading.Thread(target=server.serve_forever, args=interval)
+    thread.start()
+    yield thread
+    server.shutdown()
+    thread.join()
 
 def say(*args):
     print(*args, flush=True)

@@ -23,12 +23,8 @@ class Handler(socketserver.StreamRequestHandler):
         line = self.rfile.readline()
         assert line != b"wrong\\n", "only where assertions count"
         self.wfile.write(line.upper())
-with Server(("127.0.0.1", 0), Handler) as server:
-    serving = threading.Thread(target=server.serve_forever)
-    serving.start()
+with Server(("127.0.0.1", 0), Handler) as server, serving(server):
     say(ask(server), ask(server, b"wrong\\n"), Handler.__doc__)
-    server.shutdown()
-    serving.join()
 say("end")
 """
 

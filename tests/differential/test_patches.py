@@ -45,16 +45,11 @@ def test_what_takes_the_place_of_a_function_stops_no_idle_server(name: str) -> N
             while server.turns < before + 5 and time.perf_counter() < end:
                 time.sleep(0.05)
             return server.turns >= before + 5
-        server = Server(("127.0.0.1", 0), Echo)
-        serving = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
-        serving.start()
-        say(goes_on())
-        with mock.patch({name!r}, return_value=b"made up"):
+        with Server(("127.0.0.1", 0), Echo) as server, serving(server, 0.05):
             say(goes_on())
-        say(goes_on(), ask(server), goes_on())
-        server.shutdown()
-        serving.join()
-        server.server_close()
+            with mock.patch({name!r}, return_value=b"made up"):
+                say(goes_on())
+            say(goes_on(), ask(server), goes_on())
         """
     )
     assert "True\nTrue\nTrue b'X\\n' True\n" in out[0]
@@ -156,18 +151,13 @@ class Server(socketserver.ThreadingTCPServer):
     pass
 if "triosock" in socketserver.__name__:
     Server.trio_policy = socketserver.Policy(request_timeout=1)
-server = Server(("127.0.0.1", 0), Handler)
-serving = threading.Thread(target=server.serve_forever, args=(0.05,))
-serving.start()
-say(ask(server))
-freeze()
-REAL["sleep"](1.5)
-say([ask(server) for _ in range(8)])
-thaw()
-say(ask(server))
-server.shutdown()
-serving.join()
-server.server_close()
+with Server(("127.0.0.1", 0), Handler) as server, serving(server, 0.05):
+    say(ask(server))
+    freeze()
+    REAL["sleep"](1.5)
+    say([ask(server) for _ in range(8)])
+    thaw()
+    say(ask(server))
 """
     )
 
@@ -202,24 +192,21 @@ def test_a_request_for_which_there_is_no_thread_has_its_handshake_done(kind: str
                 say("refused")
         server = Server(("127.0.0.1", 0), Handler)
         server.socket = ours.wrap_socket(server.socket, server_side=True)
-        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
-        serving.start()
-        talk()
-        real = os.fork, threading.Thread.start
-        os.fork, threading.Thread.start, full = refuse, refuse, True
-        talk()
-        with socket.create_connection(server.server_address, 5) as plain:
-            plain.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
-            try:
-                plain.recv(10)
-            except OSError:
-                pass
-        os.fork, threading.Thread.start = real
-        full = False
-        say("alive", serving.is_alive())
-        talk()
-        server.shutdown()
-        serving.join()
+        with serving(server, 0.05) as thread:
+            talk()
+            real = os.fork, threading.Thread.start
+            os.fork, threading.Thread.start, full = refuse, refuse, True
+            talk()
+            with socket.create_connection(server.server_address, 5) as plain:
+                plain.sendall(b"GET / HTTP/1.0\\r\\n\\r\\n")
+                try:
+                    plain.recv(10)
+                except OSError:
+                    pass
+            os.fork, threading.Thread.start = real
+            full = False
+            say("alive", thread.is_alive())
+            talk()
         server.block_on_close = False
         if hasattr(server, "_threads"):
             del server._threads

@@ -92,13 +92,9 @@ def test_forked_while_serving_both_processes_work(where: str) -> None:
         f"""
         # The child begins a server of its own and uses it; the parent goes on with its first one.
         def child():
-            with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server:
-                serving = threading.Thread(target=server.serve_forever)
-                serving.start()
+            with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Echo) as server, serving(server):
                 time.sleep(0.05)
                 good = ask(server) == b"X\\n"
-                server.shutdown()
-                serving.join()
             os._exit(0 if good else 1)
 
         class Fork(socketserver.BaseRequestHandler):
@@ -107,22 +103,17 @@ def test_forked_while_serving_both_processes_work(where: str) -> None:
                     child()
                 self.request.sendall(b"forked")
 
-        server = socketserver.ThreadingTCPServer(("127.0.0.1", 0), Fork)
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        time.sleep(0.05)
-        if {where!r} == "main thread":
-            if os.fork() == 0:
-                child()
-        else:
-            ask(server)
-        say(os.wait()[1])
-        time.sleep(0.05)
-        say(ask(server))
-        say(os.wait()[1])
-        server.shutdown()
-        serving.join()
-        server.server_close()
+        with socketserver.ThreadingTCPServer(("127.0.0.1", 0), Fork) as server, serving(server):
+            time.sleep(0.05)
+            if {where!r} == "main thread":
+                if os.fork() == 0:
+                    child()
+            else:
+                ask(server)
+            say(os.wait()[1])
+            time.sleep(0.05)
+            say(ask(server))
+            say(os.wait()[1])
         say(threading.active_count())
         """
     )
@@ -154,16 +145,11 @@ def test_children_are_reaped_bounded_and_waited_for() -> None:
         class Once(socketserver.StreamRequestHandler):
             def handle(self):
                 self.wfile.write(self.rfile.readline().upper())
-        server = Server(("127.0.0.1", 0), Once)
-        serving = threading.Thread(target=server.serve_forever, args=(0.05,))
-        serving.start()
-        for _ in range(5):
-            say(ask(server), len(server.active_children or ()) <= 2)
-        while server.active_children:
-            time.sleep(0.01)
-        server.shutdown()
-        serving.join()
-        server.server_close()
+        with Server(("127.0.0.1", 0), Once) as server, serving(server, 0.05):
+            for _ in range(5):
+                say(ask(server), len(server.active_children or ()) <= 2)
+            while server.active_children:
+                time.sleep(0.01)
         try:
             os.waitpid(-1, 0)
         except ChildProcessError:

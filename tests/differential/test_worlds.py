@@ -21,12 +21,8 @@ def test_a_mock_in_the_place_of_the_socket_class_meets_nothing_of_ours() -> None
         with mock.patch("socket.socket") as fake:
             server = Server(("127.0.0.1", 0), Echo)
             say([str(one) for one in fake.mock_calls][:4])
-        with Server(("127.0.0.1", 0), Echo) as server:
-            serving = threading.Thread(target=server.serve_forever)
-            serving.start()
+        with Server(("127.0.0.1", 0), Echo) as server, serving(server):
             say(ask(server))
-            server.shutdown()
-            serving.join()
         """
     )
     assert "X" in str(out)
@@ -129,13 +125,9 @@ def test_a_server_that_answers_for_others_is_asked_nothing_of_ours(kind: str, an
         class Handler(socketserver.StreamRequestHandler):
             def handle(self):
                 self.wfile.write(str(self.server.motto)[:2].encode())
-        with Server(("127.0.0.1", 0), Handler) as server:
-            serving = threading.Thread(target=server.serve_forever, args=(0.05,))
-            serving.start()
+        with Server(("127.0.0.1", 0), Handler) as server, serving(server, 0.05):
             say(ask(server))
             time.sleep(0.1)
-            server.shutdown()
-            serving.join()
         say(sorted(asked))
         """
     )
@@ -189,20 +181,17 @@ def test_a_program_that_looks_at_the_certificate_sees_it_and_no_client_ends_the_
             if {method!r} == "instance":
                 server.verify_request = lambda request, address: look(request)
             server.socket = ours.wrap_socket(server.socket, server_side=True)
-            serving = threading.Thread(target=server.serve_forever, args=(0.05,))
-            serving.start()
-            for words in (b"GET / HTTP/1.0\\r\\n\\r\\n", b""):
-                with socket.create_connection(server.server_address, 5) as plain:
-                    plain.sendall(words)
-                time.sleep(0.2)
-            for _ in range(2):
-                with socket.create_connection(server.server_address, 5) as plain:
-                    with theirs.wrap_socket(plain) as client:
-                        say(client.recv(10))
-                time.sleep(0.2)
-            say("alive", serving.is_alive())
-            server.shutdown()
-            serving.join()
+            with serving(server, 0.05) as thread:
+                for words in (b"GET / HTTP/1.0\\r\\n\\r\\n", b""):
+                    with socket.create_connection(server.server_address, 5) as plain:
+                        plain.sendall(words)
+                    time.sleep(0.2)
+                for _ in range(2):
+                    with socket.create_connection(server.server_address, 5) as plain:
+                        with theirs.wrap_socket(plain) as client:
+                            say(client.recv(10))
+                    time.sleep(0.2)
+                say("alive", thread.is_alive())
         """
     )
 

@@ -10,7 +10,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask, ask_line
+from tests.handlers import ask, ask_line, shout
 from tests.servers import connected
 from triosock import Limits
 from triosock._core.model.events import AcceptFailed, ConnectionOpened, DrainFinished
@@ -46,11 +46,6 @@ def failure(name):
 def flaky(errors, where="accept"):
     inner = MemoryListener()
     return inner, FlakyListener(inner, errors, where=where)
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 async def assert_serves(inner):

@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from tests import handlers
-from tests.handlers import ask_line
+from tests.handlers import ask_line, say_bye
 from tests.servers import connected
 from tests.tls import server_context
 from triosock import Limits, Timeouts
@@ -118,10 +118,7 @@ async def test_a_client_that_does_not_read_is_cut_by_the_send_timeout_from_its_l
 
 
 async def test_a_client_that_does_not_read_its_goodbye_is_left_after_the_close_timeout(autojump_clock):
-    async def hang_up(conn):
-        await conn.send_all(b"bye")
-
-    async with open_server(hang_up, timeouts=Timeouts(close=2)) as served:
+    async with open_server(say_bye, timeouts=Timeouts(close=2)) as served:
         began = trio.current_time()
         client = await served.connect()
         event = await ended(served)

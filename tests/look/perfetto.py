@@ -6,12 +6,12 @@ import contextlib
 import functools
 import http.server
 import importlib.util
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.look.browser import Browser
+from tests.servers import serving_in_a_thread
 
 #: Runs in the page: waits until the trace is loaded, asks the trace processor, and returns rows of texts.
 ASK = """
@@ -66,14 +66,8 @@ class Handler(http.server.SimpleHTTPRequestHandler):
 def viewer(trace: Path) -> Iterator[str]:
     """Serve the viewer and one trace; yield the address to open."""
     handler = functools.partial(Handler, trace=trace, directory=str(folder()))
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            yield f"http://127.0.0.1:{server.server_address[1]}/"
-        finally:
-            server.shutdown()
-            serving.join()
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server, serving_in_a_thread(server):
+        yield f"http://127.0.0.1:{server.server_address[1]}/"
 
 
 def ask(browser: Browser, query: str) -> list[list[str]]:

@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from triosock.observe import serve_control
+
 
 @pytest.fixture
 def told() -> Iterator[Any]:
@@ -17,3 +19,12 @@ def told() -> Iterator[Any]:
     yield told
     told.tracers.shutdown()
     told.meters.shutdown()
+
+
+@pytest.fixture
+async def control(tmp_path, nursery):
+    """The path of a control socket that is served."""
+    path = tmp_path / "control"
+    await nursery.start(serve_control, path)
+    yield path
+    nursery.cancel_scope.cancel()

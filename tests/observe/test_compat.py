@@ -8,6 +8,7 @@ import threading
 import pytest
 import trio
 
+from tests.servers import serving_in_a_thread
 from triosock import compat
 from triosock.observe import AccessLog, Timeline, snapshot
 
@@ -39,16 +40,13 @@ def talk(address, line):
 
 @pytest.mark.parametrize("server_class", [Server, GreenServer])
 def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it(server_class):
-    with Timeline() as timeline, server_class(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            assert talk(server.server_address, b"hello\n") == b"hello\n"
-            assert talk(server.server_address, b"boom\n") == b""
-        finally:
-            server.shutdown()
-            serving.join()
-            server.server_close()
+    with (
+        Timeline() as timeline,
+        server_class(("127.0.0.1", 0), Handler) as server,
+        serving_in_a_thread(server),
+    ):
+        assert talk(server.server_address, b"hello\n") == b"hello\n"
+        assert talk(server.server_address, b"boom\n") == b""
     (band,) = timeline.picture().bands
     assert band.title == f"{server_class.__name__} on tcp://127.0.0.1:{server.server_address[1]}"
     ((opened, shut),) = band.doors
@@ -131,13 +129,7 @@ def test_a_compat_server_has_an_access_log():
             observers=(AccessLog(lines.append, format="$remote_addr $protocol $cause"),)
         )
 
-    with Logged(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            assert talk(server.server_address, b"hello\n") == b"hello\n"
-            assert talk(server.server_address, b"boom\n") == b""
-        finally:
-            server.shutdown()
-            serving.join()
+    with Logged(("127.0.0.1", 0), Handler) as server, serving_in_a_thread(server):
+        assert talk(server.server_address, b"hello\n") == b"hello\n"
+        assert talk(server.server_address, b"boom\n") == b""
     assert sorted(lines) == ["127.0.0.1 TCP failed", "127.0.0.1 TCP finished"]

@@ -15,14 +15,6 @@ from triosock.observe import Node, serve_control, snapshot
 from triosock.observe.control import parse_tree
 
 
-@pytest.fixture
-async def control(tmp_path, nursery):
-    path = tmp_path / "control"
-    await nursery.start(serve_control, path)
-    yield path
-    nursery.cancel_scope.cancel()
-
-
 async def ask(path, *lines: bytes) -> list[bytes]:
     async with triosock.Connection(await trio.open_unix_socket(path)) as conn:
         await conn.send_all(b"".join(line + b"\n" for line in lines))

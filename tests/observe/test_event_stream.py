@@ -13,24 +13,11 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask_line
+from tests.handlers import ask_line, shout
 from triosock._core.model import events
 from triosock._core.model.emitter import watchers
 from triosock.observe import serve_control
 from triosock.observe.event_stream import MAX_PENDING, EventStream, event_fields
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
-
-
-@pytest.fixture
-async def control(tmp_path, nursery):
-    path = tmp_path / "control"
-    await nursery.start(serve_control, path)
-    yield path
-    nursery.cancel_scope.cancel()
 
 
 @contextlib.asynccontextmanager

@@ -11,14 +11,9 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask_line
+from tests.handlers import ask_line, shout
 from triosock import Limits, Timeouts
 from triosock.testing import cancel_at_every_checkpoint, open_server
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 async def shout_in_a_child(conn):

@@ -20,6 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import triosock
+from tests.handlers import shout
 from triosock import Limits, Timeouts
 from triosock._core.model.events import Cause, ConnectionClosed
 from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left
@@ -38,11 +39,6 @@ steps = st.lists(
     ),
     max_size=14,
 ).map(lambda drawn: [("connect",), *drawn])
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 async def say_sorry(conn):

@@ -9,7 +9,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
+from tests.handlers import read_all, read_once
 from tests.servers import running
 from triosock import Cause, Connection, Limits, Rate, TcpAddress, events, serve_unix
 from triosock._core.registry.shedding import FIRST_BATCH
@@ -93,7 +93,8 @@ async def test_the_rate_of_all_leaves_the_others_in_the_queue_in_order(autojump_
         for port in range(1, 6):
             await served.connect(peer=TcpAddress("10.0.0.1", port))
         await trio.sleep(20)
-        assert times == [(0, 1), (0, 2), (2, 3), (4, 4), (6, 5)]
+        # Handlers that begin in one moment do so in any order.
+        assert sorted(times) == [(0, 1), (0, 2), (2, 3), (4, 4), (6, 5)]
         assert served.server.statistics().refused == {}
         (told,) = recorder.of(events.RateReached)
         assert (told.limit, told.peer, told.delay) == ("rate", None, pytest.approx(2))
@@ -118,10 +119,7 @@ async def test_to_wait_for_ones_turn_is_no_lag(autojump_clock: Any) -> None:
 
 
 async def test_several_listeners_share_the_rate_of_all(serving: Any, dial: Any) -> None:
-    async def stay(conn: Connection) -> None:
-        await conn.receive_some()
-
-    async with serving(stay, host=None, limits=Limits(rate=Rate(1, per=1000, burst=3))) as server:
+    async with serving(read_once, host=None, limits=Limits(rate=Rate(1, per=1000, burst=3))) as server:
         streams = [await trio.open_tcp_stream(host, server.addresses[0].port) for host in ("127.0.0.1",) * 5]
         await trio.testing.wait_all_tasks_blocked(0.05)
         assert server.statistics().active == 3

@@ -14,7 +14,7 @@ import time
 import pytest
 import trio
 
-from tests.handlers import shout
+from tests.handlers import read_once, shout
 from tests.simulation.scenarios import ask, carelessness, shouting
 from triosock.testing.simulation import (
     Faults,
@@ -174,11 +174,8 @@ async def test_it_runs_a_trio_program_of_its_own() -> None:
 
 
 def test_a_client_that_its_server_owes_an_answer_may_not_be_disappointed() -> None:
-    async def forget(conn) -> None:
-        await conn.receive_some()
-
     async def scenario(world: World) -> None:
-        server = await world.serve(forget)
+        server = await world.serve(read_once)
         world.client(ask, world, server, 1)
 
     with pytest.raises(SimulationFailed, match="client1-1: 8 bytes sent, of which its server read 8"):

@@ -5,12 +5,17 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import trustme
+
+from tests.pairs import blocking_pair
 from tests.programs import PATIENCE, ROOT
 
 #: Answers lines; the first words say what it is to do with one.
@@ -47,6 +52,20 @@ async def handle(conn):
 RUN = PROGRAM + "triosock.run(triosock.serve_stdio, handle, grace=20)\n"
 
 
+def with_tls(folder: Path) -> tuple[str, ssl.SSLContext]:
+    """The program that serves under TLS, as server.test, and the context of a client that trusts it."""
+    authority = trustme.CA()
+    authority.issue_cert("server.test").private_key_and_cert_chain_pem.write_to_path(folder / "cert.pem")
+    program = PROGRAM + (
+        "import ssl\ncontext = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n"
+        f"context.load_cert_chain({str(folder / 'cert.pem')!r})\n"
+        "triosock.run(triosock.serve_stdio, handle, tls=context)\n"
+    )
+    trusting = ssl.create_default_context()
+    authority.configure_trust(trusting)
+    return program, trusting
+
+
 def start(program: str = RUN, **options: Any) -> subprocess.Popen[bytes]:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)]
     options.setdefault("env", {**os.environ, "PYTHONPATH": str(ROOT)})
@@ -78,9 +97,7 @@ def piped(said: bytes, program: str = RUN) -> tuple[int, bytes, bytes]:
 @contextlib.contextmanager
 def inetd(program: str = RUN, *, stderr: Any = None) -> Iterator[tuple[socket.socket, Any]]:
     """Give a client, and the process that was started for it, with its socket as stdin, stdout and stderr."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        accepted, _ = listener.accept()
+    client, accepted = blocking_pair()
     with client, accepted:
         client.settimeout(PATIENCE)
         process = start(

@@ -12,10 +12,9 @@ import subprocess
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.programs import PATIENCE
-from tests.stdio.programs import PROGRAM, RUN, ask, ending, piped, start
+from tests.stdio.programs import RUN, ask, ending, piped, start, with_tls
 
 # Pipes and files
 
@@ -84,15 +83,7 @@ def test_without_stdin_or_stdout_it_says_so(closed: int) -> None:
 
 
 def test_tls_over_pipes_ends_with_a_close_notify(tmp_path: Any) -> None:
-    authority = trustme.CA()
-    authority.issue_cert("server.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
-    program = PROGRAM + (
-        "import ssl\ncontext = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n"
-        f"context.load_cert_chain({str(tmp_path / 'cert.pem')!r})\n"
-        "triosock.run(triosock.serve_stdio, handle, tls=context)\n"
-    )
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    program, trusting = with_tls(tmp_path)
     received, said = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(received, said, server_hostname="server.test")
     with ending(start(program, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL)) as process:

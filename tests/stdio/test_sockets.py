@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import socket
-import ssl
 import subprocess
 import sys
 import textwrap
@@ -13,11 +12,11 @@ import time
 from typing import Any
 
 import pytest
-import trustme
 
 from tests.handlers import reset
+from tests.pairs import blocking_pair
 from tests.programs import PATIENCE, ROOT
-from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, line_of, start
+from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, line_of, start, with_tls
 
 # Sockets: inetd
 
@@ -58,9 +57,7 @@ def test_a_handler_that_fails_ends_with_a_reset() -> None:
 
 
 def test_who_has_gone_before_the_program_began_is_nobody() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        accepted, _ = listener.accept()
+    client, accepted = blocking_pair()
     reset(client)
     with accepted, ending(start(stdin=accepted, stdout=accepted, stderr=-1)) as process:
         assert process.stderr is not None
@@ -70,15 +67,7 @@ def test_who_has_gone_before_the_program_began_is_nobody() -> None:
 
 
 def test_tls_is_put_on_what_inetd_gives(tmp_path: Any) -> None:
-    authority = trustme.CA()
-    authority.issue_cert("server.test").private_key_and_cert_chain_pem.write_to_path(tmp_path / "cert.pem")
-    program = PROGRAM + (
-        "import ssl\ncontext = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)\n"
-        f"context.load_cert_chain({str(tmp_path / 'cert.pem')!r})\n"
-        "triosock.run(triosock.serve_stdio, handle, tls=context)\n"
-    )
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
+    program, trusting = with_tls(tmp_path)
     with inetd(program) as (client, process):
         with trusting.wrap_socket(client, server_hostname="server.test") as encrypted:
             assert ask(encrypted, b"hello\n") == b"HELLO\n"
@@ -136,9 +125,7 @@ def handed_down(sock: socket.socket, **environment: str) -> subprocess.Popen[byt
 
 
 def test_a_connection_that_is_handed_down_is_served_and_stdin_is_not() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        client = socket.create_connection(listener.getsockname())
-        accepted, _ = listener.accept()
+    client, accepted = blocking_pair()
     client.settimeout(PATIENCE)
     with client:
         process = handed_down(accepted)

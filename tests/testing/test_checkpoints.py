@@ -9,6 +9,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import shout
 from triosock.testing import (
     MemoryListener,
     cancel_at_every_checkpoint,
@@ -25,11 +26,6 @@ def planted():
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
         gc.collect()
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 def scenario_of(handler, **options):

@@ -5,14 +5,10 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask
+from tests.handlers import ask, echo
+from tests.listening import close_while_waited_for
 from triosock import MemoryAddress
 from triosock.testing import MemoryListener
-
-
-async def echo(conn):
-    async for line in conn.lines():
-        await conn.send_all(line)
 
 
 async def test_a_server_serves_it_without_a_socket(autojump_clock):
@@ -126,15 +122,7 @@ async def test_a_close_resets_the_queue_refuses_the_others_and_wakes_the_server(
 
 async def test_whoever_waits_for_clients_is_told_of_a_close(autojump_clock):
     listener = MemoryListener()
-
-    async def wait():
-        with pytest.raises(trio.ClosedResourceError):
-            await listener.wait_ready()
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
-        await trio.testing.wait_all_tasks_blocked()
-        listener.close()
+    await close_while_waited_for(listener)
     with pytest.raises(trio.ClosedResourceError):
         listener.accept_nowait()
     listener.close()

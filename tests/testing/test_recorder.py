@@ -4,6 +4,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import say_bye
 from triosock._core.model.events import (
     ConnectionClosed,
     ConnectionEvent,
@@ -15,13 +16,9 @@ from triosock._core.model.events import (
 from triosock.testing import Recorder, open_server
 
 
-async def hang_up(conn):
-    await conn.send_all(b"bye")
-
-
 async def test_it_keeps_events_in_their_order(autojump_clock):
     recorder = Recorder()
-    async with open_server(hang_up, observers=[recorder]) as served:
+    async with open_server(say_bye, observers=[recorder]) as served:
         client = await served.connect()
         assert await client.receive_some() == b"bye"
     names = [type(event) for event in recorder.events]
@@ -35,14 +32,14 @@ async def test_it_keeps_events_in_their_order(autojump_clock):
 
 async def test_it_may_want_only_some(autojump_clock):
     recorder = Recorder(ConnectionOpened)
-    async with open_server(hang_up, observers=[recorder]) as served:
+    async with open_server(say_bye, observers=[recorder]) as served:
         await served.connect()
         await recorder.wait_for(ConnectionOpened)
     assert len(recorder.events) == 1
 
 
 async def test_wait_for_returns_the_event_that_was_asked_for(autojump_clock):
-    async with open_server(hang_up) as served:
+    async with open_server(say_bye) as served:
         for _ in range(2):
             await served.connect()
         event = await served.recorder.wait_for(ConnectionOpened, 2)

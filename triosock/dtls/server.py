@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, TypeAlias, final
 
@@ -23,6 +22,7 @@ from .._core.registry.timeout_monitor import TimeoutMonitor
 from .._core.server.arguments import check_async, check_name, check_on_error, check_value
 from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
+from .._core.server.handshake_places import HandshakePlaces, count_places
 from .._core.server.statistics import ServerStatistics
 from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
@@ -51,9 +51,10 @@ class DtlsServer(Server[ServerStatistics]):
         self._crash: OSError | None = None
         self._everything = trio.CancelScope()
         self._rates = rates_of(common.limits, "rate")
-        most = common.limits.max_handshakes
-        self.handshakes: contextlib.AbstractAsyncContextManager[object] = (
-            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
+        self._places = HandshakePlaces(
+            count_places(common.limits.max_handshakes, common.limits.max_connections),
+            common.registry,
+            common.emitter,
         )
 
     @property
@@ -149,7 +150,7 @@ class DtlsServer(Server[ServerStatistics]):
             self._emitter.emit(
                 ConnectionOpened, connection=entry.number, peer=session.peer, local=session.local
             )
-        await AssociationTask(self._common, session, self.handshakes).run()
+        await AssociationTask(self._common, session, self._places).run()
 
 
 async def serve_dtls(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractAsyncContextManager
 from typing import TYPE_CHECKING, Final, final
 
 import trio
@@ -12,6 +11,7 @@ from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, Hands
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
+from .._core.server.handshake_places import HandshakePlaces
 from .._core.server.statistics import ServerStatistics
 from .socket import EndpointSocket
 
@@ -41,7 +41,7 @@ class DtlsSession:
         self.received: int = 0
         self.sent: int = 0
         #: What was raised because the peer has begun anew, or was never there.
-        self.failure: BaseException | None = None
+        self.failure: trio.BrokenResourceError | None = None
         name, destination = channel.peer_address
         self.peer: Address = sock.inner.peer_address(name)
         self.local: Address = sock.inner.local_address(destination)
@@ -167,16 +167,14 @@ class DtlsSession:
 class AssociationTask(HandlerRun):
     """One association's stay. `run()` is its task."""
 
-    __slots__ = ("_handshakes", "_session")
+    __slots__ = ("_places", "_session")
 
     takes = "one DTLS session"
 
-    def __init__(
-        self, common: Common, session: DtlsSession, handshakes: AbstractAsyncContextManager[object]
-    ) -> None:
+    def __init__(self, common: Common, session: DtlsSession, places: HandshakePlaces) -> None:
         super().__init__(common, session, session.entry, common.handler)
         self._session = session
-        self._handshakes = handshakes
+        self._places = places
 
     async def run(self) -> None:
         """The life of an association."""
@@ -203,8 +201,7 @@ class AssociationTask(HandlerRun):
         entry = self._entry
         entry.stage, entry.handshake_since = "handshake", entry.accepted
         try:
-            async with self._handshakes:
-                await self._session.channel.do_handshake()
+            await self._agree()
         except (SSL.Error, trio.BrokenResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self.tell(HandshakeRefused, error=error)
@@ -216,3 +213,14 @@ class AssociationTask(HandlerRun):
         entry.stage = "serving"
         self.tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
         return True
+
+    async def _agree(self) -> None:
+        """Do the handshake, holding a place of `Limits.max_handshakes`."""
+        entry = self._entry
+        await self._places.take(entry)
+        entry.receive_since = trio.current_time()  # nearly all of it is a wait for the peer
+        try:
+            await self._session.channel.do_handshake()
+        finally:
+            entry.receive_since = NEVER
+            self._places.give_back(entry)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
@@ -65,11 +66,8 @@ def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: 
         logs.append(log)
         server_class: Any = noting(log, getattr(module, kind))
         with server_class(("127.0.0.1", 0), handler(module, log, fails)) as server:
-            thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-            thread.start()
-            read_all(socket.create_connection(server.server_address))
-            server.shutdown()
-            thread.join()
+            with serving_in_a_thread(server, 0.01):
+                read_all(socket.create_connection(server.server_address))
     assert logs[0] == logs[1]
     assert ("handle_error" in logs[0]) is fails
 

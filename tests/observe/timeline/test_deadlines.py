@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import socket
-import threading
 
 import pytest
 import trio
 
 import triosock
-from tests.servers import drained
+from tests.servers import drained, serving_in_a_thread
 from triosock import compat
 from triosock.observe import Timeline
 from triosock.testing import DatagramNetwork
@@ -90,17 +89,14 @@ def test_a_compat_request_is_under_the_time_of_its_policy(timeout):
             pass
 
     with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
-            with socket.create_connection(server.server_address, timeout=30) as client:
-                client.sendall(b"hello\n")
-                assert client.recv(100) == b"hello\n"
-                if timeout < 1:
-                    assert client.recv(100) == b""
-        finally:
-            server.shutdown()
-            serving.join()
+        with (
+            serving_in_a_thread(server),
+            socket.create_connection(server.server_address, timeout=30) as client,
+        ):
+            client.sendall(b"hello\n")
+            assert client.recv(100) == b"hello\n"
+            if timeout < 1:
+                assert client.recv(100) == b""
     (lane,) = timeline._recording.run().lanes
     assert lane.lifetime == timeout
     (dues,) = dues_of(timeline)

@@ -6,16 +6,11 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask
+from tests.handlers import ask, echo
 from tests.servers import connected
 from triosock._core.model import emitter, events
 from triosock.observe import Timeline
 from triosock.testing import open_server
-
-
-async def echo(conn):
-    async for line in conn.lines():
-        await conn.send_all(line)
 
 
 async def talk(server):

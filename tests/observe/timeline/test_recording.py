@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import echo, read_once
 from triosock import Cause
 from triosock._core.model import events
 from triosock._core.model.addresses import MemoryAddress
@@ -135,13 +136,9 @@ def test_memory_is_bounded_whatever_happens(acts):
 
 
 async def _serve_once(name):
-    async with triosock.testing.open_server(_nothing, name=name) as server:
+    async with triosock.testing.open_server(read_once, name=name) as server:
         async with await server.connect():
             pass
-
-
-async def _nothing(conn):
-    await conn.receive_some()
 
 
 def test_two_runs_one_after_the_other_are_placed_one_after_the_other():
@@ -181,7 +178,7 @@ def test_servers_of_one_name_and_of_several_threads_have_lanes_of_their_own():
 
 def test_what_is_open_stays_open_until_the_end_of_the_recording():
     async def main():
-        async with triosock.testing.open_server(_nothing, name="s") as server:
+        async with triosock.testing.open_server(read_once, name="s") as server:
             client = await server.connect()
             await trio.sleep(2)
             timeline.__exit__(None, None, None)
@@ -225,10 +222,6 @@ async def test_a_datagram_is_a_bar_as_long_as_its_handler():
 
 
 async def test_a_connection_that_was_there_before_is_a_bar_from_its_next_request_on(autojump_clock):
-    async def echo(conn):
-        async for line in conn.lines():
-            await conn.send_all(line)
-
     async with triosock.testing.open_server(echo, name="s") as server:
         client = await server.connect()
         await trio.testing.wait_all_tasks_blocked()

@@ -147,13 +147,15 @@ class DatagramDispatch:
             reason = registry.refusal(keys) if keys else None
         if reason is not None:
             queue.refuse(reason, route)
-        elif queue.admit(entry):
-            registry.add(entry, slot=registry.has_room, keys=keys)
-            if entry.holds_slot:
-                self._start(entry)
-            else:
-                entry.stage = "queued"
-                self._waiting[entry] = None
+        if reason is not None or not queue.admit(entry):
+            entry.served = None
+            return
+        registry.add(entry, slot=registry.has_room, keys=keys)
+        if entry.holds_slot:
+            self._start(entry)
+        else:
+            entry.stage = "queued"
+            self._waiting[entry] = None
 
     def _start(self, entry: DatagramEntry) -> None:
         assert self.nursery is not None
@@ -174,6 +176,7 @@ class DatagramDispatch:
         """Remove a dropped datagram from the queue and the registry."""
         self._waiting.pop(entry, None)
         self.leave(entry)
+        entry.served = None
 
     def drop_if_waiting(self, entry: DatagramEntry, reason: Reason) -> bool:
         """Drop a datagram whose handler has not begun; return whether it was dropped."""
@@ -243,3 +246,4 @@ class _DatagramTask(HandlerRun):
         self._dispatch.leave(entry)
         if common.emitter.takers(RequestFinished):
             self.tell(RequestFinished, duration=trio.current_time() - entry.request_since, cause=cause)
+        self._break_cycles()

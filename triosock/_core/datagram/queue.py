@@ -141,8 +141,8 @@ class ReceiveQueue:
         """Drop one that waits."""
         self._take_out(queued)
         self.release(queued.host)
-        queued.withdraw()
         self.refuse(reason, queued)
+        queued.withdraw()
 
     def refuse(self, reason: Reason, sender: Sender) -> None:
         """Count one as dropped that was received and does not wait (or not any more)."""

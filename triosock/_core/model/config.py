@@ -70,11 +70,14 @@ class Limits:
         The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56
         is what RFC 6177 suggests for a home).
     `max_handshakes`
-        TLS handshakes and PROXY headers under way at once, each from the peer's first byte on; the others
-        wait their turn, and that wait counts towards `Timeouts.handshake`. As many besides (no more than half
-        of `max_connections`) may wait in silence for that first byte: one more cuts the one that has been
-        silent the longest, and is counted as refused, "handshakes". 100 is where OpenSSH's MaxStartups
-        refuses everyone.
+        TLS and DTLS handshakes and PROXY headers under way at once, each from the peer's first byte on; the
+        others wait their turn, and that wait counts towards `Timeouts.handshake`. One that has been under way
+        for a second, and waits for its peer, is cut as soon as another needs its place, and the longest one
+        is cut when another has waited for half a second. As many besides (no more than half of
+        `max_connections`) may wait in silence for their first byte: one more cuts the one that has been
+        silent the longest. Who is cut so is counted as refused, "handshakes". 512 of them need about 23 MB;
+        Linux allows from 128 to 1,024 half-open connections, by the memory of the machine
+        (tcp_max_syn_backlog in tcp(7)).
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
@@ -118,7 +121,7 @@ class Limits:
     max_connections_per_peer: float = attrs.field(default=math.inf, validator=count)
     max_connections_per_network: float = attrs.field(default=math.inf, validator=count)
     network_prefix: tuple[int, int] = attrs.field(default=(24, 56), validator=_check_prefix)
-    max_handshakes: float = attrs.field(default=100, validator=count)
+    max_handshakes: float = attrs.field(default=512, validator=count)
     overflow: Literal["wait", "reject"] | OverflowHandler = attrs.field(
         default="wait", validator=_check_overflow
     )

@@ -159,9 +159,9 @@ class SheddingEnded(Event):
 @attrs.frozen(kw_only=True)
 class Refused(Event):
     """A connection was turned away. `reason`: "connections", "peer", "network", "proxy" (which limit),
-    "overflow" (an overflow handler ran), "drain"; "lag" (`Limits.max_lag`); "handshakes": it had not said a
-    byte, and another one came (`Limits.max_handshakes`); or the option of `Limits` with the rate that was
-    reached, such as "rate_per_peer".
+    "overflow" (an overflow handler ran), "drain"; "lag" (`Limits.max_lag`); "handshakes": it kept the
+    server waiting before or in its handshake, and another one came (`Limits.max_handshakes`); or the option
+    of `Limits` with the rate that was reached, such as "rate_per_peer".
     """
 
     peer: Address

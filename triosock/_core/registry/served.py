@@ -6,6 +6,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import trio
+
 from ..model.addresses import Address
 from ..model.events import Cause
 
@@ -28,9 +30,8 @@ class Carrier(Protocol):
         """Whether this side has closed it."""
         raise NotImplementedError
 
-    @property
-    def failure(self) -> BaseException | None:
-        """The exception that was raised because the peer is gone."""
+    #: The exception that was raised because the peer is gone. None again after the end, when nobody asks.
+    failure: trio.BrokenResourceError | None
 
     def has_input(self) -> bool | None:
         """Whether something has arrived that was not received yet; None if that is not known."""

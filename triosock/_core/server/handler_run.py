@@ -120,7 +120,6 @@ class HandlerRun:
             entry.cause = entry.cause or Cause.FINISHED
             tally.ended[entry.cause] += 1
         self._common.registry.remove(entry)
-        entry.task = entry.served = None  # no reference cycles, so that it is freed at once
         if emitter.wants_end(entry.cause or Cause.DRAIN):
             self.tell(
                 ConnectionClosed,
@@ -130,6 +129,14 @@ class HandlerRun:
                 duration=trio.current_time() - entry.accepted,
                 error=self._error,
             )
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """Forget what leads back here, so that all of this is freed with its last reference, and nothing is
+        left to the garbage collector. (The traceback of an error leads to the frames of this run.)
+        """
+        self._entry.task = self._entry.served = None
+        self._error = self._served.wire.failure = None
 
     def tell(self, kind: type[Event], **fields: object) -> None:
         """Emit an event about this run."""

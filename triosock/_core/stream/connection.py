@@ -305,6 +305,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
                 await self.wire.settle()
         finally:
             await self.wire.aclose_now()
+            self._break_cycles()
         await trio.lowlevel.checkpoint()
 
     def abort(self) -> None:
@@ -318,6 +319,14 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         `close`); OSError if the socket in `transport` was closed by other means.
         """
         self.wire.close_now(reset=True)
+        self._break_cycles()
+
+    def _break_cycles(self) -> None:
+        """Forget what leads back here, so that nothing is left to the garbage collector. (The traceback of a
+        failure leads to the wire.) A server's connections have `HandlerRun` for that.
+        """
+        if self.server is None:
+            self.entry.served = self.wire.failure = None
 
 
 _NO_TIMEOUTS = Timeouts()

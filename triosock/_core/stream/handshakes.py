@@ -1,31 +1,29 @@
-"""The places for handshakes (`Limits.max_handshakes`). Silent clients cannot take them.
+"""A handshake's way to its place (`Limits.max_handshakes`). Silent clients need none.
 
 The invariants:
 
-1. **A client that has sent nothing holds no place.** `Limits.max_handshakes` counts handshakes in progress,
-   and the clients that wait for a place, in order, have sent something too.
+1. **A client that has sent nothing holds no place**, and does not wait for one.
 2. **At most as many clients may be silent as there are places**, and at most half of
    `Limits.max_connections`: one more ends the one that has been silent the longest. An honest client sends
-   its first byte right after connecting: with 100 places and 200 silent clients a second, it is ended only if
-   that byte is half a second late.
+   its first byte right after connecting: with 512 places and 200 silent clients a second, it is ended only if
+   that byte is two and a half seconds late.
 
-So an honest client never waits for silent ones. Only a socket can tell that a byte has arrived before it is
-received: connections over other streams take a place at once.
+What becomes of those that have sent something, and then stop, is in `server/handshake_places.py`. Only a
+socket can tell that a byte has arrived before it is received: connections over other streams take a place at
+once.
 """
 
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import AsyncIterator
 from typing import final
-
-import trio
 
 from ..model.config import Limits
 from ..model.emitter import Emitter
 from ..model.events import Cause, Refused
 from ..registry.registry import Entry, Registry
+from ..server.handshake_places import HandshakePlaces, count_places
 from ..transport.socket import SocketWire
 from .connection import Connection
 
@@ -36,10 +34,10 @@ class Handshakes:
 
     def __init__(self, limits: Limits, registry: Registry, emitter: Emitter) -> None:
         most = limits.max_handshakes
-        self._places: contextlib.AbstractAsyncContextManager[object] = (
-            contextlib.nullcontext() if most == math.inf else trio.CapacityLimiter(most)
-        )
         self._most_silent = min(most, max(1.0, limits.max_connections / 2))
+        self._places = HandshakePlaces(
+            count_places(most, limits.max_connections - self._most_silent), registry, emitter
+        )
         self._registry = registry
         self._emitter = emitter
         #: The entries that wait for their peers' first byte, in the order in which they began.
@@ -50,8 +48,11 @@ class Handshakes:
         """Hold a place in the block, as soon as the peer has sent something and a place is free."""
         if isinstance(connection.wire, SocketWire):
             await self._wait_first_byte(connection.entry, connection.wire)
-        async with self._places:
+        await self._places.take(connection.entry)
+        try:
             yield
+        finally:
+            self._places.give_back(connection.entry)
 
     async def _wait_first_byte(self, entry: Entry, wire: SocketWire) -> None:
         if wire.has_input():

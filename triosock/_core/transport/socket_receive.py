@@ -292,7 +292,10 @@ class SocketReceiving(SocketState):
         if self.is_closed or error.errno == errno.EBADF:
             raise trio.ClosedResourceError("this connection is closed") from None
         failure = trio.BrokenResourceError(f"the peer went away: {error}")
-        if self.failure is not None:
-            raise failure from self.failure  # the other direction has noticed it first
-        self.failure = failure
-        raise failure from error
+        try:
+            if self.failure is not None:
+                raise failure from self.failure  # the other direction has noticed it first
+            self.failure = failure
+            raise failure from error
+        finally:
+            del failure  # this frame is in its traceback: a reference cycle

@@ -23,6 +23,7 @@ import trio
 from trio.lowlevel import checkpoint, wait_readable, wait_writable
 
 from ..model.errors import HandshakeFailed
+from ..registry.registry import NEVER
 from .certificate_check import PeerCertificate
 from .certificates import Certificates
 from .epoll import EpollReader
@@ -114,13 +115,19 @@ class TlsWire(SocketWire):
             try:
                 return self._sock.do_handshake()
             except ssl.SSLWantReadError:
-                await wait_readable(self._fd)
+                wait = wait_readable
             except ssl.SSLWantWriteError:
-                await wait_writable(self._fd)
+                wait = wait_writable
             except (OSError, ValueError) as error:
                 # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
                 # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
+            # Who waits for a place for its handshake looks whether this one keeps the server waiting.
+            self.entry.receive_since = self.entry.now()
+            try:
+                await wait(self._fd)
+            finally:
+                self.entry.receive_since = NEVER
 
     async def receive_some(
         self, max_bytes: int | None = None, *, idle: bool = False, iterating: bool = False
@@ -225,6 +232,7 @@ class TlsStreamWire(StreamWire):
         """Agree with the peer. Raises: HandshakeFailed. Cancelled, it leaves a wire that can only be
         closed.
         """
+        self.entry.receive_since = self.entry.now()  # nearly all of it is a wait for the peer
         try:
             with noted_server_name() as names:
                 await self._stream.do_handshake()
@@ -233,6 +241,8 @@ class TlsStreamWire(StreamWire):
             raise
         except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
             raise HandshakeFailed(f"TLS handshake: {error.__cause__ or error}") from error
+        finally:
+            self.entry.receive_since = NEVER
         self._server_name = names[-1] if names else None
 
     def info(self, server_name: str | None) -> TlsInfo:

@@ -1,0 +1,146 @@
+"""The places for handshakes (`Limits.max_handshakes`). Clients that begin one and stop cannot keep them.
+
+A handshake waits for its peer most of its time, and costs memory meanwhile: about 45 kB of OpenSSL's,
+Python's and the kernel's. The places bound that memory. What somebody has sent does not tell whether it will
+go on: one byte, half a ClientHello, or all of it, and then nothing after the server's answer. So a place is
+given for a time.
+
+The invariants:
+
+1. **There are never more places taken than there are.** Who is given up makes its place free at once.
+2. **Who has had a place for `FAIR` seconds is given up as soon as another needs it.** The time counts from
+   when it got the place, and not from its last byte: a byte now and then buys nothing.
+3. **Nobody waits for longer than `LONGEST_WAIT` for those that keep the server waiting**: then the one of
+   them that has had its place the longest is given up, however short that is. So in a flood of R a second
+   each of N places is held for N / R seconds at least, and no flood is too fast.
+4. **Only who is waited for is given up**: not one whose bytes have arrived and who waits for the server.
+
+Places are given in the order in which they were asked for. A crowd of honest clients takes its turns, and
+loses nobody, while its round trips are shorter than these times.
+
+Rejected: to give places up only after a time without a byte (a byte now and then would keep them); to give up
+the longest holder at once whenever all places are taken (a crowd after a restart would lose most of its own);
+to count only those that compute (one does, at any time: the memory is what has to be bounded).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Final, final
+
+import attrs
+import trio
+
+from ..model.emitter import Emitter
+from ..model.events import Cause, Refused
+from ..registry.registry import NEVER, Entry, Registry
+
+#: How long a place may be held, in seconds, though others need one. A handshake needs one round trip after
+#: the hello, two if the hello comes in pieces; and one second is where TCP itself begins to send again what
+#: was lost (RFC 6298, 2).
+FAIR: Final = 1.0
+#: How long one may have to wait, in seconds, for a place whose holder keeps the server waiting.
+LONGEST_WAIT: Final = 0.5
+#: All holders were looked at, and none is left that keeps the server waiting: they are looked at again after
+#: so many seconds, for a look asks the kernel about each.
+PAUSE: Final = 0.02
+
+
+@attrs.define(eq=False)
+class _Turn:
+    """One that waits for a place: since when, and what wakes it."""
+
+    since: float
+    alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+
+
+@final
+class HandshakePlaces:
+    """The places of one server: `most` of them. `await take(entry)`, and `give_back(entry)` in `finally`."""
+
+    def __init__(self, most: float, registry: Registry, emitter: Emitter) -> None:
+        self._most = most
+        self._registry = registry
+        self._emitter = emitter
+        #: Who has a place, and since when: the oldest first.
+        self._holders: dict[Entry, float] = {}
+        #: Who waits for one, in order: only while all are taken.
+        self._queue: dict[Entry, _Turn] = {}
+        self._next_look = -math.inf
+
+    @property
+    def taken(self) -> int:
+        """How many are held."""
+        return len(self._holders)
+
+    async def take(self, entry: Entry) -> None:
+        """Take a place, when there is one. A checkpoint only if it must wait; cancelled, it has none."""
+        if len(self._holders) < self._most:
+            self._holders[entry] = entry.now()
+            return
+        turn = self._queue[entry] = _Turn(entry.now())
+        try:
+            while True:
+                self._make_room(entry.now())
+                if entry not in self._queue:
+                    return
+                with turn.alarm:
+                    await trio.sleep_forever()
+                turn.alarm = trio.CancelScope()
+        except BaseException:
+            if self._queue.pop(entry, None) is None:
+                self.give_back(entry)  # it was given one in the same moment
+            else:
+                self._set_alarm()
+            raise
+
+    def give_back(self, entry: Entry) -> None:
+        """Give its place to the first that waits. Nothing happens if it was given up."""
+        if self._holders.pop(entry, None) is not None and self._queue:
+            self._hand_on(entry.now())
+            self._set_alarm()
+
+    def _make_room(self, now: float) -> None:
+        """Give up those whose time is over, one for each that waits. Looks at each holder once at most."""
+        for _ in range(len(self._holders)):
+            if not self._queue or now < self._next_end():
+                break
+            entry = next(iter(self._holders))
+            if entry.receive_since == NEVER or entry.has_input():
+                # It waits for the server. By its next turn here it has had another chance to answer.
+                del self._holders[entry]
+                self._holders[entry] = now
+            else:
+                self._give_up(entry, now)
+        else:
+            self._next_look = now + PAUSE
+        self._set_alarm()
+
+    def _next_end(self) -> float:
+        """Return when the next one is to be given up for the first that waits."""
+        oldest, first = next(iter(self._holders.values())), next(iter(self._queue.values()))
+        return max(min(oldest + FAIR, first.since + LONGEST_WAIT), self._next_look)
+
+    def _give_up(self, entry: Entry, now: float) -> None:
+        del self._holders[entry]
+        self._registry.tally.refused["handshakes"] += 1
+        self._emitter.emit(Refused, peer=entry.peer, reason="handshakes")
+        entry.cut(Cause.HANDSHAKE)
+        self._hand_on(now)
+
+    def _hand_on(self, now: float) -> None:
+        entry = next(iter(self._queue))
+        self._holders[entry] = now
+        self._queue.pop(entry).alarm.cancel()
+
+    def _set_alarm(self) -> None:
+        """Have the first that waits wake up when somebody is to be given up for it."""
+        if self._queue:
+            next(iter(self._queue.values())).alarm.deadline = self._next_end()
+
+
+def count_places(most: float, connections: float) -> float:
+    """Return how many places there are: `most`, and so few that of the connections there may be, one is left
+    to wait for a place.
+    """
+    return min(most, max(1, connections - 1))
