@@ -19,7 +19,7 @@ def _is_event_class(kind: object) -> bool:
 class Recorder:
     """Collects the events of a server, in their order, in `events`. Give it to `serve_*` in `observers=[…]`.
 
-    Args: the classes of events that it wants; none for all.
+    Args: the classes of events to keep; none for all.
     """
 
     def __init__(self, *kinds: type[Event]) -> None:
@@ -43,7 +43,7 @@ class Recorder:
         return [event for event in self.events if isinstance(event, kind)]
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all events."""
         self.events.clear()
 
     async def wait_for(self, kind: type[E], count: int = 1) -> E:

@@ -1,9 +1,9 @@
-"""A connection as the world knows it: both ends, whose they are, and what was done to it.
+"""A connection of the world: both ends, its faults, and whether an error of its client is excused.
 
-The question that is answered here: whether a client that was disappointed was owed an answer. It was not if
-the network or a crash was at fault, or if it asked too late. **It was owed one if all that it had sent had
-arrived before the drain began, and nothing came back since**; and if it was new then, which it is for five
-seconds, its first request may also have arrived later (docs/discussion/draining.md).
+An error is excused if the network or a crash caused it, or if the request came too late. **The server owed
+an answer if all that the client had sent had arrived before the drain began, and nothing was answered
+since**; the first request of a newcomer, which a connection is for five seconds, may also have arrived later
+(docs/discussion/draining.md).
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from triosock import Cause
 from .link import BUFFER, Terms
 from .stream import SimulatedStream
 
-#: How long a connection that has sent nothing is a newcomer in a drain.
+#: Seconds for which a connection that has sent nothing is a newcomer in a drain.
 NEWCOMER: Final = 5.0
-#: Ends that the server's own timeouts bring about.
+#: The causes that are timeouts of the server.
 _TIMEOUTS: Final = (Cause.IDLE, Cause.SEND, Cause.REQUEST, Cause.HANDSHAKE)
 
 
 @final
 @attrs.define(eq=False)
 class Contact:
-    """One connection. `faults` has what was done to it, in words."""
+    """One connection. `faults` describes the faults injected into it."""
 
     name: str
     client: SimulatedStream
@@ -37,19 +37,19 @@ class Contact:
     faults: list[str] = attrs.field(factory=list)
     #: Whether its server crashed, or was cancelled.
     is_cut_short: Callable[[], bool] = bool
-    #: A limit of its server turned it away.
+    #: Whether a limit of its server refused it.
     refused: bool = False
-    #: How it ended at its server, once it has.
+    #: The cause of its end at the server, once it has ended.
     cause: Cause | None = None
-    #: With which exception.
+    #: The exception with which it ended.
     error: BaseException | None = None
     drain_began: float = math.inf
-    #: How many of its bytes had arrived when its server began to drain.
+    #: The number of its bytes that had arrived when its server began to drain.
     arrived_at_drain: int = 0
     sent_at_drain: int = 0
 
     def note_drain(self, now: float) -> None:
-        """Its server begins to drain."""
+        """Note that its server begins to drain."""
         self.server.incoming.land()
         self.drain_began = now
         self.arrived_at_drain = self.server.incoming.arrived
@@ -57,29 +57,29 @@ class Contact:
 
     @property
     def was_kind(self) -> bool:
-        """Whether the network did nothing to slow it down."""
+        """Whether the network has no faults that slow it down."""
         return not self.faults and all(
             map(_is_kind, (self.client.incoming.terms, self.client.outgoing.terms))
         )
 
     def excuse(self) -> str | None:
-        """Return why its client need not have got what it wanted; None if there is no reason."""
+        """Return the reason for an error of its client; None if there is none."""
         if self.faults:
             return self.faults[0]
         if self.is_cut_short():
-            return "its server was cut short"
+            return "its server crashed or was cancelled"
         if self.refused:
-            return "a limit turned it away"
+            return "a limit refused it"
         if self.cause in _TIMEOUTS and not self.was_kind and not self._was_refused():
-            return f"its server gave up on a slow network: {self.cause}"
+            return f"a timeout of its server on a slow network: {self.cause}"
         if self.cause is Cause.DRAIN:
-            return "the grace of the drain was over"
+            return "the grace period of the drain was over"
         if self.drain_began < math.inf and not self._is_owed():
-            return "it asked when its server was draining already"
+            return "its request came after the drain had begun"
         return None
 
     def _was_refused(self) -> bool:
-        """Whether its handshake has failed, and not for want of time."""
+        """Whether its handshake has failed, but not by a timeout."""
         return self.cause is Cause.HANDSHAKE and self.error is not None
 
     def _is_owed(self) -> bool:
@@ -87,7 +87,7 @@ class Contact:
         if not sent:
             return False
         if self.server.outgoing.sent > self.sent_at_drain:
-            return False  # it was answered, if perhaps only in part
+            return False  # it was answered, at least in part
         if self.arrived_at_drain:
             return self.arrived_at_drain == sent and not self._was_answered()
         first = self.server.incoming.first_arrival

@@ -1,4 +1,4 @@
-"""Hosts, the links between them, and how a connection is made."""
+"""Hosts, the links between them, and connecting."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ from .pipe import Pipe
 from .served import SimulatedServer
 from .stream import SimulatedStream
 
-#: The first port of clients: where Linux begins, ip(7).
+#: The first port of clients: as on Linux, ip(7).
 _FIRST_PORT: Final = 32_768
 _LAST_PORT: Final = 65_535
 
 
 @final
 class Network:
-    """Of one world. `faults` counts what was done, by kind; `marks` has it in words, with times."""
+    """The network of one world."""
 
     def __init__(
         self, choices: Choices, faults: Faults, journal: Journal, mark: Callable[[str, str], None]
@@ -41,7 +41,7 @@ class Network:
         self.contacts: list[Contact] = []
 
     def ip(self, host: str) -> str:
-        """Return the address of a host, which is there from then on."""
+        """Return the address of a host, which is created on first use."""
         if host not in self._hosts:
             number = len(self._hosts) + 1
             self._hosts[host] = f"10.0.{number >> 8}.{number & 255}"
@@ -62,14 +62,14 @@ class Network:
         return number
 
     def close_clients(self) -> None:
-        """Close what is still open at the clients' ends."""
+        """Close the clients' ends that are still open."""
         for contact in self.contacts:
             contact.client.close()
 
     async def connect(self, server: SimulatedServer, host: str, peer: Address | None) -> Contact:
         """Return a new connection of `host` to `server`.
 
-        Raises: ConnectionRefusedError. Cancellation: nothing is left of the attempt.
+        Raises: ConnectionRefusedError. Cancellation: the attempt leaves nothing.
         """
         who = peer or TcpAddress(self.ip(host), self._next_port)
         self._next_port = self._next_port + 1 if self._next_port < _LAST_PORT else _FIRST_PORT

@@ -1,13 +1,13 @@
-"""One direction of a simulated connection: bytes on their way, and bytes that have arrived.
+"""One direction of a simulated connection: bytes in flight, and bytes that have arrived.
 
 The rules:
 
-1. **Nothing is lost, doubled or put in another order** but by a reset, and a reset is one for both ends.
-2. **Nobody has to carry anything**: each piece is due at a time that is known when it is sent, and whoever
-   looks takes over what is due by now. What a partition holds back is due when it heals.
-3. **A buffer is full of what was sent and not read yet**, on its way or arrived.
-4. **Small pieces and buffers grow with what has passed**, so that a megabyte is no million steps: what is
-   strange about a byte is strange about the first few.
+1. **Nothing is lost, duplicated or reordered** except by a reset, which is one for both ends.
+2. **No task carries data**: each piece has a due time, known when it is sent, and a reader takes over the
+   pieces that are due. Pieces held back by a partition are due when it heals.
+3. **A buffer holds what was sent and not yet read**, in flight or arrived.
+4. **Small pieces and buffers grow with the bytes sent**, so that a megabyte does not take a million steps:
+   faults of small pieces show in the first bytes.
 """
 
 from __future__ import annotations
@@ -41,17 +41,17 @@ class Pipe:
     sent: int = 0
     arrived: int = 0
     taken: int = 0
-    #: Without those that were thrown away when the receiving end was closed.
+    #: Without the bytes that were discarded when the receiving end was closed.
     taken_by_reader: int = 0
     #: When the first byte arrived.
     first_arrival: float = math.inf
-    #: How much had come the other way when something was sent last.
+    #: The bytes sent in the other direction at the time of the last send.
     answers_at_put: int = 0
     #: The other direction.
     back: Pipe | None = None
-    #: The sender has said that nothing more comes, or has closed.
+    #: The sender has ended its stream, or has closed.
     is_ended: bool = False
-    #: When that is known at the other end; inf as long as it is not so.
+    #: The time at which the end arrives at the other end; inf before the end.
     end_due: float = math.inf
     reset_due: float = math.inf
     #: The receiving end was closed.
@@ -62,17 +62,17 @@ class Pipe:
     def __attrs_post_init__(self) -> None:
         self.link.join(self.changed)
 
-    # The sender's side
+    # For the sender
 
     @property
     def room(self) -> int:
-        """How many bytes more may be sent now."""
+        """The bytes that may be sent now."""
         return self._capacity() - (self.sent - self.taken)
 
     def room_for(self, size: int) -> int:
-        """How many of so many bytes may be sent now: none, as long as there is room for few of them only.
+        """Return how many of `size` bytes may be sent now: none while there is room for only a few.
 
-        Otherwise each byte that is read would make one be sent (RFC 9293, 3.8.6.2.1).
+        Otherwise each byte that is read would cause a send of one byte (RFC 9293, 3.8.6.2.1).
         """
         room = self.room
         return room if room >= min(size, (self._capacity() + 1) // 2) else 0
@@ -81,14 +81,14 @@ class Pipe:
         return max(self.terms.buffer, self.sent >> _GROWTH)
 
     def _piece(self, size: int, passed: int) -> int:
-        """How many of so many bytes are one piece, if so many have passed."""
+        """Return the size of the next piece of `size` bytes, after `passed` bytes."""
         terms = self.terms
         if size <= 1 or not terms.piece or terms.random is None:
             return size
         return min(size, terms.random.randint(1, max(terms.piece, passed >> _GROWTH)))
 
     def put(self, data: memoryview) -> None:
-        """Send so many bytes, for which there must be room."""
+        """Send some bytes, for which there must be room."""
         self.sent += len(data)
         self.answers_at_put = 0 if self.back is None else self.back.sent
         self.journal.note("sent", self.name, len(data))
@@ -112,7 +112,7 @@ class Pipe:
         return self._last_due
 
     def end(self) -> None:
-        """Say that nothing more will come."""
+        """End the stream in this direction."""
         if not self.is_ended:
             self.is_ended = True
             self.end_due = self._next_due(0)
@@ -120,16 +120,16 @@ class Pipe:
             self.changed.unpark_all()
 
     def reset(self, delay: float | None = None) -> None:
-        """Break off: what has not been read when that is known at the other end is lost."""
+        """Reset: bytes that are unread when the reset arrives are lost."""
         if self.reset_due == math.inf:
             self.reset_due = trio.current_time() + (self.terms.seconds if delay is None else delay)
             self.journal.note("reset", self.name)
             self.changed.unpark_all()
 
-    # The receiver's side
+    # For the receiver
 
     def land(self) -> None:
-        """Take over what is due by now."""
+        """Take over the pieces that are due."""
         if self.link.is_down:
             return
         now = trio.current_time()
@@ -145,7 +145,7 @@ class Pipe:
 
     @property
     def is_over(self) -> bool:
-        """Whether the end of the stream has arrived, after everything else. Ask after `land()`."""
+        """Whether the end of the stream has arrived, after all data. Call `land()` first."""
         return (
             not self.link.is_down
             and not self.flying
@@ -164,7 +164,7 @@ class Pipe:
         return bool(self.ready) or self.is_over or self.is_reset
 
     def take(self, max_bytes: int | None) -> bytes:
-        """Return some of what has arrived; as few as the terms will have it."""
+        """Return some of the arrived bytes; a small piece if the conditions say so."""
         size = len(self.ready) if max_bytes is None else min(max_bytes, len(self.ready))
         size = self._piece(size, self.taken)
         data = bytes(self.ready[:size])
@@ -177,7 +177,7 @@ class Pipe:
         return data
 
     def forget(self) -> None:
-        """The receiving end is closed: what is on its way to it goes nowhere."""
+        """Note that the receiving end is closed: bytes in flight are lost."""
         self.is_abandoned = True
         self.ready.clear()
         self.flying.clear()

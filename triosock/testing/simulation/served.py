@@ -1,4 +1,4 @@
-"""The servers of the world: one of connections, one of datagrams."""
+"""The servers of the world: for connections and for datagrams."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from .listener import SimulatedListener
 
 @final
 class SimulatedServer(Life):
-    """What `World.serve` returns. `server` is the `StreamServer`, `events` has all its events, `report` is
-    its `DrainReport` once it is over.
+    """Returned by `World.serve`. `server` is the `StreamServer`, `events` has all its events, `report` is
+    its `DrainReport` after its end.
     """
 
     def __init__(
@@ -27,9 +27,9 @@ class SimulatedServer(Life):
         super().__init__(host, may_fail, journal)
         self.listener: SimulatedListener = listener
         self.contacts: dict[TcpAddress, Contact] = {}
-        #: It has TLS: its bytes are not those of the network.
+        #: Whether it has TLS: then its byte counts differ from those of the network.
         self.is_encrypted: bool = False
-        #: How many connections ended since its drain began.
+        #: The number of connections that ended since its drain began.
         self.ended_in_drain: int = 0
         self._draining = False
 
@@ -41,7 +41,7 @@ class SimulatedServer(Life):
 
     @property
     def address(self) -> TcpAddress:
-        """Where it listens."""
+        """Its address."""
         return self.listener.address
 
     def _silence(self) -> None:
@@ -51,7 +51,7 @@ class SimulatedServer(Life):
             contact.server.abort()
 
     def on_event(self, event: Event, /) -> None:
-        """Take note of what happens, as an observer."""
+        """Keep an event, as an observer."""
         super().on_event(event)
         match event:
             case happened.DrainStarted():
@@ -69,13 +69,13 @@ class SimulatedServer(Life):
                 pass
 
     def contact_of(self, peer: object) -> Contact | None:
-        """Return the connection of a peer, if it has an address of its own."""
+        """Return the connection of a peer, if that is a TcpAddress."""
         return self.contacts.get(peer) if isinstance(peer, TcpAddress) else None
 
 
 @final
 class SimulatedDatagramServer(Life):
-    """What `World.serve_datagrams` returns. `server` is the `DatagramServer`, the rest as with
+    """Returned by `World.serve_datagrams`. `server` is the `DatagramServer`; the rest is as in
     `SimulatedServer`.
     """
 
@@ -97,7 +97,7 @@ class SimulatedDatagramServer(Life):
 
     @property
     def address(self) -> MemoryAddress:
-        """Where it receives."""
+        """Its address."""
         return self.socket.address
 
     def _silence(self) -> None:

@@ -1,11 +1,11 @@
 """One end of a simulated connection.
 
 The rules are those of `MemoryStream`: every method begins with a checkpoint and is synchronous from then on
-unless it has to wait; a cancelled receive has taken nothing; whoever closes with unread input, or is sent
-something after its close, resets the connection. Beyond these:
+unless it has to wait; a cancelled receive has taken nothing; an end that closes with unread input, or
+receives data after its close, resets the connection. Also:
 
-1. **Everything takes its time**: an end, and a reset, arrive after what was sent before, as late as that.
-2. **A fault is noted as one** before it strikes, so that nobody is blamed for what the network did.
+1. **Ends and resets take time**: they arrive after the data sent before, with the same delay.
+2. **A fault is noted before it happens**, so that the server is not blamed for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from .pipe import Pipe
 class SimulatedStream(StreamEnd):
     """One end, made by `World.connect`. One receiving and one sending task at a time.
 
-    Errors: those of `triosock.testing.MemoryStream`. `on_fault` is told in words what the network does.
+    Errors: those of `triosock.testing.MemoryStream`. `on_fault` is called with each fault, as a kind and a
+    description.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class SimulatedStream(StreamEnd):
         self.name: str = name
         self.incoming: Pipe = incoming
         self.outgoing: Pipe = outgoing
-        #: It was closed with bytes in it that had arrived and that nobody had read.
+        #: The unread bytes that had arrived when it was closed.
         self.closed_with_input: int = 0
         self._on_fault = on_fault
 
@@ -46,7 +47,7 @@ class SimulatedStream(StreamEnd):
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for some bytes and return them, up to `max_bytes` (1 on; None: all that is there); b"" at the
+        """Wait for some bytes and return them, up to `max_bytes` (from 1 on; None: all of them); b"" at the
         end of the stream.
 
         A checkpoint. Cancellation: loses nothing.
@@ -91,7 +92,7 @@ class SimulatedStream(StreamEnd):
     # Sending
 
     async def send_all(self, data: BytesLike) -> None:
-        """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
+        """Send all of `data`; waits while the buffer is full. A checkpoint.
 
         Cancellation: some of it may have been sent, if it had to wait.
         """
@@ -116,7 +117,7 @@ class SimulatedStream(StreamEnd):
         if size:
             outgoing.put(view[:size])
         if self.outgoing.is_abandoned and self.incoming.reset_due == math.inf:
-            # Nobody is there: the answer to what was sent is a reset (RFC 9293, 3.5.2).
+            # The other end is closed, and answers data with a reset (RFC 9293, 3.5.2).
             self.incoming.reset(self.outgoing.terms.seconds + self.incoming.terms.seconds)
         if outgoing.sent >= min(terms.reset_at, terms.end_at):
             self._strike()
@@ -133,13 +134,13 @@ class SimulatedStream(StreamEnd):
             self.break_off("resets", f"the connection of {self.name} is reset after {outgoing.sent} bytes")
 
     def break_off(self, kind: str, why: str) -> None:
-        """Have the network reset both ends. `kind` of fault, and `why`, in words."""
+        """Reset both ends, as a fault of the network. Args: `kind` of fault, and `why`, a description."""
         self._on_fault(kind, why)
         self.outgoing.reset()
         self.incoming.reset(0.0)
 
     async def _wait_room(self) -> None:
-        # A reset is news of the other direction, and may have a time at which it arrives.
+        # A reset belongs to the other direction, and may arrive later.
         due = self.incoming.reset_due
         if due == math.inf:
             await self.outgoing.changed.park()
@@ -157,7 +158,7 @@ class SimulatedStream(StreamEnd):
                 self._check_send()
 
     async def send_eof(self) -> None:
-        """End the stream in this direction; twice is as good as once. A checkpoint."""
+        """End the stream in this direction; a second call does nothing. A checkpoint."""
         with self._alone("sending"):
             await checkpoint()
             if self._closed:
@@ -175,7 +176,7 @@ class SimulatedStream(StreamEnd):
     # Ending
 
     def close(self) -> None:
-        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
+        """Close this end. Synchronous. If there is unread input, the other end gets a reset."""
         self.incoming.land()
         self._close(reset=bool(self.incoming.ready))
 
@@ -188,7 +189,7 @@ class SimulatedStream(StreamEnd):
         if reset:
             self.outgoing.reset()
         elif self.incoming.flying and self.incoming.reset_due == math.inf:
-            # What arrives later at a closed end is answered with a reset.
+            # Data that arrives later at a closed end is answered with a reset.
             self.outgoing.end()
             last, _ = self.incoming.flying[-1]
             self.outgoing.reset(last - trio.current_time() + self.outgoing.terms.seconds)

@@ -1,4 +1,4 @@
-"""What comes over servers, links and the event loop at moments of the seed's choosing."""
+"""Faults of servers, links and the event loop, at times that the seed decides."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .faults import Faults
 from .life import Life
 from .link import Link
 
-#: Strikes come within so many steps.
+#: Faults of servers and of the loop happen within so many steps.
 _MOST_STEPS: Final = 2**11
 #: Partitions begin within so many seconds.
 _SOON: Final = 2.0
@@ -22,7 +22,7 @@ _SOON: Final = 2.0
 
 @final
 class Weather:
-    """Of one world."""
+    """The fault injector of one world."""
 
     def __init__(
         self,
@@ -42,11 +42,11 @@ class Weather:
             conductor.strike_after(choices.moment(_MOST_STEPS), lambda: self._stall(seconds))
 
     def _stall(self, seconds: float) -> None:
-        self._mark("stalls", f"the event loop stands still for {seconds:.3f} s")
+        self._mark("stalls", f"the event loop is blocked for {seconds:.3f} s")
         self._jump(seconds)
 
     def over(self, server: Life, nursery: trio.Nursery) -> None:
-        """Draw what will come over a server that has just begun."""
+        """Draw the faults of a server that has just started."""
         faults = self._faults
         for kind, share, action in (
             ("drains", faults.drains, server.drain),
@@ -76,7 +76,7 @@ class Weather:
         server.resume()
 
     def between(self, contact: Contact, nursery: trio.Nursery) -> None:
-        """Draw whether the way of a connection that has just been made will be interrupted."""
+        """Draw a partition for the link of a new connection."""
         if self._choices.happens(self._faults.partitions):
             start, length = self._choices.seconds(_SOON), self._choices.seconds(self._faults.pause)
             nursery.start_soon(self._interrupt, contact.client.outgoing.link, start, length)

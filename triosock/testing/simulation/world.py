@@ -1,14 +1,14 @@
-"""The world of one run: what a scenario is given.
+"""The world of one run, which a scenario gets.
 
     clients ─┬─ the scenario
              └─ each `world.client()`
     servers ──── each `world.serve()`          the life of a run, from the inside out:
-    weather ──── partitions that heal, …       the scenario and its clients end; the servers that still run
-                                               are drained; the weather is cancelled; then what must hold
-                                               is checked
+    faults ───── partitions that heal, …       the scenario and its clients end; the servers that still run
+                                               are drained; the fault tasks are cancelled; then the
+                                               invariants are checked
 
-The invariant: **whatever is not the scenario's own doing comes from the choices**, drawn in the order in
-which things are made. Nothing here asks a clock, a hash or the system.
+The invariant: **everything but the scenario's own code is decided by the choices**, drawn in the order in
+which things are made. Nothing here uses a clock, a hash or the system.
 """
 
 from __future__ import annotations
@@ -44,13 +44,13 @@ from .weather import Weather
 
 Ts = TypeVarTuple("Ts")
 
-#: The port of a server that does not say another.
+#: The default port of a server.
 PORT: Final = 80
 
 
 @final
 class World:
-    """Where a scenario runs: hosts, links, servers, clients, and what befalls them.
+    """The world of a scenario: hosts, links, servers, clients, and their faults.
 
     `seed` is the seed of the run (None: the choices were given), `random` a generator for the scenario.
     """
@@ -66,11 +66,11 @@ class World:
     ) -> None:
         self.seed: int | None = seed
         self.random: random.Random = random.Random(choices.integer(2**16 - 1))
-        #: How often each kind of fault has struck.
+        #: The count of each kind of fault.
         self.struck: Counter[str] = Counter()
-        #: What befell the world, for a picture: times and words.
+        #: The faults, for a picture: times and descriptions.
         self.marks: list[tuple[float, str]] = []
-        #: Who else wants to know.
+        #: Called with the description of each fault.
         self.on_mark: Callable[[str], None] | None = None
         self.servers: list[SimulatedServer | SimulatedDatagramServer] = []
         self.clients: list[Client] = []
@@ -88,7 +88,7 @@ class World:
     def __repr__(self) -> str:
         return f"<World of seed {self.seed}>"
 
-    # What a scenario does
+    # For the scenario
 
     async def serve(
         self,
@@ -103,8 +103,8 @@ class World:
         """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario
         and all clients have ended.
 
-        Args: `port` and `backlog` are those of its listener; `may_fail`, what the handler may raise without
-        failing the run; `options`, those of `triosock.serve_listeners`.
+        Args: `port` and `backlog` are those of its listener; `may_fail`, exceptions that the handler may
+        raise without failing the run; `options`, those of `triosock.serve_listeners`.
         """
         address = triosock.TcpAddress(self._network.ip(host), port)
         listener = SimulatedListener(address, self._journal, self._network.next_error, self._mark, backlog)
@@ -163,10 +163,11 @@ class World:
     ) -> Connection:
         """Connect to a server, and return the client's end, as a `Connection`, for its reading methods.
 
-        Args: `host`, from which one (None: that of the client that calls); `peer`, who the server shall think
-        it is.
+        Args: `host`, the client's host (None: that of the calling client); `peer`, the address that the
+        server sees.
 
-        Raises: ConnectionRefusedError if nobody listens. What a client does not close, its end closes.
+        Raises: ConnectionRefusedError if the listener is closed. Connections of a client are closed at its
+        end.
         """
         client = current_client.get()
         contact = await self._network.connect(server, host or (client.name if client else "scenario"), peer)
@@ -176,9 +177,9 @@ class World:
         return Connection(contact.client, peer=server.address)
 
     def datagram_client(self, server: SimulatedDatagramServer, *, host: str | None = None) -> DatagramClient:
-        """Return a socket that sends datagrams to a server, and receives what comes back.
+        """Return a socket that sends datagrams to a server, and receives its answers.
 
-        Args: `host`, from which one (None: that of the client that calls).
+        Args: `host`, the client's host (None: that of the calling client).
         """
         client = current_client.get()
         name = host or (client.name if client else "scenario")
@@ -190,10 +191,10 @@ class World:
         *args: Unpack[Ts],
         name: str | None = None,
     ) -> Client:
-        """Start a client: a task that runs ``async_fn(*args)`` on a host of its own, which has its `name`.
+        """Start a client: a task that runs ``async_fn(*args)`` on its own host, which has its `name`.
 
-        The scenario's end waits for it. A network error that it raises fails the run, unless it had to expect
-        one: see `Client`.
+        The end of the scenario waits for it. A network error that it raises fails the run, unless there is a
+        reason for it: see `Client`.
         """
         assert self._client_nursery is not None
         client = Client(name or f"client{len(self.clients) + 1}", self._journal)
@@ -206,8 +207,8 @@ class World:
         await trio.sleep(seconds)
 
     def integer(self, low: int, high: int) -> int:
-        """Return a number from `low` to `high`, from the seed. When a failure is made simpler, this is made
-        smaller: draw with it how many clients there are, and how many bytes they send.
+        """Return a number from `low` to `high`, from the seed. Shrinking makes it smaller: use it for the
+        number of clients and of bytes that they send.
         """
         if not low <= high:
             raise ValueError(f"low must not be more than high, and {low} is more than {high}")
@@ -218,12 +219,12 @@ class World:
         return self._network.link(one, other)
 
     def crash(self, server: SimulatedServer | SimulatedDatagramServer) -> None:
-        """Let the process of a server die: its connections are reset. A new one may be served on its host."""
+        """Simulate the death of a server's process: its connections are reset. Its host may serve again."""
         server.crash()
 
     def check(self, check: Callable[[], object], *, always: bool = False) -> None:
-        """Have `check` called when everything is over, or (`always`) after every step of every task. It
-        raises AssertionError, or returns False, if something is wrong.
+        """Call `check` after the run, or (`always`) after every step of every task. It fails if it raises
+        AssertionError or returns False.
         """
 
         def called() -> None:
@@ -236,13 +237,13 @@ class World:
 
     @property
     def failure(self) -> Exception | None:
-        """What a handler raised that it had no right to, if one did."""
+        """An exception of a handler that `may_fail` does not allow, if there was one."""
         return next((server.failure for server in self.servers if server.failure is not None), None)
 
-    # The life
+    # The run
 
     async def run(self, scenario: Callable[[World], Awaitable[object]], max_seconds: float) -> None:
-        """Run a scenario, and check what must hold."""
+        """Run a scenario, and check the invariants."""
         with trio.CancelScope() as scope:
             self._conductor.watch(scope)
             async with trio.open_nursery() as watching:
