@@ -21,7 +21,7 @@ from .._core.model.errors import PeerError
 from .._core.model.events import Cause
 from .._core.registry.registry import Entry
 from .._core.stream.server import StreamServer
-from .leaks import compared, where
+from .leaks import no_new_resources, where
 from .open_server import check_nothing_left, watched_servers
 
 Scenario: TypeAlias = Callable[[], Awaitable[object]]
@@ -69,7 +69,7 @@ async def cancel_at_every_checkpoint(
     for number in range(0 if whose == "scenario" else 1, max_checkpoints + 1):
         run = _Run(scenario, number, whose)
         await run.run(expected, timeout)
-        if run.struck is None:
+        if run.cancelled_at is None:
             return run.seen
     raise AssertionError(
         f"the scenario has more than {max_checkpoints} checkpoints: make it shorter, or raise max_checkpoints"
@@ -91,11 +91,11 @@ class _Run(trio.abc.Instrument):
         self._inconsistent: AssertionError | None = None
         self.seen = 0
         #: The place of the cancellation.
-        self.struck: str | None = None
+        self.cancelled_at: str | None = None
 
     async def run(self, expected: tuple[type[BaseException], ...], timeout: float) -> None:
         try:
-            with compared(), trio.move_on_after(timeout) as patience:
+            with no_new_resources(), trio.move_on_after(timeout) as patience:
                 trio.lowlevel.add_instrument(self)
                 try:
                     async with trio.open_nursery() as nursery:
@@ -110,21 +110,21 @@ class _Run(trio.abc.Instrument):
         except AssertionError as error:
             raise AssertionError(f"{self._situation()}: {error}") from (self._error or error)
         if self._error is not None:
-            if self.struck is None:
+            if self.cancelled_at is None:
                 raise self._error
             if not _only(self._error, expected):
                 raise AssertionError(f"{self._situation()}: it raised {self._error!r}") from self._error
 
     def _situation(self) -> str:
-        if self.struck is None:
+        if self.cancelled_at is None:
             return "not cancelled at all"
-        return f"cancelled at checkpoint {self._number} ({self.struck})"
+        return f"cancelled at checkpoint {self._number} ({self.cancelled_at})"
 
     async def _main(self) -> None:
         self._root = trio.lowlevel.current_task()
         watched_servers.set(self._servers)
         if self._number == 0 and self._whose == "scenario":
-            self._strike("before the first step", None)
+            self._cancel("before the first step", None)
         try:
             with self._scope:
                 await self._scenario()
@@ -137,17 +137,17 @@ class _Run(trio.abc.Instrument):
         """Count a step, and cancel at the chosen one."""
         if self._inconsistent is None:
             self._check_registries()
-        if self.struck is not None or self._root is None or not _descends(task, self._root):
+        if self.cancelled_at is not None or self._root is None or not _descends(task, self._root):
             return
         entry = self._entry(task) if self._whose == "handlers" else None
         if entry is None and self._whose == "handlers":
             return
         self.seen += 1
         if self.seen == self._number:
-            self._strike(where(task), entry)
+            self._cancel(where(task), entry)
 
-    def _strike(self, place: str, entry: Entry | None) -> None:
-        self.struck = place
+    def _cancel(self, place: str, entry: Entry | None) -> None:
+        self.cancelled_at = place
         if entry is None:
             self._scope.cancel(reason="triosock: cancel_at_every_checkpoint")
         else:

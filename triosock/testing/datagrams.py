@@ -139,10 +139,10 @@ class DatagramNetwork:
             return self._delay + self._lateness
         return self._delay
 
-    def forget(self, address: MemoryAddress, under_way: int) -> None:
-        """Remove a closed socket, which had `under_way` datagrams in flight to it."""
+    def forget(self, address: MemoryAddress, in_flight: int) -> None:
+        """Remove a closed socket, which had `in_flight` datagrams in flight to it."""
         self._sockets.pop(address, None)
-        self.undeliverable += under_way
+        self.undeliverable += in_flight
 
 
 @final

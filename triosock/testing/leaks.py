@@ -28,7 +28,7 @@ _CACHED_THREAD: Final = "Trio thread "
 
 @final
 @attrs.frozen
-class Belongings:
+class Resources:
     """The resources of this process and this trio run at one moment: `Resources.now()`.
 
     `descriptors`: number and target of each; `tasks`, including trio's own; `threads`, without idle ones in
@@ -41,7 +41,7 @@ class Belongings:
     streams: frozenset[MemoryStream]
 
     @classmethod
-    def now(cls) -> Belongings:
+    def now(cls) -> Resources:
         """Take a snapshot. Must be called in a trio program. A system that does not list descriptors shows
         none.
         """
@@ -52,7 +52,7 @@ class Belongings:
             frozenset(open_streams),
         )
 
-    def beyond(self, before: Belongings) -> list[str]:
+    def new_since(self, before: Resources) -> list[str]:
         """Return descriptions of what is in this snapshot and not in `before`."""
         return [
             *(
@@ -110,25 +110,25 @@ def no_leaks() -> Iterator[None]:
     Raises: AssertionError, which names everything that is left or was closed by the garbage collector.
     """
     gc.collect()  # leaks of earlier code must not count for this block
-    with compared():
+    with no_new_resources():
         yield
 
 
 @contextlib.contextmanager
-def compared() -> Iterator[None]:
+def no_new_resources() -> Iterator[None]:
     """As `no_leaks()`, without its first, slow step, for callers that have done it."""
-    before = Belongings.now()
+    before = Resources.now()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    after = Belongings.now()
-    dropped = [str(one.message) for one in caught if _tells_of_leak(one)]
+    after = Resources.now()
+    dropped = [str(one.message) for one in caught if _is_leak_warning(one)]
     for one in caught:
-        if not _tells_of_leak(one):
+        if not _is_leak_warning(one):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    left = after.beyond(before) + [f"garbage: {text}" for text in dropped]
+    left = after.new_since(before) + [f"garbage: {text}" for text in dropped]
     assert not left, "left behind:\n  " + "\n  ".join(left)
 
 
-def _tells_of_leak(warning: warnings.WarningMessage) -> bool:
+def _is_leak_warning(warning: warnings.WarningMessage) -> bool:
     return issubclass(warning.category, ResourceWarning) or "was never awaited" in str(warning.message)

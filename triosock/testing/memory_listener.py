@@ -29,7 +29,7 @@ BACKLOG: Final = 128
 
 
 @attrs.define(eq=False)
-class _Arrival:
+class _QueuedConnection:
     """A connection to be accepted. `settled` is set when it is in the queue, or was refused."""
 
     stream: MemoryStream
@@ -53,9 +53,9 @@ class MemoryListener(Listener):
         self._address = MemoryAddress(name)
         self._backlog = backlog
         self._buffer_size = buffer_size
-        self._queue: deque[_Arrival] = deque()
-        self._outside: deque[_Arrival] = deque()
-        self._news = ParkingLot()
+        self._queue: deque[_QueuedConnection] = deque()
+        self._outside: deque[_QueuedConnection] = deque()
+        self._changed = ParkingLot()
         self._closed = False
         self._clients = 0
 
@@ -100,7 +100,7 @@ class MemoryListener(Listener):
         client, accepted = memory_stream_pair(
             buffer_size=self._buffer_size, names=(f"client {name}", f"server {name}")
         )
-        arrival = _Arrival(accepted, MemoryAddress(name) if peer is None else peer)
+        arrival = _QueuedConnection(accepted, MemoryAddress(name) if peer is None else peer)
         if len(self._queue) < self._backlog:
             self._enqueue(arrival)
             return client
@@ -117,10 +117,10 @@ class MemoryListener(Listener):
             raise self._refusal()
         return client
 
-    def _enqueue(self, arrival: _Arrival) -> None:
+    def _enqueue(self, arrival: _QueuedConnection) -> None:
         self._queue.append(arrival)
         arrival.settled.set()
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     def _refusal(self) -> ConnectionRefusedError:
         return ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {self._address}")
@@ -134,7 +134,7 @@ class MemoryListener(Listener):
         await checkpoint()
         while not self._queue:
             self._check_open()
-            await self._news.park()
+            await self._changed.park()
 
     def accept_nowait(self) -> tuple[MemoryStream, Address]:
         """Return the server's end of the first connection in the queue, and its peer.
@@ -165,4 +165,4 @@ class MemoryListener(Listener):
             arrival.stream.close()
             arrival.refused = True
             arrival.settled.set()
-        self._news.unpark_all()
+        self._changed.unpark_all()

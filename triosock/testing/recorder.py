@@ -28,7 +28,7 @@ class Recorder:
                 raise TypeError(f"a Recorder wants event classes, not {kind!r}")
         self.wants: tuple[type[Event], ...] = kinds or (Event,)
         self.events: list[Event] = []
-        self._came = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<Recorder of {len(self.events)} events>"
@@ -36,7 +36,7 @@ class Recorder:
     def on_event(self, event: Event, /) -> None:
         """Keep one event."""
         self.events.append(event)
-        self._came.unpark_all()
+        self._changed.unpark_all()
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of a class (also of its subclasses), in their order."""
@@ -54,5 +54,5 @@ class Recorder:
         """
         await trio.lowlevel.checkpoint()
         while len(self.of(kind)) < count:
-            await self._came.park()
+            await self._changed.park()
         return self.of(kind)[count - 1]

@@ -17,7 +17,7 @@ Read them in this order:
     listener        the accept queue of a server    guard           refuses real threads, sockets, sleeps
     network         hosts, links and connections    fault_injector  faults of servers, links and the loop
     connection      whether an error is excused     oracles         invariants that are checked
-    run_control, served  the servers of the world   datagrams       the network of datagrams
+    server_base, served  the servers of the world   datagrams       the network of datagrams
     client          a client and its network error  world           the API of a scenario
     run             one run                         simulate        many runs, and the first that fails
     shrink          the shortest failing schedule   report, picture the text and the pictures of a failure

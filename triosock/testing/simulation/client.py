@@ -16,11 +16,11 @@ import trio
 
 from triosock import PeerError
 
-from .contact import Contact
+from .connection import SimulatedConnection
 from .journal import Journal
 
 #: The exceptions that a peer or a network can cause in a client.
-DISAPPOINTMENTS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, PeerError, OSError)
+NETWORK_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, PeerError, OSError)
 
 #: The client in whose task connections are made.
 current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
@@ -36,7 +36,7 @@ class Client:
 
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name
-        self.contacts: list[Contact] = []
+        self.connections: list[SimulatedConnection] = []
         self.error: Exception | None = None
         self.excused: str | None = None
         self._journal = journal
@@ -60,45 +60,45 @@ class Client:
         try:
             await call()
         except Exception as raised:  # network errors are kept, others are raised
-            error = _disappointment(raised)
+            error = _network_error(raised)
             if error is None:
                 raise
             self.error = error
-            self._journal.note(f"disappointed ({type(error).__name__})", self.name)
+            self._journal.note(f"network error ({type(error).__name__})", self.name)
         finally:
-            for contact in self.contacts:
-                contact.client.close()
+            for connection in self.connections:
+                connection.client.close()
             self._over.set()
 
-    def judge(self) -> None:
+    def check_error(self) -> None:
         """Set `excused` if there was a reason for the error. Raises: the error, if there was none."""
         if self.error is None:
             return
         self.excused = self._excuse(self.error)
         if self.excused is None:
-            self.error.add_note(f"client {self.name}: {self._history()}")
+            self.error.add_note(f"client {self.name}: {self._describe_connections()}")
             raise self.error
 
     def _excuse(self, error: Exception) -> str | None:
         if isinstance(error, ConnectionRefusedError):
             return "nothing listened any more"
-        return next(filter(None, (contact.excuse() for contact in self.contacts)), None)
+        return next(filter(None, (connection.excuse() for connection in self.connections)), None)
 
-    def _history(self) -> str:
-        if not self.contacts:
+    def _describe_connections(self) -> str:
+        if not self.connections:
             return "it had no connection"
         told = [
             f"{one.name}: {one.client.outgoing.sent} bytes sent, of which its server read "
             f"{one.server.incoming.taken}; {one.client.incoming.taken} bytes received; "
             + (f"ended at the server: {one.cause}" if one.cause else "not ended at the server")
-            for one in self.contacts
+            for one in self.connections
         ]
         return "; ".join(told)
 
 
-def _disappointment(error: Exception) -> Exception | None:
+def _network_error(error: Exception) -> Exception | None:
     """Return the error if it is a network error, the first of a group that has only these; None otherwise."""
     if not isinstance(error, ExceptionGroup):
-        return error if isinstance(error, DISAPPOINTMENTS) else None
-    found = [_disappointment(one) for one in error.exceptions]
+        return error if isinstance(error, NETWORK_ERRORS) else None
+    found = [_network_error(one) for one in error.exceptions]
     return None if None in found else found[0]

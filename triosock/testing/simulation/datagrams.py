@@ -27,7 +27,7 @@ _QUEUED: Final = 256
 
 
 @final
-class DatagramWays:
+class SimulatedDatagramNetwork:
     """Connects the datagram sockets of one world."""
 
     def __init__(
@@ -94,19 +94,19 @@ class DatagramWays:
             seconds += max(faults.latency, _LATE)
         receiver.arrive(trio.current_time() + seconds, data, sender)
 
-    def forget(self, address: MemoryAddress, under_way: int) -> None:
-        """Remove a closed socket, which had `under_way` datagrams in flight to it."""
+    def forget(self, address: MemoryAddress, in_flight: int) -> None:
+        """Remove a closed socket, which had `in_flight` datagrams in flight to it."""
         self._sockets.pop(address, None)
-        self.undeliverable += under_way
+        self.undeliverable += in_flight
 
     def check(self) -> None:
         """Check that every datagram is counted. Raises: AssertionError."""
-        under_way = sum(len(socket._queue) for socket in self._sockets.values())
+        in_flight = sum(len(socket._queue) for socket in self._sockets.values())
         gone = self.delivered + self.lost + self.undeliverable + self.overflowed
-        assert self.sent + self.duplicated == gone + under_way, (
+        assert self.sent + self.duplicated == gone + in_flight, (
             f"{self.sent} datagrams were sent, {self.duplicated} duplicated; {self.delivered} were "
             f"delivered, {self.lost} lost, {self.undeliverable} undeliverable, {self.overflowed} overflowed, "
-            f"{under_way} in flight"
+            f"{in_flight} in flight"
         )
 
 

@@ -49,9 +49,9 @@ class Guard:
         return error
 
     @contextlib.contextmanager
-    def on_duty(self) -> Iterator[None]:
+    def refusing(self) -> Iterator[None]:
         """Refuse calls in this thread for the length of the block."""
-        _put_on()
+        _install_hook()
         with (
             no_threads(lambda: self.refuse(_THREADS)),
             self._replaced(threading.Thread, "start", _THREADS),
@@ -79,7 +79,7 @@ class Guard:
             setattr(owner, name, before)
 
     @contextlib.contextmanager
-    def off_duty(self) -> Iterator[None]:
+    def allowing(self) -> Iterator[None]:
         """Allow everything for the length of the block."""
         guard = _guards.pop(threading.get_ident(), None)
         try:
@@ -91,16 +91,16 @@ class Guard:
 
 #: The guards in force, by thread.
 _guards: Final[dict[int, Guard]] = {}
-_is_on: list[bool] = []
+_hook_installed: list[bool] = []
 
 
-def _put_on() -> None:
-    if not _is_on:
-        _is_on.append(True)
-        sys.addaudithook(_hear)
+def _install_hook() -> None:
+    if not _hook_installed:
+        _hook_installed.append(True)
+        sys.addaudithook(_audit_hook)
 
 
-def _hear(event: str, args: tuple[object, ...]) -> None:
+def _audit_hook(event: str, args: tuple[object, ...]) -> None:
     if _guards and event in _REFUSED:
         guard = _guards.get(threading.get_ident())
         if guard is not None:

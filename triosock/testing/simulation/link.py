@@ -1,4 +1,4 @@
-"""The link between two hosts, and the conditions of one direction of a connection: `Link` and `Terms`.
+"""The link between two hosts, and the conditions of one direction of a connection: `Link` and `Conditions`.
 
 The rules:
 
@@ -33,7 +33,7 @@ _SPREAD: Final = 10
 
 
 @attrs.define(eq=False)
-class Terms:
+class Conditions:
     """The conditions of one direction of a connection. `seconds` is the travel time, `jitter` the maximum of
     additional seconds, `piece` the maximum of bytes in a piece (0: as sent), `reset_at` and `end_at` the
     bytes after which it is reset or ended, `reading` the seconds that the reader waits before each receive.
@@ -50,19 +50,19 @@ class Terms:
     reading: float = 0.0
 
 
-def describe(terms: Terms) -> list[tuple[str, str]]:
+def describe(conditions: Conditions) -> list[tuple[str, str]]:
     """Return the faults in the conditions of one direction: kinds and descriptions."""
     told = []
-    if terms.seconds or (terms.jitter and terms.random is not None):
-        told.append(("latency", f"takes {terms.seconds:.3f} s, and up to {terms.jitter:g} s more"))
-    if terms.bandwidth < math.inf:
-        told.append(("bandwidth", f"has {terms.bandwidth:.0f} bytes a second"))
-    if terms.buffer < BUFFER:
-        told.append(("small buffers", f"holds {terms.buffer} bytes"))
-    if terms.piece:
-        told.append(("cuts", f"is split into pieces of at most {terms.piece} bytes"))
-    if terms.reading:
-        told.append(("slow readers", f"is read every {terms.reading:.3f} s"))
+    if conditions.seconds or (conditions.jitter and conditions.random is not None):
+        told.append(("latency", f"takes {conditions.seconds:.3f} s, and up to {conditions.jitter:g} s more"))
+    if conditions.bandwidth < math.inf:
+        told.append(("bandwidth", f"has {conditions.bandwidth:.0f} bytes a second"))
+    if conditions.buffer < BUFFER:
+        told.append(("small buffers", f"holds {conditions.buffer} bytes"))
+    if conditions.piece:
+        told.append(("cuts", f"is split into pieces of at most {conditions.piece} bytes"))
+    if conditions.reading:
+        told.append(("slow readers", f"is read every {conditions.reading:.3f} s"))
     return told
 
 
@@ -109,23 +109,23 @@ class Link:
             await self.changed.park()
 
 
-def draw_terms(choices: Choices, faults: Faults) -> tuple[Terms, Terms]:
+def draw_conditions(choices: Choices, faults: Faults) -> tuple[Conditions, Conditions]:
     """Return the conditions of a new connection: from its client to its server, and back."""
-    to_server, to_client = Terms(), Terms()
+    to_server, to_client = Conditions(), Conditions()
     to_server.seconds = to_client.seconds = choices.seconds(faults.latency)
     if faults.bandwidth < math.inf and choices.integer(2) == 2:
         slowness = choices.integer(100) / 100
         to_server.bandwidth = to_client.bandwidth = faults.bandwidth * (_SPREAD - (_SPREAD - 1) * slowness)
-    for terms in (to_server, to_client):
+    for conditions in (to_server, to_client):
         if choices.happens(faults.small_buffers):
-            terms.buffer = choices.pick(_SMALL_BUFFERS)
-        terms.jitter = faults.jitter
+            conditions.buffer = choices.pick(_SMALL_BUFFERS)
+        conditions.jitter = faults.jitter
         if choices.happens(faults.cuts):
-            terms.piece = choices.pick(_PIECES)
-        if terms.piece or terms.jitter:
-            terms.random = choices.generator()
-        if terms.random is None:
-            terms.piece = 0
+            conditions.piece = choices.pick(_PIECES)
+        if conditions.piece or conditions.jitter:
+            conditions.random = choices.generator()
+        if conditions.random is None:
+            conditions.piece = 0
     if choices.happens(faults.resets):
         victim = choices.pick((to_server, to_client))
         victim.reset_at = choices.moment(_MOST_BYTES) - 1

@@ -29,13 +29,13 @@ STAYS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 @attrs.define(eq=False)
-class Arrival:
+class QueuedConnection:
     """A connection to be accepted: the server's end, and its peer."""
 
     stream: SimulatedStream
     peer: Address
     #: The bytes that had arrived when the listener was closed with it in the queue; -1: it was not.
-    cut_with: int = -1
+    arrived_at_close: int = -1
     #: Whether it has not entered the queue yet: then nothing else closes its end.
     is_outside: bool = True
 
@@ -61,14 +61,14 @@ class SimulatedListener(Listener):
         self._next_error = next_error
         self._mark = mark
         self._backlog = backlog
-        self._queue: deque[Arrival] = deque()
+        self._queue: deque[QueuedConnection] = deque()
         self._changed = ParkingLot()
         self._closed = False
         self.accepted: int = 0
         #: Whether an accept has failed: then a server may wait before the next one.
         self.has_failed: bool = False
         #: The connections that were in the queue when it was closed.
-        self.cut: list[Arrival] = []
+        self.cut: list[QueuedConnection] = []
 
     def __repr__(self) -> str:
         return f"<SimulatedListener {self._address}{' (closed)' if self._closed else ''}>"
@@ -87,7 +87,7 @@ class SimulatedListener(Listener):
         """Return the number of connections in the queue."""
         return len(self._queue)
 
-    async def enter(self, arrival: Arrival) -> None:
+    async def enter(self, arrival: QueuedConnection) -> None:
         """Enter the queue; waits while it is full. Raises: ConnectionRefusedError if the listener is
         closed."""
         while not self._closed and len(self._queue) >= self._backlog:
@@ -144,8 +144,8 @@ class SimulatedListener(Listener):
         self._closed = True
         while self._queue:
             arrival = self._queue.popleft()
-            arrival.stream.incoming.land()
-            arrival.cut_with = arrival.stream.incoming.arrived
+            arrival.stream.incoming.deliver_due()
+            arrival.arrived_at_close = arrival.stream.incoming.arrived
             self.cut.append(arrival)
             arrival.stream.abort()
         self._changed.unpark_all()

@@ -24,12 +24,12 @@ from triosock import Cause
 from triosock import events as happened
 
 from ..open_server import check_nothing_left
-from .contact import Contact
+from .connection import SimulatedConnection
 from .listener import STAYS
 from .served import SimulatedDatagramServer, SimulatedServer
 
 
-def always(server: SimulatedServer) -> Callable[[], None]:
+def at_every_step(server: SimulatedServer) -> Callable[[], None]:
     """Return the check for every step; it is cheap while nothing has changed."""
     registry, gate = server.server._registry, server.server._gate
     seen, was_open = (-1, -1, 0), True
@@ -48,7 +48,7 @@ def always(server: SimulatedServer) -> Callable[[], None]:
     return check
 
 
-def settled(server: SimulatedServer) -> Callable[[], None]:
+def when_blocked(server: SimulatedServer) -> Callable[[], None]:
     """Return the check that no connection waits for a free slot when no task can run."""
     registry, listener = server.server._registry, server.listener
     (loop,) = server.server._accept_loops
@@ -69,7 +69,7 @@ def settled(server: SimulatedServer) -> Callable[[], None]:
     return check
 
 
-def finally_(server: SimulatedServer | SimulatedDatagramServer) -> None:
+def at_end(server: SimulatedServer | SimulatedDatagramServer) -> None:
     """Check a server after its end. Raises: AssertionError, or the exception of its handler."""
     if server.failure is not None:
         raise server.failure
@@ -97,10 +97,10 @@ def _check_datagrams(server: SimulatedDatagramServer) -> None:
     assert not statistics.pending, f"{server!r} neither handled nor dropped {statistics.pending} datagrams"
 
 
-def streams(contacts: list[Contact]) -> None:
+def streams(connections: list[SimulatedConnection]) -> None:
     """Check that no server has left a stream open. Raises: AssertionError."""
-    for contact in contacts:
-        assert contact.server.is_closed, f"{contact.server!r} is still open"
+    for connection in connections:
+        assert connection.server.is_closed, f"{connection.server!r} is still open"
 
 
 def _check_counts(server: SimulatedServer) -> None:
@@ -122,19 +122,19 @@ def _check_bytes(server: SimulatedServer) -> None:
     for event in server.events:
         if not isinstance(event, happened.ConnectionClosed):
             continue
-        contact = server.contact_of(event.peer)
-        if contact is None or server.is_encrypted:
+        connection = server.connection_of(event.peer)
+        if connection is None or server.is_encrypted:
             continue
-        read, taken = contact.server.incoming.taken_by_reader, contact.server.outgoing.sent
+        read, taken = connection.server.incoming.taken_by_reader, connection.server.outgoing.sent
         assert event.received <= read, (
-            f"{server!r} says that it received {event.received} bytes of {contact.name}, and read {read}"
+            f"{server!r} says that it received {event.received} bytes of {connection.name}, and read {read}"
         )
         assert event.sent <= taken, (
-            f"{server!r} says that it sent {event.sent} bytes to {contact.name}, which were {taken}"
+            f"{server!r} says that it sent {event.sent} bytes to {connection.name}, which were {taken}"
         )
         if event.cause is Cause.FINISHED and event.error is None:
             assert event.sent == taken, (
-                f"{server!r} sent {taken} bytes to {contact.name}, and says {event.sent}"
+                f"{server!r} sent {taken} bytes to {connection.name}, and says {event.sent}"
             )
 
 

@@ -21,7 +21,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from .journal import Journal
-from .link import Link, Terms
+from .link import Conditions, Link
 
 #: After so many bytes, as a power of 2, a piece or buffer of one byte has grown to two.
 _GROWTH: Final = 7
@@ -34,10 +34,10 @@ class Pipe:
 
     name: str
     link: Link
-    terms: Terms
+    conditions: Conditions
     journal: Journal
     ready: bytearray = attrs.field(factory=bytearray)
-    flying: deque[tuple[float, bytes]] = attrs.field(factory=deque)
+    in_flight: deque[tuple[float, bytes]] = attrs.field(factory=deque)
     sent: int = 0
     arrived: int = 0
     taken: int = 0
@@ -78,14 +78,14 @@ class Pipe:
         return room if room >= min(size, (self._capacity() + 1) // 2) else 0
 
     def _capacity(self) -> int:
-        return max(self.terms.buffer, self.sent >> _GROWTH)
+        return max(self.conditions.buffer, self.sent >> _GROWTH)
 
     def _piece(self, size: int, passed: int) -> int:
         """Return the size of the next piece of `size` bytes, after `passed` bytes."""
-        terms = self.terms
-        if size <= 1 or not terms.piece or terms.random is None:
+        conditions = self.conditions
+        if size <= 1 or not conditions.piece or conditions.random is None:
             return size
-        return min(size, terms.random.randint(1, max(terms.piece, passed >> _GROWTH)))
+        return min(size, conditions.random.randint(1, max(conditions.piece, passed >> _GROWTH)))
 
     def put(self, data: memoryview) -> None:
         """Send some bytes, for which there must be room."""
@@ -97,18 +97,18 @@ class Pipe:
             return
         while data:
             size = self._piece(len(data), self.sent)
-            self.flying.append((self._next_due(size), bytes(data[:size])))
+            self.in_flight.append((self._next_due(size), bytes(data[:size])))
             data = data[size:]
         self.changed.unpark_all()
 
     def _next_due(self, size: int) -> float:
-        terms, now = self.terms, trio.current_time()
-        delay = terms.seconds
-        if terms.jitter and terms.random is not None:
-            delay += terms.random.random() * terms.jitter
+        conditions, now = self.conditions, trio.current_time()
+        delay = conditions.seconds
+        if conditions.jitter and conditions.random is not None:
+            delay += conditions.random.random() * conditions.jitter
         self._last_due = max(self._last_due, now + delay)
-        if terms.bandwidth < math.inf:
-            self._last_due += size / terms.bandwidth
+        if conditions.bandwidth < math.inf:
+            self._last_due += size / conditions.bandwidth
         return self._last_due
 
     def end(self) -> None:
@@ -122,33 +122,33 @@ class Pipe:
     def reset(self, delay: float | None = None) -> None:
         """Reset: bytes that are unread when the reset arrives are lost."""
         if self.reset_due == math.inf:
-            self.reset_due = trio.current_time() + (self.terms.seconds if delay is None else delay)
+            self.reset_due = trio.current_time() + (self.conditions.seconds if delay is None else delay)
             self.journal.note("reset", self.name)
             self.changed.unpark_all()
 
     # For the receiver
 
-    def land(self) -> None:
+    def deliver_due(self) -> None:
         """Take over the pieces that are due."""
         if self.link.is_down:
             return
         now = trio.current_time()
         if self.reset_due <= now:
             self.ready.clear()
-            self.flying.clear()
+            self.in_flight.clear()
             return
-        while self.flying and self.flying[0][0] <= now:
-            due, piece = self.flying.popleft()
+        while self.in_flight and self.in_flight[0][0] <= now:
+            due, piece = self.in_flight.popleft()
             self.first_arrival = min(self.first_arrival, due)
             self.ready += piece
             self.arrived += len(piece)
 
     @property
     def is_over(self) -> bool:
-        """Whether the end of the stream has arrived, after all data. Call `land()` first."""
+        """Whether the end of the stream has arrived, after all data. Call `deliver_due()` first."""
         return (
             not self.link.is_down
-            and not self.flying
+            and not self.in_flight
             and not self.ready
             and self.end_due <= trio.current_time()
         )
@@ -158,9 +158,9 @@ class Pipe:
         """Whether a reset has arrived."""
         return self.reset_due <= trio.current_time() and not self.link.is_down
 
-    def has_news(self) -> bool:
+    def is_readable(self) -> bool:
         """Whether a receive would find something without waiting."""
-        self.land()
+        self.deliver_due()
         return bool(self.ready) or self.is_over or self.is_reset
 
     def take(self, max_bytes: int | None) -> bytes:
@@ -180,16 +180,16 @@ class Pipe:
         """Note that the receiving end is closed: bytes in flight are lost."""
         self.is_abandoned = True
         self.ready.clear()
-        self.flying.clear()
+        self.in_flight.clear()
         self.taken = self.sent
         self.link.leave(self.changed)
         self.changed.unpark_all()
 
-    async def wait_news(self) -> None:
+    async def wait_readable(self) -> None:
         """Return when something has arrived, or may have. A checkpoint."""
         dues = [self.end_due, self.reset_due]
-        if self.flying:
-            dues.append(self.flying[0][0])
+        if self.in_flight:
+            dues.append(self.in_flight[0][0])
         due = math.inf if self.link.is_down else min(dues)
         if due <= trio.current_time():
             await trio.lowlevel.checkpoint()

@@ -19,10 +19,10 @@ import attrs
 import trio
 
 from .choices import Choices
-from .client import DISAPPOINTMENTS
-from .conductor import Conductor
+from .client import NETWORK_ERRORS
 from .faults import Faults
 from .guard import Guard
+from .instrument import StepInstrument
 from .journal import Journal
 from .schedule import Schedule
 from .trio_internals import jumping_clock, ordered_by
@@ -60,7 +60,7 @@ class Outcome:
     journal: Journal
     tape: tuple[int, ...]
     seconds: float
-    struck: Counter[str]
+    fault_counts: Counter[str]
     marks: list[tuple[float, str]]
     order: str
 
@@ -82,28 +82,28 @@ def run(
     journal = Journal(located=located)
     clock = jumping_clock()
     journal.clock = clock.current_time
-    conductor = Conductor(journal, plan.max_steps)
+    instrument = StepInstrument(journal, plan.max_steps)
     schedule = Schedule(choices)
     guard = Guard()
-    world = World(choices, plan.faults, journal, conductor, clock.jump, seed)
+    world = World(choices, plan.faults, journal, instrument, clock.jump, seed)
     world.on_mark = on_mark
-    with ordered_by(schedule), _as_before(world.random.getrandbits(32)), _logging(quiet):
-        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[conductor])
-    if isinstance(error, DISAPPOINTMENTS) and world.failure is not None:
+    with ordered_by(schedule), _restored(world.random.getrandbits(32)), _logging(quiet):
+        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[instrument])
+    if isinstance(error, NETWORK_ERRORS) and world.failure is not None:
         error = world.failure  # it is the reason for the client's error
     return Outcome(
         error=guard.refused or error,
         journal=journal,
         tape=tuple(choices.tape),
         seconds=clock.current_time(),
-        struck=world.struck,
+        fault_counts=world.fault_counts,
         marks=world.marks,
         order=str(schedule),
     )
 
 
 async def _main(world: World, plan: Plan, guard: Guard) -> None:
-    with guard.on_duty():
+    with guard.refusing():
         await world.run(plan.scenario, plan.max_seconds)
 
 
@@ -127,7 +127,7 @@ def _plain(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _as_before(seed: int) -> Iterator[None]:
+def _restored(seed: int) -> Iterator[None]:
     state, collecting = random.getstate(), gc.isenabled()
     # Garbage collection depends on everything that the process did before; and programs that use the
     # `random` module must draw the same numbers each time.

@@ -9,14 +9,14 @@ from triosock import events as happened
 from triosock.events import Event
 
 from ..datagrams import MemoryDatagramSocket
-from .contact import Contact
+from .connection import SimulatedConnection
 from .journal import Journal
-from .life import Life
 from .listener import SimulatedListener
+from .server_base import ServerBase
 
 
 @final
-class SimulatedServer(Life):
+class SimulatedServer(ServerBase):
     """Returned by `World.serve`. `server` is the `StreamServer`, `events` has all its events, `report` is
     its `DrainReport` after its end.
     """
@@ -26,7 +26,7 @@ class SimulatedServer(Life):
     ) -> None:
         super().__init__(host, may_fail, journal)
         self.listener: SimulatedListener = listener
-        self.contacts: dict[TcpAddress, Contact] = {}
+        self.connections: dict[TcpAddress, SimulatedConnection] = {}
         #: Whether it has TLS: then its byte counts differ from those of the network.
         self.is_encrypted: bool = False
         #: The number of connections that ended since its drain began.
@@ -47,8 +47,8 @@ class SimulatedServer(Life):
     def _silence(self) -> None:
         # The kernel resets the connections of a process that has died.
         self.listener.close()
-        for contact in self.contacts.values():
-            contact.server.abort()
+        for connection in self.connections.values():
+            connection.server.abort()
 
     def on_event(self, event: Event, /) -> None:
         """Keep an event, as an observer."""
@@ -56,25 +56,25 @@ class SimulatedServer(Life):
         match event:
             case happened.DrainStarted():
                 self._draining = True
-                for contact in self.contacts.values():
-                    contact.note_drain(event.time)
+                for connection in self.connections.values():
+                    connection.note_drain(event.time)
             case happened.ConnectionClosed():
                 self.ended_in_drain += self._draining
-                if (ended := self.contact_of(event.peer)) is not None:
+                if (ended := self.connection_of(event.peer)) is not None:
                     ended.cause, ended.error = event.cause, event.error
             case happened.Refused():
-                if (refused := self.contact_of(event.peer)) is not None:
+                if (refused := self.connection_of(event.peer)) is not None:
                     refused.refused = True
             case _:
                 pass
 
-    def contact_of(self, peer: object) -> Contact | None:
+    def connection_of(self, peer: object) -> SimulatedConnection | None:
         """Return the connection of a peer, if that is a TcpAddress."""
-        return self.contacts.get(peer) if isinstance(peer, TcpAddress) else None
+        return self.connections.get(peer) if isinstance(peer, TcpAddress) else None
 
 
 @final
-class SimulatedDatagramServer(Life):
+class SimulatedDatagramServer(ServerBase):
     """Returned by `World.serve_datagrams`. `server` is the `DatagramServer`; the rest is as in
     `SimulatedServer`.
     """

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _MOST_EXAMPLES: Final = 100_000
 
 
-class _Enough(BaseException):
+class _TimeOver(BaseException):
     """The time is over. It is no Exception, so that Hypothesis does not take it for a failure."""
 
 
@@ -45,7 +45,7 @@ def shorten(plan: Plan, outcome: Outcome, seconds: float) -> tuple[tuple[int, ..
     except AssertionError:
         pass  # the failure of the smallest example
     except BaseException:
-        # `_Enough`, or Hypothesis's error for a test that ends before it has drawn anything.
+        # `_TimeOver`, or Hypothesis's error for a test that ends before it has drawn anything.
         if not search.is_over:
             raise
     return search.best, f"shrunk in {search.runs} runs{', until the time was over' * search.is_over}"
@@ -66,7 +66,7 @@ class _Search:
         """Run once. Raises: AssertionError if it fails as the seed did."""
         if time.monotonic() > self._deadline:
             self.is_over = True
-            raise _Enough
+            raise _TimeOver
         self.runs += 1
         outcome = run(self._plan, choices)
         if type(outcome.error) is self._kind:

@@ -129,7 +129,7 @@ def _numbers(seeds: int | Iterable[int]) -> Iterable[int]:
         raise TypeError(f"seeds must be a number of seeds, or several seeds, not {seeds!r}")
     if isinstance(seeds, int):
         if seeds < 0:
-            raise ValueError(f"seeds must be 0 or more, not {seeds}")
+            raise ValueError(f"seeds must be from 0 on, not {seeds}")
         return range(seeds)
     return seeds
 
@@ -138,12 +138,12 @@ def _sum(
     outcomes: list[tuple[int, Outcome]], summary: Simulation | None = None, *, digests: bool
 ) -> Simulation:
     summary = summary or Simulation()
-    struck = sum((outcome.struck for _, outcome in outcomes), Counter(summary.faults))
+    fault_counts = sum((outcome.fault_counts for _, outcome in outcomes), Counter(summary.faults))
     return Simulation(
         runs=summary.runs + len(outcomes),
         steps=summary.steps + sum(outcome.journal.steps for _, outcome in outcomes),
         seconds=summary.seconds + sum(outcome.seconds for _, outcome in outcomes),
-        faults=struck,
+        faults=fault_counts,
         digests=summary.digests
         | ({seed: outcome.journal.digest() for seed, outcome in outcomes} if digests else {}),
     )

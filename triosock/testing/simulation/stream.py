@@ -56,12 +56,12 @@ class SimulatedStream(StreamEnd):
             check_receive_size(max_bytes)
         incoming = self.incoming
         with self._alone("receiving"):
-            if incoming.terms.reading:
-                await trio.sleep(incoming.terms.reading)
+            if incoming.conditions.reading:
+                await trio.sleep(incoming.conditions.reading)
             else:
                 await checkpoint()
-            while not self._closed and not incoming.has_news():
-                await incoming.wait_news()
+            while not self._closed and not incoming.is_readable():
+                await incoming.wait_readable()
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
         if incoming.is_reset:
@@ -70,7 +70,7 @@ class SimulatedStream(StreamEnd):
 
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or a reset without waiting."""
-        return self.incoming.has_news()
+        return self.incoming.is_readable()
 
     def has_room(self) -> bool:
         """Whether a send would find room, or an error, without waiting."""
@@ -82,10 +82,10 @@ class SimulatedStream(StreamEnd):
         await checkpoint()
         incoming = self.incoming
         while not self._closed:
-            incoming.land()
+            incoming.deliver_due()
             if incoming.is_reset or (incoming.end_due <= trio.current_time() and not incoming.link.is_down):
                 break
-            await incoming.wait_news()
+            await incoming.wait_readable()
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
 
@@ -111,26 +111,26 @@ class SimulatedStream(StreamEnd):
 
     def _put_some(self, view: memoryview) -> memoryview:
         outgoing = self.outgoing
-        terms = outgoing.terms
-        until_fault = min(terms.reset_at, terms.end_at) - outgoing.sent
+        conditions = outgoing.conditions
+        until_fault = min(conditions.reset_at, conditions.end_at) - outgoing.sent
         size = int(min(len(view), outgoing.room_for(len(view)), max(until_fault, 0)))
         if size:
             outgoing.put(view[:size])
         if self.outgoing.is_abandoned and self.incoming.reset_due == math.inf:
             # The other end is closed, and answers data with a reset (RFC 9293, 3.5.2).
-            self.incoming.reset(self.outgoing.terms.seconds + self.incoming.terms.seconds)
-        if outgoing.sent >= min(terms.reset_at, terms.end_at):
-            self._strike()
+            self.incoming.reset(self.outgoing.conditions.seconds + self.incoming.conditions.seconds)
+        if outgoing.sent >= min(conditions.reset_at, conditions.end_at):
+            self._inject()
         return view[size:]
 
-    def _strike(self) -> None:
-        terms, outgoing = self.outgoing.terms, self.outgoing
-        if outgoing.sent >= terms.end_at:
-            terms.end_at = math.inf
+    def _inject(self) -> None:
+        conditions, outgoing = self.outgoing.conditions, self.outgoing
+        if outgoing.sent >= conditions.end_at:
+            conditions.end_at = math.inf
             self._on_fault("half closes", f"{self.name} ends its sending side after {outgoing.sent} bytes")
             outgoing.end()
         else:
-            terms.reset_at = math.inf
+            conditions.reset_at = math.inf
             self.break_off("resets", f"the connection of {self.name} is reset after {outgoing.sent} bytes")
 
     def break_off(self, kind: str, why: str) -> None:
@@ -177,22 +177,22 @@ class SimulatedStream(StreamEnd):
 
     def close(self) -> None:
         """Close this end. Synchronous. If there is unread input, the other end gets a reset."""
-        self.incoming.land()
+        self.incoming.deliver_due()
         self._close(reset=bool(self.incoming.ready))
 
     def _close(self, *, reset: bool) -> None:
         if self._closed:
             return
         self._closed = True
-        self.incoming.land()
+        self.incoming.deliver_due()
         self.closed_with_input = len(self.incoming.ready)
         if reset:
             self.outgoing.reset()
-        elif self.incoming.flying and self.incoming.reset_due == math.inf:
+        elif self.incoming.in_flight and self.incoming.reset_due == math.inf:
             # Data that arrives later at a closed end is answered with a reset.
             self.outgoing.end()
-            last, _ = self.incoming.flying[-1]
-            self.outgoing.reset(last - trio.current_time() + self.outgoing.terms.seconds)
+            last, _ = self.incoming.in_flight[-1]
+            self.outgoing.reset(last - trio.current_time() + self.outgoing.conditions.seconds)
         else:
             self.outgoing.end()
         self.incoming.forget()

@@ -89,15 +89,15 @@ def jumping_clock() -> MockClock:
     clock: Any = trio.testing.MockClock(autojump_threshold=0)
     # trio checks that it is a MockClock, which cannot be subclassed. Its own methods, which convert real
     # time, are called so often that they take a tenth of a run.
-    hands = _Hands()
-    clock.current_time, clock.jump = hands.current_time, hands.jump
-    clock.deadline_to_sleep_time, clock._autojump = hands.deadline_to_sleep_time, hands.jump_ahead
+    methods = _ClockMethods()
+    clock.current_time, clock.jump = methods.current_time, methods.jump
+    clock.deadline_to_sleep_time, clock._autojump = methods.deadline_to_sleep_time, methods.jump_ahead
     made: MockClock = clock
     return made
 
 
 @final
-class _Hands:
+class _ClockMethods:
     """The methods of the clock."""
 
     def __init__(self) -> None:

@@ -31,16 +31,16 @@ from . import oracles
 from .choices import Choices
 from .client import Client
 from .client import current as current_client
-from .conductor import Conductor
-from .datagrams import DatagramClient, DatagramWays
+from .datagrams import DatagramClient, SimulatedDatagramNetwork
+from .fault_injector import FaultInjector
 from .faults import Faults
+from .instrument import StepInstrument
 from .journal import Journal
-from .life import ServerT
 from .link import Link
 from .listener import BACKLOG, SimulatedListener
 from .network import Network
 from .served import SimulatedDatagramServer, SimulatedServer
-from .weather import Weather
+from .server_base import ServerT
 
 Ts = TypeVarTuple("Ts")
 
@@ -60,14 +60,14 @@ class World:
         choices: Choices,
         faults: Faults,
         journal: Journal,
-        conductor: Conductor,
+        instrument: StepInstrument,
         jump: Callable[[float], None],
         seed: int | None,
     ) -> None:
         self.seed: int | None = seed
         self.random: random.Random = random.Random(choices.integer(2**16 - 1))
         #: The count of each kind of fault.
-        self.struck: Counter[str] = Counter()
+        self.fault_counts: Counter[str] = Counter()
         #: The faults, for a picture: times and descriptions.
         self.marks: list[tuple[float, str]] = []
         #: Called with the description of each fault.
@@ -77,10 +77,10 @@ class World:
         self._choices = choices
         self._faults = faults
         self._journal = journal
-        self._conductor = conductor
+        self._instrument = instrument
         self._network = Network(choices, faults, journal, self._mark)
-        self._ways = DatagramWays(choices, faults, journal, self._mark, self._network.link)
-        self._weather = Weather(choices, faults, conductor, jump, self._mark)
+        self._datagrams = SimulatedDatagramNetwork(choices, faults, journal, self._mark, self._network.link)
+        self._fault_injector = FaultInjector(choices, faults, instrument, jump, self._mark)
         self._checks: list[Callable[[], object]] = []
         self._client_nursery: trio.Nursery | None = None
         self._server_nursery: trio.Nursery | None = None
@@ -117,8 +117,8 @@ class World:
             return await triosock.serve_listeners(handler, [listener], **options, task_status=task_status)
 
         await self._begin(server, serve)
-        self._conductor.check_always(oracles.always(server))
-        self._conductor.check_settled(oracles.settled(server))
+        self._instrument.check_always(oracles.at_every_step(server))
+        self._instrument.check_settled(oracles.when_blocked(server))
         return server
 
     async def serve_datagrams(
@@ -135,7 +135,7 @@ class World:
         Args: `max_bytes`, as for `triosock.serve_udp`; `may_fail`, as for `serve`; `options`, those of
         `triosock.serve_datagram_sockets`, `sessions` among them.
         """
-        socket = self._ways.open(host, max_bytes)
+        socket = self._datagrams.open(host, max_bytes)
         server = SimulatedDatagramServer(host, socket, may_fail, self._journal)
         options.setdefault("name", host)
         options["observers"] = [server, *options.get("observers", ())]
@@ -156,7 +156,7 @@ class World:
         nursery = self._servers_here()
         await nursery.start(server.run, serve)
         self.servers.append(server)
-        self._weather.over(server, nursery)
+        self._fault_injector.inject_into_server(server, nursery)
 
     async def connect(
         self, server: SimulatedServer, *, host: str | None = None, peer: Address | None = None
@@ -170,11 +170,13 @@ class World:
         end.
         """
         client = current_client.get()
-        contact = await self._network.connect(server, host or (client.name if client else "scenario"), peer)
+        connection = await self._network.connect(
+            server, host or (client.name if client else "scenario"), peer
+        )
         if client is not None:
-            client.contacts.append(contact)
-        self._weather.between(contact, self._servers_here())
-        return Connection(contact.client, peer=server.address)
+            client.connections.append(connection)
+        self._fault_injector.inject_into_link(connection, self._servers_here())
+        return Connection(connection.client, peer=server.address)
 
     def datagram_client(self, server: SimulatedDatagramServer, *, host: str | None = None) -> DatagramClient:
         """Return a socket that sends datagrams to a server, and receives its answers.
@@ -183,7 +185,7 @@ class World:
         """
         client = current_client.get()
         name = host or (client.name if client else "scenario")
-        return DatagramClient(self._ways.open(name), server.address)
+        return DatagramClient(self._datagrams.open(name), server.address)
 
     def client(
         self,
@@ -231,7 +233,7 @@ class World:
             assert check() is not False, f"{getattr(check, '__name__', check)} does not hold"
 
         if always:
-            self._conductor.check_always(called)
+            self._instrument.check_always(called)
         else:
             self._checks.append(called)
 
@@ -245,19 +247,19 @@ class World:
     async def run(self, scenario: Callable[[World], Awaitable[object]], max_seconds: float) -> None:
         """Run a scenario, and check the invariants."""
         with trio.CancelScope() as scope:
-            self._conductor.watch(scope)
+            self._instrument.watch(scope)
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._watch, max_seconds)
                 await self._live(scenario)
                 watching.cancel_scope.cancel(reason="triosock: the simulation is over")
-        if self._conductor.error is not None:
-            raise self._conductor.error
+        if self._instrument.error is not None:
+            raise self._instrument.error
         for server in self.servers:
-            oracles.finally_(server)
-        oracles.streams(self._network.contacts)
-        self._ways.check()
+            oracles.at_end(server)
+        oracles.streams(self._network.connections)
+        self._datagrams.check()
         for client in self.clients:
-            client.judge()
+            client.check_error()
         for check in self._checks:
             check()
 
@@ -291,7 +293,7 @@ class World:
         return self._server_nursery
 
     def _mark(self, kind: str, text: str) -> None:
-        self.struck[kind] += 1
+        self.fault_counts[kind] += 1
         self.marks.append((trio.current_time(), text))
         if self.on_mark is not None:
             self.on_mark(text)

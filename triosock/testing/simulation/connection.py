@@ -16,7 +16,7 @@ import attrs
 
 from triosock import Cause
 
-from .link import BUFFER, Terms
+from .link import BUFFER, Conditions
 from .stream import SimulatedStream
 
 #: Seconds for which a connection that has sent nothing is a newcomer in a drain.
@@ -27,7 +27,7 @@ _TIMEOUTS: Final = (Cause.IDLE, Cause.SEND, Cause.REQUEST, Cause.HANDSHAKE)
 
 @final
 @attrs.define(eq=False)
-class Contact:
+class SimulatedConnection:
     """One connection. `faults` describes the faults injected into it."""
 
     name: str
@@ -50,16 +50,16 @@ class Contact:
 
     def note_drain(self, now: float) -> None:
         """Note that its server begins to drain."""
-        self.server.incoming.land()
+        self.server.incoming.deliver_due()
         self.drain_began = now
         self.arrived_at_drain = self.server.incoming.arrived
         self.sent_at_drain = self.server.outgoing.sent
 
     @property
-    def was_kind(self) -> bool:
+    def had_no_delays(self) -> bool:
         """Whether the network has no faults that slow it down."""
         return not self.faults and all(
-            map(_is_kind, (self.client.incoming.terms, self.client.outgoing.terms))
+            map(_has_no_delays, (self.client.incoming.conditions, self.client.outgoing.conditions))
         )
 
     def excuse(self) -> str | None:
@@ -70,7 +70,7 @@ class Contact:
             return "its server crashed or was cancelled"
         if self.refused:
             return "a limit refused it"
-        if self.cause in _TIMEOUTS and not self.was_kind and not self._was_refused():
+        if self.cause in _TIMEOUTS and not self.had_no_delays and not self._was_refused():
             return f"a timeout of its server on a slow network: {self.cause}"
         if self.cause is Cause.DRAIN:
             return "the grace period of the drain was over"
@@ -97,11 +97,11 @@ class Contact:
         return self.server.outgoing.sent > self.client.outgoing.answers_at_put
 
 
-def _is_kind(terms: Terms) -> bool:
+def _has_no_delays(conditions: Conditions) -> bool:
     return (
-        not terms.seconds
-        and terms.buffer == BUFFER
-        and not terms.piece
-        and not terms.reading
-        and terms.bandwidth == math.inf
+        not conditions.seconds
+        and conditions.buffer == BUFFER
+        and not conditions.piece
+        and not conditions.reading
+        and conditions.bandwidth == math.inf
     )

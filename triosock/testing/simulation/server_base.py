@@ -24,7 +24,7 @@ class DrainOptions(TypedDict, total=False):
     delay: float | None
 
 
-class Life:
+class ServerBase:
     """The base of both kinds: `events` has all its events, `report` is its `DrainReport` after its end,
     `cut_short` says that it crashed or was cancelled, `failure` is an exception of a handler that `may_fail`
     does not allow.
@@ -96,7 +96,7 @@ class Life:
         self,
         serve: Callable[[trio.TaskStatus[ServerT]], Awaitable[DrainReport]],
         *,
-        task_status: trio.TaskStatus[Life] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[ServerBase] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until it is drained, cancelled or crashed: its task."""
         try:
@@ -121,7 +121,7 @@ class Life:
 class _Started:
     """A task status that stores the server, and passes on the simulated one."""
 
-    def __init__(self, life: Life, status: trio.TaskStatus[Life]) -> None:
+    def __init__(self, life: ServerBase, status: trio.TaskStatus[ServerBase]) -> None:
         self._life = life
         self._status = status
 

@@ -20,13 +20,15 @@ from .journal import Journal
 
 
 @final
-class Conductor(trio.abc.Instrument):
+class StepInstrument(trio.abc.Instrument):
     """One for each run."""
 
     def __init__(self, journal: Journal, max_steps: int) -> None:
         self._journal = journal
         self._max_steps = max_steps
-        self._strikes: collections.defaultdict[int, list[Callable[[], None]]] = collections.defaultdict(list)
+        self._injections: collections.defaultdict[int, list[Callable[[], None]]] = collections.defaultdict(
+            list
+        )
         self._checks: list[Callable[[], None]] = []
         self._settled: list[Callable[[], None]] = []
         self._scope: trio.CancelScope | None = None
@@ -37,9 +39,9 @@ class Conductor(trio.abc.Instrument):
         """Cancel this scope from now on if a check fails."""
         self._scope = scope
 
-    def strike_after(self, steps: int, action: Callable[[], None]) -> None:
+    def inject_after(self, steps: int, action: Callable[[], None]) -> None:
         """Call `action` after so many more steps (from 1 on)."""
-        self._strikes[self._journal.steps + steps].append(action)
+        self._injections[self._journal.steps + steps].append(action)
 
     def check_always(self, check: Callable[[], None]) -> None:
         """Call `check` after every step; it raises if it fails."""
@@ -67,7 +69,7 @@ class Conductor(trio.abc.Instrument):
         journal = self._journal
         journal.step(task)
         try:
-            for action in self._strikes.pop(journal.steps, ()):
+            for action in self._injections.pop(journal.steps, ()):
                 action()
             for check in self._checks:
                 check()
