@@ -12,7 +12,7 @@ MARKS ?= not soak
 WITHOUT ?=
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-overload bench-workers packages prove-restart check clean
+.PHONY: demo test test-task-order simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-growth bench-overload bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -26,6 +26,11 @@ demo: $(READY)
 
 test: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "not soak" $(PARALLEL)
+
+# Everything twice, with trio's tasks that are due in one moment in either order: for tests that fail now and then. A quarter of an hour.
+test-task-order: $(READY)
+	for order in forward reverse; do \
+	  $(BIN)/python -m pytest -q -m "not soak" -p tests.task_order --task-order $$order -n $(JOBS) --dist worksteal || exit; done
 
 test-quick: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "not soak and not slow" $(PARALLEL)
@@ -105,6 +110,10 @@ bench-flood: $(READY)
 # What a server does at twice the load that it can do, with each kind of limit. About two minutes and a half.
 bench-overload: $(READY)
 	$(BIN)/python -m benchmarks.overload
+
+# The memory of a server after a million connections, and after a day of virtual time. About two minutes.
+bench-growth: $(BENCH)/.ready
+	$(BENCH)/bin/python -m benchmarks.growth
 
 # One process and workers, beside uvicorn's and gunicorn's: about four minutes.
 bench-workers: $(BENCH)/.ready

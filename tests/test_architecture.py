@@ -66,23 +66,33 @@ LAYERS = {
     "events": ["_core"],
     "broadcast": ["_core"],
     "handlers": ["_core"],
-    "identity": ["_core"],
+    "identity": ["_core", "_extras"],
     "notify": ["_core"],
     "_worker": ["_core", "notify"],
+    "_extras": [],
+    "_console": ["_core"],
     "_ending_signals": [],
-    "signals": ["_core", "_ending_signals", "_worker", "notify"],
-    "workers": ["workers", "facade", "_core", "notify", "_worker", "observe"],
-    "observe": ["observe", "_core"],
+    "signals": ["_core", "_console", "_ending_signals", "_worker", "notify"],
+    "workers": ["workers", "facade", "_core", "_console", "notify", "_worker", "observe"],
+    "observe": ["observe", "_core", "_extras"],
     "facade": ["_facade"],
-    "_facade": ["_core", "_version", "broadcast", "handlers", "signals", "observe", "workers"],
+    "_facade": [
+        "_core",
+        "_version",
+        "broadcast",
+        "handlers",
+        "signals",
+        "observe",
+        "workers",
+    ],
     "testing": ["testing", "facade", "events", "observe", "_core"],
-    "compat": ["compat", "facade", "_core"],
-    "dtls": ["dtls", "facade", "_core"],
+    "compat": ["compat", "facade", "_core", "_extras"],
+    "dtls": ["dtls", "facade", "_core", "_extras"],
     "cli": ["cli", "facade", "_core", "observe", "workers"],
     "__main__": ["cli"],
 }
 #: What those who are told see of the library: events, and the values that events carry.
-OBSERVABLE = ["model.events", "model.emitter", "model.addresses", "model.config", "model.checks"]
+OBSERVABLE = [f"model.{name}" for name in ("events", "emitter", "addresses", "config", "checks", "options")]
 #: What those who look at the living tree know besides: its values, and what shows them to others.
 TREE = {
     "triosock.observe": ["inspect.snapshot"],  # the facade of the package
@@ -152,9 +162,11 @@ LOWLEVEL = {
     "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
     # Whose run and task this is.
     "triosock/_core/stream/connection_task.py": ["current_task"],
+    "triosock/_core/stream/connection.py": ["current_task", "in_trio_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],
     "triosock/_core/datagram/session_table.py": ["current_task"],
     "triosock/_core/registry/drain_scope.py": ["RunVar"],
+    "triosock/_console.py": ["RunVar"],
     "triosock/compat/bridge/trio_thread.py": ["current_trio_token"],
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],

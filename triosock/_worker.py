@@ -52,6 +52,11 @@ def take_control() -> tuple[str | None, bool]:
     return ("\0" + name if name else None), verbs == "verbs"
 
 
+def is_worker() -> bool:
+    """Whether this process is a worker, and its program has not begun."""
+    return os.environ.get(LIFELINE, "").isdecimal()
+
+
 def as_worker(
     scope: DrainScope, everything: trio.CancelScope, async_fn: Callable[..., Awaitable[Result]]
 ) -> Callable[..., Awaitable[Result]]:

@@ -20,6 +20,8 @@ import trio
 
 from ._core.model.checks import check_count, check_seconds
 from ._core.model.errors import MemberTooSlow
+from ._core.model.misuse import write
+from ._core.model.trio_thread import check_trio_thread
 
 if TYPE_CHECKING:
     from typing import Self
@@ -106,8 +108,10 @@ class Broadcast(Generic[T]):
     def send_nowait(self, value: T, *, exclude: BroadcastMember[T] | None = None) -> int:
         """Put a value into the queue of every member but `exclude`; return how many have got it.
 
-        Raises: trio.WouldBlock with "wait" if a member has no room; then no member has got it. Synchronous.
+        Raises: trio.WouldBlock with "wait" if a member has no room; then no member has got it. RuntimeError
+        outside the trio thread. Synchronous.
         """
+        check_trio_thread("send_nowait", "room")
         if self._when_full == "wait" and any(one.is_full for one in self._members if one is not exclude):
             raise trio.WouldBlock
         count, _ = self._offer(value, exclude)
@@ -195,6 +199,11 @@ class BroadcastMember(Generic[T]):
     def is_full(self) -> bool:
         """Whether it has no room for one more."""
         return self.pending >= self._buffer
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for value in inbox:")
+        __aenter__ = write("with room.join() as inbox:")
+        __aexit__ = write("with room.join() as inbox:")
 
     def __enter__(self) -> Self:
         if self._state != "new":

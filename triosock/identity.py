@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from ._core.model.errors import ClientNotRecognized
 from ._core.stream.connection import Connection
+from ._extras import missing
 
 if TYPE_CHECKING:
     from service_identity.hazmat import CertificatePattern, ServiceID
@@ -51,6 +52,10 @@ def check_client(conn: Connection, *expected: str) -> str:
     """
     if not expected:
         raise ValueError("check_client needs at least one name that the client may have")
+    try:
+        import service_identity  # noqa: F401
+    except ModuleNotFoundError as error:
+        raise missing(error, "check_client()", "identity", "service_identity") from None
     wanted = [(name, _id_of(name)) for name in expected]
     patterns = _patterns_of(conn)
     for name, one in wanted:

@@ -13,10 +13,12 @@ The rules:
 4. **Inspection changes nothing**: SIGUSR1 prints the living tree to stderr, or shows it to who has asked for
    it with ``python -m triosock top --pid``, and a control socket shows it, as long as the program lives, so
    also while it drains. The facade sets `looking` to what draws the tree, since this file does not import it.
+5. **Whoever starts it sees that it listens**: see `_console.py`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import sys
@@ -28,12 +30,14 @@ from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 import attrs
 import trio
 
+from ._console import Console, say_reports
 from ._core.model.checks import check_seconds
 from ._core.model.config import Timeouts
+from ._core.model.options import check_call
 from ._core.registry.drain_scope import DrainScope
 from ._core.server.arguments import check_async
 from ._ending_signals import EndingSignals
-from ._worker import as_worker, take_control
+from ._worker import as_worker, is_worker, take_control
 from .notify import call_notifying
 
 if TYPE_CHECKING:
@@ -79,6 +83,7 @@ def run(
     delay: float | None = None,
     control: str | os.PathLike[str] | None = None,
     notify: bool = True,
+    announce: bool = True,
     **options: Any,
 ) -> Result | None:
     """Run `async_fn(*args)` with trio.run; SIGTERM or SIGINT drains its servers, a second signal cancels
@@ -93,27 +98,28 @@ def run(
         `triosock.observe.serve_control`. None for no socket.
       notify: tell the service manager that the environment variable NOTIFY_SOCKET names, if there is one,
         when the program is ready and when it drains, and feed its watchdog; see `triosock.notify`.
+      announce: say on stderr where each server of the program listens, and at the end the reports of those
+        that a signal has ended; what the logger "triosock" writes at INFO is not said again. False: neither.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
         ``triosock.run(triosock.serve_tcp, handler, 9999, host="::1")`` works.
 
     Returns: what `async_fn` returns; a `DrainReport` from `serve_*`. None if the program had to be cancelled
-    at the end of the grace. The reports of all servers that a signal ended are printed to stderr.
+    at the end of the grace.
 
     Raises: what `async_fn` raises; SystemExit(128 + signal number) after a second signal. A third one, if the
     program is still there, ends the process as the system does by default, with nothing tidied up. Only in
-    the main thread do signals arrive: RuntimeError elsewhere.
+    the main thread do signals arrive: RuntimeError elsewhere, and where trio or asyncio is running already.
+    TypeError for an option that neither `run` nor `async_fn` has.
     """
     check_async("async_fn", async_fn, "args")
-    if threading.current_thread() is not threading.main_thread():
-        raise RuntimeError(
-            "run() must be called in the main thread, where signals arrive: take trio.run here"
-        )
+    _check_place()
     seconds, idle, wait = (
         None if value is None else check_seconds(value, name, zero=True)
         for name, value in (("grace", grace), ("idle_grace", idle_grace), ("delay", delay))
     )
     ours = {name: options.pop(name) for name in _OF_TRIO_RUN if name in options}
-    program = _Program(seconds, idle, wait, control, notify)
+    check_call("triosock.run", _OF_RUN, async_fn, options)
+    program = _Program(seconds, idle, wait, control, notify, announce)
     result: Result | None = None
     try:
         result = trio.run(program.main, async_fn, args, options, **ours)
@@ -125,6 +131,26 @@ def run(
     return result
 
 
+def _check_place() -> None:
+    """Raise RuntimeError, saying what to do instead, where a program cannot begin."""
+    if trio.lowlevel.in_trio_run():
+        raise RuntimeError(
+            "run() starts trio, and trio runs here already: await the function itself, as in `await "
+            "triosock.serve_tcp(handler, 9999)`, and call run() once, where the program begins"
+        )
+    asyncio = sys.modules.get("asyncio")
+    if asyncio is not None and asyncio._get_running_loop() is not None:
+        raise RuntimeError(
+            "run() starts trio, and asyncio runs here already, which would stand still meanwhile: call "
+            "triosock.run(…) instead of asyncio.run(…), where the program begins; in a notebook write "
+            "%autoawait trio, and await the function itself; trio.run takes no notice of asyncio"
+        )
+    if threading.current_thread() is not threading.main_thread():
+        raise RuntimeError(
+            "run() must be called in the main thread, where signals arrive: take trio.run here"
+        )
+
+
 def _is_interrupt(error: BaseException) -> bool:
     """Whether nothing else than a KeyboardInterrupt came out."""
     if isinstance(error, BaseExceptionGroup):
@@ -132,6 +158,8 @@ def _is_interrupt(error: BaseException) -> bool:
     return isinstance(error, KeyboardInterrupt)
 
 
+#: Its own options, for those who look for one.
+_OF_RUN: Final = ("grace", "idle_grace", "delay", "control", "notify", "announce")
 _OF_TRIO_RUN: Final = (
     "clock",
     "instruments",
@@ -149,9 +177,13 @@ class _Program:
         idle_grace: float | None,
         delay: float | None,
         control: str | os.PathLike[str] | None,
-        notify: bool = False,
+        notify: bool,
+        announce: bool,
     ) -> None:
         self._notify = notify
+        self._announce = announce
+        #: In a worker, where it listens is said by the parent.
+        self._console = contextlib.nullcontext() if is_worker() or not announce else Console()
         self._grace = grace
         self._idle_grace = idle_grace
         self._delay = delay
@@ -180,7 +212,7 @@ class _Program:
         if self._refused is not None:
             raise self._refused
         try:
-            with self._everything, self._scope:
+            with self._everything, self._scope, self._console:
                 if self._notify:
                     result = await call_notifying(
                         self._scope, as_worker(self._scope, self._everything, async_fn), args, options
@@ -189,8 +221,8 @@ class _Program:
                     result = await async_fn(*args, **options)
         finally:
             listening.cancel(reason="triosock: the program has ended")
-            for name, report in self._scope.reports:
-                print(f"{name}: {report}", file=sys.stderr)
+            if self._announce:
+                say_reports(self._scope)
         return result
 
     async def _listen(self, listening: trio.CancelScope, ready: trio.Event) -> None:

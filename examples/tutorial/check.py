@@ -78,7 +78,7 @@ def examine(exercise: Exercise, path: Path) -> None:
         if found:
             raise Wrong(found[0].what, _without_await(warned) or found[0].hint) from error
         first = causes(error)[0]
-        raise Wrong(f"it raised {_last_line(first)}{_place(first, path)}", "Look at that line.") from error
+        raise Wrong(f"it raised {_last_line(first)}", _where(first, path)) from error
 
 
 def _run(exercise: Exercise, module: ModuleType) -> None:
@@ -103,9 +103,15 @@ def _last_line(error: BaseException) -> str:
     return traceback.format_exception_only(type(error), error)[-1].strip()
 
 
-def _place(error: BaseException, path: Path) -> str:
-    lines = [one.lineno for one in traceback.extract_tb(error.__traceback__) if one.filename == str(path)]
-    return f", in line {lines[-1]} of {path}" if lines else ""
+def _where(error: BaseException, path: Path) -> str:
+    """Name the line of the solution that an exception comes from, or what it comes from without one."""
+    calls = traceback.extract_tb(error.__traceback__)
+    # What is imported knows its file by the whole path, however it was given here.
+    own = [one for one in calls if one.filename == os.path.abspath(path)]
+    if own:
+        return f"Look at line {own[-1].lineno} of {path}: {own[-1].line}"
+    names = ", ".join(f"`{one.name}`" for one in calls[-1:])
+    return f"No line of {path} raised it, but {names or 'the checker'}, with what your code gave to it."
 
 
 def main(arguments: list[str] | None = None) -> int:

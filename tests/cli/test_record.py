@@ -76,3 +76,14 @@ def test_mistakes_are_told_before_the_program_runs(folder, words, complaint, cod
     said = capsys.readouterr()
     assert complaint in said.err
     assert said.out == ""
+
+
+def test_a_program_that_never_runs_trio_is_told_what_to_do(folder):
+    (folder / "defines.py").write_text("import trio\nif __name__ == 'main':\n    trio.run(trio.sleep, 0)\n")
+    done = record(folder, "defines.py")
+    assert done.returncode == 0
+    assert done.stderr == (
+        "triosock: nothing was recorded, for no trio run began in this process. The program must call "
+        'triosock.run(…) or trio.run(…) when it is run as a script, as under `if __name__ == "__main__":`; '
+        "asyncio, and processes that it starts, are not recorded\n"
+    )

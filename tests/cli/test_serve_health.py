@@ -80,4 +80,7 @@ def test_without_h11_it_says_what_to_install(monkeypatch, capsys):
     with pytest.raises(SystemExit) as ended:
         main([*SERVE[2:], "--health", "tcp://127.0.0.1:0"])
     assert ended.value.code == 2
-    assert "health needs h11: install triosock[health]" in capsys.readouterr().err
+    assert (
+        "health needs h11: python -m pip install 'h11>=0.14' (or triosock with the extra 'health')"
+        in capsys.readouterr().err
+    )

@@ -140,4 +140,4 @@ def test_without_the_extra_it_says_what_to_install(tmp_path):
     (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
     with running(*SERVE, *SHOUT, "--opentelemetry", cwd=tmp_path) as program:
         assert program.wait() == 2
-    assert "opentelemetry needs the extra: pip install 'triosock[opentelemetry]'" in program.output
+    assert "needs opentelemetry-api: python -m pip install 'opentelemetry-api>=1.30'" in program.output

@@ -268,3 +268,103 @@ async def test_in_a_drain_the_report_counts_by_whose_fault_it_was(autojump_clock
         Cause.FAILED: 1, Cause.PEER: 1, Cause.SEND: 1, Cause.IDLE: 1, Cause.DRAIN: 1, Cause.FINISHED: 1
     }  # fmt: skip
     assert (report.finished, report.failed, report.left, report.cancelled) == (1, 1, 3, 1)
+
+
+# After the handler has closed the connection itself
+
+
+async def sends_after_aclose(conn: Connection) -> None:
+    await conn.aclose()
+    await conn.send_all(b"lost\n")
+
+
+async def sends_after_abort(conn: Connection) -> None:
+    conn.abort()
+    await conn.send_all(b"lost\n")
+
+
+async def sends_after_its_block(conn: Connection) -> None:
+    async with conn:
+        pass
+    await conn.send_eof()
+
+
+async def receives_after_aclose(conn: Connection) -> None:
+    async for _ in conn.lines():
+        await conn.aclose()  # which ends the loop
+
+
+async def its_task_sends(conn: Connection) -> None:
+    async def send() -> None:
+        await trio.testing.wait_all_tasks_blocked()
+        await conn.send_all(b"lost\n")
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(send)
+        await conn.aclose()
+
+
+async def its_task_closes(conn: Connection) -> None:
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conn.aclose)
+    await conn.send_all(b"lost\n")
+
+
+async def another_stream(conn: Connection) -> None:
+    ours, _theirs = trio.testing.memory_stream_pair()
+    other = Connection(ours)
+    await conn.aclose()
+    with contextlib.suppress(trio.BrokenResourceError):
+        await other.aclose()
+    await conn.receive_some()
+
+
+CLOSED_BY_ITSELF = [
+    (sends_after_aclose, Cause.FAILED),
+    (sends_after_abort, Cause.FAILED),
+    (sends_after_its_block, Cause.FAILED),
+    (receives_after_aclose, Cause.FINISHED),
+    (its_task_sends, Cause.FINISHED),
+    (its_task_closes, Cause.FINISHED),
+    (another_stream, Cause.FINISHED),
+]
+
+
+@pytest.mark.parametrize(("handler", "cause"), CLOSED_BY_ITSELF)
+async def test_a_handler_that_sends_after_it_has_closed_has_failed(handler: Any, cause: Cause) -> None:
+    async with open_server(handler) as served:
+        client = await served.connect()
+        with contextlib.suppress(trio.BrokenResourceError):
+            await client.send_all(b"hello\n")
+        await until_ended(served.server)
+    assert served.server.statistics().ended == {cause: 1}
+    failures = served.recorder.of(HandlerFailed)
+    assert len(failures) == (cause is Cause.FAILED)
+    for failure in failures:
+        assert failure.error.__notes__ == [
+            "The handler has closed this connection itself, before. What it sends must come first; a handler "
+            "need not close at all: when it returns, the server does."
+        ]
+
+
+@pytest.mark.parametrize(("handler", "cause"), CLOSED_BY_ITSELF)
+@pytest.mark.parametrize("tls", [False, True])
+async def test_and_so_has_one_of_a_real_socket_and_of_tls(
+    handler: Any, cause: Cause, tls: bool, serving: Any
+) -> None:
+    called: list[Exception] = []
+
+    async def note(error: Exception, conn: Connection) -> None:
+        called.append(error)
+
+    options = {"tls": server_context()} if tls else {}
+    async with serving(handler, on_error=note, **options) as server:
+        stream: Any = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+        if tls:
+            stream = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+        with contextlib.suppress(trio.BrokenResourceError):
+            await stream.send_all(b"hello\n")
+        await until_ended(server)
+        await trio.aclose_forcefully(stream)
+        assert server.statistics().ended == {cause: 1}
+    assert len(called) == (cause is Cause.FAILED)

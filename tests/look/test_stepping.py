@@ -172,6 +172,41 @@ def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(chromium,
     )
 
 
+def stops(chromium, kinds) -> list[str]:
+    """What is said where n stops, from the first step to the last."""
+    chromium.key("home")
+    chromium.run("document.getElementById('what').value = arguments[0]", kinds)
+    said: list[str] = []
+    while True:
+        chromium.key("n")
+        if text(chromium, "found"):
+            return said
+        said.append(text(chromium, "said"))
+
+
+def test_n_passes_over_what_a_server_cancels_for_itself(chromium, tmp_path):
+    record(programs.cut_off).write_html(tmp_path / "cut.html")
+    chromium.open(tmp_path / "cut.html")
+    all_of_them = stops(chromium, "c+")
+    for told in ("triosock: drain;", "triosock: nobody is left to look after;", "StreamServer._run_monitor"):
+        assert any(told in one for one in all_of_them), told
+    concerning = stops(chromium, "c")
+    assert [one for one in all_of_them if one in concerning] == concerning
+    assert list(
+        dict.fromkeys(re.search(r"\((.*?)\) is cancelled: (.*?)[;.]", one).groups() for one in concerning)
+    ) == [
+        (
+            "<lambda>",
+            "a deadline is over",
+        ),  # the grace of the drain, in the task that the program has started
+        ("connection 1 of memory://shop/1", "cancel() was called: triosock: drain deadline"),
+        ("client", "cancel() was called: the program has had enough"),
+    ]
+    # Of one task that is asked for, all of them.
+    chromium.run("document.getElementById('whose').value = '3'")
+    assert stops(chromium, "c")
+
+
 def test_choosing_a_task_shows_its_line_and_why_it_ended(chromium, page):
     chromium.open(page)
     chromium.key("n")

@@ -48,7 +48,7 @@ WRONG = {
     "lesson9_notes_later": ("had not been noted", "first"),
     "lesson9_no_await": ("had not been noted", "without `await`, in line 5"),
     "lesson9_never_sold_out": ("they were told", "or 'sold out'"),
-    "lesson9_raises": ("it raised AttributeError", "Look at that line"),
+    "lesson9_raises": ("it raised AttributeError", "Look at line 5 of "),
     "lesson10_impatient": ("sent its rest", "do not end a handler that is busy"),
     "lesson10_no_await": ("no process could serve", "inherited_listeners()`; and `await"),
     "lesson10_own_port": ("got 'nothing in 3 s'", "inherited_listeners"),
@@ -89,6 +89,19 @@ def test_a_wrong_solution_is_told_what_is_wrong(name, capsys):
     assert first == f"{name.split('_')[0]}: not yet."
     assert what in said
     assert hint in hinted
+
+
+def test_the_line_is_named_also_if_the_file_was_given_by_a_relative_path(capsys, monkeypatch):
+    monkeypatch.chdir(SOLUTIONS)
+    assert check.main(["lesson9", "lesson9_raises.py"]) == 1
+    assert capsys.readouterr().out.endswith("Look at line 5 of lesson9_raises.py: await office.write(name)\n")
+
+
+def test_without_a_line_of_the_solution_it_is_said_who_raised(tmp_path, capsys):
+    (tmp_path / "mine.py").write_text("from operator import truediv as sell\n")
+    assert check.main(["lesson9", str(tmp_path / "mine.py")]) == 1
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"  No line of {tmp_path / 'mine.py'} raised it, but `")
 
 
 def test_without_a_file_the_exercise_is_shown(capsys):

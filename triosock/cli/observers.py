@@ -38,5 +38,5 @@ def _telemetry() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("opentelemetry"):
             raise
-        raise Mistake("opentelemetry needs the extra: pip install 'triosock[opentelemetry]'") from None
+        raise Mistake(str(error)) from None
     return OpenTelemetryObserver()

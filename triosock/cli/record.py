@@ -11,10 +11,18 @@ import os
 import runpy
 import sys
 from collections.abc import Iterator
+from typing import Final
 
 from ..observe import Recorder
 from ..observe.text import count
 from .arguments import Commands, MachineRefused, Mistake, typed
+
+#: Instead of the number of steps.
+_NOTHING: Final = (
+    "nothing was recorded, for no trio run began in this process. The program must call triosock.run(…) or "
+    'trio.run(…) when it is run as a script, as under `if __name__ == "__main__":`; asyncio, and processes '
+    "that it starts, are not recorded"
+)
 
 
 def add_parser(commands: Commands) -> None:
@@ -115,5 +123,6 @@ def _written(recorder: Recorder, output: str) -> Iterator[None]:
             recorder.write_html(output)
         except OSError as error:
             raise MachineRefused(f"{output}: {error.strerror or error}") from None
-        steps = count(len(recorder.steps()), "step")
-        print(f"triosock: {steps} to go through in {output}", file=sys.stderr)
+        steps = len(recorder.steps())
+        said = f"{count(steps, 'step')} to go through in {output}" if steps else _NOTHING
+        print(f"triosock: {said}", file=sys.stderr)

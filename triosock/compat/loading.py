@@ -28,6 +28,8 @@ from importlib.util import find_spec
 from types import ModuleType
 from typing import TYPE_CHECKING, Final
 
+from triosock._extras import what_to_install
+
 if TYPE_CHECKING:
     from .requests.ports import GreenPart, TrioPart
     from .requests.table import Book
@@ -157,7 +159,7 @@ def _load_green() -> None:
         except ModuleNotFoundError as error:
             if error.name != "greenlet":
                 raise
-            raise RuntimeError("green servers need greenlet: pip install 'triosock[green]'") from error
+            raise RuntimeError(what_to_install("a green server", "green")) from error
 
 
 @contextmanager

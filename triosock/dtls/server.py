@@ -15,6 +15,7 @@ from .._core.model.addresses import Address
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
+from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.rate_limits import rates_of
 from .._core.registry.registry import Entry, Registry
@@ -24,6 +25,7 @@ from .._core.server.base_server import Server
 from .._core.server.handler_run import AnyOnError, Common
 from .._core.server.handshake_places import HandshakePlaces, count_places
 from .._core.server.statistics import ServerStatistics
+from .._extras import missing
 from .session import AssociationTask, DtlsSession
 from .socket import EndpointSocket
 
@@ -63,7 +65,10 @@ class DtlsServer(Server[ServerStatistics]):
         return tuple(one.address for one in self._listeners)
 
     def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot. `received` and `sent` are bytes of the plain text."""
+        """Return a frozen snapshot. `received` and `sent` are bytes of the plain text. Raises: RuntimeError
+        outside the trio thread, until the server has ended.
+        """
+        self._check_may_look()
         tally, wires = self._registry.tally, [entry.wire for entry in self._registry.entries()]
         return ServerStatistics(
             active=self._registry.active,
@@ -153,6 +158,7 @@ class DtlsServer(Server[ServerStatistics]):
         await AssociationTask(self._common, session, self._places).run()
 
 
+@explained
 async def serve_dtls(
     handler: DtlsHandler,
     port: int,
@@ -186,20 +192,29 @@ async def serve_dtls(
     `session.channel.statistics()`.
     """
     check_in_trio("serve_dtls()")
-    from OpenSSL import SSL
-
-    if not isinstance(context, SSL.Context):
-        raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
+    _check_context(context)
     common = _common(handler, limits, timeouts, on_error)
     sockets = await open_udp_sockets(port, host=host, reuse_port=reuse_port)
     with contextlib.ExitStack() as opened:
         for one in sockets:
             opened.callback(one.close)
-        warn_of_autojump(stacklevel=3)
+        warn_of_autojump(stacklevel=4)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
         for observer in observers:
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
+
+
+def _check_context(context: object) -> None:
+    """Raise TypeError if it is something else; ModuleNotFoundError, with what to install, without
+    pyOpenSSL.
+    """
+    try:
+        from OpenSSL import SSL
+    except ModuleNotFoundError as error:
+        raise missing(error, "serve_dtls()", "dtls", "OpenSSL") from None
+    if not isinstance(context, SSL.Context):
+        raise TypeError(f"context must be an OpenSSL.SSL.Context (pyOpenSSL), not {context!r}")
 
 
 def _common(

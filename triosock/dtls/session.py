@@ -8,6 +8,7 @@ import trio
 
 from .._core.model.addresses import Address
 from .._core.model.events import Cause, HandlerStarted, HandshakeFinished, HandshakeRefused
+from .._core.model.misuse import write
 from .._core.registry.registry import NEVER, Entry
 from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
@@ -71,6 +72,9 @@ class DtlsSession:
     def draining(self) -> bool:
         """Whether it has been asked to end."""
         return self._interrupted
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for data in session:")
 
     def __aiter__(self) -> Self:
         return self

@@ -40,6 +40,7 @@ from .._core.listeners.unix import open_unix_listener
 from .._core.model import events
 from .._core.model.checks import is_int, is_number
 from .._core.model.config import Limits, Timeouts
+from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
@@ -74,6 +75,7 @@ Request: TypeAlias = Mapping[str, object]
 Reply: TypeAlias = Mapping[str, object]
 
 
+@explained
 async def serve_control(
     path: str | os.PathLike[str],
     *,

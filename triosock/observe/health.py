@@ -27,10 +27,12 @@ from .._core.listeners.listener import Listener, open_tcp_listeners
 from .._core.listeners.unix import open_unix_listener
 from .._core.model.addresses import TcpAddress, UnixAddress, host_to_bind, parse_address
 from .._core.model.config import Limits, Timeouts
+from .._core.model.options import explained
 from .._core.registry.drain_scope import leave_scopes, scope_around
 from .._core.stream.connection import Connection
 from .._core.stream.serve import serve_listeners
 from .._core.stream.server import StreamServer
+from .._extras import what_to_install
 from .control import HIDDEN
 
 if TYPE_CHECKING:
@@ -74,6 +76,7 @@ async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> A
         raise failure
 
 
+@explained
 async def serve_health(
     endpoint: str | Listener,
     *,
@@ -134,7 +137,7 @@ def check_h11() -> None:
     try:
         import h11  # noqa: F401
     except ImportError as error:
-        raise ImportError("health needs h11: install triosock[health]") from error
+        raise ImportError(what_to_install("health", "health")) from error
 
 
 async def answer_at(

@@ -14,8 +14,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, Final, final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
-
 from .._core.model.events import (
     AcceptFailed,
     ConnectionClosed,
@@ -32,6 +30,12 @@ from .._core.model.events import (
     SheddingEnded,
     SheddingStarted,
 )
+from .._extras import missing
+
+try:
+    from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+except ModuleNotFoundError as _error:
+    raise missing(_error, "PrometheusObserver", "metrics", "prometheus_client") from None
 
 
 @final

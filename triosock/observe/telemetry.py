@@ -7,11 +7,16 @@ from __future__ import annotations
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, final
 
-from opentelemetry import metrics, trace
-
 from .._core.model.emitter import ObserverDone
 from .._core.model.events import Event
+from .._extras import missing
 from .beside import Beside
+
+try:
+    from opentelemetry import metrics, trace
+except ModuleNotFoundError as _error:
+    raise missing(_error, "OpenTelemetryObserver", "opentelemetry", "opentelemetry") from None
+
 from .telemetry_metrics import TAKE, Instruments
 from .telemetry_spans import WANTS, Spans
 

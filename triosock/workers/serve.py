@@ -14,6 +14,7 @@ from typing import Literal
 import trio
 
 from .._core.model.checks import check_int, check_seconds
+from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
 from .endpoints import Endpoint, open_endpoints, usable_processors
@@ -23,6 +24,7 @@ from .service import Workers
 from .worker import Settings
 
 
+@explained
 async def serve_workers(
     program: str | Sequence[str],
     endpoints: Iterable[Endpoint] | Mapping[str, Endpoint],

@@ -23,10 +23,13 @@ from typing import Final, final
 import attrs
 import trio
 
+from .._console import say
 from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.checks import check_int
 from .._core.model.errors import TriosockError
+from .._core.model.options import explained
+from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
 from ..notify import current_notifier
@@ -133,6 +136,7 @@ class Workers:
 
     def statistics(self) -> tuple[WorkerStatus, ...]:
         """Return what each worker is doing, in the order of their numbers, the older of one number first."""
+        check_trio_thread("statistics", "workers")
         now = trio.current_time()
         return tuple(
             WorkerStatus(
@@ -147,6 +151,7 @@ class Workers:
             for worker in self.living()
         )
 
+    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
@@ -287,7 +292,9 @@ class Workers:
             for slot in tuple(self._slots):
                 await slot.ready.wait()
             self._is_starting = False
-            _logger.info("%s: %d workers on %s", self._name, self._count, ", ".join(map(str, self.addresses)))
+            told = f"{self._name}: {self._count} workers on {', '.join(map(str, self.addresses))}"
+            _logger.info("%s", told)
+            say(told, logger=_logger.name)
             if not self._scope.draining:
                 await tell_predecessor(self.endpoints)
                 await outside.start(self.endpoints.guard_files)
@@ -305,7 +312,7 @@ class Workers:
                 slot.retire()
         self._report = self._merge(leaving, trio.current_time() - began)
         _logger.info("%s: %s", self._name, self._report)
-        self._scope._record(self._name, self._report)
+        self._scope._record(self._name, self._report, _logger.name)
 
     async def _show(self, listener: SocketListener) -> None:
         with self._shown.window:

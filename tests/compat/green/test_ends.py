@@ -184,6 +184,31 @@ def test_requests_of_a_daemon_are_cancelled_when_the_interpreter_ends(program: s
     assert (run.stdout, run.stderr, run.returncode) == ("main ends\nleft\n", "", 0)
 
 
+def test_requests_that_take_their_time_at_the_end_of_the_interpreter_are_waited_for() -> None:
+    clients = """
+clients = [socket.create_connection(server.server_address) for _ in range(5)]
+assert [client.recv(10) for client in clients] == [b"here"] * 5
+"""
+    program = AT_EXIT.replace("finally:", "finally:\n            time.sleep(AT_EXIT_PATIENCE * 0.4)")
+    program = program.replace("import socket", "import time, socket").replace(
+        'print("main', clients + 'print("main'
+    )
+    program = "from triosock.compat.green.tasks import AT_EXIT_PATIENCE\n" + program
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert (run.stdout, run.stderr, run.returncode) == ("main ends\n" + "left\n" * 6, "", 0)
+
+
+def test_no_request_begins_while_the_interpreter_ends() -> None:
+    begins = """
+from triosock.compat.green import tasks
+tasks.end_all()
+late = socket.create_connection(server.server_address)
+print(late.recv(10), flush=True)
+"""
+    run = subprocess.run([sys.executable, "-c", AT_EXIT + begins], capture_output=True, text=True, timeout=30)
+    assert (run.stdout, run.stderr, run.returncode) == ("main ends\nleft\nb''\n", "", 0)
+
+
 def test_a_forked_child_does_not_wait_for_the_requests_of_its_parent() -> None:
     forks = (
         AT_EXIT

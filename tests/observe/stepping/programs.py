@@ -66,6 +66,32 @@ async def shop() -> None:
             assert await client.receive_some() == b""
 
 
+async def cut_off() -> None:
+    """A server that drains and cuts its one client off, and a task that the program cancels itself."""
+    door = MemoryListener("shop")
+
+    async def hang(conn: triosock.Connection) -> None:
+        await conn.receive_some()
+        await trio.sleep_forever()
+
+    async def client(scope: trio.CancelScope) -> None:
+        with scope:
+            async with await door.connect() as conn:
+                await conn.send_all(b"hello")
+                await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        server = await nursery.start(
+            lambda task_status: triosock.serve_listeners(hang, [door], task_status=task_status)
+        )
+        scope = trio.CancelScope()
+        nursery.start_soon(client, scope)
+        await trio.sleep(1)
+        server.drain(grace=2)
+        await server.wait_closed()
+        scope.cancel(reason="the program has had enough")
+
+
 def record(program, **options):
     """Run a program under a recorder, in virtual time."""
     with Recorder(**options) as recorder:

@@ -25,6 +25,7 @@ from ..listeners.bind import check_in_trio, open_on_one_port, set_common_options
 from ..listeners.unix import bind_unix, check_mode, check_path, remove_if_ours
 from ..model.addresses import SockAddr
 from ..model.checks import check_int
+from ..model.options import explained
 from .socket import KernelSocket, UnixSocket
 
 _IP_MULTICAST_ALL: Final = 49  # linux/in.h
@@ -39,6 +40,7 @@ class _Group(NamedTuple):
     interface: int
 
 
+@explained
 async def open_udp_sockets(
     port: int,
     *,
@@ -105,6 +107,7 @@ def _bind(
     return sock
 
 
+@explained
 def open_unix_datagram_socket(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,

@@ -18,6 +18,7 @@ from ..model.checks import check_several
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
+from ..model.options import explained
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
 from ..server.arguments import check_async, check_name, check_on_error, check_value
@@ -39,6 +40,7 @@ DatagramOnError: TypeAlias = (
 )
 
 
+@explained
 async def serve_udp(
     handler: AnyHandler,
     port: int,
@@ -99,6 +101,7 @@ async def serve_udp(
     return await _serve(common, sockets, sessions, observers, name, task_status)
 
 
+@explained
 async def serve_unix_datagram(
     handler: AnyHandler,
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
@@ -131,6 +134,7 @@ async def serve_unix_datagram(
     return await _serve(common, [socket], sessions, observers, name, task_status)
 
 
+@explained
 async def serve_datagram_sockets(
     handler: AnyHandler,
     sockets: Iterable[Adoptable],
@@ -178,7 +182,7 @@ async def _serve(
         for socket in sockets:
             opened.callback(socket.close)
         if any(isinstance(socket, KernelSocket) for socket in sockets):
-            warn_of_autojump(stacklevel=4)
+            warn_of_autojump(stacklevel=5)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
         for observer in observers:
             common.emitter.add(observer)

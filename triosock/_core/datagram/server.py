@@ -177,8 +177,9 @@ class DatagramServer(Server[DatagramStatistics]):
 
     def statistics(self) -> DatagramStatistics:
         """Return a frozen snapshot. Its cost grows with the number of handlers; one system call for each
-        socket.
+        socket. Raises: RuntimeError outside the trio thread, until the server has ended.
         """
+        self._check_may_look()
         queue, tally = self._queue, self._registry.tally
         return DatagramStatistics(
             active=self._registry.active,

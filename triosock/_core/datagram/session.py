@@ -24,6 +24,7 @@ from ..model.addresses import Address
 from ..model.checks import count, one_of, seconds
 from ..model.emitter import Emitter
 from ..model.events import Cause, RequestFinished, RequestStarted
+from ..model.misuse import write
 from ..registry.registry import NEVER, Entry
 from ..transport.interface import BytesLike
 from .idle_queue import IdleQueue
@@ -176,6 +177,9 @@ class Session:
         return self._interrupted
 
     # Receiving
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for data in session:")
 
     def __aiter__(self) -> Self:
         return self

@@ -22,6 +22,7 @@ import trio
 
 from ..model.addresses import Address, MemoryAddress, SockAddr, from_sockaddr
 from ..model.checks import check_int
+from ..model.options import explained
 from .bind import check_in_trio, open_on_one_port, set_common_options
 
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
@@ -248,6 +249,7 @@ class _ForeignListener(Listener):
 # TCP
 
 
+@explained
 async def open_tcp_listeners(
     port: int,
     *,

@@ -26,6 +26,7 @@ from typing import final
 from ..model.addresses import MAX_UNIX_PATH
 from ..model.checks import is_int
 from ..model.errors import AddressUnavailable
+from ..model.options import explained
 from .listener import SocketListener, check_backlog
 
 if sys.platform != "win32":
@@ -89,6 +90,7 @@ def check_mode(mode: object) -> int | None:
     return mode
 
 
+@explained
 def open_unix_listener(
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
     *,

@@ -18,6 +18,7 @@ import attrs
 
 from .adaptive_limit import AdaptiveLimit
 from .checks import T, count, one_of, seconds, seconds_or_zero, share
+from .options import group
 from .rate import Rate
 
 # The argument is a Connection, which comes later in the reading order; `serve_*` types it exactly.
@@ -54,6 +55,7 @@ def _check_prefix(instance: object, attribute: attrs.Attribute[T], value: object
     )
 
 
+@group("limits")
 @final
 @attrs.frozen(kw_only=True)
 class Limits:
@@ -146,6 +148,7 @@ class Limits:
     max_rate_peers: float = attrs.field(default=16_384, validator=count)
 
 
+@group("timeouts")
 @final
 @attrs.frozen(kw_only=True)
 class Timeouts:

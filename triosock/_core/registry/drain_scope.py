@@ -17,13 +17,16 @@ import contextvars
 import math
 from collections.abc import Callable, Iterable, Iterator
 from types import TracebackType
-from typing import Protocol, final
+from typing import TYPE_CHECKING, Protocol, final
 
 import trio
 
 from ..model.checks import check_seconds
 from ..model.emitter import Emitter
+from ..model.misuse import write
 from ..model.node import Node
+from ..model.options import explained
+from ..model.trio_thread import check_trio_thread
 from .description import Due, Look
 from .drain_report import DrainReport
 from .registry import Entry
@@ -99,7 +102,11 @@ class DrainScope:
         self._token: contextvars.Token[DrainScope | None] | None = None
         self._is_left = False
         self._left: trio.Event | None = None
-        self._reports: list[tuple[str, DrainReport]] = []
+        self._recorded: list[tuple[str, DrainReport, str | None]] = []
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __aenter__ = write("with triosock.DrainScope() as scope:")
+        __aexit__ = write("with triosock.DrainScope() as scope:")
 
     def __enter__(self) -> DrainScope:
         if self._token is not None:
@@ -166,6 +173,7 @@ class DrainScope:
         """How long after the beginning of the drain one more request is waited for, in seconds."""
         return self._idle_grace or 0.0
 
+    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
@@ -188,12 +196,7 @@ class DrainScope:
             self._default_idle if idle_grace is None else check_seconds(idle_grace, "idle_grace", zero=True)
         )
         wait = self._default_delay if delay is None else check_seconds(delay, "delay", zero=True)
-        if not trio.lowlevel.in_trio_run():
-            raise RuntimeError(
-                "drain() belongs to the thread that runs trio: from another one, call "
-                "trio.from_thread.run_sync(server.drain, trio_token=…); from a signal handler or a thread of "
-                "no trio program, token.run_sync_soon(server.drain)"
-            )
+        check_trio_thread("drain")
         begins = trio.current_time() + wait
         self._tell(begins, None if seconds is None else begins + seconds, idle)
 
@@ -251,13 +254,18 @@ class DrainScope:
         """The names and reports of the servers inside that a drain of this scope has ended, in the order of
         their ends.
         """
-        return tuple(self._reports)
+        return tuple((name, report) for name, report, _ in self._recorded)
 
-    def _record(self, name: str, report: DrainReport) -> None:
+    @property
+    def recorded(self) -> tuple[tuple[str, DrainReport, str | None], ...]:
+        """The same, and which logger was told all that is in the report, at INFO; None for none."""
+        return tuple(self._recorded)
+
+    def _record(self, name: str, report: DrainReport, logger: str | None = None) -> None:
         if self.draining:
-            self._reports.append((name, report))
+            self._recorded.append((name, report, logger))
             if self._parent is not None:
-                self._parent._record(name, report)
+                self._parent._record(name, report, logger)
 
 
 def scope_around() -> DrainScope | None:

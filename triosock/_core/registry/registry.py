@@ -102,6 +102,8 @@ class Entry:
     #: It was cut at the end of a drain's grace period: `on_error` is not called any more.
     is_final: bool = False
     gone: bool = False
+    #: The handler's own task has closed the connection; another task's close does not count.
+    closed_by_handler: bool = False
     #: What learns from its latency (`AdaptiveLimit`), if anything does, and whether its requests were told.
     gradient: Learner | None = None
     has_told: bool = False

@@ -29,6 +29,8 @@ from ..model.events import (
     ServerSuspended,
 )
 from ..model.node import Node
+from ..model.options import explained
+from ..model.trio_thread import check_trio_thread
 from ..registry.description import EntryView, Look, ServerView, describe_listener
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import DrainRun
@@ -117,6 +119,7 @@ class Server(abc.ABC, Generic[Statistics_co]):
         """Whether `drain()` was called; True also during the delay."""
         return self._scope.draining
 
+    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
@@ -149,14 +152,16 @@ class Server(abc.ABC, Generic[Statistics_co]):
 
     def suspend(self) -> None:
         """Accept (or receive) nothing until `resume()`. What arrives waits in the kernel; running handlers go
-        on.
+        on. Raises: RuntimeError outside the trio thread.
         """
+        check_trio_thread("suspend")
         if self._gate.is_open:
             self._gate.shut()
             self._emitter.emit(ServerSuspended)
 
     def resume(self) -> None:
-        """Accept (or receive) again, what has waited first."""
+        """Accept (or receive) again, what has waited first. Raises: RuntimeError outside the trio thread."""
+        check_trio_thread("resume")
         if not self._gate.is_open:
             self._gate.open()
             self._emitter.emit(ServerResumed)
@@ -173,6 +178,11 @@ class Server(abc.ABC, Generic[Statistics_co]):
             if not self._announced:
                 self._announced = True
                 self._emitter.emit(DrainAnnounced, delay=begins - now)
+
+    def _check_may_look(self) -> None:
+        """Raise RuntimeError outside the trio thread, while the server may change."""
+        if not self._closed.is_set():
+            check_trio_thread("statistics")
 
     def note_timeouts(self, entry: Entry) -> None:
         """The timeouts of a connection have changed."""
@@ -245,5 +255,7 @@ class Server(abc.ABC, Generic[Statistics_co]):
                 duration=report.duration,
             )
         self._emitter.emit(ServerClosed)
-        self._scope._record(self.name, self._report)
+        # The log has an event for it, without those that were cut last.
+        is_told = drained and not self._report.slowest
+        self._scope._record(self.name, self._report, "triosock" if is_told else None)
         self._closed.set()

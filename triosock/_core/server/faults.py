@@ -8,6 +8,7 @@ The rule: **a server reports its own errors, and an error of the peer ends only 
 | RequestTimedOut, or cut by `Timeouts.request` | out of time | called | not raised | REQUEST | reset |
 | FrameTooLarge, Incomplete, another PeerError | the peer's | called | not raised | PEER | proper |
 | trio.BrokenResourceError of this connection | the peer is gone | not called | not raised | PEER | |
+| trio.ClosedResourceError of a send, see `is_send_of_closer` | the handler's | called | raised | FAILED | |
 | trio.ClosedResourceError after abort() or aclose() | nobody's | not called | not raised | FINISHED | |
 
 If the `on_error` function returns, the connection ends properly, so that its answer arrives. Of several
@@ -19,12 +20,16 @@ handler uses is the handler's. So errors carry their connection (`PeerError._con
 
 from __future__ import annotations
 
+import os
+import traceback
 from typing import Final
 
 import trio
 
+from .. import transport
 from ..model.errors import PeerError, RequestTimedOut
 from ..model.events import Cause
+from ..registry.registry import Entry
 from ..registry.served import Served
 
 
@@ -58,8 +63,36 @@ def blame(error: BaseException, served: Served) -> Cause:
     if isinstance(error, trio.BrokenResourceError) and wire.failure in _chain(error):
         return Cause.PEER
     if isinstance(error, trio.ClosedResourceError) and wire.is_closed:
-        return Cause.FINISHED  # by abort() or aclose(), from another task of the program
+        return Cause.FINISHED  # by abort() or aclose()
     return Cause.FAILED
+
+
+def is_send_of_closer(error: Exception, entry: Entry) -> bool:
+    """Whether an exception comes from a send of the handler after it has closed the connection itself. The
+    exception has a note then that says so.
+
+    A receive in this place is no mistake, since a loop over `lines()` ends so. Nor is a send by another task
+    than the one that closed: that one cannot know. The exceptions of other tasks come in a group.
+    """
+    if not entry.closed_by_handler or isinstance(error, ExceptionGroup):
+        return False
+    calls = traceback.walk_tb(error.__traceback__)
+    if not any(
+        one.f_code.co_name in _SENDS and one.f_code.co_filename.startswith(_WIRES) for one, _ in calls
+    ):
+        return False
+    if _SAID not in getattr(error, "__notes__", ()):
+        error.add_note(_SAID)
+    return True
+
+
+_SENDS: Final = frozenset({"send_all", "send_eof", "send_file", "wait_send_all_might_not_block"})
+#: The folder of the code that sends.
+_WIRES: Final = os.path.dirname(os.path.abspath(transport.__file__)) + os.sep
+_SAID: Final = (
+    "The handler has closed this connection itself, before. What it sends must come first; a handler need "
+    "not close at all: when it returns, the server does."
+)
 
 
 def _chain(error: BaseException) -> list[BaseException]:

@@ -31,7 +31,7 @@ from ..model.errors import RequestTimedOut
 from ..model.events import Cause, ConnectionClosed, Event, HandlerFailed, Refused
 from ..registry.registry import NEVER, Entry, Registry
 from ..registry.served import Served
-from .faults import NotAwaitable, blame, is_to_be_answered
+from .faults import NotAwaitable, blame, is_send_of_closer, is_to_be_answered
 
 #: A handler of whatever is served.
 AnyHandler: TypeAlias = Callable[[Any], Awaitable[object]]
@@ -163,7 +163,7 @@ class HandlerRun:
         raise passing from None
 
     def _is_stopped(self, error: Exception) -> bool:
-        entry, cause = self._entry, blame(error, self._served)
+        entry, cause = self._entry, self._blame(error)
         self._error = error
         # A connection that `on_error` answers is ended after the answer.
         self._failed = cause in (Cause.FAILED, Cause.REQUEST) or self._is_answered(error, cause)
@@ -175,6 +175,12 @@ class HandlerRun:
         if cause is Cause.FAILED:
             self.tell(HandlerFailed, error=error)
         return True
+
+    def _blame(self, error: Exception) -> Cause:
+        cause = blame(error, self._served)
+        if cause is Cause.FINISHED and is_send_of_closer(error, self._entry):
+            return Cause.FAILED
+        return cause
 
     def _is_answered(self, error: Exception, cause: Cause) -> bool:
         return callable(self._common.on_error) and is_to_be_answered(error, cause)
@@ -203,7 +209,7 @@ class HandlerRun:
             late = RequestTimedOut(f"a request of {self._served.peer} was not done in its time")
             late.__cause__ = error
             entry.cause, error = Cause.REQUEST, late
-        if not isinstance(error, Exception) or not self._is_answered(error, blame(error, self._served)):
+        if not isinstance(error, Exception) or not self._is_answered(error, self._blame(error)):
             return None
         self._error = error
         return error

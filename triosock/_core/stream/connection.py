@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Coroutine
-from typing import IO, Any, final
+from typing import IO, TYPE_CHECKING, Any, final
 
 import trio
 
@@ -15,6 +15,7 @@ from ..listeners.listener import Accepted, PeerName
 from ..model.addresses import Address
 from ..model.config import Timeouts
 from ..model.errors import HandshakeFailed, PeerError
+from ..model.misuse import write
 from ..model.peer_credentials import PeerCredentials, peer_credentials
 from ..protocols.proxy_parser import ProxyHeader, ProxyPolicy
 from ..registry.registry import Entry
@@ -51,6 +52,11 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
     """
 
     __slots__ = ()
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for data in conn:")
+        __enter__ = write("async with conn:")
+        __exit__ = write("async with conn:")
 
     # Said again for type checkers, since methods of this class set them.
     wire: SocketWire | StreamWire
@@ -295,11 +301,13 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
 
     async def aclose(self) -> None:
         """Close, as trio's streams do: what was sent stays sent, and what the peer still sends is not
-        received. A handler need not call it: when it returns, the server ends the connection properly.
+        received. A handler need not call it: when it returns, the server ends the connection properly. One
+        that sends afterwards has failed.
 
         Cancellation: the connection is closed all the same. Tasks that wait for it get
         trio.ClosedResourceError. A checkpoint. May be called again.
         """
+        self._note_closer()
         try:
             if isinstance(self.wire, SocketWire):
                 await self.wire.settle()
@@ -318,6 +326,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         Raises: TypeError over a trio stream that cannot be closed synchronously (it has no method `abort` or
         `close`); OSError if the socket in `transport` was closed by other means.
         """
+        self._note_closer()
         self.wire.close_now(reset=True)
         self._break_cycles()
 
@@ -327,6 +336,11 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         """
         if self.server is None:
             self.entry.served = self.wire.failure = None
+
+    def _note_closer(self) -> None:
+        task = self.entry.task
+        if task is not None and trio.lowlevel.in_trio_task() and trio.lowlevel.current_task() is task:
+            self.entry.closed_by_handler = True
 
 
 _NO_TIMEOUTS = Timeouts()

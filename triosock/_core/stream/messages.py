@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, final
 
 from ..model.errors import FrameTooLarge, Incomplete, PeerError
+from ..model.misuse import write
 from ..protocols.framing import Buffer, Framer
 from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
@@ -110,6 +111,10 @@ class Lines(_Messages):
 
     __slots__ = ("_max_bytes",)
 
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for line in conn.lines():")
+        __await__ = write("async for line in conn.lines():")
+
     def __init__(self, conversation: Conversation, max_bytes: int) -> None:
         super().__init__(conversation)
         self._max_bytes = max_bytes
@@ -139,6 +144,10 @@ class Frames(_Messages):
     """The iterator of `conn.frames(framer)`."""
 
     __slots__ = ("_framer",)
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __iter__ = write("async for frame in conn.frames(framer):")
+        __await__ = write("async for frame in conn.frames(framer):")
 
     def __init__(self, conversation: Conversation, framer: Framer) -> None:
         super().__init__(conversation)

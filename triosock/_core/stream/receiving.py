@@ -16,6 +16,7 @@ import attrs
 import trio
 
 from ..model.errors import Incomplete, PeerError
+from ..model.trio_thread import check_trio_thread
 from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
 from ..transport.interface import check_receive_size
 from .messages import Frames, Lines
@@ -173,8 +174,10 @@ class Receiving(Conversation):
         Args: in seconds above 0 (`close` from 0 on), `math.inf` for no limit, None for no change; see
         `Timeouts`.
 
-        Raises: TypeError, ValueError, which name the argument. Synchronous.
+        Raises: TypeError, ValueError, which name the argument; RuntimeError outside the trio thread.
+        Synchronous.
         """
+        check_trio_thread("set_timeouts", "conn")
         given = {"idle": idle, "request": request, "send": send, "close": close}
         changes = {name: value for name, value in given.items() if value is not None}
         self.change_timeouts(attrs.evolve(self.timeouts, **changes))

@@ -27,6 +27,7 @@ from ..model.config import Timeouts
 from ..model.emitter import Emitter
 from ..model.errors import RequestTimedOut
 from ..model.events import Cause, RequestFinished, RequestStarted
+from ..model.misuse import write
 from ..protocols.framing import Buffer
 from ..registry.registry import NEVER, Entry
 from ..server.base_server import Server
@@ -222,6 +223,10 @@ class IdleBlock:
 
     __slots__ = ("_conversation", "_scope", "interrupted")
 
+    if not TYPE_CHECKING:  # see misuse.py
+        __aenter__ = write("with conn.idle():")
+        __aexit__ = write("with conn.idle():")
+
     def __init__(self, conversation: Conversation) -> None:
         self._conversation = conversation
         self._scope = trio.CancelScope()
@@ -273,6 +278,10 @@ class RequestBlock:
     """
 
     __slots__ = ("_around", "_conversation", "_scope", "_seconds")
+
+    if not TYPE_CHECKING:  # see misuse.py
+        __enter__ = write("async with conn.request():")
+        __exit__ = write("async with conn.request():")
 
     def __init__(self, conversation: Conversation, timeout: float | None) -> None:
         limit = conversation.timeouts.request

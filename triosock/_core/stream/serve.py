@@ -22,6 +22,7 @@ from ..model.checks import check_several
 from ..model.config import Limits, Timeouts
 from ..model.emitter import Emitter, default_observers
 from ..model.events import Observer
+from ..model.options import explained
 from ..protocols.proxy_parser import ProxyPolicy, check_proxy
 from ..registry.drain_report import DrainReport
 from ..registry.registry import Registry
@@ -34,6 +35,7 @@ from .handshakes import Handshakes
 from .server import StreamServer
 
 
+@explained
 async def serve_tcp(
     handler: Handlers,
     port: int,
@@ -95,6 +97,7 @@ async def serve_tcp(
     return await _serve(service, listeners, task_status)
 
 
+@explained
 async def serve_unix(
     handler: Handlers,
     path: str | bytes | os.PathLike[str] | os.PathLike[bytes],
@@ -136,6 +139,7 @@ async def serve_unix(
     return await _serve(service, [listener], task_status)
 
 
+@explained
 async def serve_listeners(
     handler: Handlers,
     listeners: Iterable[Adoptable],
@@ -201,7 +205,7 @@ async def _serve(
             opened.callback(listener.close)
         service.emitter.name = service.emitter.name or str(listeners[0].address)
         if any(isinstance(listener, SocketListener) for listener in listeners):
-            warn_of_autojump(stacklevel=4)
+            warn_of_autojump(stacklevel=5)
         return await StreamServer(service, listeners).serve(task_status)
 
 

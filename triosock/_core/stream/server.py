@@ -113,6 +113,8 @@ class StreamServer(Server[ServerStatistics]):
         task waits, in the queue of a listener or behind running tasks. Measured ten times a second while
         there is work; 0 without any.
         """
+        if self._closed.is_set():
+            return 0.0
         stand = min((loop.stands_since for loop in self._accept_loops), default=NEVER)
         return max(self._service.monitor.lag.seconds, trio.current_time() - stand)
 
@@ -124,7 +126,10 @@ class StreamServer(Server[ServerStatistics]):
         return self._shedding.is_on
 
     def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot. Its cost grows with the number of connections."""
+        """Return a frozen snapshot. Its cost grows with the number of connections. Raises: RuntimeError
+        outside the trio thread, until the server has ended.
+        """
+        self._check_may_look()
         tally, entries = self._registry.tally, self._registry.entries()
         wires = [entry.wire for entry in entries]
         return ServerStatistics(

@@ -14,6 +14,7 @@ from ..listeners.bind import check_in_trio
 from ..listeners.stdio import OneConnection, open_stdio
 from ..model.config import Limits, Timeouts
 from ..model.events import Observer
+from ..model.options import explained
 from ..protocols.proxy_parser import ProxyPolicy
 from ..registry.drain_report import DrainReport
 from ..transport.tls import ServerTls
@@ -23,6 +24,7 @@ from .serve import make_service
 from .server import StreamServer
 
 
+@explained
 async def serve_stdio(
     handler: Handlers,
     *,

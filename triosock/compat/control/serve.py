@@ -20,6 +20,7 @@ from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock._core.model.node import Node
+from triosock._core.model.options import explained
 from triosock._core.registry.description import EntryView, Look, ServerView, describe_listener
 from triosock._core.registry.drain_scope import describe_inside, grace_of
 from triosock._core.registry.registry import Entry
@@ -35,6 +36,7 @@ from .drain_target import DrainTarget, scope_for
 from .statistics import statistics
 
 
+@explained
 async def serve(
     server: BaseServer,
     *,

@@ -27,7 +27,7 @@ _ENOUGH: Final = 5
 class Crowd:
     """The green requests of a trio run. Made and used in its thread."""
 
-    __slots__ = ("_users", "on_empty", "pid", "reader", "token", "watch")
+    __slots__ = ("__weakref__", "_users", "on_empty", "pid", "reader", "token", "watch")
 
     def __init__(self) -> None:
         self._users = 0
@@ -38,6 +38,11 @@ class Crowd:
         #: None until there have been enough of them.
         self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
+
+    @property
+    def size(self) -> int:
+        """How many requests there are."""
+        return self._users
 
     def enter(self) -> None:
         """Add one request."""

@@ -9,8 +9,9 @@ Rules of this file:
 3. **When the interpreter ends, no greenlet is left to switch to**, as far as handlers heed a cancellation.
    Requests with `daemon_threads` may be here then, as daemon threads are. Until 3.13 the interpreter ends a
    thread that wants to go on at that time by unwinding its C stack (pthread_exit(3)), and a switch between
-   greenlets is C++ that does not survive that: the process would crash. Rejected: to stop the thread where it
-   is, since what atexit calls later may need it.
+   greenlets is C++ that does not survive that: the process would crash. So they are cancelled and waited for,
+   as long as one after the other ends, and none begins any more. Rejected: a fixed time, in which thousands
+   of them may not be done; and to stop the thread where it is, since what atexit calls later may need it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import itertools
 import os
 import threading
 import traceback
+import weakref
 from collections.abc import Awaitable, Callable, Coroutine
 from typing import Final, TypeVar, TypeVarTuple, Unpack
 
@@ -30,7 +32,7 @@ from trio.lowlevel import notify_closing as notify_closing
 from trio.lowlevel import wait_readable as wait_readable
 from trio.lowlevel import wait_writable as wait_writable
 
-from triosock._core.transport.checkpoints import SLEEP_MESSAGE, TURN_MESSAGE, give_turn
+from triosock._core.transport.checkpoints import SLEEP_MESSAGE, TURN_MESSAGE, checkpoint, give_turn
 
 from .crowd import Crowd, Input
 from .greenlets import Greenlet, getcurrent
@@ -44,12 +46,14 @@ Ts = TypeVarTuple("Ts")
 _by_greenlet: dict[Greenlet, GreenTask] = {}
 #: The same by their trio tasks: for greenlets that a handler starts.
 _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
-#: Seconds at the end of the interpreter for those that do not heed their end: one that blocks its thread.
+#: Seconds at the end of the interpreter in which none has ended: they do not heed it, or block their thread.
 AT_EXIT_PATIENCE: Final = 1.0
 AT_EXIT: Final = "triosock.compat: the interpreter ends"
 #: Below zero, as identifiers of threads are above: a book has both as keys.
 _numbers = itertools.count(-1, -1)
 _crowd: RunVar[Crowd] = RunVar("triosock.compat.green.crowd")
+#: The crowds of all runs, those that are over among them.
+_crowds: list[weakref.ref[Crowd]] = []
 
 
 @attrs.define(eq=False, slots=True)
@@ -73,9 +77,10 @@ class GreenTask:
         self._portal = portal = Portal(crowd.watch)
         _by_task[self.trio_task] = self
         crowd.enter()
-        if crowd.on_empty is not None:
-            self.scope.cancel(AT_EXIT)
         try:
+            if crowd.on_empty is not None:
+                self.scope.cancel(AT_EXIT)
+                await checkpoint()  # the handler does not begin
             begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
             return await portal.run(begin, fn, *args)
         finally:
@@ -146,20 +151,25 @@ def crowd_here() -> Crowd:
     except LookupError:
         crowd = Crowd()
         _crowd.set(crowd)
+        _crowds[:] = [known for known in _crowds if known() is not None]
+        _crowds.append(weakref.ref(crowd))
         return crowd
 
 
 def end_all() -> None:
     """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
-    for crowd in {task.crowd for task in tuple(_by_task.values())}:
-        if crowd.pid != os.getpid():
-            continue  # the child of a fork, with what its parent had
+    for known in tuple(_crowds):
+        crowd = known()
+        if crowd is None or crowd.pid != os.getpid():
+            continue  # over, or this is the child of a fork, with what its parent had
         empty = threading.Event()
         try:
             crowd.token.run_sync_soon(_end, crowd, empty.set)
         except trio.RunFinishedError:
             continue
-        empty.wait(AT_EXIT_PATIENCE)
+        left = crowd.size
+        while not empty.wait(AT_EXIT_PATIENCE) and crowd.size < left:
+            left = crowd.size
 
 
 def _end(crowd: Crowd, on_empty: Callable[[], object]) -> None:

@@ -27,11 +27,14 @@ TIMELINE_WIDTH: Final = 900
 _KEYS: Final = (
     "Keys: right and left arrow go one step on and back, Home and End to the first and the last, Space "
     "plays, up and down arrow choose a task, Escape lets it go, n and p go to the next and the previous "
-    "place that is looked for."
+    "place that is looked for. Of cancellations these are the ones of the program's own tasks and handlers; "
+    "those by which a server ends what it has for itself are passed over, unless the menu says `anywhere`."
 )
-#: What a breakpoint may be about: its kinds, as letters of packing.py.
+#: What a breakpoint may be about: its kinds, as letters of packing.py; with a + also what happens to the
+#: tasks that the library has for itself.
 _BREAKPOINTS: Final = (
     ("c", "is cancelled"),
+    ("c+", "is cancelled, anywhere"),
     ("efg", "ends"),
     ("f", "fails"),
     ("s", "is started"),

@@ -94,11 +94,24 @@ class Run {
     return Boolean(frames?.length && frames[frames.length - 1].file.trio);
   }
 
-  // Where a breakpoint is next: the position in `steps` of an event of one of these kinds; -1 for none.
+  // Whether a cancellation concerns the program: it is in its code, was asked for there, or is of a task that was
+  // started there. How a server stops to accept, and ends the tasks that it needs for itself, is not.
+  concerns(number) {
+    const [, kind, n, , stack, , text] = this.data.events[number];
+    if (kind !== "c") return true;
+    if (/: triosock: drain$/.test(this.text(text))) return false;
+    const task = this.at(number).tasks.get(n), asked = this.place(stack)?.frames;
+    if (!task || task.origin < 0 || asked?.[asked.length - 1].file.own) return true;
+    return [task.stack, task.origin].some((one) => this.place(one)?.frames.some((frame) => frame.file.own));
+  }
+
+  // Where a breakpoint is next: the position in `steps` of an event of one of these kinds; -1 for none. With a + it
+  // is also one that does not concern the program, and of one task it always is.
   find(steps, from, direction, kinds, task) {
     for (let at = from + direction; at >= 0 && at < steps.length; at += direction) {
       const [, kind, n] = this.data.events[steps[at]];
-      if (kinds.includes(kind) && (task === null || n === task)) return at;
+      if (!kinds.includes(kind) || (task !== null && n !== task)) continue;
+      if (task !== null || kinds.includes("+") || this.concerns(steps[at])) return at;
     }
     return -1;
   }
