@@ -258,7 +258,7 @@ def sleeper(*arguments):
 async def test_one_that_did_not_allow_it_gets_no_signal():
     with sleeper("-c", WAITS) as process:
         process.stdout.readline()
-        with pytest.raises(MachineRefused, match="has not allowed to be looked at"):
+        with pytest.raises(MachineRefused, match="does not allow inspection"):
             await inspect_process(process.pid, 10)
         assert process.poll() is None
         process.kill()
