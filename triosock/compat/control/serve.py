@@ -21,7 +21,7 @@ from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock._core.model.node import Node
 from triosock._core.model.options import explained
-from triosock._core.registry.description import EntryView, Look, ServerView, describe_listener
+from triosock._core.registry.description import EntryView, ServerView, SnapshotOptions, describe_listener
 from triosock._core.registry.drain_scope import describe_inside, grace_of
 from triosock._core.registry.registry import Entry
 
@@ -140,7 +140,7 @@ class CompatServer:
         """Return why it should get no more clients; "" if it is ready."""
         return "draining" if self.draining else ""
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return its node with its requests. For inspection."""
         policy = self._book.policy
         view = ServerView(

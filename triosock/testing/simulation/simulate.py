@@ -88,9 +88,7 @@ def simulate(
     sleep; RuntimeError in a trio program, since this function runs its own.
     """
     if trio.lowlevel.in_trio_run():
-        raise RuntimeError(
-            "simulate() cannot run in a trio program, as it runs its own: call it from a plain function"
-        )
+        raise RuntimeError("simulate() runs its own trio program: call it from a plain function")
     plan = Plan(
         scenario=scenario,
         faults=faults or Faults(),
