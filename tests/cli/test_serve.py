@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
-import ssl
 import stat
 
 import pytest
 import trustme
 
 from tests.programs import dial, running
+from tests.tls import trusting
 from triosock.cli import main
 
 SERVE = ("-m", "triosock", "serve")
@@ -53,8 +53,7 @@ def test_it_serves_tls(tmp_path, one_file):
         leaf.cert_chain_pems[0].write_to_path(certificate)
         leaf.private_key_pem.write_to_path(key)
         files = ["--tls-cert", certificate, "--tls-key", key]
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = trusting(authority)
     with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, *files) as program, dial(program.port()) as client:
         with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
             assert client.ask(b"hello\n") == b"HELLO\n"

@@ -241,7 +241,7 @@ def test_the_end_of_the_process_is_told(tmp_path, capsys):
 def test_a_socket_or_a_process(words, capsys):
     with pytest.raises(SystemExit):
         main(words)
-    assert "name either a control socket or a process" in capsys.readouterr().err
+    assert "give either a control socket or a process" in capsys.readouterr().err
 
 
 # Who cannot be looked at

@@ -20,6 +20,7 @@ from tests.differential.harness import (
     ask,
     captured_stderr,
     compare,
+    compared,
     dial,
     error_text,
     forks_are_fine,
@@ -47,32 +48,26 @@ def handler_on_a_pair(
 
 @pytest.mark.parametrize("wbufsize", [0, -1, 1, 100])
 @pytest.mark.parametrize("rbufsize", [-1, 0, 8])
-def test_buffers(rbufsize: int, wbufsize: int) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        seen: list[Any] = []
+@compared
+def test_buffers(module: Any, log: Log, rbufsize: int, wbufsize: int) -> Any:
+    seen: list[Any] = []
 
-        def handle(self: Any) -> None:
-            seen.extend(
-                [type(self.rfile).__name__, type(self.wfile).__name__, self.connection is self.request]
-            )
-            seen.append(self.rfile.readline())
-            seen.append(
-                [
-                    self.wfile.write(b"abc"),
-                    self.wfile.write(memoryview(b"12345678").cast("H")),
-                    self.wfile.closed,
-                ]
-            )
-            seen.append(
-                [self.wfile.writable(), self.wfile.fileno() == self.request.fileno(), self.rfile.readable()]
-            )
-
-        handler, got = handler_on_a_pair(
-            module, {"handle": handle, "rbufsize": rbufsize, "wbufsize": wbufsize}
+    def handle(self: Any) -> None:
+        seen.extend([type(self.rfile).__name__, type(self.wfile).__name__, self.connection is self.request])
+        seen.append(self.rfile.readline())
+        seen.append(
+            [
+                self.wfile.write(b"abc"),
+                self.wfile.write(memoryview(b"12345678").cast("H")),
+                self.wfile.closed,
+            ]
         )
-        return seen, got, handler.wfile.closed, handler.rfile.closed
+        seen.append(
+            [self.wfile.writable(), self.wfile.fileno() == self.request.fileno(), self.rfile.readable()]
+        )
 
-    compare(scenario)
+    handler, got = handler_on_a_pair(module, {"handle": handle, "rbufsize": rbufsize, "wbufsize": wbufsize})
+    return seen, got, handler.wfile.closed, handler.rfile.closed
 
 
 def test_private_names_of_the_files() -> None:
@@ -89,46 +84,42 @@ def test_private_names_of_the_files() -> None:
     assert compare(scenario) == [True, True, True]
 
 
-def test_finish_may_run_twice_and_swallows_only_the_flush() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        seen: list[str] = []
+@compared
+def test_finish_may_run_twice_and_swallows_only_the_flush(module: Any, log: Log) -> Any:
+    seen: list[str] = []
 
-        def handle(self: Any) -> None:
-            self.wfile.write(b"never")
-            self.request.shutdown(socket.SHUT_RDWR)
-            try:
-                self.finish()
-            except OSError as error:
-                seen.append(error_text(error))
-
+    def handle(self: Any) -> None:
+        self.wfile.write(b"never")
+        self.request.shutdown(socket.SHUT_RDWR)
         try:
-            handler_on_a_pair(module, {"handle": handle, "wbufsize": -1})
+            self.finish()
         except OSError as error:
             seen.append(error_text(error))
-        return seen
 
-    compare(scenario)
+    try:
+        handler_on_a_pair(module, {"handle": handle, "wbufsize": -1})
+    except OSError as error:
+        seen.append(error_text(error))
+    return seen
 
 
-def test_setup_options() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        seen: list[Any] = []
+@compared
+def test_setup_options(module: Any, log: Log) -> Any:
+    seen: list[Any] = []
 
-        class Handler(module.StreamRequestHandler):  # type: ignore[misc]
-            timeout = 3
-            disable_nagle_algorithm = True
+    class Handler(module.StreamRequestHandler):  # type: ignore[misc]
+        timeout = 3
+        disable_nagle_algorithm = True
 
-            def handle(self) -> None:
-                seen.append(self.connection.gettimeout())
-                seen.append(bool(self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
+        def handle(self) -> None:
+            seen.append(self.connection.gettimeout())
+            seen.append(bool(self.connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)))
 
-        with module.TCPServer(("127.0.0.1", 0), Handler) as server:
-            serving = Serving(server)
-            ask(server, b"")
-            serving.stop()
-        return seen
-
-    compare(scenario)
+    with module.TCPServer(("127.0.0.1", 0), Handler) as server:
+        serving = Serving(server)
+        ask(server, b"")
+        serving.stop()
+    return seen
 
 
 def test_a_request_of_ones_own_needs_only_makefile_and_sendall() -> None:
@@ -155,46 +146,42 @@ def test_a_request_of_ones_own_needs_only_makefile_and_sendall() -> None:
 
 
 @pytest.mark.parametrize("fail", [None, "setup", "handle"])
-def test_order_of_the_three_steps(fail: str | None) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        steps: list[str] = []
+@compared
+def test_order_of_the_three_steps(module: Any, log: Log, fail: str | None) -> Any:
+    steps: list[str] = []
 
-        def step(name: str) -> Any:
-            def method(self: Any) -> None:
-                steps.append(name)
-                if name == fail:
-                    raise ValueError(name)
+    def step(name: str) -> Any:
+        def method(self: Any) -> None:
+            steps.append(name)
+            if name == fail:
+                raise ValueError(name)
 
-            return method
+        return method
 
-        kind = type(
-            "H", (module.BaseRequestHandler,), {name: step(name) for name in ("setup", "handle", "finish")}
-        )
-        try:
-            kind(1, 2, 3)
-        except ValueError:
-            steps.append("raised")
-        return steps
-
-    compare(scenario)
+    kind = type(
+        "H", (module.BaseRequestHandler,), {name: step(name) for name in ("setup", "handle", "finish")}
+    )
+    try:
+        kind(1, 2, 3)
+    except ValueError:
+        steps.append("raised")
+    return steps
 
 
 @pytest.mark.parametrize("form", ["partial", "function", "bound method", "lambda"])
-def test_a_handler_may_be_anything_that_can_be_called(form: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        def answer(*args: Any) -> None:
-            args[-3].sendall(str(len(args)).encode())
+@compared
+def test_a_handler_may_be_anything_that_can_be_called(module: Any, log: Log, form: str) -> Any:
+    def answer(*args: Any) -> None:
+        args[-3].sendall(str(len(args)).encode())
 
-        class Holder:
-            def method(self, *args: Any) -> None:
-                answer(self, *args)
+    class Holder:
+        def method(self, *args: Any) -> None:
+            answer(self, *args)
 
-        forms = {"partial": functools.partial(answer, 1), "function": answer, "bound method": Holder().method}
-        with module.TCPServer(("127.0.0.1", 0), forms.get(form, lambda *args: answer(*args))) as server:
-            serving = Serving(server)
-            return ask(server, b""), serving.stop()
-
-    compare(scenario)
+    forms = {"partial": functools.partial(answer, 1), "function": answer, "bound method": Holder().method}
+    with module.TCPServer(("127.0.0.1", 0), forms.get(form, lambda *args: answer(*args))) as server:
+        serving = Serving(server)
+        return ask(server, b""), serving.stop()
 
 
 # The request
@@ -252,49 +239,45 @@ def test_no_reference_to_the_request_is_kept(kind: str) -> None:
     assert compare(scenario)[0]
 
 
-def test_a_handler_may_take_the_socket_away() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        kept: list[Any] = []
+@compared
+def test_a_handler_may_take_the_socket_away(module: Any, log: Log) -> Any:
+    kept: list[Any] = []
 
-        class Handler(module.BaseRequestHandler):  # type: ignore[misc]
-            def handle(self) -> None:
-                kept.append(socket.socket(fileno=self.request.detach()))
+    class Handler(module.BaseRequestHandler):  # type: ignore[misc]
+        def handle(self) -> None:
+            kept.append(socket.socket(fileno=self.request.detach()))
 
-        with module.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server, captured_stderr() as printed:
-            serving = Serving(server)
-            with dial(server) as client:
-                assert eventually(lambda: bool(kept))
-                serving.stop()
-                server.server_close()
-                with kept[0] as request:
-                    request.sendall(b"later")
-                return read_all(client), printed.getvalue()
-
-    compare(scenario)
-
-
-def test_get_request_may_return_anything_to_unpack() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        seen: list[Any] = []
-
-        class Server(module.TCPServer):  # type: ignore[misc]
-            def get_request(self) -> Any:
-                request, _ = super().get_request()
-                request.close()
-                return ("an", "object"), {"from": "there"}
-
-            def shutdown_request(self, request: Any) -> None:
-                seen.append(request)
-
-        with Server(("127.0.0.1", 0), lambda *args: seen.append(args[:2])) as server:
-            serving = Serving(server)
-            with dial(server) as client:
-                client.recv(10)
-                assert eventually(lambda: len(seen) == 2)
+    with module.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server, captured_stderr() as printed:
+        serving = Serving(server)
+        with dial(server) as client:
+            assert eventually(lambda: bool(kept))
             serving.stop()
-        return seen
+            server.server_close()
+            with kept[0] as request:
+                request.sendall(b"later")
+            return read_all(client), printed.getvalue()
 
-    compare(scenario)
+
+@compared
+def test_get_request_may_return_anything_to_unpack(module: Any, log: Log) -> Any:
+    seen: list[Any] = []
+
+    class Server(module.TCPServer):  # type: ignore[misc]
+        def get_request(self) -> Any:
+            request, _ = super().get_request()
+            request.close()
+            return ("an", "object"), {"from": "there"}
+
+        def shutdown_request(self, request: Any) -> None:
+            seen.append(request)
+
+    with Server(("127.0.0.1", 0), lambda *args: seen.append(args[:2])) as server:
+        serving = Serving(server)
+        with dial(server) as client:
+            client.recv(10)
+            assert eventually(lambda: len(seen) == 2)
+        serving.stop()
+    return seen
 
 
 # Datagrams

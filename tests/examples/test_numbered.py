@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import socket
-import ssl
 import stat
 import struct
 import subprocess
@@ -18,6 +17,7 @@ import trio
 import trustme
 
 from tests.programs import PATIENCE, dial, running, tool
+from tests.tls import trusting
 from tests.waiting import eventually
 
 needs_nc = pytest.mark.skipif(not shutil.which("nc"), reason="nc is not installed")
@@ -213,8 +213,7 @@ def test_tls_with_files_and_a_client_that_speaks_no_tls(tmp_path):
     leaf = authority.issue_cert("localhost")
     leaf.cert_chain_pems[0].write_to_path(certificate)
     leaf.private_key_pem.write_to_path(key)
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = trusting(authority)
     with running("examples/07_tls.py", 0, certificate, key) as program, dial(program.port("tls")) as client:
         with dial(program.port("tls")) as plain:
             plain.say(b"GET / HTTP/1.0\r\n\r\n")
@@ -337,8 +336,7 @@ def test_rates_answer_two_a_second_and_five_connections():
 
 def test_each_name_has_its_certificate_and_a_new_one_is_noticed(tmp_path):
     authority = trustme.CA()
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = trusting(authority)
 
     def put(name):
         leaf = authority.issue_cert(name)

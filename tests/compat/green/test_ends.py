@@ -123,7 +123,7 @@ def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> N
         assert read_all(looking) == b"0"
 
 
-AT_EXIT = """
+WAITS = """
 import socket, sys, threading
 from triosock import compat
 
@@ -134,7 +134,11 @@ class Handler(compat.BaseRequestHandler):
             self.request.recv(1)
         finally:
             print("left", flush=True)
+"""
 
+AT_EXIT = (
+    WAITS
+    + """
 class Server(compat.GreenTCPServer):
     daemon_threads = True
 
@@ -144,20 +148,13 @@ client = socket.create_connection(server.server_address)
 assert client.recv(10) == b"here"
 print("main ends", flush=True)
 """
+)
 
 
-NATIVE_AT_EXIT = """
-import socket, threading
+NATIVE_AT_EXIT = (
+    WAITS
+    + """
 import trio, triosock
-from triosock import compat
-
-class Handler(compat.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall(b"here")
-        try:
-            self.request.recv(1)
-        finally:
-            print("left", flush=True)
 
 class Started:
     def started(self, server):
@@ -175,6 +172,7 @@ client = socket.create_connection(addresses[0])
 assert client.recv(10) == b"here"
 print("main ends", flush=True)
 """
+)
 
 
 @pytest.mark.parametrize("program", [AT_EXIT, NATIVE_AT_EXIT], ids=["compat", "native"])

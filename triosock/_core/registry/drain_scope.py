@@ -25,7 +25,6 @@ from ..model.checks import check_seconds
 from ..model.emitter import Emitter
 from ..model.misuse import write
 from ..model.node import Node
-from ..model.options import explained
 from ..model.trio_thread import check_trio_thread
 from .description import Due, SnapshotOptions
 from .drain_report import DrainReport
@@ -173,7 +172,6 @@ class DrainScope:
         """How long after the beginning of the drain one more request is waited for, in seconds."""
         return self._idle_grace or 0.0
 
-    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:

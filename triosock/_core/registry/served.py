@@ -62,3 +62,9 @@ class LatencyObserver(Protocol):
 
     def note(self, began: float, now: float) -> None:
         """Note a piece of work that lasted from `began` to `now`."""
+
+    def begin_rest(self, entry: object) -> None:
+        """Note that the work of an entry is done, although it keeps its slot."""
+
+    def end_rest(self, entry: object) -> None:
+        """Note that an entry is about to give up its slot."""

@@ -29,7 +29,6 @@ from ..model.events import (
     ServerSuspended,
 )
 from ..model.node import Node
-from ..model.options import explained
 from ..model.trio_thread import check_trio_thread
 from ..registry.description import EntryView, ServerView, SnapshotOptions, describe_listener
 from ..registry.drain_report import DrainReport
@@ -119,7 +118,6 @@ class Server(abc.ABC, Generic[Statistics_co]):
         """Whether `drain()` was called; True also during the delay."""
         return self._scope.draining
 
-    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:

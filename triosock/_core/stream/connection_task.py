@@ -157,6 +157,9 @@ class ConnectionTask(HandlerRun):
         entry.stage = "closing"
         entry.closing_since = entry.now()
         entry.cause = entry.cause or Cause.FINISHED
+        if entry.gradient is not None and entry.holds_slot:
+            self._note_latency()
+            entry.gradient.begin_rest(entry)
         try:
             await wire.linger()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
@@ -192,11 +195,19 @@ class ConnectionTask(HandlerRun):
         """Unregister the connection; the timeout monitor and the epoll reader forget it."""
         service, entry = self._common, self._entry
         service.monitor.forget(entry)
-        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
-            entry.gradient.note(entry.accepted, min(entry.closing_since, entry.now()))
+        if entry.gradient is not None:
+            self._note_latency()
+            entry.gradient.end_rest(entry)
         if service.epoll_reader is not None:
             service.epoll_reader.leave()
         self.unregister()
+
+    def _note_latency(self) -> None:
+        """Tell the adaptive limit how long it took, unless its requests were told, or it has no slot."""
+        entry = self._entry
+        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
+            entry.has_told = True
+            entry.gradient.note(entry.accepted, entry.now())
 
     # The handshake
 

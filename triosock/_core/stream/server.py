@@ -145,7 +145,7 @@ class StreamServer(Server[ServerStatistics]):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
-            limit=self._registry.most,
+            limit=min(self._gradient.most if self._gradient else math.inf, self.limits.max_connections),
             lag=self.lag,
             shedding=self.shedding,
             limited=dict(tally.limited),
