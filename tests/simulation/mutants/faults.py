@@ -88,8 +88,8 @@ MUTANTS = [
     ),
     Mutant(
         "an error of the peer's at accept ends the server",
-        "        if error.errno in THE_PEERS:\n            return Verdict.GO_ON\n",
-        "        if error.errno in THE_PEERS:\n            return Verdict.END\n",
+        "        if error.errno in THE_PEERS:\n            return ErrorAction.GO_ON\n",
+        "        if error.errno in THE_PEERS:\n            return ErrorAction.END\n",
     ),
     Mutant(
         "who waits while the server is suspended is not woken",
