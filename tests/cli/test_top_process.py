@@ -250,26 +250,27 @@ def test_a_socket_or_a_process(words, capsys):
 WAITS = "import threading; print(flush=True); threading.Event().wait()"
 
 
-def sleeper(*arguments):
-    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE)
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
-async def test_one_that_did_not_allow_it_gets_no_signal():
-    with sleeper("-c", WAITS) as process:
+@contextlib.contextmanager
+def sleeper(text):
+    """A process that has begun to wait; and waits still, after the block."""
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        with pytest.raises(MachineRefused, match="does not allow inspection"):
-            await inspect_process(process.pid, 10)
+        yield process
         assert process.poll() is None
         process.kill()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
+async def test_one_that_did_not_allow_it_gets_no_signal():
+    with sleeper(WAITS) as process:
+        with pytest.raises(MachineRefused, match="does not allow inspection"):
+            await inspect_process(process.pid, 10)
+
+
 async def test_a_mark_alone_is_no_reason_for_a_signal():
     text = "import os, time; os.memfd_create('triosock-top'); print(flush=True); time.sleep(60)"
-    with sleeper("-c", text) as process:
-        process.stdout.readline()
+    with sleeper(text) as process:
         assert processes._mark_of(process.pid) is None
-        process.kill()
 
 
 async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeypatch):
@@ -288,12 +289,9 @@ async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeyp
 @by_interpreter
 async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(monkeypatch):
     monkeypatch.setattr(processes, "PATIENCE", 0.3)
-    with sleeper("-c", WAITS) as process:
-        process.stdout.readline()
+    with sleeper(WAITS) as process:
         with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
             await inspect_process(process.pid, 10)
-        assert process.poll() is None
-        process.kill()
 
 
 async def test_no_process():

@@ -12,6 +12,7 @@ from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
 from .._core.listeners.bind import check_in_trio, warn_of_autojump
 from .._core.model.addresses import Address
+from .._core.model.checks import check_several
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
@@ -200,7 +201,7 @@ async def serve_dtls(
             opened.callback(one.close)
         warn_of_autojump(stacklevel=4)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
-        for observer in observers:
+        for observer in check_several(observers, "observers must be several observers in a list"):
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
 

@@ -17,6 +17,7 @@ from typing import final
 import trio
 
 from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
+from triosock._core.model.checks import check_several
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock._core.model.node import Node
@@ -92,7 +93,8 @@ class CompatServer:
         asked = () if self._book.policy is None else self._book.policy.observers
         if name is not None:
             self._book.name = name
-        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
+        several = check_several(observers, "observers must be several observers in a list")
+        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *several))
         self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
