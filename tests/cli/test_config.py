@@ -108,7 +108,7 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
         ('workers = "all"\n' + WEB, 1, "workers must be one of auto, not 'all'"),
         ("workers = true\n" + WEB, 1, "workers must be a integer or string, not True"),
         ("workers = 0\n" + WEB, 1, "workers must be from 1 on"),
-        ("recycle = 1\n" + WEB, 1, r"recycle is a section, \[recycle\]"),
+        ("recycle = 1\n" + WEB, 1, r"recycle must be a section, \[recycle\]"),
         (WEB + 'mode = "600"\n', 1, "mode is for the file of a unix:// address"),
         ('[endpoints.web]\naddress = "http://x"\nhandler = "a:b"\n', 2, "must begin with tcp://"),
         ('[endpoints.web]\nhandler = "a:b"\n', 1, "needs a key 'address'"),

@@ -47,7 +47,7 @@ def test_in_a_file_too(tmp_path, refused):
     [
         (["--workers", "2"], "stdio: is one connection, for one process"),
         (["tcp://127.0.0.1:0"], "stdio: is one connection, for one process"),
-        (["--access-log", "-"], "with stdio: stdout is the connection"),
+        (["--access-log", "-"], "stdio: uses stdout for the connection"),
     ],
 )
 def test_what_makes_no_sense_is_said_at_once(words, says, refused):

@@ -65,7 +65,7 @@ def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
         closer.start()
         assert main(["top", str(path)]) == 1
         closer.join()
-    assert "shows itself to its own user only" in capsys.readouterr().err
+    assert "serves only its own user" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
