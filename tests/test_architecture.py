@@ -160,7 +160,7 @@ LOWLEVEL = {
         *("current_task", "spawn_system_task", "RunVar"),
     ],
     "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
-    # Whose run and task this is.
+    # The run and the task.
     "triosock/_core/stream/connection_task.py": ["current_task"],
     "triosock/_core/stream/connection.py": ["current_task", "in_trio_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],

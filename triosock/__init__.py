@@ -24,7 +24,14 @@ triosock.compat stands in for socketserver. There is no assertion in this file.
 # ruff: noqa: F403, F405 - the names of __all__ are the facade's
 
 import importlib
+import sys
 import typing
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an installer sees to it, and nobody does for a checkout
+    raise ImportError(
+        f"triosock needs Python 3.11 or newer, and {sys.executable} is Python "
+        f"{'.'.join(map(str, sys.version_info[:3]))}: start your program with a newer one"
+    )
 
 if typing.TYPE_CHECKING:
     from ._facade import *

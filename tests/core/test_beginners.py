@@ -16,6 +16,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from triosock import compat
 from triosock._core.model.trio_version import TRIO, check_trio
 from triosock.testing import DatagramNetwork, MemoryListener
 
@@ -265,3 +266,35 @@ async def test_a_coroutine_that_is_sent_lacks_its_await() -> None:
     conn = triosock.Connection(stream)
     with pytest.raises(TypeError, match=r"not coroutine; write `await` before receive_some\(…\)$"):
         await conn.send_all(conn.receive_some())  # type: ignore[arg-type]
+
+
+class Quiet:
+    def on_event(self, event: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("serve", "args"),
+    [
+        (triosock.serve_listeners, (shout, [MemoryListener()])),
+        (triosock.serve_datagram_sockets, (shout, [DatagramNetwork().open("one")])),
+        (compat.serve, ()),
+    ],
+)
+async def test_one_observer_without_a_list_is_answered(serve: Any, args: tuple[Any, ...]) -> None:
+    with compat.UDPServer(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+        with pytest.raises(TypeError, match="observers must be several observers in a list, not <"):
+            await serve(*(args or (server,)), observers=Quiet())
+
+
+async def test_listeners_without_await_are_answered() -> None:
+    with pytest.raises(TypeError, match=r"in a list; write `await` before open_tcp_listeners\(…\)$"):
+        await triosock.serve_listeners(shout, triosock.open_tcp_listeners(0))  # type: ignore[arg-type]
+
+
+def test_a_python_that_is_too_old_is_named() -> None:
+    program = "import sys; sys.version_info = (3, 10, 13, 'final', 0); import triosock"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: triosock needs Python 3.11 or newer, and {sys.executable} is Python 3.10.13: "
+        "start your program with a newer one"
+    )

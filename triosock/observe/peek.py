@@ -255,7 +255,7 @@ def servers_here(look: dict[str, Any]) -> list[Any]:
     trio = sys.modules.get("trio")
     if scopes is None or description is None or trio is None:
         return []
-    one_look = description.Look(trio.current_time(), min(look["limit"], 20))
+    one_look = description.SnapshotOptions(trio.current_time(), min(look["limit"], 20))
     roots = sorted(scopes.outermost_scopes(), key=lambda scope: scope.owner is not None)
     return [as_dict(scopes.describe_scope(scope, one_look)) for scope in roots if not is_over(look)]
 

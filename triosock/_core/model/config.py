@@ -65,8 +65,8 @@ class Limits:
         Connections served at once, all listeners of the server together; exact. 16,384 is what ThousandIsland
         allows each acceptor; with fewer descriptors than that, accepting backs off until some are free again.
     `max_connections_per_peer`
-        Connections of one IP address (of one user id on Unix sockets) at once. Whose they are is known only
-        after they were accepted, so one too many is refused, or given to `overflow`, never left waiting.
+        Connections of one IP address (of one user id on Unix sockets) at once. The peer is known only after
+        the accept, so a connection over the limit is refused, or given to `overflow`, and never waits.
         Without limit by default: many people behind one address translator are one peer here.
     `max_connections_per_network`, `network_prefix`
         The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56

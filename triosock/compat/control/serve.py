@@ -17,11 +17,12 @@ from typing import final
 import trio
 
 from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
+from triosock._core.model.checks import check_several
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock._core.model.node import Node
 from triosock._core.model.options import explained
-from triosock._core.registry.description import EntryView, Look, ServerView, describe_listener
+from triosock._core.registry.description import EntryView, ServerView, SnapshotOptions, describe_listener
 from triosock._core.registry.drain_scope import describe_inside, grace_of
 from triosock._core.registry.registry import Entry
 
@@ -92,7 +93,8 @@ class CompatServer:
         asked = () if self._book.policy is None else self._book.policy.observers
         if name is not None:
             self._book.name = name
-        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
+        several = check_several(observers, "observers must be several observers in a list")
+        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *several))
         self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
@@ -140,7 +142,7 @@ class CompatServer:
         """Return why it should get no more clients; "" if it is ready."""
         return "draining" if self.draining else ""
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return its node with its requests. For inspection."""
         policy = self._book.policy
         view = ServerView(

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from triosock._core.model.node import Node
-from triosock._core.registry.description import Look, innermost
+from triosock._core.registry.description import SnapshotOptions, innermost
 
 from ..bridge.addresses import address_of, address_of_listener
 from ..bridge.lifecycle_events import is_closed
@@ -43,11 +43,11 @@ def look(what: object, limit: int) -> Iterator[Node]:
     if isinstance(what, BaseServer):
         book = book_of(what)
         if book.served is not None:
-            yield book.served.describe(Look(trio.current_time(), limit))
+            yield book.served.describe(SnapshotOptions(trio.current_time(), limit))
         else:
             yield _Look(book, what, limit).server()
     elif isinstance(what, CompatServer):
-        yield what.describe(Look(trio.current_time(), limit))
+        yield what.describe(SnapshotOptions(trio.current_time(), limit))
     elif what is None:
         found: dict[Book, Server | None] = {
             one.book: one.server for one in tuple(poll._servings) if one.is_here()

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from triosock._core.model.emitter import Emitter
     from triosock._core.model.events import Cause
     from triosock._core.model.node import Node
-    from triosock._core.registry.description import Look
+    from triosock._core.registry.description import SnapshotOptions
     from triosock._core.registry.registry import Registry, Tally
 
     from .signatures import ClientAddress, HandlerFactory, Request
@@ -250,7 +250,7 @@ class ServedInTrio(Protocol):
         """Wait for its end."""
         raise NotImplementedError
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return what lives in it."""
         raise NotImplementedError
 
