@@ -238,10 +238,8 @@ def test_the_end_of_the_process_is_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["top"], ["top", "x.sock", "--pid", "1"]])
-def test_a_socket_or_a_process(words, capsys):
-    with pytest.raises(SystemExit):
-        main(words)
-    assert "give either a control socket or a process" in capsys.readouterr().err
+def test_a_socket_or_a_process(words, refused):
+    assert "give either a control socket or a process" in refused(words)
 
 
 # Who cannot be looked at
