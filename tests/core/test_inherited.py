@@ -103,6 +103,11 @@ def test_names_choose_in_the_order_given_and_the_others_remain_for_later(two: li
     assert run(program, two, "http:admin") == [port(two[1]), port(two[0])]
 
 
+def test_several_names_give_their_sockets_in_the_order_of_the_names(two: list[socket.socket]) -> None:
+    program = 'show_and_close(*inherited_listeners(["admin", "http"]))'
+    assert run(program, two, "http:admin") == [port(two[1]), port(two[0])]
+
+
 def test_several_sockets_may_have_one_name_and_those_without_are_unknown(two: list[socket.socket]) -> None:
     program = """
         refused(["http", "x"], "no socket named 'x'")

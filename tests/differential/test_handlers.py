@@ -70,18 +70,17 @@ def test_buffers(module: Any, log: Log, rbufsize: int, wbufsize: int) -> Any:
     return seen, got, handler.wfile.closed, handler.rfile.closed
 
 
-def test_private_names_of_the_files() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        seen: list[Any] = []
+@compared
+def test_private_names_of_the_files(module: Any, log: Log) -> Any:
+    seen: list[Any] = []
 
-        def handle(self: Any) -> None:
-            seen.extend([self.wfile._sock is self.request, self.rfile.raw._sock is self.request])
-            seen.append(isinstance(self.wfile, io.BufferedIOBase))
+    def handle(self: Any) -> None:
+        seen.extend([self.wfile._sock is self.request, self.rfile.raw._sock is self.request])
+        seen.append(isinstance(self.wfile, io.BufferedIOBase))
 
-        handler_on_a_pair(module, {"handle": handle})
-        return seen
-
-    assert compare(scenario) == [True, True, True]
+    handler_on_a_pair(module, {"handle": handle})
+    assert seen == [True, True, True]
+    return seen
 
 
 @compared
@@ -122,27 +121,26 @@ def test_setup_options(module: Any, log: Log) -> Any:
     return seen
 
 
-def test_a_request_of_ones_own_needs_only_makefile_and_sendall() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        class Fake:
-            def __init__(self) -> None:
-                self.sent = b""
+@compared
+def test_a_request_of_ones_own_needs_only_makefile_and_sendall(module: Any, log: Log) -> Any:
+    class Fake:
+        def __init__(self) -> None:
+            self.sent = b""
 
-            def makefile(self, mode: str, size: int) -> Any:
-                return io.BytesIO(b"in\n")
+        def makefile(self, mode: str, size: int) -> Any:
+            return io.BytesIO(b"in\n")
 
-            def sendall(self, data: bytes) -> None:
-                self.sent += data
+        def sendall(self, data: bytes) -> None:
+            self.sent += data
 
-        class Handler(module.StreamRequestHandler):  # type: ignore[misc]
-            def handle(self) -> None:
-                self.wfile.write(self.rfile.readline())
+    class Handler(module.StreamRequestHandler):  # type: ignore[misc]
+        def handle(self) -> None:
+            self.wfile.write(self.rfile.readline())
 
-        fake = Fake()
-        Handler(fake, None, None)
-        return fake.sent
-
-    assert compare(scenario) == b"in\n"
+    fake = Fake()
+    Handler(fake, None, None)
+    assert fake.sent == b"in\n"
+    return fake.sent
 
 
 @pytest.mark.parametrize("fail", [None, "setup", "handle"])
@@ -210,33 +208,32 @@ def test_the_request_is_the_genuine_blocking_socket(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
-def test_no_reference_to_the_request_is_kept(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        gone: list[Any] = []
+@compared
+def test_no_reference_to_the_request_is_kept(module: Any, log: Log, kind: str) -> Any:
+    gone: list[Any] = []
 
-        class Request:
-            def __init__(self, sock: socket.socket) -> None:
-                self.sock = sock
+    class Request:
+        def __init__(self, sock: socket.socket) -> None:
+            self.sock = sock
 
-        class Server(getattr(module, kind)):  # type: ignore[misc]
-            def get_request(self) -> Any:
-                sock, address = super().get_request()
-                request = Request(sock)
-                weakref.finalize(request, gone.append, address[0])
-                return request, address
+    class Server(getattr(module, kind)):  # type: ignore[misc]
+        def get_request(self) -> Any:
+            sock, address = super().get_request()
+            request = Request(sock)
+            weakref.finalize(request, gone.append, address[0])
+            return request, address
 
-            def shutdown_request(self, request: Any) -> None:
-                request.sock.close()
+        def shutdown_request(self, request: Any) -> None:
+            request.sock.close()
 
-        with Server(("127.0.0.1", 0), lambda *args: None) as server:
-            serving = Serving(server)
-            with dial(server) as client:
-                client.recv(10)
-            # Without the help of the garbage collector.
-            dropped = eventually(lambda: bool(gone))
-            return dropped, serving.stop()
-
-    assert compare(scenario)[0]
+    with Server(("127.0.0.1", 0), lambda *args: None) as server:
+        serving = Serving(server)
+        with dial(server) as client:
+            client.recv(10)
+        # Without the help of the garbage collector.
+        dropped = eventually(lambda: bool(gone))
+        assert dropped
+        return serving.stop()
 
 
 @compared
@@ -307,15 +304,14 @@ def test_datagrams(kind: str) -> None:
     assert answers == [b"6 abc True", b"10 xxx True", b""]
 
 
-def test_a_client_without_a_name_costs_a_traceback() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with module.UnixDatagramServer(make_address("Unix"), module.DatagramRequestHandler) as server:
-            with captured_stderr() as printed, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-                client.sendto(b"x", server.server_address)
-                server.handle_request()
-            return printed.getvalue()
-
-    assert "Error" in compare(scenario)
+@compared
+def test_a_client_without_a_name_costs_a_traceback(module: Any, log: Log) -> Any:
+    with module.UnixDatagramServer(make_address("Unix"), module.DatagramRequestHandler) as server:
+        with captured_stderr() as printed, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", server.server_address)
+            server.handle_request()
+        assert "Error" in printed.getvalue()
+        return printed.getvalue()
 
 
 # TLS
@@ -323,49 +319,47 @@ def test_a_client_without_a_name_costs_a_traceback() -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.parametrize("where", ["listener", "get_request", "finish_request"])
-def test_tls_wherever_people_put_it(kind: str, where: str, contexts: Any) -> None:
+@compared
+def test_tls_wherever_people_put_it(module: Any, log: Log, kind: str, where: str, contexts: Any) -> Any:
     server_context, client_context = contexts
 
-    def scenario(module: Any, log: Log) -> Any:
-        def wrap(sock: Any) -> Any:
-            return server_context.wrap_socket(sock, server_side=True)
+    def wrap(sock: Any) -> Any:
+        return server_context.wrap_socket(sock, server_side=True)
 
-        class Server(getattr(module, kind)):  # type: ignore[misc]
-            if where == "get_request":
+    class Server(getattr(module, kind)):  # type: ignore[misc]
+        if where == "get_request":
 
-                def get_request(self) -> Any:
-                    request, address = super().get_request()
-                    return wrap(request), address
+            def get_request(self) -> Any:
+                request, address = super().get_request()
+                return wrap(request), address
 
-            if where == "finish_request":
+        if where == "finish_request":
 
-                def finish_request(self, request: Any, client_address: Any) -> None:
-                    with wrap(request) as wrapped:
-                        super().finish_request(wrapped, client_address)
+            def finish_request(self, request: Any, client_address: Any) -> None:
+                with wrap(request) as wrapped:
+                    super().finish_request(wrapped, client_address)
 
-        class Handler(module.StreamRequestHandler):  # type: ignore[misc]
-            def handle(self) -> None:
-                line = self.rfile.readline()
-                self.wfile.write(
-                    b"%s %r %s"
-                    % (line, isinstance(self.request, ssl.SSLSocket), self.request.version().encode())
-                )
+    class Handler(module.StreamRequestHandler):  # type: ignore[misc]
+        def handle(self) -> None:
+            line = self.rfile.readline()
+            self.wfile.write(
+                b"%s %r %s" % (line, isinstance(self.request, ssl.SSLSocket), self.request.version().encode())
+            )
 
-        with Server(("127.0.0.1", 0), Handler) as server, captured_stderr() as printed:
-            if where == "listener":
-                server.socket = wrap(server.socket)
-            serving = Serving(server)
-            with (
-                dial(server) as plain,
-                client_context.wrap_socket(plain, server_hostname="localhost") as client,
-            ):
-                client.sendall(b"hello\n")
-                answer = client.recv(1000)
-            if where != "finish_request":
-                with dial(server) as stranger:
-                    stranger.sendall(b"no TLS at all\r\n\r\n")
-                    read_all(stranger)
-            ended = serving.stop()
-        return answer, ended, printed.getvalue(), serving.thread is threading.current_thread()
-
-    assert b"True" in compare(scenario)[0]
+    with Server(("127.0.0.1", 0), Handler) as server, captured_stderr() as printed:
+        if where == "listener":
+            server.socket = wrap(server.socket)
+        serving = Serving(server)
+        with (
+            dial(server) as plain,
+            client_context.wrap_socket(plain, server_hostname="localhost") as client,
+        ):
+            client.sendall(b"hello\n")
+            answer = client.recv(1000)
+        if where != "finish_request":
+            with dial(server) as stranger:
+                stranger.sendall(b"no TLS at all\r\n\r\n")
+                read_all(stranger)
+        ended = serving.stop()
+    assert b"True" in answer
+    return answer, ended, printed.getvalue(), serving.thread is threading.current_thread()

@@ -120,13 +120,13 @@ def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
             assert idle.ask(b"?\n") == b"error: say: put SIZE\n"
             assert busy.ask(b"put 10\n12345") == b"go on\n"
             program.signal()
-            assert idle.rest() == b""  # the listeners are closed before anybody is sent home
+            assert idle.rest() == b""  # the listeners are closed before any connection ends
             assert refused(port)
             busy.say(b"67890")
             assert busy.rest() == b"sha256 " + hashlib.sha256(b"1234567890").hexdigest().encode() + b"\n"
         assert program.wait() == 0
         assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
-        assert "everybody could finish" in program.output
+        assert "every connection finished" in program.output
 
 
 def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_was():
@@ -139,7 +139,7 @@ def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_
         assert re.search(
             r"tcp://\S+: reading after \S+ s, at \S+05_deploy\.py:\d+ in take_uploads", program.output
         )
-        assert "somebody had to be cut off" in program.output
+        assert "some connections were cut" in program.output
 
 
 def test_the_second_signal_ends_it_at_once():

@@ -143,7 +143,7 @@ class DtlsServer(Server[ServerStatistics]):
         elif reason is None and not registry.has_room:
             reason = "connections"
         elif reason is None and self._rates is not None:
-            reason = self._rates.refusal(entry.accepted, self._rates.whose(session.peer))
+            reason = self._rates.refusal(entry.accepted, self._rates.keys_of(session.peer))
         if reason is not None:
             # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
             # late.
