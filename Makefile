@@ -103,7 +103,7 @@ bench: $(BENCH)/.ready
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
 
-# What an honest client of TLS waits while silent ones connect. About a minute and a half.
+# What honest clients of TLS wait while others begin handshakes and stop. About a minute and a half.
 bench-flood: $(READY)
 	$(BIN)/python -m benchmarks.flood
 

@@ -3,8 +3,8 @@ seconds.
 
     python docs/picture.py
 
-Some clients come and go, some stay, one never ends its request, one's handler fails; after a while the server
-drains.
+Some clients disconnect, some stay, one never ends its request, the handler of one fails; after a while the
+server drains.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ TARGET = Path(__file__).parent / "_static" / "run.svg"
 
 async def handler(conn: triosock.Connection) -> None:
     async for line in conn.lines():
-        await trio.sleep(float(line))  # as if that were work
+        await trio.sleep(float(line))  # simulated work
         await conn.send_all(b"done\n")
 
 
 async def client(port: int, start: float, *jobs: object, stays: bool = True) -> None:
-    """Come at `start`; a number is a job that takes so long, a tuple a pause; then stay until sent home."""
+    """Connect at `start`; do the jobs (a number is the seconds of a job, a tuple a pause); stay until the
+    server ends it."""
     await trio.sleep(start)
     async with await trio.open_tcp_stream("127.0.0.1", port) as stream:
         for job in jobs:

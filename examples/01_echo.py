@@ -1,7 +1,7 @@
-"""The smallest server: one async function, called for each connection, in a task of its own.
+"""The smallest server: one async function, called for each connection, in its own task.
 
-When the function returns, the connection is ended properly. `triosock.run` is `trio.run` with signals:
-Ctrl-C or SIGTERM lets busy clients finish and sends the idle ones home.
+When the function returns, the connection is closed gracefully. `triosock.run` is `trio.run` with signals: on
+Ctrl-C or SIGTERM it ends idle connections and lets busy ones finish.
 
     python examples/01_echo.py          (another port: python examples/01_echo.py 8888)
     nc localhost 9999                   type a line; then Ctrl-C in the first window: nc ends too

@@ -1,11 +1,11 @@
-"""Timeouts: a client that says nothing, and one that never comes to the point.
+"""Timeouts: a client that sends nothing, and one that never ends its request.
 
 `idle` bounds the wait for a request to begin. It ends the loop as if the client had hung up, so the handler
-can still say goodbye. `request` bounds the request itself, from its first byte on. That is no wait but
-work, so the handler is cancelled, wherever it is.
+can still send a last line. `request` bounds the request itself, from its first byte on; it cancels the
+handler.
 
     python examples/02_greeter.py       (port and seconds: python examples/02_greeter.py 9999 10)
-    nc localhost 9999                   tell your name; then again, and do nothing for ten seconds
+    nc localhost 9999                   type your name; then again, and do nothing for ten seconds
     (printf Bo; sleep 20) | nc localhost 9999     half a name: cut after ten seconds, and the log says why
 """
 

@@ -1,8 +1,8 @@
 """A line protocol: a store of keys and values, shared by all connections.
 
-The store is a plain dict without a lock: all handlers run in one thread, and another one gets its turn only
-at an `await`. A line of more than `max_bytes` ends its connection with an error of the peer,
-`FrameTooLarge`, and no other connection.
+The store is a plain dict without a lock: all handlers run in one thread, and they switch only at an `await`.
+A line of more than `max_bytes` raises `FrameTooLarge`, an error of the peer, which ends only its own
+connection.
 
     python examples/03_lines.py
     nc localhost 9999                   set colour blue, get colour, keys, quit

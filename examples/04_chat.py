@@ -1,9 +1,9 @@
-"""A chat: connections that share something, all in one nursery.
+"""A chat: connections that share a broadcast, all in one nursery.
 
-Each visitor has two tasks, in a nursery of their own: one reads what the visitor types, one sends what
-there is to hear. If one fails, so does the other. Nobody waits for a visitor who does not read: when 100
-lines are waiting for him, he misses the next ones, which `room.statistics()` counts. Who only listens is
-not idle: what is sent counts for `Timeouts.idle` as what is received.
+Each visitor has two tasks in one nursery: one reads the visitor's lines, one sends the lines of all. If one
+fails, the other is cancelled. A visitor who does not read delays no other: when 100 lines wait for him, he
+misses the next ones, which `room.statistics()` counts. A visitor who only listens is not idle: for
+`Timeouts.idle`, sent data counts as received data does.
 
     python examples/04_chat.py
     nc localhost 9999                   in two windows
@@ -33,7 +33,7 @@ async def visit(conn):
                 async for line in conn.lines(max_bytes=1024):
                     room.send_nowait(f"{conn.id}: {line.decode(errors='replace').rstrip()}")
             finally:
-                inbox.leave()  # that ends `deliver`, when it has sent the rest
+                inbox.leave()  # ends `deliver` after it has sent the rest
                 room.send_nowait(f"* {conn.id} has left")
 
 

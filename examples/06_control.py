@@ -1,8 +1,7 @@
 """A Unix control socket beside a TCP server: two servers, one nursery.
 
-Only this user may connect (`mode`). The file is there when the server listens, and gone when it ends.
-`scope.drain()` drains both servers; the command that asked for it is work in progress, so it is let finish,
-and tells how it went.
+Only this user may connect (`mode`). The socket file exists as long as the server. `scope.drain()` drains both
+servers; the connection that sent the command is busy, so it may finish, and gets the report.
 
     python examples/06_control.py       (port and path: python examples/06_control.py 9999 control.sock)
     nc localhost 9999                   a client of the server

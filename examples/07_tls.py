@@ -1,8 +1,8 @@
-"""TLS: a context is all there is to it.
+"""TLS: a server needs only a context.
 
-The handshake runs in the connection's own task, under `Timeouts.handshake`: a client that connects and says
-nothing holds nobody up. Without files this makes a certificate for "localhost" that nobody trusts, with
-trustme, for a try; a real server never does that.
+The handshake runs in the connection's own task, under `Timeouts.handshake`: a client that connects and sends
+nothing delays no other. Without files this makes an untrusted certificate for "localhost" with trustme, for
+testing only.
 
     python examples/07_tls.py           (with files: python examples/07_tls.py 9999 certificate.pem key.pem)
     openssl s_client -quiet -connect localhost:9999

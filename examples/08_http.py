@@ -1,8 +1,8 @@
-"""An HTTP/1.1 server with keep-alive, on h11, which knows HTTP and nothing of sockets.
+"""An HTTP/1.1 server with keep-alive, on h11, which implements HTTP without sockets.
 
 `conn.wait_request()` waits between two requests: only there does a drain or the idle timeout end a
-connection. `conn.request()` marks the work on one, with a deadline; a drain waits for it, and the answer
-then says that no other will follow.
+connection. `conn.request()` marks a request in progress, with a deadline; a drain waits for it, and its
+answer then says `Connection: close`.
 
     python examples/08_http.py
     curl http://localhost:9999/one http://localhost:9999/two      one connection for both
@@ -25,14 +25,14 @@ async def next_event(conn, http):
 async def serve_http(conn):
     http = h11.Connection(h11.SERVER)
     while http.our_state is h11.IDLE:
-        # Unless the next request has come with the last one.
+        # Unless the next request has arrived with the last one.
         if not http.trailing_data[0] and not await conn.wait_request():
-            return  # the client has hung up, or it is time to go
+            return  # the client has hung up, or the server drains
         async with conn.request(timeout=10):
             try:
                 request = await next_event(conn, http)
                 while isinstance(await next_event(conn, http), h11.Data):
-                    pass  # a body that nobody wants
+                    pass  # discard the body
                 code, text = 200, b"" if request.method == b"HEAD" else b"you asked for " + request.target
             except h11.RemoteProtocolError as error:
                 code, text = error.error_status_hint, b"that is no HTTP"

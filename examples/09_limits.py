@@ -1,9 +1,8 @@
-"""Limits and backpressure: three clients at most, and none of them can fill the memory.
+"""Limits and backpressure: three clients at most, none of which can fill the memory.
 
-The handler sends without end. `send_all` waits until the client has taken what came before, so a client
-that does not read stops the handler, and nobody else; after `send` seconds it is cut. Who comes when three
-are inside is told so by `full`, and sent away; with `overflow="wait"`, the default, it would wait in the
-kernel's queue for its turn.
+The handler sends without end. `send_all` waits until the client has read enough, so a client that does not
+read stops only its own handler; after `send` seconds it is cut. A fourth client gets a message from `full`,
+and is closed; with `overflow="wait"`, the default, it would wait in the kernel's accept queue.
 
     python examples/09_limits.py        (port and seconds: python examples/09_limits.py 9999 10)
     nc localhost 9999 | head            in three other windows: nc localhost 9999 | sleep 30
@@ -18,7 +17,7 @@ import triosock
 
 async def count(conn):
     for number in itertools.count():
-        if conn.draining:  # never idle, so it must look for itself
+        if conn.draining:  # never idle, so it must check for a drain itself
             return
         await conn.send_all(b"%09d\n" % number * 100)
 

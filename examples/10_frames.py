@@ -1,8 +1,8 @@
-r"""Frames: messages behind their length, for payloads that may hold any byte.
+r"""Frames: messages with a length prefix, for payloads that may contain any byte.
 
-A framer is a plain object with two functions, `split` for receiving and `join` for sending. `max_bytes` is
-looked at as soon as the length is here, before any memory is spent. `Netstrings()`, `Delimited(b"\0")` and
-`FixedSize(16)` fit in the same place.
+A framer is an object with two methods, `split` for receiving and `join` for sending. `max_bytes` is checked
+as soon as the length has arrived, before memory is used. `Netstrings()`, `Delimited(b"\0")` and
+`FixedSize(16)` are used in the same way.
 
     python examples/10_frames.py
     printf '\0\0\0\5hello' | nc -N localhost 9999 | od -c

@@ -1,8 +1,8 @@
-"""Rates: each client may ask so often, and who asks faster is told so.
+"""Rates: a limit of connections and requests per second for each client.
 
-A client may connect five times at once, and once a second after that; who comes more often is refused by
-name (`sorry`). Inside, two questions a second are answered: a third raises `RateExceeded`, and the handler
-says when to ask again. Without `request_overflow="reject"` it would just wait for its turn.
+A client may connect five times at once, and once a second after that; further connections get an answer from
+`sorry`. On a connection, two requests a second are answered: a third raises `RateExceeded`, and the handler
+says when to try again. Without `request_overflow="reject"` it would wait until it is due.
 
     python examples/11_rates.py         (another port: python examples/11_rates.py 9999)
     yes hello | head -4 | nc localhost 9999

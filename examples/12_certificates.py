@@ -1,8 +1,8 @@
-"""Certificates: one for each name, and new ones without a restart.
+"""Certificates: one for each name, and renewal without a restart.
 
-The client's name for the server picks the certificate. Put other files in their place: they are checked, and
-if they are good the next handshake has them, while nobody is cut. Bad ones are told, and change nothing.
-Without a folder this makes one, with certificates that nobody trusts, with trustme.
+The server name that the client sends selects the certificate. Replace the files: they are checked, and if
+they are good the next handshake uses them, while no connection is cut. Bad files are logged and not used.
+Without a folder this makes one with untrusted certificates, with trustme.
 
     python examples/12_certificates.py    (with a folder: python examples/12_certificates.py 9999 FOLDER)
     openssl s_client -quiet -servername shop.example -connect localhost:9999

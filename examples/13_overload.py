@@ -1,7 +1,7 @@
-"""Overload: who would have to wait for too long is told so at once, and the others are served in time.
+"""Overload: a new client that would wait too long is refused at once, and the others are served in time.
 
-Each line takes 50 ms in which nobody else has a turn, so 20 in a second are all that this server can do.
-While whoever comes would wait for more than 0.2 s, the overflow handler answers instead.
+Each line blocks the event loop for 50 ms, so this server can answer 20 in a second. While a new connection
+would wait for more than 0.2 s, the overflow handler answers instead.
 
     python examples/13_overload.py
     for i in $(seq 60); do (echo hello | nc -N localhost 9999 &); done
@@ -17,7 +17,7 @@ from triosock import Limits
 
 async def work(conn):
     async for line in conn.lines():
-        time.sleep(0.05)  # noqa: ASYNC251 - as work would that is all computing
+        time.sleep(0.05)  # noqa: ASYNC251 - as a computation would
         await conn.send_all(line.upper())
 
 

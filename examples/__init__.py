@@ -1,1 +1,1 @@
-"""Numbered examples, each one idea and a program of its own; and the demo, `python -m examples.demo`."""
+"""Numbered examples, each a program with one idea; and the demo, `python -m examples.demo`."""

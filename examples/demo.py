@@ -1,14 +1,12 @@
 """The demo: `make demo`, or `python -m examples.demo`. Four servers, real clients, a drain under load.
 
-What to look at: the crowd that is there when the drain begins. Each kind of client (one function each,
-below) gets what it is owed, and the only one that is cut off is the one that never gets to the end.
-`play` is the story, from top to bottom.
+It shows how a drain treats each kind of client (one function each, below): idle ones end, busy ones get their
+answers, and only the one whose request never ends is cut. `play` is the whole run, from top to bottom.
 
-A picture of the run is left in `demo-timeline.html`, and opened where there is a browser to see it.
+It writes a picture of the run to `demo-timeline.html`, and opens it if there is a browser.
 
-The last line but one says that nothing is left, and is true: tasks and sockets are counted, and the folder
-of the socket file is looked into. The exit code is 1 if anything is left, or if anybody did not get what was
-promised.
+The last line but one says that nothing is left: tasks and sockets are counted, and the folder of the socket
+file is checked. The exit code is 1 if anything is left, or if a client did not get the expected end.
 """
 
 from __future__ import annotations
@@ -33,10 +31,10 @@ import triosock
 from triosock import compat, events
 from triosock.observe import Timeline
 
-IDLE, BUSY, UPLOADING, AT_THE_DOOR, UNIX_IDLE, COMPAT_IDLE = 8, 6, 4, 3, 2, 2
+IDLE, BUSY, UPLOADING, QUEUED, UNIX_IDLE, COMPAT_IDLE = 8, 6, 4, 3, 2, 2
 PICTURE = os.path.abspath("demo-timeline.html")
 WORK = 0.5  # seconds that a job takes
-GRACE = 1.5  # seconds that the drain gives to the busy ones
+GRACE = 1.5  # seconds that busy connections have in the drain
 UPLOAD = b"x" * 50_000
 
 began = time.monotonic()
@@ -50,16 +48,18 @@ def tell(who, text):
 
 
 async def shout(conn):
-    """Four requests: any text (comes back in capitals), job (takes its time), upload SIZE, and bye."""
+    """Answer four kinds of requests: any text (sent back in capitals), job (takes a while), upload SIZE,
+    bye.
+    """
     async for line in conn.lines():
         match line.split():
             case [b"job"]:
                 await conn.send_all(b"working on it\n")
-                await trio.sleep(WORK)  # as if a database had to be asked
+                await trio.sleep(WORK)  # as a query to a database would
                 await conn.send_all(b"the job is done\n")
             case [b"upload", size]:
                 await conn.send_all(b"go on\n")
-                data = await conn.receive_exactly(int(size))  # a part of the same request
+                data = await conn.receive_exactly(int(size))  # part of the same request
                 await conn.send_all(checksum(data))
             case [b"bye"]:
                 return
@@ -68,7 +68,7 @@ async def shout(conn):
 
 
 async def report_status(server, conn):
-    """Tell how the other server is doing."""
+    """Send the numbers of the other server."""
     async for line in conn.lines():
         if line.strip() == b"bye":
             return
@@ -77,7 +77,7 @@ async def report_status(server, conn):
 
 
 class OldShout(compat.StreamRequestHandler):
-    """A handler as one writes it for the standard library's socketserver: no async, a thread for each."""
+    """A handler for the standard library's socketserver: sync, with a thread for each connection."""
 
     def handle(self):
         """Send each line back in capitals."""
@@ -95,12 +95,12 @@ def checksum(data):
 
 
 class Teller:
-    """An observer: tells what happens to a server, but for the coming and going of single connections."""
+    """An observer that prints the events of servers, and of single connections only the cuts."""
 
     wants = (events.ServerStarted, events.DrainStarted, events.ConnectionClosed, events.ServerClosed)
 
     def on_event(self, event):
-        """Tell one event, if it is worth a line."""
+        """Print one event."""
         match event:
             case events.ServerStarted():
                 tell(event.server, "server listens on " + " and ".join(map(str, event.addresses)))
@@ -112,11 +112,11 @@ class Teller:
                 tell(event.server, "server closed")
 
 
-# The clients. Each ends with one word about how it went, in `Crowd.outcomes`.
+# The clients. Each returns its outcome, which is counted in `Clients.outcomes`.
 
 
-class Crowd:
-    """Clients of one server, and what became of them."""
+class Clients:
+    """The clients of one server, and their outcomes."""
 
     def __init__(self, dial):
         self.dial = dial
@@ -125,15 +125,15 @@ class Crowd:
         self.drain_has_begun = trio.Event()
 
     async def gather(self, nursery, count, kind, client):
-        """Start so many clients; return when all of them are where they should be."""
+        """Start so many clients; return when all of them are in the wanted state."""
         self.size[kind] = count
         for _ in range(count):
             await nursery.start(self._play, kind, client)
 
     async def _play(self, kind, client, task_status):
-        """Run one client; tell when it was the last of its kind."""
+        """Run one client; print the outcomes of its kind if it was the last one."""
         stream = await self.dial()
-        async with triosock.Connection(stream) as conn:  # on this side, for its way of reading
+        async with triosock.Connection(stream) as conn:  # for its reading methods
             try:
                 outcome = await client(self, conn, task_status)
             except trio.BrokenResourceError:
@@ -142,10 +142,10 @@ class Crowd:
         self.size[kind] -= 1
         if not self.size[kind]:
             ends = [f"{n} {end}" for (its, end), n in self.outcomes.items() if its == kind]
-            tell("clients", f"who were {kind}: {', '.join(ends)}")
+            tell("clients", f"{kind}: {', '.join(ends)}")
 
     def count(self, outcome):
-        """Return how many ended like this."""
+        """Return the number of clients with this outcome."""
         return sum(number for (_, its), number in self.outcomes.items() if its == outcome)
 
 
@@ -155,7 +155,7 @@ async def ask(conn, request):
 
 
 async def rest(conn):
-    """Return what comes until the end of the stream."""
+    """Return the bytes until the end of the stream."""
     received = b""
     while data := await conn.receive_some():
         received += data
@@ -163,14 +163,14 @@ async def rest(conn):
 
 
 async def idle_client(crowd, conn, task_status):
-    """Has got its answer, and keeps the connection for another time."""
+    """Has its answer, and keeps the connection open."""
     await ask(conn, b"hello")
     task_status.started()
-    return "sent home" if await rest(conn) == b"" else "confused"
+    return "ended" if await rest(conn) == b"" else "confused"
 
 
 async def busy_client(crowd, conn, task_status):
-    """Its job is being worked on."""
+    """Waits for the answer to its job."""
     await ask(conn, b"job")
     task_status.started()
     return "answered" if await rest(conn) == b"the job is done\n" else "lost"
@@ -187,28 +187,28 @@ async def uploading_client(crowd, conn, task_status):
 
 
 async def stuck_client(crowd, conn, task_status):
-    """Began a request, and will never end it."""
+    """Has begun a request, and never ends it."""
     await ask(conn, b"upload %d" % len(UPLOAD))
     task_status.started()
     try:
         await rest(conn)
     except trio.BrokenResourceError:
-        return "cut off"
+        return "cut"
     return "confused"
 
 
-async def client_at_the_door(crowd, conn, task_status):
-    """Has come before the drain, but nobody has opened yet: it stands in the kernel's queue."""
-    await conn.send_all(b"may I come in?\n")
+async def queued_client(crowd, conn, task_status):
+    """Has connected before the drain, and waits in the kernel's accept queue."""
+    await conn.send_all(b"hello\n")
     task_status.started()
-    return "answered" if await rest(conn) == b"MAY I COME IN?\n" else "lost"
+    return "answered" if await rest(conn) == b"HELLO\n" else "lost"
 
 
 async def try_to_come_late(dial):
     try:
         stream = await dial()
     except OSError:
-        tell("clients", "who comes now: refused, for nobody listens any more")
+        tell("clients", "a new connection is refused: nothing listens any more")
         return True
     await stream.aclose()
     return False
@@ -235,11 +235,13 @@ async def drive_the_others(compat_port, udp_port):
         tell("udp", f"a task answers {(await sock.recv(100)).decode()}")
 
 
-# The story
+# The run
 
 
 async def play(path):
-    """Start the servers, drive them, drain; return the reports, and whether every promise was kept."""
+    """Start the servers, run the clients, drain; return the reports, and whether all outcomes are as
+    expected.
+    """
     with triosock.DrainScope() as scope:
         async with trio.open_nursery() as nursery:
             tell("demo", "starts its servers, in one nursery")
@@ -265,10 +267,10 @@ async def play(path):
 
 
 async def drain_under_load(scope, server, port, path, compat_port):
-    """Bring a crowd into position, drain, see it out; return whether all of it ended as promised."""
+    """Start all kinds of clients, drain, wait for their end; return whether all outcomes are as expected."""
     dial_tcp = partial(trio.open_tcp_stream, "127.0.0.1", port)
-    crowd, neighbours = Crowd(dial_tcp), Crowd(partial(trio.open_unix_socket, path))
-    others_still = Crowd(partial(trio.open_tcp_stream, "127.0.0.1", compat_port))
+    crowd, neighbours = Clients(dial_tcp), Clients(partial(trio.open_unix_socket, path))
+    others_still = Clients(partial(trio.open_tcp_stream, "127.0.0.1", compat_port))
     async with trio.open_nursery() as others:
         async with trio.open_nursery() as idle:
             await crowd.gather(others, BUSY, "waiting for a job", busy_client)
@@ -278,12 +280,12 @@ async def drain_under_load(scope, server, port, path, compat_port):
             await neighbours.gather(idle, UNIX_IDLE, "idle (unix)", idle_client)
             await others_still.gather(idle, COMPAT_IDLE, "idle (compat)", idle_client)
             server.suspend()
-            await crowd.gather(others, AT_THE_DOOR, "at the door", client_at_the_door)
+            await crowd.gather(others, QUEUED, "queued", queued_client)
             for one in (crowd, neighbours, others_still):
                 tell("clients", ", ".join(f"{n} {kind}" for kind, n in one.size.items()))
-            tell("demo", f"drains everything; the busy have {GRACE} s")
+            tell("demo", f"drains all servers, with a grace period of {GRACE} s")
             scope.drain(grace=GRACE)
-        # The idle have gone, so the doors are shut: a server closes its listeners first.
+        # The idle connections have ended, so the listeners are closed: a server closes those first.
         refused = await try_to_come_late(dial_tcp)
         crowd.drain_has_begun.set()
     answered, reset = crowd.count("answered"), crowd.count("reset")
@@ -291,11 +293,11 @@ async def drain_under_load(scope, server, port, path, compat_port):
     return refused and crowd.outcomes + neighbours.outcomes + others_still.outcomes == {
         ("waiting for a job", "answered"): BUSY,
         ("uploading", "answered"): UPLOADING,
-        ("stuck", "cut off"): 1,
-        ("idle", "sent home"): IDLE,
-        ("idle (unix)", "sent home"): UNIX_IDLE,
-        ("idle (compat)", "sent home"): COMPAT_IDLE,
-        ("at the door", "answered"): AT_THE_DOOR,
+        ("stuck", "cut"): 1,
+        ("idle", "ended"): IDLE,
+        ("idle (unix)", "ended"): UNIX_IDLE,
+        ("idle (compat)", "ended"): COMPAT_IDLE,
+        ("queued", "answered"): QUEUED,
     }
 
 
@@ -308,7 +310,7 @@ def count_sockets():
         try:
             number += stat.S_ISSOCK(os.fstat(int(name)).st_mode)
         except OSError:
-            pass  # the descriptor that listdir itself had open
+            pass  # the descriptor of listdir itself
     return number
 
 
@@ -317,19 +319,19 @@ def count_tasks():
 
 
 def show(path):
-    """Open the picture, if somebody is there to see it: at a terminal, with a screen, and not in CI."""
+    """Open the picture at a terminal with a display, and not in CI."""
     has_screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
     if sys.stdout.isatty() and has_screen and "CI" not in os.environ:
         webbrowser.open(pathlib.Path(path).resolve().as_uri())
 
 
 async def main():
-    """Play the story and look at what is left of it; return the exit code."""
-    logging.getLogger("triosock").addHandler(logging.NullHandler())  # the story is told by `tell`
+    """Do the run and check that nothing is left of it; return the exit code."""
+    logging.getLogger("triosock").addHandler(logging.NullHandler())  # `tell` prints instead
     tasks, sockets = count_tasks(), count_sockets()
     with tempfile.TemporaryDirectory() as folder:
         path = os.path.join(folder, "demo.sock")
-        with trio.fail_after(60):  # a demo must end; this one takes two seconds
+        with trio.fail_after(60):  # the run takes two seconds
             with Timeline() as timeline:
                 reports, kept_promises = await play(path)
         for name, report in reports:
@@ -340,7 +342,7 @@ async def main():
     if any(left):
         tell("demo", "FAILED: left over are {} tasks, {} sockets, {} files".format(*left))
     elif not kept_promises:
-        tell("demo", "FAILED: somebody did not get what was promised")
+        tell("demo", "FAILED: a client did not get the expected end")
     else:
         tell("demo", "nothing is left: no task, no socket, no file (counted)")
         tell("demo", "next: look at the picture, then talk to .venv/bin/python examples/01_echo.py")

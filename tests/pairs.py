@@ -10,7 +10,7 @@ import trio.testing
 
 from triosock import Connection, Timeouts
 from triosock._core.registry.registry import Entry
-from triosock._core.stream.request_state import Conversation
+from triosock._core.stream.request_state import RequestState
 from triosock._core.transport.epoll import EpollReader
 from triosock._core.transport.wires import make_wire
 from triosock._core.transport.write_batcher import WriteBatcher
@@ -23,7 +23,7 @@ def served(
     entry = Entry(accepted=trio.current_time())
     wire = make_wire(sock, entry, epoll_reader, batcher)
     connection = Connection.__new__(Connection)
-    Conversation.__init__(connection, wire, entry, Timeouts(), None, None, None, None)
+    RequestState.__init__(connection, wire, entry, Timeouts(), None, None, None, None)
     return connection
 
 

@@ -159,8 +159,8 @@ LOWLEVEL = {
         *("wait_readable", "wait_writable", "notify_closing"),
         *("current_task", "spawn_system_task", "RunVar"),
     ],
-    "triosock/compat/green/crowd.py": ["spawn_system_task", "current_trio_token"],
-    # Whose run and task this is.
+    "triosock/compat/green/readers.py": ["spawn_system_task", "current_trio_token"],
+    # The run and the task.
     "triosock/_core/stream/connection_task.py": ["current_task"],
     "triosock/_core/stream/connection.py": ["current_task", "in_trio_task"],
     "triosock/_core/datagram/dispatch.py": ["current_task"],

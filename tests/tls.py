@@ -25,9 +25,15 @@ def server_context(*, ask_client: bool = False, alpn: tuple[str, ...] = ()) -> s
     return context
 
 
-def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+def trusting(authority: trustme.CA) -> ssl.SSLContext:
+    """A client that trusts whom this authority has certified."""
     context = ssl.create_default_context()
-    CA.configure_trust(context)
+    authority.configure_trust(context)
+    return context
+
+
+def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSLContext:
+    context = trusting(CA)
     if cert:
         CLIENT_CERT.configure_cert(context)
     if alpn:

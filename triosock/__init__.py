@@ -24,7 +24,14 @@ triosock.compat stands in for socketserver. There is no assertion in this file.
 # ruff: noqa: F403, F405 - the names of __all__ are the facade's
 
 import importlib
+import sys
 import typing
+
+if sys.version_info < (3, 11):  # noqa: UP036 - an installer sees to it, and nobody does for a checkout
+    raise ImportError(
+        f"triosock needs Python 3.11 or newer, and {sys.executable} is Python "
+        f"{'.'.join(map(str, sys.version_info[:3]))}: start your program with a newer one"
+    )
 
 if typing.TYPE_CHECKING:
     from ._facade import *
@@ -127,7 +134,11 @@ if not typing.TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         if name not in __all__ and name not in ("__version__", *_WITH_IT):
-            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+            meant = [one for one in __all__ if one.startswith(f"{name}_")]
+            hint = f": it has {', '.join(meant)}" if meant and not name.startswith("_") else ""
+            text = f"module {__name__!r} has no attribute {name!r}{hint}"
+            # Without the name, a traceback proposes no other one beside these.
+            raise AttributeError(text, name=None) if hint else AttributeError(text)
         facade = importlib.import_module(f"{__name__}._facade")
         globals().update({one: getattr(facade, one) for one in (*__all__, "__version__")})
         return globals()[name]

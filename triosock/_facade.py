@@ -84,8 +84,8 @@ from .observe import serve_control as _serve_control
 from .observe import tree as _tree
 from .observe.health import open_health as open_health
 from .observe.health import serve_health as serve_health
+from .observe.inspection import InspectionRequests as _InspectionRequests
 from .observe.log import LogObserver as _LogObserver
-from .observe.looked_at import LookRequests as _LookRequests
 from .signals import Looking as _Looking
 from .signals import run as run
 from .workers import Recycle as Recycle
@@ -98,4 +98,4 @@ from .workers import WorkerStatus as WorkerStatus
 from .workers import serve_workers as serve_workers
 
 _default_observers.append(_LogObserver)
-_signals.looking = _Looking(show=_tree, serve=_serve_control, requests=_LookRequests)
+_signals.looking = _Looking(show=_tree, serve=_serve_control, requests=_InspectionRequests)

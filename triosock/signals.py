@@ -60,10 +60,10 @@ class Looking:
 
     show: Callable[[], object]
     serve: Callable[..., Awaitable[object]]
-    requests: Callable[[], AbstractContextManager[LookRequests]]
+    requests: Callable[[], AbstractContextManager[InspectionRequests]]
 
 
-class LookRequests(Protocol):
+class InspectionRequests(Protocol):
     """What is asked of this process."""
 
     def answer(self) -> bool:

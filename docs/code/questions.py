@@ -117,6 +117,7 @@ async def pause(server, seconds):
     server.resume()
 
 
+rates = triosock.Limits(request_rate_per_peer=triosock.Rate(20, per=1, burst=40), request_overflow="reject")
 limits = triosock.Limits(max_connections=1000, max_connections_per_peer=10, overflow="reject")
 timeouts = triosock.Timeouts(idle=60, request=30, send=20, grace=10)
 
@@ -222,6 +223,19 @@ def in_a_thread(handler, started, stop):
     thread = threading.Thread(target=trio.run, args=(main,))
     thread.start()
     return thread
+
+
+async def refuse_politely(error, conn):
+    """Given as `on_error`: a client that asks more often is told when to come back."""
+    if isinstance(error, triosock.RateExceeded):
+        await conn.send_all(f"ask again in {error.retry_after:.2f} s\n".encode())
+
+
+async def with_health(handler, endpoint, task_status=trio.TASK_STATUS_IGNORED):
+    """GET /live says that the program runs, GET /ready that it takes clients: 200, or 503 with the reason."""
+    async with triosock.open_health(endpoint) as health, trio.open_nursery() as nursery:
+        server = await nursery.start(partial(triosock.serve_tcp, handler, 0, host="127.0.0.1"))
+        task_status.started((server, health))
 
 
 async def answer_failure(error, conn):

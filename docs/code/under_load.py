@@ -1,4 +1,4 @@
-"""Fifty clients that ask and ask, until the server hangs up: what does each of them hear in the end?"""
+"""Fifty clients that send requests until the server hangs up, and the end that each of them sees."""
 
 import collections
 import sys
@@ -18,7 +18,7 @@ async def client(port, heard):
                 heard["answers"] += 1
                 await trio.sleep(0.01)
     except triosock.Incomplete as error:
-        heard["half an answer" if error.partial else "sent home"] += 1
+        heard["half an answer" if error.partial else "ended by the server"] += 1
     except trio.BrokenResourceError:
         heard["a reset"] += 1
     except OSError:

@@ -21,7 +21,7 @@ class Work(compat.StreamRequestHandler):
 def client(address: tuple[str, int], request: bytes, answers: list[bytes]) -> None:
     with socket.create_connection(address) as sock:
         sock.sendall(request)
-        answers.append(sock.makefile("rb").read())  # up to the end of the stream: one answer, and goodbye
+        answers.append(sock.makefile("rb").read())  # up to the end of the stream: one answer
 
 
 if __name__ == "__main__":
@@ -34,7 +34,7 @@ if __name__ == "__main__":
     ]
     for thread in clients:
         thread.start()
-    working.wait()  # all three are being worked on
+    working.wait()  # all three handlers are busy
     threading.Timer(0.1, release.set).start()
     print(compat.drain(server, grace=10))
     print("the idle one got", idle.recv(100))

@@ -1,6 +1,6 @@
-"""A chat whose handlers are written for threads, each in a trio task: `python examples/compat/green_chat.py`.
+"""A chat with handlers written for threads, each in a trio task: `python examples/compat/green_chat.py`.
 
-Everybody gets every line. Thousands may be there at once: a handler that waits costs a few KiB and no thread.
+Every member gets every line. It serves thousands at once: a waiting handler costs a few KiB and no thread.
 Try it with `nc 127.0.0.1 8010` in several terminals; Ctrl-C drains.
 """
 
@@ -11,7 +11,7 @@ from typing import Any
 
 from triosock import compat as socketserver
 
-#: Handlers take turns only when they wait, so this needs no lock.
+#: Handlers switch only when they wait, so this needs no lock.
 members: set[socketserver.StreamRequestHandler] = set()
 
 
@@ -28,7 +28,7 @@ class Member(socketserver.StreamRequestHandler):
                 try:
                     member.wfile.write(line)
                 except OSError:
-                    pass  # it has gone, and its own handler finds out
+                    pass  # it has disconnected, and its own handler finds out
 
     def finish(self) -> None:
         members.discard(self)
@@ -36,7 +36,7 @@ class Member(socketserver.StreamRequestHandler):
 
 
 class ChatServer(socketserver.GreenTCPServer):
-    """As any threading server."""
+    """Configured as a threading server."""
 
     allow_reuse_address = True
     request_queue_size = 1024

@@ -1,7 +1,8 @@
-"""The standard library's `http.server`, unchanged, with thousands of clients kept alive: no thread for any.
+"""The standard library's `http.server`, unchanged, with thousands of keep-alive clients and no thread for
+each.
 
-`python examples/compat/green_http.py [PORT]`, then `python examples/compat/green_http.py PORT CLIENTS` is the
-clients: each asks twice on one connection.
+`python examples/compat/green_http.py [PORT]` serves; `python examples/compat/green_http.py PORT CLIENTS`
+runs the clients: each sends two requests on one connection.
 """
 
 from __future__ import annotations
@@ -29,11 +30,11 @@ class Hello(BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, *args: Any) -> None:
-        """Nothing for each request."""
+        """Log no requests."""
 
 
 class Server(compat.GreenTCPServer):
-    """What `http.server.ThreadingHTTPServer` is, with tasks in the place of threads."""
+    """As `http.server.ThreadingHTTPServer`, with tasks instead of threads."""
 
     allow_reuse_address = True
     request_queue_size = 1024
@@ -41,7 +42,7 @@ class Server(compat.GreenTCPServer):
 
 
 def allow_many() -> None:
-    """Allow as many descriptors as this process may have: 1,024 is what many systems begin with."""
+    """Raise the limit of descriptors to the hard limit: many systems begin with 1,024."""
     with contextlib.suppress(ImportError):  # not on Windows
         import resource
 
@@ -50,7 +51,7 @@ def allow_many() -> None:
 
 
 def ask(port: int, clients: int) -> int:
-    """Open so many connections, ask on each, and again; return how many answers there were."""
+    """Open so many connections, send two requests on each; return the number of answers."""
     connections = [HTTPConnection("127.0.0.1", port, timeout=30) for _ in range(clients)]
     answers = 0
     for _ in range(2):
@@ -63,7 +64,7 @@ def ask(port: int, clients: int) -> int:
 
 
 def main(*arguments: str) -> None:
-    """Serve, or ask."""
+    """Serve, or run the clients."""
     allow_many()
     port = int(arguments[0]) if arguments else 8011
     if len(arguments) > 1:

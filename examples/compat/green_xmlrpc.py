@@ -1,6 +1,6 @@
 """XML-RPC of the standard library in green tasks: `python examples/compat/green_xmlrpc.py [PORT]`.
 
-A function that blocks goes through `compat.blocking()`, which runs it in a worker thread meanwhile.
+A blocking function is called by `compat.blocking()`, which runs it in a worker thread.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add(one: int, other: int) -> int:
 
 
 def slow_add(one: int, other: int) -> int:
-    """Return the sum of somebody who blocks, as a database would; others are served meanwhile."""
+    """Return the sum after a blocking call, as to a database; other clients are served meanwhile."""
     compat.blocking(time.sleep, 0.2)
     return one + other
 

@@ -1,6 +1,6 @@
 """http.server on triosock.compat. Try: curl http://localhost:8000/world
 
-Nothing of http.server is edited; install() only has to come before its import.
+http.server is not changed; install() must be called before its import.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""The same with files for the two directions. Try: nc localhost 9999, and type."""
+"""A StreamRequestHandler, with a file for each direction. Try: nc localhost 9999, and type."""
 
 import sys
 

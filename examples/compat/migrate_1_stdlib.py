@@ -1,4 +1,4 @@
-"""Migration, before: the standard library's."""
+"""Migration, before: a server of the standard library."""
 
 import socketserver
 import sys

@@ -1,4 +1,4 @@
-"""Migration, step 1: the same handler, in a trio program. Signals drain it now, and native code can live
+"""Migration, step 1: the same handler in a trio program. Signals drain it now, and native servers can run
 beside it.
 """
 

@@ -1,4 +1,4 @@
-"""Migration, step 2: a native handler class, method by method the same: no threads any more, and limits and
+"""Migration, step 2: a native handler class with the same methods, without threads, and with limits and
 timeouts.
 """
 

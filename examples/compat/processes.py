@@ -1,4 +1,4 @@
-"""A process for each request. The process that serves stays one with a single thread, so that it may fork."""
+"""A process for each request. The serving process keeps to a single thread, so that it can fork safely."""
 
 import os
 import sys

@@ -1,4 +1,4 @@
-"""A thread for each request, beside a main thread that does something else: here it is the client."""
+"""A thread for each request; here the main thread is the client."""
 
 import socket
 import threading

@@ -1,6 +1,4 @@
-"""An XML-RPC service. Its functions may call async code: compat.run() runs it in the trio run of the
-server.
-"""
+"""An XML-RPC service whose functions call async code: compat.run() runs it in the server's trio run."""
 
 import sys
 

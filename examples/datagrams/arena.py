@@ -1,8 +1,8 @@
-"""A game's server: each player is a session, and ten times a second everybody is told where all are.
+"""A game server: each player is a session, and ten times a second all players get all positions.
 
-A player sends `left`, `right`, `up` or `down`, and is gone after five seconds of silence, or after `quit`.
-There is one task for each player, which only reads, and one that only sends: UDP loses what it likes, so the
-whole state is sent each time, and nobody asks whether it came.
+A player sends `left`, `right`, `up` or `down`, and leaves after five seconds without a datagram, or with
+`quit`. One task for each player reads, and one task sends to all: UDP may lose datagrams, so the whole state
+is sent each time, without an acknowledgement.
 
     python examples/datagrams/arena.py
     nc -u localhost 9999                in two windows
@@ -39,7 +39,7 @@ async def tick():
             try:
                 await session.send(state.encode() + b"\n")
             except (trio.BrokenResourceError, trio.ClosedResourceError):
-                pass  # whoever cannot be reached falls silent
+                pass  # its session ends when it has been idle for five seconds
         await trio.sleep(0.1)
 
 

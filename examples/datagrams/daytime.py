@@ -1,7 +1,7 @@
-"""What time is it? Any datagram is a question (RFC 867, over UDP).
+"""The daytime protocol (RFC 867, over UDP): every datagram is answered with the time.
 
-The handler is called once for each datagram, in a task of its own. The reply leaves from the address that
-was asked, whichever of this machine's it was.
+The handler is called once for each datagram, in its own task. The reply has the address as its source to
+which the datagram was sent.
 
     python examples/datagrams/daytime.py
     echo | nc -u -w 1 localhost 9999

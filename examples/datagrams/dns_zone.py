@@ -1,8 +1,8 @@
-"""A name server for one zone, which lives in a dict. Needs dnspython, for the packets.
+"""A name server for one zone, which is a dict. It needs dnspython for the messages.
 
-An answer that is too long for what the client can take is cut between two records, and says so (TC, RFC
-2181, section 9): a client then asks again over TCP. A query that is no DNS at all raises, which costs that
-datagram and nothing else.
+An answer that is too long for the client is truncated between two records, with the TC flag (RFC 2181,
+section 9): the client then tries TCP. A datagram that is no DNS query raises, which ends only the work on
+that datagram.
 
     python examples/datagrams/dns_zone.py
     dig @localhost -p 9999 www.example.test

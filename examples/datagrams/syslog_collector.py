@@ -1,7 +1,7 @@
-"""Collects syslog messages (RFC 5424 and its elder, RFC 3164), and prints the severe ones.
+"""Collects syslog messages (RFC 5424 and its predecessor RFC 3164), and prints the severe ones.
 
-A burst of log lines must not cost memory without end. At most 10,000 wait; beyond that the oldest go, since
-what happened last says most, and at the end the program tells how many went.
+A burst of messages must not use unbounded memory. At most 10,000 wait; then the oldest are dropped, since
+the newest matter most, and at its end the program prints the number of dropped ones.
 
     python examples/datagrams/syslog_collector.py
     logger -n localhost -P 9999 -d -p user.err "the disk is full"

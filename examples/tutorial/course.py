@@ -1,7 +1,7 @@
-"""The course: in which of its sessions a lesson stands, how long it takes, and what one knows after it.
+"""The course: the session of each lesson, its duration, and its goals.
 
-The pages of the lessons and the teachers' page say what stands here. The minutes are those of a plan: of
-prediction, run, discussion and exercise together.
+The lessons' pages and the teachers' page are generated from it. The minutes are planned: prediction, run,
+discussion and exercise together.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ import attrs
 
 @attrs.frozen
 class Place:
-    """Where a lesson stands: its `title`, its session, from 1 on, and the minutes it takes."""
+    """The place of a lesson in the course: its `title`, its session, from 1 on, and its minutes."""
 
     title: str
     session: int
     minutes: int
-    #: Each continues "Afterwards you can".
+    #: Each one continues "Afterwards you can".
     afterwards: tuple[str, ...]
-    #: Whether it is for those who have time left: its minutes are none of the session's.
+    #: Whether it is optional: its minutes do not count for the session.
     is_optional: bool = False
 
 
-#: What each session is about.
+#: The subject of each session.
 SESSIONS: Final = (
     "Many connections, and who ends them",
     "Starting together, and giving up in time",
     "What goes wrong: failures, floods, and the end of a server",
-    "Old handlers beside new ones, and the run in a thousand",
+    "Old handlers beside new ones, and rare failures",
 )
 
 COURSE: Final = {
@@ -39,7 +39,7 @@ COURSE: Final = {
         minutes=40,
         afterwards=(
             "say what a server with one thread does while one client says nothing",
-            "write a handler for `serve_tcp`, and say where in it another task may get its turn",
+            "write a handler for `serve_tcp`, and say where in it another task may run",
             "say why a variable of a handler belongs to its connection",
         ),
     ),
@@ -48,9 +48,9 @@ COURSE: Final = {
         session=1,
         minutes=45,
         afterwards=(
-            "name the two ways to close a threading server, and what is wrong with each",
+            "name the two ways to close a threading server, and the fault of each",
             "say who owns a task, and when the block of a nursery is left",
-            "end a server, whoever is connected, and know that nothing of it is left",
+            "end a server with clients connected, and know that nothing of it is left",
         ),
     ),
     "lesson3": Place(
@@ -60,7 +60,7 @@ COURSE: Final = {
         afterwards=(
             "start several servers so that all of them run or none does",
             "say when `nursery.start` returns, and why no program has to sleep until a server is ready",
-            "follow an error from the task that raised it to whoever opened the nursery",
+            "follow an error from the task that raised it to the code that opened the nursery",
         ),
     ),
     "lesson4": Place(
@@ -68,8 +68,8 @@ COURSE: Final = {
         session=2,
         minutes=40,
         afterwards=(
-            "say why a timeout for each call bounds nothing",
-            "put a deadline around a piece of work, and say what it cuts when scopes are nested",
+            "say why a timeout for each call does not bound a request",
+            "put a deadline around a piece of work, and say which of several nested scopes is cancelled",
         ),
     ),
     "lesson5": Place(
@@ -77,8 +77,8 @@ COURSE: Final = {
         session=3,
         minutes=30,
         afterwards=(
-            "do parts of one answer at the same time, and say what becomes of the others when one fails",
-            "say what a failing handler costs, and whom",
+            "do parts of one answer at the same time, and say what happens to the others when one fails",
+            "say which connections a failing handler ends",
         ),
     ),
     "lesson6": Place(
@@ -86,8 +86,8 @@ COURSE: Final = {
         session=3,
         minutes=25,
         afterwards=(
-            "bound how many are served at a time, and say where the others wait",
-            "say what `await send_all` waits for, and why a queue without a bound undoes it",
+            "limit the connections that are served at a time, and say where the others wait",
+            "say what `await send_all` waits for, and why an unbounded queue undoes it",
         ),
     ),
     "lesson7": Place(
@@ -95,26 +95,26 @@ COURSE: Final = {
         session=3,
         minutes=35,
         afterwards=(
-            "tell cancelling from draining, and say what each kind of client gets from either",
-            "write a handler of which the server knows when it is idle",
+            "tell cancelling from draining, and say what each kind of client gets from both",
+            "write a handler that tells the server when it is idle",
         ),
     ),
     "lesson8": Place(
-        "threads as guests in the tree",
+        "threads that a nursery owns",
         session=4,
         minutes=40,
         afterwards=(
             "serve a handler class of the standard library, unchanged, in a nursery",
-            "say how a thread is told that its time is over, and what nobody can end",
+            "say how a thread learns that its deadline has passed, and which threads cannot be ended",
         ),
     ),
     "lesson9": Place(
-        "the run in a thousand",
+        "the one run in a thousand that fails",
         session=4,
         minutes=45,
         afterwards=(
-            "say why a test that passes a thousand times may have tried one order of events",
-            "find a race with seeds, and run the one that failed again",
+            "say why a test that passes a thousand times may have tried only one order of events",
+            "find a race with seeds, and repeat the failing run",
             "say between which two lines of a task another one may run",
         ),
     ),
@@ -123,9 +123,9 @@ COURSE: Final = {
         session=4,
         minutes=35,
         afterwards=(
-            "say who is lost when a program is stopped and started again, and why",
-            "let several processes accept from one listener, and replace them without losing anybody",
-            "say what processes share, and what each of them has for itself",
+            "say which clients are lost when a program is restarted, and why",
+            "let several processes accept from one listener, and replace them without losing a client",
+            "say what processes share, and what each of them has separately",
         ),
         is_optional=True,
     ),
@@ -144,14 +144,14 @@ COURSE: Final = {
 
 
 def stands(lesson: str) -> str:
-    """Return where a lesson stands in the course, in words."""
+    """Return the place of a lesson in the course, in words."""
     place = COURSE[lesson]
     optional = ", optional" if place.is_optional else ""
     return f"session {place.session} of {len(SESSIONS)}, about {place.minutes} minutes{optional}"
 
 
 def minutes_of(session: int) -> int:
-    """Return how long a session takes, without what is optional in it."""
+    """Return the minutes of a session without its optional lessons."""
     return sum(
         place.minutes for place in COURSE.values() if place.session == session and not place.is_optional
     )

@@ -14,7 +14,7 @@ import trio.testing
 
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
-from triosock.testing.leaks import Belongings
+from triosock.testing.leaks import Resources
 
 from .greened import LOOKUP, check_lookup
 from .processes import WORKER, check_worker
@@ -55,7 +55,7 @@ everything ends at once, whoever is connected, and the function returns when not
 async def check_until(solution: Any) -> None:
     """A client in the middle of a request when `stop` is set."""
     listener, stop, returned = MemoryListener(), trio.Event(), trio.Event()
-    before = Belongings.now()
+    before = Resources.now()
 
     async def run() -> None:
         await solution.serve_until(stop, echo, [listener])
@@ -82,7 +82,7 @@ async def check_until(solution: Any) -> None:
                 "Start the server in a nursery of your own function, so that it cannot outlive it.",
             )
         await want("a reset", client, "After the end a client listened for its answer", "Who holds it?")
-    if left := Belongings.now().beyond(before):
+    if left := Resources.now().new_since(before):
         raise Wrong(f"serve_until returned, and left {', '.join(left)}", "Start it in your own nursery.")
 
 

@@ -31,17 +31,17 @@ def with_the_stdlib():
     serving.start()
     with Client(server.server_address) as ada, Client(server.server_address) as bob:
         print("  Bob says hello while Ada says nothing:", bob.ask(b"hello", patience=0.5))
-        # The loop that would see the shutdown is in Ada's handler, too.
+        # The loop that checks for the shutdown is in Ada's handler, too.
         closing = threading.Thread(target=server.shutdown)
         closing.start()
         closing.join(0.5)
         print("  shutdown() has returned:", not closing.is_alive())
         ada.sock.close()
         closing.join()
-        print("  shutdown() has returned, now that Ada has left:", not closing.is_alive())
+        print("  shutdown() has returned after Ada has disconnected:", not closing.is_alive())
         serving.join()
         server.server_close()
-        print("  Bob, who has waited all the time, gets:", bob.hear())
+        print("  Bob, who has waited for an answer, gets:", bob.hear())
 
 
 async def shout(conn):
@@ -55,9 +55,9 @@ async def with_triosock():
         async with await connect(server) as ada, await connect(server) as bob:
             print("  Bob says hello while Ada says nothing:", await ask(bob, b"hello"))
             print("  connections being served:", server.statistics().active)
-            print("  and Ada, when she wants something:", await ask(ada, b"me too"))
+            print("  Ada says something now:", await ask(ada, b"me too"))
             server.drain()
-            print("  the server is told to end; Ada gets:", await hear(ada), "- and Bob:", await hear(bob))
+            print("  the server drains; Ada gets:", await hear(ada), "- and Bob:", await hear(bob))
         print(" ", await server.wait_closed())
 
 

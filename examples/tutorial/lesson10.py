@@ -1,7 +1,7 @@
 """Lesson 10: many processes.
 
 Question   A new version takes over while clients are being served. Which of them notice it?
-Predict    Ada has sent half a line, and visitors keep coming. Write down what they get, with either way.
+Predict    Ada has sent half a line, and new visitors keep connecting. Write down what they get, both ways.
 Run        python examples/tutorial/lesson10.py
 Exercise   python -m examples.tutorial.check lesson10 mine.py
 Course     session 4 of 4, about 35 minutes, optional
@@ -56,14 +56,14 @@ def with_the_stdlib():
         old.terminate()
         old.wait()
         print("  Ada, in the middle of a request, loses it:", ada.hear() in (END, RESET))
-        print("  Bob comes in between, and is turned away:", refused(port))
+        print("  Bob connects in between, and is refused:", refused(port))
     new, port = start(port)
     with new, Client(("127.0.0.1", port)) as cyd:
-        print("  Cyd comes afterwards, and gets:", cyd.ask(b"hello"))
+        print("  Cyd connects afterwards, and gets:", cyd.ask(b"hello"))
         new.terminate()
 
 
-async def who(conn):
+async def answer_pid(conn):
     async for _line in conn.lines():
         await trio.sleep(0.25)  # the work
         await conn.send_all(b"%d\n" % os.getpid())
@@ -71,7 +71,7 @@ async def who(conn):
 
 async def worker():
     logging.getLogger("triosock").setLevel("WARNING")
-    await triosock.serve_listeners(who, triosock.inherited_listeners())
+    await triosock.serve_listeners(answer_pid, triosock.inherited_listeners())
 
 
 serve_workers = partial(
@@ -80,7 +80,7 @@ serve_workers = partial(
     ["tcp://127.0.0.1:0"],
     workers=2,
     environment=ENVIRONMENT,
-    supervision=triosock.Supervision(settle=0.1),  # seconds that a new worker must live
+    supervision=triosock.Supervision(settle=0.1),  # seconds that a new worker must run
 )
 
 
@@ -90,50 +90,50 @@ async def pass_on(source, target):
     await target.send_eof()
 
 
-def door_to(workers):
-    async def door(client):
+def proxy_to(workers):
+    async def proxy(client):
         async with await connect(workers) as worker, trio.open_nursery() as nursery:
             nursery.start_soon(pass_on, worker, client)
             await pass_on(client, worker)
 
-    return partial(triosock.serve_tcp, door, 0, host="127.0.0.1", name="door")
+    return partial(triosock.serve_tcp, proxy, 0, host="127.0.0.1", name="proxy")
 
 
-async def keep_coming(door, answers, until):
+async def keep_connecting(proxy, answers, until):
     while not until.is_set():
-        async with await connect(door) as visitor:
+        async with await connect(proxy) as visitor:
             answers.append(await ask(visitor, b"hello"))
 
 
 async def with_workers(timeline):
     async with trio.open_nursery() as nursery:
         workers = await nursery.start(serve_workers)
-        door = await nursery.start(door_to(workers))
+        proxy = await nursery.start(proxy_to(workers))
         before = {one.process for one in workers.statistics()}
         answers, replaced = [], trio.Event()
-        ada = await connect(door)
+        ada = await connect(proxy)
         await ask(ada, b"hello")
         await ada.send_all(b"half a li")
         async with trio.open_nursery() as visiting:
             for _ in range(VISITORS):
-                visiting.start_soon(keep_coming, door, answers, replaced)
-            timeline.mark("the new version is there")
+                visiting.start_soon(keep_connecting, proxy, answers, replaced)
+            timeline.mark("the restart begins")
             print("  workers:", await workers.restart())
-            timeline.mark("all are replaced")
+            timeline.mark("all workers are replaced")
             replaced.set()
         print("  visitors meanwhile:", len(answers))
-        print("  those who got no answer:", sum(not answer.isdecimal() for answer in answers))
+        print("  visitors without an answer:", sum(not answer.isdecimal() for answer in answers))
         async with ada:
             await ada.send_all(b"ne\n")
-            print("  Ada ends her line; a process of before answers:", int(await hear(ada)) in before)
-        door.drain()
-        await door.wait_closed()
+            print("  Ada ends her line; an old process answers:", int(await hear(ada)) in before)
+        proxy.drain()
+        await proxy.wait_closed()
         workers.drain()
     print("  processes left:", len(workers.statistics()))
 
 
 if __name__ == "__main__":
-    print("one process, stopped and started again")
+    print("one process, restarted")
     with_the_stdlib()
     print("triosock.serve_workers, two processes, replaced one after the other")
     with picture(__file__) as timeline:

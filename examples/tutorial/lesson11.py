@@ -1,6 +1,6 @@
 """Lesson 11: unchanged handlers as tasks.
 
-Question   A handler waits in `recv`, in a thread that nobody can cancel. Must the handler be written anew?
+Question   A handler waits in `recv`, in a thread that nobody can cancel. Must the handler be rewritten?
 Predict    An exception is injected into Ada's thread while it waits. Write down when her `finally` runs.
 Run        python examples/tutorial/lesson11.py
 Exercise   python -m examples.tutorial.check lesson11 mine.py
@@ -21,11 +21,11 @@ from stage import Client, ask, connect, hear, picture
 
 from triosock import compat
 
-ended = []  # what each `finally` has seen: an exception, or None for a handler that came to its end
+ended = []  # the exception in each `finally`, or None for a handler that returned
 
 
 def shout_of(socketserver):
-    """The same class twice: once with the stdlib's base, once with compat's."""
+    """Return the same class with the base of the standard library or of compat."""
 
     class Shout(socketserver.StreamRequestHandler):
         def handle(self):
@@ -61,11 +61,11 @@ def with_the_stdlib():
         print("  half a second after the exception, it runs:", thread.is_alive(), "- ended:", ended)
         ada.say(b"ne\n")
         thread.join()
-        print("  Ada has sent the rest of her line at last; ended:", ended)
+        print("  Ada has sent the rest of her line; ended:", ended)
 
 
 def inject(thread, exception):
-    """Have it raised in a thread, before the next line of Python that the thread runs."""
+    """Raise it in a thread, before the next line of Python that the thread runs."""
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident), ctypes.py_object(exception))
 
 
@@ -84,7 +84,7 @@ async def with_green(timeline):
 
 
 def query():
-    time.sleep(1)  # a driver of a database, which knows nothing of trio
+    time.sleep(1)  # as a sync database driver blocks
     return b"42\n"
 
 
@@ -104,7 +104,7 @@ class ClerkServer(compat.GreenTCPServer):
     trio_policy = compat.Policy(blocking_after=0.1)
 
 
-async def who_waits_for_whom(fetch, timeline):
+async def answers_in_order(fetch, timeline):
     server = ClerkServer(("127.0.0.1", 0), clerk_of(fetch))
     answers, errors = [], io.StringIO()
 
@@ -123,7 +123,7 @@ async def who_waits_for_whom(fetch, timeline):
                 clerk.drain()
                 await hear(ada)  # the end
     print("  answered, in this order:", *answers)
-    print("  told on standard error:", errors.getvalue().partition(",")[0] or "nothing")
+    print("  reported on standard error:", errors.getvalue().partition(",")[0] or "nothing")
 
 
 if __name__ == "__main__":
@@ -133,6 +133,6 @@ if __name__ == "__main__":
         print("triosock.compat.GreenTCPServer, the same handler")
         trio.run(with_green, timeline)
         print("a handler that calls query()")
-        trio.run(who_waits_for_whom, query, timeline)
+        trio.run(answers_in_order, query, timeline)
         print("a handler that calls compat.blocking(query)")
-        trio.run(who_waits_for_whom, partial(compat.blocking, query), timeline)
+        trio.run(answers_in_order, partial(compat.blocking, query), timeline)

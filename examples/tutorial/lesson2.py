@@ -36,7 +36,7 @@ class WaitingServer(socketserver.ThreadingTCPServer):
 
 @contextlib.contextmanager
 def one_client(kind):
-    """A server in a thread, with Ada connected and served once; the loop has ended when Ada is given."""
+    """Yield a server whose loop has ended, and Ada, who is connected and was served once."""
     server = kind(("127.0.0.1", 0), Shout)
     serving = threading.Thread(target=server.serve_forever)
     serving.start()
@@ -66,7 +66,7 @@ def a_hanging_close():
         print("  server_close() has returned:", not closing.is_alive())
         ada.sock.close()
         closing.join()
-        print("  server_close() has returned, now that Ada has left:", not closing.is_alive())
+        print("  server_close() has returned after Ada has disconnected:", not closing.is_alive())
 
 
 async def shout(conn):
@@ -80,7 +80,7 @@ async def with_triosock():
         ada = await connect(server)
         print("  Ada:", await ask(ada, b"hello"))
         nursery.cancel_scope.cancel()
-    # Here the brackets are closed, and Ada has done nothing to help.
+    # Here the brackets are closed, although Ada is still connected.
     print("  the port is closed:", refused(server.addresses[0].port))
     print("  connections left:", server.statistics().active)
     async with ada:

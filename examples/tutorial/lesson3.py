@@ -1,7 +1,7 @@
 """Lesson 3: a nursery per server.
 
 Question   A program starts two servers. The second one cannot start: its port is taken. What runs afterwards?
-Predict    Write down who still answers after the error, with threads and with a nursery.
+Predict    Write down which servers still answer after the error, with threads and with a nursery.
 Run        python examples/tutorial/lesson3.py
 Exercise   python -m examples.tutorial.check lesson3 mine.py
 Course     session 2 of 4, about 45 minutes
@@ -29,7 +29,7 @@ class Shout(socketserver.StreamRequestHandler):
 
 def start(port, started):
     server = socketserver.ThreadingTCPServer(("127.0.0.1", port), Shout)
-    started.append(server)  # only so that this lesson can clean up; the program below has no such list
+    started.append(server)  # only to clean up at the end of the lesson; a real program has no such list
     threading.Thread(target=server.serve_forever).start()
 
 
@@ -41,9 +41,9 @@ def with_the_stdlib(taken):
     except OSError as error:
         print("  the program has failed:", error.strerror)
     with Client(started[0].server_address) as ada:
-        print("  Ada, who comes afterwards, is served:", ada.ask(b"is anybody there?"))
+        print("  Ada, who connects afterwards, is served:", ada.ask(b"is anybody there?"))
     loops = [one for one in threading.enumerate() if "serve_forever" in one.name]
-    print("  threads left that serve, and will for ever:", len(loops))
+    print("  threads left that will serve for ever:", len(loops))
     for server in started:
         server.shutdown()
         server.server_close()
@@ -58,7 +58,7 @@ async def two_servers(taken, clients):
     async with trio.open_nursery() as nursery:
         first = await nursery.start(serve, shout, 0)
         clients.append(await connect(first))
-        print("  Ada, who comes in between, is served:", await ask(clients[0], b"hello"))
+        print("  Ada, who connects in between, is served:", await ask(clients[0], b"hello"))
         await nursery.start(serve, shout, taken)
 
 
@@ -67,7 +67,7 @@ async def with_triosock(taken):
     before = trio.lowlevel.current_statistics().tasks_living
     try:
         await two_servers(taken, clients)
-    except Exception as group:  # what leaves a nursery is a group, as several tasks may fail at once
+    except Exception as group:  # a nursery raises a group, as several tasks may fail at once
         (error,) = group.exceptions
         print("  the program has failed:", os.strerror(error.errno))
     async with clients[0] as ada:

@@ -19,11 +19,11 @@ import triosock
 
 serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 4")  # not for the world to see
 
-LETTERS = 15  # one every tenth of a second, so that a second is over before they end
+LETTERS = 15  # one every tenth of a second, so more than a second in all
 
 
 class Login(socketserver.StreamRequestHandler):
-    timeout = 1.0  # the socket's: of each recv(), and of nothing else
+    timeout = 1.0  # of each recv()
 
     def handle(self):
         try:
@@ -42,12 +42,12 @@ def with_the_stdlib():
                 ada.say(b"a")
                 time.sleep(0.1)
             print("  Ada, after a second and a half of letters:", ada.hear(patience=0.01))
-            print("  Ada ends the line at last:", ada.ask(b"!"))
+            print("  Ada ends the line:", ada.ask(b"!"))
         server.shutdown()
 
 
 async def read_name(conn):
-    """No word about time in here: whoever calls it says how long it may take, all in all."""
+    """Read a name. It has no timeout: its caller sets a deadline for the whole."""
     return await conn.receive_until(b"\n")
 
 
@@ -62,7 +62,7 @@ async def login(conn):
 
 
 async def drip(client):
-    """Send the letters; return how many were sent when the answer came, and the answer."""
+    """Send the letters; return the number sent before the answer, and the answer."""
     for number in range(1, LETTERS + 1):
         await client.send_all(b"a")
         answer = await hear(client, patience=0.1)
@@ -77,11 +77,11 @@ async def with_triosock():
         async with await connect(server) as ada:
             number, answer = await drip(ada)
             print(f"  Ada, before she could send all {LETTERS} letters:", answer, "-", number < LETTERS)
-        # The tightest scope wins: half a second around a login that has one.
+        # The earliest deadline wins: half a second around a login that has one second.
         with trio.move_on_after(0.5) as half_a_second:
             async with await connect(server) as bob:
                 await drip(bob)
-        print("  Bob's half second, around all he does, cut him off:", half_a_second.cancelled_caught)
+        print("  Bob was cancelled by the outer scope of half a second:", half_a_second.cancelled_caught)
         server.drain()
 
 

@@ -1,6 +1,6 @@
 """Lesson 5: a failure in one of many.
 
-Question   A handler has several helpers at work on one question. One of them fails. Who hears of it?
+Question   A handler has several helpers at work on one answer. One of them fails. Who gets the error?
 Predict    Write down what Ada gets, and what Bob gets on another connection, with threads and with nurseries.
 Run        python examples/tutorial/lesson5.py
 Exercise   python -m examples.tutorial.check lesson5 mine.py
@@ -20,11 +20,11 @@ import triosock
 
 serve = partial(triosock.serve_tcp, host="127.0.0.1", name="lesson 5")  # not for the world to see
 
-PRICES = {b"tea": 2, b"cake": 3}  # of nothing else
+PRICES = {b"tea": 2, b"cake": 3}
 
 
 class Till(socketserver.StreamRequestHandler):
-    """Adds up prices; each is looked up by a helper, as if in another shop."""
+    """Adds up prices; a helper looks up each of them."""
 
     def handle(self):
         for line in self.rfile:
@@ -42,7 +42,7 @@ class Server(socketserver.ThreadingTCPServer):
 
 
 def with_the_stdlib():
-    threading.excepthook = lambda args: print("  a thread has died:", repr(args.exc_value))
+    threading.excepthook = lambda args: print("  a thread has failed:", repr(args.exc_value))
     with Server(("127.0.0.1", 0), Till) as server:
         threading.Thread(target=server.serve_forever).start()
         with Client(server.server_address) as ada, Client(server.server_address) as bob:
@@ -50,7 +50,7 @@ def with_the_stdlib():
             print("  Ada asks for tea and gold:", ada.ask(b"tea gold", patience=0.5))
             print("  Bob asks for tea:", bob.ask(b"tea"))
         server.shutdown()
-    # Ada has left, and the server is closed. Her handler waits for a dead helper, and always will.
+    # Ada has disconnected, and the server is closed. Her handler waits for a helper that has ended.
     left = [one for one in threading.enumerate() if "process_request" in one.name]
     for thread in left:
         thread.join(0.2)
@@ -83,7 +83,7 @@ async def with_triosock():
 
 
 class OneLine(logging.Handler):
-    """Prints what the log says, and the error in it, without the traceback."""
+    """Prints the level of a log record and its error, without the traceback."""
 
     def emit(self, record):
         (error,) = record.exc_info[1].exceptions  # of the helpers' nursery

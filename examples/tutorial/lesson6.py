@@ -1,6 +1,6 @@
 """Lesson 6: limits and backpressure.
 
-Question   Twenty clients come at once. Another one asks for a long list and does not read it.
+Question   Twenty clients connect at once. Another one requests a long list and does not read it.
 Predict    Write down how many are served at a time, and where the list is while nobody reads it.
 Run        python examples/tutorial/lesson6.py
 Exercise   python -m examples.tutorial.check lesson6 mine.py
@@ -21,19 +21,19 @@ import triosock
 from triosock.events import ConnectionClosed
 from triosock.testing import Recorder
 
-CROWD = 20
-WORK = 0.1  # seconds that an answer takes
+CLIENTS = 20
+WORK = 0.1  # seconds for an answer
 LINE = b"%099d\n"
 LINES = 200_000  # 20 MB, more than the kernel holds for one connection
 
 
 class Feed(socketserver.StreamRequestHandler):
-    """Anything is answered; "list" is answered by a long list, that a writer thread sends."""
+    """Echoes lines, except "list": then a writer thread sends a long list."""
 
     outboxes = queue.Queue()
 
     def handle(self):
-        with contextlib.suppress(OSError):  # the client may go away before its list is there
+        with contextlib.suppress(OSError):  # the client may disconnect before it has the list
             self.answer()
 
     def answer(self):
@@ -61,18 +61,18 @@ class Server(socketserver.ThreadingTCPServer):
 
 def with_the_stdlib():
     before = threading.active_count() + 1  # the loop's own thread
-    with Server(("127.0.0.1", 0), Feed) as server, contextlib.ExitStack() as crowd:
+    with Server(("127.0.0.1", 0), Feed) as server, contextlib.ExitStack() as stack:
         threading.Thread(target=server.serve_forever).start()
-        clients = [crowd.enter_context(Client(server.server_address)) for _ in range(CROWD)]
+        clients = [stack.enter_context(Client(server.server_address)) for _ in range(CLIENTS)]
         for client in clients:
             client.say(b"hello\n")
         for client in clients:
             client.hear()
-        print(f"  threads for {CROWD} clients:", threading.active_count() - before)
+        print(f"  threads for {CLIENTS} clients:", threading.active_count() - before)
         clients[0].say(b"list\n")
         outbox = Feed.outboxes.get()
-        print("  the list is produced to its end; most of it waits in memory:", outbox.qsize() > LINES / 2)
-        crowd.close()
+        print("  the whole list is produced; most of it waits in memory:", outbox.qsize() > LINES / 2)
+        stack.close()
         server.shutdown()
 
 
@@ -83,7 +83,7 @@ async def feed(conn):
             await conn.send_all(line)
             continue
         for number in range(LINES):
-            await conn.send_all(LINE % number)  # waits for the client: that is all there is to backpressure
+            await conn.send_all(LINE % number)  # waits for the client: this is backpressure
 
 
 async def client(server, answers):
@@ -104,21 +104,21 @@ async def with_triosock():
     async with trio.open_nursery() as nursery:
         server = await nursery.start(partial(triosock.serve_tcp, feed, 0, **options))
         answers = []
-        async with trio.open_nursery() as crowd:
-            for _ in range(CROWD):
-                crowd.start_soon(client, server, answers)
-        print(f"  tasks for {CROWD} clients:", server.statistics().peak, "at a time")
+        async with trio.open_nursery() as clients:
+            for _ in range(CLIENTS):
+                clients.start_soon(client, server, answers)
+        print(f"  tasks for {CLIENTS} clients:", server.statistics().peak, "at a time")
         print("  answered:", len(answers))
         async with await connect(server) as ada:
             await ada.send_all(b"list\n")
-            end = await recorder.wait_for(ConnectionClosed, CROWD + 1)
-        print("  the list was produced to its end:", end.sent == LINES * len(LINE % 0))
-        print("  its client was cut, because of:", end.cause)
+            end = await recorder.wait_for(ConnectionClosed, CLIENTS + 1)
+        print("  the whole list was produced:", end.sent == LINES * len(LINE % 0))
+        print("  its client was cut by the timeout:", end.cause)
         server.drain()
 
 
 if __name__ == "__main__":
-    print("a thread per client, and a queue without a bound")
+    print("a thread per client, and an unbounded queue")
     with_the_stdlib()
     print("Limits(max_connections=5), Timeouts(send=0.5)")
     with picture(__file__):

@@ -36,17 +36,17 @@ class Worker(socketserver.StreamRequestHandler):
 
 
 class Server(socketserver.ThreadingTCPServer):
-    daemon_threads = True  # with False, the idle client would keep this program from ending: lesson 2
+    daemon_threads = True  # with False, the idle client would prevent the end of this program: lesson 2
 
 
 def stdlib_program():
-    """What runs in a process of its own: a server that SIGTERM ends."""
+    """Run in a separate process: a server that SIGTERM ends."""
     server = Server(("127.0.0.1", 0), Worker)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print(server.server_address[1], flush=True)
     server.serve_forever()
     print("no more is accepted", flush=True)
-    sys.stdin.readline()  # some time goes by, in which somebody connects
+    sys.stdin.readline()  # meanwhile a client connects
     server.server_close()
 
 
@@ -63,7 +63,7 @@ def with_the_stdlib():
             late = clients.enter_context(Client(address))
             late.say(b"hello\n")
             program.communicate("\n")
-            tell(busy.hear(), idle.hear(), late.hear())
+            print_ends(busy.hear(), idle.hear(), late.hear())
 
 
 async def work(conn):
@@ -81,7 +81,7 @@ async def with_triosock(how):
         busy, idle = await connect(server), await connect(server)
         await ask(busy, b"work")
         await ask(idle, b"hello")
-        server.suspend()  # nobody is accepted from here on: who comes now waits in the kernel's queue
+        server.suspend()  # stop accepting: a new connection waits in the kernel's accept queue
         late = await connect(server)
         await late.send_all(b"hello\n")
         for name, client in {"busy": busy, "idle": idle, "late": late}.items():
@@ -90,7 +90,7 @@ async def with_triosock(how):
             server.drain(grace=10)
         else:
             servers.cancel_scope.cancel()
-    tell(**heard)
+    print_ends(**heard)
     print(" ", await server.wait_closed())
 
 
@@ -99,10 +99,10 @@ async def listen(client, name, heard):
         heard[name] = await hear(client)
 
 
-def tell(busy, idle, late):
-    print("  who waits for an answer gets:", busy)
-    print("  who is idle gets:            ", idle)
-    print("  who has just connected gets: ", late)
+def print_ends(busy, idle, late):
+    print("  the client that waits for an answer gets:", busy)
+    print("  the client that is idle gets:            ", idle)
+    print("  the client that has just connected gets: ", late)
 
 
 if __name__ == "__main__":

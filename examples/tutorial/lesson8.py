@@ -1,6 +1,6 @@
-"""Lesson 8: threads as guests in the tree.
+"""Lesson 8: threads that a nursery owns.
 
-Question   A handler of the stdlib's kind blocks in a thread. Who can end it, and how?
+Question   A handler of socketserver blocks in a thread. Who can end it, and how?
 Predict    Ada has sent half a line, Bob is idle. Write down what becomes of their threads, and when.
 Run        python examples/tutorial/lesson8.py
 Exercise   python -m examples.tutorial.check lesson8 mine.py
@@ -20,11 +20,11 @@ from triosock import compat
 serve = partial(triosock.serve_tcp, host="127.0.0.1", name="native")  # not for the world to see
 
 
-told = []  # what handlers were told that were cut
+errors = []  # the errors raised in handlers that were cut
 
 
 def handler_of(socketserver):
-    """The same class twice: once with the stdlib's base, once with compat's."""
+    """Return the same class with the base of the standard library or of compat."""
 
     class Shout(socketserver.StreamRequestHandler):
         def handle(self):
@@ -32,7 +32,7 @@ def handler_of(socketserver):
                 for line in self.rfile:
                     self.wfile.write(line.upper())
             except ConnectionAbortedError as error:
-                told.append(error)
+                errors.append(error)
 
     return Shout
 
@@ -66,9 +66,9 @@ async def with_compat(timeline):
     with triosock.DrainScope() as scope:
         async with trio.open_nursery() as nursery:
             old = compat.ThreadingTCPServer(("127.0.0.1", 0), handler_of(compat))
-            guest = await nursery.start(partial(compat.serve, old, name="guest", observers=[timeline]))
+            threads = await nursery.start(partial(compat.serve, old, name="threads", observers=[timeline]))
             native = await nursery.start(serve, shout, 0)
-            ada, bob, cyd = [await connect(server) for server in (guest, guest, native)]
+            ada, bob, cyd = [await connect(server) for server in (threads, threads, native)]
             await ada.send_all(b"half a li")
             await ask(bob, b"hello")
             await ask(cyd, b"hello")
@@ -78,7 +78,7 @@ async def with_compat(timeline):
                 print("  at once, Bob gets:", await hear(bob), "- and Cyd:", await hear(cyd))
             async with ada:
                 print("  after the grace, Ada gets:", await hear(ada))
-    print("  Ada's handler, in its thread, was told:", *told)
+    print("  raised in the thread of Ada's handler:", *errors)
     for name, report in sorted(scope.reports):
         print(f"  {name}: {report.finished} finished, {report.cancelled} cut")
     print("  threads left:", handler_threads())

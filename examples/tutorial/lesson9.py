@@ -1,6 +1,6 @@
-"""Lesson 9: the run in a thousand.
+"""Lesson 9: the one run in a thousand that fails.
 
-Question   One ticket is left, and a test with sleeps has passed a thousand times. Is the ticket sold once?
+Question   One ticket is left, and a test with sleeps has passed a thousand times. Can it be sold twice?
 Predict    Look at `sell`. Write down an order of events in which two buyers get it, or why there is none.
 Run        python examples/tutorial/lesson9.py
 Exercise   python -m examples.tutorial.check lesson9 mine.py
@@ -35,7 +35,7 @@ def test_with_sleeps(server):
     server.left = 1
     with Client(server.server_address) as ada, Client(server.server_address) as bob:
         assert ada.ask(b"ada") == "sold"
-        time.sleep(0.001)  # so that she is through
+        time.sleep(0.001)  # so that her request is finished
         assert bob.ask(b"bob") == "sold out"
 
 
@@ -64,33 +64,33 @@ class Office:
                 await conn.send_all(b"sold out\n")
 
 
-class MendedOffice(Office):
+class FixedOffice(Office):
     async def sell(self, conn):
         async for _name in conn.lines():
             if self.left:
-                self.left -= 1  # looks and takes: no other task can run in between
+                self.left -= 1  # checks and takes: no other task can run in between
                 await trio.sleep(WRITING)
                 await conn.send_all(b"sold\n")
             else:
                 await conn.send_all(b"sold out\n")
 
 
-SLOW = Faults(latency=0.25)  # up to a quarter of a second, for each connection
+SLOW = Faults(latency=0.25)  # seconds, at most, for each connection
 
 
 def two_buyers_at(office_class):
     async def two_buyers(world):
         server = await world.serve(office_class().sell)
-        told = []
+        answers = []
 
         async def buy(name):
             conn = await world.connect(server)
             await conn.send_all(name + b"\n")
-            told.append(await conn.receive_until(b"\n"))
+            answers.append(await conn.receive_until(b"\n"))
 
         world.client(buy, b"ada", name="ada")
         world.client(buy, b"bob", name="bob")
-        world.check(lambda: told.count(b"sold\n") == 1)
+        world.check(lambda: answers.count(b"sold\n") == 1)
 
     return two_buyers
 
@@ -105,16 +105,16 @@ def failure_of(scenario, seeds):
 def with_simulate():
     two_buyers = two_buyers_at(Office)
     failure = failure_of(two_buyers, 10_000)
-    print("  runs that were right, before the one that was not:", failure.seed)
+    print("  runs without a failure before the first one with it:", failure.seed)
     again = [str(failure_of(two_buyers, [failure.seed])) for _ in range(10)]
     print("  that seed again, ten times; the same failure:", again.count(str(failure)))
-    mended = simulate(two_buyers_at(MendedOffice), seeds=300, faults=SLOW)
-    print("  mended, runs that were right:", mended.runs)
+    fixed = simulate(two_buyers_at(FixedOffice), seeds=300, faults=SLOW)
+    print("  the correct office, runs without a failure:", fixed.runs)
     with picture(__file__):
         try:
             simulate(two_buyers, tape=failure.tape, faults=SLOW)
         except AssertionError:
-            print("  the one that was not, for the picture: both were sold the ticket")
+            print("  the failing run again, for the picture: both bought the ticket")
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""What the lessons share: clients, and where the picture goes. Nothing in here is about servers.
+"""Shared code of the lessons: clients, and the picture. It has no code for servers.
 
-python examples/tutorial/lesson1.py            leaves the picture in this folder
-python examples/tutorial/lesson1.py FOLDER     or in that one
-python examples/tutorial/lesson1.py --play     and a page to step through the run, which is opened
+python examples/tutorial/lesson1.py            writes the picture into this folder
+python examples/tutorial/lesson1.py FOLDER     or into that one
+python examples/tutorial/lesson1.py --play     also writes a page to step through the run, and opens it
 """
 
 import contextlib
@@ -17,12 +17,12 @@ import trio
 import triosock
 from triosock.observe import Recorder, Timeline
 
-PATIENCE = 5.0  # seconds; only a broken lesson waits so long
+PATIENCE = 5.0  # seconds; a lesson that works never waits so long
 NOTHING, END, RESET = "no answer", "the end of the connection", "a reset"
 
 
 class Client:
-    """A blocking client, for the halves of the lessons that run in threads."""
+    """A blocking client, for the parts of the lessons that run in threads."""
 
     def __init__(self, address):
         self.sock = socket.create_connection(address[:2], timeout=PATIENCE)
@@ -39,7 +39,7 @@ class Client:
         self.sock.sendall(data)
 
     def hear(self, patience=PATIENCE):
-        """Return the next line that comes within so many seconds; NOTHING, END or RESET if none does."""
+        """Return the next line that arrives within `patience` seconds; NOTHING, END or RESET if none does."""
         self.sock.settimeout(patience)
         try:
             while b"\n" not in self._buffer:
@@ -55,13 +55,13 @@ class Client:
         return line.decode()
 
     def ask(self, line, patience=PATIENCE):
-        """Send a line, and return the next one that comes back."""
+        """Send a line, and return the next one that is received."""
         self.say(line + b"\n")
         return self.hear(patience)
 
 
 async def connect(server):
-    """A client inside a trio program. It is a `Connection` too, for its way of reading lines."""
+    """Return a client inside a trio program: a `Connection`, which reads lines."""
     stream = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
     return triosock.Connection(stream)
 
@@ -86,7 +86,7 @@ async def ask(client, line, patience=PATIENCE):
 
 
 def refused(port):
-    """Whether nobody listens on this port any more."""
+    """Whether a connection to this port is refused."""
     try:
         socket.create_connection(("127.0.0.1", port), timeout=PATIENCE).close()
     except ConnectionRefusedError:
@@ -96,7 +96,7 @@ def refused(port):
 
 @contextlib.contextmanager
 def picture(script):
-    """Record every server that starts in the block, and draw it when the block ends."""
+    """Record the servers that start in the block, and draw them when the block ends."""
     with Timeline() as timeline, played(script):
         yield timeline
     path = beside(script)
@@ -108,7 +108,7 @@ def picture(script):
 
 @contextlib.contextmanager
 def played(script):
-    """With --play, record every task that runs in the block, to be stepped through, and open that."""
+    """With --play, record every task that runs in the block, write a page to step through, and open it."""
     if "--play" not in sys.argv:
         yield
         return
@@ -117,13 +117,13 @@ def played(script):
     path = beside(script).with_suffix(".play.html")
     recorder.write_html(path)
     print("To step through this run:", path.name)
-    # If somebody is there to see it: at a terminal, with a screen, and not in CI.
+    # Only at a terminal with a display, and not in CI.
     has_screen = sys.platform == "darwin" or {"DISPLAY", "WAYLAND_DISPLAY"} & os.environ.keys()
     if sys.stdout.isatty() and has_screen and "CI" not in os.environ:
         webbrowser.open(path.resolve().as_uri())
 
 
 def beside(script):
-    """Where the picture of a script goes: the folder that the command line names, or this one."""
+    """Return the path of a script's picture, in the folder that the command line names, or in this one."""
     words = [word for word in sys.argv[1:] if not word.startswith("-")]
     return pathlib.Path(words[0] if words else ".") / pathlib.Path(script).with_suffix(".html").name

@@ -1,9 +1,9 @@
-"""An ASGI application on triosock's connections, by the protocol classes of hypercorn: HTTP/1.1, HTTP/2 and
-WebSocket are hypercorn's; the port, TLS, the PROXY protocol, limits, timeouts and the drain are triosock's.
+"""An ASGI application on triosock and the protocol classes of hypercorn. hypercorn does HTTP/1.1, HTTP/2 and
+WebSocket; triosock does the port, TLS, the PROXY protocol, limits, timeouts and the drain.
 
-A drain ends connections that wait for a request, lets each request finish, and closes its connection after
-it. `/ready` of the health port says 503 as soon as the drain is announced, so that a load balancer looks
-elsewhere; for these two seconds (`delay`) requests are still taken.
+A drain ends connections that wait for a request, lets each request in progress finish, and then closes its
+connection. `/ready` of the health port returns 503 as soon as the drain is announced, so that a load
+balancer uses another server; for two more seconds (`delay`) new requests are accepted.
 
     python examples/web/asgi.py
     curl http://localhost:9999/who http://localhost:8081/ready
@@ -29,7 +29,7 @@ import triosock
 
 
 class Draining:
-    """Tells hypercorn whether its worker ends: as the event that it has for that."""
+    """Replaces the event by which hypercorn learns that its worker ends."""
 
     def __init__(self, conn):
         self._conn = conn
@@ -42,7 +42,7 @@ class Draining:
 
 
 class HttpConnection:
-    """One connection: brings what is received to hypercorn's protocol, and sends what that wants sent."""
+    """One connection: passes received data to hypercorn's protocol, and sends its output."""
 
     def __init__(self, conn, app, config, state):
         self._conn = conn
@@ -64,12 +64,14 @@ class HttpConnection:
             await protocol.initiate()
             while (data := await self._receive()) is not None:
                 await protocol.handle(RawData(data))
-                # HTTP/2 has frames that are no requests.
+                # HTTP/2 has frames that do not belong to a request.
                 self._idle = self._idle or getattr(protocol.protocol, "idle", False)
             await protocol.handle(Closed())
 
     async def _receive(self):
-        """The next bytes; None at the end, which a drain brings only while no request is in progress."""
+        """Return the next bytes; None at the end of the stream, or in a drain while no request is in
+        progress.
+        """
         while not self._over:
             if self._idle:
                 if not await self._conn.wait_request():
@@ -79,14 +81,14 @@ class HttpConnection:
                 try:
                     return bytes(await self._conn.receive_some()) or None
                 except trio.BrokenResourceError:
-                    return None  # the application hears of it as http.disconnect
-            # Cancelled: the last request is over, and from now on it is idle. Nothing is lost by that.
+                    return None  # the application gets http.disconnect
+            # Cancelled: the last request is over, and the connection is idle. A cancelled read loses nothing.
         return None
 
     async def _send(self, event):
         if isinstance(event, RawData):
             async with self._sending:
-                # An application need not know: it hears of a client that has gone as http.disconnect.
+                # The application gets http.disconnect for a client that has disconnected.
                 with contextlib.suppress(trio.BrokenResourceError):
                     await self._conn.send_all(event.data)
         elif isinstance(event, Updated):
@@ -103,7 +105,7 @@ def host_port(address):
 
 
 async def serve_asgi(app, *args, task_status=trio.TASK_STATUS_IGNORED, **options):
-    """Serve an ASGI application, as `triosock.serve_tcp` serves a handler, within its lifespan."""
+    """Serve an ASGI application within its lifespan, with the arguments of `triosock.serve_tcp`."""
     wrapped, config, state = ASGIWrapper(app), Config(), {}
     lifespan = Lifespan(wrapped, config, state)
 
@@ -121,7 +123,7 @@ async def serve_asgi(app, *args, task_status=trio.TASK_STATUS_IGNORED, **options
 
 
 async def app(scope, receive, send):
-    """An application, for trio."""
+    """An ASGI application on trio."""
     if scope["type"] == "lifespan":
         while True:
             message = await receive()

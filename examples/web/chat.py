@@ -1,8 +1,8 @@
-"""A chat by WebSocket, on wsproto, which knows WebSocket and nothing of sockets.
+"""A chat by WebSocket, on wsproto, which implements WebSocket without sockets.
 
-What one says, all hear, through a `Broadcast`: a member who does not read delays nobody, and is cut when 100
-messages wait for it. A drain tells everybody with the close code 1001, "going away" (RFC 6455, section
-7.4.1), so that clients connect again elsewhere; each has then heard all that was said before.
+Every member gets every message through a `Broadcast`: a member who does not read delays no other, and is cut
+when 100 messages wait for it. A drain closes each with the code 1001, "going away" (RFC 6455, section
+7.4.1), after all earlier messages, so that clients reconnect to another server.
 
     python examples/web/chat.py
     python -m websockets ws://localhost:9999/       in two windows (pip install websockets)
@@ -26,7 +26,7 @@ from wsproto.utilities import RemoteProtocolError
 
 import triosock
 
-#: Characters of a message, and seconds that a client has to answer a close.
+#: The maximum of characters in a message, and the seconds that a client has to answer a close.
 MAX_MESSAGE = 4096
 PATIENCE = 5
 
@@ -34,7 +34,7 @@ room = triosock.Broadcast(buffer=100, when_full="cut")
 
 
 class WebSocket:
-    """The server's side of one WebSocket."""
+    """The server side of one WebSocket."""
 
     def __init__(self, conn):
         self._conn = conn
@@ -51,7 +51,7 @@ class WebSocket:
             await self._conn.send_all(self._ws.send(event))
 
     async def accept(self):
-        """Agree on WebSocket; return whether that went well."""
+        """Do the opening handshake; return False if the client has hung up or the server drains."""
         while await self._conn.wait_request():
             for event in await self._receive():
                 if isinstance(event, Request):
@@ -60,7 +60,7 @@ class WebSocket:
         return False
 
     async def messages(self):
-        """The next messages, a list; None when no others come: closed by the peer, gone, or in a drain."""
+        """Return a list of the next messages; None when the peer has closed or hung up, or in a drain."""
         if not self.is_open or not await self._conn.wait_request():
             return None
         return [text for event in await self._receive() if (text := await self._message(event)) is not None]
@@ -82,7 +82,7 @@ class WebSocket:
         return None
 
     async def close(self, code):
-        """Say why it ends, and wait for the answer, for a while."""
+        """Send a close frame with a code, and wait for the answer for at most `PATIENCE` seconds."""
         if self.is_open:
             await self.send(CloseConnection(code=code))
             with trio.move_on_after(PATIENCE):
@@ -101,7 +101,7 @@ async def visit(conn):
     try:
         if not await websocket.accept():
             return
-    except RemoteProtocolError as error:  # it is no WebSocket client
+    except RemoteProtocolError as error:  # not a WebSocket client
         if error.event_hint is not None:
             await websocket.send(error.event_hint)
         return
@@ -114,7 +114,7 @@ async def visit(conn):
                     for text in texts:
                         room.send_nowait(f"{conn.id}: {text}")
             finally:
-                inbox.leave()  # that ends `deliver`, when it has sent the rest
+                inbox.leave()  # ends `deliver` after it has sent the rest
                 room.send_nowait(f"* {conn.id} has left")
     await websocket.close(CloseReason.GOING_AWAY)  # unless the client has closed it
 

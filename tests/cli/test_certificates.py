@@ -96,7 +96,7 @@ def test_a_file_names_handlers_by_protocol(tmp_path):
 @pytest.mark.parametrize(
     ("text", "line", "words"),
     [
-        ('key = "k"\n', 4, "needs a key 'certificate': a key alone proves nothing"),
+        ('key = "k"\n', 4, "needs a key 'certificate', the file of the chain"),
         ("", 4, "needs a key 'certificate'"),
         ('certificate = "c"\ncheck_every = -1\n', 6, "check_every must be a number of seconds from 0"),
         ('certificate = "c"\ncheck_every = nan\n', 6, "check_every must be a number of seconds from 0"),
@@ -136,7 +136,7 @@ def test_sighup_loads_the_certificate_anew(tmp_path, by_file):
         assert shown_at(port, "localhost", context) == der_of(files)
         replace(certificate, certificate.read_bytes()[:400])
         program.signal(signal.SIGHUP)
-        program.wait_for(r"ERROR \w+: certificates not taken, the old ones are served on: .*localhost\.pem")
+        program.wait_for(r"ERROR \w+: new certificates refused, the old ones stay in use: .*localhost\.pem")
         certificate.unlink()
         program.signal(signal.SIGHUP)
         program.wait_for("No such file")

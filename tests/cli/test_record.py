@@ -48,7 +48,7 @@ def test_the_program_gets_its_own_arguments(folder, words, given):
     done = record(folder, *words)
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"argv {given} __main__\n"
-    assert done.stderr.startswith("triosock: 5 steps to go through in ")
+    assert done.stderr.startswith("triosock: 5 steps recorded in ")
     assert "async def work" in (folder / "run.html").read_text("utf-8")
 
 

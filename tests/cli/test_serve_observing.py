@@ -7,7 +7,6 @@ import json
 import pytest
 
 from tests.programs import dial, running
-from triosock.cli import main
 
 SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0")
 SHOUT = ("--handler", "triosock.cli.handlers:shout")
@@ -93,22 +92,17 @@ def test_who_blocks_is_told(tmp_path):
         (("--log-format", "xml"), "invalid choice"),
     ],
 )
-def test_mistakes_are_told(options, says, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(["serve", "tcp://127.0.0.1:0", *SHOUT, *options])
-    assert ended.value.code == 2
-    assert says in capsys.readouterr().err
+def test_mistakes_are_told(options, says, refused):
+    assert says in refused(["serve", "tcp://127.0.0.1:0", *SHOUT, *options])
 
 
-def test_a_mistake_in_a_file_has_its_line(tmp_path, capsys):
+def test_a_mistake_in_a_file_has_its_line(tmp_path, refused):
     path = tmp_path / "server.toml"
     path.write_text(
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:echo"\n'
         '[observe]\naccess_log_format = "$nonsense"\n'
     )
-    with pytest.raises(SystemExit):
-        main(["serve", "--config", str(path)])
-    assert f"{path}:5: format: there is no $nonsense" in capsys.readouterr().err
+    assert f"{path}:5: format: there is no $nonsense" in refused(["serve", "--config", str(path)])
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_start(tmp_path):

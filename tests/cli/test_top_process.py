@@ -16,7 +16,7 @@ import trio
 from tests.programs import PATIENCE, ROOT, dial, running
 from triosock.cli import main, processes
 from triosock.cli.arguments import MachineRefused
-from triosock.cli.processes import ProcessEnded, look_at
+from triosock.cli.processes import ProcessEnded, inspect_process
 from triosock.observe import allow_top, peek
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="processes are looked at on Linux only")
@@ -98,7 +98,7 @@ async def look_until(pid, is_right):
     """Look again until what is seen is what is waited for."""
     with trio.fail_after(PATIENCE):
         while True:
-            seen = await look_at(pid, 50)
+            seen = await inspect_process(pid, 50)
             if is_right(seen.tree):
                 return seen
 
@@ -164,7 +164,7 @@ async def test_nothing_is_left_behind(tmp_path, folder, text):
             modules = client.ask(b"x\n")
             before = threads(pid), files(pid)
             for _ in range(3):
-                await look_at(pid, 50)
+                await inspect_process(pid, 50)
             assert (threads(pid), files(pid)) == before
             assert client.ask(b"x\n") == modules
             assert list(folder.iterdir()) == []
@@ -175,7 +175,7 @@ async def test_nothing_is_left_behind(tmp_path, folder, text):
 async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
     with program(tmp_path, text, WORK=20_000) as target:
         target.port("shouts")
-        looks = [await look_at(target.process.pid, 10_000) for _ in range(10)]
+        looks = [await inspect_process(target.process.pid, 10_000) for _ in range(10)]
         # Of its own processor's time, the best of some: this machine has other things to do.
         assert min(one.cpu for one in looks) < 0.005
         (run,) = found(looks[0].tree, "trio run")
@@ -206,10 +206,10 @@ async def test_a_process_in_a_container_has_to_allow_it(tmp_path, text):
         assert b"listens on" in process.stdout.readline()
         try:
             if text == BY_RUN:
-                assert found((await look_at(process.pid, 10)).tree, "server")
+                assert found((await inspect_process(process.pid, 10)).tree, "server")
             else:
                 with pytest.raises(MachineRefused, match="has another root"):
-                    await look_at(process.pid, 10)
+                    await inspect_process(process.pid, 10)
             assert os.listdir(f"/proc/{process.pid}/root/tmp") == []
         finally:
             process.kill()
@@ -238,10 +238,8 @@ def test_the_end_of_the_process_is_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["top"], ["top", "x.sock", "--pid", "1"]])
-def test_a_socket_or_a_process(words, capsys):
-    with pytest.raises(SystemExit):
-        main(words)
-    assert "name either a control socket or a process" in capsys.readouterr().err
+def test_a_socket_or_a_process(words, refused):
+    assert "give either a control socket or a process" in refused(words)
 
 
 # Who cannot be looked at
@@ -250,26 +248,27 @@ def test_a_socket_or_a_process(words, capsys):
 WAITS = "import threading; print(flush=True); threading.Event().wait()"
 
 
-def sleeper(*arguments):
-    return subprocess.Popen([sys.executable, *arguments], stdout=subprocess.PIPE)
-
-
-@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
-async def test_one_that_did_not_allow_it_gets_no_signal():
-    with sleeper("-c", WAITS) as process:
+@contextlib.contextmanager
+def sleeper(text):
+    """A process that has begun to wait; and waits still, after the block."""
+    with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         process.stdout.readline()
-        with pytest.raises(MachineRefused, match="has not allowed to be looked at"):
-            await look_at(process.pid, 10)
+        yield process
         assert process.poll() is None
         process.kill()
 
 
+@pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
+async def test_one_that_did_not_allow_it_gets_no_signal():
+    with sleeper(WAITS) as process:
+        with pytest.raises(MachineRefused, match="does not allow inspection"):
+            await inspect_process(process.pid, 10)
+
+
 async def test_a_mark_alone_is_no_reason_for_a_signal():
     text = "import os, time; os.memfd_create('triosock-top'); print(flush=True); time.sleep(60)"
-    with sleeper("-c", text) as process:
-        process.stdout.readline()
+    with sleeper(text) as process:
         assert processes._mark_of(process.pid) is None
-        process.kill()
 
 
 async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeypatch):
@@ -278,27 +277,24 @@ async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeyp
         target.port("shouts")
         target.signal(signal.SIGSTOP)
         with pytest.raises(MachineRefused, match=r"has not answered SIGUSR1 within 0\.2 s"):
-            await look_at(target.process.pid, 10)
+            await inspect_process(target.process.pid, 10)
         target.signal(signal.SIGCONT)
         monkeypatch.undo()
-        assert (await look_at(target.process.pid, 10)).tree.children  # the late answer harmed nothing
+        assert (await inspect_process(target.process.pid, 10)).tree.children  # the late answer harmed nothing
         assert target.stop() == 0
 
 
 @by_interpreter
 async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(monkeypatch):
     monkeypatch.setattr(processes, "PATIENCE", 0.3)
-    with sleeper("-c", WAITS) as process:
-        process.stdout.readline()
+    with sleeper(WAITS) as process:
         with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
-            await look_at(process.pid, 10)
-        assert process.poll() is None
-        process.kill()
+            await inspect_process(process.pid, 10)
 
 
 async def test_no_process():
     with pytest.raises(ProcessEnded, match="there is no process 999999999"):
-        await look_at(999_999_999, 10)
+        await inspect_process(999_999_999, 10)
 
 
 @pytest.mark.parametrize(

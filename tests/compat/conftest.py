@@ -12,9 +12,8 @@ from typing import Any
 
 import pytest
 
-from triosock import compat
-
-PATIENCE = 20.0
+from tests.waiting import PATIENCE, eventually
+from triosock import DrainReport, compat
 
 
 class Gate:
@@ -52,9 +51,25 @@ class Running:
         client.sendall(data)
         return client
 
+    def end(self) -> None:
+        """Shut it down, and close it."""
+        self.server.shutdown()
+        self.join()
+        self.server.server_close()
+
     def join(self) -> None:
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
+
+    @contextlib.contextmanager
+    def draining(self, grace: float) -> Iterator[list[DrainReport]]:
+        """A drain in another thread, which has begun, and is over after the block; its report."""
+        reports: list[DrainReport] = []
+        thread = threading.Thread(target=lambda: reports.append(compat.drain(self.server, grace=grace)))
+        thread.start()
+        assert eventually(lambda: compat.statistics(self.server).draining)
+        yield reports
+        thread.join(PATIENCE)
 
 
 #: Asked for, so that servers wait in the trio run here, whichever test comes first: see `loading.py`.

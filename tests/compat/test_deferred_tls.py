@@ -97,8 +97,7 @@ def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any, r
     running = start_tls("ThreadingTCPServer", print)
     with contextlib.suppress(ConnectionResetError):  # as after the standard library's accept()
         assert b"HTTP" not in read_all(running.dial(b"GET / HTTP/1.0\r\n\r\n"))
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     assert capsys.readouterr() == ("", "")
 
 

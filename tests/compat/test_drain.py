@@ -70,14 +70,10 @@ def test_a_busy_request_finishes_and_is_not_asked_for_another(
     running = start(kind, Handler)
     client = running.dial(b"one\n")
     assert gate.entered.wait(20)
-    reports: list[Any] = []
-    draining = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=60)))
-    draining.start()
-    assert eventually(lambda: compat.statistics(running.server).draining)
-    gate.opened.set()
-    # It answers what it had read, and when it comes back for more that is the end of the stream.
-    assert read_all(client) == b"ONE\n"
-    draining.join(20)
+    with running.draining(grace=60) as reports:
+        gate.opened.set()
+        # It answers what it had read, and when it comes back for more that is the end of the stream.
+        assert read_all(client) == b"ONE\n"
     assert reports[0].clean
 
 
@@ -170,14 +166,10 @@ def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(
     first = running.dial(b"first\n")
     assert gate.entered.wait(20)
     queued = [running.dial(b"%d\n" % number) for number in range(3)]
-    reports: list[Any] = []
-    draining = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=60)))
-    draining.start()
-    assert eventually(lambda: compat.statistics(running.server).draining)
-    gate.opened.set()
-    assert read_all(first) == b"FIRST\n"
-    assert [read_all(client) for client in queued] == [b"0\n", b"1\n", b"2\n"]
-    draining.join(20)
+    with running.draining(grace=60) as reports:
+        gate.opened.set()
+        assert read_all(first) == b"FIRST\n"
+        assert [read_all(client) for client in queued] == [b"0\n", b"1\n", b"2\n"]
     assert reports[0].clean
     running.join()
     assert running.error is None
@@ -189,12 +181,8 @@ def test_a_second_drain_tightens_the_first_and_gets_its_report(start: Any, lines
     running = start("ThreadingTCPServer", lines)
     with running.dial(b"half"):
         assert eventually(lambda: compat.statistics(running.server).active == 1)
-        reports: list[Any] = []
-        first = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=1000)))
-        first.start()
-        assert eventually(lambda: compat.statistics(running.server).draining)
-        reports.append(compat.drain(running.server, grace=0.05))
-        first.join(20)
+        with running.draining(grace=1000) as reports:
+            reports.append(compat.drain(running.server, grace=0.05))
     assert reports[0] is reports[1]
     assert reports[0].cancelled == 1
 

@@ -5,78 +5,78 @@ from __future__ import annotations
 import socket
 import struct
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
+from tests.pairs import blocking_pair
 from triosock.compat.bridge import thread_interrupt
+
+
+@pytest.fixture
+def asked() -> Iterator[tuple[socket.socket, socket.socket]]:
+    """A client that has asked a question, and the socket of its request, which has read it."""
+    client, request = blocking_pair()
+    with client, request:
+        client.sendall(b"question")
+        assert request.recv(100) == b"question"
+        yield client, request
 
 
 @pytest.mark.parametrize("answers", ["before", "after"])
 def test_a_request_that_is_answered_while_a_drain_looks_at_it_is_ended(
-    monkeypatch: pytest.MonkeyPatch, answers: str
+    monkeypatch: pytest.MonkeyPatch, answers: str, asked: Any
 ) -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    with listener, socket.create_connection(listener.getsockname()) as client:
-        request, _ = listener.accept()
-        meant = thread_interrupt.is_idle
+    _, request = asked
+    meant = thread_interrupt.is_idle
 
-        def look(looked: Any) -> bool:
-            if answers == "before":
-                request.sendall(b"answer")
-            result = meant(looked)
-            if answers == "after":
-                request.sendall(b"answer")
-            return result
+    def look(looked: Any) -> bool:
+        if answers == "before":
+            request.sendall(b"answer")
+        result = meant(looked)
+        if answers == "after":
+            request.sendall(b"answer")
+        return result
 
-        with request:
-            client.sendall(b"question")
-            assert request.recv(100) == b"question"
-            monkeypatch.setattr(thread_interrupt, "is_idle", look)
-            thread_interrupt.end_idle(request)
-            request.settimeout(5)
-            assert request.recv(100) == b""
+    monkeypatch.setattr(thread_interrupt, "is_idle", look)
+    thread_interrupt.end_idle(request)
+    request.settimeout(5)
+    assert request.recv(100) == b""
 
 
-def test_an_answer_that_is_under_way_while_a_drain_looks_is_noticed() -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    with listener, socket.create_connection(listener.getsockname()) as client:
-        request, _ = listener.accept()
-        with request:
-            client.sendall(b"question")
-            assert request.recv(100) == b"question"
-            send = request.sendall  # of the class that it has now
-            thread_interrupt.end_idle(request)
-            send(b"answer")
-            request.settimeout(5)
-            assert request.recv(100) == b""
+def test_an_answer_that_is_under_way_while_a_drain_looks_is_noticed(asked: Any) -> None:
+    _, request = asked
+    send = request.sendall  # of the class that it has now
+    thread_interrupt.end_idle(request)
+    send(b"answer")
+    request.settimeout(5)
+    assert request.recv(100) == b""
 
 
 def test_the_rest_of_a_request_is_waited_for_though_its_beginning_came_with_the_last_answer() -> None:
-    listener = socket.create_server(("127.0.0.1", 0))
-    with listener, socket.create_connection(listener.getsockname()) as client:
-        request, _ = listener.accept()
-        with request:
-            while True:
-                client.sendall(b"question")
-                assert request.recv(100) == b"question"
-                request.sendall(b"answer")
-                assert client.recv(100) == b"answer"
-                client.sendall(b"another ")
-                if _came_and_went_in_one_tick(request):
-                    break
-                assert request.recv(100) == b"another "
-            receive = request.recv  # of the class that it has now
-            thread_interrupt.end_idle(request)
-            assert receive(100) == b"another "
-            request.settimeout(0.1)
-            with pytest.raises(TimeoutError):
-                request.recv(100)
+    client, request = blocking_pair()
+    with client, request:
+        while True:
             client.sendall(b"question")
-            request.settimeout(5)
             assert request.recv(100) == b"question"
             request.sendall(b"answer")
-            assert request.recv(100) == b""
+            assert client.recv(100) == b"answer"
+            client.sendall(b"another ")
+            if _came_and_went_in_one_tick(request):
+                break
+            assert request.recv(100) == b"another "
+        receive = request.recv  # of the class that it has now
+        thread_interrupt.end_idle(request)
+        assert receive(100) == b"another "
+        request.settimeout(0.1)
+        with pytest.raises(TimeoutError):
+            request.recv(100)
+        client.sendall(b"question")
+        request.settimeout(5)
+        assert request.recv(100) == b"question"
+        request.sendall(b"answer")
+        assert request.recv(100) == b""
 
 
 def _came_and_went_in_one_tick(request: socket.socket) -> bool:

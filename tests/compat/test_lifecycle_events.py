@@ -44,9 +44,7 @@ def test_doors_open_and_shut_and_in_the_end_nothing_is_left(
         assert client.recv(10) == b"ONE\n"
         client.shutdown(1)
         assert read_all(client) == b""
-    running.server.shutdown()
-    running.join()
-    running.server.server_close()
+    running.end()
     assert kinds(recorder)[:2] == [ServerStarted, ConnectionOpened]
     # When the thread of the request gets to its end is its own affair.
     assert sorted(kinds(recorder)[2:4], key=str) == sorted([ConnectionClosed, ServerSuspended], key=str)
@@ -111,9 +109,7 @@ def test_the_end_is_told_after_the_last_request_which_nobody_waits_for(
     with running.dial():
         assert gate.entered.wait(20)
         (handling,) = [one for one in set(threading.enumerate()) - before if "process_request" in one.name]
-        running.server.shutdown()
-        running.join()
-        running.server.server_close()
+        running.end()
         gate.opened.set()
         handling.join(20)
     assert kinds(recorder) == [

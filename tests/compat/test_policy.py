@@ -27,8 +27,7 @@ def test_a_request_beyond_its_time_is_cut_with_the_cause(
     client = running.dial(b"one")
     assert client.recv(10) == b"ONE"
     assert read_all(client) == b""
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     assert compat.statistics(running.server).ended == {Cause.REQUEST: 1}
     assert "its time is over (request, Policy.request_timeout)" in capsys.readouterr().err
 

@@ -23,7 +23,7 @@ from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
 from triosock.compat.control.drain_target import DrainTarget
-from triosock.compat.requests.table import Book, book_of
+from triosock.compat.requests.table import RequestTable, request_table_of
 from triosock.compat.waiting import forking, poll, wakeup
 
 PATIENCE = 20.0
@@ -270,10 +270,10 @@ def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,
     # and just before its end is noted.
-    meant = getattr(Book, where)
+    meant = getattr(RequestTable, where)
     cuts = [compat.RequestCut("in between")]
 
-    def cut(self: Book, *args: Any) -> None:
+    def cut(self: RequestTable, *args: Any) -> None:
         if where == "attend":
             meant(self, *args)
         if cuts:
@@ -282,17 +282,17 @@ def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
             meant(self, *args)
 
     running = start(kind, compat.BaseRequestHandler, trio_policy=compat.Policy(grace=60))
-    monkeypatch.setattr(Book, where, cut)
+    monkeypatch.setattr(RequestTable, where, cut)
     assert read_all(running.dial()) == b""
     report = compat.drain(running.server)
     running.join()
     assert report.clean
     assert not cuts
-    book = book_of(running.server)
-    assert (book.live, book.expected) == ({}, {})
+    request_table = request_table_of(running.server)
+    assert (request_table.live, request_table.expected) == ({}, {})
     assert sum(compat.statistics(running.server).ended.values()) == 1
 
 
 def test_a_signal_handler_may_ask_while_its_own_thread_counts() -> None:
-    with compat.TCPServer(("127.0.0.1", 0), print) as server, book_of(server).lock:
+    with compat.TCPServer(("127.0.0.1", 0), print) as server, request_table_of(server).lock:
         assert compat.statistics(server).accepted == 0

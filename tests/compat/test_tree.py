@@ -57,9 +57,7 @@ def test_a_sync_program_sees_what_its_threads_serve(start: Any, gate: Any) -> No
         assert thread.where.endswith("in pass_through")
         assert snapshot(running.server).kind == "server"
         gate.opened.set()
-    running.server.shutdown()
-    running.join()
-    running.server.server_close()
+    running.end()
     with pytest.raises(RuntimeError):
         snapshot()
     gone = snapshot(running.server)

@@ -210,8 +210,8 @@ def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
     with monkeypatch.context() as patch:
         patch.setattr(trio, "run", fail)
         with pytest.raises(RuntimeError, match="could not start"):
-            trio_thread.borrow()
-    borrowed = trio_thread.borrow()
+            trio_thread.acquire_host()
+    borrowed = trio_thread.acquire_host()
     assert borrowed.run(trio.CancelScope(), trio.lowlevel.checkpoint) is None
-    trio_thread.give_back(borrowed)
+    trio_thread.release_host(borrowed)
     assert not hosts()

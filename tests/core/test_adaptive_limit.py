@@ -120,14 +120,68 @@ def test_the_ideal_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.serve(1000)
     before, ideal = machine.limits[-1], machine.gradient.ideal
     assert before > 100
-    machine.latency = lambda count: 0.02 * max(1.0, count / 100)
+    machine.latency = lambda count: (
+        0.005 * max(1.0, count / 100)
+    )  # better than the ideal, which nobody doubts
     while machine.now < 20 * 1.15:
         machine.serve(1)
     at = len(machine.limits)
     machine.serve(20)
     assert 3 in machine.limits[at - 1 :]  # hardly anybody there
     machine.serve(100)
-    assert machine.gradient.ideal == pytest.approx(2 * (ideal or 0))
+    assert machine.gradient.ideal == pytest.approx((ideal or 0) / 2)
+
+
+def test_a_latency_that_stays_though_the_limit_has_fallen_has_the_ideal_measured_again() -> None:
+    machine = Machine(QUICK, wide(100))
+    machine.serve(1000)
+    before, ideal = machine.limits[-1], machine.gradient.ideal
+    machine.latency = lambda count: 0.03 * max(1.0, count / 100)  # as wide as it was, and three times slower
+    machine.serve(200)
+    assert machine.gradient.ideal == pytest.approx(3 * (ideal or 0))
+    machine.serve(1000)
+    assert machine.limits[-1] == pytest.approx(before, rel=0.2)
+
+
+def test_an_ideal_that_is_doubted_is_measured_for_a_twentieth_of_the_time_at_most(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = Machine(QUICK, wide(10))
+    machine.serve(100)
+    monkeypatch.setattr(machine.gradient, "_has_become_slower", lambda latency: True)
+    measured, began = 0.0, machine.now
+    while machine.now < began + 10:
+        before = machine.now
+        measuring = machine.gradient._before is not None
+        machine.serve(1)
+        measured += (machine.now - before) * measuring
+    assert 0.02 * 10 < measured < 0.06 * 10
+
+
+def test_a_window_lasts_for_two_latencies_and_has_ten_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    gradient = Gradient(AdaptiveLimit(samples=1), Registry(Limits()), 0.0)
+    updates: list[float] = []
+    now = 0.0
+    monkeypatch.setattr(gradient, "_next_limit", lambda latency: updates.append(now) or 50.0)
+
+    def tell(latency: float, *times: float) -> None:
+        nonlocal now
+        for now in times:
+            gradient.note(now - latency, now)
+
+    tell(0.3, 0.3)  # the ideal, so that the window lasts for 0.6 s
+    tell(0.3, *(0.3 + 0.05 * number for number in range(1, 12)))
+    assert updates == []
+    tell(0.3, 0.91)
+    assert updates == [0.91]
+    tell(0.05, *(0.91 + 0.08 * number for number in range(1, 10)))
+    assert updates == [0.91]  # its time is over, but there are only nine
+    tell(0.05, 1.7)
+    assert updates == [0.91, 1.7]
+    tell(0.05, 2.0, 2.69)
+    assert updates == [0.91, 1.7]
+    tell(0.05, 2.71)  # after ten times `update_every` whatever there is must do
+    assert updates == [0.91, 1.7, 2.71]
 
 
 def test_a_limit_that_stays_at_its_least_has_the_ideal_measured_again() -> None:
@@ -244,3 +298,28 @@ async def test_who_waits_gets_in_when_it_grows(autojump_clock: Any) -> None:
         assert answers == [b"done"] * 100
         assert served.server.statistics().peak > 3
         served.server._registry.check()
+
+
+async def test_who_only_waits_for_its_peer_to_close_does_not_count(autojump_clock: Any) -> None:
+    async def answer(conn: Connection) -> None:
+        await conn.send_all(b"done")
+
+    limits = Limits(adaptive=AdaptiveLimit(min_connections=2), overflow="reject", max_connections=4)
+    async with open_server(answer, limits=limits) as served:
+        clients = [await served.connect() for _ in range(2)]
+        for client in clients:
+            assert await client.receive_some() == b"done"
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().active == 2  # none has closed, so both are in a lingering close
+        clients += [await served.connect() for _ in range(2)]
+        for client in clients[2:]:
+            assert await client.receive_some() == b"done"
+        await trio.testing.wait_all_tasks_blocked()
+        statistics = served.server.statistics()
+        assert (statistics.active, statistics.limit, statistics.refused) == (4, 2, {})
+        late = await served.connect()  # those in a lingering close do count towards `max_connections`
+        assert await late.receive_some() == b""
+        for client in clients:
+            await client.aclose()
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server._registry.most == 2

@@ -16,6 +16,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from triosock import compat
 from triosock._core.model.trio_version import TRIO, check_trio
 from triosock.testing import DatagramNetwork, MemoryListener
 
@@ -228,3 +229,72 @@ def test_versions_are_compared_by_their_numbers(
     monkeypatch.setattr(trio, "__version__", version)
     with pytest.raises(ImportError) if is_old else contextlib.nullcontext():
         check_trio()
+
+
+def test_a_name_that_is_only_the_beginning_of_others_is_answered_by_these() -> None:
+    program = "import triosock; triosock.serve"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("AttributeError: module 'triosock' has no attribute 'serve': it has serve_data")
+    assert last.endswith(", serve_workers")  # and nothing that Python has guessed
+    with pytest.raises(AttributeError, match=r"^module 'triosock' has no attribute '_x'$"):
+        triosock._x  # noqa: B018
+
+
+@pytest.mark.parametrize(
+    ("options", "instead"),
+    [
+        ({"timeouts": 5}, r"not 5: write timeouts=triosock\.Timeouts\(idle=5\)"),
+        ({"limits": 3}, r"not 3: write limits=triosock\.Limits\(max_connections=3\)"),
+        ({"limits": {"rate": 3}}, r"write limits=triosock\.Limits\(\*\*…\)"),
+        ({"timeouts": "5"}, r"not '5'$"),
+    ],
+)
+async def test_a_number_or_a_dict_in_the_place_of_limits_is_answered(options: Any, instead: str) -> None:
+    with pytest.raises(TypeError, match=instead):
+        await triosock.serve_listeners(shout, [MemoryListener()], **options)
+
+
+@pytest.mark.parametrize("serve", [triosock.serve_tcp, triosock.serve_udp])
+async def test_an_address_in_the_place_of_a_port_is_answered(serve: Any) -> None:
+    with pytest.raises(TypeError, match=r"not \('::1', 9999\): write 9999, host='::1'"):
+        await serve(shout, ("::1", 9999))
+
+
+async def test_a_coroutine_that_is_sent_lacks_its_await() -> None:
+    _, stream = trio.testing.memory_stream_pair()
+    conn = triosock.Connection(stream)
+    with pytest.raises(TypeError, match=r"not coroutine; write `await` before receive_some\(…\)$"):
+        await conn.send_all(conn.receive_some())  # type: ignore[arg-type]
+
+
+class Quiet:
+    def on_event(self, event: object) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("serve", "args"),
+    [
+        (triosock.serve_listeners, (shout, [MemoryListener()])),
+        (triosock.serve_datagram_sockets, (shout, [DatagramNetwork().open("one")])),
+        (compat.serve, ()),
+    ],
+)
+async def test_one_observer_without_a_list_is_answered(serve: Any, args: tuple[Any, ...]) -> None:
+    with compat.UDPServer(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+        with pytest.raises(TypeError, match="observers must be several observers in a list, not <"):
+            await serve(*(args or (server,)), observers=Quiet())
+
+
+async def test_listeners_without_await_are_answered() -> None:
+    with pytest.raises(TypeError, match=r"in a list; write `await` before open_tcp_listeners\(…\)$"):
+        await triosock.serve_listeners(shout, triosock.open_tcp_listeners(0))  # type: ignore[arg-type]
+
+
+def test_a_python_that_is_too_old_is_named() -> None:
+    program = "import sys; sys.version_info = (3, 10, 13, 'final', 0); import triosock"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.stderr.splitlines()[-1] == (
+        f"ImportError: triosock needs Python 3.11 or newer, and {sys.executable} is Python 3.10.13: "
+        "start your program with a newer one"
+    )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ssl
 from typing import Any
 
 import pytest
@@ -11,7 +10,7 @@ import trio.testing
 import trustme
 
 from tests.certificates import write
-from tests.tls import client_context, server_context
+from tests.tls import client_context, server_context, trusting
 from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
 from triosock.testing import open_server
 
@@ -74,8 +73,7 @@ async def test_over_any_stream_and_with_certificates(tmp_path: Any) -> None:
     certificates = Certificates(
         write(tmp_path, authority, "one.example"), write(tmp_path, authority, "two.example")
     )
-    context = ssl.create_default_context()
-    authority.configure_trust(context)
+    context = trusting(authority)
     context.set_alpn_protocols(["h2"])
     for _ in range(2):
         async with open_server(BOTH, tls=certificates) as served:

@@ -111,7 +111,7 @@ def test_one_that_ends_while_it_is_served_is_served_on_and_refused_at_the_next_l
     good: CertificateFiles, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     certificates = Certificates(good)
-    real = certificate_check._shake_hands
+    real = certificate_check._do_handshake
 
     def later(server_side: Any, client_side: Any) -> Any:
         # What OpenSSL says when the machine's clock has jumped behind the end of the certificate.
@@ -121,7 +121,7 @@ def test_one_that_ends_while_it_is_served_is_served_on_and_refused_at_the_next_l
         error.verify_code, error.verify_message = 10, "certificate has expired"
         raise error
 
-    monkeypatch.setattr(certificate_check, "_shake_hands", later)
+    monkeypatch.setattr(certificate_check, "_do_handshake", later)
     monkeypatch.setattr(certificate_check.time, "time", lambda: certificates.loaded[0].not_after + 1)
     before = certificates.loaded
     with pytest.raises(CertificateRefused, match="the certificate expired at "):

@@ -1,4 +1,4 @@
-"""Whose fault an exception of a handler is, by the table in `faults.py`, and how its connection ends."""
+"""Which side caused an exception of a handler, by the table in `faults.py`, and how its connection ends."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ async def test_a_function_that_takes_too_long_is_cut(autojump_clock: Any) -> Non
         assert trio.current_time() - began == pytest.approx(3)
 
 
-# Whose peer it was: a handler may have other connections
+# The connection of that peer: a handler may have other connections
 
 
 async def broken_database(conn: Any) -> None:

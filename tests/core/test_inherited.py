@@ -39,8 +39,10 @@ import os, socket
 import triosock
 from triosock import inherited_listeners
 
-def ports(listeners):
-    return [listener.address.port for listener in listeners]
+def show_and_close(*sockets):
+    for one in sockets:
+        print(getattr(one, "socket", one).getsockname()[1])
+        one.close()
 
 def refused(names, words):
     try:
@@ -82,12 +84,10 @@ def port(sock: socket.socket) -> str:
 def test_all_sockets_come_in_order_and_the_variables_are_gone(two: list[socket.socket]) -> None:
     program = """
         listeners = inherited_listeners()
-        print(*ports(listeners))
         assert not any(name.startswith("LISTEN_") for name in os.environ)
         assert not any(os.get_inheritable(listener.socket.fileno()) for listener in listeners)
         assert inherited_listeners() == []
-        for listener in listeners:
-            listener.close()
+        show_and_close(*listeners)
     """
     assert run(program, two) == [port(sock) for sock in two]
 
@@ -97,11 +97,14 @@ def test_names_choose_in_the_order_given_and_the_others_remain_for_later(two: li
         (admin,) = inherited_listeners(["admin", "admin"])
         refused(["admin"], "no socket named 'admin' was handed down, or it is taken; there are: http")
         (http,) = inherited_listeners(["http"])
-        print(*ports([admin, http]))
         refused(["http"], "there are: none")
-        admin.close()
-        http.close()
+        show_and_close(admin, http)
     """
+    assert run(program, two, "http:admin") == [port(two[1]), port(two[0])]
+
+
+def test_several_names_give_their_sockets_in_the_order_of_the_names(two: list[socket.socket]) -> None:
+    program = 'show_and_close(*inherited_listeners(["admin", "http"]))'
     assert run(program, two, "http:admin") == [port(two[1]), port(two[0])]
 
 
@@ -109,9 +112,7 @@ def test_several_sockets_may_have_one_name_and_those_without_are_unknown(two: li
     program = """
         refused(["http", "x"], "no socket named 'x'")
         listeners = inherited_listeners(["{name}"])
-        print(*ports(listeners))
-        for listener in listeners:
-            listener.close()
+        show_and_close(*listeners)
     """
     ports = [port(sock) for sock in two]
     assert run(program.format(name="http"), two, "http:http") == ports
@@ -122,8 +123,7 @@ def test_a_name_that_was_not_handed_down_takes_nothing(two: list[socket.socket])
     program = """
         refused(["http", "htpp"], "no socket named 'htpp' was handed down")
         listeners = inherited_listeners(["http"])
-        print(*ports(listeners))
-        listeners[0].close()
+        show_and_close(*listeners)
     """
     assert run(program, two, "http:admin") == [port(two[0])]
 
@@ -158,9 +158,7 @@ def test_a_process_that_was_forked_off_has_inherited_nothing(two: list[socket.so
         if child == 0:
             os._exit(len(inherited_listeners()))
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-        print(*ports(listeners))
-        for listener in listeners:
-            listener.close()
+        show_and_close(*listeners)
     """
     assert run(program, two) == [port(sock) for sock in two]
 
@@ -281,9 +279,7 @@ def test_a_unit_may_have_both_kinds_and_each_function_takes_its_own(both: list[s
         (datagram,) = triosock.inherited_datagram_sockets()
         assert triosock.inherited_datagram_sockets() == []
         assert not os.get_inheritable(datagram.fileno())
-        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
-        stream.close()
-        datagram.close()
+        show_and_close(stream, datagram)
     """
     assert run(program, both, "tcp:udp") == [port(sock) for sock in both]
 
@@ -299,9 +295,7 @@ def test_by_name_a_socket_of_the_other_kind_is_refused_and_stays(both: list[sock
             raise AssertionError("nothing was raised")
         (datagram,) = triosock.inherited_datagram_sockets(["udp"])
         (stream,) = inherited_listeners(["tcp"])
-        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
-        stream.close()
-        datagram.close()
+        show_and_close(stream, datagram)
     """
     assert run(program, both, "tcp:udp") == [port(sock) for sock in both]
 
@@ -312,9 +306,7 @@ def test_without_names_of_their_own_both_kinds_are_named_after_their_unit(both: 
         refused(["dns.socket"], "needs a stream socket, not SOCK_DGRAM")
         (datagram,) = triosock.inherited_datagram_sockets(["dns.socket"])
         refused(["dns.socket"], "there are: none")
-        print(stream.socket.getsockname()[1], datagram.getsockname()[1])
-        stream.close()
-        datagram.close()
+        show_and_close(stream, datagram)
     """
     assert run(program, both, "dns.socket:dns.socket") == [port(sock) for sock in both]
 

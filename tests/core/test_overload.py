@@ -14,7 +14,7 @@ import trio.testing
 
 from tests.handlers import shout
 from triosock import Connection, Limits, events
-from triosock._core.registry.loop_lag import HURRY, INTERVAL, LagMeter
+from triosock._core.registry.loop_lag import INTERVAL, SHORT_INTERVAL, LagMeter
 from triosock._core.registry.registry import NEVER
 from triosock._core.registry.shedding import QUIET, Shedding
 from triosock.testing import open_server
@@ -113,9 +113,9 @@ async def test_while_it_is_late_new_ones_are_refused_until_it_has_caught_up(
     assert [event.reason for event in recorder.of(events.Refused)] == ["lag", "lag"]
     await old.send_all(b"still\n")  # who is inside is served on
     assert await old.receive_some() == b"STILL\n"
-    await pause(mock_clock, HURRY + 0.15)  # better, but not half of the limit
+    await pause(mock_clock, SHORT_INTERVAL + 0.15)  # better, but not half of the limit
     assert served.server.shedding
-    await pause(mock_clock, HURRY + 0.05)
+    await pause(mock_clock, SHORT_INTERVAL + 0.05)
     ended_at = mock_clock.current_time()
     assert not served.server.shedding
     assert await connects(served)
@@ -205,7 +205,7 @@ async def test_a_queue_that_stands_is_lag_too(serving: Any, dial: Any, recorder:
                 nursery.start_soon(ask)
         assert answers.count(b"done") == 600 - server.statistics().refused["lag"] > 0
         while server.shedding:
-            await trio.sleep(HURRY)
+            await trio.sleep(SHORT_INTERVAL)
         await ask()
         assert answers[-1] == b"done"
     assert recorder.of(events.SheddingStarted)

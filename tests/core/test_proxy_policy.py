@@ -1,4 +1,4 @@
-"""Whose PROXY header is believed, and what becomes of who must not send one."""
+"""Which peers may send a PROXY header, and what happens to the others."""
 
 from __future__ import annotations
 

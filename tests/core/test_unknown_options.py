@@ -86,14 +86,13 @@ def test_what_opens_listeners_says_it_too() -> None:
     assert "it has mode, max_bytes" in complaint(triosock.open_unix_datagram_socket, "x", zzz=1)
     assert "open_tcp_listeners()" in complaint(triosock.serve_listeners, shout, [], backlog=5)
     assert "it has mode" in complaint(triosock.serve_health, "tcp://127.0.0.1:0", zzz=1)
+    assert "it has mode" in complaint(triosock.open_health, "tcp://127.0.0.1:0", zzz=1)
     assert "write workers=4" in complaint(triosock.serve_workers, "x", [], processes=4)
 
 
-def test_values_and_drains_say_it_too() -> None:
+def test_values_say_it_too() -> None:
     assert complaint(triosock.Timeouts, timeout=5) == "Timeouts() has no option 'timeout': write idle=5"
     assert "write max_connections=5" in complaint(triosock.Limits, connections=5)
-    scope = triosock.DrainScope()
-    assert complaint(scope.drain, timeout=5) == "drain() has no option 'timeout': write grace=5"
 
 
 def test_a_compat_server_has_a_policy_instead() -> None:
@@ -109,8 +108,8 @@ def test_a_compat_server_has_a_policy_instead() -> None:
 
 def test_one_argument_too_many_by_position_is_said_to_need_its_name() -> None:
     assert complaint(triosock.serve_tcp, shout, "127.0.0.1", 0) == (
-        "serve_tcp() takes handler and port by position, and got 3 arguments: the others need their names, "
-        "host=… and backlog=… among them"
+        "serve_tcp() takes 2 positional arguments (handler, port), and got 3: give the others by their "
+        "names, as in host=…, backlog=…"
     )
 
 

@@ -1,7 +1,8 @@
 """The same scenario against the standard library's module and against triosock.compat; what it observes must
 agree.
 
-A scenario is a function of the module and a `Log`; it returns what it observed. It makes its servers and
+A scenario is a function of the module and a `Log`, and of what its test is given besides; it returns what it
+observed. It makes its servers and
 handlers from the module that it is given. What may differ and is made equal before the comparison: file
 names, line numbers and source lines in tracebacks, addresses, process ids, and the numbers of threads.
 
@@ -12,6 +13,8 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import functools
+import inspect
 import io
 import os
 import pprint
@@ -45,19 +48,32 @@ IN_PROCESS = [name for name in SERVERS if "Forking" not in name]
 forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
 
-def compare(scenario: Callable[..., Any], *args: Any) -> Any:
+def compared(scenario: Callable[..., Any]) -> Callable[..., None]:
+    """Make a test of a scenario: it is run against both modules, and observes the same."""
+
+    @functools.wraps(scenario)
+    def test(**given: Any) -> None:
+        compare(scenario, **given)
+
+    signature = inspect.signature(scenario)
+    of_the_test = [one for one in signature.parameters.values() if one.name not in ("module", "log")]
+    test.__signature__ = signature.replace(parameters=of_the_test)  # type: ignore[attr-defined]
+    return test
+
+
+def compare(scenario: Callable[..., Any], **given: Any) -> Any:
     """Run a scenario against both modules and assert that it observed the same; return that."""
     seen = []
     for module in MODULES:
         with Log() as log:
-            seen.append(normal(scenario(module, log, *args)))
+            seen.append(normal(scenario(module, log, **given)))
     if seen[1] != seen[0]:
         lines = [pprint.pformat(one, width=110).splitlines() for one in seen]
         pytest.fail(
             "\n".join(difflib.unified_diff(*lines, "stdlib", "compat", n=1, lineterm="")), pytrace=False
         )
-    if mentions_threads(scenario):
-        compare_green(scenario, seen[0], *args)
+    if mentions_threads(scenario, given):
+        compare_green(scenario, seen[0], **given)
     return seen[0]
 
 
@@ -70,13 +86,15 @@ GREEN_DIFFERS = {
 }
 
 
-def mentions_threads(scenario: Callable[..., Any]) -> bool:
-    """Whether a scenario names a threading server: in its code, or in what it takes from around it."""
+def mentions_threads(scenario: Callable[..., Any], given: dict[str, Any]) -> bool:
+    """Whether a scenario names a threading server: in its code, or in what it is given or takes from around
+    it.
+    """
     code = getattr(scenario, "__code__", None)
     if code is None:
         return False
     cells = [cell.cell_contents for cell in scenario.__closure__ or ()]
-    found: list[object] = [*cells]
+    found: list[object] = [*cells, *given.values()]
     codes = [code]
     while codes:
         one = codes.pop()
@@ -85,14 +103,14 @@ def mentions_threads(scenario: Callable[..., Any]) -> bool:
     return any(isinstance(one, str) and one.startswith("Threading") for one in found)
 
 
-def compare_green(scenario: Callable[..., Any], expected: Any, *args: Any) -> None:
+def compare_green(scenario: Callable[..., Any], expected: Any, **given: Any) -> None:
     """Run a scenario of a threading server once more, with tasks in the place of its threads."""
     expected = as_requests(expected)
     test = scenario.__qualname__.partition(".")[0]
     table.all_green = True
     try:
         with Log() as log:
-            seen = as_requests(normal(scenario(triosock.compat, log, *args)))
+            seen = as_requests(normal(scenario(triosock.compat, log, **given)))
     finally:
         table.all_green = False
     if test in GREEN_DIFFERS:

@@ -17,6 +17,7 @@ from tests.differential.harness import (
     ask,
     call,
     compare,
+    compared,
     echo,
     forks_are_fine,
     logged,
@@ -40,16 +41,16 @@ pytestmark = forks_are_fine
     ],
 )
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingUDPServer", "ForkingTCPServer"])
-def test_a_constructor_that_fails(kind: str, address: Any, options: dict[str, Any], no_leaks: None) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = logged(type(kind, (getattr(module, kind),), options), log)
-        made = call(server, address, print)
-        if not isinstance(made, str):
-            made.server_close()
-            made = "made"
-        return made, log.by_role()
-
-    compare(scenario)
+@compared
+def test_a_constructor_that_fails(
+    module: Any, log: Log, kind: str, address: Any, options: dict[str, Any], no_leaks: None
+) -> Any:
+    server = logged(type(kind, (getattr(module, kind),), options), log)
+    made = call(server, address, print)
+    if not isinstance(made, str):
+        made.server_close()
+        made = "made"
+    return made, log.by_role()
 
 
 def test_an_address_in_use_is_the_systems_error(no_leaks: None) -> None:
@@ -62,69 +63,61 @@ def test_an_address_in_use_is_the_systems_error(no_leaks: None) -> None:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_without_bind_and_activate(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = logged(getattr(module, kind), log)(make_address(kind), echo(module), bind_and_activate=False)
-        unbound = server.socket.getsockname() in (("0.0.0.0", 0), "")
-        server.server_bind()
-        server.server_activate()
-        serving = Serving(server)
-        answer = ask(server, b"x")
-        serving.stop()
-        server.server_close()
-        return unbound, answer, log.by_role()["main"]
-
-    compare(scenario)
+@compared
+def test_without_bind_and_activate(module: Any, log: Log, kind: str) -> Any:
+    server = logged(getattr(module, kind), log)(make_address(kind), echo(module), bind_and_activate=False)
+    unbound = server.socket.getsockname() in (("0.0.0.0", 0), "")
+    server.server_bind()
+    server.server_activate()
+    serving = Serving(server)
+    answer = ask(server, b"x")
+    serving.stop()
+    server.server_close()
+    return unbound, answer, log.by_role()["main"]
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "UDPServer", "UnixStreamServer"])
-def test_the_calls_on_the_socket(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        calls: list[Any] = []
+@compared
+def test_the_calls_on_the_socket(module: Any, log: Log, kind: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    calls: list[Any] = []
 
-        class Recording:
-            def __init__(self, *args: Any) -> None:
-                calls.append(("socket", *map(int, args)))
+    class Recording:
+        def __init__(self, *args: Any) -> None:
+            calls.append(("socket", *map(int, args)))
 
-            def __getattr__(self, name: str) -> Any:
-                return lambda *args: calls.append((name, *map(str, args)))
+        def __getattr__(self, name: str) -> Any:
+            return lambda *args: calls.append((name, *map(str, args)))
 
-        server_class = type(
-            kind, (getattr(module, kind),), {"allow_reuse_address": True, "allow_reuse_port": True}
+    server_class = type(
+        kind, (getattr(module, kind),), {"allow_reuse_address": True, "allow_reuse_port": True}
+    )
+    with monkeypatch.context() as patch:
+        patch.setattr(socket, "socket", Recording)
+        with server_class("there", print):
+            pass
+    return calls
+
+
+@compared
+def test_it_is_neither_pickled_nor_copied_deeply(module: Any, log: Log) -> Any:
+    with module.TCPServer(("127.0.0.1", 0), print) as server:
+        Serving(server).server.shutdown()
+        return (
+            call(pickle.dumps, server),
+            call(copy.deepcopy, server),
+            copy.copy(server).server_address[0],
         )
-        with monkeypatch.context() as patch:
-            patch.setattr(socket, "socket", Recording)
-            with server_class("there", print):
-                pass
-        return calls
-
-    compare(scenario)
 
 
-def test_it_is_neither_pickled_nor_copied_deeply() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with module.TCPServer(("127.0.0.1", 0), print) as server:
-            Serving(server).server.shutdown()
-            return (
-                call(pickle.dumps, server),
-                call(copy.deepcopy, server),
-                copy.copy(server).server_address[0],
-            )
-
-    compare(scenario)
-
-
-def test_the_constructor_may_run_again_on_the_same_object() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = module.ThreadingTCPServer(("127.0.0.1", 0), echo(module))
-        answers = []
-        for _ in range(2):
-            serving = Serving(server)
-            answers.append(ask(server, b"x"))
-            serving.stop()
-            server.server_close()
-            server.__init__(("127.0.0.1", 0), echo(module))
+@compared
+def test_the_constructor_may_run_again_on_the_same_object(module: Any, log: Log) -> Any:
+    server = module.ThreadingTCPServer(("127.0.0.1", 0), echo(module))
+    answers = []
+    for _ in range(2):
+        serving = Serving(server)
+        answers.append(ask(server, b"x"))
+        serving.stop()
         server.server_close()
-        return answers
-
-    compare(scenario)
+        server.__init__(("127.0.0.1", 0), echo(module))
+    server.server_close()
+    return answers

@@ -16,7 +16,7 @@ from tests.differential.harness import (
     Serving,
     ask,
     captured_stderr,
-    compare,
+    compared,
     dial,
     error_text,
     forks_are_fine,
@@ -55,59 +55,55 @@ def echo_handler(module: Any, kind: str, log: Log, fail: str | None = None, erro
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_calls_of_one_good_request(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log))
-        serving = Serving(server, log)
-        answers = [ask(server, b"one\n")]
-        ended = serving.stop()
-        server.server_close()
-        return answers, ended, serving.value, log.by_role()
-
-    compare(scenario)
+@compared
+def test_calls_of_one_good_request(module: Any, log: Log, kind: str) -> Any:
+    server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log))
+    serving = Serving(server, log)
+    answers = [ask(server, b"one\n")]
+    ended = serving.stop()
+    server.server_close()
+    return answers, ended, serving.value, log.by_role()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("fail", ["setup", "handle", "finish"])
-def test_a_handler_that_raises(kind: str, fail: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log, fail))
-        with captured_stderr() as printed:
-            serving = Serving(server, log)
-            with dial(server) as client:
-                say(client, b"one\n")
-                answer = read_all(client) if kind in STREAMS else b""
-                assert eventually(lambda: log.count("close_request") > 0)
-            ended = serving.stop()
-            server.server_close()
-        # A child prints into its own copy of the buffer.
-        return answer, ended, log.by_role(), printed.getvalue()
-
-    compare(scenario)
+@compared
+def test_a_handler_that_raises(module: Any, log: Log, kind: str, fail: str) -> Any:
+    server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log, fail))
+    with captured_stderr() as printed:
+        serving = Serving(server, log)
+        with dial(server) as client:
+            say(client, b"one\n")
+            answer = read_all(client) if kind in STREAMS else b""
+            assert eventually(lambda: log.count("close_request") > 0)
+        ended = serving.stop()
+        server.server_close()
+    # A child prints into its own copy of the buffer.
+    return answer, ended, log.by_role(), printed.getvalue()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("error", [SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_a_handler_that_raises_no_exception(kind: str, error: type[BaseException]) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        handler = echo_handler(module, kind, log, "handle", error)
-        server = logged(getattr(module, kind), log)(make_address(kind), handler)
-        with captured_stderr() as printed, thread_errors() as errors:
-            serving = Serving(server, log)
-            with dial(server) as client:
-                say(client, b"one\n")
-                answer = read_all(client) if kind in STREAMS else b""
-                assert eventually(lambda: log.count("close_request") > 0)
-            ended = (
-                serving.join()
-                if kind in ("TCPServer", "UDPServer", "UnixStreamServer", "UnixDatagramServer")
-                else ""
-            )
-            ended = ended or serving.stop()
-            server.server_close()
-        return answer, ended, errors, log.by_role(), printed.getvalue()
-
-    compare(scenario)
+@compared
+def test_a_handler_that_raises_no_exception(
+    module: Any, log: Log, kind: str, error: type[BaseException]
+) -> Any:
+    handler = echo_handler(module, kind, log, "handle", error)
+    server = logged(getattr(module, kind), log)(make_address(kind), handler)
+    with captured_stderr() as printed, thread_errors() as errors:
+        serving = Serving(server, log)
+        with dial(server) as client:
+            say(client, b"one\n")
+            answer = read_all(client) if kind in STREAMS else b""
+            assert eventually(lambda: log.count("close_request") > 0)
+        ended = (
+            serving.join()
+            if kind in ("TCPServer", "UDPServer", "UnixStreamServer", "UnixDatagramServer")
+            else ""
+        )
+        ended = ended or serving.stop()
+        server.server_close()
+    return answer, ended, errors, log.by_role(), printed.getvalue()
 
 
 def failing(kind: Any, hook: str, error: BaseException, times: int = 1) -> Any:
@@ -135,166 +131,154 @@ def failing(kind: Any, hook: str, error: BaseException, times: int = 1) -> Any:
         ("fileno", ValueError("no")),
     ],
 )  # fmt: skip
+@compared
 def test_what_leaves_serve_forever_and_that_it_can_be_served_again(
-    kind: str, hook: str, error: BaseException
-) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        base = failing(getattr(module, kind), hook, error)
-        server = logged(base, log)(make_address(kind), echo_handler(module, kind, log))
-        serving = Serving(server, log)
-        client = dial(server)
-        try:
-            say(client, b"one\n")
-            ended = serving.join()
-        finally:
-            client.close()
-        again = Serving(server, log)
-        answer = ask(server, b"two\n")
-        ended_again = again.stop()
-        server.server_close()
-        return ended, answer, ended_again
-
-    compare(scenario)
+    module: Any, log: Log, kind: str, hook: str, error: BaseException
+) -> Any:
+    base = failing(getattr(module, kind), hook, error)
+    server = logged(base, log)(make_address(kind), echo_handler(module, kind, log))
+    serving = Serving(server, log)
+    client = dial(server)
+    try:
+        say(client, b"one\n")
+        ended = serving.join()
+    finally:
+        client.close()
+    again = Serving(server, log)
+    answer = ask(server, b"two\n")
+    ended_again = again.stop()
+    server.server_close()
+    return ended, answer, ended_again
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("hook", ["get_request", "process_request"])
-def test_what_the_loop_swallows(kind: str, hook: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        error = ConnectionAbortedError("gone") if hook == "get_request" else ValueError("no")
-        server = logged(failing(getattr(module, kind), hook, error), log)(
-            make_address(kind), echo_handler(module, kind, log)
-        )
-        with captured_stderr() as printed:
-            serving = Serving(server, log)
-            with dial(server) as client:
-                say(client, b"one\n")
-                if hook == "process_request":
-                    assert eventually(lambda: log.count("handle_error") > 0)
-                else:
-                    client.recv(100)  # it stays in the queue, and is served in the second turn
-            answer = ask(server, b"two\n")
-            ended = serving.stop()
-            server.server_close()
-        return answer, ended, printed.getvalue()
-
-    compare(scenario)
+@compared
+def test_what_the_loop_swallows(module: Any, log: Log, kind: str, hook: str) -> Any:
+    error = ConnectionAbortedError("gone") if hook == "get_request" else ValueError("no")
+    server = logged(failing(getattr(module, kind), hook, error), log)(
+        make_address(kind), echo_handler(module, kind, log)
+    )
+    with captured_stderr() as printed:
+        serving = Serving(server, log)
+        with dial(server) as client:
+            say(client, b"one\n")
+            if hook == "process_request":
+                assert eventually(lambda: log.count("handle_error") > 0)
+            else:
+                client.recv(100)  # it stays in the queue, and is served in the second turn
+        answer = ask(server, b"two\n")
+        ended = serving.stop()
+        server.server_close()
+    return answer, ended, printed.getvalue()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("verdict", [False, None, 0, "yes", 1])
-def test_verify_request_goes_by_truth(kind: str, verdict: Any) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
-            def verify_request(self, request: Any, client_address: Any) -> Any:
-                log("verify_request")
-                return verdict
+@compared
+def test_verify_request_goes_by_truth(module: Any, log: Log, kind: str, verdict: Any) -> Any:
+    class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
+        def verify_request(self, request: Any, client_address: Any) -> Any:
+            log("verify_request")
+            return verdict
 
-        server = Server(make_address(kind), echo_handler(module, kind, log))
-        serving = Serving(server, log)
-        with dial(server) as client:
-            say(client, b"one\n")
-            assert eventually(lambda: log.count("close_request") > 0)
-            answer = read_all(client) if kind in STREAMS else b""
-        ended = serving.stop()
-        server.server_close()
-        return answer, ended, log.by_role()
-
-    compare(scenario)
+    server = Server(make_address(kind), echo_handler(module, kind, log))
+    serving = Serving(server, log)
+    with dial(server) as client:
+        say(client, b"one\n")
+        assert eventually(lambda: log.count("close_request") > 0)
+        answer = read_all(client) if kind in STREAMS else b""
+    ended = serving.stop()
+    server.server_close()
+    return answer, ended, log.by_role()
 
 
 @pytest.mark.parametrize("kind", [name for name in IN_PROCESS if name in STREAMS])
-def test_handle_error_may_raise_and_may_look_at_the_error(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
-            def handle_error(self, request: Any, client_address: Any) -> None:
-                log("handle_error")
-                requests.append(request)
-                raise
+@compared
+def test_handle_error_may_raise_and_may_look_at_the_error(module: Any, log: Log, kind: str) -> Any:
+    class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
+        def handle_error(self, request: Any, client_address: Any) -> None:
+            log("handle_error")
+            requests.append(request)
+            raise
 
-        requests: list[Any] = []
-        server = Server(make_address(kind), echo_handler(module, kind, log, "handle"))
-        with thread_errors() as errors:
-            serving = Serving(server, log)
-            with dial(server) as client:
-                say(client, b"one\n")
-                if "Threading" in kind:
-                    read_all(client)
-                    ended = serving.stop()
-                else:
-                    ended = serving.join()
-            server.server_close()
-        # Without threads nobody has closed it: the error came instead.
-        left_open = [request.fileno() != -1 for request in requests]
-        for request in requests:
-            request.close()
-        return ended, errors, log.by_role(), left_open
-
-    compare(scenario)
+    requests: list[Any] = []
+    server = Server(make_address(kind), echo_handler(module, kind, log, "handle"))
+    with thread_errors() as errors:
+        serving = Serving(server, log)
+        with dial(server) as client:
+            say(client, b"one\n")
+            if "Threading" in kind:
+                read_all(client)
+                ended = serving.stop()
+            else:
+                ended = serving.join()
+        server.server_close()
+    # Without threads nobody has closed it: the error came instead.
+    left_open = [request.fileno() != -1 for request in requests]
+    for request in requests:
+        request.close()
+    return ended, errors, log.by_role(), left_open
 
 
 @pytest.mark.parametrize("kind", [name for name in SERVERS if name.startswith("Threading")])
-def test_the_thread_of_a_request(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        import threading
+@compared
+def test_the_thread_of_a_request(module: Any, log: Log, kind: str) -> Any:
+    import threading
 
-        seen: list[Any] = []
+    seen: list[Any] = []
 
-        class Server(getattr(module, kind)):  # type: ignore[misc]
-            daemon_threads = False
+    class Server(getattr(module, kind)):  # type: ignore[misc]
+        daemon_threads = False
 
-            def process_request_thread(self, request: Any, client_address: Any) -> None:
-                thread = threading.current_thread()
-                seen.append(
-                    (
-                        thread.name,
-                        thread.daemon,
-                        type(thread).__name__,
-                        thread in self._threads,
-                        len(self._threads),
-                    )
+        def process_request_thread(self, request: Any, client_address: Any) -> None:
+            thread = threading.current_thread()
+            seen.append(
+                (
+                    thread.name,
+                    thread.daemon,
+                    type(thread).__name__,
+                    thread in self._threads,
+                    len(self._threads),
                 )
-                super().process_request_thread(request, client_address)
+            )
+            super().process_request_thread(request, client_address)
 
-        with Server(make_address(kind), echo_handler(module, kind, log)) as server:
-            before = sorted(vars(server))
-            serving = Serving(server, log)
-            for _ in range(3):
-                ask(server, b"one\n")
-                assert eventually(lambda: not any(thread.is_alive() for thread in server._threads))
-            after = sorted(key for key in vars(server) if "triosock" not in key)
-            ended = serving.stop()
-        return seen, before, after, ended, len(server._threads)
-
-    compare(scenario)
+    with Server(make_address(kind), echo_handler(module, kind, log)) as server:
+        before = sorted(vars(server))
+        serving = Serving(server, log)
+        for _ in range(3):
+            ask(server, b"one\n")
+            assert eventually(lambda: not any(thread.is_alive() for thread in server._threads))
+        after = sorted(key for key in vars(server) if "triosock" not in key)
+        ended = serving.stop()
+    return seen, before, after, ended, len(server._threads)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
-def test_a_thread_that_does_not_start(error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        import threading
+@compared
+def test_a_thread_that_does_not_start(
+    module: Any, log: Log, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> Any:
+    import threading
 
-        def start(self: threading.Thread) -> None:
-            raise error
+    def start(self: threading.Thread) -> None:
+        raise type(error)(*error.args)  # one of its own, each time: a traceback grows
 
-        server = logged(module.ThreadingTCPServer, log)(
-            ("127.0.0.1", 0), echo_handler(module, "TCPServer", log)
-        )
-        with captured_stderr() as printed, dial(server) as client:
-            say(client, b"one\n")
-            result = None
-            with monkeypatch.context() as patch:
-                patch.setattr(threading.Thread, "start", start)
-                try:
-                    server.handle_request()
-                except KeyboardInterrupt as error:
-                    result = error_text(error)
-            answer = read_all(client)
-        closing = None
-        try:
-            server.server_close()
-        except RuntimeError as error:
-            closing = error_text(error)
-        return answer, result, closing, log.by_role(), printed.getvalue()
-
-    compare(scenario)
+    server = logged(module.ThreadingTCPServer, log)(("127.0.0.1", 0), echo_handler(module, "TCPServer", log))
+    with captured_stderr() as printed, dial(server) as client:
+        say(client, b"one\n")
+        result = None
+        with monkeypatch.context() as patch:
+            patch.setattr(threading.Thread, "start", start)
+            try:
+                server.handle_request()
+            except KeyboardInterrupt as interrupt:
+                result = error_text(interrupt)
+        answer = read_all(client)
+    closing = None
+    try:
+        server.server_close()
+    except RuntimeError as refusal:
+        closing = error_text(refusal)
+    return answer, result, closing, log.by_role(), printed.getvalue()

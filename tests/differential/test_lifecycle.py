@@ -19,6 +19,7 @@ from tests.differential.harness import (
     Serving,
     ask,
     compare,
+    compared,
     dial,
     echo,
     forks_are_fine,
@@ -33,32 +34,28 @@ from tests.waiting import eventually
 pytestmark = forks_are_fine
 
 
-def test_shutdown_before_serve_forever_ends_it_at_once() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with logged(module.TCPServer, log)(("127.0.0.1", 0), print) as server:
-            stopping = threading.Thread(target=server.shutdown)
-            stopping.start()
-            assert eventually(lambda: server._BaseServer__shutdown_request)
-            waits = stopping.is_alive()
-            result = server.serve_forever()
-            stopping.join(PATIENCE)
-            return waits, result, stopping.is_alive(), log.by_role()
-
-    compare(scenario)
+@compared
+def test_shutdown_before_serve_forever_ends_it_at_once(module: Any, log: Log) -> Any:
+    with logged(module.TCPServer, log)(("127.0.0.1", 0), print) as server:
+        stopping = threading.Thread(target=server.shutdown)
+        stopping.start()
+        assert eventually(lambda: server._BaseServer__shutdown_request)
+        waits = stopping.is_alive()
+        result = server.serve_forever()
+        stopping.join(PATIENCE)
+        return waits, result, stopping.is_alive(), log.by_role()
 
 
-def test_a_second_shutdown_poisons_the_next_serve_forever() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
-            Serving(server).stop()
-            server.shutdown()
-            flag = server._BaseServer__shutdown_request
-            returned_at_once = Serving(server).join()
-            again = Serving(server)
-            answer = ask(server, b"x")
-            return flag, returned_at_once, answer, again.stop()
-
-    compare(scenario)
+@compared
+def test_a_second_shutdown_poisons_the_next_serve_forever(module: Any, log: Log) -> Any:
+    with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
+        Serving(server).stop()
+        server.shutdown()
+        flag = server._BaseServer__shutdown_request
+        returned_at_once = Serving(server).join()
+        again = Serving(server)
+        answer = ask(server, b"x")
+        return flag, returned_at_once, answer, again.stop()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -85,115 +82,101 @@ def test_the_flag_ends_the_loop_within_the_interval(kind: str) -> None:
     assert compare(scenario) == (True, False)
 
 
-def test_the_flag_may_be_set_by_a_handler() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        class Handler(module.BaseRequestHandler):
-            def handle(self) -> None:
-                self.server._BaseServer__shutdown_request = True
-                self.request.sendall(b"bye")
+@compared
+def test_the_flag_may_be_set_by_a_handler(module: Any, log: Log) -> Any:
+    class Handler(module.BaseRequestHandler):
+        def handle(self) -> None:
+            self.server._BaseServer__shutdown_request = True
+            self.request.sendall(b"bye")
 
-        with logged(module.TCPServer, log)(("127.0.0.1", 0), Handler) as server:
-            serving = Serving(server, log, interval=30)
-            return ask(server, b""), serving.join(), log.by_role()
-
-    compare(scenario)
+    with logged(module.TCPServer, log)(("127.0.0.1", 0), Handler) as server:
+        serving = Serving(server, log, interval=30)
+        return ask(server, b""), serving.join(), log.by_role()
 
 
-def test_a_threaded_handler_may_shut_down_its_server() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        class Handler(module.BaseRequestHandler):
-            def handle(self) -> None:
-                self.server.shutdown()
-                self.request.sendall(b"bye")
+@compared
+def test_a_threaded_handler_may_shut_down_its_server(module: Any, log: Log) -> Any:
+    class Handler(module.BaseRequestHandler):
+        def handle(self) -> None:
+            self.server.shutdown()
+            self.request.sendall(b"bye")
 
-        with module.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
-            serving = Serving(server)
-            return ask(server, b""), serving.join()
-
-    compare(scenario)
+    with module.ThreadingTCPServer(("127.0.0.1", 0), Handler) as server:
+        serving = Serving(server)
+        return ask(server, b""), serving.join()
 
 
 @pytest.mark.parametrize("kind", STREAMS)
-def test_who_waits_in_the_kernels_queue_stays_there(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with logged(getattr(module, kind), log)(make_address(kind), echo(module)) as server:
-            Serving(server).stop()
-            with dial(server) as client:
-                client.sendall(b"x")
-                waits = select.select([client], [], [], 0)[0] == []
-                again = Serving(server)
-                answer = read_all(client)
-            return waits, answer, again.stop()
-
-    compare(scenario)
+@compared
+def test_who_waits_in_the_kernels_queue_stays_there(module: Any, log: Log, kind: str) -> Any:
+    with logged(getattr(module, kind), log)(make_address(kind), echo(module)) as server:
+        Serving(server).stop()
+        with dial(server) as client:
+            client.sendall(b"x")
+            waits = select.select([client], [], [], 0)[0] == []
+            again = Serving(server)
+            answer = read_all(client)
+        return waits, answer, again.stop()
 
 
-def test_is_shut_down_is_the_last_thing() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        found = []
-        with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
-            for _ in range(20):
-                before = set(threading.enumerate())
-                serving = Serving(server)
-                ask(server, b"x")
-                server.shutdown()
-                left = set(threading.enumerate()) - before - {serving.thread}
-                found.append([thread.name for thread in left if "process_request" not in thread.name])
-                serving.join()
-        return found
-
-    compare(scenario)
-
-
-def test_two_threads_may_serve_and_one_shutdown_stops_one() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
-            one, two = Serving(server, interval=0.2), Serving(server, interval=0.2)
-            answers = [ask(server, b"x") for _ in range(6)]
+@compared
+def test_is_shut_down_is_the_last_thing(module: Any, log: Log) -> Any:
+    found = []
+    with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
+        for _ in range(20):
+            before = set(threading.enumerate())
+            serving = Serving(server)
+            ask(server, b"x")
             server.shutdown()
-            assert eventually(lambda: one.thread.is_alive() != two.thread.is_alive())
-            alive = one.thread.is_alive() + two.thread.is_alive()
-            answers.append(ask(server, b"y"))
-            server.shutdown()
-            one.join()
-            two.join()
-            return answers, alive
+            left = set(threading.enumerate()) - before - {serving.thread}
+            found.append([thread.name for thread in left if "process_request" not in thread.name])
+            serving.join()
+    return found
 
-    compare(scenario)
+
+@compared
+def test_two_threads_may_serve_and_one_shutdown_stops_one(module: Any, log: Log) -> Any:
+    with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
+        one, two = Serving(server, interval=0.2), Serving(server, interval=0.2)
+        answers = [ask(server, b"x") for _ in range(6)]
+        server.shutdown()
+        assert eventually(lambda: one.thread.is_alive() != two.thread.is_alive())
+        alive = one.thread.is_alive() + two.thread.is_alive()
+        answers.append(ask(server, b"y"))
+        server.shutdown()
+        one.join()
+        two.join()
+        return answers, alive
 
 
 @pytest.mark.parametrize("how", ["server_close", "socket.close"])
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer", "UDPServer"])
-def test_closed_while_serving(kind: str, how: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = getattr(module, kind)(("127.0.0.1", 0), echo(module))
-        serving = Serving(server, interval=0.05)
-        ask(server, b"x")
-        if how == "server_close":
-            server.server_close()
-        else:
-            server.socket.close()
-        serves_on = eventually(lambda: server.fileno() == -1) and serving.thread.is_alive()
-        ended, seconds = timed(serving.stop)
+@compared
+def test_closed_while_serving(module: Any, log: Log, kind: str, how: str) -> Any:
+    server = getattr(module, kind)(("127.0.0.1", 0), echo(module))
+    serving = Serving(server, interval=0.05)
+    ask(server, b"x")
+    if how == "server_close":
         server.server_close()
-        return serves_on, ended, timing(seconds, 1.0)
+    else:
+        server.socket.close()
+    serves_on = eventually(lambda: server.fileno() == -1) and serving.thread.is_alive()
+    ended, seconds = timed(serving.stop)
+    server.server_close()
+    return serves_on, ended, timing(seconds, 1.0)
 
-    compare(scenario)
 
+@compared
+def test_out_of_descriptors(module: Any, log: Log, monkeypatch: pytest.MonkeyPatch) -> Any:
+    failures = [3]
 
-def test_out_of_descriptors(monkeypatch: pytest.MonkeyPatch) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        failures = [3]
+    class Server(module.ThreadingTCPServer):  # type: ignore[misc]
+        def get_request(self) -> Any:
+            if failures[0]:
+                failures[0] -= 1
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return super().get_request()
 
-        class Server(module.ThreadingTCPServer):  # type: ignore[misc]
-            def get_request(self) -> Any:
-                if failures[0]:
-                    failures[0] -= 1
-                    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-                return super().get_request()
-
-        with Server(("127.0.0.1", 0), echo(module)) as server:
-            serving = Serving(server)
-            return ask(server, b"x"), serving.stop(), failures
-
-    compare(scenario)
+    with Server(("127.0.0.1", 0), echo(module)) as server:
+        serving = Serving(server)
+        return ask(server, b"x"), serving.stop(), failures

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 import triosock.compat
-from tests.differential.harness import MODULES, SERVERS, Log, compare, make_address
+from tests.differential.harness import MODULES, SERVERS, Log, compare, compared, make_address
 
 CLASSES = [name for name in socketserver.__all__ if inspect.isclass(getattr(socketserver, name))]
 HELPERS = ["_SocketWriter", "_Threads", "_NoThreads"]
@@ -35,43 +35,38 @@ def test_star_import_gives_the_same_names() -> None:
 
 
 @pytest.mark.parametrize("name", CLASSES)
-def test_same_class_attributes(name: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        attributes = {
-            key: value
-            for key, value in vars(getattr(module, name)).items()
-            if not key.startswith("__") and not callable(value)
-        }
-        attributes.pop("_threads", None)
-        return {key: repr(value) for key, value in attributes.items()}
-
-    compare(scenario)
+@compared
+def test_same_class_attributes(module: Any, log: Log, name: str) -> Any:
+    attributes = {
+        key: value
+        for key, value in vars(getattr(module, name)).items()
+        if not key.startswith("__") and not callable(value)
+    }
+    attributes.pop("_threads", None)
+    return {key: repr(value) for key, value in attributes.items()}
 
 
 @pytest.mark.parametrize("name", CLASSES + HELPERS)
-def test_same_public_methods_and_signatures(name: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        kind = getattr(module, name)
-        methods = {}
-        for key in dir(kind):
-            if key.startswith("_") and key not in (
-                "__init__",
-                "_handle_request_noblock",
-                "__enter__",
-                "__exit__",
-            ):
-                continue
-            value = getattr(kind, key)
-            if not inspect.isfunction(value):
-                continue
-            parameters = inspect.signature(value).parameters.values()
-            methods[key] = [
-                (p.name if p.name not in NAMES_IN_PASSING else "?", str(p.kind), p.default)
-                for p in parameters
-            ]
-        return methods
-
-    compare(scenario)
+@compared
+def test_same_public_methods_and_signatures(module: Any, log: Log, name: str) -> Any:
+    kind = getattr(module, name)
+    methods = {}
+    for key in dir(kind):
+        if key.startswith("_") and key not in (
+            "__init__",
+            "_handle_request_noblock",
+            "__enter__",
+            "__exit__",
+        ):
+            continue
+        value = getattr(kind, key)
+        if not inspect.isfunction(value):
+            continue
+        parameters = inspect.signature(value).parameters.values()
+        methods[key] = [
+            (p.name if p.name not in NAMES_IN_PASSING else "?", str(p.kind), p.default) for p in parameters
+        ]
+    return methods
 
 
 #: Positional parameters that nobody can pass by name: `__exit__(*args)` there, three names here, and the
@@ -105,27 +100,23 @@ def test_module_globals() -> None:
 
 
 @pytest.mark.parametrize("name", SERVERS)
-def test_an_instance_has_the_same_attributes(name: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with getattr(module, name)(make_address(name), print) as server:
-            own = {key: type(value).__name__ for key, value in vars(server).items()}
-            options = (
-                server.socket.gettimeout(),
-                server.socket.get_inheritable(),
-                server.socket.getblocking(),
-            )
-        return own, options, server.socket.fileno()
-
-    compare(scenario)
+@compared
+def test_an_instance_has_the_same_attributes(module: Any, log: Log, name: str) -> Any:
+    with getattr(module, name)(make_address(name), print) as server:
+        own = {key: type(value).__name__ for key, value in vars(server).items()}
+        options = (
+            server.socket.gettimeout(),
+            server.socket.get_inheritable(),
+            server.socket.getblocking(),
+        )
+    return own, options, server.socket.fileno()
 
 
-def test_the_ready_made_classes_are_empty() -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        kinds = [name for name in SERVERS if name.startswith(("Thr", "Fork"))]
-        # 3.13 drops the line number of a class that is given another __module__.
-        return {name: sorted(set(vars(getattr(module, name))) - {"__firstlineno__"}) for name in kinds}
-
-    compare(scenario)
+@compared
+def test_the_ready_made_classes_are_empty(module: Any, log: Log) -> Any:
+    kinds = [name for name in SERVERS if name.startswith(("Thr", "Fork"))]
+    # 3.13 drops the line number of a class that is given another __module__.
+    return {name: sorted(set(vars(getattr(module, name))) - {"__firstlineno__"}) for name in kinds}
 
 
 def test_what_is_set_on_a_base_class_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:

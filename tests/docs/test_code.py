@@ -145,8 +145,8 @@ async def test_under_load_a_drain_hurts_nobody(load, capsys):
         report = await drained(server)
     assert (report.finished, report.cancelled, report.failed) == (50, 0, 0)
     heard = dict(line.split(": ") for line in capsys.readouterr().out.splitlines())
-    assert heard.keys() <= {"answers", "sent home"}
-    assert heard["sent home"] == "50"
+    assert heard.keys() <= {"answers", "ended by the server"}
+    assert heard["ended by the server"] == "50"
 
 
 async def test_draining_for_a_reason_of_ones_own(load):

@@ -19,7 +19,9 @@ import trustme
 
 import triosock
 from tests.handlers import ask, ask_line
+from tests.health.asking import get
 from tests.servers import connected
+from tests.tls import trusting
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -194,8 +196,7 @@ async def test_certificates_of_clients(answers: Any, knows: bool) -> None:
     context = answers.client_certificates(authority)
     authority.issue_cert("new.example").configure_cert(context)
     async with open_server(answers.shout, tls=context) as served:
-        theirs = ssl.create_default_context()
-        authority.configure_trust(theirs)
+        theirs = trusting(authority)
         (authority if knows else stranger).issue_cert("ann@example.org").configure_cert(theirs)
         client = trio.SSLStream(await served.connect(), theirs, server_hostname="new.example")
         if knows:
@@ -252,3 +253,32 @@ def test_who_cancelled_a_task_and_why(answers: Any) -> None:
 
     (told,) = answers.why_cancelled(main)
     assert re.fullmatch(rf"sleeper: cancel\(\) was called: closing time, at {re.escape(__file__)}:\d+", told)
+
+
+async def test_a_client_may_send_so_many_requests_in_a_second(answers: Any, autojump_clock: Any) -> None:
+    async with connected(answers.shout, limits=answers.rates, on_error=answers.refuse_politely) as (
+        _,
+        client,
+    ):
+        for _ in range(40):
+            assert await ask_line(client, b"a\n") == b"A\n"
+        await trio.sleep(1)
+        for _ in range(20):
+            assert await ask_line(client, b"a\n") == b"A\n"
+        assert await ask_line(client, b"a\n") == b"ask again in 0.05 s\n"
+
+
+async def test_a_health_port_says_whether_it_takes_clients(answers: Any, nursery: Any) -> None:
+    pytest.importorskip("h11")
+    server, health = await nursery.start(answers.with_health, answers.shout, "tcp://127.0.0.1:0")
+
+    async def look(path: str) -> tuple[int, str]:
+        return await trio.to_thread.run_sync(get, health.addresses[0].port, path)
+
+    assert await look("/ready") == (200, "ready")
+    server.suspend()
+    code, why = await look("/ready")
+    assert (code, "suspended" in why) == (503, True)
+    assert (await look("/live"))[0] == 200
+    server.drain()
+    assert (await server.wait_closed()).clean

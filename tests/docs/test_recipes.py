@@ -12,6 +12,7 @@ import trustme
 
 from tests.handlers import ask_line
 from tests.servers import connected
+from tests.tls import trusting
 from triosock import Connection, Timeouts
 from triosock.testing import open_server
 
@@ -37,8 +38,7 @@ async def test_each_name_has_its_certificate(load: Any, serving: Any, dial: Any)
     for name in ("one.example", "two.example"):
         contexts[name] = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         authority.issue_cert(name).configure_cert(contexts[name])
-    theirs = ssl.create_default_context()
-    authority.configure_trust(theirs)
+    theirs = trusting(authority)
     default = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("default.example").configure_cert(default)
     async with serving(recipe.tell, tls=recipe.choose(contexts, default)) as server:

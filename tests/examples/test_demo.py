@@ -1,4 +1,4 @@
-"""The demo's story, as it is told: who got what in the drain, and that nothing is left."""
+"""The output of the demo: the outcome of each client in the drain, and that nothing is left."""
 
 from __future__ import annotations
 
@@ -9,22 +9,22 @@ from pathlib import Path
 from tests.programs import running
 
 
-def test_the_demo_keeps_every_promise_and_leaves_nothing():
+def test_the_demo_ends_every_client_as_expected_and_leaves_nothing():
     with running("-m", "examples.demo") as program:
         assert program.wait() == 0
     told = program.output
     for kind, end in {
         "waiting for a job": "6 answered",
         "uploading": "4 answered",
-        "at the door": "3 answered",
-        "idle": "8 sent home",
-        "idle (unix)": "2 sent home",
-        "idle (compat)": "2 sent home",
-        "stuck": "1 cut off",
+        "queued": "3 answered",
+        "idle": "8 ended",
+        "idle (unix)": "2 ended",
+        "idle (compat)": "2 ended",
+        "stuck": "1 cut",
     }.items():
-        assert f"who were {kind}: {end}\n" in told
+        assert f" {kind}: {end}\n" in told
     assert "13 got their answer in the drain, 0 a reset\n" in told
-    assert "who comes now: refused" in told
+    assert "a new connection is refused" in told
     assert re.search(
         r"report +tcp: drained in \S+ s: 21 finished, 0 failed, 0 left, 1 cancelled, 0 refused\n", told
     )
@@ -47,14 +47,14 @@ def test_the_demo_keeps_every_promise_and_leaves_nothing():
         assert "hears HELLO\n" in told
 
 
-def test_the_story_is_in_order():
+def test_the_output_is_in_order():
     with running("-m", "examples.demo") as program:
         assert program.wait() == 0
     story = [
         r"tcp +server listens on tcp://127\.0\.0\.1:\d+$",
-        r"demo +drains everything",
+        r"demo +drains all servers",
         r"tcp +server drains: 19 connected, 8 of them idle$",
-        r"clients +who comes now: refused",
+        r"clients +a new connection is refused",
         r"tcp +server cuts connection 1\d, ",
         r"tcp +server closed$",
         r"report +tcp: drained",

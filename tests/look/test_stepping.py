@@ -272,9 +272,7 @@ def test_what_is_hostile_does_nothing(chromium, tmp_path):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(bad, name=nasty)
 
-    with Recorder() as recorder, pytest.raises(ExceptionGroup):
-        trio.run(main)
-    recorder.write_html(tmp_path / "nasty.html")
+    programs.record_failing(main).write_html(tmp_path / "nasty.html")
     chromium.open(tmp_path / "nasty.html")
     shown = ""
     for _ in range(8):
@@ -285,17 +283,8 @@ def test_what_is_hostile_does_nothing(chromium, tmp_path):
 
 
 def test_a_long_run_is_stepped_through_as_quickly_as_a_short_one(chromium, tmp_path, gallery):
-    async def worker(number):
-        for _ in range(200):
-            await trio.sleep(number / 100)
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            for number in range(80):
-                nursery.start_soon(worker, number)
-
     path = tmp_path / "long.html"
-    record(main).write_html(path)
+    record(programs.crowd(tasks=80, waits=200)).write_html(path)
     chromium.open(path)
     took = chromium.run(
         "const begin = performance.now();"

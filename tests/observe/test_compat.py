@@ -89,7 +89,7 @@ def test_time_goes_on_though_each_request_may_have_a_trio_run_of_its_own():
 
 def test_without_a_timeline_it_has_no_more_threads_than_it_would():
     with Server(("127.0.0.1", 0), Handler) as server:
-        assert not compat.requests.table.book_of(server).is_overseen
+        assert not compat.requests.table.request_table_of(server).is_overseen
 
 
 @pytest.mark.parametrize("timeout", [None, 60])

@@ -16,6 +16,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.tls import trusting
 from triosock import Connection, Incomplete
 from triosock.testing import memory_stream_pair
 from triosock.testing.leaks import compared
@@ -28,8 +29,7 @@ def contexts():
     authority = trustme.CA()
     server = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     authority.issue_cert("server.test").configure_cert(server)
-    client = ssl.create_default_context()
-    authority.configure_trust(client)
+    client = trusting(authority)
     return client, server
 
 

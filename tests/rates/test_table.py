@@ -140,7 +140,7 @@ def test_a_hundred_thousand_sources_cost_no_more_than_is_stated() -> None:
         before, _ = tracemalloc.get_traced_memory()
         for number in range(100_000):
             source = f"2001:db8:{number >> 16:x}:{number & 0xFFFF:x}::{number:x}"
-            rates.refusal(number / 10_000, rates.whose_host(source))
+            rates.refusal(number / 10_000, rates.keys_of_host(source))
         held, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -152,7 +152,7 @@ def test_a_hundred_thousand_sources_cost_no_more_than_is_stated() -> None:
 def test_what_one_rate_refuses_takes_nothing_of_the_others() -> None:
     limits = Limits(rate=Rate(1, burst=3), rate_per_network=Rate(1, burst=2), rate_per_peer=Rate(1, burst=1))
     rates = RateLimits(limits, "rate")
-    one, two, three = (rates.whose_host(host) for host in ("10.0.0.1", "10.0.0.2", "10.9.0.1"))
+    one, two, three = (rates.keys_of_host(host) for host in ("10.0.0.1", "10.0.0.2", "10.9.0.1"))
     asked = [rates.refusal(0.0, whose) for whose in (one, one, one, one, two, two, three, three, one)]
     peer = "rate_per_peer"
     # That the third of all three is allowed says that what was refused has cost nothing.

@@ -81,7 +81,7 @@ def test_marked_tests_are_simulated_beside_pytest_trio(suite, tmp_path):
     found = list(tmp_path.glob(".pytest_cache/d/simulate/*/test_cuts-seed-*.html"))
     pictures = [path for path in found if not path.name.endswith(".play.html")]
     assert (len(pictures), len(found)) == (1, 2)
-    assert "comes in pieces of at most" in pictures[0].read_text()
+    assert "is split into pieces of at most" in pictures[0].read_text()
 
 
 def test_seeds_may_be_said_on_the_command_line(suite):

@@ -52,7 +52,7 @@ def test_a_bug_that_takes_a_fault_is_found_made_simpler_and_run_again() -> None:
         simulate(carelessness, seeds=50, faults=Faults(cuts=0.3))
     told = str(found.value)
     assert f"seeds=[{found.value.seed}]" in told
-    assert "comes in pieces" in told
+    assert "split into pieces" in told
     tape = [int(number) for number in re.search(r"tape=\[(.*?)\]", told)[1].split(",")]
     assert sum(map(bool, tape)) <= 4
     with pytest.raises(AssertionError, match="is no line"):

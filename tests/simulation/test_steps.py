@@ -28,7 +28,7 @@ def test_the_run_that_failed_can_be_stepped_through(tmp_path: Path) -> None:
     failed = [event for event in data["events"] if event[1] == "f"]
     assert any("is no line" in texts[event[6]] for event in failed)
     told = [texts[event[6]] for event in data["events"] if event[1] == "v"]
-    assert any("comes in pieces of at most" in text for text in told)
+    assert any("is split into pieces of at most" in text for text in told)
     assert any("handler failed on connection" in text for text in told)
     assert {file["name"] for file in data["files"] if file["own"]} >= {"tests/simulation/scenarios.py"}
     assert failure.seed is not None

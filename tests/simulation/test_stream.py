@@ -54,7 +54,7 @@ def test_latency_is_paid_each_way() -> None:
 
         async def client() -> None:
             conn = await world.connect(server)
-            latency = conn.transport.outgoing.terms.seconds
+            latency = conn.transport.outgoing.conditions.seconds
             assert trio.current_time() == pytest.approx(2 * latency)
             began = trio.current_time()
             assert await ask_line(conn, b"hi\n") == b"HI\n"

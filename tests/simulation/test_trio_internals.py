@@ -69,7 +69,7 @@ def test_a_trio_that_has_no_such_place_is_named(monkeypatch: pytest.MonkeyPatch,
 def test_a_trio_that_does_not_ask_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trio_internals, "_try_order", lambda newest_first: [0, 1, 2])
     trio_internals._check.cache_clear()
-    with pytest.raises(RuntimeError, match="did not run in the order"):
+    with pytest.raises(RuntimeError, match="did not run in the given order"):
         with ordered_by(Youngest()):
             pass
     trio_internals._check.cache_clear()

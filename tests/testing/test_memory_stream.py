@@ -7,6 +7,15 @@ import trio.testing
 from triosock.testing import memory_stream_pair
 
 
+@pytest.fixture
+def ends():
+    """A client's and a server's."""
+    client, server = memory_stream_pair()
+    yield client, server
+    client.close()
+    server.close()
+
+
 async def make_pair():
     return memory_stream_pair()
 
@@ -22,8 +31,8 @@ async def test_it_is_a_half_closeable_stream_as_trio_checks_it(autojump_clock):
     await trio.testing.check_half_closeable_stream(make_pair, make_clogged_pair)
 
 
-async def test_a_reset_takes_what_was_not_read():
-    client, server = memory_stream_pair()
+async def test_a_reset_takes_what_was_not_read(ends):
+    client, server = ends
     await client.send_all(b"never read")
     await server.send_all(b"reply")
     server.close()
@@ -31,43 +40,39 @@ async def test_a_reset_takes_what_was_not_read():
         await client.receive_some()
     with pytest.raises(trio.BrokenResourceError):
         await client.send_all(b"x")
-    client.close()
 
 
-async def test_without_unread_input_a_close_is_the_end_of_the_stream_and_the_reply_survives():
-    client, server = memory_stream_pair()
+async def test_without_unread_input_a_close_is_the_end_of_the_stream_and_the_reply_survives(ends):
+    client, server = ends
     await client.send_all(b"read")
     assert await server.receive_some() == b"read"
     await server.send_all(b"reply")
     server.close()
     assert await client.receive_some() == b"reply"
     assert await client.receive_some() == b""
-    client.close()
 
 
-async def test_sending_to_a_closed_end_breaks_the_stream_and_costs_the_reply():
-    client, server = memory_stream_pair()
+async def test_sending_to_a_closed_end_breaks_the_stream_and_costs_the_reply(ends):
+    client, server = ends
     await server.send_all(b"reply")
     server.close()
     with pytest.raises(trio.BrokenResourceError):
         await client.send_all(b"too late")
     with pytest.raises(trio.BrokenResourceError):
         await client.receive_some()
-    client.close()
 
 
-async def test_abort_resets_even_if_all_was_read():
-    client, server = memory_stream_pair()
+async def test_abort_resets_even_if_all_was_read(ends):
+    client, server = ends
     await server.send_all(b"reply")
     server.abort()
     assert client.has_input()
     with pytest.raises(trio.BrokenResourceError):
         await client.receive_some()
-    client.close()
 
 
-async def test_has_input_tells_of_bytes_and_of_the_end():
-    client, server = memory_stream_pair()
+async def test_has_input_tells_of_bytes_and_of_the_end(ends):
+    client, server = ends
     assert not server.has_input()
     await client.send_all(b"x")
     assert server.has_input()
@@ -75,8 +80,6 @@ async def test_has_input_tells_of_bytes_and_of_the_end():
     assert not server.has_input()
     await client.send_eof()
     assert server.has_input()
-    client.close()
-    server.close()
 
 
 async def test_a_send_waits_for_room_and_a_cancelled_one_has_sent_what_fitted(autojump_clock):
@@ -89,23 +92,19 @@ async def test_a_send_waits_for_room_and_a_cancelled_one_has_sent_what_fitted(au
     server.close()
 
 
-async def test_a_cancelled_receive_loses_nothing():
-    client, server = memory_stream_pair()
+async def test_a_cancelled_receive_loses_nothing(ends):
+    client, server = ends
     await client.send_all(b"kept")
     with trio.CancelScope() as scope:
         scope.cancel()
         await server.receive_some()
     assert await server.receive_some() == b"kept"
-    client.close()
-    server.close()
 
 
-async def test_receive_some_takes_no_more_than_asked_for():
-    client, server = memory_stream_pair()
+async def test_receive_some_takes_no_more_than_asked_for(ends):
+    client, server = ends
     await client.send_all(b"abc")
     assert [await server.receive_some(2), await server.receive_some(2)] == [b"ab", b"c"]
-    client.close()
-    server.close()
 
 
 def test_an_end_that_nobody_closed_is_a_resource_warning():
@@ -121,9 +120,7 @@ def test_a_wrong_buffer_size_is_named(size, error):
         memory_stream_pair(buffer_size=size)
 
 
-async def test_a_str_is_no_data():
-    client, server = memory_stream_pair()
+async def test_a_str_is_no_data(ends):
+    client, _ = ends
     with pytest.raises(TypeError, match="encode"):
         await client.send_all("text")
-    client.close()
-    server.close()

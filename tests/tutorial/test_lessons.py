@@ -1,4 +1,4 @@
-"""Each lesson runs as a program, says what its page says that it says, and leaves its picture."""
+"""Each lesson runs as a program, prints the output on its page, and writes its picture."""
 
 from __future__ import annotations
 
@@ -24,13 +24,13 @@ PRINTS = {
         socketserver.TCPServer
           Bob says hello while Ada says nothing: no answer
           shutdown() has returned: False
-          shutdown() has returned, now that Ada has left: True
-          Bob, who has waited all the time, gets: a reset
+          shutdown() has returned after Ada has disconnected: True
+          Bob, who has waited for an answer, gets: a reset
         triosock.serve_tcp
           Bob says hello while Ada says nothing: HELLO
           connections being served: 2
-          and Ada, when she wants something: ME TOO
-          the server is told to end; Ada gets: the end of the connection - and Bob: the end of the connection
+          Ada says something now: ME TOO
+          the server drains; Ada gets: the end of the connection - and Bob: the end of the connection
           drained in <seconds> s: 2 finished, 0 failed, 0 left, 0 cancelled, 0 refused
     """,
     "lesson2": """
@@ -39,7 +39,7 @@ PRINTS = {
           the closed server still answers Ada: ARE YOU THERE?
         ThreadingTCPServer, daemon_threads = False
           server_close() has returned: False
-          server_close() has returned, now that Ada has left: True
+          server_close() has returned after Ada has disconnected: True
         triosock.serve_tcp in a nursery that is cancelled
           Ada: HELLO
           the port is closed: True
@@ -49,10 +49,10 @@ PRINTS = {
     "lesson3": """
         two servers in threads
           the program has failed: Address already in use
-          Ada, who comes afterwards, is served: IS ANYBODY THERE?
-          threads left that serve, and will for ever: 1
+          Ada, who connects afterwards, is served: IS ANYBODY THERE?
+          threads left that will serve for ever: 1
         two servers in a nursery
-          Ada, who comes in between, is served: HELLO
+          Ada, who connects in between, is served: HELLO
           the program has failed: Address already in use
           the first server's port is closed: True
           Ada gets: the end of the connection
@@ -61,15 +61,15 @@ PRINTS = {
     "lesson4": """
         socketserver, timeout = 1.0
           Ada, after a second and a half of letters: no answer
-          Ada ends the line at last: hello aaaaaaaaaaaaaaa!
+          Ada ends the line: hello aaaaaaaaaaaaaaa!
         triosock, conn.request(timeout=1.0)
           Ada, before she could send all 15 letters: too slow - True
-          Bob's half second, around all he does, cut him off: True
+          Bob was cancelled by the outer scope of half a second: True
     """,
     "lesson5": """
         helpers in threads
           Ada asks for tea and cake: 5
-          a thread has died: KeyError(b'gold')
+          a thread has failed: KeyError(b'gold')
           Ada asks for tea and gold: no answer
           Bob asks for tea: 2
           threads left: 1
@@ -81,29 +81,29 @@ PRINTS = {
           {'failed': 1, 'finished': 1}
     """,
     "lesson6": """
-        a thread per client, and a queue without a bound
+        a thread per client, and an unbounded queue
           threads for 20 clients: 20
-          the list is produced to its end; most of it waits in memory: True
+          the whole list is produced; most of it waits in memory: True
         Limits(max_connections=5), Timeouts(send=0.5)
           tasks for 20 clients: 5 at a time
           answered: 20
-          the list was produced to its end: False
-          its client was cut, because of: send
+          the whole list was produced: False
+          its client was cut by the timeout: send
     """,
     "lesson7": """
         the stdlib: shutdown(), server_close(), and the end of the process
-          who waits for an answer gets: the end of the connection
-          who is idle gets:             the end of the connection
-          who has just connected gets:  a reset
+          the client that waits for an answer gets: the end of the connection
+          the client that is idle gets:             the end of the connection
+          the client that has just connected gets:  a reset
         triosock: cancelled
-          who waits for an answer gets: a reset
-          who is idle gets:             the end of the connection
-          who has just connected gets:  a reset
+          the client that waits for an answer gets: a reset
+          the client that is idle gets:             the end of the connection
+          the client that has just connected gets:  a reset
           ended without a drain in <seconds> s: 0 finished, 0 failed, 0 left, 2 cancelled, 0 refused
         triosock: drained
-          who waits for an answer gets: WORK
-          who is idle gets:             the end of the connection
-          who has just connected gets:  HELLO
+          the client that waits for an answer gets: WORK
+          the client that is idle gets:             the end of the connection
+          the client that has just connected gets:  HELLO
           drained in <seconds> s: 3 finished, 0 failed, 0 left, 0 cancelled, 0 refused
     """,
     "lesson8": """
@@ -113,30 +113,30 @@ PRINTS = {
           handlers in threads: 2 - and in tasks: 1
           at once, Bob gets: the end of the connection - and Cyd: the end of the connection
           after the grace, Ada gets: the end of the connection
-          Ada's handler, in its thread, was told: <reason> (drain deadline)
-          guest: 1 finished, 1 cut
+          raised in the thread of Ada's handler: <reason> (drain deadline)
           native: 1 finished, 0 cut
+          threads: 1 finished, 1 cut
           threads left: 0
     """,
     "lesson9": """
         a test with sleeps, of a server in threads
           the test has passed, times: 1000
         the same server on trio, simulated
-          runs that were right, before the one that was not: <number>
+          runs without a failure before the first one with it: <number>
           that seed again, ten times; the same failure: 10
-          mended, runs that were right: 300
-          the one that was not, for the picture: both were sold the ticket
+          the correct office, runs without a failure: 300
+          the failing run again, for the picture: both bought the ticket
     """,
     "lesson10": """
-        one process, stopped and started again
+        one process, restarted
           Ada, in the middle of a request, loses it: True
-          Bob comes in between, and is turned away: True
-          Cyd comes afterwards, and gets: HELLO
+          Bob connects in between, and is refused: True
+          Cyd connects afterwards, and gets: HELLO
         triosock.serve_workers, two processes, replaced one after the other
           workers: 2 replaced
           visitors meanwhile: <number>
-          those who got no answer: 0
-          Ada ends her line; a process of before answers: True
+          visitors without an answer: 0
+          Ada ends her line; an old process answers: True
           processes left: 0
     """,
     "lesson11": """
@@ -144,7 +144,7 @@ PRINTS = {
           Ada says hello: HELLO
           half a second after the end, Ada's thread runs: True
           half a second after the exception, it runs: True - ended: []
-          Ada has sent the rest of her line at last; ended: [SystemExit()]
+          Ada has sent the rest of her line; ended: [SystemExit()]
         triosock.compat.GreenTCPServer, the same handler
           Bob says hello: HELLO - threads: 0
           at once, Bob gets: the end of the connection - ended: [None]
@@ -152,10 +152,10 @@ PRINTS = {
           the server has ended; ended: [None, 'Cancelled']
         a handler that calls query()
           answered, in this order: 42 hello
-          told on standard error: triosock.compat: a green handler has run for 0.1 seconds without a wait
+          reported on standard error: triosock.compat: a green handler has run for 0.1 seconds without a wait
         a handler that calls compat.blocking(query)
           answered, in this order: hello 42
-          told on standard error: nothing
+          reported on standard error: nothing
     """,
 }
 

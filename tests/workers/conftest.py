@@ -55,6 +55,15 @@ async def ask(conn: triosock.Connection, line: str) -> str:
         return (await conn.receive_until(b"\n")).decode().rstrip("\n")
 
 
+async def occupy(workers: triosock.Workers, work: bytes) -> triosock.Connection:
+    """A client whose worker has been at this work for a moment."""
+    client = dial(workers)
+    assert await ask(client, "hello") == "HELLO"
+    await client.send_all(work)
+    await trio.sleep(0.1)
+    return client
+
+
 def processes(workers: triosock.Workers) -> list[int]:
     return [one.process for one in workers.statistics()]
 

@@ -14,7 +14,7 @@ import triosock
 from tests.servers import drained
 from triosock.workers import file_guard
 
-from .conftest import HERE, ask, dial, processes, service, until
+from .conftest import HERE, ask, dial, occupy, processes, service, until
 
 
 async def test_workers_serve_one_port_and_drain_into_one_report():
@@ -45,10 +45,7 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
 
 async def test_a_connect_during_the_drain_is_refused():
     async with service(workers=2) as workers:
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.send_all(b"sleep 1\n")
-        await trio.sleep(0.1)
+        client = await occupy(workers, b"sleep 1\n")
         workers.drain()
         port = workers.addresses[0].port
 
@@ -63,10 +60,7 @@ async def test_a_connect_during_the_drain_is_refused():
 
 async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
     async with service(workers=2) as workers:
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.send_all(b"sleep 600\n")
-        await trio.sleep(0.1)
+        client = await occupy(workers, b"sleep 600\n")
         workers.drain(grace=600)
         report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
@@ -78,9 +72,7 @@ async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
 async def test_cancelled_everything_ends_at_once():
     with trio.CancelScope() as scope:
         async with service(workers=2) as workers:
-            client = dial(workers)
-            await client.send_all(b"sleep 600\n")
-            await trio.sleep(0.1)
+            client = await occupy(workers, b"sleep 600\n")
             began = trio.current_time()
             scope.cancel()
     assert trio.current_time() - began < 10
@@ -91,9 +83,7 @@ async def test_cancelled_everything_ends_at_once():
 async def test_a_blocked_worker_ends_with_a_cancellation_too():
     with trio.CancelScope() as scope:
         async with service(workers=1) as workers:
-            client = dial(workers)
-            await client.send_all(b"block\n")
-            await trio.sleep(0.1)
+            client = await occupy(workers, b"block\n")
             scope.cancel()
     await trio.aclose_forcefully(client)
 
@@ -101,9 +91,7 @@ async def test_a_blocked_worker_ends_with_a_cancellation_too():
 async def test_one_that_does_not_drain_in_time_is_killed(monkeypatch):
     monkeypatch.setattr("triosock.workers.worker.MARGIN", 0.3)
     async with service(workers=1) as workers:
-        client = dial(workers)
-        await client.send_all(b"block\n")
-        await trio.sleep(0.1)
+        client = await occupy(workers, b"block\n")
         report = await drained(workers, grace=0.1)
     assert not report.drained
     await trio.aclose_forcefully(client)
@@ -299,10 +287,7 @@ async def test_a_worker_whose_parent_is_gone_before_it_looks_does_not_start():
 
 async def test_a_signal_of_the_service_manager_beside_the_parents_word_cuts_nobody():
     async with service(workers=1) as workers:
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.send_all(b"sleep 0.5\n")
-        await trio.sleep(0.1)
+        client = await occupy(workers, b"sleep 0.5\n")
         # As systemd does it with KillMode=control-group: to each process.
         os.kill(processes(workers)[0], signal.SIGTERM)
         workers.drain(grace=20)

@@ -1,11 +1,11 @@
 """The command line: `python -m triosock COMMAND …`, or `triosock COMMAND …`.
 
-One file per sub-command. Each has two functions: `add_parser(commands)` adds its arguments, and says by
-`set_defaults` which `parser` and which function `run` belong to them; `run(arguments)` returns the exit code.
-A new one is added to `COMMANDS`.
+One file per sub-command. Each has two functions: `add_parser(commands)` adds its arguments, and sets
+`parser` and the function `run` by `set_defaults`; `run(arguments)` returns the exit code. A new one is added
+to `COMMANDS`.
 
-Exit codes: 0 after a drain, 1 if the machine refused (an address in use, a file that cannot be read), 2 for a
-mistake on the command line, and 128 + its number if a second signal ended the program.
+Exit codes: 0 after a drain, 1 for an error of the machine (an address in use, a file that cannot be read), 2
+for a mistake on the command line, and 128 + the signal's number after a second signal.
 """
 
 from __future__ import annotations

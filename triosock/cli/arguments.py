@@ -1,8 +1,8 @@
-"""What sub-commands share: turning the words of a command line into values.
+"""Shared by sub-commands: parses the words of a command line into values.
 
-The rule: a mistake is found before anything is opened, and is told in the words of whoever knows what was
-wanted (`Mistake`, or argparse itself: exit code 2). What the machine refuses is `MachineRefused` (exit code
-1). Everything else is a bug, of this program or of the user's module, and keeps its traceback.
+The rule: a mistake of the user is found before anything is opened, and raises `Mistake`, or argparse's own
+error (exit code 2). An error of the machine is `MachineRefused` (exit code 1). Everything else is a bug, of
+this program or of the user's module, and keeps its traceback.
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 Value = TypeVar("Value")
 
 
-#: Where a command of `python -m triosock` is added: what `ArgumentParser.add_subparsers()` gives.
+#: The object to which sub-commands are added, from `ArgumentParser.add_subparsers()`.
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
 class Mistake(Exception):
-    """The command line asks for something that makes no sense."""
+    """The command line or the configuration file is wrong."""
 
 
 class MachineRefused(Exception):
-    """The operating system did not give what was asked for."""
+    """The operating system refused a request, such as opening a file or an address."""
 
 
 def typed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
-    """Return `parse` for argparse's `type=`, so that the text of its TypeError or ValueError is shown."""
+    """Return `parse` for argparse's `type=`, which then shows the text of its TypeError or ValueError."""
 
     def convert(word: str) -> Value:
         try:
@@ -51,7 +51,7 @@ def typed(parse: Callable[[str], Value]) -> Callable[[str], Value]:
 
 
 def limit(name: str) -> Callable[[str], float]:
-    """Return a parser of the value of one of the counts of `Limits`: an int, or inf."""
+    """Return a parser for one of the counts of `Limits`: an int, or inf."""
 
     def parse(word: str) -> float:
         number: Any = math.inf if word == "inf" else int(word)
@@ -62,7 +62,7 @@ def limit(name: str) -> Callable[[str], float]:
 
 
 def timeout(name: str) -> Callable[[str], float]:
-    """Return a parser of the value of one of the `Timeouts`: seconds, or inf."""
+    """Return a parser for one of the `Timeouts`: seconds, or inf."""
 
     def parse(word: str) -> float:
         value: float = getattr(Timeouts(**{name: float(word)}), name)
@@ -72,7 +72,7 @@ def timeout(name: str) -> Callable[[str], float]:
 
 
 def permissions(word: str) -> int:
-    """Parse permission bits, written in octal as for chmod(1)."""
+    """Parse permission bits in octal, as for chmod(1)."""
     try:
         mode = int(word, 8)
     except ValueError:
@@ -82,11 +82,11 @@ def permissions(word: str) -> int:
 
 
 def load_handler(word: str) -> AnyHandler:
-    """Import ``module:function``, from the working directory first; a `StreamHandler` or `DatagramHandler`
-    stands for its `serve`.
+    """Import ``module:function``, from the working directory first; for a `StreamHandler` or
+    `DatagramHandler` return its `serve`.
 
-    Raises: Mistake, saying which part is not there, or that it is no async function. What the module raises
-    while it is imported passes: its author needs the traceback.
+    Raises: Mistake, if a part does not exist, or is no async function. Exceptions of the module's own import
+    are not caught: its author needs the traceback.
     """
     module_name, colon, path = word.partition(":")
     if not (module_name and colon and path):
@@ -109,23 +109,21 @@ def load_handler(word: str) -> AnyHandler:
 
 def _import(module_name: str) -> Any:
     if os.getcwd() not in sys.path:
-        # As `python -m` has it already; the console script should find the same modules.
+        # `python -m` has it already; the console script must find the same modules.
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(module_name)
     except ModuleNotFoundError as error:
         missing = error.name or ""
         if not f"{module_name}.".startswith(f"{missing}."):
-            raise  # the module is there; what it imports itself is not
+            raise  # the module exists, but one of its own imports does not
         raise Mistake(
             f"--handler: there is no module {missing!r}, neither in the working directory nor installed"
         ) from None
 
 
 def read_password(path: str | None) -> Callable[[], str] | None:
-    """Return a function that reads the first line of this file, for the key of a certificate; None for
-    None.
-    """
+    """Return a function that reads the first line of this file, the password of a key; None for None."""
     if path is None:
         return None
 
@@ -137,7 +135,7 @@ def read_password(path: str | None) -> Callable[[], str] | None:
 
 
 def load_tls(config: TlsConfig | None) -> Certificates | None:
-    """Return the certificates of an endpoint, loaded; None without any. Raises: MachineRefused."""
+    """Load the certificates of an endpoint; None if it has none. Raises: MachineRefused."""
     if config is None:
         return None
     try:

@@ -1,6 +1,6 @@
-"""What is served, as values: the command line and a configuration file both end here.
+"""The configuration of a service, as values: made from the command line or from a configuration file.
 
-Rule: everything that can be checked without opening or importing anything is checked while these are made.
+The rule: everything that can be checked without opening or importing is checked when these are made.
 """
 
 from __future__ import annotations
@@ -35,9 +35,7 @@ Where = TcpAddress | UnixAddress | UdpAddress | str
 
 
 def parse_endpoint(word: str) -> Where:
-    """Return the address that `word` writes, or `word` itself for ``fd://NAME`` and ``stdio:``. Raises:
-    ValueError.
-    """
+    """Return the address in `word`, or `word` itself for ``fd://NAME`` and ``stdio:``. Raises: ValueError."""
     if word == STDIO:
         return word
     if word.startswith(INHERITED):
@@ -52,9 +50,7 @@ def parse_endpoint(word: str) -> Where:
 
 
 def health_endpoint(word: str) -> str:
-    """Return `word` if it writes an address at which health can be told. Raises: ValueError, also without
-    h11.
-    """
+    """Return `word` if it is an address for a health port. Raises: ValueError, also without h11."""
     address = check_endpoint(word)
     if isinstance(address, UnixAddress):
         check_path(address.path)
@@ -68,21 +64,21 @@ def health_endpoint(word: str) -> str:
 @final
 @attrs.frozen(kw_only=True)
 class TlsConfig:
-    """The certificates of an endpoint, at least one, and what `Certificates` is told besides."""
+    """The certificates of an endpoint, at least one, and the options of `Certificates`."""
 
     certificates: tuple[CertificateFiles, ...]
     roots: str | None = None
     strict: bool = False
     check_dates: bool = True
     check_every: float = math.inf
-    #: By protocol (ALPN), the preferred one first; that of the endpoint is for all others.
+    #: Handlers by protocol (ALPN), the preferred one first; the endpoint's own handler is for all others.
     handlers: Mapping[str, str] = attrs.field(factory=dict)
 
 
 @final
 @attrs.frozen(kw_only=True)
 class EndpointConfig:
-    """One endpoint: `where`, served with the handler ``module:name``."""
+    """One endpoint: the address `where`, served with the handler ``module:name``."""
 
     name: str
     where: Where
@@ -106,7 +102,7 @@ class EndpointConfig:
 @final
 @attrs.frozen(kw_only=True)
 class ServiceConfig:
-    """A whole service. `workers` None is one process, this one."""
+    """A whole service. `workers` None is a single process, this one."""
 
     endpoints: tuple[EndpointConfig, ...]
     workers: int | Literal["auto"] | None = None
@@ -126,9 +122,9 @@ class ServiceConfig:
         if len(self.endpoints) > 1 or self.workers is not None:
             raise ValueError("stdio: is one connection, for one process: no workers and no other endpoints")
         if self.observe.access_log == "-":
-            raise ValueError("with stdio: stdout is the connection: write the access log to a file")
+            raise ValueError("stdio: uses stdout for the connection: write the access log to a file")
 
     @property
     def is_stdio(self) -> bool:
-        """Whether standard input and output are what is served."""
+        """Whether standard input and output are served."""
         return any(one.where == STDIO for one in self.endpoints)

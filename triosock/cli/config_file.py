@@ -1,11 +1,11 @@
-"""Reading a configuration file: TOML, with errors that name the line.
+"""Reads a configuration file in TOML; errors name the line.
 
 The rules:
 
-1. **An unknown key is an error**, never passed over: a limit that is misspelt is no limit.
-2. **Every error has the file and the line**, and says what was wanted. The standard library's parser gives no
-   lines for what it has parsed, so they are looked up in the text by the key.
-3. Values are checked by the classes they are for, one by one, so that the one that is wrong is known.
+1. **An unknown key is an error** and never ignored: a misspelt limit would not be a limit.
+2. **Every error has the file and the line**, and says what was wanted. The standard library's parser gives
+   no line numbers, so they are looked up in the text by the key.
+3. Values are checked by their classes one by one, so that the wrong one is known.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
-    """Return what a file says. Raises: Mistake, with the line; MachineRefused if it cannot be read."""
+    """Return the configuration in a file. Raises: Mistake, with the line; MachineRefused if it cannot be
+    read."""
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
@@ -53,12 +54,12 @@ def _parse(name: str, text: str) -> Table:
         raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
 
 
-#: What tomllib gives for a table: it is checked, key by key, before anything is taken from it.
+#: A table from tomllib: it is checked, key by key, before anything is used from it.
 Table: TypeAlias = Mapping[str, Any]
 
 
 class _Reader:
-    """Makes values of parsed TOML; knows the text, for the lines."""
+    """Makes values from parsed TOML; has the text, for line numbers."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name = name
@@ -103,7 +104,7 @@ class _Reader:
         path = ("endpoints", name)
         if not name.isascii() or not name.isprintable() or ":" in name:
             raise self.mistake(
-                path, f"the name of an endpoint is of ASCII characters without ':', not {name!r}"
+                path, f"the name of an endpoint must be ASCII characters without ':', not {name!r}"
             )
         for wanted in ("address", "handler"):
             if wanted not in fields:
@@ -142,9 +143,7 @@ class _Reader:
 
     def _certificate(self, fields: Table, path: Path) -> CertificateFiles:
         if "certificate" not in fields:
-            raise self.mistake(
-                path, f"[{'.'.join(path)}] needs a key 'certificate': a key alone proves nothing"
-            )
+            raise self.mistake(path, f"[{'.'.join(path)}] needs a key 'certificate', the file of the chain")
         made: CertificateFiles = self._try(
             path,
             CertificateFiles,
@@ -171,7 +170,7 @@ class _Reader:
         return self._try(path, kind, **values)
 
     def _value(self, path: Path, value: object) -> object:
-        """Return a value as the class wants it for which TOML has no type of its own."""
+        """Return a value as its class wants it, if TOML has no such type."""
         if path[-1] in RATES:
             return self._try(path, Rate.parse, value)
         if path[-1] == "adaptive":
@@ -188,7 +187,7 @@ class _Reader:
                 raise self.mistake(here, f"unknown key {name!r}{where}; there are: {', '.join(section)}")
             if not isinstance(known, Key):
                 if not isinstance(value, dict):
-                    raise self.mistake(here, f"{name} is a section, [{'.'.join(here)}], and no value")
+                    raise self.mistake(here, f"{name} must be a section, [{'.'.join(here)}], not a value")
                 self._check(value, known, here)
             else:
                 self._check_value(value, known, here)
@@ -213,9 +212,7 @@ _PART = re.compile(r"""[\w-]+|"[^"]*"|'[^']*'""")
 
 
 def find_line(text: str, path: Path) -> int:
-    """Return the number of the line, from 1 on, that says what is at `path`: the one with the longest
-    beginning of it.
-    """
+    """Return the number of the line, from 1 on, that sets `path`: the one with the longest prefix of it."""
     table: Path = ()
     best, line_of_best = 0, 1
     for number, line in enumerate(text.splitlines(), 1):

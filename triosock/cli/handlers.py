@@ -13,19 +13,19 @@ __all__ = ["daytime", "discard", "echo", "shout"]
 
 
 async def echo(conn: Connection) -> None:
-    """Send back what comes, as it comes (RFC 862). Drain: ends the connection when nothing is on its way."""
+    """Echo received data (RFC 862). Drain: ends the connection at the next wait for data."""
     while data := await _receive_some(conn):
         await conn.send_all(data)
 
 
 async def discard(conn: Connection) -> None:
-    """Take everything, answer nothing (RFC 863). Drain: ends the connection when nothing is on its way."""
+    """Discard received data (RFC 863). Drain: ends the connection at the next wait for data."""
     while await _receive_some(conn):
         pass
 
 
 async def daytime(conn: Connection) -> None:
-    """Tell the time of day, in UTC, and end the connection (RFC 867)."""
+    """Send the time of day, in UTC, and end the connection (RFC 867)."""
     await conn.send_all(time.strftime("%Y-%m-%d %H:%M:%S UTC\r\n", time.gmtime()).encode())
 
 
@@ -36,7 +36,7 @@ async def shout(conn: Connection) -> None:
 
 
 async def _receive_some(conn: Connection) -> bytes:
-    """Return what comes next; b"" at the end, and when a drain or the idle timeout ended the wait."""
+    """Return the next data; b"" at the end of the stream, or after a drain or the idle timeout."""
     data = b""
     with conn.idle():
         data = await conn.receive_some()

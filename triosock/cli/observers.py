@@ -1,4 +1,4 @@
-"""What tells: opened before anything is served, and closed after it."""
+"""Opens observers before anything is served, and closes them afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .observing import Observing
 
 
 async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack) -> list[Observer]:
-    """Open what is told until `stack` is left; return the observers that each server is to have.
+    """Open the observers until `stack` is left; return those for each server.
 
     Raises: MachineRefused if a file cannot be opened; Mistake if an extra is not installed.
     """

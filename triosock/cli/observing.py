@@ -1,4 +1,4 @@
-"""What `triosock serve` tells, as values: its log, an access log, traces, and who blocks the loop."""
+"""The observability options of `triosock serve`: log, access log, traces, and the blocked-loop watch."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LOG_FORMATS: Final = ("text", "json")
 @final
 @attrs.frozen(kw_only=True)
 class Observing:
-    """What is told, and where. The names of the fields are those in the section [observe] of a file."""
+    """The options of the section [observe] of a configuration file; its keys are the names of the fields."""
 
     log_format: str = "text"
     access_log: str | None = None
@@ -42,8 +42,8 @@ class Observing:
             check_seconds(self.blocked_after, "blocked_after")
 
     def log_handler(self, number: str, *, has_stderr: bool = True) -> logging.Handler:
-        """Return the handler of the log, on stderr or, without one, to syslog; `number` says which worker it
-        is.
+        """Return the handler of the log, on stderr or, without one, to syslog; `number` is the prefix with
+        the number of the worker.
         """
         if not has_stderr:
             return _syslog_handler()

@@ -1,15 +1,16 @@
-"""Looking at a process by its number: the side of the one who looks.
+"""Inspects a process by its pid: the side of `triosock top`.
 
-Two ways, each with what the system asks of who attaches (ptrace(2)): SIGUSR1, if the process has allowed it
-(`observe/looked_at.py`), and `sys.remote_exec`, if both have the same Python, 3.14 or later.
+There are two ways: SIGUSR1, if the process has allowed it (`observe/inspection.py`), and
+`sys.remote_exec`, if both processes have the same Python, 3.14 or later. Both need the permission to attach
+(ptrace(2)).
 
 The invariants:
 
-1. **A signal goes only to a process that catches it**: the default of SIGUSR1 would end it. The mark of one
-   that allows it and its mask are read through a descriptor of the process, so that a number that is given
-   to another one meanwhile is no danger.
-2. **Nothing is left**: the directory with the question and the answer goes with each look, and a script that
-   was not run in time is replaced by an empty one.
+1. **A signal is sent only to a process that catches it**: the default of SIGUSR1 would end it. The mark of a
+   process that allows it and its signal mask are read while a pidfd is open, so that a reused pid is no
+   danger.
+2. **Nothing is left**: the directory with the request and the answer is removed after each inspection, and a
+   script that was not run in time is replaced by an empty one.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ import trio
 
 from ..observe import Node, peek
 from ..observe.control import node_of
-from ..observe.looked_at import MARK
+from ..observe.inspection import MARK
 from ..observe.text import printable
 from .arguments import MachineRefused
 
-#: Seconds that an answer may take, and after which a process that waits is woken.
+#: Seconds for an answer, and seconds after which a waiting process is woken.
 PATIENCE: Final = 5.0
 WAKE_AFTER: Final = 0.02
-#: The longest answer.
+#: The maximum of bytes in an answer.
 MAX_ANSWER: Final = 64 * 2**20
 
 _SCRIPT: Final = """\
@@ -59,28 +60,28 @@ _SEIZE, _INTERRUPT, _DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
 
 
 class ProcessEnded(MachineRefused):
-    """There is no such process, or no longer."""
+    """The process does not exist, or has ended."""
 
 
 @final
 @attrs.frozen
-class Seen:
-    """A tree, and how many seconds it held up the process, by the clock and of its processor's time."""
+class Inspection:
+    """A tree, and the seconds for which it paused the process: of the clock, and of processor time."""
 
     tree: Node
     paused: float
     cpu: float
 
 
-async def look_at(pid: int, limit: int) -> Seen:
-    """Return what lives in a process now. Raises: MachineRefused, with what to do."""
+async def inspect_process(pid: int, limit: int) -> Inspection:
+    """Return the live tree of a process. Raises: MachineRefused, with what to do."""
     with _directory(pid) as (directory, there):
         pipe = directory / peek.PIPE
         os.mkfifo(pipe, 0o600)
-        _give(pipe, pid)
+        _give_to_owner(pipe, pid)
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            async with _asked(pid, directory, there, limit) as how:
+            async with _requested(pid, directory, there, limit) as how:
                 with trio.move_on_after(PATIENCE):
                     await trio.lowlevel.wait_readable(reader)
             took = _read_some(reader).split()
@@ -91,7 +92,7 @@ async def look_at(pid: int, limit: int) -> Seen:
                 f"process {pid} has not answered {how} within {PATIENCE:g} s: its main thread is in a call "
                 "that nothing interrupts, or it is stopped"
             )
-        return Seen(_read_tree(directory / peek.ANSWER), float(took[0]), float(took[1]))
+        return Inspection(_read_tree(directory / peek.ANSWER), float(took[0]), float(took[1]))
 
 
 def _read_some(reader: int) -> bytes:
@@ -103,9 +104,9 @@ def _read_some(reader: int) -> bytes:
 
 @contextlib.contextmanager
 def _directory(pid: int) -> Iterator[tuple[Path, str]]:
-    """Make a directory; give its path, and its path in the process, which may be in a container."""
+    """Make a directory; yield its path, and its path in the process, which may be in a container."""
     root = Path("/")
-    with contextlib.suppress(OSError):  # who may not read the link may not attach, either: that is told later
+    with contextlib.suppress(OSError):  # if this is not permitted, attaching fails below
         if os.readlink(f"/proc/{pid}/ns/mnt") != os.readlink("/proc/self/ns/mnt"):
             root = Path(f"/proc/{pid}/root")
     parent = tempfile.gettempdir() if root == Path("/") else f"{root}/tmp"
@@ -114,14 +115,14 @@ def _directory(pid: int) -> Iterator[tuple[Path, str]]:
     except OSError as error:
         raise MachineRefused(f"cannot make a directory in {parent}: {error.strerror or error}") from None
     try:
-        _give(path, pid)
+        _give_to_owner(path, pid)
         yield path, str(Path("/") / path.relative_to(root))
     finally:
         shutil.rmtree(path, ignore_errors=True)
 
 
-def _give(path: Path, pid: int) -> None:
-    """Root looks at others' processes, too: the file is then theirs."""
+def _give_to_owner(path: Path, pid: int) -> None:
+    """Give a file to the process's user, if this process is root's."""
     if os.geteuid() == 0:
         owner = _stat(pid)
         os.chown(path, owner.st_uid, owner.st_gid)
@@ -135,7 +136,7 @@ def _stat(pid: int) -> os.stat_result:
 
 
 def _read_tree(path: Path) -> Node:
-    """Return the tree; what a process writes may be anything."""
+    """Return the tree in a file, which may contain anything."""
     try:
         with open(path, encoding="utf-8", errors="replace") as file:
             text = file.read(MAX_ANSWER)
@@ -143,7 +144,7 @@ def _read_tree(path: Path) -> Node:
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise MachineRefused(f"the answer is no tree: {printable(error)}") from None
     if isinstance(fields, dict) and "error" in fields:
-        raise MachineRefused(f"the process could not be looked at: {printable(fields['error'])}")
+        raise MachineRefused(f"the process could not be inspected: {printable(fields['error'])}")
     try:
         return node_of(fields)
     except ValueError as error:
@@ -151,8 +152,8 @@ def _read_tree(path: Path) -> Node:
 
 
 @asynccontextmanager
-async def _asked(pid: int, directory: Path, there: str, limit: int) -> AsyncIterator[str]:
-    """Ask, and wake the process if it sleeps; on the way out take back what was not answered."""
+async def _requested(pid: int, directory: Path, there: str, limit: int) -> AsyncIterator[str]:
+    """Send the request, and wake the process if it sleeps; then withdraw an unanswered request."""
     mark = _mark_of(pid)
     if mark is not None:
         _signal(pid, mark, f"{limit} {there}")
@@ -160,8 +161,8 @@ async def _asked(pid: int, directory: Path, there: str, limit: int) -> AsyncIter
         return
     if there != str(directory):
         raise MachineRefused(
-            f"process {pid} has another root than this one, as in a container: there it has to allow to be "
-            "looked at (triosock.run, or observe.allow_top)"
+            f"process {pid} has another root directory, as in a container: it must allow inspection "
+            "(triosock.run, or observe.allow_top)"
         )
     _execute(pid, _script(directory, limit, pid))
     async with trio.open_nursery() as nursery:
@@ -189,7 +190,9 @@ def _mark_of(pid: int) -> str | None:
     except FileNotFoundError:
         raise ProcessEnded(f"there is no process {pid}") from None
     except PermissionError:
-        raise MachineRefused(f"process {pid} is another user's: only that one, and root, may look") from None
+        raise MachineRefused(
+            f"process {pid} belongs to another user: only that user and root may inspect it"
+        ) from None
     return None
 
 
@@ -203,29 +206,29 @@ def _signal(pid: int, mark: str, request: str) -> None:
     try:
         process = os.pidfd_open(pid)
         try:
-            # Looked up again: now that there is a descriptor, it is sure to be this process.
+            # Looked up again: with the pidfd open it is certain to be this process.
             if _mark_of(pid) != mark:
-                raise MachineRefused(f"process {pid} has just ended, or no longer allows to be looked at")
+                raise MachineRefused(f"process {pid} has just ended, or no longer allows inspection")
             with open(mark, "wb", buffering=0) as file:
                 file.write(os.fsencode(request))
             signal.pidfd_send_signal(process, signal.SIGUSR1)
         finally:
             os.close(process)
     except OSError as error:
-        raise MachineRefused(f"cannot look at process {pid}: {error.strerror or error}") from None
+        raise MachineRefused(f"cannot inspect process {pid}: {error.strerror or error}") from None
 
 
 # By the interpreter
 
 
 def _script(directory: Path, limit: int, pid: int) -> str:
-    """Write the script, and what it runs; return its path."""
+    """Write the script and its code; return its path."""
     source = Path(peek.__file__).read_bytes()
     (directory / "code").write_bytes(marshal.dumps(compile(source, "<triosock top>", "exec")))
     text = _SCRIPT.format(code=f"{directory}/code", directory=str(directory), limit=limit)
     (directory / "script.py").write_text(text)
     for name in ("code", "script.py"):
-        _give(directory / name, pid)
+        _give_to_owner(directory / name, pid)
     return f"{directory}/script.py"
 
 
@@ -233,34 +236,34 @@ def _execute(pid: int, script: str) -> None:
     remote_exec = getattr(sys, "remote_exec", None)
     if remote_exec is None:
         raise MachineRefused(
-            f"process {pid} has not allowed to be looked at (triosock.run, or observe.allow_top), and "
-            "without that it takes Python 3.14 on both sides"
+            f"process {pid} does not allow inspection (triosock.run, or observe.allow_top), and "
+            "without that Python 3.14 is needed on both sides"
         )
     try:
         remote_exec(pid, script)
     except PermissionError:
         raise MachineRefused(
-            f"not permitted to attach to process {pid}: it takes the same user and what "
+            f"not permitted to attach to process {pid}: this needs the same user, as far as "
             "/proc/sys/kernel/yama/ptrace_scope allows, or CAP_SYS_PTRACE"
         ) from None
     except ProcessLookupError:
         raise ProcessEnded(f"there is no process {pid}") from None
     except (OSError, RuntimeError) as error:
         raise MachineRefused(
-            f"cannot run anything in process {pid}: {printable(error)} (it must have the Python that "
-            f"this one has, {sys.version_info.major}.{sys.version_info.minor}, and allow remote debugging)"
+            f"cannot run code in process {pid}: {printable(error)} (it must have the same Python, "
+            f"{sys.version_info.major}.{sys.version_info.minor}, and allow remote debugging)"
         ) from None
 
 
 async def _wake_later(pid: int) -> None:
-    """A run loop that sleeps in epoll_wait executes no instruction. Who attaches ends that wait."""
+    """Attach after a while: a run loop in epoll_wait runs no Python, and attaching ends that wait."""
     await trio.sleep(WAKE_AFTER)
     await trio.to_thread.run_sync(_wake, pid, abandon_on_cancel=True)
 
 
 def _wake(pid: int) -> None:
-    """Interrupt the call that the main thread is in (epoll_wait(2) then ends with EINTR), and leave again.
-    That fails while a debugger is there; then nothing is lost but time.
+    """Interrupt the main thread's system call (epoll_wait(2) then ends with EINTR), and detach. This fails
+    while a debugger is attached, which only delays the answer.
     """
     ptrace = ctypes.CDLL(None, use_errno=True).ptrace
     ptrace.argtypes = [ctypes.c_long, ctypes.c_long, ctypes.c_void_p, ctypes.c_void_p]

@@ -1,6 +1,6 @@
-"""`python -m triosock record SCRIPT -o run.html`: run a program, and leave a page to step through its run.
+"""`python -m triosock record SCRIPT -o run.html`: runs a program, and writes a page to step through its run.
 
-The page is written however the program ends: by an error or Ctrl-C, too. Its exit code is the program's.
+The page is written however the program ends, also by an error or Ctrl-C. The exit code is the program's.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def add_parser(commands: Commands) -> None:
     """Add `record` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "record",
-        help="run a program, and leave a page to step through its run",
+        help="run a program, and write a page to step through its run",
         description="Run a Python program as `python SCRIPT` or `python -m MODULE` would, record what the "
         "tasks of its trio runs do, and leave one HTML file to step through that, forwards and backwards. "
         "The file has the source text of the program in it.",
@@ -41,7 +41,7 @@ def add_parser(commands: Commands) -> None:
         dest="module",
         metavar="MODULE",
         nargs=argparse.REMAINDER,
-        help="run a module instead of a file; all that follows is its own",
+        help="run a module instead of a file; all following arguments belong to it",
     )
     _add_options(parser)
     parser.add_argument(
@@ -53,13 +53,13 @@ def add_parser(commands: Commands) -> None:
 
 
 def _add_options(parser: argparse.ArgumentParser) -> None:
-    """Add those that may stand before the script or after it."""
+    """Add the options that may be before the script or after it."""
     parser.add_argument("-o", dest="output", metavar="FILE", help="the page (default: run.html)")
     parser.add_argument(
         "--max-events",
         type=typed(_events),
         metavar="N",
-        help="keep the last N things that happened (default 50000)",
+        help="keep the last N events (default 50000)",
     )
 
 
@@ -80,7 +80,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise Mistake("the following arguments are required: SCRIPT (or -m MODULE)")
     if not arguments.module and not os.path.exists(words[0]):
         raise MachineRefused(f"can't open file {words[0]!r}")
-    output = os.path.abspath(arguments.output or "run.html")  # the program may change its folder
+    output = os.path.abspath(arguments.output or "run.html")  # the program may change the working directory
     if not os.path.isdir(os.path.dirname(output)):
         raise Mistake(f"-o: there is no folder {os.path.dirname(output)!r}")
     recorder = Recorder(**({} if arguments.max_events is None else {"max_events": arguments.max_events}))
@@ -104,7 +104,7 @@ def _script(arguments: argparse.Namespace) -> list[str]:
 
 
 def _play(words: list[str], *, is_module: bool) -> None:
-    """As Python does: a script's own folder comes first in the path, or the current one for a module."""
+    """Run as Python does: the script's folder is first in the path, or the current one for a module."""
     sys.argv[:] = words
     if is_module:
         sys.path.insert(0, os.getcwd())
@@ -124,5 +124,5 @@ def _written(recorder: Recorder, output: str) -> Iterator[None]:
         except OSError as error:
             raise MachineRefused(f"{output}: {error.strerror or error}") from None
         steps = len(recorder.steps())
-        said = f"{count(steps, 'step')} to go through in {output}" if steps else _NOTHING
+        said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
         print(f"triosock: {said}", file=sys.stderr)

@@ -1,14 +1,14 @@
-"""Serving a `ServiceConfig`: in this process, or as the parent of workers, or as one of these.
+"""Serves a `ServiceConfig`: in this process, as the parent of workers, or as a worker.
 
 The rules:
 
-1. **A worker runs the command line of its parent**, and inherits what the parent has opened. So a restart
-   reads the configuration and the code again, and only the addresses stay as they are.
+1. **A worker runs the command line of its parent**, and inherits the parent's sockets. So a restart reads
+   the configuration and the code again, and only the addresses stay.
 2. **The parent imports no handler**: it lives longer than their code.
-3. All that can fail while endpoints are opened is told before anything is served.
-4. **SIGHUP means "take what is in the files now"**: one process with TLS loads its certificates anew, and a
-   parent of workers restarts them one by one, which does the same. Where there is nothing to load, the signal
-   keeps its default, and ends the process.
+3. Errors in opening endpoints are reported before anything is served.
+4. **SIGHUP reloads files**: a single process with TLS reloads its certificates, and a parent restarts its
+   workers one by one, which does the same. A single process without TLS keeps the default action of the
+   signal, and ends.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from .arguments import load_handler, load_tls
 from .config import STDIO, EndpointConfig, ServiceConfig
 from .observers import open_observers
 
-#: How to serve one endpoint that is open.
+#: A function that serves one open endpoint.
 _Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
 
 
@@ -66,7 +66,7 @@ async def serve_in_workers(
     *,
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Be the parent. Args: `words`, the command line after ``python -m triosock``, for the workers."""
+    """Run the parent. Args: `words`, the command line after ``python -m triosock``, for the workers."""
     assert config.workers is not None
     serve = partial(
         serve_workers,
@@ -92,7 +92,7 @@ async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object
 
     class Started:
         def started(self, workers: Workers) -> None:
-            # Not before: until then nobody can say which processes are ours.
+            # Only now: before that the pids of the workers are not known.
             trio.lowlevel.spawn_system_task(_reap, workers, reaping)
             task_status.started(workers)
 
@@ -110,9 +110,7 @@ async def _reap(workers: Workers, reaping: trio.CancelScope) -> None:
 @final
 @attrs.frozen
 class Prepared:
-    """An endpoint of which all but the address is ready: how to serve it, and its certificates, if it has
-    any.
-    """
+    """An endpoint whose handler and certificates are loaded, and whose address is not open yet."""
 
     name: str
     serve: _Serve
@@ -158,7 +156,7 @@ async def serve_here(
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
     async with contextlib.AsyncExitStack() as failed:
         if config.health is not None and not is_worker():
-            # First, so that it tells that nothing is ready yet; and it is closed last.
+            # Opened first, so that it answers 503 until all is ready, and closed last.
             await failed.enter_async_context(open_health(config.health))
         observers = await open_observers(config.observe, failed)
         opened = []
@@ -189,12 +187,12 @@ async def _reload_on_hangup(
 
 
 async def _reload(name: str, certificates: Certificates) -> None:
-    """Load anew and log what came of it: a bad file must end nothing."""
+    """Reload and log the result: a bad file must not end the service."""
     log = logging.getLogger("triosock")
     try:
         await trio.to_thread.run_sync(certificates.reload)
     except CertificateRefused as error:
-        log.error("%s: certificates not taken, the old ones are served on: %s", name, error)
+        log.error("%s: new certificates refused, the old ones stay in use: %s", name, error)
     else:
         names = ", ".join(name for one in certificates.loaded for name in one.names)
         log.info("%s: certificates loaded for %s", name, names)
@@ -225,12 +223,12 @@ def _inherit(name: str) -> Sequence[Any]:
     try:
         others = inherited_datagram_sockets([name])
     except ValueError:
-        return listeners  # no others have the name
+        return listeners  # there are no datagram sockets of this name
     for listener in listeners:
         listener.close()
     for sock in others:
         sock.close()
     raise ValueError(
         f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
-        "give each kind a FileDescriptorName= (systemd.socket(5)) and an endpoint of its own"
+        "give each kind its own FileDescriptorName= (systemd.socket(5)) and endpoint"
     )

@@ -1,7 +1,7 @@
-"""What a configuration file may say: one table, from which the JSON schema is made too.
+"""The keys of a configuration file: one table, from which the JSON schema is generated too.
 
-Rule: a section that sets a class's fields has exactly the fields of that class, so that a new limit is
-configurable without a word here.
+The rule: a section for a class has exactly the fields of that class, so that a new limit needs no change
+here.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .observing import LOG_FORMATS
 @final
 @attrs.frozen
 class Key:
-    """A key: the JSON types that its value may have, what it means, and the words it may be, if any."""
+    """A key: the JSON types of its value, its description, and the allowed words, if any."""
 
     types: tuple[str, ...]
     text: str
@@ -46,7 +46,7 @@ RATES: Final = frozenset(
 )
 _RATE: Final = "COUNT/PERIOD:BURST, such as 20/s:40, 100/10s or 600/m"
 
-#: Of those that are not what the others of their class are.
+#: Descriptions of fields that differ from the others of their class.
 _MEANINGS: Final = {"max_age_jitter": "a share of max_age, from 0 to 1", "max_lag": "seconds, or inf"}
 
 
@@ -57,7 +57,9 @@ def _of(kind: type[attrs.AttrsInstance], what: str) -> dict[str, Key | Section]:
         if field.name == "adaptive":
             keys[field.name] = _of(AdaptiveLimit, "a number")
         elif field.name in _WORDS:
-            keys[field.name] = Key(("string",), text, _WORDS[field.name])
+            words = _WORDS[field.name]
+            text = f"triosock.{kind.__name__}.{field.name}: {' or '.join(words)}"
+            keys[field.name] = Key(("string",), text, words)
         elif field.name in RATES:
             keys[field.name] = Key(("string",), f"triosock.{kind.__name__}.{field.name}: {_RATE}")
         elif isinstance(field.default, tuple):
@@ -88,26 +90,28 @@ ENDPOINT: Final[Section] = {
         **CERTIFICATE,
         "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
         "handlers": {ANY: Key(("string",), "module:name of the handler of this protocol (ALPN)")},
-        "roots": Key(("string",), "file of root certificates (PEM) to one of which each chain must lead"),
-        "strict": Key(("boolean",), "refuse clients that ask for a name that no certificate is for"),
-        "check_dates": Key(("boolean",), "refuse what has expired or is not valid yet; true by default"),
-        "check_every": Key(("number",), "look for changed files once in so many seconds; inf by default"),
+        "roots": Key(("string",), "file of root certificates (PEM); each chain must lead to one of them"),
+        "strict": Key(("boolean",), "refuse clients that ask for a name without a certificate"),
+        "check_dates": Key(
+            ("boolean",), "refuse certificates that have expired or are not valid yet; true by default"
+        ),
+        "check_every": Key(("number",), "check for changed files every so many seconds; inf by default"),
     },
 }
 SERVICE: Final[Section] = {
     "workers": Key(("integer", "string"), "number of processes, or auto; without it, one process", ("auto",)),
     "grace": Key(("number",), "seconds that a drain may take"),
-    "delay": Key(("number",), "seconds from the first signal to the drain, in which /ready is 503 already"),
+    "delay": Key(("number",), "seconds from the first signal to the drain, while /ready is 503"),
     "health": Key(("string",), "tcp://HOST:PORT or unix:///PATH of GET /live and GET /ready (needs h11)"),
-    "log_level": Key(("string",), "what is logged", ("debug", "info", "warning", "error")),
+    "log_level": Key(("string",), "the least level that is logged", ("debug", "info", "warning", "error")),
     "control": Key(("string",), "path of a Unix socket for python -m triosock top"),
-    "control_verbs": Key(("boolean",), "let its user drain, restart, suspend and cut, with triosock tell"),
+    "control_verbs": Key(("boolean",), "allow triosock tell to drain, restart, suspend and cut"),
     "observe": {
-        "log_format": Key(("string",), "how the log is written; json has the names of ECS", LOG_FORMATS),
-        "access_log": Key(("string",), "file of a line for each connection that has ended; - is stdout"),
+        "log_format": Key(("string",), "format of the log; json has the field names of ECS", LOG_FORMATS),
+        "access_log": Key(("string",), "file for a line for each connection that has ended; - is stdout"),
         "access_log_format": Key(("string",), "its format, with variables such as $remote_addr; or json"),
-        "access_log_of": Key(("string",), "what its lines are of", KINDS),
-        "blocked_after": Key(("number",), "seconds after which who blocks the event loop is logged"),
+        "access_log_of": Key(("string",), "one line for each of these", KINDS),
+        "blocked_after": Key(("number",), "log a task that blocks the event loop for so many seconds"),
         "opentelemetry": Key(("boolean",), "trace and measure by OpenTelemetry's API (an extra)"),
     },
     "supervision": _of(Supervision, "how workers are treated"),

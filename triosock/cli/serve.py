@@ -1,7 +1,7 @@
 """`python -m triosock serve ENDPOINT… --handler module:name`, or `--config FILE`: until a signal drains it.
 
-The log goes to stderr, and so does the report at the end. What signals do: see `triosock.run`, and with
-`--workers` also `triosock.serve_workers`.
+The log and the final report go to stderr. `triosock.run` documents the signals, and `triosock.serve_workers`
+those with `--workers`.
 """
 
 from __future__ import annotations
@@ -35,21 +35,21 @@ from .observing import LOG_FORMATS, Observing
 from .running import is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
-    "max_connections": "serve at most N at once (default 16384); the others wait",
-    "max_connections_per_peer": "serve at most N of one address or user at once; the others are refused",
+    "max_connections": "serve at most N connections at once (default 16384); others wait",
+    "max_connections_per_peer": "serve at most N of one address or user at once; others are refused",
 }
 _RATES = {
-    "rate": "take on connections only so often; the others wait",
-    "rate_per_peer": "take on connections of one address or user only so often; the others are refused",
-    "rate_per_network": "the same for networks: the first 24 bits of an IPv4, 56 of an IPv6 address",
-    "request_rate_per_peer": "let requests of one address or user begin only so often; the others wait",
-    "datagram_rate_per_peer": "handle datagrams of one address only so often; the others are dropped",
+    "rate": "limit the rate of new connections; others wait",
+    "rate_per_peer": "limit the rate of new connections of one address or user; others are refused",
+    "rate_per_network": "the same for a network: the first 24 bits of an IPv4, 56 of an IPv6 address",
+    "request_rate_per_peer": "limit the rate of requests of one address or user; others wait",
+    "datagram_rate_per_peer": "limit the rate of datagrams of one address; others are dropped",
 }
 _TIMEOUTS = {
-    "grace": "let busy clients finish for so long after the first signal (default 15)",
-    "idle": "end a connection that is idle for so long (default 1800)",
+    "grace": "let busy connections finish for this time after the first signal (default 15)",
+    "idle": "end a connection that is idle for this time (default 1800)",
     "request": "end a connection whose request takes longer (default inf)",
-    "send": "end a connection whose client takes nothing for so long (default 60)",
+    "send": "end a connection whose client reads nothing for this time (default 60)",
     "handshake": "end a connection whose TLS handshake takes longer (default 10)",
 }
 _OBSERVING = tuple(field.name for field in attrs.fields(Observing))
@@ -62,8 +62,8 @@ def add_parser(commands: Commands) -> None:
     parser: argparse.ArgumentParser = commands.add_parser(
         "serve",
         help="serve connections with a handler",
-        description="Serve each connection with a handler, in a task of its own. The first SIGTERM or SIGINT "
-        "drains: busy clients may finish, idle ones are sent home. A second one ends everything at once.",
+        description="Serve each connection with a handler, in its own task. The first SIGTERM or SIGINT "
+        "drains: idle connections end, busy ones may finish. A second signal ends everything at once.",
         epilog="example: python -m triosock serve tcp://127.0.0.1:9999 --handler triosock.cli.handlers:echo",
     )
     parser.set_defaults(run=run, parser=parser)
@@ -82,7 +82,7 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         type=typed(parse_endpoint),
         help="tcp://HOST:PORT (an IPv6 host in brackets, * for all addresses, port 0 for any free one), "
         "unix:///PATH, unix://@NAME, udp://HOST:PORT, fd://NAME for a socket that a service manager has "
-        "handed down, or stdio: for standard input and output (inetd's nowait, Accept=yes)",
+        "passed, or stdio: for standard input and output (inetd's nowait, Accept=yes)",
     )
     parser.add_argument(
         "--handler",
@@ -91,10 +91,12 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
         "DatagramHandler class",
     )
     parser.add_argument(
-        "--config", metavar="FILE", help="take everything from a TOML file instead; its errors name the line"
+        "--config", metavar="FILE", help="read everything from a TOML file instead; errors name the line"
     )
     parser.add_argument(
-        "--check", action="store_true", help="check what is asked for, handlers too, and serve nothing"
+        "--check",
+        action="store_true",
+        help="check the arguments or the file, including handlers, and serve nothing",
     )
     parser.add_argument(
         "--workers",
@@ -105,7 +107,9 @@ def _add_service(parser: argparse.ArgumentParser) -> None:
 
 
 def _add_transport(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM). SIGHUP: again")
+    parser.add_argument(
+        "--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM); SIGHUP reloads it"
+    )
     parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
     parser.add_argument(
         "--mode", type=typed(permissions), help="permissions of a Unix socket's file, in octal, such as 600"
@@ -117,24 +121,24 @@ def _add_transport(parser: argparse.ArgumentParser) -> None:
 
 def _add_operating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--control", metavar="PATH", help="let `triosock top` look in, at a Unix socket with this path"
+        "--control", metavar="PATH", help="open a Unix socket with this path for `triosock top`"
     )
     parser.add_argument(
         "--control-verbs",
         action="store_true",
-        help="obey `triosock tell` there: drain, restart, suspend, resume, cut (with --workers)",
+        help="allow `triosock tell` there: drain, restart, suspend, resume, cut (with --workers)",
     )
     parser.add_argument(
         "--health",
         metavar="ENDPOINT",
         type=typed(health_endpoint),
-        help="answer GET /live and GET /ready there: tcp://HOST:PORT or unix:///PATH (needs h11)",
+        help="answer GET /live and GET /ready at tcp://HOST:PORT or unix:///PATH (needs h11)",
     )
     parser.add_argument(
         "--delay",
         metavar="SECONDS",
         type=typed(_delay),
-        help="begin to drain so long after the first signal; until then /ready says that no more should come",
+        help="begin the drain this time after the first signal; until then /ready is 503",
     )
 
 
@@ -144,7 +148,9 @@ def _delay(word: str) -> float:
 
 def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--log-level", choices=_LEVELS, default="info", help="default: info")
-    parser.add_argument("--log-format", choices=LOG_FORMATS, help="default: text; json has the names of ECS")
+    parser.add_argument(
+        "--log-format", choices=LOG_FORMATS, help="default: text; json has the field names of ECS"
+    )
     parser.add_argument(
         "--access-log", metavar="FILE", help="write a line for each connection that has ended; - is stdout"
     )
@@ -153,18 +159,20 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
         metavar="FORMAT",
         help="its format, with variables such as $remote_addr and $session_time; or json",
     )
-    parser.add_argument("--access-log-of", choices=KINDS, help="what its lines are of (default connections)")
+    parser.add_argument(
+        "--access-log-of", choices=KINDS, help="write a line for each of these (default connections)"
+    )
     parser.add_argument(
         "--blocked-after",
         metavar="SECONDS",
         type=float,
-        help="log who blocks the event loop for so long, with the stack",
+        help="log a task that blocks the event loop for this time, with its stack",
     )
     parser.add_argument(
         "--opentelemetry",
         action="store_true",
         default=None,
-        help="trace and measure by OpenTelemetry's API; what becomes of it says the SDK that is set up",
+        help="trace and measure by OpenTelemetry's API; its SDK must be set up by the program",
     )
 
 
@@ -204,7 +212,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
-    # What inetd starts has its client on stderr, too.
+    # inetd connects stderr to the client too.
     has_stderr = not (config.is_stdio and stderr_is_stdin())
     handler = config.observe.log_handler(number, has_stderr=has_stderr)
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler])
@@ -232,7 +240,7 @@ def _from_file(arguments: argparse.Namespace) -> ServiceConfig:
         if name not in beside and value not in (arguments.parser.get_default(name), [])
     ]
     if given:
-        raise Mistake(f"--config says everything: leave out {', '.join(given)}")
+        raise Mistake(f"--config cannot be combined with other options: leave out {', '.join(given)}")
     return read_config(arguments.config)
 
 
@@ -242,7 +250,7 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
     if arguments.mode is not None and not any(isinstance(one, UnixAddress) for one in arguments.endpoints):
         raise Mistake("--mode is for the file of a unix:// address")
     if arguments.tls_key is not None and arguments.tls_cert is None:
-        raise Mistake("--tls-key needs --tls-cert: a key alone proves nothing")
+        raise Mistake("--tls-key needs --tls-cert: give the file of the certificate chain")
     options = {
         "handler": arguments.handler,
         "limits": Limits(**_given(arguments, _LIMITS), **_given(arguments, _RATES)),
@@ -278,5 +286,5 @@ def _tls(arguments: argparse.Namespace) -> TlsConfig | None:
 
 
 def _given(arguments: argparse.Namespace, names: Iterable[str]) -> dict[str, Any]:
-    """Return those of the options that are on the command line."""
+    """Return the options among `names` that are on the command line."""
     return {name: value for name in names if (value := getattr(arguments, name)) is not None}

@@ -1,9 +1,9 @@
-"""`python -m triosock tell SOCKET VERB`: what a running program may be told at its control socket.
+"""`python -m triosock tell SOCKET VERB`: sends a command to the control socket of a running program.
 
-The program must have been started with ``--control SOCKET --control-verbs`` and workers, or have a
-`serve_control(…, verbs=True)` of its own, by the same user. What changes nothing is told without verbs:
-``metrics``, those of all workers, in the text format of Prometheus; and ``events``, a line of JSON for each
-as it happens, until interrupted.
+The program must have been started with ``--control SOCKET --control-verbs`` and workers, or call
+`serve_control(…, verbs=True)`, by the same user. Two commands need no verbs, since they change nothing:
+``metrics`` prints those of all workers, in the text format of Prometheus; ``events`` prints a line of JSON
+for each event, until interrupted.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .arguments import Commands, MachineRefused
 
 LOOKS: Final = ("metrics", "events")
 VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut")
-#: Seconds: a restart answers when its last worker has taken over.
+#: Seconds for an answer: a restart answers when its last worker has been replaced.
 _PATIENCE: Final = 600.0
 
 
@@ -25,24 +25,24 @@ def add_parser(commands: Commands) -> None:
     """Add `tell` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "tell",
-        help="tell a running program to drain, restart, suspend, resume or cut",
-        description="Tell a running program what to do, at its control socket, and print what was done.",
+        help="send a command to a running program: drain, restart, suspend, resume or cut",
+        description="Send a command to a running program at its control socket, and print the answer.",
         epilog="example: python -m triosock tell /run/shop.control cut --worker 1 --connection 7",
     )
     parser.set_defaults(run=run, parser=parser)
-    parser.add_argument("socket", metavar="SOCKET", help="the path that --control named")
+    parser.add_argument("socket", metavar="SOCKET", help="the path given to --control")
     parser.add_argument("verb", metavar="VERB", choices=VERBS, help=", ".join(VERBS))
-    parser.add_argument("--count", type=int, help="how many workers there should be, for `workers`")
-    parser.add_argument("--worker", type=int, help="which one, by its number: for suspend, resume and cut")
-    parser.add_argument("--connection", type=int, help="which one, by its number, for `cut`")
+    parser.add_argument("--count", type=int, help="the number of workers, for `workers`")
+    parser.add_argument("--worker", type=int, help="the number of the worker, for suspend, resume and cut")
+    parser.add_argument("--connection", type=int, help="the number of the connection, for `cut`")
     parser.add_argument(
-        "--kinds", nargs="+", metavar="EVENT", help="which ones, by their names, for `events`"
+        "--kinds", nargs="+", metavar="EVENT", help="the names of event classes, for `events`"
     )
-    parser.add_argument("--server", help="of which server, by its name, for `cut`")
+    parser.add_argument("--server", help="the name of the server, for `cut`")
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Tell, and print the answer. Raises: MachineRefused if nobody answers, or it is refused."""
+    """Send the command, and print the answer. Raises: MachineRefused if there is no answer, or an error."""
     request = {
         "want" if arguments.verb in LOOKS else "do": arguments.verb,
         **{
@@ -64,7 +64,7 @@ def run(arguments: argparse.Namespace) -> int:
     except OSError as error:
         raise MachineRefused(f"{arguments.socket}: {error.strerror or error}") from None
     if not answer:
-        raise MachineRefused(f"{arguments.socket} does not answer: it obeys its own user only")
+        raise MachineRefused(f"{arguments.socket} does not answer: it obeys only its own user")
     said = json.loads(answer)
     if "error" in said:
         raise MachineRefused(said["error"])
@@ -73,7 +73,7 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 def _print_lines(sock: socket.socket) -> int:
-    """Print what comes, line by line, until it ends or Ctrl-C. Raises: MachineRefused if it is an error."""
+    """Print received lines until the end or Ctrl-C. Raises: MachineRefused for an error."""
     sock.settimeout(None)
     with sock.makefile(encoding="utf-8") as lines:
         try:

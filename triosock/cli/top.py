@@ -1,9 +1,9 @@
-"""`python -m triosock top SOCKET`, or `--pid N`: what lives in a running program, looked at again and again.
+"""`python -m triosock top SOCKET`, or `--pid N`: shows the live tree of a running program repeatedly.
 
-For a socket, the program must have been started with ``triosock.run(…, control="SOCKET")``, or have a
-`serve_control` of its own, by the same user. A process that was not prepared is looked at by its number: see
-`processes.py`. With `rich` (the extra ``cli``) the view is redrawn in place and in colours;
-without it, or when the output is no terminal, each look is printed below the last.
+For a socket, the program must have been started with ``triosock.run(…, control="SOCKET")``, or call
+`serve_control`, by the same user. Any other process is inspected by its pid: see `processes.py`. With `rich`
+(the extra ``cli``) the view is redrawn in place and in colours; without it, or if the output is no terminal,
+each snapshot is printed below the last.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
 from .arguments import Commands, MachineRefused, Mistake
-from .processes import ProcessEnded, look_at
+from .processes import ProcessEnded, inspect_process
 
 if TYPE_CHECKING:
     from rich.live import Live
     from rich.text import Text
 
-#: A tree of the longest snapshot that is asked for fits in here.
+#: The maximum of bytes in an answer: enough for the largest snapshot that can be requested.
 MAX_ANSWER: Final = 64 * 2**20
 _STYLES: Final = {
     "idle": "dim",
@@ -54,38 +54,42 @@ def add_parser(commands: Commands) -> None:
     """Add `top` and its arguments."""
     parser: argparse.ArgumentParser = commands.add_parser(
         "top",
-        help="look at what lives in a running program",
-        description="Show the living tree of a program that was started with "
-        "triosock.run(…, control=SOCKET): servers, connections, requests, and which deadline each is under. "
-        "With --pid, that of any process with Python 3.14 or later as here, or with triosock.run or "
+        help="show the live tree of a running program",
+        description="Show the live tree of a program that was started with "
+        "triosock.run(…, control=SOCKET): servers, connections, requests, and their deadlines. "
+        "With --pid, show any process with the same Python, 3.14 or later, or one with triosock.run or "
         "observe.allow_top: servers, the tasks of trio, and threads.",
-        epilog="--pid takes the permission to attach: the same user and what "
+        epilog="--pid needs the permission to attach: the same user, as far as "
         "/proc/sys/kernel/yama/ptrace_scope allows, or CAP_SYS_PTRACE. The process pauses for less than "
         "5 ms.",
     )
     parser.set_defaults(run=run, parser=parser)
     parser.add_argument("socket", nargs="?", help="the path of its control socket")
-    parser.add_argument("--pid", type=int, metavar="N", help="the number of the process, instead of a socket")
+    parser.add_argument("--pid", type=int, metavar="N", help="the pid of the process, instead of a socket")
     parser.add_argument(
-        "--interval", type=_seconds, default=1.0, metavar="SECONDS", help="between two looks (default 1)"
+        "--interval",
+        type=_seconds,
+        default=1.0,
+        metavar="SECONDS",
+        help="the time between two snapshots (default 1)",
     )
-    parser.add_argument("--once", action="store_true", help="look once, print the tree, and exit")
-    parser.add_argument("--plain", action="store_true", help="no colours, nothing redrawn")
+    parser.add_argument("--once", action="store_true", help="print one snapshot, and exit")
+    parser.add_argument("--plain", action="store_true", help="no colours and no redrawing")
     parser.add_argument(
-        "--limit", type=_limit, default=50, metavar="N", help="connections of each server (default 50)"
+        "--limit", type=_limit, default=50, metavar="N", help="connections shown of each server (default 50)"
     )
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Look until Ctrl-C, or until the program has ended; return the exit code."""
+    """Show snapshots until Ctrl-C, or until the program has ended; return the exit code."""
     if (arguments.socket is None) == (arguments.pid is None):
-        raise Mistake("name either a control socket or a process, with --pid")
+        raise Mistake("give either a control socket or a process, with --pid")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name may have characters that this terminal has not.
+        # A name may have characters that the terminal's encoding lacks.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _view(arguments) as show:
-            trio.run(_look_at_socket if arguments.pid is None else _look_at_process, arguments, show)
+            trio.run(_show_socket if arguments.pid is None else _show_process, arguments, show)
     except KeyboardInterrupt:
         return 0
     return 0
@@ -105,25 +109,25 @@ def _limit(word: str) -> int:
     return limit
 
 
-async def _look_at_process(arguments: argparse.Namespace, show: Show) -> None:
+async def _show_process(arguments: argparse.Namespace, show: Show) -> None:
     seen = False
     while True:
         try:
-            look = await look_at(arguments.pid, arguments.limit)
+            inspection = await inspect_process(arguments.pid, arguments.limit)
         except ProcessEnded:
             if not seen:
                 raise
             print("the program has ended", file=sys.stderr)
             return
-        paused = f"paused for {duration(look.paused)}"
-        show(attrs.evolve(look.tree, state=paused))
+        paused = f"paused for {duration(inspection.paused)}"
+        show(attrs.evolve(inspection.tree, state=paused))
         seen = True
         if arguments.once:
             return
         await trio.sleep(arguments.interval)
 
 
-async def _look_at_socket(arguments: argparse.Namespace, show: Show) -> None:
+async def _show_socket(arguments: argparse.Namespace, show: Show) -> None:
     try:
         stream = await trio.open_unix_socket(arguments.socket)
     except OSError as error:
@@ -137,8 +141,8 @@ async def _look_at_socket(arguments: argparse.Namespace, show: Show) -> None:
             node = await _ask(conn, request, answers)
             if node is None and not seen:
                 raise MachineRefused(
-                    f"{printable(arguments.socket)} does not answer: it shows itself to its own user only, "
-                    f"and to {LIMITS.max_connections:.0f} at a time"
+                    f"{printable(arguments.socket)} does not answer: it serves only its own user, "
+                    f"and {LIMITS.max_connections:.0f} connections at a time"
                 )
             if node is None:
                 print("the program has ended", file=sys.stderr)
@@ -151,7 +155,7 @@ async def _look_at_socket(arguments: argparse.Namespace, show: Show) -> None:
 
 
 async def _ask(conn: Connection, request: bytes, answers: AsyncIterator[bytes]) -> Node | None:
-    """Return one snapshot; None if the program has gone."""
+    """Return one snapshot; None if the program has ended."""
     try:
         await conn.send_all(request)
         async for answer in answers:
@@ -178,7 +182,7 @@ def _view(arguments: argparse.Namespace) -> Iterator[Show]:
 
 
 def _live() -> type[Live] | None:
-    """What redraws a terminal, if rich is installed."""
+    """Return rich's class that redraws a terminal, if rich is installed."""
     try:
         from rich.live import Live
     except ImportError:
@@ -193,7 +197,7 @@ def _title(node: Node) -> str:
 
 
 def _drawn(node: Node, height: int) -> Text:
-    """The tree for a terminal of `height` lines: what does not fit is counted."""
+    """Return the tree for a terminal of `height` lines: lines that do not fit are counted."""
     from rich.text import Text
 
     lines = [(start, one, text) for start, one, text in tree_lines(node)]

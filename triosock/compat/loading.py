@@ -32,7 +32,7 @@ from triosock._extras import what_to_install
 
 if TYPE_CHECKING:
     from .requests.ports import GreenPart, TrioPart
-    from .requests.table import Book
+    from .requests.table import RequestTable
 
 #: All modules of this package that need trio.
 _NEED_TRIO: Final = (
@@ -63,7 +63,17 @@ _NEED_TRIO: Final = (
 )
 #: All modules of green mode, which need an extra besides.
 _NEED_GREENLET: Final = (
-    *("accepting", "check", "connection_socket", "crowd", "greenlets", "group", "mixins", "native", "portal"),
+    *(
+        "accepting",
+        "check",
+        "connection_socket",
+        "readers",
+        "greenlets",
+        "group",
+        "mixins",
+        "native",
+        "portal",
+    ),
     *("make", "port", "proxying", "socket", "tasks", "tls", "waiting", "watch"),
 )
 _PACKAGE: Final = __name__.rpartition(".")[0]
@@ -114,22 +124,22 @@ def late_green(name: str) -> ModuleType:
     return _greens[name]
 
 
-def trio() -> TrioPart[Book]:
+def trio() -> TrioPart[RequestTable]:
     """Return the parts that need trio, for the packages below them: see `requests/ports.py`."""
-    port: TrioPart[Book] = late("bridge.port").PORT
+    port: TrioPart[RequestTable] = late("bridge.port").PORT
     return port
 
 
-def green() -> GreenPart[Book]:
+def green() -> GreenPart[RequestTable]:
     """Return the parts that need greenlets, for the packages below them.
 
     Raises: RuntimeError, with the reason, if there can be no green servers here.
     """
-    port: GreenPart[Book] = late_green("port").PORT
+    port: GreenPart[RequestTable] = late_green("port").PORT
     return port
 
 
-def green_if_loaded() -> GreenPart[Book] | None:
+def green_if_loaded() -> GreenPart[RequestTable] | None:
     """Return the same if it is imported already, otherwise None."""
     return green() if _greens else None
 

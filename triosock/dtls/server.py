@@ -12,6 +12,7 @@ from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
 from .._core.listeners.bind import check_in_trio, warn_of_autojump
 from .._core.model.addresses import Address
+from .._core.model.checks import check_several
 from .._core.model.config import Limits, Timeouts
 from .._core.model.emitter import Emitter, default_observers
 from .._core.model.events import ConnectionOpened, ListenerClosed, Observer, Refused, ServerStarted
@@ -142,7 +143,7 @@ class DtlsServer(Server[ServerStatistics]):
         elif reason is None and not registry.has_room:
             reason = "connections"
         elif reason is None and self._rates is not None:
-            reason = self._rates.refusal(entry.accepted, self._rates.whose(session.peer))
+            reason = self._rates.refusal(entry.accepted, self._rates.keys_of(session.peer))
         if reason is not None:
             # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
             # late.
@@ -200,7 +201,7 @@ async def serve_dtls(
             opened.callback(one.close)
         warn_of_autojump(stacklevel=4)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
-        for observer in observers:
+        for observer in check_several(observers, "observers must be several observers in a list"):
             common.emitter.add(observer)
         return await DtlsServer(common, sockets, context).serve(task_status)
 

@@ -186,7 +186,7 @@ class AssociationTask(HandlerRun):
         entry.task = trio.lowlevel.current_task()
         try:
             with entry.scope:
-                if await self._shake_hands():
+                if await self._do_handshake():
                     if self._common.emitter.wants_handlers:
                         self.tell(HandlerStarted)
                     await self.call_handler()
@@ -198,14 +198,14 @@ class AssociationTask(HandlerRun):
         finally:
             self.unregister()
 
-    async def _shake_hands(self) -> bool:
+    async def _do_handshake(self) -> bool:
         """Agree with the peer; return whether that went well."""
         from OpenSSL import SSL
 
         entry = self._entry
         entry.stage, entry.handshake_since = "handshake", entry.accepted
         try:
-            await self._agree()
+            await self._read_header_and_start_tls()
         except (SSL.Error, trio.BrokenResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self.tell(HandshakeRefused, error=error)
@@ -218,7 +218,7 @@ class AssociationTask(HandlerRun):
         self.tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
         return True
 
-    async def _agree(self) -> None:
+    async def _read_header_and_start_tls(self) -> None:
         """Do the handshake, holding a place of `Limits.max_handshakes`."""
         entry = self._entry
         await self._places.take(entry)

@@ -10,7 +10,7 @@ import trio
 
 from .._core.datagram.packet_info import ControlMessage
 from .._core.datagram.socket import ABOUT_A_REPLY, DatagramSocket
-from .._core.listeners.accept_errors import Verdict, judge
+from .._core.listeners.accept_errors import ErrorAction, judge
 from .._core.listeners.gate import Gate
 from .._core.listeners.listener import PeerName
 from .._core.model.emitter import Emitter
@@ -79,19 +79,19 @@ class EndpointSocket(trio.socket.SocketType):
                 raise
             except OSError as error:
                 verdict = await self._consider(error)
-                if verdict in (Verdict.END, Verdict.CRASH):
+                if verdict in (ErrorAction.END, ErrorAction.CRASH):
                     self._left.set()
-                    self._on_end(error if verdict is Verdict.CRASH else None)
+                    self._on_end(error if verdict is ErrorAction.CRASH else None)
                     raise trio.ClosedResourceError(f"receiving failed for good: {error}") from error
             else:
                 return received.data, (received.name, received.destination)
 
-    async def _consider(self, error: OSError) -> Verdict:
+    async def _consider(self, error: OSError) -> ErrorAction:
         """Return what the table of accept errors says, after the wait that it wants."""
-        verdict = Verdict.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
+        verdict = ErrorAction.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
         self._registry.tally.accept_errors += 1
         self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=verdict.value)
-        if verdict is Verdict.BACK_OFF:
+        if verdict is ErrorAction.BACK_OFF:
             with trio.move_on_after(0.1):
                 await self._registry.wait_departure()
         else:

@@ -11,7 +11,7 @@ blocked_loop  tasks that block the event loop, with their stacks
 timeline/   a run as a picture: HTML, SVG, Chrome trace
 stepping/   a run to be stepped through, forwards and backwards: HTML
 treeview    what lives now, as text; as values it is `snapshot()`
-looked_at   a process that lets `python -m triosock top --pid` look; peek is what it sees
+inspection  a process that lets `python -m triosock top --pid` look; peek is what it sees
 control     the same, through a Unix socket: `python -m triosock top`
 
 The timeline and the recorder are imported on first use.
@@ -26,10 +26,10 @@ from .access_log import AccessLog as AccessLog
 from .blocked_loop import BlockedLoop as BlockedLoop
 from .blocked_loop import watch_blocked_loop as watch_blocked_loop
 from .control import serve_control as serve_control
+from .inspection import allow_top as allow_top
 from .json_log import JsonFormatter as JsonFormatter
 from .line_writer import LineWriter as LineWriter
 from .log import LogObserver as LogObserver
-from .looked_at import allow_top as allow_top
 from .stats import Durations as Durations
 from .stats import StatisticsObserver as StatisticsObserver
 from .treeview import format_tree as format_tree

@@ -48,6 +48,7 @@ MAX_HEAD: Final = 8_192
 Ask = Callable[[], Awaitable[Sequence[str]]]
 
 
+@explained
 @contextlib.asynccontextmanager
 async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> AsyncIterator[StreamServer]:
     """Answer ``GET /live`` and ``GET /ready`` at `endpoint` for the length of the block.

@@ -255,7 +255,7 @@ def servers_here(look: dict[str, Any]) -> list[Any]:
     trio = sys.modules.get("trio")
     if scopes is None or description is None or trio is None:
         return []
-    one_look = description.Look(trio.current_time(), min(look["limit"], 20))
+    one_look = description.SnapshotOptions(trio.current_time(), min(look["limit"], 20))
     roots = sorted(scopes.outermost_scopes(), key=lambda scope: scope.owner is not None)
     return [as_dict(scopes.describe_scope(scope, one_look)) for scope in roots if not is_over(look)]
 
@@ -275,13 +275,13 @@ def compat_servers(look: dict[str, Any]) -> list[Any]:
     clock = sys.modules.get("triosock.compat.requests.clock")
     if poll is None or table is None or clock is None:
         return []
-    books = {one.book: None for one in tuple(poll._servings) if one.is_here()}
-    return [compat_server(book, clock.now(), table, look) for book in books]
+    tables = {one.request_table: None for one in tuple(poll._servings) if one.is_here()}
+    return [compat_server(requests, clock.now(), table, look) for requests in tables]
 
 
-def compat_server(book: Any, now: float, table: Any, look: dict[str, Any]) -> dict[str, Any]:
+def compat_server(requests: Any, now: float, table: Any, look: dict[str, Any]) -> dict[str, Any]:
     """Return the node of one."""
-    live = sorted(dict(book.live).items(), key=lambda item: float(item[1][table.SINCE]))
+    live = sorted(dict(requests.live).items(), key=lambda item: float(item[1][table.SINCE]))
     threads, frames = thread_names(), sys._current_frames()
     children = []
     for ident, record in live[: look["limit"]]:
@@ -295,8 +295,8 @@ def compat_server(book: Any, now: float, table: Any, look: dict[str, Any]) -> di
     frames.clear()  # this call's own is among them
     return node(
         "server",
-        name=book.name,
-        state="serving" if book.drain is None else "draining",
+        name=requests.name,
+        state="serving" if requests.drain is None else "draining",
         counts=[["active", len(live)]],
         more=len(live) - len(children),
         children=children,

@@ -1,19 +1,19 @@
-"""What you test your handlers with: nothing here needs a socket, a real clock or a sleep.
+"""Tools for testing handlers, without sockets, a real clock or sleeps.
 
-stream_end       what the ends of all connections in memory have in common
-memory_stream    two ends of a connection in this process: bounded, half-closeable, and unkind
-memory_listener  a listener of such connections, and the clients' way in
-flaky            a listener that fails as scripted
-datagrams        a network of datagrams in this process, as unreliable as you ask for
+stream_end       the base class of both kinds of in-memory stream
+memory_stream    two ends of an in-memory connection: bounded, half-closeable, with resets
+memory_listener  a listener of such connections, to which clients connect
+flaky            a listener that raises given errors
+datagrams        an in-memory network of datagrams, with loss, duplication and reordering
 recorder         an observer that keeps all events, and lets a test wait for one
-open_server      a server for the length of a test, with clients, and a look at what is left
-leaks            descriptors, tasks, threads and streams: what must not be left behind
-checkpoints      a scenario, cancelled at each of its checkpoints in turn
-simulation       a server, its clients and their network, all from one seed: the run in a thousand that fails
+open_server      a server for the length of a block, with clients, and a check that nothing is left
+leaks            a check for descriptors, tasks, threads and streams that are left
+checkpoints      a scenario that is cancelled at each of its checkpoints in turn
+simulation       a server, its clients and their network, with all orders and faults from one seed
 plugin           fixtures for pytest-trio
 """
 
-# With the facade come the observers that are there by default.
+# The facade registers the default observers.
 from triosock import __version__ as _version  # noqa: F401
 
 from .checkpoints import cancel_at_every_checkpoint as cancel_at_every_checkpoint

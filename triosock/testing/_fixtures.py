@@ -20,7 +20,7 @@ F = TypeVar("F", bound=Callable[..., object])
 
 
 def _trio_fixture(function: F) -> F:
-    """pytest-trio's own, which has no types."""
+    """`pytest_trio.trio_fixture`, with a type."""
     fixture: F = pytest_trio.trio_fixture(function)
     return fixture
 
@@ -37,7 +37,7 @@ async def open_server() -> AsyncIterator[Callable[..., Awaitable[OpenServer]]]:
         options: ServeOptions,
         task_status: trio.TaskStatus[OpenServer] = trio.TASK_STATUS_IGNORED,
     ) -> None:
-        # In a task of its own: the block must not be entered in the test's task and left in the fixture's.
+        # In a separate task: the block must be entered and left in the same one.
         async with _open_server(handler, **options) as served:
             task_status.started(served)
             await over.wait()

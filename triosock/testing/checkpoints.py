@@ -1,14 +1,12 @@
-"""Cancelling at every checkpoint, one after the other: the proof by exhaustion that nothing outlives its
-brackets.
+"""Cancels a scenario at each of its checkpoints in turn, and checks that nothing outlives its brackets.
 
-The invariant that is asserted: **wherever a cancellation strikes, nothing is left**: no descriptor, no task,
-no thread, no in-memory stream, no entry in a registry and no slot taken; and at no moment on the way does a
-registry count what is not there, or not count what is.
+It asserts that **after a cancellation at any checkpoint nothing is left**: no descriptor, task, thread,
+in-memory stream, registry entry or slot; and that after every step the counts of each registry are exact.
 
-How: a scenario is run again and again, the first time without any cancellation. From then on an instrument
-counts the steps that its tasks take, and in the n-th run the cancellation comes right after the n-th step,
-when the task has just gone to wait. The first run that ends before its turn has come is the last. The order
-in which trio runs tasks is random, so that two calls need not see the same orders.
+The scenario is run repeatedly, the first time without a cancellation. Then an instrument counts the steps of
+its tasks, and the n-th run is cancelled right after the n-th step, when the task has begun to wait. The
+first run with fewer steps is the last. The order in which trio runs tasks is random, so two calls may see
+different orders.
 """
 
 from __future__ import annotations
@@ -23,14 +21,14 @@ from .._core.model.errors import PeerError
 from .._core.model.events import Cause
 from .._core.registry.registry import Entry
 from .._core.stream.server import StreamServer
-from .leaks import compared, where
+from .leaks import no_new_resources, where
 from .open_server import check_nothing_left, watched_servers
 
 Scenario: TypeAlias = Callable[[], Awaitable[object]]
 
-#: Several times what a server and a few clients need.
+#: Several times the number that a server and a few clients have.
 MAX_CHECKPOINTS: Final = 2_000
-#: Of one run: what takes longer waits for something that will not come.
+#: Seconds for one run; a run that takes longer waits for an event that never happens.
 TIMEOUT: Final = 60.0
 _NEVER: Final = -1
 
@@ -43,27 +41,26 @@ async def cancel_at_every_checkpoint(
     max_checkpoints: int = MAX_CHECKPOINTS,
     timeout: float = TIMEOUT,
 ) -> int:
-    """Run `scenario` again and again, cancelled at a later checkpoint each time, until it runs through; look
-    after each run what is left.
+    """Run `scenario` repeatedly, cancelled one checkpoint later each time, until it completes; check after
+    each run that nothing is left.
 
     Args:
-      scenario: an async function without arguments, which must do the same each time: most often it opens a
-        server with `open_server`, and is its client.
-      whose: "scenario" counts the checkpoints of all its tasks, and cancels it as a whole, the server with
-        it; "handlers" counts those of the connections' tasks only, and cuts that connection off, while
-        everything else goes on. For "handlers", servers that were not opened by `open_server` must be named
-        with `watch(server)`.
-      expected: what clients may raise because their peer is suddenly gone. Of a run that was not cancelled
-        nothing is accepted.
-      max_checkpoints: how many it may have.
-      timeout: how many seconds of trio's clock one run may take.
+      scenario: an async function without arguments, which must do the same each time; usually it opens a
+        server with `open_server` and acts as its client.
+      whose: "scenario" counts the checkpoints of all tasks, and cancels the whole scenario with its server;
+        "handlers" counts only those of the connections' tasks, and cuts only that connection. For
+        "handlers", register servers that were not opened by `open_server` with `watch(server)`.
+      expected: exceptions that clients may raise in a cancelled run, because their connection broke. A run
+        that was not cancelled may raise none.
+      max_checkpoints: the maximum of checkpoints.
+      timeout: seconds of trio's clock for one run.
 
-    Returns: how many checkpoints there were.
+    Returns: the number of checkpoints.
 
-    Raises: AssertionError, which says at which checkpoint the cancellation struck and what was left or
-    raised; what the scenario raises when it is not cancelled.
+    Raises: AssertionError, with the checkpoint of the cancellation and what was left or raised; the
+    exception of a scenario that was not cancelled.
 
-    Cancellation: ends the run of now, and all of it.
+    Cancellation: ends the current run and the call.
     """
     if whose not in ("scenario", "handlers"):
         raise ValueError(f"whose must be 'scenario' or 'handlers', not {whose!r}")
@@ -72,7 +69,7 @@ async def cancel_at_every_checkpoint(
     for number in range(0 if whose == "scenario" else 1, max_checkpoints + 1):
         run = _Run(scenario, number, whose)
         await run.run(expected, timeout)
-        if run.struck is None:
+        if run.cancelled_at is None:
             return run.seen
     raise AssertionError(
         f"the scenario has more than {max_checkpoints} checkpoints: make it shorter, or raise max_checkpoints"
@@ -93,12 +90,12 @@ class _Run(trio.abc.Instrument):
         self._error: Exception | None = None
         self._inconsistent: AssertionError | None = None
         self.seen = 0
-        #: Where the cancellation struck.
-        self.struck: str | None = None
+        #: The place of the cancellation.
+        self.cancelled_at: str | None = None
 
     async def run(self, expected: tuple[type[BaseException], ...], timeout: float) -> None:
         try:
-            with compared(), trio.move_on_after(timeout) as patience:
+            with no_new_resources(), trio.move_on_after(timeout) as patience:
                 trio.lowlevel.add_instrument(self)
                 try:
                     async with trio.open_nursery() as nursery:
@@ -113,44 +110,44 @@ class _Run(trio.abc.Instrument):
         except AssertionError as error:
             raise AssertionError(f"{self._situation()}: {error}") from (self._error or error)
         if self._error is not None:
-            if self.struck is None:
+            if self.cancelled_at is None:
                 raise self._error
             if not _only(self._error, expected):
                 raise AssertionError(f"{self._situation()}: it raised {self._error!r}") from self._error
 
     def _situation(self) -> str:
-        if self.struck is None:
+        if self.cancelled_at is None:
             return "not cancelled at all"
-        return f"cancelled at checkpoint {self._number} ({self.struck})"
+        return f"cancelled at checkpoint {self._number} ({self.cancelled_at})"
 
     async def _main(self) -> None:
         self._root = trio.lowlevel.current_task()
         watched_servers.set(self._servers)
         if self._number == 0 and self._whose == "scenario":
-            self._strike("before the first step", None)
+            self._cancel("before the first step", None)
         try:
             with self._scope:
                 await self._scenario()
-        except Exception as error:  # judged when everything has been looked at
+        except Exception as error:  # checked after everything else
             self._error = error
 
     # The instrument. trio drops one that raises, so it must not.
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """Count a step, and strike if it is the one."""
+        """Count a step, and cancel at the chosen one."""
         if self._inconsistent is None:
             self._check_registries()
-        if self.struck is not None or self._root is None or not _descends(task, self._root):
+        if self.cancelled_at is not None or self._root is None or not _descends(task, self._root):
             return
         entry = self._entry(task) if self._whose == "handlers" else None
         if entry is None and self._whose == "handlers":
             return
         self.seen += 1
         if self.seen == self._number:
-            self._strike(where(task), entry)
+            self._cancel(where(task), entry)
 
-    def _strike(self, place: str, entry: Entry | None) -> None:
-        self.struck = place
+    def _cancel(self, place: str, entry: Entry | None) -> None:
+        self.cancelled_at = place
         if entry is None:
             self._scope.cancel(reason="triosock: cancel_at_every_checkpoint")
         else:

@@ -1,4 +1,4 @@
-"""A network of datagrams in this process: no sockets, no kernel, and as unreliable as you ask for.
+"""An in-memory network of datagrams, with loss, duplication and reordering on request.
 
     network = DatagramNetwork()
     async with trio.open_nursery() as nursery:
@@ -9,11 +9,11 @@
 
 The rules:
 
-1. **All time is trio's**: a delay costs nothing under a virtual clock.
-2. **Misfortune is on request**: the next datagrams (`lose_next`, `duplicate_next`, `delay_next`), or a share
-   of all of them, drawn from a generator whose `seed` you know; the same seed, the same fate.
-3. **Every datagram is counted**: ``sent + duplicated == delivered + lost + undeliverable + overflowed + under
-   way``.
+1. **Delays use trio's clock**: they cost nothing under a virtual one.
+2. **Faults are on request**: of the next datagrams (`lose_next`, `duplicate_next`, `delay_next`), or of a
+   share of all, drawn from a generator with a given `seed`; the same seed gives the same faults.
+3. **Every datagram is counted**: ``sent + duplicated == delivered + lost + undeliverable + overflowed + in
+   flight``.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from .._core.model.checks import check_seconds, check_share
 
 @final
 class DatagramNetwork:
-    """What connects the sockets that it opens.
+    """Connects the sockets that it opens.
 
-    Args: `loss`, `duplication` and `reordering` are the shares of datagrams that are lost, come twice, or
-    come `lateness` seconds later than they should, each from 0 to 1; `delay` is how long all of them take, in
-    seconds; `seed` is for the random generator.
+    Args: `loss`, `duplication` and `reordering` are the shares of datagrams that are lost, arrive twice, or
+    arrive `lateness` seconds later, each from 0 to 1; `delay` is the travel time of all, in seconds;
+    `seed` is for the random generator.
 
-    The counters (`sent`, `lost`, `duplicated`, `delayed`, `undeliverable`, for which there was no socket,
-    `overflowed`, whose queue was full, and `delivered`, taken by a receiver) are attributes.
+    The counters are attributes: `sent`, `lost`, `duplicated`, `delayed`, `undeliverable` (there was no
+    socket), `overflowed` (the queue was full) and `delivered` (received).
     """
 
     def __init__(
@@ -78,16 +78,16 @@ class DatagramNetwork:
     def open(
         self, name: str | None = None, *, max_bytes: int | None = None, max_queued: int = 256
     ) -> MemoryDatagramSocket:
-        """Return a socket of this name (None: any) that cuts at `max_bytes` and has room for `max_queued`
-        datagrams.
+        """Return a socket of this name (None: any) that truncates at `max_bytes` and queues up to
+        `max_queued` datagrams.
 
-        Raises: ValueError if the name is taken.
+        Raises: ValueError if the name is in use.
         """
         check_size(max_bytes, "max_bytes")
         check_size(max_queued, "max_queued")
         address = MemoryAddress(f"peer-{next(self._names)}" if name is None else name)
         if address in self._sockets:
-            raise ValueError(f"{address} is taken: close that socket first, or take another name")
+            raise ValueError(f"{address} is in use: close that socket first, or use another name")
         socket = MemoryDatagramSocket(self, address, max_bytes, max_queued)
         self._sockets[address] = socket
         return socket
@@ -101,13 +101,13 @@ class DatagramNetwork:
         self._to_duplicate += count
 
     def delay_next(self, seconds: float, count: int = 1) -> None:
-        """Deliver the next `count` datagrams so much later: after those that are sent until then."""
+        """Deliver the next `count` datagrams `seconds` later, after datagrams that are sent meanwhile."""
         self._to_delay += [check_seconds(seconds, "seconds")] * count
 
-    # What sockets call
+    # Called by the sockets
 
     def carry(self, data: bytes, sender: MemoryAddress, to: MemoryAddress) -> None:
-        """Send one on its way."""
+        """Send one datagram."""
         self.sent += 1
         if self._happens("_to_lose", self._loss):
             self.lost += 1
@@ -139,15 +139,15 @@ class DatagramNetwork:
             return self._delay + self._lateness
         return self._delay
 
-    def forget(self, address: MemoryAddress, under_way: int) -> None:
-        """A socket was closed."""
+    def forget(self, address: MemoryAddress, in_flight: int) -> None:
+        """Remove a closed socket, which had `in_flight` datagrams in flight to it."""
         self._sockets.pop(address, None)
-        self.undeliverable += under_way
+        self.undeliverable += in_flight
 
 
 @final
 class MemoryDatagramSocket(DatagramSocket):
-    """One end of a `DatagramNetwork`: for a server, or as a client's with `send` and `receive`."""
+    """A socket of a `DatagramNetwork`: for a server, or for a client, with `send` and `receive`."""
 
     def __init__(
         self, network: DatagramNetwork, address: MemoryAddress, max_bytes: int | None, max_queued: int
@@ -156,7 +156,8 @@ class MemoryDatagramSocket(DatagramSocket):
         self._address = address
         self._max_bytes = MAX_UDP4_BYTES if max_bytes is None else max_bytes
         self._max_queued = max_queued
-        #: When each is due, a number that keeps the order, what it is and whose.
+        #: For each datagram the time at which it is due, a number that keeps the order, the data and the
+        #: sender.
         self._queue: list[tuple[float, int, bytes, MemoryAddress]] = []
         self._numbers = itertools.count()
         self._lost = 0
@@ -178,12 +179,12 @@ class MemoryDatagramSocket(DatagramSocket):
 
     @property
     def lost(self) -> int:
-        """How many found its queue full."""
+        """The number of datagrams dropped because its queue was full."""
         return self._lost
 
     @property
     def max_queued(self) -> int:
-        """How many its queue has room for."""
+        """The length of its queue."""
         return self._max_queued
 
     @property
@@ -191,7 +192,7 @@ class MemoryDatagramSocket(DatagramSocket):
         """As for UDP over IPv4."""
         return MAX_UDP4_BYTES
 
-    # As a server's
+    # For a server
 
     async def wait_ready(self) -> None:
         """Return when a datagram is due. Raises: trio.ClosedResourceError if it is closed."""
@@ -207,7 +208,8 @@ class MemoryDatagramSocket(DatagramSocket):
                 await self._change.wait()
 
     def receive_nowait(self) -> Received:
-        """Return the first that is due. Raises: trio.WouldBlock if none is; trio.ClosedResourceError."""
+        """Return the first datagram that is due. Raises: trio.WouldBlock if none is;
+        trio.ClosedResourceError."""
         if self._closed:
             raise trio.ClosedResourceError(f"{self!r} is closed")
         if not self._queue or self._queue[0][0] > trio.current_time():
@@ -219,16 +221,16 @@ class MemoryDatagramSocket(DatagramSocket):
     def send_nowait(
         self, data: bytes | bytearray | memoryview, name: PeerName, destination: ControlMessage | None
     ) -> None:
-        """Send to the socket of this name. That there is none is not known when sending."""
+        """Send to the socket of this name. It is no error if there is none."""
         assert isinstance(name, MemoryAddress)
         self._network.carry(bytes(data), self._address, name)
 
     async def wait_writable(self, name: PeerName) -> None:
-        """Return: there is room always. A checkpoint."""
+        """Return at once: there is always room. A checkpoint."""
         await trio.lowlevel.checkpoint()
 
     def close(self) -> None:
-        """Close. What is under way to it gets lost."""
+        """Close. Datagrams in flight to it are lost."""
         if not self._closed:
             self._closed = True
             self._network.forget(self._address, len(self._queue))
@@ -236,7 +238,7 @@ class MemoryDatagramSocket(DatagramSocket):
             self._change.set()
 
     def arrive(self, due: float, data: bytes, sender: MemoryAddress) -> None:
-        """Take one into the queue, to be found at the time `due`."""
+        """Queue a datagram, to be received at the time `due`."""
         if len(self._queue) >= self._max_queued:
             self._lost += 1
             self._network.overflowed += 1
@@ -244,7 +246,7 @@ class MemoryDatagramSocket(DatagramSocket):
         heapq.heappush(self._queue, (due, next(self._numbers), data, sender))
         self._change.set()
 
-    # As a client's
+    # For a client
 
     async def send(self, data: bytes, to: PeerName) -> None:
         """Send one datagram to an address of this network, such as `server.addresses[0]`. A checkpoint."""
@@ -256,7 +258,8 @@ class MemoryDatagramSocket(DatagramSocket):
         await trio.lowlevel.checkpoint()
 
     async def receive(self) -> tuple[bytes, MemoryAddress]:
-        """Wait for a datagram and return it, with its sender. A checkpoint; cancelled, nothing was taken."""
+        """Wait for a datagram and return it with its sender. A checkpoint; a cancelled call has taken
+        nothing."""
         while True:
             await self.wait_ready()
             try:

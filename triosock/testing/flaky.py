@@ -1,10 +1,9 @@
-"""A listener that fails as scripted, for what no test can make a kernel do at will.
+"""A listener that raises given errors, which a test cannot make a kernel raise.
 
     FlakyListener(MemoryListener(), [OSError(errno.EMFILE, "too many open files")] * 3)
 
-The rule: **the script comes first.** As long as errors are left, `wait_ready` returns at once, as it does of
-a kernel that has somebody in its queue, and the next step raises the next error; when none is left,
-everything is the inner listener's.
+The rule: **errors come first.** While errors are left, `wait_ready` returns at once, as with a connection in
+the accept queue, and the next call raises the next error; then the inner listener does everything.
 """
 
 from __future__ import annotations
@@ -21,9 +20,9 @@ from .._core.model.addresses import Address
 
 @final
 class FlakyListener(Listener):
-    """Raises each of `errors` once, one at a time, before it lets through what `listener` accepts.
+    """Raises each of `errors` once, one at a time, before it accepts from `listener`.
 
-    Args: `listener`, which it owns; `errors`, exceptions (most are an OSError with its errno); `where`:
+    Args: `listener`, which it closes; `errors`, exceptions (usually OSErrors with an errno); `where`:
     "accept" raises them from `accept_nowait`, "wait" from `wait_ready`.
     """
 
@@ -52,12 +51,12 @@ class FlakyListener(Listener):
 
     @property
     def remaining(self) -> int:
-        """How many errors are left."""
+        """The number of errors left."""
         return len(self._errors)
 
     @property
     def address(self) -> Address:
-        """That of the inner listener."""
+        """The address of the inner listener."""
         return self._inner.address
 
     @property
@@ -91,5 +90,5 @@ class FlakyListener(Listener):
         self._inner.close()
 
     async def aclose(self) -> None:
-        """Close the inner listener in its own way. A checkpoint."""
+        """Close the inner listener by its `aclose`. A checkpoint."""
         await self._inner.aclose()

@@ -1,11 +1,9 @@
-"""What must not be left behind: file descriptors, tasks, threads, in-memory streams.
+"""Finds what a block of code leaves behind: file descriptors, tasks, threads, in-memory streams.
 
-The invariant that `no_leaks()` asserts: **nothing outlives its brackets**. Whatever was opened or started
-inside the block is closed or ended when the block ends, by somebody who meant to, and not by the garbage
-collector, which says so in a ResourceWarning.
+`no_leaks()` asserts that **nothing outlives its brackets**: whatever was opened or started inside the block
+is closed or ended when the block ends, and not by the garbage collector, which emits a ResourceWarning.
 
-Idle threads of trio's own cache are none of the program's: it keeps them for a while, for the next call of
-`trio.to_thread.run_sync`.
+Idle threads in trio's cache do not count: trio keeps them for a while for the next `trio.to_thread.run_sync`.
 """
 
 from __future__ import annotations
@@ -30,11 +28,11 @@ _CACHED_THREAD: Final = "Trio thread "
 
 @final
 @attrs.frozen
-class Belongings:
-    """What this process and this trio program have at one moment: `Belongings.now()`.
+class Resources:
+    """The resources of this process and this trio run at one moment: `Resources.now()`.
 
-    `descriptors`: number and target of each; `tasks`, also those of trio's own; `threads`, without idle ones
-    of trio's cache; `streams`, the ends of in-memory connections that are open.
+    `descriptors`: number and target of each; `tasks`, including trio's own; `threads`, without idle ones in
+      trio's cache; `streams`, the open ends of in-memory connections.
     """
 
     descriptors: frozenset[tuple[int, str]]
@@ -43,9 +41,9 @@ class Belongings:
     streams: frozenset[MemoryStream]
 
     @classmethod
-    def now(cls) -> Belongings:
-        """Look. Must be called in a trio program. On a system that does not list descriptors, there are none
-        to see.
+    def now(cls) -> Resources:
+        """Take a snapshot. Must be called in a trio program. A system that does not list descriptors shows
+        none.
         """
         return cls(
             frozenset(_descriptors()),
@@ -54,8 +52,8 @@ class Belongings:
             frozenset(open_streams),
         )
 
-    def beyond(self, before: Belongings) -> list[str]:
-        """Return, in words, what is here that was not there before."""
+    def new_since(self, before: Resources) -> list[str]:
+        """Return descriptions of what is in this snapshot and not in `before`."""
         return [
             *(
                 f"descriptor {number}: {target}"
@@ -75,9 +73,9 @@ def _descriptors() -> Iterator[tuple[int, str]]:
         try:
             yield int(number), os.readlink(f"{listing}/{number}")
         except FileNotFoundError:
-            pass  # the one that the listing itself was read by
+            pass  # the descriptor of the listing itself
         except OSError:
-            yield int(number), "?"  # where the entries are no links
+            yield int(number), "?"  # on systems where the entries are no links
 
 
 def _tasks(root: trio.lowlevel.Task | None) -> Iterator[trio.lowlevel.Task]:
@@ -94,11 +92,11 @@ def _describe(task: trio.lowlevel.Task) -> str:
 
 
 def where(task: trio.lowlevel.Task) -> str:
-    """Return where a task is: "file:line in function" of its innermost call; its name if it has ended."""
+    """Return the place of a task: "file:line in function" of its innermost call; its name if it has ended."""
     frames = [*task.iter_await_frames()]
     if not frames:
         return task.name
-    # What the program's own frames wait in: the innermost are always those of trio itself.
+    # The innermost frame of the program itself: the frames below it are trio's.
     own = [one for one in frames if not one[0].f_globals.get("__name__", "").startswith("trio.")] or frames
     frame, line = own[-1]
     return f"{frame.f_code.co_filename}:{line} in {frame.f_code.co_name}"
@@ -106,31 +104,31 @@ def where(task: trio.lowlevel.Task) -> str:
 
 @contextlib.contextmanager
 def no_leaks() -> Iterator[None]:
-    """Assert that the block leaves nothing behind. Use it in a trio program, around code that does not start
-    what should stay.
+    """Assert that the block leaves nothing behind. Use it in a trio program, around code that starts nothing
+    that should stay.
 
-    Raises: AssertionError, which names everything that is left, and what the garbage collector had to close.
+    Raises: AssertionError, which names everything that is left or was closed by the garbage collector.
     """
-    gc.collect()  # what others have left must not be charged to this block
-    with compared():
+    gc.collect()  # leaks of earlier code must not count for this block
+    with no_new_resources():
         yield
 
 
 @contextlib.contextmanager
-def compared() -> Iterator[None]:
-    """`no_leaks()` without its first, costly step, for those who have done it."""
-    before = Belongings.now()
+def no_new_resources() -> Iterator[None]:
+    """As `no_leaks()`, without its first, slow step, for callers that have done it."""
+    before = Resources.now()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         yield
-    after = Belongings.now()
-    dropped = [str(one.message) for one in caught if _tells_of_leak(one)]
+    after = Resources.now()
+    dropped = [str(one.message) for one in caught if _is_leak_warning(one)]
     for one in caught:
-        if not _tells_of_leak(one):
+        if not _is_leak_warning(one):
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
-    left = after.beyond(before) + [f"garbage: {text}" for text in dropped]
+    left = after.new_since(before) + [f"garbage: {text}" for text in dropped]
     assert not left, "left behind:\n  " + "\n  ".join(left)
 
 
-def _tells_of_leak(warning: warnings.WarningMessage) -> bool:
+def _is_leak_warning(warning: warnings.WarningMessage) -> bool:
     return issubclass(warning.category, ResourceWarning) or "was never awaited" in str(warning.message)

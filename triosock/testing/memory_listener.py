@@ -1,12 +1,12 @@
-"""A listener and its clients in one process: a network without sockets, for servers under a virtual clock.
+"""A listener and its clients in memory, without sockets, for servers under a virtual clock.
 
     listener = MemoryListener()
     nursery.start_soon(triosock.serve_listeners, handler, [listener])
     client = await listener.connect()
 
-The rule: **the queue is the kernel's**. A client is connected as soon as it stands in the queue, before
-anybody accepts it; the queue is bounded, and first come is first served, also among those who wait to get
-into it; a close resets those in it and refuses the others.
+The rule: **its queue behaves as the kernel's accept queue**. A client is connected as soon as it is in the
+queue, before the accept; the queue is bounded and in order, also for clients that wait for room in it; a
+close resets those in it and refuses the others.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from .._core.model.addresses import Address, MemoryAddress
 from .._core.model.checks import check_int
 from .memory_stream import BUFFER_SIZE, MemoryStream, memory_stream_pair
 
-#: How many may wait to be accepted: SOMAXCONN of Linux before 5.4, listen(2).
+#: The default length of the queue: SOMAXCONN of Linux before 5.4, listen(2).
 BACKLOG: Final = 128
 
 
 @attrs.define(eq=False)
-class _Arrival:
-    """One that wants to be accepted; `settled` when it stands in the queue, or never will."""
+class _QueuedConnection:
+    """A connection to be accepted. `settled` is set when it is in the queue, or was refused."""
 
     stream: MemoryStream
     peer: Address
@@ -40,10 +40,10 @@ class _Arrival:
 
 @final
 class MemoryListener(Listener):
-    """Accepts those who `connect()`. To be given to `triosock.serve_listeners`, like any listener.
+    """Accepts connections made by `connect()`. Give it to `triosock.serve_listeners`, as any listener.
 
-    Args: `name`, of its address ``memory://name``; `backlog`, how many may be connected before they are
-    accepted; `buffer_size`, how many bytes each direction of a connection holds before a send has to wait.
+    Args: `name`, of its address ``memory://name``; `backlog`, the length of the accept queue; `buffer_size`,
+    the bytes that each direction of a connection holds before a send has to wait.
     """
 
     def __init__(
@@ -53,9 +53,9 @@ class MemoryListener(Listener):
         self._address = MemoryAddress(name)
         self._backlog = backlog
         self._buffer_size = buffer_size
-        self._queue: deque[_Arrival] = deque()
-        self._outside: deque[_Arrival] = deque()
-        self._news = ParkingLot()
+        self._queue: deque[_QueuedConnection] = deque()
+        self._outside: deque[_QueuedConnection] = deque()
+        self._changed = ParkingLot()
         self._closed = False
         self._clients = 0
 
@@ -64,7 +64,7 @@ class MemoryListener(Listener):
 
     @property
     def address(self) -> MemoryAddress:
-        """Where it listens: ``memory://name``."""
+        """Its address, ``memory://name``."""
         return self._address
 
     @property
@@ -74,24 +74,23 @@ class MemoryListener(Listener):
 
     @property
     def pending(self) -> int:
-        """How many are connected and not yet accepted."""
+        """The number of connections in the accept queue."""
         return len(self._queue)
 
     def count_waiting(self) -> int:
         """The same as `pending`."""
         return len(self._queue)
 
-    # The client's side
+    # For clients
 
     async def connect(self, *, peer: Address | None = None) -> MemoryStream:
-        """Connect to whoever serves this listener; waits only while the queue is full. A checkpoint.
+        """Connect to this listener; waits only while the queue is full. A checkpoint.
 
-        Args: `peer`, who the server shall think it is, any address; None is ``memory://name/number``.
+        Args: `peer`, the address that the server sees, of any kind; None is ``memory://name/number``.
 
         Returns: the client's end, which the caller must close.
 
-        Raises: ConnectionRefusedError if the listener is closed. Cancellation: nothing is left of the
-        attempt.
+        Raises: ConnectionRefusedError if the listener is closed. Cancellation: the attempt leaves nothing.
         """
         await checkpoint()
         self._clients += 1
@@ -101,7 +100,7 @@ class MemoryListener(Listener):
         client, accepted = memory_stream_pair(
             buffer_size=self._buffer_size, names=(f"client {name}", f"server {name}")
         )
-        arrival = _Arrival(accepted, MemoryAddress(name) if peer is None else peer)
+        arrival = _QueuedConnection(accepted, MemoryAddress(name) if peer is None else peer)
         if len(self._queue) < self._backlog:
             self._enqueue(arrival)
             return client
@@ -118,27 +117,27 @@ class MemoryListener(Listener):
             raise self._refusal()
         return client
 
-    def _enqueue(self, arrival: _Arrival) -> None:
+    def _enqueue(self, arrival: _QueuedConnection) -> None:
         self._queue.append(arrival)
         arrival.settled.set()
-        self._news.unpark_all()
+        self._changed.unpark_all()
 
     def _refusal(self) -> ConnectionRefusedError:
         return ConnectionRefusedError(errno.ECONNREFUSED, f"nobody listens on {self._address}")
 
-    # The server's side
+    # For the server
 
     async def wait_ready(self) -> None:
-        """Return when somebody is in the queue. Raises: trio.ClosedResourceError if it is closed. A
+        """Return when a connection is in the queue. Raises: trio.ClosedResourceError if it is closed. A
         checkpoint.
         """
         await checkpoint()
         while not self._queue:
             self._check_open()
-            await self._news.park()
+            await self._changed.park()
 
     def accept_nowait(self) -> tuple[MemoryStream, Address]:
-        """Return the server's end of the first in the queue, and who it is.
+        """Return the server's end of the first connection in the queue, and its peer.
 
         Raises: trio.WouldBlock if there is none; trio.ClosedResourceError.
         """
@@ -155,8 +154,8 @@ class MemoryListener(Listener):
             raise trio.ClosedResourceError("this listener is closed")
 
     def close(self) -> None:
-        """Stop listening: who is in the queue is reset, who waits outside is refused. Twice is as good as
-        once.
+        """Stop listening: connections in the queue are reset, clients that wait for room are refused. A
+        second call does nothing.
         """
         self._closed = True
         while self._queue:
@@ -166,4 +165,4 @@ class MemoryListener(Listener):
             arrival.stream.close()
             arrival.refused = True
             arrival.settled.set()
-        self._news.unpark_all()
+        self._changed.unpark_all()

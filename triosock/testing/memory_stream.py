@@ -1,16 +1,15 @@
-"""Two ends of a connection that exists in this process only: no socket, bounded buffers, resets.
+"""Two ends of an in-memory connection: no socket, bounded buffers, resets.
 
 The rules:
 
-1. **Every method begins with a checkpoint, and from then on it is synchronous unless it has to wait.** So a
-   cancelled receive has taken nothing, and a cancelled send has sent nothing or exactly what had gone before
-   it had to wait.
-2. **It behaves as a TCP connection does on a bad day.** Whoever closes with unread input, or is sent
-   something after the close, resets the connection, and the reset takes with it what the other end has not
-   read yet (RFC 9112, 9.6 describes it). A network may be so unkind; this one always is, so that a test sees
-   it.
-3. **An end that nobody closed is told of**, by a ResourceWarning as with a socket; `leaks.py` counts those
-   that are still in use.
+1. **Every method begins with a checkpoint, and is synchronous after it unless it has to wait.** So a
+   cancelled receive has taken nothing, and a cancelled send has sent nothing, or what it had sent before it
+   had to wait.
+2. **It shows the worst behaviour of TCP.** An end that closes with unread input, or receives data after its
+   close, resets the connection, and the reset discards what the other end has not read yet (RFC 9112, 9.6).
+   On a network that may happen; here it always does, so that a test sees it.
+3. **An end that was not closed emits a ResourceWarning**, as a socket does; `leaks.py` finds those that are
+   still referenced.
 """
 
 from __future__ import annotations
@@ -27,24 +26,24 @@ from .._core.protocols.framing import check_max_bytes
 from .._core.transport.interface import BytesLike, check_receive_size, check_sendable
 from .stream_end import StreamEnd
 
-#: What one direction holds before a send has to wait: a pipe's default on Linux, pipe(7).
+#: The bytes that one direction holds before a send has to wait: a pipe's default on Linux, pipe(7).
 BUFFER_SIZE: Final = 65_536
 
-#: The ends that are open now, so that a test can ask which ones it left behind.
+#: The ends that are open now, for `leaks.py`.
 open_streams: weakref.WeakSet[MemoryStream] = weakref.WeakSet()
 
 
 @attrs.define(eq=False)
 class _Pipe:
-    """One direction: what was sent and not yet received, and how it stands with the two ends."""
+    """One direction: the bytes that were sent and not received, and the state of both ends."""
 
     size: int
     data: bytearray = attrs.field(factory=bytearray)
-    #: Nothing more will come: the sending end said so, or was closed.
+    #: The sending end has ended its stream, or was closed.
     ended: bool = False
     #: The receiving end was closed.
     abandoned: bool = False
-    #: What was in it is lost, and the receiving end shall know.
+    #: It was reset: its bytes are lost, and a receive raises.
     reset: bool = False
     changed: ParkingLot = attrs.field(factory=ParkingLot)
 
@@ -89,7 +88,7 @@ class MemoryStream(StreamEnd):
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for some bytes and return them, up to `max_bytes` (1 on; None: all that is there); b"" at the
+        """Wait for some bytes and return them, up to `max_bytes` (from 1 on; None: all of them); b"" at the
         end of the stream.
 
         A checkpoint. Cancellation: loses nothing.
@@ -122,8 +121,8 @@ class MemoryStream(StreamEnd):
         return bool(outgoing.room) or outgoing.abandoned or outgoing.ended or self._incoming.reset
 
     async def wait_peer_gone(self) -> None:
-        """Return when the other end has ended its stream, closed, or reset the connection. What it had sent
-        stays. A checkpoint.
+        """Return when the other end has ended its stream, closed, or reset the connection. Its data can
+        still be received. A checkpoint.
         """
         await checkpoint()
         incoming = self._incoming
@@ -135,7 +134,7 @@ class MemoryStream(StreamEnd):
     # Sending
 
     async def send_all(self, data: BytesLike) -> None:
-        """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
+        """Send all of `data`; waits while the buffer is full. A checkpoint.
 
         Cancellation: some of it may have been sent, if it had to wait.
         """
@@ -164,7 +163,7 @@ class MemoryStream(StreamEnd):
                 self._check_send()
 
     async def send_eof(self) -> None:
-        """End the stream in this direction; twice is as good as once. A checkpoint."""
+        """End the stream in this direction; a second call does nothing. A checkpoint."""
         with self._alone("sending"):
             await checkpoint()
             if self._closed:
@@ -177,7 +176,7 @@ class MemoryStream(StreamEnd):
         if self._outgoing.ended:
             raise trio.ClosedResourceError("send_eof() was called: nothing more can be sent")
         if self._outgoing.abandoned:
-            # As with TCP, what the other end had said before it closed is lost with this.
+            # As with TCP, this also loses the unread data that the other end had sent before it closed.
             self._incoming.break_off()
         if self._incoming.reset:
             raise trio.BrokenResourceError("the other end has closed the connection")
@@ -185,7 +184,7 @@ class MemoryStream(StreamEnd):
     # Ending
 
     def close(self) -> None:
-        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
+        """Close this end. Synchronous. If there is unread input, the other end gets a reset."""
         self._close(reset=bool(self._incoming.data))
 
     def _close(self, *, reset: bool) -> None:
@@ -207,8 +206,8 @@ def memory_stream_pair(
 ) -> tuple[MemoryStream, MemoryStream]:
     """Return the two ends of a new connection.
 
-    Args: `buffer_size`, how many bytes (1 on) each direction holds before a send has to wait; `names`, for
-    messages.
+    Args: `buffer_size`, the bytes (from 1 on) that each direction holds before a send has to wait; `names`,
+    for messages.
     """
     try:
         check_max_bytes(buffer_size)

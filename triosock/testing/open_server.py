@@ -1,4 +1,4 @@
-"""A server for the length of a test, with clients, and a look at the end whether anything is left.
+"""A server for the length of a block, with clients, and a check at the end that nothing is left.
 
     async with open_server(handler, limits=Limits(max_connections=2)) as served:
         client = await served.connect()
@@ -7,10 +7,10 @@
 
 The rules:
 
-1. **The block ends when nothing of the server is left**: the server drains, the clients that the test left
-   open are closed, and `check_nothing_left` looks. If the block raised, the server is cancelled instead, and
-   the error comes out as it is.
-2. **No sockets unless asked for**: the listener is one in memory, so that the clock may be virtual.
+1. **The block ends when nothing of the server is left**: the server drains, clients that the test left open
+   are closed, and `check_nothing_left` is called. If the block raises, the server is cancelled instead, and
+   the error is raised without a group.
+2. **No sockets by default**: the listener is a `MemoryListener`, so that the clock may be virtual.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ from .._core.stream.server import StreamServer
 from .memory_listener import MemoryListener
 from .recorder import Recorder
 
-#: Of the drain at the end of the block: more than a handler needs that sees its client gone.
+#: The grace period of the drain at the end, in seconds: more than a handler needs whose client has closed.
 GRACE: Final = 1.0
 
-#: The servers that `cancel_at_every_checkpoint` has to look at.
+#: The servers that `cancel_at_every_checkpoint` checks.
 watched_servers: ContextVar[list[StreamServer] | None] = ContextVar("triosock_watched_servers", default=None)
 
 
 def watch(server: StreamServer) -> None:
-    """Tell `cancel_at_every_checkpoint` of a server that was not opened by `open_server`. Without a harness
-    it does nothing.
+    """Register a server that was not opened by `open_server` with `cancel_at_every_checkpoint`. Outside of
+    that it does nothing.
     """
     servers = watched_servers.get()
     if servers is not None:
@@ -51,16 +51,16 @@ def watch(server: StreamServer) -> None:
 
 
 def check_nothing_left(server: StreamServer) -> None:
-    """Assert that a server is over, and that no connection, no slot and no listener of it is left.
+    """Assert that a server has ended, and that it has no connection, taken slot or open listener.
 
-    Raises: AssertionError, which says what is.
+    Raises: AssertionError, which names what is left.
     """
     registry = server._registry
     registry.check()
     assert not len(registry), (
         f"connections are left in the registry: {[str(entry.peer) for entry in registry.entries()]}"
     )
-    assert not registry.active, f"{registry.active} slots are taken, though nobody is left"
+    assert not registry.active, f"{registry.active} slots are taken, although no connection is left"
     for listener in server._listeners:
         assert listener.is_closed, f"{listener!r} is still open"
     assert server._closed.is_set(), f"{server!r} has not ended"
@@ -68,10 +68,10 @@ def check_nothing_left(server: StreamServer) -> None:
 
 @final
 class OpenServer:
-    """A server under test: what `open_server` gives.
+    """A server under test, made by `open_server`.
 
-    `server` is the `StreamServer`, `recorder` has all its events, `listeners` those that it was given,
-    `report` its `DrainReport` (after the block).
+    `server` is the `StreamServer`, `recorder` has all its events, `listeners` are its listeners, `report` is
+    its `DrainReport` (after the block).
     """
 
     def __init__(self, server: StreamServer, recorder: Recorder, listeners: tuple[Listener, ...]) -> None:
@@ -84,10 +84,11 @@ class OpenServer:
     async def connect(self, *, peer: Address | None = None, listener: int = 0) -> Connection:
         """Connect to the server and return the client's end, as a `Connection`, for its reading methods.
 
-        Args: `peer`, who the server shall think it is (in memory only); `listener`, to which one.
+        Args: `peer`, the address that the server sees (in memory only); `listener`, the index of the
+        listener.
 
-        Raises: ConnectionRefusedError if nobody listens any more. What the test does not close, the end of
-        the block closes.
+        Raises: ConnectionRefusedError if the listener is closed. The end of the block closes clients that
+        are still open.
         """
         where = self.listeners[listener]
         if isinstance(where, MemoryListener):
@@ -98,7 +99,7 @@ class OpenServer:
         return client
 
     async def close_clients(self) -> None:
-        """Close all that `connect` has returned. Closed even if cancelled. A checkpoint."""
+        """Close all clients that `connect` has returned, even if cancelled. A checkpoint."""
         for client in self._clients:
             await client.wire.aclose_now()
         self._clients.clear()
@@ -121,7 +122,7 @@ async def _connect_socket(address: Address) -> socket.socket:
     return plain
 
 
-#: Where to serve; None for memory.
+#: Listeners to serve on; None for a `MemoryListener`.
 Where: TypeAlias = Iterable[Adoptable] | None
 
 
@@ -133,12 +134,11 @@ async def open_server(
 
     Args:
       handler: an async function of one `Connection`.
-      listeners: where to serve; None for a `MemoryListener`.
-      grace: of the drain at the end, in seconds.
-      options: those of `serve_listeners`; `observers` are told besides the recorder.
+      listeners: the listeners to serve on; None for a `MemoryListener`.
+      grace: the grace period of the drain at the end, in seconds.
+      options: options of `serve_listeners`; `observers` are added to the recorder.
 
-    Raises: what the block raises; what `serve_listeners` raises; AssertionError if anything is left at the
-    end.
+    Raises: the errors of the block and of `serve_listeners`; AssertionError if anything is left at the end.
 
     Cancellation: everything is closed at once. Drain: a test may drain the server itself.
     """
@@ -155,11 +155,11 @@ async def open_server(
             opened = OpenServer(server, recorder, where)
             try:
                 yield opened
-            except Exception as error:  # comes out below, without the nursery's group around it
+            except Exception as error:  # raised below, without the nursery's group
                 failure = error
                 nursery.cancel_scope.cancel(reason="triosock: the test failed")
             finally:
-                server.drain(grace=grace)  # before the clients go, so that the report counts their handlers
+                server.drain(grace=grace)  # first, so that the report counts the clients' handlers
                 await opened.close_clients()
     except BaseExceptionGroup as group:
         crash = _plain(group)
@@ -172,9 +172,9 @@ async def open_server(
 
 
 def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None:
-    """Raise what went wrong, if anything did: the test's failure or the server's crash."""
+    """Raise the test's failure or the server's crash, if there was one."""
     if isinstance(failure, trio.BrokenResourceError) and crash is not None:
-        raise crash from failure  # the server's end is why the connection broke
+        raise crash from failure  # the connection broke because the server ended
     if failure is not None:
         raise failure from (crash or failure.__cause__)
     if crash is not None:
@@ -182,7 +182,7 @@ def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None
 
 
 def _plain(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """What the nursery caught, if it was one: its group says nothing that the test does not know."""
+    """Return the exception in a group of one, or the group."""
     return group.exceptions[0] if len(group.exceptions) == 1 else group
 
 

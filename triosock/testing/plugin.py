@@ -1,5 +1,5 @@
-"""The pytest plugin: fixtures for tests that pytest-trio runs, and a mark for tests that are simulated.
-Installed with triosock; nothing needs to be imported.
+"""The pytest plugin: fixtures for tests with pytest-trio, and a mark for simulated tests. It is installed
+with triosock; nothing needs to be imported.
 
     async def test_echo(open_server, autojump_clock):
         served = await open_server(echo)
@@ -9,8 +9,8 @@ Installed with triosock; nothing needs to be imported.
     async def test_echo_in_a_bad_network(world):
         server = await world.serve(echo)
 
-Without pytest-trio there are no fixtures of the first kind; and the plugin must be harmless for those who
-have triosock installed and test something quite different.
+Without pytest-trio there are no fixtures of the first kind. The plugin must not affect tests that do not use
+triosock.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Register the mark, and the fixtures if pytest-trio is there to run them."""
+    """Register the mark, and the fixtures if pytest-trio is installed."""
     from .simulation import marker
 
     marker.configure(config)
     config.pluginmanager.register(marker, "triosock-simulate")
-    # Under the first name if it was found by its entry point, under the second if by `-p`.
+    # It has the first name if loaded by its entry point, the second if by `-p`.
     if any(config.pluginmanager.hasplugin(name) for name in ("trio", "pytest_trio.plugin")):
         from . import _fixtures
 

@@ -19,7 +19,7 @@ def _is_event_class(kind: object) -> bool:
 class Recorder:
     """Collects the events of a server, in their order, in `events`. Give it to `serve_*` in `observers=[…]`.
 
-    Args: the classes of events that it wants; none for all.
+    Args: the classes of events to keep; none for all.
     """
 
     def __init__(self, *kinds: type[Event]) -> None:
@@ -28,7 +28,7 @@ class Recorder:
                 raise TypeError(f"a Recorder wants event classes, not {kind!r}")
         self.wants: tuple[type[Event], ...] = kinds or (Event,)
         self.events: list[Event] = []
-        self._came = trio.lowlevel.ParkingLot()
+        self._changed = trio.lowlevel.ParkingLot()
 
     def __repr__(self) -> str:
         return f"<Recorder of {len(self.events)} events>"
@@ -36,14 +36,14 @@ class Recorder:
     def on_event(self, event: Event, /) -> None:
         """Keep one event."""
         self.events.append(event)
-        self._came.unpark_all()
+        self._changed.unpark_all()
 
     def of(self, kind: type[E]) -> list[E]:
         """Return the events of a class (also of its subclasses), in their order."""
         return [event for event in self.events if isinstance(event, kind)]
 
     def clear(self) -> None:
-        """Forget them all."""
+        """Remove all events."""
         self.events.clear()
 
     async def wait_for(self, kind: type[E], count: int = 1) -> E:
@@ -54,5 +54,5 @@ class Recorder:
         """
         await trio.lowlevel.checkpoint()
         while len(self.of(kind)) < count:
-            await self._came.park()
+            await self._changed.park()
         return self.of(kind)[count - 1]

@@ -1,4 +1,4 @@
-"""What the ends of all connections in memory have in common: one task at a time, and how they are closed."""
+"""The base class of in-memory streams: one task at a time in each direction, and closing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from trio.lowlevel import checkpoint
 
 
 class StreamEnd(trio.abc.HalfCloseableStream):
-    """One end of a connection in memory. A subclass says how it is closed: `close` and `_close`."""
+    """One end of an in-memory connection. A subclass implements `close` and `_close`."""
 
     def __init__(self) -> None:
         self._busy: set[str] = set()
@@ -24,24 +24,24 @@ class StreamEnd(trio.abc.HalfCloseableStream):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
+        """Close this end. Synchronous. If there is unread input, the other end gets a reset."""
 
     @abc.abstractmethod
     def _close(self, *, reset: bool) -> None:
-        """Close this end; twice is as good as once."""
+        """Close this end; a second call does nothing."""
 
     def abort(self) -> None:
-        """Close this end with a reset: the other one loses what it has not read yet. Synchronous."""
+        """Close this end with a reset: the other one loses its unread input. Synchronous."""
         self._close(reset=True)
 
     async def aclose(self) -> None:
-        """The same as `close()`; closed even if cancelled. A checkpoint."""
+        """The same as `close()`; it closes even if cancelled. A checkpoint."""
         self.close()
         await checkpoint()
 
     @contextlib.contextmanager
     def _alone(self, what: str) -> Iterator[None]:
-        """Raise BusyResourceError if another task is at the same (`what`, in words)."""
+        """Raise BusyResourceError if another task does the same; `what` is "receiving" or "sending"."""
         if what in self._busy:
             raise trio.BusyResourceError(f"another task is {what} on this stream")
         self._busy.add(what)

@@ -28,7 +28,6 @@ from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.checks import check_int
 from .._core.model.errors import TriosockError
-from .._core.model.options import explained
 from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
@@ -151,7 +150,6 @@ class Workers:
             for worker in self.living()
         )
 
-    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:

@@ -14,7 +14,7 @@ import pytest
 from triosock import compat
 from triosock.compat.bridge import trio_thread as hosts
 from triosock.compat.bridge.trio_thread import THREAD_NAME
-from triosock.compat.requests.table import book_of
+from triosock.compat.requests.table import request_table_of
 
 
 def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
@@ -44,7 +44,7 @@ def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any)
             self.request.sendall(b"served")
 
     with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
-        group = book_of(server).green
+        group = request_table_of(server).green
         assert group is not None
         caught: list[BaseException] = []
 
@@ -77,7 +77,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
             self.request.sendall(b"served")
 
     with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
-        group = book_of(server).green
+        group = request_table_of(server).green
         assert group is not None
         run, over = hosts.Host.run, threading.Event()
         leave = type(group)._leave
@@ -123,7 +123,7 @@ def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> N
         assert read_all(looking) == b"0"
 
 
-AT_EXIT = """
+WAITS = """
 import socket, sys, threading
 from triosock import compat
 
@@ -134,7 +134,11 @@ class Handler(compat.BaseRequestHandler):
             self.request.recv(1)
         finally:
             print("left", flush=True)
+"""
 
+AT_EXIT = (
+    WAITS
+    + """
 class Server(compat.GreenTCPServer):
     daemon_threads = True
 
@@ -144,20 +148,13 @@ client = socket.create_connection(server.server_address)
 assert client.recv(10) == b"here"
 print("main ends", flush=True)
 """
+)
 
 
-NATIVE_AT_EXIT = """
-import socket, threading
+NATIVE_AT_EXIT = (
+    WAITS
+    + """
 import trio, triosock
-from triosock import compat
-
-class Handler(compat.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall(b"here")
-        try:
-            self.request.recv(1)
-        finally:
-            print("left", flush=True)
 
 class Started:
     def started(self, server):
@@ -175,6 +172,7 @@ client = socket.create_connection(addresses[0])
 assert client.recv(10) == b"here"
 print("main ends", flush=True)
 """
+)
 
 
 @pytest.mark.parametrize("program", [AT_EXIT, NATIVE_AT_EXIT], ids=["compat", "native"])

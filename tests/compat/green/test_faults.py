@@ -86,8 +86,7 @@ def test_what_ends_a_thread_ends_its_request_only(
     running = start("GreenTCPServer", Handler)
     assert read_all(running.dial(b"x")) == b""
     assert read_all(running.dial(b"y")) == b"alive"
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     assert told == [kind]
 
 

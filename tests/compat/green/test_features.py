@@ -171,13 +171,10 @@ def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any, read_all: An
     idle, busy = running.dial(b"hello\n"), running.dial(b"work\n")
     assert idle.recv(100) == b"hello\n"
     assert eventually(lambda: compat.statistics(running.server).active == 2)
-    reports: list[Any] = []
-    thread = threading.Thread(target=lambda: reports.append(compat.drain(running.server, grace=20)))
-    thread.start()
-    assert read_all(idle) == b""
-    release.set()
-    assert read_all(busy) == b"work\n"
-    thread.join(20)
+    with running.draining(grace=20) as reports:
+        assert read_all(idle) == b""
+        release.set()
+        assert read_all(busy) == b"work\n"
     assert (reports[0].finished, reports[0].cancelled) == (2, 0)
 
 

@@ -59,8 +59,7 @@ def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsy
     running = start("ThreadingTCPServer", Handler, trio_policy=policy)
     with running.dial() as client:
         assert read_all(client) == b""
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     assert [type(error) for error in ended] == [trio.Cancelled]
     assert compat.statistics(running.server).ended == {Cause.REQUEST: 1}
     assert capsys.readouterr().err == ""
@@ -78,8 +77,7 @@ def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys
     running = start("GreenTCPServer", Swallows, trio_policy=policy)
     with running.dial() as client:
         assert read_all(client) == b""
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     error = capsys.readouterr().err
     assert "Swallows" in error
     assert "trio.Cancelled" in error

@@ -128,8 +128,7 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
         name: vars(server_class)[name] for name in HOOKS if name in vars(server_class)
     })  # fmt: skip
     assert read_all(running.dial()) == b""
-    running.server.shutdown()
-    running.server.server_close()
+    running.end()
     assert log[-3:] == ["finish", "shutdown_request", "close_request"]
     assert "handle_error" not in log
     assert compat.statistics(running.server).ended == {Cause.REQUEST: 1}

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
 import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask
 from triosock.observe import Recorder
 from triosock.testing import MemoryListener
 
@@ -60,7 +60,8 @@ async def shop() -> None:
             lambda task_status: triosock.serve_listeners(shout, [door], name="shop", task_status=task_status)
         )
         async with await door.connect() as client:
-            assert await ask(client, b"hello\n") == b"HELLO\n"
+            await client.send_all(b"hello\n")
+            assert await client.receive_some() == b"HELLO\n"
             await trio.sleep(1)
             server.drain(grace=5)
             assert await client.receive_some() == b""
@@ -90,6 +91,28 @@ async def cut_off() -> None:
         server.drain(grace=2)
         await server.wait_closed()
         scope.cancel(reason="the program has had enough")
+
+
+def crowd(tasks, waits):
+    """Return a program of so many tasks, each of which waits so often."""
+
+    async def worker(number):
+        for _ in range(waits):
+            await trio.sleep(number / 100)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            for number in range(tasks):
+                nursery.start_soon(worker, number)
+
+    return main
+
+
+def record_failing(program):
+    """As `record`, of a program that ends with an exception group."""
+    with Recorder() as recorder, pytest.raises(ExceptionGroup):
+        trio.run(program, clock=trio.testing.MockClock(autojump_threshold=0))
+    return recorder
 
 
 def record(program, **options):

@@ -12,7 +12,6 @@ import triosock
 from tests.observe.pages import parse
 from tests.observe.stepping import programs
 from tests.observe.stepping.programs import record
-from triosock.observe import Recorder
 from triosock.observe.stepping import page as module
 from triosock.observe.stepping.packing import LETTERS
 from triosock.testing import MemoryListener
@@ -111,9 +110,7 @@ def test_what_is_hostile_stays_text():
             )
             await trio.sleep(1)
 
-    with Recorder() as recorder, pytest.raises(ExceptionGroup):
-        trio.run(main)
-    text = recorder.html()
+    text = programs.record_failing(main).html()
     assert "<img" not in text
     assert text.count("</script>") == 2
     texts = data_of(text)["texts"]
@@ -135,15 +132,6 @@ def test_nothing_was_recorded():
 
 
 def test_fifty_thousand_events_are_two_megabytes_at_most():
-    async def worker(number):
-        for _ in range(600):
-            await trio.sleep(number / 100)
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            for number in range(40):
-                nursery.start_soon(worker, number)
-
-    recorder = record(main)
+    recorder = record(programs.crowd(tasks=40, waits=600))
     assert recorder.forgotten > 0
     assert len(recorder.html().encode()) < 2_000_000

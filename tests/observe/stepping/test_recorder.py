@@ -132,42 +132,36 @@ def test_an_error_of_the_nurserys_own_block_is_not_its_childs():
             await trio.testing.wait_all_tasks_blocked()
             raise OSError("of the block")
 
-    with Recorder() as recorder, pytest.raises(ExceptionGroup):
-        trio.run(main)
+    recorder = programs.record_failing(main)
     ends = of(recorder, "end", "fail", "gone")
     assert [(one.task, one.kind) for one in ends] == [(2, "gone"), (1, "fail")]
     assert ends[1].text == "ExceptionGroup of OSError: of the block"
 
 
-def test_a_task_that_returns_after_an_error_of_the_block_has_returned():
-    async def stubborn():
-        with trio.CancelScope(shield=True):
-            await trio.sleep(1)
+async def stubborn(seconds):
+    with trio.CancelScope(shield=True):
+        await trio.sleep(seconds)
 
+
+def test_a_task_that_returns_after_an_error_of_the_block_has_returned():
     async def main():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stubborn)
+            nursery.start_soon(stubborn, 1)
             await trio.testing.wait_all_tasks_blocked()
             raise OSError("of the block")
 
-    with Recorder() as recorder, pytest.raises(ExceptionGroup):
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    recorder = programs.record_failing(main)
     assert [(one.task, one.kind) for one in of(recorder, "end", "fail", "gone")] == [(2, "end"), (1, "fail")]
 
 
 def test_a_task_that_returns_after_another_has_failed_has_returned():
-    async def stubborn():
-        with trio.CancelScope(shield=True):
-            await trio.sleep(5)
-
     async def main():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(stubborn)
+            nursery.start_soon(stubborn, 5)
             await trio.testing.wait_all_tasks_blocked()
             nursery.start_soon(programs.fails)
 
-    with Recorder() as recorder, pytest.raises(ExceptionGroup):
-        trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))
+    recorder = programs.record_failing(main)
     ends = of(recorder, "end", "fail", "gone")
     assert [(one.task, one.kind) for one in ends] == [(3, "fail"), (2, "end"), (1, "fail")]
 

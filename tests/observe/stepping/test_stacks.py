@@ -1,4 +1,4 @@
-"""Whose a line is, which frame shows where a task is, and what it waits for."""
+"""The owner of a line, the frame that shows the place of a task, and what it waits for."""
 
 from __future__ import annotations
 

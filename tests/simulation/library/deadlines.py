@@ -64,8 +64,10 @@ async def stalled_requests(world: World) -> None:
         world.client(talk)
 
     def none_unread() -> None:
-        for contact in server.contacts.values():
-            assert contact.cause is not Cause.REQUEST or not contact.server.closed_with_input, contact.name
+        for connection in server.connections.values():
+            assert connection.cause is not Cause.REQUEST or not connection.server.closed_with_input, (
+                connection.name
+            )
 
     world.check(none_unread)
 

@@ -61,9 +61,9 @@ async def pipelined(world: World) -> None:
     server.drain()
 
     def all_that_were_owed() -> None:
-        for contact in server.contacts.values():
-            answered, owed = contact.client.incoming.taken, contact.arrived_at_drain // 7 * 7
-            assert answered >= owed, f"{contact.name}: {answered} bytes of {owed}"
+        for connection in server.connections.values():
+            answered, owed = connection.client.incoming.taken, connection.arrived_at_drain // 7 * 7
+            assert answered >= owed, f"{connection.name}: {answered} bytes of {owed}"
 
     world.check(all_that_were_owed)
 

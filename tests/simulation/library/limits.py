@@ -66,7 +66,7 @@ async def short_stays(world: World) -> None:
 
     for _ in range(count):
         world.client(come)
-    world.check(lambda: server.server.statistics().accepted == count or bool(world.struck))
+    world.check(lambda: server.server.statistics().accepted == count or bool(world.fault_counts))
 
 
 async def cut_in_the_queue(world: World) -> None:

@@ -67,7 +67,7 @@ async def connection_rates(world: World) -> None:
     for _ in range(world.integer(1, 8)):
         world.client(ask)
     # A drain lets in at once who stands in the queue.
-    world.check(lambda: bool(world.struck["drains"]) or never_faster(times, rate))
+    world.check(lambda: bool(world.fault_counts["drains"]) or never_faster(times, rate))
 
 
 async def ages(world: World) -> None:

@@ -88,8 +88,8 @@ MUTANTS = [
     ),
     Mutant(
         "an error of the peer's at accept ends the server",
-        "        if error.errno in THE_PEERS:\n            return Verdict.GO_ON\n",
-        "        if error.errno in THE_PEERS:\n            return Verdict.END\n",
+        "        if error.errno in THE_PEERS:\n            return ErrorAction.GO_ON\n",
+        "        if error.errno in THE_PEERS:\n            return ErrorAction.END\n",
     ),
     Mutant(
         "who waits while the server is suspended is not woken",
@@ -173,8 +173,8 @@ LATER = [
     ),
     Mutant(
         "half an answer of a handler that failed looks like a whole one",
-        "        reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())\n",
-        "        reset = wire.is_broken_off or (self._cut and self._is_in_the_middle())\n",
+        "        reset = self._failed or wire.is_broken_off or (self._cut and self._is_mid_request())\n",
+        "        reset = wire.is_broken_off or (self._cut and self._is_mid_request())\n",
     ),
     Mutant(
         "one that is sent to all the time is idle",

@@ -190,7 +190,7 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
         )
     packed = group.address.packed
     for sock in matching:
-        _hear_own_groups_only(sock)
+        _disable_multicast_all(sock)
         try:
             if four:
                 membership = _MREQN.pack(packed, bytes(4), group.interface)
@@ -207,7 +207,7 @@ def _join(group: _Group, bound: list[socket.socket]) -> None:
             ) from error
 
 
-def _hear_own_groups_only(sock: socket.socket) -> None:
+def _disable_multicast_all(sock: socket.socket) -> None:
     if sys.platform != "linux":
         return
     level, option = socket.IPPROTO_IP, _IP_MULTICAST_ALL

@@ -184,7 +184,7 @@ async def _serve(
         if any(isinstance(socket, KernelSocket) for socket in sockets):
             warn_of_autojump(stacklevel=5)
         common.emitter.name = str(sockets[0].address) if name is None else check_name(name)
-        for observer in observers:
+        for observer in check_several(observers, "observers must be several observers in a list"):
             common.emitter.add(observer)
         return await DatagramServer(common, sockets, sessions).serve(task_status)
 

@@ -33,7 +33,7 @@ from typing import Literal, final
 import attrs
 import trio
 
-from ..listeners.accept_errors import Verdict, judge
+from ..listeners.accept_errors import ErrorAction, judge
 from ..listeners.accept_loop import BATCH, SourceLoop
 from ..listeners.gate import Gate
 from ..listeners.listener import PeerName
@@ -57,7 +57,7 @@ from .statistics import DatagramStatistics
 
 @final
 @attrs.frozen
-class _Stranger:
+class _UnknownPeer:
     """The sender of a datagram that is dropped at once, which must be cheap in a flood."""
 
     socket: DatagramSocket
@@ -108,10 +108,10 @@ class _ReceiveLoop(SourceLoop):
 
     def _is_too_often(self, received: Received, rates: RateLimits) -> bool:
         """Count a datagram among those of its peer; return whether it was dropped."""
-        reason = rates.refusal(trio.current_time(), rates.whose_host(host_of(received)))
+        reason = rates.refusal(trio.current_time(), rates.keys_of_host(host_of(received)))
         if reason is not None:
             self._queue.count(received.data, received.truncated)
-            self._queue.refuse(reason, _Stranger(self._socket, received.name))
+            self._queue.refuse(reason, _UnknownPeer(self._socket, received.name))
         return reason is not None
 
     def take_waiting(self) -> None:
@@ -125,12 +125,12 @@ class _ReceiveLoop(SourceLoop):
             except OSError as error:
                 verdict = self._judge(error)
                 self._tell(error, verdict)
-                if verdict is not Verdict.GO_ON:
+                if verdict is not ErrorAction.GO_ON:
                     return
 
-    def _judge(self, error: BaseException) -> Verdict:
+    def _judge(self, error: BaseException) -> ErrorAction:
         if isinstance(error, OSError) and error.errno in ABOUT_A_REPLY:
-            return Verdict.GO_ON
+            return ErrorAction.GO_ON
         return judge(error)
 
     def tell_all_lost(self) -> None:

@@ -133,7 +133,7 @@ class SessionTable:
         rates = self._rates
         if rates is None:
             return None
-        return rates.refusal(trio.current_time(), rates.whose(route.peer))
+        return rates.refusal(trio.current_time(), rates.keys_of(route.peer))
 
     def _open(self, session: Session, keys: tuple[Hashable, ...]) -> None:
         registry, entry, emitter = self._registry, session.entry, self._common.emitter

@@ -17,7 +17,7 @@ from typing import Final
 import trio
 
 from ..model.node import Node as Node
-from ..registry.description import Look
+from ..registry.description import SnapshotOptions
 from ..registry.drain_scope import DrainScope, describe_scope, outermost_scopes
 from ..server.base_server import Server
 from .providers import elsewhere
@@ -41,7 +41,7 @@ def snapshot(what: object = None, *, limit: int = LIMIT) -> Node:
         return others[0]
     if others and not trio.lowlevel.in_trio_run():
         return Node(kind="run", name=f"process {os.getpid()}", children=others)
-    look = Look(trio.current_time(), limit)
+    look = SnapshotOptions(trio.current_time(), limit)
     if what is None:
         # Scopes of the user first; what stands alone, as a window into the program does, comes last.
         roots = sorted(outermost_scopes(), key=lambda scope: scope.owner is not None)

@@ -1,6 +1,6 @@
 """The table of errors of accept and receive, for connections and datagrams.
 
-No verdict leads to a busy loop: without descriptors or memory the loop waits until a connection of the server
+No action leads to a busy loop: without descriptors or memory the loop waits until a connection of the server
 closes, or for a delay that doubles each time.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 import trio
 
 
-class Verdict(enum.Enum):
+class ErrorAction(enum.Enum):
     """What an accept loop does after an error."""
 
     GO_ON = "go on"
@@ -50,15 +50,15 @@ THE_MACHINES: Final = _named("EMFILE", "ENFILE", "ENOMEM", "ENOBUFS")
 CLOSED: Final = _named("EBADF", "ENOTSOCK", "EINVAL")
 
 
-def judge(error: BaseException) -> Verdict:
-    """Return the verdict on an error of `wait_ready` or `accept_nowait`. One in no row is a bug: CRASH."""
+def judge(error: BaseException) -> ErrorAction:
+    """Return the action for an error of `wait_ready` or `accept_nowait`. An unknown error is a bug: CRASH."""
     if isinstance(error, trio.ClosedResourceError):
-        return Verdict.END
+        return ErrorAction.END
     if isinstance(error, OSError):
         if error.errno in THE_PEERS:
-            return Verdict.GO_ON
+            return ErrorAction.GO_ON
         if error.errno in THE_MACHINES:
-            return Verdict.BACK_OFF
+            return ErrorAction.BACK_OFF
         if error.errno in CLOSED:
-            return Verdict.END
-    return Verdict.CRASH
+            return ErrorAction.END
+    return ErrorAction.CRASH

@@ -20,11 +20,11 @@ import trio
 from ..model.addresses import Address
 from ..model.emitter import Emitter
 from ..model.events import AcceptFailed
-from ..registry.rate_limits import Pace
+from ..registry.rate_limits import AcceptPacer
 from ..registry.registry import NEVER, Registry
 from ..registry.shedding import BATCH as BATCH
 from ..registry.shedding import Shedding
-from .accept_errors import Verdict, judge
+from .accept_errors import ErrorAction, judge
 from .gate import Gate
 from .listener import Accepted, Listener, PeerName
 
@@ -58,7 +58,7 @@ class SourceLoop(abc.ABC):
         #: Whether a slot must be free before an accept: `overflow="wait"`.
         self._must_wait = registry.limits.overflow == "wait"
         #: Keeps the loop to a rate; None without one.
-        self._pace: Pace | None = None
+        self._pace: AcceptPacer | None = None
         self._delay = FIRST_DELAY
         #: The source was closed from outside.
         self._ended = False
@@ -78,40 +78,40 @@ class SourceLoop(abc.ABC):
                 if await self._consider(error):
                     return
 
-    async def _wait_turn(self, pace: Pace) -> None:
+    async def _wait_turn(self, pace: AcceptPacer) -> None:
         await pace.wait()
 
     @abc.abstractmethod
     def _take_some(self) -> None:
         """Take what is there; stop after a batch to let other tasks run."""
 
-    def _judge(self, error: BaseException) -> Verdict:
+    def _judge(self, error: BaseException) -> ErrorAction:
         return judge(error)
 
     async def _consider(self, error: Exception) -> bool:
         """Do what the table says about an error; return whether the loop ends."""
         verdict = self._judge(error)
         match verdict:
-            case Verdict.GO_ON:
+            case ErrorAction.GO_ON:
                 self._tell(error, verdict)
                 await trio.lowlevel.checkpoint()
-            case Verdict.BACK_OFF:
+            case ErrorAction.BACK_OFF:
                 self._tell(error, verdict, self._delay)
                 await self._back_off()
-            case Verdict.END:
+            case ErrorAction.END:
                 self._tell(error, verdict)
                 self._ended = True
-            case Verdict.CRASH:
+            case ErrorAction.CRASH:
                 self._tell(error, verdict)
                 raise error
-        return verdict is Verdict.END
+        return verdict is ErrorAction.END
 
     async def _back_off(self) -> None:
         with trio.move_on_after(self._delay):
             await self._registry.wait_departure()  # an entry that is removed has closed a descriptor
         self._delay = min(self._delay * 2, LAST_DELAY)
 
-    def _tell(self, error: Exception, verdict: Verdict, delay: float = 0.0) -> None:
+    def _tell(self, error: Exception, verdict: ErrorAction, delay: float = 0.0) -> None:
         self._registry.tally.accept_errors += 1
         self._emitter.emit(
             AcceptFailed, address=self._source.address, error=error, action=verdict.value, delay=delay
@@ -129,7 +129,7 @@ class AcceptLoop(SourceLoop):
         registry: Registry,
         gate: Gate,
         emitter: Emitter,
-        pace: Pace | None = None,
+        pace: AcceptPacer | None = None,
         shedding: Shedding | None = None,
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
@@ -141,7 +141,7 @@ class AcceptLoop(SourceLoop):
         self._listener = listener
         self._admit = admit
 
-    async def _wait_turn(self, pace: Pace) -> None:
+    async def _wait_turn(self, pace: AcceptPacer) -> None:
         if not pace.is_due():
             self.stands_since = NEVER  # it is not for the loop that they wait
         await pace.wait()
@@ -197,7 +197,7 @@ class AcceptLoop(SourceLoop):
             except (OSError, trio.ClosedResourceError) as error:
                 verdict = self._judge(error)
                 self._tell(error, verdict)
-                if verdict is not Verdict.GO_ON:
+                if verdict is not ErrorAction.GO_ON:
                     # Without descriptors nothing can be accepted, and the listener is about to be closed.
                     return
             else:

@@ -132,7 +132,7 @@ def bind_unix(
         # Absolute, so that after a later chdir no other file is removed.
         absolute = os.path.abspath(text)
         with _sole_opener(absolute):
-            _make_way(text, kind)
+            _remove_stale_file(text, kind)
             status = _make_file(sock, text, mode, backlog)
         return sock, absolute, (status.st_dev, status.st_ino)
     except BaseException:
@@ -177,7 +177,7 @@ def _explain(error: OSError, text: str) -> AddressUnavailable:
     return AddressUnavailable(error.errno, f"cannot listen on unix path {text!r}: {error.strerror}")
 
 
-def _make_way(text: str, kind: socket.SocketKind) -> None:
+def _remove_stale_file(text: str, kind: socket.SocketKind) -> None:
     """Remove a stale socket file; raise AddressUnavailable if anything else is there."""
     try:
         status = os.lstat(text)

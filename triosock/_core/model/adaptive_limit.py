@@ -34,6 +34,10 @@ class AdaptiveLimit:
     Beyond the limit is done what `Limits.overflow` says; take "reject" or a function, for the queue of the
     kernel is where others would wait instead.
 
+    A connection is counted until its handler ends, and not while the server waits for its peer to close. When
+    the limit has fallen by half, and latency has not, the ideal is measured anew: everything has become
+    slower, and nobody waits for others.
+
     A latency is the time of a request, where a handler marks them (`lines()`, `frames()`, `conn.request()`,
     `wait_request()`), and otherwise that of the whole connection, from its accept to the end of the handler.
 
@@ -42,15 +46,16 @@ class AdaptiveLimit:
       max_connections: the most, an int from `min_connections` on, or `math.inf`; `Limits.max_connections`
         holds as well.
       buffer: by which share of the ideal a latency may be longer without anything being wrong, from 0 on.
-      update_every: the limit is set once in so many seconds.
-      remeasure_every: the ideal is measured anew after so many seconds (up to 15 % more, drawn by chance), or
-        when the limit has been at its least for five updates.
+      update_every: the limit is set once in so many seconds, or once in two latencies if that is longer, by
+        ten latencies or more; after ten times as long whatever there is must do.
+      remeasure_every: the ideal is measured anew after so many seconds (up to 15 % more, drawn by chance),
+        and when it is doubted, as above or since the limit has been at its least for five updates.
       samples: of how many latencies the ideal is the median, an int from 1 on.
 
     The defaults and rules are those of the gradient controller in Envoy's adaptive concurrency filter, whose
     ancestors are Netflix's concurrency-limits and, for the comparison with an ideal time, TCP Vegas (Brakmo,
-    O'Malley, Peterson, SIGCOMM 1994). From Netflix's is the rule that a limit of which not half is used does
-    not grow.
+    O'Malley, Peterson, SIGCOMM 1994). From Netflix's are the windows, and the rule that a limit of which not
+    half is used does not grow.
 
     Raises: TypeError, ValueError, which name the argument.
     """

@@ -38,6 +38,8 @@ def check_port(port: object, *, argument: str = "port") -> int:
     """Return `port` if it is an int from 0 to 65535; TypeError or ValueError, which name `argument`,
     otherwise.
     """
+    if isinstance(port, tuple) and len(port) == 2:  # an address as the socket module has it
+        raise TypeError(f"{argument} must be an int alone, not {port!r}: write {port[1]!r}, host={port[0]!r}")
     return check_int(port, argument, 0, MAX_PORT, besides=" (0: any free one)")
 
 

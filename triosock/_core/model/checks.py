@@ -8,6 +8,7 @@ The second half are the same checks as validators of attrs.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable, Iterable
 from typing import Any, TypeGuard, TypeVar
@@ -92,6 +93,9 @@ def check_several(value: Iterable[T], wanted: str) -> Iterable[T]:
     otherwise.
     """
     given: object = value  # which may be anything
+    if inspect.iscoroutine(given):
+        given.close()  # it will never be awaited; closed, it does not warn of that as well
+        raise TypeError(f"{wanted}; write `await` before {given.__name__}(…)")
     if isinstance(given, (str, bytes)) or not isinstance(given, Iterable):
         raise TypeError(f"{wanted}, not {given!r}")
     return value

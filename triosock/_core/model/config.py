@@ -65,8 +65,8 @@ class Limits:
         Connections served at once, all listeners of the server together; exact. 16,384 is what ThousandIsland
         allows each acceptor; with fewer descriptors than that, accepting backs off until some are free again.
     `max_connections_per_peer`
-        Connections of one IP address (of one user id on Unix sockets) at once. Whose they are is known only
-        after they were accepted, so one too many is refused, or given to `overflow`, never left waiting.
+        Connections of one IP address (of one user id on Unix sockets) at once. The peer is known only after
+        the accept, so a connection over the limit is refused, or given to `overflow`, and never waits.
         Without limit by default: many people behind one address translator are one peer here.
     `max_connections_per_network`, `network_prefix`
         The same for a whole network: the first 24 bits of an IPv4 and 56 of an IPv6 address by default (a /56
@@ -77,9 +77,9 @@ class Limits:
         for a second, and waits for its peer, is cut as soon as another needs its place, and the longest one
         is cut when another has waited for half a second. As many besides (no more than half of
         `max_connections`) may wait in silence for their first byte: one more cuts the one that has been
-        silent the longest. Who is cut so is counted as refused, "handshakes". 512 of them need about 23 MB;
-        Linux allows from 128 to 1,024 half-open connections, by the memory of the machine
-        (tcp_max_syn_backlog in tcp(7)).
+        silent the longest. Who is cut so is counted as refused, "handshakes". 512 of them need about 23 MB,
+        and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to 1,024 half-open
+        connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and

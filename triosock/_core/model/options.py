@@ -14,9 +14,8 @@ import difflib
 import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
+from types import FunctionType
 from typing import Any, Final, TypeVar, cast
-
-import attrs
 
 #: A function or class, which stays what it is for type checkers.
 F = TypeVar("F", bound=Callable[..., Any])
@@ -31,7 +30,6 @@ _POLICY: Final = "`trio_policy = compat.Policy({})` in the server's class"
 #: Names that other libraries have; a function that has this option, or takes a group with this field; and
 #: what is to be written, None for that option itself.
 _ELSEWHERE: Final = (
-    ("timeout shutdown_timeout graceful_timeout grace_period", "delay", "grace={value}"),
     ("timeout timeouts request_timeout", "poll_interval", _POLICY.format("request_timeout={value}")),
     ("limits max_connections max_requests", "poll_interval", _POLICY.format("max_requests={value}")),
     ("timeout idle_timeout read_timeout keepalive keep_alive keepalive_timeout", "idle", None),
@@ -59,8 +57,9 @@ def explained(function: F) -> F:
     """Have a function answer calls with options that it does not have, or with one argument too many, by what
     was meant. Of a class, its constructor.
     """
-    if isinstance(function, type):
-        function.__init__ = _wrap(function.__init__, function.__name__)  # type: ignore[misc]
+    kind: object = function
+    if isinstance(kind, type):
+        kind.__init__ = _wrap(kind.__init__, kind.__name__)  # type: ignore[misc]
         return function
     return cast("F", _wrap(function, function.__name__))
 
@@ -69,8 +68,7 @@ def group(option: str) -> Callable[[F], F]:
     """Say that a class is the value of this option, in all functions that have it. It is `explained`."""
 
     def note(kind: F) -> F:
-        fields = attrs.fields(cast("type[attrs.AttrsInstance]", kind))
-        _groups.update((one.name, (option, kind.__name__)) for one in fields)
+        _groups.update((name, (option, kind.__name__)) for name in inspect.signature(kind).parameters)
         return explained(kind)
 
     return note
@@ -89,8 +87,10 @@ def _wrap(function: Callable[..., Any], name: str) -> Callable[..., Any]:
         check(args, options)
         return await function(*args, **options)
 
-    # What is async must be seen to be.
+    # What is async must be seen to be, and a traceback must say what was called.
     called: Callable[..., Any] = call_async if inspect.iscoroutinefunction(function) else call
+    assert isinstance(called, FunctionType)
+    called.__code__ = called.__code__.replace(co_name=name, co_qualname=name)
     vars(called)["check_arguments"] = check
     return called
 
@@ -112,10 +112,11 @@ def _checker(
             )
         if len(args) > most:
             shown = [one for one in by_position if one != "self"]
-            taken, given = " and ".join(shown) or "nothing", len(args) - most + len(shown)
+            taken = f"{len(shown)} positional arguments" + (f" ({', '.join(shown)})" if shown else "")
+            named = ", ".join(f"{one}=…" for one in by_name[:2])
             raise TypeError(
-                f"{name}() takes {taken} by position, and got {given} arguments: the others need their "
-                f"names, {' and '.join(f'{one}=…' for one in by_name[:2])} among them"
+                f"{name}() takes {taken}, and got {len(args) - most + len(shown)}: give the others by their "
+                f"names, as in {named}"
             )
 
     return check

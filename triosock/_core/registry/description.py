@@ -47,8 +47,8 @@ _STDLIB: Final = sysconfig.get_path("stdlib") + os.sep
 
 @final
 @attrs.frozen
-class Look:
-    """One look at what lives: when, on trio's clock, and how many connections of each server to describe."""
+class SnapshotOptions:
+    """The time of a snapshot, on trio's clock, and the number of connections to describe of each server."""
 
     now: float
     limit: int
@@ -78,7 +78,7 @@ class EntryView:
     #: The innermost block `conn.request()` that an entry is in.
     block_of: Callable[[Entry], trio.CancelScope | None] = no_block
 
-    def describe(self, entry: Entry, around: Due, look: Look) -> Node:
+    def describe(self, entry: Entry, around: Due, look: SnapshotOptions) -> Node:
         """Return the node of one entry; `around` is the deadline of its server."""
         dues = [around, *self._dues(entry)]
         due, origin = min(dues, key=lambda due: due[0])
@@ -109,7 +109,7 @@ class EntryView:
         if block is not None:
             yield block.deadline, "conn.request()"
 
-    def _inside(self, entry: Entry, dues: list[Due], look: Look) -> Iterator[Node]:
+    def _inside(self, entry: Entry, dues: list[Due], look: SnapshotOptions) -> Iterator[Node]:
         if entry.request_since != NEVER and self.kind != "datagram":
             ours = [due for due in dues if due[1] in ("Timeouts.request", "conn.request()")]
             due, origin = min(ours, key=lambda due: due[0], default=(math.inf, ""))
@@ -140,7 +140,7 @@ class ServerView:
     entries: EntryView
     listeners: Iterable[Node]
 
-    def describe(self, look: Look, grace: Due, inside: Iterable[Node]) -> Node:
+    def describe(self, look: SnapshotOptions, grace: Due, inside: Iterable[Node]) -> Node:
         """Return its node. `grace` is that of its drain, `inside` are the scopes and servers in its scope."""
         registry, entries = self.registry, self.registry.entries()
         around = grace

@@ -25,9 +25,8 @@ from ..model.checks import check_seconds
 from ..model.emitter import Emitter
 from ..model.misuse import write
 from ..model.node import Node
-from ..model.options import explained
 from ..model.trio_thread import check_trio_thread
-from .description import Due, Look
+from .description import Due, SnapshotOptions
 from .drain_report import DrainReport
 from .registry import Entry
 
@@ -63,7 +62,7 @@ class ScopeOwner(Protocol):
         """Return what it serves now."""
         raise NotImplementedError
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return its node with what it serves."""
         raise NotImplementedError
 
@@ -173,7 +172,6 @@ class DrainScope:
         """How long after the beginning of the drain one more request is waited for, in seconds."""
         return self._idle_grace or 0.0
 
-    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
@@ -317,7 +315,7 @@ def owners_in(scope: DrainScope) -> Iterator[ScopeOwner]:
         yield from owners_in(child)
 
 
-def describe_scope(scope: DrainScope, look: Look) -> Node:
+def describe_scope(scope: DrainScope, look: SnapshotOptions) -> Node:
     """Return the node of a scope; for the scope of a server, that of the server."""
     if scope.owner is not None:
         return scope.owner.describe(look)
@@ -332,7 +330,7 @@ def describe_scope(scope: DrainScope, look: Look) -> Node:
     )
 
 
-def describe_inside(scope: DrainScope, look: Look) -> tuple[Node, ...]:
+def describe_inside(scope: DrainScope, look: SnapshotOptions) -> tuple[Node, ...]:
     """Return the nodes of the scopes inside a scope."""
     return tuple(describe_scope(child, look) for child in scope._children)
 
@@ -346,8 +344,8 @@ def grace_of(scope: DrainScope) -> Due:
         return math.inf, ""
     while scope._parent is not None and scope._parent.deadline == due:
         scope = scope._parent
-    whose = f"server {scope.owner.name}" if scope.owner is not None else "the scope around"
-    return due, f"grace: drain of {whose}"
+    owner = f"server {scope.owner.name}" if scope.owner is not None else "the scope around"
+    return due, f"grace: drain of {owner}"
 
 
 def draining() -> bool:

@@ -1,15 +1,14 @@
-"""How late the loop is: measured always, by a timer that is set only while something happens.
+"""Measures the lag of the loop, by a timer that is set only while there is activity.
 
-What a task waits for when everything is overloaded is its turn: the loop runs all who are ready before it
-looks again for what has come. So a timer that should have gone off at a certain moment, and goes off later,
-says how long whatever came at that moment had to wait; the same goes for a handler that blocks the loop. The
-timeout monitor sleeps until a deadline anyway, and one more of them costs a wake-up.
+Under overload a task waits until the loop has run all other runnable tasks. So the delay of a timer is the
+time that an event which arrived at its deadline had to wait; the same is true for a handler that blocks the
+loop. The timeout monitor sleeps until a deadline anyway, and one more deadline costs a wake-up.
 
 The invariants:
 
-1. **Nothing happens, nothing is measured**: who has nothing to do is not woken ten times a second. What
-   happens is marked by whoever sees it, an accept or the epoll reader, by one attribute.
-2. **Something happens, and the next sample is `INTERVAL` away** at most (`HURRY`, if somebody asks for it).
+1. **Without activity nothing is measured**: an idle server is not woken ten times a second. An accept and
+   the epoll reader note activity by setting one attribute.
+2. **With activity the next sample is at most `INTERVAL` away** (`SHORT_INTERVAL` after `sample_often()`).
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from typing import Final, final
 
 from .registry import NEVER
 
-#: From one sample to the next, in seconds. A sample that wakes a loop with nothing else to do was measured to
-#: take 0.1 ms of a processor, so ten in a second take a thousandth of one. What happens is marked in 45 ns.
+#: Seconds from one sample to the next. A sample that wakes an idle loop was measured to take 0.1 ms of a
+#: processor, so ten in a second take a thousandth of one. Noting activity takes 45 ns.
 INTERVAL: Final = 0.1
-#: The same while new work is shed, when each sample too late keeps work out that could be done.
-HURRY: Final = 0.01
+#: The same while new work is shed, when a late sample refuses work that could be done.
+SHORT_INTERVAL: Final = 0.01
 
 
-def _to_nobody(lag: float) -> None:
+def _ignore(lag: float) -> None:
     pass
 
 
@@ -34,43 +33,43 @@ def _to_nobody(lag: float) -> None:
 class LagMeter:
     """The lag of one server's loop. The timeout monitor sets the timer."""
 
-    __slots__ = ("due", "hurries", "is_busy", "move_up", "seconds", "stays", "tell")
+    __slots__ = ("due", "is_busy", "samples_often", "seconds", "stays", "tell", "wake_at")
 
     def __init__(self) -> None:
-        #: The last sample, in seconds; 0 when nothing happens.
+        #: The last sample, in seconds; 0 without activity.
         self.seconds: float = 0.0
-        #: When the next one is to be taken; NEVER while nothing happens.
+        #: The time of the next sample; NEVER without activity.
         self.due: float = NEVER
-        #: Whether something has happened since the last one.
+        #: Whether there was activity since the last sample.
         self.is_busy: bool = False
-        #: Whether they are to be taken more often, too.
-        self.hurries: bool = False
-        #: Whether samples are to be taken, whatever happens.
+        #: Whether the short interval is in force.
+        self.samples_often: bool = False
+        #: Whether samples are taken also without activity.
         self.stays: bool = False
         #: Called with each sample.
-        self.tell: Callable[[float], None] = _to_nobody
-        #: Called with the time at which whoever sleeps has to be awake.
-        self.move_up: Callable[[float], None] = _to_nobody
+        self.tell: Callable[[float], None] = _ignore
+        #: Called with the time at which the timeout monitor must wake.
+        self.wake_at: Callable[[float], None] = _ignore
 
     def begin(self, now: float) -> None:
-        """Measure from now on: something has happened after a time when nothing did."""
+        """Measure from now on: there is activity again."""
         self.due = now + INTERVAL
-        self.move_up(self.due)
+        self.wake_at(self.due)
 
-    def hurry(self, now: float) -> None:
-        """Take samples more often until told otherwise, the first of them soon."""
-        self.hurries = True
-        self.due = min(self.due, now + HURRY)
-        self.move_up(self.due)
+    def sample_often(self, now: float) -> None:
+        """Take samples at the short interval from now on."""
+        self.samples_often = True
+        self.due = min(self.due, now + SHORT_INTERVAL)
+        self.wake_at(self.due)
 
     def take(self, now: float) -> None:
-        """Take the sample that is due, if it is, and set the time of the next."""
+        """Take a sample if it is due, and set the time of the next."""
         if now < self.due:
             return
         self.seconds = lag = now - self.due
         self.tell(lag)
-        if self.hurries:
-            self.due = now + HURRY
+        if self.samples_often:
+            self.due = now + SHORT_INTERVAL
         elif self.is_busy or self.stays:
             self.is_busy = False
             self.due = now + INTERVAL

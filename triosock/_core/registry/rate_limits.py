@@ -36,7 +36,7 @@ _OPTIONS: Final[Mapping[Kind, tuple[RateOption, RateOption]]] = {
     "datagram_rate": ("datagram_rate_per_peer", "datagram_rate_per_network"),
 }
 #: Under which keys the tables know a peer: itself, and its network.
-Whose: TypeAlias = tuple[Hashable, Hashable]
+RateKeys: TypeAlias = tuple[Hashable, Hashable]
 
 #: The one key of the table of all.
 _ALL: Final = 0
@@ -46,7 +46,7 @@ _MAPPED: Final = b"\0" * 10 + b"\xff\xff"
 
 @final
 class RateLimits:
-    """What `Limits` says about how often one kind of work may come."""
+    """The rates in `Limits` of one kind of work."""
 
     def __init__(self, limits: Limits, kind: Kind) -> None:
         total = getattr(limits, kind)
@@ -61,7 +61,7 @@ class RateLimits:
         self._kind: Kind = kind
 
     @property
-    def asks_whose(self) -> bool:
+    def needs_keys(self) -> bool:
         """Whether any of them is per peer or per network."""
         return bool(self._tables)
 
@@ -70,14 +70,14 @@ class RateLimits:
         """Whether there is one for all."""
         return self._total is not None
 
-    def whose(self, peer: Address, user: int | None = None) -> Whose:
+    def keys_of(self, peer: Address, user: int | None = None) -> RateKeys:
         """Return the keys of a peer; `user` is that of a Unix socket's other end, if it is known."""
         if isinstance(peer, (TcpAddress, UdpAddress)):
             return keys_of_host(peer.host, self._prefix)
         name = ("user", user) if user is not None else str(peer)
         return (name, name)
 
-    def whose_host(self, host: Hashable) -> Whose:
+    def keys_of_host(self, host: Hashable) -> RateKeys:
         """Return the keys of a host by its IP address, or of whatever else names a peer."""
         return keys_of_host(host, self._prefix) if isinstance(host, str) else (host, host)
 
@@ -85,45 +85,47 @@ class RateLimits:
         """Return in how many seconds one more may come by the rate for all."""
         return 0.0 if self._total is None else self._total.delay(_ALL, now)
 
-    def wait_for(self, now: float, whose: Whose | None, *, total: bool = True) -> tuple[float, RateOption]:
+    def wait_for(
+        self, now: float, rate_keys: RateKeys | None, *, total: bool = True
+    ) -> tuple[float, RateOption]:
         """Return in how many seconds one more may come (0.0 if now), and the option that makes it wait.
 
-        Args: `whose`, None to leave the rates of peers and networks out; `total`, False to leave out that of
-        all.
+        Args: `rate_keys`, None to ignore the rates of peers and networks; `total`, False to ignore the total
+        rate.
         """
         name: RateOption
         longest, name = (self.total_delay(now) if total else 0.0), self._kind
-        if whose is not None:
+        if rate_keys is not None:
             for option, place, table in self._tables:
-                delay = table.delay(whose[place], now)
+                delay = table.delay(rate_keys[place], now)
                 if delay > longest:
                     longest, name = delay, option
         return longest, name
 
-    def take(self, now: float, whose: Whose | None, *, total: bool = True) -> None:
+    def take(self, now: float, rate_keys: RateKeys | None, *, total: bool = True) -> None:
         """Count one more. Args: as for `wait_for`."""
         if total and self._total is not None:
             self._total.take(_ALL, now)
-        if whose is not None:
+        if rate_keys is not None:
             for _, place, table in self._tables:
-                table.take(whose[place], now)
+                table.take(rate_keys[place], now)
 
-    def refusal(self, now: float, whose: Whose | None, *, total: bool = True) -> RateOption | None:
+    def refusal(self, now: float, rate_keys: RateKeys | None, *, total: bool = True) -> RateOption | None:
         """Count one more and return None, or the option that refuses it. Args: as for `wait_for`."""
-        delay, name = self.wait_for(now, whose, total=total)
+        delay, name = self.wait_for(now, rate_keys, total=total)
         if delay:
             return name
-        self.take(now, whose, total=total)
+        self.take(now, rate_keys, total=total)
         return None
 
 
 def rates_of(limits: Limits, kind: Kind) -> RateLimits | None:
     """Return the rates of one kind of work; None if there are none."""
     rates = RateLimits(limits, kind)
-    return rates if rates.has_total or rates.asks_whose else None
+    return rates if rates.has_total or rates.needs_keys else None
 
 
-def keys_of_host(host: str, prefix: tuple[int, int]) -> Whose:
+def keys_of_host(host: str, prefix: tuple[int, int]) -> RateKeys:
     """Return the keys of an IP address and its network; a host that is none is its own.
 
     IPv6 is below zero, so that no key of one family is one of the other.
@@ -140,14 +142,14 @@ def keys_of_host(host: str, prefix: tuple[int, int]) -> Whose:
     return (-1 - number, -1 - (number >> (128 - prefix[1])))
 
 
-def make_pace(rates: RateLimits | None, limits: Limits, emitter: Emitter) -> Pace | None:
+def make_accept_pacer(rates: RateLimits | None, limits: Limits, emitter: Emitter) -> AcceptPacer | None:
     """Return what keeps accept loops to the rate of all connections; None if those too many do not wait."""
     waits = rates is not None and rates.has_total and limits.overflow == "wait"
-    return Pace(rates, emitter) if rates is not None and waits else None
+    return AcceptPacer(rates, emitter) if rates is not None and waits else None
 
 
 @final
-class Pace:
+class AcceptPacer:
     """Keeps the accept loops of a server, which share it, to the rate of all connections: an accept waits
     until the rate allows it.
     """
@@ -160,7 +162,7 @@ class Pace:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether an accept loop has somebody whose turn is yet to come."""
+        """Whether an accept loop waits until the rate allows an accept."""
         return self._waiting > 0
 
     def is_due(self) -> bool:

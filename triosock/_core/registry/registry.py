@@ -25,7 +25,7 @@ import trio
 from ..model.addresses import Address, TcpAddress, UdpAddress
 from ..model.config import Limits, Timeouts
 from ..model.events import Cause
-from .served import Carrier, Learner, Served
+from .served import Carrier, LatencyObserver, Served
 from .tally import Tally as Tally
 
 #: Where a connection is in its life: queued (accepted in a drain, waiting for a slot), handshake (PROXY
@@ -105,7 +105,7 @@ class Entry:
     #: The handler's own task has closed the connection; another task's close does not count.
     closed_by_handler: bool = False
     #: What learns from its latency (`AdaptiveLimit`), if anything does, and whether its requests were told.
-    gradient: Learner | None = None
+    gradient: LatencyObserver | None = None
     has_told: bool = False
 
     @property

@@ -57,8 +57,14 @@ class Served(Protocol):
         """End the current idle wait and later ones."""
 
 
-class Learner(Protocol):
-    """What learns from how long things take."""
+class LatencyObserver(Protocol):
+    """Gets the duration of each piece of work."""
 
     def note(self, began: float, now: float) -> None:
-        """Some work that began at the one time is done at the other."""
+        """Note a piece of work that lasted from `began` to `now`."""
+
+    def begin_rest(self, entry: object) -> None:
+        """Note that the work of an entry is done, although it keeps its slot."""
+
+    def end_rest(self, entry: object) -> None:
+        """Note that an entry is about to give up its slot."""

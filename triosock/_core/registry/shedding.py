@@ -97,14 +97,14 @@ class Shedding:
         now = self._clock()
         # Who stands in the queue now is turned away at once, and does not keep it on.
         self.is_on, self._stands = True, False
-        self._meter.hurry(now)
+        self._meter.sample_often(now)
         if not self._is_told:
             self._is_told = self._meter.stays = True
             self._since, self.refused = now, 0
             self._emit(SheddingStarted, lag=lag)
 
     def _end(self) -> None:
-        self.is_on = self._was_above = self._meter.hurries = False
+        self.is_on = self._was_above = self._meter.samples_often = False
         self._ended = self._clock()
 
     def _tell_end(self) -> None:

@@ -96,7 +96,7 @@ class TimeoutMonitor:
         self._nap = trio.CancelScope()
         #: How late the loop is.
         self.lag: LagMeter = LagMeter()
-        self.lag.move_up = self._wake_at
+        self.lag.wake_at = self._wake_at
 
     def watch(self, entry: Entry) -> None:
         """Watch this entry until it is closed."""

@@ -9,9 +9,12 @@ import functools
 import inspect
 from collections.abc import Callable
 from types import FunctionType, MethodType
-from typing import TypeVar
+from typing import Final, TypeVar
 
 T = TypeVar("T")
+
+#: What one number alone would mean.
+_USUAL: Final = {"limits": "max_connections", "timeouts": "idle"}
 
 
 def check_value(argument: str, value: object, kind: type[T]) -> T:
@@ -21,7 +24,14 @@ def check_value(argument: str, value: object, kind: type[T]) -> T:
     if value is None:
         return kind()
     if not isinstance(value, kind):
-        raise TypeError(f"{argument} must be a triosock.{kind.__name__}(…), not {value!r}")
+        # A number is taken for the option that is asked for most; a dict has the names of all.
+        if isinstance(value, (int, float)) and argument in _USUAL:
+            instead = f": write {argument}=triosock.{kind.__name__}({_USUAL[argument]}={value!r})"
+        elif isinstance(value, dict):
+            instead = f": write {argument}=triosock.{kind.__name__}(**…)"
+        else:
+            instead = ""
+        raise TypeError(f"{argument} must be a triosock.{kind.__name__}(…), not {value!r}{instead}")
     return value
 
 

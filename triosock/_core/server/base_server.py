@@ -29,9 +29,8 @@ from ..model.events import (
     ServerSuspended,
 )
 from ..model.node import Node
-from ..model.options import explained
 from ..model.trio_thread import check_trio_thread
-from ..registry.description import EntryView, Look, ServerView, describe_listener
+from ..registry.description import EntryView, ServerView, SnapshotOptions, describe_listener
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import DrainRun
 from ..registry.drain_scope import DrainScope, describe_inside, grace_of
@@ -119,7 +118,6 @@ class Server(abc.ABC, Generic[Statistics_co]):
         """Whether `drain()` was called; True also during the delay."""
         return self._scope.draining
 
-    @explained
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
@@ -201,7 +199,7 @@ class Server(abc.ABC, Generic[Statistics_co]):
             return "suspended"
         return "" if self._registry.has_room else "full"
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return the node of this server and what it serves. For inspection."""
         is_suspended = not self._gate.is_open
         view = ServerView(

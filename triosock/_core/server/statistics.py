@@ -21,7 +21,8 @@ class ServerStatistics:
     `accept_errors`, `received` and `sent` (bytes) only grow, and so does `limited`: requests that came faster
     than a rate of `Limits`, by the name of that option. `suspended` and `draining` are those of the server.
 
-    `limit` is how many may be active at once now: `Limits.max_connections`, or less with `Limits.adaptive`.
+    `limit` is how many may be active at once now: `Limits.max_connections`, or less with `Limits.adaptive`,
+    which does not count those that only wait for their peers to close.
     `lag` is how long what comes has to wait for its turn, in seconds, and `shedding` whether it is turned
     away for that. They are inf, 0.0 and False for servers that do not have them (DTLS, compat).
     """

@@ -71,7 +71,7 @@ class Service(Common):
     @property
     def counts_clients(self) -> bool:
         """Whether a limit counts connections by the client that a proxy names."""
-        return self.registry.counts_peers or (self.rates is not None and self.rates.asks_whose)
+        return self.registry.counts_peers or (self.rates is not None and self.rates.needs_keys)
 
 
 @final
@@ -96,7 +96,7 @@ class ConnectionTask(HandlerRun):
             with entry.scope:
                 if entry.stage == "queued":
                     await self.wait_slot()
-                if not self._common.has_handshake or await self._shake_hands():
+                if not self._common.has_handshake or await self._do_handshake():
                     if self._common.emitter.wants_handlers:
                         self.tell(HandlerStarted)
                     try:
@@ -157,6 +157,9 @@ class ConnectionTask(HandlerRun):
         entry.stage = "closing"
         entry.closing_since = entry.now()
         entry.cause = entry.cause or Cause.FINISHED
+        if entry.gradient is not None and entry.holds_slot:
+            self._note_latency()
+            entry.gradient.begin_rest(entry)
         try:
             await wire.linger()
         except (OSError, trio.BrokenResourceError, trio.ClosedResourceError, trio.BusyResourceError):
@@ -170,7 +173,7 @@ class ConnectionTask(HandlerRun):
         """
         entry, wire = self._entry, self._served.wire
         try:
-            reset = self._failed or wire.is_broken_off or (self._cut and self._is_in_the_middle())
+            reset = self._failed or wire.is_broken_off or (self._cut and self._is_mid_request())
             if entry.request_since != NEVER:  # it was cancelled during that request
                 reset = True
                 self._served.end_request(entry.cause or Cause.FINISHED)
@@ -183,7 +186,7 @@ class ConnectionTask(HandlerRun):
         finally:
             self._unregister()
 
-    def _is_in_the_middle(self) -> bool:
+    def _is_mid_request(self) -> bool:
         """Whether the reply of a cancelled handler may be incomplete: see the third invariant."""
         wire = self._served.wire
         return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
@@ -192,15 +195,23 @@ class ConnectionTask(HandlerRun):
         """Unregister the connection; the timeout monitor and the epoll reader forget it."""
         service, entry = self._common, self._entry
         service.monitor.forget(entry)
-        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
-            entry.gradient.note(entry.accepted, min(entry.closing_since, entry.now()))
+        if entry.gradient is not None:
+            self._note_latency()
+            entry.gradient.end_rest(entry)
         if service.epoll_reader is not None:
             service.epoll_reader.leave()
         self.unregister()
 
+    def _note_latency(self) -> None:
+        """Tell the adaptive limit how long it took, unless its requests were told, or it has no slot."""
+        entry = self._entry
+        if entry.gradient is not None and entry.holds_slot and not entry.has_told:
+            entry.has_told = True
+            entry.gradient.note(entry.accepted, entry.now())
+
     # The handshake
 
-    def _is_one_too_many(self) -> bool:
+    def _is_over_limit(self) -> bool:
         """Count the client that a proxy has named; return whether it is over a limit and to be closed. A
         connection over a limit is not counted and holds no slot, like one that is refused right after its
         accept.
@@ -212,7 +223,7 @@ class ConnectionTask(HandlerRun):
         keys = registry.keys_for(connection.peer)
         reason: str | None = registry.refusal(keys)
         if reason is None and service.rates is not None:
-            reason = service.rates.refusal(entry.now(), service.rates.whose(connection.peer), total=False)
+            reason = service.rates.refusal(entry.now(), service.rates.keys_of(connection.peer), total=False)
         if reason is None:
             registry.add_keys(entry, keys)
             return False
@@ -228,13 +239,13 @@ class ConnectionTask(HandlerRun):
         entry.due = entry.now() + service.timeouts.handshake
         return False
 
-    async def _shake_hands(self) -> bool:
+    async def _do_handshake(self) -> bool:
         """Read the PROXY header and do the TLS handshake; return whether both succeeded."""
         entry = self._entry
         entry.stage = "handshake"
         entry.handshake_since = entry.accepted
         try:
-            if not await self._agree():
+            if not await self._read_header_and_start_tls():
                 return False
         except (PeerError, OSError, trio.BrokenResourceError, trio.ClosedResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
@@ -258,13 +269,13 @@ class ConnectionTask(HandlerRun):
             )
         return True
 
-    async def _agree(self) -> bool:
+    async def _read_header_and_start_tls(self) -> bool:
         """Do each of the two while holding a place of `Limits.max_handshakes`; return whether to go on."""
         connection, service = self._served, self._common
         if service.proxy is not None:
             async with service.handshakes.place(connection):
                 await connection.read_proxy_header(service.proxy)
-            if service.counts_clients and self._is_one_too_many():
+            if service.counts_clients and self._is_over_limit():
                 # No lingering close, which would wait for the peer.
                 await connection.wire.aclose_now()
                 return False

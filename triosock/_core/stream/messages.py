@@ -19,7 +19,7 @@ from ..model.misuse import write
 from ..protocols.framing import Buffer, Framer
 from ..registry.registry import NEVER
 from ..transport.interface import Interrupted
-from .request_state import Conversation
+from .request_state import RequestState
 
 if TYPE_CHECKING:
     from typing import Self
@@ -31,17 +31,17 @@ IN_A_ROW = 16
 class _Messages(AsyncIterator[bytes]):
     """The loop that `lines()` and `frames()` share."""
 
-    __slots__ = ("_conversation", "_credit")
+    __slots__ = ("_credit", "_state")
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, state: RequestState) -> None:
+        self._state = state
         self._credit = IN_A_ROW
 
     def __aiter__(self) -> Self:
         return self
 
     async def _take_turn(self) -> None:
-        await self._conversation.wire.take_turn()
+        await self._state.wire.take_turn()
         self._credit = IN_A_ROW
 
     async def __anext__(self) -> bytes:
@@ -49,43 +49,43 @@ class _Messages(AsyncIterator[bytes]):
 
         One coroutine and not several: this loop is where most servers spend their time.
         """
-        conversation = self._conversation
-        buffer = conversation.buffer
-        if conversation.meter is None:
-            conversation.end_request()
-        elif not await conversation._next_request():
+        state = self._state
+        buffer = state.buffer
+        if state.meter is None:
+            state.end_request()
+        elif not await state._next_request():
             raise StopAsyncIteration
         try:
             if buffer.data:
                 if self._credit <= 0:
                     await self._take_turn()
-                if (message := self._take_buffered(conversation, buffer)) is not None:
+                if (message := self._take_buffered(state, buffer)) is not None:
                     return message
             self._credit = IN_A_ROW - 1
             while True:
                 idle = not buffer.data
-                if not (data := await conversation.wire.receive_some(idle=idle)):
+                if not (data := await state.wire.receive_some(idle=idle)):
                     return self._at_end(buffer)
                 if idle:
-                    conversation.begin_request()
+                    state.begin_request()
                 if (message := self._first(buffer, data)) is not None:
-                    conversation.wire.gathering = bool(buffer.data) and self._has_next(buffer)
+                    state.wire.gathering = bool(buffer.data) and self._has_next(buffer)
                     return message
                 del data  # it is in the buffer now; the variable would keep a second copy during the wait
         except Interrupted:
             raise StopAsyncIteration from None
         except PeerError as error:
-            error._of(conversation)
+            error._of(state)
             raise
 
-    def _take_buffered(self, conversation: Conversation, buffer: Buffer) -> bytes | None:
+    def _take_buffered(self, state: RequestState, buffer: Buffer) -> bytes | None:
         """Return the next message if it is complete in the buffer. Its request has begun in either case."""
         message = self._split(buffer)
-        if conversation.entry.request_since == NEVER:
-            conversation.begin_request()
+        if state.entry.request_since == NEVER:
+            state.begin_request()
         if message is not None:
             self._credit -= 1
-            conversation.wire.gathering = self._has_next(buffer)
+            state.wire.gathering = self._has_next(buffer)
         return message
 
     def _split(self, buffer: Buffer) -> bytes | None:
@@ -115,8 +115,8 @@ class Lines(_Messages):
         __iter__ = write("async for line in conn.lines():")
         __await__ = write("async for line in conn.lines():")
 
-    def __init__(self, conversation: Conversation, max_bytes: int) -> None:
-        super().__init__(conversation)
+    def __init__(self, state: RequestState, max_bytes: int) -> None:
+        super().__init__(state)
         self._max_bytes = max_bytes
 
     def _split(self, buffer: Buffer) -> bytes | None:
@@ -149,8 +149,8 @@ class Frames(_Messages):
         __iter__ = write("async for frame in conn.frames(framer):")
         __await__ = write("async for frame in conn.frames(framer):")
 
-    def __init__(self, conversation: Conversation, framer: Framer) -> None:
-        super().__init__(conversation)
+    def __init__(self, state: RequestState, framer: Framer) -> None:
+        super().__init__(state)
         self._framer = framer
 
     def _split(self, buffer: Buffer) -> bytes | None:

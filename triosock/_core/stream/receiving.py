@@ -20,10 +20,10 @@ from ..model.trio_thread import check_trio_thread
 from ..protocols.framing import DEFAULT_MAX_BYTES, Framer, check_delimiter, check_framer, check_max_bytes
 from ..transport.interface import check_receive_size
 from .messages import Frames, Lines
-from .request_state import Conversation
+from .request_state import RequestState
 
 
-class Receiving(Conversation):
+class Receiving(RequestState):
     """The receiving methods of `Connection`, which is the class that users see."""
 
     __slots__ = ()

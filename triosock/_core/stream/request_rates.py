@@ -19,14 +19,14 @@ from ..model.emitter import Emitter
 from ..model.errors import RateExceeded
 from ..model.events import RateReached
 from ..model.peer_credentials import user_of
-from ..registry.rate_limits import RateLimits, Whose
+from ..registry.rate_limits import RateKeys, RateLimits
 from ..registry.registry import Registry
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 
 
-class Asking(Protocol):
-    """The part of a `Conversation` that a meter reads."""
+class RequestSource(Protocol):
+    """The part of a `RequestState` that a meter reads."""
 
     @property
     def peer(self) -> Address:
@@ -49,51 +49,51 @@ class RequestRates:
         self._tally = registry.tally
         self._emitter = emitter
 
-    def tell(self, limit: str, conversation: Asking, delay: float | None) -> None:
+    def tell(self, limit: str, state: RequestSource, delay: float | None) -> None:
         """Count a request that has come too early, and emit `RateReached`."""
         self._tally.limited[limit] += 1
         if self._emitter.takers(RateReached):
-            self._emitter.emit(RateReached, limit=limit, peer=conversation.peer, delay=delay)
+            self._emitter.emit(RateReached, limit=limit, peer=state.peer, delay=delay)
 
 
 @final
-class Meter:
+class RequestMeter:
     """What one connection has taken of the rates."""
 
-    __slots__ = ("_rates", "_turn", "_whose", "is_paid")
+    __slots__ = ("_rate_keys", "_rates", "_turn", "has_token")
 
     def __init__(self, rates: RequestRates) -> None:
         self._rates = rates
-        self._whose: Whose | None = None
+        self._rate_keys: RateKeys | None = None
         #: When the request that has begun is due; None before a token was taken.
         self._turn: float | None = None
         #: Whether it has its token. Reset at the end of the request.
-        self.is_paid: bool = False
+        self.has_token: bool = False
 
-    async def pay(self, conversation: Asking) -> None:
+    async def wait_due(self, state: RequestSource) -> None:
         """Return when the request that has begun is due. A checkpoint only if it must wait.
 
         Raises: RateExceeded, with ``request_overflow="reject"``; nothing was taken then.
         """
-        if self.is_paid:
+        if self.has_token:
             return
         now = trio.current_time()
         if self._turn is None:
-            self._turn = now + self._take(conversation, now)
+            self._turn = now + self._take(state, now)
         if self._turn > now:
             await trio.sleep_until(self._turn)
         self._turn = None
-        self.is_paid = True
+        self.has_token = True
 
-    def _take(self, conversation: Asking, now: float) -> float:
+    def _take(self, state: RequestSource, now: float) -> float:
         """Take a token; return in how many seconds it counts."""
         ours = self._rates
-        if self._whose is None:  # not earlier: a PROXY header may change the client's address
-            self._whose = ours.rates.whose(conversation.peer, user_of(conversation.wire.transport))
-        delay, limit = ours.rates.wait_for(now, self._whose)
+        if self._rate_keys is None:  # not earlier: a PROXY header may change the client's address
+            self._rate_keys = ours.rates.keys_of(state.peer, user_of(state.wire.transport))
+        delay, limit = ours.rates.wait_for(now, self._rate_keys)
         if delay:
-            ours.tell(limit, conversation, delay if ours.waits else None)
+            ours.tell(limit, state, delay if ours.waits else None)
             if not ours.waits:
-                raise RateExceeded(limit, delay)._of(conversation)
-        ours.rates.take(now, self._whose)
+                raise RateExceeded(limit, delay)._of(state)
+        ours.rates.take(now, self._rate_keys)
         return delay

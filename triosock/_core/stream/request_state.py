@@ -35,7 +35,7 @@ from ..server.statistics import ServerStatistics
 from ..transport.interface import Interrupted
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
-from .request_rates import Meter
+from .request_rates import RequestMeter
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,7 +44,7 @@ if TYPE_CHECKING:
     from ..transport.tls import TlsInfo
 
 
-class Conversation:
+class RequestState:
     """The state that a connection, its iterators and its blocks share. Users see `Connection`."""
 
     __slots__ = (
@@ -75,7 +75,7 @@ class Conversation:
         self.request_scope: trio.CancelScope | None = None
         self._tls: TlsInfo | None = None
         #: Keeps the connection to the rates of requests; None without such a rate.
-        self.meter: Meter | None = None
+        self.meter: RequestMeter | None = None
         #: The server that made this connection, a `StreamServer`; None if none did.
         self.server: Server[ServerStatistics] | None = server
         #: What the PROXY protocol header said, if there was one.
@@ -160,7 +160,7 @@ class Conversation:
             )
         entry.request_since = entry.request_due = NEVER
         if self.meter is not None:
-            self.meter.is_paid = False
+            self.meter.has_token = False
 
     async def _next_request(self) -> bool:
         """Implements `Connection.wait_request`; `lines()` and `frames()` call it if there is a rate of
@@ -180,7 +180,7 @@ class Conversation:
                 self.buffer.feed(data)
         self.begin_request()
         if self.meter is not None:
-            await self.meter.pay(self)
+            await self.meter.wait_due(self)
         return True
 
     def note_first_bytes(self) -> None:
@@ -221,53 +221,53 @@ class IdleBlock:
     value before it, since a block that is ended early may assign nothing.
     """
 
-    __slots__ = ("_conversation", "_scope", "interrupted")
+    __slots__ = ("_scope", "_state", "interrupted")
 
     if not TYPE_CHECKING:  # see misuse.py
         __aenter__ = write("with conn.idle():")
         __aexit__ = write("with conn.idle():")
 
-    def __init__(self, conversation: Conversation) -> None:
-        self._conversation = conversation
+    def __init__(self, state: RequestState) -> None:
+        self._state = state
         self._scope = trio.CancelScope()
         self.interrupted: bool = False
 
     def __enter__(self) -> Self:
-        conversation = self._conversation
-        if conversation._idle_block is not None:
+        state = self._state
+        if state._idle_block is not None:
             raise RuntimeError("this connection is in an idle() block already")
         self._scope.__enter__()
-        conversation.end_request()
-        conversation.entry.idle_since = trio.current_time()
-        conversation._idle_block = self
-        if conversation._buffer:
-            conversation.begin_request()  # its first bytes are in the buffer
-        if conversation.wire.is_over and not self._has_input():
+        state.end_request()
+        state.entry.idle_since = trio.current_time()
+        state._idle_block = self
+        if state._buffer:
+            state.begin_request()  # its first bytes are in the buffer
+        if state.wire.is_over and not self._has_input():
             self._scope.cancel(reason="triosock: the idle wait is over")
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        conversation = self._conversation
-        conversation._idle_block = None
-        conversation.entry.idle_since = NEVER
+        state = self._state
+        state._idle_block = None
+        state.entry.idle_since = NEVER
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         self.interrupted = self._scope.cancelled_caught
         if self.interrupted:
-            conversation.wire.note_wait_end(idle=True)
-        if kind is None and not self.interrupted and conversation.entry.request_since == NEVER:
-            conversation.begin_request()
+            state.wire.note_wait_end(idle=True)
+        if kind is None and not self.interrupted and state.entry.request_since == NEVER:
+            state.begin_request()
         return swallowed
 
     def interrupt(self, cause: Cause) -> None:
         """End the block, unless its request has arrived or begun."""
-        entry = self._conversation.entry
+        entry = self._state.entry
         if entry.is_idle and not (entry.receive_since != NEVER and self._has_input()):
             self._scope.cancel(reason=f"triosock: {cause}")
 
     def _has_input(self) -> bool:
-        return bool(self._conversation._buffer or self._conversation.wire.has_input())
+        return bool(self._state._buffer or self._state.wire.has_input())
 
 
 @final
@@ -277,58 +277,58 @@ class RequestBlock:
     Neither entering nor leaving it is a checkpoint, unless a rate of requests makes it wait.
     """
 
-    __slots__ = ("_around", "_conversation", "_scope", "_seconds")
+    __slots__ = ("_around", "_scope", "_seconds", "_state")
 
     if not TYPE_CHECKING:  # see misuse.py
         __enter__ = write("async with conn.request():")
         __exit__ = write("async with conn.request():")
 
-    def __init__(self, conversation: Conversation, timeout: float | None) -> None:
-        limit = conversation.timeouts.request
+    def __init__(self, state: RequestState, timeout: float | None) -> None:
+        limit = state.timeouts.request
         self._seconds = limit if timeout is None else min(check_seconds(timeout, "timeout"), limit)
-        self._conversation = conversation
+        self._state = state
         self._scope = trio.CancelScope()
         self._around: trio.CancelScope | None = None
 
     async def __aenter__(self) -> trio.CancelScope:
-        conversation, entry = self._conversation, self._conversation.entry
+        state, entry = self._state, self._state.entry
         begins_here = entry.request_since == NEVER
         if begins_here:
-            conversation.begin_request()
-        if conversation.meter is not None:
-            await self._wait_turn(conversation.meter, begins_here)
+            state.begin_request()
+        if state.meter is not None:
+            await self._wait_turn(state.meter, begins_here)
         # The time of a request counts from its first byte, if that is known. From here on this scope has the
         # deadline, and the timeout monitor does not.
         self._scope.deadline = min(trio.current_time() + self._seconds, entry.request_due)
         entry.request_due = NEVER
-        self._around, conversation.request_scope = conversation.request_scope, self._scope
+        self._around, state.request_scope = state.request_scope, self._scope
         self._scope.__enter__()
         return self._scope
 
-    async def _wait_turn(self, meter: Meter, begins_here: bool) -> None:
+    async def _wait_turn(self, meter: RequestMeter, begins_here: bool) -> None:
         """Wait until a rate allows the request. One that is refused, and that began here, is over."""
-        conversation = self._conversation
+        state = self._state
         try:
-            await meter.pay(conversation)
+            await meter.wait_due(state)
         except BaseException:
             if begins_here:
-                conversation.end_request(conversation.entry.cause or Cause.PEER)
+                state.end_request(state.entry.cause or Cause.PEER)
             raise
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> bool:
-        conversation = self._conversation
-        conversation.request_scope = self._around
+        state = self._state
+        state.request_scope = self._around
         swallowed = bool(self._scope.__exit__(kind, error, trace))
         is_whole = self._around is None  # a block in another is a part of its request
         if self._scope.cancelled_caught:
             if is_whole:
-                conversation.end_request(Cause.REQUEST)
-            raise RequestTimedOut(
-                f"a request of {conversation.peer} was not done in {self._seconds:g} s"
-            )._of(conversation) from None
+                state.end_request(Cause.REQUEST)
+            raise RequestTimedOut(f"a request of {state.peer} was not done in {self._seconds:g} s")._of(
+                state
+            ) from None
         if is_whole:
-            cause = Cause.FINISHED if kind is None else conversation.entry.cause or Cause.FAILED
-            conversation.end_request(cause)
+            cause = Cause.FINISHED if kind is None else state.entry.cause or Cause.FAILED
+            state.end_request(cause)
         return swallowed

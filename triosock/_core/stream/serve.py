@@ -246,4 +246,5 @@ def make_service(
 def _emitter(name: str | None, observers: Iterable[Observer]) -> Emitter:
     # Without a name until the listener's address is known.
     called = "" if name is None else check_name(name)
-    return Emitter(called, trio.current_time, [*(make() for make in default_observers), *observers])
+    several = check_several(observers, "observers must be several observers in a list")
+    return Emitter(called, trio.current_time, [*(make() for make in default_observers), *several])

@@ -41,7 +41,7 @@ from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
 from ..registry.drain_run import NEWCOMER_GRACE
 from ..registry.gradient import Gradient
-from ..registry.rate_limits import RateLimits, make_pace, rates_of
+from ..registry.rate_limits import RateLimits, make_accept_pacer, rates_of
 from ..registry.registry import NEVER, Entry
 from ..registry.shedding import Shedding
 from ..registry.timeout_monitor import youngest_age
@@ -54,8 +54,8 @@ from ..transport.wires import make_wire
 from ..transport.write_batcher import WriteBatcher
 from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
-from .request_rates import Meter, RequestRates
-from .request_state import Conversation
+from .request_rates import RequestMeter, RequestRates
+from .request_state import RequestState
 
 #: The kind of key under which a proxy is counted.
 PROXY: Final = "proxy"
@@ -77,7 +77,7 @@ class StreamServer(Server[ServerStatistics]):
         self._service = service
         self._listeners = tuple(listeners)
         limits = self._registry.limits
-        pace = make_pace(service.rates, limits, self._emitter)
+        pace = make_accept_pacer(service.rates, limits, self._emitter)
         self._clock = trio.lowlevel.current_clock().current_time
         self._shedding = Shedding(limits.max_lag, service.monitor.lag, self._emitter.emit, self._clock)
         self._accept_loops = [
@@ -145,7 +145,7 @@ class StreamServer(Server[ServerStatistics]):
             sent=tally.sent + sum(wire.sent for wire in wires),
             suspended=not self._gate.is_open,
             draining=self._scope.draining,
-            limit=self._registry.most,
+            limit=min(self._gradient.most if self._gradient else math.inf, self.limits.max_connections),
             lag=self.lag,
             shedding=self.shedding,
             limited=dict(tally.limited),
@@ -254,11 +254,11 @@ class StreamServer(Server[ServerStatistics]):
             local = None if isinstance(accepted, socket.socket) else listener.address
             # Not by the public constructor, and with positional arguments: a third of the time of keywords.
             connection = Connection.__new__(Connection)
-            Conversation.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
+            RequestState.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)
             keys = self._keys(connection) if self._counts_peers else ()
             asks = self._asks or not self._registry.has_room or self._shedding.is_on
             if asks and (reason := self._refusal(connection, keys)) is not None:
-                return self._turn_away(connection, reason)
+                return self._refuse_connection(connection, reason)
             if self._drain_run is not None:
                 self._spare_newcomer(entry)
             self._registry.add(entry, slot=self._registry.has_room, keys=keys)
@@ -294,7 +294,7 @@ class StreamServer(Server[ServerStatistics]):
         if self._has_ages:
             self._set_ages(entry)
         if self._request_rates is not None:
-            connection.meter = Meter(self._request_rates)
+            connection.meter = RequestMeter(self._request_rates)
         service.monitor.watch(entry)
         if emitter.wants_openings:
             emitter.emit(
@@ -324,7 +324,7 @@ class StreamServer(Server[ServerStatistics]):
             reason = self._refusal_by_rate(connection, rates)
         return reason
 
-    def _turn_away(self, connection: Connection, reason: str) -> None:
+    def _refuse_connection(self, connection: Connection, reason: str) -> None:
         """Close a connection over a limit, or run the overflow handler for it if there is one and it is not
         at `max_overflowing`.
         """
@@ -351,7 +351,7 @@ class StreamServer(Server[ServerStatistics]):
         user = user_of(connection.transport)
         proxy, peer = self._service.proxy, connection.peer
         if proxy is not None and proxy.trusts(peer):
-            # Whose this is, is said by the header: it is counted there.
+            # The header names the client, so it is counted after the header.
             return ((PROXY, peer.host if isinstance(peer, TcpAddress) else user),)
         return self._registry.keys_for(peer, user)
 
@@ -365,16 +365,16 @@ class StreamServer(Server[ServerStatistics]):
 
     def _refusal_by_rate(self, connection: Connection, rates: RateLimits) -> str | None:
         """Return which rate one more would exceed. In a drain the rate of all connections is no limit."""
-        proxy, whose = self._service.proxy, None
-        # Whose a proxy's connection is, is said by the header: it is counted there.
-        if rates.asks_whose and not (proxy is not None and proxy.trusts(connection.peer)):
-            whose = rates.whose(connection.peer, user_of(connection.transport))
-        return rates.refusal(connection.entry.accepted, whose, total=self._drain_run is None)
+        proxy, rate_keys = self._service.proxy, None
+        # The header names the client of a proxy's connection, so it is counted after the header.
+        if rates.needs_keys and not (proxy is not None and proxy.trusts(connection.peer)):
+            rate_keys = rates.keys_of(connection.peer, user_of(connection.transport))
+        return rates.refusal(connection.entry.accepted, rate_keys, total=self._drain_run is None)
 
 
 def _block_of(entry: Entry) -> trio.CancelScope | None:
     """Return the innermost block `conn.request()` that a connection is in."""
-    return entry.served.request_scope if isinstance(entry.served, Conversation) else None
+    return entry.served.request_scope if isinstance(entry.served, RequestState) else None
 
 
 def _newcomer_until(entry: Entry, now: float) -> float:

@@ -150,9 +150,9 @@ def load_certificate(
             client = _client(_last_certificate(files, file.read()), roots)
         context.load_cert_chain(files.chain, files.key, _password_of(files))
         try:
-            told = _shake_hands(context, client)
+            told = _do_handshake(context, client)
         except ssl.SSLCertVerificationError as error:
-            told = _forgive_dates(files, context, client, error, check_dates, roots)
+            told = _ignore_dates(files, context, client, error, check_dates, roots)
     except OSError as error:  # which those of the ssl module are, too
         raise CertificateRefused(f"{files}: {_say(error)}") from error
     names = tuple(value for kind, value in told.get("subjectAltName", ()) if kind == "DNS")
@@ -212,7 +212,7 @@ def _client(last: str, roots: StrPath | None) -> ssl.SSLContext:
     return client
 
 
-def _shake_hands(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> PeerCertificate:
+def _do_handshake(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> PeerCertificate:
     """Shake hands in memory; return what the client has verified. Raises: ssl.SSLError."""
     to_server, to_client = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = client_side.wrap_bio(to_client, to_server)
@@ -229,7 +229,7 @@ def _shake_hands(server_side: ssl.SSLContext, client_side: ssl.SSLContext) -> Pe
     raise ssl.SSLError("the handshake in memory came to no end")
 
 
-def _forgive_dates(
+def _ignore_dates(
     files: CertificateFiles,
     context: ssl.SSLContext,
     client: ssl.SSLContext,
@@ -241,18 +241,18 @@ def _forgive_dates(
     CertificateRefused, which says what is wrong, otherwise.
     """
     if error.verify_code not in _OUT_OF_TIME:
-        raise CertificateRefused(f"{files}: {_say_chain(error, roots)}") from error
+        raise CertificateRefused(f"{files}: {_describe_chain(error, roots)}") from error
     client.verify_flags |= _NO_CHECK_TIME
     try:
-        told = _shake_hands(context, client)
+        told = _do_handshake(context, client)
     except ssl.SSLCertVerificationError as other:
-        raise CertificateRefused(f"{files}: {_say_chain(other, roots)}") from other
+        raise CertificateRefused(f"{files}: {_describe_chain(other, roots)}") from other
     if check_dates:
-        raise CertificateRefused(f"{files}: {_say_dates(told)}") from error
+        raise CertificateRefused(f"{files}: {_describe_dates(told)}") from error
     return told
 
 
-def _say_chain(error: ssl.SSLCertVerificationError, roots: StrPath | None) -> str:
+def _describe_chain(error: ssl.SSLCertVerificationError, roots: StrPath | None) -> str:
     if error.verify_code not in _NO_ISSUER:
         return str(error.verify_message)
     if roots is not None:
@@ -260,7 +260,7 @@ def _say_chain(error: ssl.SSLCertVerificationError, roots: StrPath | None) -> st
     return "the chain has a gap: each certificate must be signed by one that comes after it in the file"
 
 
-def _say_dates(told: PeerCertificate) -> str:
+def _describe_dates(told: PeerCertificate) -> str:
     """Of a chain in which OpenSSL has found a date that is wrong."""
     now = time.time()
     today = f"it is {time.strftime('%b %d %H:%M:%S %Y', time.gmtime(now))} GMT by the clock of this machine"

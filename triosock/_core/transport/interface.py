@@ -14,6 +14,7 @@ Rules for all of them:
 
 from __future__ import annotations
 
+import inspect
 import socket
 from typing import Final, Protocol, TypeAlias
 
@@ -177,5 +178,8 @@ def check_sendable(data: object) -> int:
     """
     if not isinstance(data, (bytes, bytearray, memoryview)):
         hint = "; a str needs .encode()" if isinstance(data, str) else ""
+        if inspect.iscoroutine(data):
+            data.close()  # it will never be awaited; closed, it does not warn of that as well
+            hint = f"; write `await` before {data.__name__}(…)"
         raise TypeError(f"data must be bytes, a bytearray or a memoryview, not {type(data).__name__}{hint}")
     return data.nbytes if isinstance(data, memoryview) else len(data)

@@ -120,7 +120,7 @@ class SocketWire(SocketSending):
         self.is_closed = True
         self.tell_gone()
         if self._receiving:
-            self._rouse()
+            self._wake_reader()
         if self._sending:
             notify_closing(self._fd)
         if self._watched:

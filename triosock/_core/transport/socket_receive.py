@@ -192,7 +192,7 @@ class SocketReceiving(SocketState):
             else:
                 self._epoll_reader.remove(self._fd, self)  # somebody has taken it out of its socket
 
-    def _rouse(self) -> None:
+    def _wake_reader(self) -> None:
         """Wake who waits for input, though none may have come."""
         if self._receiver is not None:
             wake(self._receiver, self)
@@ -204,7 +204,7 @@ class SocketReceiving(SocketState):
         self._interrupted = True
         # Only a task in an idle wait need be woken, and not one that input is about to wake.
         if self._receiving and not self.is_closed and self.entry.idle_since != NEVER and not self.has_input():
-            self._rouse()
+            self._wake_reader()
 
     def note_wait_end(self, *, idle: bool) -> None:
         """A wait for the peer has been ended from this side."""
@@ -224,7 +224,7 @@ class SocketReceiving(SocketState):
         """End the idle wait that goes on now: it took too long. Until something comes, others end at once."""
         self._expired_at = self.received
         if self._receiving and not self.is_closed and self.entry.idle_since != NEVER:
-            self._rouse()
+            self._wake_reader()
 
     @property
     def is_interrupted(self) -> bool:

@@ -102,7 +102,7 @@ class TlsWire(SocketWire):
         self._sending = True
         try:
             with noted_server_name() as names:
-                await self._shake_hands()
+                await self._do_handshake()
         except trio.Cancelled:
             self.note_wait_end(idle=False)  # a handshake is a wait for the peer
             raise
@@ -110,7 +110,7 @@ class TlsWire(SocketWire):
             self._sending = False
         self._server_name = names[-1] if names else None
 
-    async def _shake_hands(self) -> None:
+    async def _do_handshake(self) -> None:
         while True:
             try:
                 return self._sock.do_handshake()

@@ -19,16 +19,16 @@ from . import trio_thread as hosts
 
 if TYPE_CHECKING:
     from ..requests.ports import Host
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 
 @attrs.define(eq=False)
 class DeadlineTask:
-    """The deadlines of one book. `Book.hold()` makes it, `Book.release()` ends it."""
+    """The deadlines of one request table. Its `hold()` makes it, its `release()` ends it."""
 
-    book: Book
+    request_table: RequestTable
     host: Host
-    #: Whether the host was borrowed for this; False if the book is supervised in it already.
+    #: Whether the host was acquired for this; False if the request table is supervised in it already.
     own: bool
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
@@ -36,18 +36,18 @@ class DeadlineTask:
         """Stop, and give the host back."""
         self.host.soon(self.scope.cancel)
         if self.own:
-            self.book.supervision.end(self.host)
-            hosts.give_back(self.host)
+            self.request_table.supervision.end(self.host)
+            hosts.release_host(self.host)
 
 
-def begin(book: Book, request_timeout: float) -> DeadlineTask:
-    """Enforce the deadlines of a book, in the trio run that supervises it already, or in the host of this
-    process.
+def begin(request_table: RequestTable, request_timeout: float) -> DeadlineTask:
+    """Enforce the deadlines of a request table, in the trio run that supervises it already, or in the host
+    of this process.
 
     Raises: RuntimeError if there can be no host, or if this is a trio thread.
     """
-    host = book.host
-    deadlines = DeadlineTask(book, host or hosts.borrow(), own=host is None)
+    host = request_table.host
+    deadlines = DeadlineTask(request_table, host or hosts.acquire_host(), own=host is None)
     try:
         deadlines.host.run(trio.CancelScope(), _start, deadlines, request_timeout)
     except BaseException:
@@ -58,7 +58,7 @@ def begin(book: Book, request_timeout: float) -> DeadlineTask:
 
 async def _start(deadlines: DeadlineTask, request_timeout: float) -> None:
     if deadlines.own:
-        deadlines.book.supervision.begin(deadlines.host)
+        deadlines.request_table.supervision.begin(deadlines.host)
     if request_timeout != math.inf:
         trio.lowlevel.spawn_system_task(_look, deadlines, request_timeout, name="triosock.compat deadlines")
 
@@ -68,7 +68,7 @@ async def _look(deadlines: DeadlineTask, request_timeout: float) -> None:
         while True:
             now = trio.current_time()
             due = now + request_timeout
-            for entry in deadlines.book.registry.entries():
+            for entry in deadlines.request_table.registry.entries():
                 end = entry.accepted + request_timeout
                 if end <= now:
                     entry.cut(Cause.REQUEST)

@@ -13,34 +13,34 @@ if TYPE_CHECKING:
     from triosock._core.model.emitter import Emitter
 
     from ..requests.ports import Deadlines, Lifecycle, Server, Supervision
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 
 class BridgePort:
     """A `ports.TrioPart`."""
 
-    def make_emitter(self, book: Book, watched: bool) -> Emitter | None:
-        """Return the emitter of a book, if it has observers or a timeline is open."""
-        return supervisor.make_emitter(book, watched)
+    def make_emitter(self, request_table: RequestTable, watched: bool) -> Emitter | None:
+        """Return the emitter of a request table, if it has observers or a timeline is open."""
+        return supervisor.make_emitter(request_table, watched)
 
-    def supervise(self, book: Book) -> Supervision:
-        """Return the supervisor of a book."""
-        return supervisor.Supervisor(book)
+    def supervise(self, request_table: RequestTable) -> Supervision:
+        """Return the supervisor of a request table."""
+        return supervisor.Supervisor(request_table)
 
-    def watch_deadlines(self, book: Book, request_timeout: float) -> Deadlines:
+    def watch_deadlines(self, request_table: RequestTable, request_timeout: float) -> Deadlines:
         """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
-        return deadline_task.begin(book, request_timeout)
+        return deadline_task.begin(request_table, request_timeout)
 
-    def tell_life(self, book: Book) -> Lifecycle:
+    def tell_life(self, request_table: RequestTable) -> Lifecycle:
         """Return the object that emits the lifecycle events of a server."""
-        return lifecycle_events.LifecycleEvents(book)
+        return lifecycle_events.LifecycleEvents(request_table)
 
     def tell_accept_error(
-        self, book: Book, server: Server, error: OSError, action: str, delay: float
+        self, request_table: RequestTable, server: Server, error: OSError, action: str, delay: float
     ) -> None:
         """Emit `AcceptFailed`."""
         address = address_of_listener(server)
-        book.tell(AcceptFailed, address=address, error=error, action=action, delay=delay)
+        request_table.tell(AcceptFailed, address=address, error=error, action=action, delay=delay)
 
 
 PORT = BridgePort()

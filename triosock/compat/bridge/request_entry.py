@@ -1,8 +1,8 @@
 """A request of a compat server as an entry of the core's registry: what a drain, a deadline or a cancellation
 acts on.
 
-Each action takes the lock of its book, and does nothing once the request is sealed: then its thread has left
-the handler.
+Each action takes the lock of its request table, and does nothing once the request is sealed: then its thread
+has left the handler.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from triosock._core.registry.registry import Phase
 
     from ..requests.ports import GreenTask
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)
@@ -33,7 +33,7 @@ class Request(Entry):
     request: object
     address: Address
     thread: int
-    book: Book
+    request_table: RequestTable
     cause: Cause | None = None
     sealed: bool = False
     #: Whether it was removed from the registry.
@@ -67,13 +67,13 @@ class Request(Entry):
 
     def interrupt(self, cause: Cause) -> None:
         """End its current or next idle wait."""
-        with self.book.lock:
+        with self.request_table.lock:
             if not self.sealed:
                 thread_interrupt.end_idle(self.request)
 
     def cut(self, cause: Cause) -> None:
         """Raise `RequestCut` in its thread, or cancel the async call that it is in."""
-        with self.book.lock:
+        with self.request_table.lock:
             if self.sealed or self.was_cut:
                 return
             if self.cause is None:

@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-1. It is made for the first drain, deadline, observer or statistics of a server. Its book is *supervised* as
+1. It is made for the first drain, deadline, observer or statistics of a server. Its table is *supervised* as
    long as it has a host: its records have become entries, with the clock of the supervising trio run, and
    later requests are entries from their start.
-2. Entries are added and removed under the lock of the book. If a thread ends its request while the entry is
-   being made, the entry is removed by its maker or by the thread: by the one that sees the other.
+2. Entries are added and removed under the lock of the request table. If a thread ends its request while the
+   entry is being made, the entry is removed by its maker or by the thread: by the one that sees the other.
 """
 
 from __future__ import annotations
@@ -30,27 +30,28 @@ from .request_entry import Request
 
 if TYPE_CHECKING:
     from ..requests.ports import Host, Record
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 #: The scope of an entry without a task.
 _NO_SCOPE = trio.CancelScope()
 
 
-def make_emitter(book: Book, watched: bool) -> Emitter | None:
-    """Return the emitter of a new book, if it has observers or a timeline is open."""
-    asked = () if book.policy is None else book.policy.observers
-    return Emitter(book.name, trio.current_time, asked) if asked or watched else None
+def make_emitter(request_table: RequestTable, watched: bool) -> Emitter | None:
+    """Return the emitter of a new table, if it has observers or a timeline is open."""
+    asked = () if request_table.policy is None else request_table.policy.observers
+    return Emitter(request_table.name, trio.current_time, asked) if asked or watched else None
 
 
 class Supervisor:
-    """The entries of a book."""
+    """The entries of a request table."""
 
-    def __init__(self, book: Book) -> None:
+    def __init__(self, request_table: RequestTable) -> None:
         self.registry: Registry = Registry(Limits())
         #: The clock of the (last) supervising trio run less `clock.now()`.
         self.clock: float = 0.0
-        self._book = book
-        #: The counts of the book that are in the registry's tally already, and how often they were read.
+        self._request_table = request_table
+        #: The counts of the request table that are in the registry's tally already, and how often they were
+        #: read.
         self._left = 0
         self._reads = 0
         self._failed = 0
@@ -60,20 +61,20 @@ class Supervisor:
 
     def attend(self, thread: int, record: Record) -> None:
         """Make the entry of a record that was just added."""
-        with self._book.lock:
+        with self._request_table.lock:
             entry = self._promote(thread, record)
         self._tell_opened(entry)
 
     def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
         """Remove the entry of a record, in the thread that handled it; False if it was removed already."""
-        book = self._book
-        with book.lock:
+        request_table = self._request_table
+        with request_table.lock:
             entry: Request = record[ENTRY]
             if entry.gone:
                 return False
             entry.sealed = True
             if entry.was_cut and entry.green is None:
-                thread_interrupt.uncut(thread)
+                thread_interrupt.withdraw_cut(thread)
             # No cut can come between these.
             entry.gone = True
             self.registry.remove(entry)
@@ -86,24 +87,24 @@ class Supervisor:
 
     def own_entry(self) -> Request | None:
         """Return the entry of the request that the calling thread handles."""
-        thread = self._book.me()
-        record = self._book.live.get(thread)
+        thread = self._request_table.me()
+        record = self._request_table.live.get(thread)
         if record is None:
             return None
-        with self._book.lock:
+        with self._request_table.lock:
             return self._promote(thread, record)
 
     def tally(self) -> Tally:
         """Return what was counted up to now."""
-        book = self._book
-        with book.lock:
+        request_table = self._request_table
+        with request_table.lock:
             tally = self.registry.tally
             # Threads count with next() and without a lock, and reading uses next() too.
-            left = next(book.leaves) - self._reads
+            left = next(request_table.leaves) - self._reads
             self._reads += 1
             more, self._left = left - self._left, left
-            failed, self._failed = book.failed - self._failed, book.failed
-            lost, self._lost = book.lost - self._lost, book.lost
+            failed, self._failed = request_table.failed - self._failed, request_table.failed
+            lost, self._lost = request_table.lost - self._lost, request_table.lost
             for cause, number in (
                 (Cause.PEER, lost),
                 (Cause.FAILED, failed - lost),
@@ -112,39 +113,39 @@ class Supervisor:
                 if number:
                     tally.ended[cause] += number
             tally.accepted += more
-            tally.peak = max(tally.peak, book.peak)
-            tally.accept_errors += book.accept_errors
-            book.accept_errors = 0
+            tally.peak = max(tally.peak, request_table.peak)
+            tally.accept_errors += request_table.accept_errors
+            request_table.accept_errors = 0
             return tally
 
     # In the supervising trio thread
 
     def begin(self, host: Host) -> None:
         """Make entries of the records, in the time of the calling trio run, and of all that come later."""
-        book = self._book
+        request_table = self._request_table
         self.tally()
-        with book.lock:
+        with request_table.lock:
             clock = trio.current_time() - now()
             for entry in self.registry.entries():
                 entry.accepted += clock - self.clock
             self.clock = clock
-            book.host = host
-            for thread, record in tuple(book.live.items()):
+            request_table.host = host
+            for thread, record in tuple(request_table.live.items()):
                 self._promote(thread, record)
 
     def end(self, host: Host) -> None:
         """Undo `begin()` in this host; the entries stay."""
-        with self._book.lock:
-            if self._book.host is host:
-                self._book.host = None
+        with self._request_table.lock:
+            if self._request_table.host is host:
+                self._request_table.host = None
 
     def _promote(self, thread: int, record: Record) -> Request:
         """Make the entry of a record, or return the one that it has. Under the lock."""
         entry: Request | None = record[ENTRY]
         if entry is not None:
             return entry
-        book = self._book
-        green = None if book.green is None else book.green.task(thread)
+        request_table = self._request_table
+        green = None if request_table.green is None else request_table.green.task(thread)
         entry = Request(
             accepted=record[SINCE] + self.clock,
             scope=_NO_SCOPE if green is None else green.scope,
@@ -152,17 +153,17 @@ class Supervisor:
             request=record[REQUEST],
             address=address_of(record[REQUEST], record[ADDRESS]),
             thread=thread,
-            book=book,
+            request_table=request_table,
         )
         self.registry.add(entry)
         record[ENTRY] = entry
-        if book.live.get(thread) is not record:
+        if request_table.live.get(thread) is not record:
             # Its thread has ended the request, or will find `gone`; it counts the request.
             entry.sealed = entry.gone = True
             self.registry.remove(entry)
             self.registry.tally.accepted -= 1
             return entry
-        on_newcomer, host = book.on_newcomer, book.host
+        on_newcomer, host = request_table.on_newcomer, request_table.host
         if on_newcomer is not None and host is not None:
             entry.spared_until = math.inf  # the drain has its own deadline
             host.soon(on_newcomer, entry)
@@ -171,25 +172,25 @@ class Supervisor:
     # Events
 
     def _tell_opened(self, entry: Request) -> None:
-        emitter = self._book.emitter
+        emitter = self._request_table.emitter
         if emitter is not None and emitter.wants_openings:
             local = local_of(entry.request)
-            self._book.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
+            self._request_table.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
 
     def _tell_closed(self, entry: Request, cause: Cause, error: BaseException | None) -> None:
-        book = self._book
-        if book.emitter is None:
+        request_table = self._request_table
+        if request_table.emitter is None:
             return
         who = {"connection": entry.number, "peer": entry.peer}
         if cause is Cause.FAILED and error is not None:
-            book.tell(HandlerFailed, error=error, **who)
-        if book.emitter.takers(ConnectionClosed):
+            request_table.tell(HandlerFailed, error=error, **who)
+        if request_table.emitter.takers(ConnectionClosed):
             received, sent = tcp_state.count_bytes(entry.request)
-            with book.lock:
+            with request_table.lock:
                 self.registry.tally.received += received
                 self.registry.tally.sent += sent
             duration = now() + self.clock - entry.accepted
-            book.tell(
+            request_table.tell(
                 ConnectionClosed,
                 cause=cause, received=received, sent=sent, duration=duration, error=error, **who,
             )  # fmt: skip

@@ -72,10 +72,10 @@ def cut(request: object, thread: int, reason: str) -> None:
 
 
 class _Withdrawn(BaseException):
-    """Replaces a `RequestCut` that has not been raised yet; `uncut()` always catches it."""
+    """Replaces a `RequestCut` that has not been raised yet; `withdraw_cut()` always catches it."""
 
 
-def uncut(thread: int) -> None:
+def withdraw_cut(thread: int) -> None:
     """Withdraw a `cut()` that has not been raised yet; called in that thread after its handler."""
     # NULL instead of an exception would withdraw it, too. But until 3.13 the interpreter clears its flag "an
     # exception is pending" only when one is raised. With the flag set, each call takes the slow way, and on

@@ -5,9 +5,9 @@ Rules of this file:
 
 1. **Sync code never runs in the trio thread, and trio never runs in the caller's thread.** `Host.run()`
    crosses between them.
-2. The helper thread exists from the first `borrow()` to the last `give_back()`, which returns when the thread
-   has ended. It is keyed by process id: after a fork, the parent's thread does not exist in the child, its
-   lock may be held, and its descriptors are not served; the child uses none of them.
+2. The helper thread exists from the first `acquire_host()` to the last `release_host()`, which returns when
+   the thread has ended. It is keyed by process id: after a fork, the parent's thread does not exist in the
+   child, its lock may be held, and its descriptors are not served; the child uses none of them.
 3. The caller of `Host.run()` may be the main thread, and be interrupted there by a signal handler that
    raises. The async function is then cancelled and not waited for, so that Ctrl-C takes effect at once.
 
@@ -116,7 +116,7 @@ class _Helper(Host):
         return self.calls.run(async_fn)
 
 
-class _Shelf:
+class _HelperSlot:
     """This process's helper, if there is one, and the lock for its start and end."""
 
     def __init__(self) -> None:
@@ -125,27 +125,27 @@ class _Shelf:
         self.helper: _Helper | None = None
 
 
-_shelf = _Shelf()
+_slot = _HelperSlot()
 
 #: Servers that run in their caller's trio program, by id, as long as they do.
 _chosen: dict[int, Host] = {}
 
 
-def _own_shelf() -> _Shelf:
-    # Right after a fork there is one thread, so no two can find the parent's shelf at once.
-    global _shelf
-    if _shelf.pid != os.getpid():
-        _shelf = _Shelf()
-    return _shelf
+def _own_slot() -> _HelperSlot:
+    # Right after a fork there is one thread, so no two can find the parent's slot at once.
+    global _slot
+    if _slot.pid != os.getpid():
+        _slot = _HelperSlot()
+    return _slot
 
 
-def borrow() -> Host:
+def acquire_host() -> Host:
     """Return this process's host, starting it if this is the first use. Give it back exactly once.
 
     Raises: RuntimeError if it cannot be started (too many threads or descriptors, or the interpreter is
     ending).
     """
-    shelf = _own_shelf()
+    shelf = _own_slot()
     with shelf.lock:
         if shelf.helper is None:
             shelf.helper = _start()
@@ -153,11 +153,13 @@ def borrow() -> Host:
         return shelf.helper
 
 
-def give_back(host: object) -> None:
-    """Undo one `borrow()`; the last one ends the thread and waits for that. A chosen host is left alone."""
+def release_host(host: object) -> None:
+    """Undo one `acquire_host()`; the last one ends the thread and waits for that. A chosen host is left
+    alone.
+    """
     if not isinstance(host, _Helper) or host.pid != os.getpid():
         return
-    shelf = _own_shelf()
+    shelf = _own_slot()
     with shelf.lock:
         host.users -= 1
         if host.users:

@@ -39,14 +39,14 @@ class TrioWait(PollWait):
         # Made with the first request: an unused server has no wakeup, and so no extra descriptor.
         self._lingers = False
         self._alone = False
-        self._is_bounded = self.book.max_requests != math.inf
+        self._is_bounded = self.request_table.max_requests != math.inf
         #: Whether requests of this server can be accepted in the trio thread, which handles them.
-        self._accepts = self.book.green is not None and not self._is_bounded
+        self._accepts = self.request_table.green is not None and not self._is_bounded
 
     def __enter__(self) -> Self:
         super().__enter__()
-        if self.book.green is not None:
-            self.book.green.loop_begins()
+        if self.request_table.green is not None:
+            self.request_table.green.loop_begins()
         return self
 
     def wait(self, interval: float | None) -> bool:
@@ -54,7 +54,7 @@ class TrioWait(PollWait):
         # Compared with 0 first, so that a value that is no number raises as in poll().
         if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
-        if self._lingers and not self._exhausted and not (self._is_bounded and self.book.is_full):
+        if self._lingers and not self._exhausted and not (self._is_bounded and self.request_table.is_full):
             # Set before the flag is read, below; wake() sets the flag and then looks for it.
             if self._alarm is None:
                 self._alarm = Wakeup(self._poll)
@@ -86,21 +86,21 @@ class TrioWait(PollWait):
         super().close()
         try:
             # Both wait for a thread, and Ctrl-C may end that.
-            if self.book.green is not None and self.is_here():
-                self.book.green.loop_ends()
+            if self.request_table.green is not None and self.is_here():
+                self.request_table.green.loop_ends()
                 if self._host is not None:
                     # A task ends in the same step of the trio run in which its client sees the end: after one
                     # step, no finished task holds the host.
                     self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             if self._host is not None:
-                hosts.give_back(self._host)
+                hosts.release_host(self._host)
 
     @property
     def group(self) -> Group:
         """The group of the green requests; used only when they are accepted here."""
-        assert self.book.green is not None
-        return self.book.green
+        assert self.request_table.green is not None
+        return self.request_table.green
 
     @property
     def is_woken(self) -> bool:
@@ -114,7 +114,7 @@ class TrioWait(PollWait):
     def _find_host(self) -> hosts.Host | None:
         if self._host is None:
             try:
-                self._host = hosts.borrow()
+                self._host = hosts.acquire_host()
             except RuntimeError:
                 self._alone = True
         elif not self.is_here():
@@ -129,7 +129,7 @@ class TrioWait(PollWait):
         if self._exhausted:
             self._exhausted = False
             interval = PAUSE if interval is None else min(interval, PAUSE)
-        elif not self.book.is_full:
+        elif not self.request_table.is_full:
             fd = self._fd
         try:
             return host.run(scope, self._readable, scope, fd, interval)

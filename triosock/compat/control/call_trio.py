@@ -14,11 +14,11 @@ import trio
 from ..bridge import trio_thread as hosts
 from ..bridge.thread_interrupt import RequestCut
 from ..requests import table
-from .current_request import book_of_thread
+from .current_request import request_table_of_thread
 
 if TYPE_CHECKING:
     from ..requests.ports import Host, RequestEntry
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -37,31 +37,35 @@ def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     green = table.port.parts.green_if_loaded()
     if green is not None and green.current() is not None:
         return green.wait(async_fn, *args)
-    book = book_of_thread()
-    entry = book.supervision.own_entry() if book is not None else None
-    host = book.host if book is not None else None
+    request_table = request_table_of_thread()
+    entry = request_table.supervision.own_entry() if request_table is not None else None
+    host = request_table.host if request_table is not None else None
     borrowed = None
     if host is None:
-        host = borrowed = hosts.borrow()
+        host = borrowed = hosts.acquire_host()
     try:
-        if book is None or entry is None:
+        if request_table is None or entry is None:
             return host.run(trio.CancelScope(), async_fn, *args)
-        return _run_for(book, entry, host, async_fn, *args)
+        return _run_for(request_table, entry, host, async_fn, *args)
     finally:
         if borrowed is not None:
-            hosts.give_back(borrowed)
+            hosts.release_host(borrowed)
 
 
 def _run_for(
-    book: Book, entry: RequestEntry, host: Host, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]
+    request_table: RequestTable,
+    entry: RequestEntry,
+    host: Host,
+    async_fn: Callable[[*Ts], Awaitable[T]],
+    *args: Unpack[Ts],
 ) -> T:
     scope = trio.CancelScope()
-    with book.lock:
+    with request_table.lock:
         entry.call = lambda: host.soon(scope.cancel, entry.reason())
     try:
         return host.run(scope, async_fn, *args)
     except hosts.Ended:
         raise RequestCut(entry.reason()) from None
     finally:
-        with book.lock:
+        with request_table.lock:
             entry.call = None

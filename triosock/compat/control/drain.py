@@ -15,7 +15,7 @@ from triosock import DrainReport, DrainScope
 from triosock._core.model.checks import check_seconds
 
 from ..bridge import trio_thread as hosts
-from ..requests.table import Book, book_of
+from ..requests.table import RequestTable, request_table_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
 from .drain_target import DrainTarget, scope_for
@@ -51,56 +51,60 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
             "from another thread; in a signal handler, "
             "threading.Thread(target=compat.drain, args=(server,)).start()"
         )
-    book = book_of(server)
-    if book.served is not None:
-        return _tell(book.served, book, grace)
-    running = Running(scope_for(book, grace))
-    with book.lock:
-        other, book.drain = book.drain, book.drain or running
+    request_table = request_table_of(server)
+    if request_table.served is not None:
+        return _tell(request_table.served, request_table, grace)
+    running = Running(scope_for(request_table, grace))
+    with request_table.lock:
+        other, request_table.drain = request_table.drain, request_table.drain or running
     if other is not None:
         other.tighten(grace)
         return other.wait()
-    return _drain_now(server, book, running, loops=bool(servings))
+    return _drain_now(server, request_table, running, loops=bool(servings))
 
 
-def _drain_now(server: BaseServer, book: Book, running: Running, *, loops: bool) -> DrainReport:
-    own = threading.get_ident() if threading.get_ident() in book.live else None
+def _drain_now(
+    server: BaseServer, request_table: RequestTable, running: Running, *, loops: bool
+) -> DrainReport:
+    own = threading.get_ident() if threading.get_ident() in request_table.live else None
     try:
-        with _host_of(book) as host:
+        with _host_of(request_table) as host:
             if not loops:
                 poll.close_listener(server)
-            report = host.run(trio.CancelScope(), _drain, server, book, running, host, own)
-            book.drain = None  # before others are woken, who may serve again
+            report = host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
+            request_table.drain = None  # before others are woken, who may serve again
             return running.finish(report)
     except BaseException as error:
-        book.drain = None
+        request_table.drain = None
         running.fail(error)
         raise
 
 
 @contextmanager
-def _host_of(book: Book) -> Iterator[Host]:
-    """The trio run that supervises a book, or else the host of this process; it stays for the block."""
-    book.hold()
+def _host_of(request_table: RequestTable) -> Iterator[Host]:
+    """The trio run that supervises a request table, or else the host of this process; it stays for the
+    block.
+    """
+    request_table.hold()
     try:
-        host = book.host
+        host = request_table.host
         if host is not None:
             yield host
             return
-        host = hosts.borrow()
+        host = hosts.acquire_host()
         try:
             yield host
         finally:
-            book.supervision.end(host)
-            hosts.give_back(host)
+            request_table.supervision.end(host)
+            hosts.release_host(host)
     finally:
-        book.release()
+        request_table.release()
 
 
-def _tell(served: ServedInTrio, book: Book, grace: float | None) -> DrainReport:
+def _tell(served: ServedInTrio, request_table: RequestTable, grace: float | None) -> DrainReport:
     """Drain a server that runs in a trio program: it does so itself."""
-    host = book.host
-    if host is None or threading.get_ident() in book.live:
+    host = request_table.host
+    if host is None or threading.get_ident() in request_table.live:
         raise RuntimeError(
             "drain() waits until nothing of the server is left, and this thread serves one of its requests: "
             "call it from another thread, or drain() of what `nursery.start(compat.serve, ...)` returned"
@@ -110,11 +114,11 @@ def _tell(served: ServedInTrio, book: Book, grace: float | None) -> DrainReport:
 
 
 async def _drain(
-    server: BaseServer, book: Book, running: Running, host: Host, own: int | None
+    server: BaseServer, request_table: RequestTable, running: Running, host: Host, own: int | None
 ) -> DrainReport:
-    if book.host is not host:
-        book.supervision.begin(host)
-    target = DrainTarget(server, book, running.scope, own)
+    if request_table.host is not host:
+        request_table.supervision.begin(host)
+    target = DrainTarget(server, request_table, running.scope, own)
     with running.scope:
         running.begin(host, target)
         return await target.drain()

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from triosock._core.model.addresses import Address
 
     from ..requests.ports import RequestEntry
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
     from ..stdlib.base import BaseServer
 
 #: How long handlers may take to end after the cut, before the report is made, in seconds.
@@ -75,9 +75,11 @@ class Child(Entry):
 class DrainTarget:
     """One drain of one server; lives in the trio thread. A core `Drainable`."""
 
-    def __init__(self, server: BaseServer, book: Book, scope: DrainScope, besides: int | None = None) -> None:
+    def __init__(
+        self, server: BaseServer, request_table: RequestTable, scope: DrainScope, besides: int | None = None
+    ) -> None:
         self._server = server
-        self._book = book
+        self._request_table = request_table
         self._scope = scope
         self._besides = besides
         self._children: dict[int, Child] = {}
@@ -91,13 +93,13 @@ class DrainTarget:
     @property
     def tally(self) -> Tally:
         """What the server has counted."""
-        return self._book.tally()
+        return self._request_table.tally()
 
     def entries(self) -> tuple[Entry, ...]:
         """Return the requests and children, without the caller's own request."""
-        book = self._book
-        with book.lock:
-            requests = book.registry.entries()
+        request_table = self._request_table
+        with request_table.lock:
+            requests = request_table.registry.entries()
         others = (one for one in requests if isinstance(one, Request) and one.thread != self._besides)
         return (*others, *self._children.values())
 
@@ -113,17 +115,19 @@ class DrainTarget:
                 return
 
     def _is_empty(self) -> bool:
-        book = self._book
+        request_table = self._request_table
         if poll.servings_of(self._server):
             return False
         # The loop may have forked more children before it ended.
         self._watch_children()
         if self._children:
             return False
-        with book.lock:
-            own = book.live.get(self._besides) if self._besides is not None else None
-            expected = len(book.expected) - (own is not None and id(own[REQUEST]) in book.expected)
-            return not expected and len(book.live) == (own is not None)
+        with request_table.lock:
+            own = request_table.live.get(self._besides) if self._besides is not None else None
+            expected = len(request_table.expected) - (
+                own is not None and id(own[REQUEST]) in request_table.expected
+            )
+            return not expected and len(request_table.live) == (own is not None)
 
     def poke(self) -> None:
         """Have `wait_empty()` check again."""
@@ -132,19 +136,19 @@ class DrainTarget:
     # The drain
 
     async def drain(self) -> DrainReport:
-        """Drain; return the report. The scope is draining already, and the book is supervised."""
-        book = self._book
+        """Drain; return the report. The scope is draining already, and the request table is supervised."""
+        request_table = self._request_table
         now = trio.current_time()
         entries = self.entries()
-        is_told = book.emitter is not None and book.emitter.takers(DrainStarted)
+        is_told = request_table.emitter is not None and request_table.emitter.takers(DrainStarted)
         idle = sum(entry.is_idle for entry in entries) if is_told else 0
         grace = max(0.0, self._scope.deadline - now)
         self._run = DrainRun(self, self._scope)
-        book.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
-        book.on_leave, book.is_poked = self.poke, False
+        request_table.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
+        request_table.on_leave, request_table.is_poked = self.poke, False
         try:
             async with trio.open_nursery() as self._nursery:
-                book.on_newcomer = self._greet
+                request_table.on_newcomer = self._greet
                 self._watch_children()
                 for serving in poll.servings_of(self._server):
                     serving.drain()
@@ -152,10 +156,10 @@ class DrainTarget:
                 self._count_stuck()
                 self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
         finally:
-            book.on_newcomer = book.on_leave = None
+            request_table.on_newcomer = request_table.on_leave = None
         report = self._run.report()
         fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
-        book.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
+        request_table.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
 
     def tighten(self) -> None:
@@ -192,28 +196,28 @@ class DrainTarget:
 
     async def wait_all_left(self) -> None:
         """Return when none is left, without a limit of time. A checkpoint."""
-        self._book.on_leave, self._book.is_poked = self.poke, False
+        self._request_table.on_leave, self._request_table.is_poked = self.poke, False
         try:
             await trio.lowlevel.checkpoint()
             while not self._is_empty():
                 self._changed = trio.Event()
                 await self._changed.wait()
         finally:
-            self._book.on_leave = None
+            self._request_table.on_leave = None
 
     def _greet(self, entry: RequestEntry) -> None:
         if self._nursery is not None:
-            self._nursery.start_soon(self._mind_newcomer, entry)
+            self._nursery.start_soon(self._watch_newcomer, entry)
 
-    async def _mind_newcomer(self, entry: RequestEntry) -> None:
+    async def _watch_newcomer(self, entry: RequestEntry) -> None:
         await trio.sleep(NEWCOMER_GRACE)
         entry.spared_until = 0.0
         entry.interrupt(Cause.DRAIN)
 
     def _count_stuck(self) -> None:
         tally = self.tally
-        with self._book.lock:
-            for request in self._book.registry.entries():
+        with self._request_table.lock:
+            for request in self._request_table.registry.entries():
                 if isinstance(request, Request) and request.thread != self._besides and not request.reported:
                     request.reported = True
                     tally.ended[request.cause or Cause.DRAIN] += 1
@@ -241,8 +245,8 @@ class DrainTarget:
         self.poke()
 
 
-def scope_for(book: Book, grace: float | None = None) -> DrainScope:
+def scope_for(request_table: RequestTable, grace: float | None = None) -> DrainScope:
     """Return the scope of a server's drain, with the grace given, the policy's, or the default."""
     if grace is None:
-        grace = Timeouts().grace if book.policy is None else book.policy.grace
+        grace = Timeouts().grace if request_table.policy is None else request_table.policy.grace
     return DrainScope(grace=grace)

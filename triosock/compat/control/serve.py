@@ -17,18 +17,19 @@ from typing import final
 import trio
 
 from triosock import Address, Cause, DrainReport, Observer, ServerStatistics
+from triosock._core.model.checks import check_several
 from triosock._core.model.emitter import Emitter
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock._core.model.node import Node
 from triosock._core.model.options import explained
-from triosock._core.registry.description import EntryView, Look, ServerView, describe_listener
+from triosock._core.registry.description import EntryView, ServerView, SnapshotOptions, describe_listener
 from triosock._core.registry.drain_scope import describe_inside, grace_of
 from triosock._core.registry.registry import Entry
 
 from ..bridge import trio_thread as hosts
 from ..bridge.addresses import address_of_listener
 from ..requests.ports import RequestEntry
-from ..requests.table import book_of
+from ..requests.table import request_table_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
 from .drain import Running
@@ -82,17 +83,18 @@ class CompatServer:
     ) -> None:
         self._server = server
         self._interval = poll_interval
-        self._book = book_of(server)
-        self._scope = scope_for(self._book, grace)
+        self._request_table = request_table_of(server)
+        self._scope = scope_for(self._request_table, grace)
         self._scope.on_drain = self._on_drain
         self._scope.owner = self
         # For `describe`.
         self._since = trio.current_time()
         self._around = trio.current_effective_deadline()
-        asked = () if self._book.policy is None else self._book.policy.observers
+        asked = () if self._request_table.policy is None else self._request_table.policy.observers
         if name is not None:
-            self._book.name = name
-        self._emitter = Emitter(self._book.name, trio.current_time, (*asked, *observers))
+            self._request_table.name = name
+        several = check_several(observers, "observers must be several observers in a list")
+        self._emitter = Emitter(self._request_table.name, trio.current_time, (*asked, *several))
         self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
@@ -102,7 +104,7 @@ class CompatServer:
     @property
     def name(self) -> str:
         """What events and reports call it."""
-        return self._book.name
+        return self._request_table.name
 
     @property
     def addresses(self) -> tuple[Address, ...]:
@@ -134,21 +136,21 @@ class CompatServer:
 
     def entries(self) -> tuple[Entry, ...]:
         """Return the requests that are served now. For inspection."""
-        return self._book.registry.entries()
+        return self._request_table.registry.entries()
 
     def why_not_ready(self) -> str:
         """Return why it should get no more clients; "" if it is ready."""
         return "draining" if self.draining else ""
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return its node with its requests. For inspection."""
-        policy = self._book.policy
+        policy = self._request_table.policy
         view = ServerView(
             name=self.name,
             state="draining" if self.draining else "serving",
             since=self._since,
             around=self._around,
-            registry=self._book.registry,
+            registry=self._request_table.registry,
             entries=EntryView(lifetime=math.inf if policy is None else policy.request_timeout),
             listeners=[describe_listener(one, is_closed=self.draining) for one in self._addresses],
         )
@@ -163,27 +165,27 @@ class CompatServer:
 
     async def _serve(self, task_status: trio.TaskStatus[CompatServer]) -> DrainReport:
         host = hosts.Host(trio.lowlevel.current_trio_token())
-        book = self._book
-        if book.host is not None:
+        request_table = self._request_table
+        if request_table.host is not None:
             raise RuntimeError("this server is being served already, or drained: serve() needs it for itself")
-        before, book.emitter = book.emitter, self._emitter
-        book.served = self
+        before, request_table.emitter = request_table.emitter, self._emitter
+        request_table.served = self
         hosts.choose(self._server, host)
-        book.supervision.begin(host)
-        cut_before = book.tally().ended[Cause.PARENT]
+        request_table.supervision.begin(host)
+        cut_before = request_table.tally().ended[Cause.PARENT]
         try:
             with self._scope:
                 await self._live(task_status)
         finally:
             with trio.CancelScope(shield=True):
                 await self._close()
-            book.supervision.end(host)
+            request_table.supervision.end(host)
             hosts.choose(self._server, None)
-            book.drain = book.served = None
-            book.emitter = before
+            request_table.drain = request_table.served = None
+            request_table.emitter = before
             if not self._report.drained:
                 self._report = DrainReport(
-                    cancelled=book.tally().ended[Cause.PARENT] - cut_before, drained=False
+                    cancelled=request_table.tally().ended[Cause.PARENT] - cut_before, drained=False
                 )
             self._emitter.emit(ServerClosed)
             self._scope._record(self.name, self._report)
@@ -193,9 +195,9 @@ class CompatServer:
         return self._report
 
     async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
-        book = self._book
+        request_table = self._request_table
         async with trio.open_nursery() as nursery:
-            self._emitter.emit(ServerStarted, addresses=self._addresses, lifetime=book.lifetime)
+            self._emitter.emit(ServerStarted, addresses=self._addresses, lifetime=request_table.lifetime)
             nursery.start_soon(self._loop)
             task_status.started(self)
             try:
@@ -222,28 +224,28 @@ class CompatServer:
 
     async def _drain(self) -> None:
         # A shutdown() from elsewhere leads here too: busy requests get the same grace period.
-        self._book.drain = Running(self._scope)
+        self._request_table.drain = Running(self._scope)
         if not self._scope.draining:
             self._scope.drain()
-        self._target = DrainTarget(self._server, self._book, self._scope)
+        self._target = DrainTarget(self._server, self._request_table, self._scope)
         self._report = await self._target.drain()
 
     def _cut_all(self) -> None:
         def cut(entry: RequestEntry) -> None:
             entry.cut(Cause.PARENT)
 
-        # In this order: the book reports requests that come after the entries were read.
-        self._book.on_newcomer = cut
+        # In this order: the request table reports requests that come after the entries were read.
+        self._request_table.on_newcomer = cut
         vars(self._server)["_BaseServer__shutdown_request"] = True
         for serving in poll.servings_of(self._server):
             serving.wake()
-        DrainTarget(self._server, self._book, self._scope).cut_all(Cause.PARENT)
+        DrainTarget(self._server, self._request_table, self._scope).cut_all(Cause.PARENT)
 
     async def _close(self) -> None:
         """Wait for the remaining requests, then close the server."""
-        target = DrainTarget(self._server, self._book, self._scope)
+        target = DrainTarget(self._server, self._request_table, self._scope)
         await target.wait_all_left()
-        self._book.on_newcomer = None
+        self._request_table.on_newcomer = None
         # Not sooner: the loop may have been forking when the other children were terminated.
         if not self._report.drained or trio.current_time() >= self._scope.deadline:
             await target.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from triosock import ServerStatistics
 
 from ..bridge.tcp_state import is_idle
-from ..requests.table import ENTRY, REQUEST, book_of
+from ..requests.table import ENTRY, REQUEST, request_table_of
 from ..stdlib.base import BaseServer
 
 
@@ -14,10 +14,10 @@ def statistics(server: BaseServer) -> ServerStatistics:
 
     `received` and `sent` are bytes of TCP connections that have ended, and are counted only for observers.
     """
-    book = book_of(server)
-    tally = book.tally()
-    with book.lock:
-        live = tuple(book.live.values())
+    request_table = request_table_of(server)
+    tally = request_table.tally()
+    with request_table.lock:
+        live = tuple(request_table.live.values())
         ended, refused = dict(tally.ended), dict(tally.refused)
     requests = [record[REQUEST] for record in live]
     return ServerStatistics(
@@ -32,5 +32,5 @@ def statistics(server: BaseServer) -> ServerStatistics:
         received=tally.received,
         sent=tally.sent,
         suspended=False,
-        draining=book.drain is not None,
+        draining=request_table.drain is not None,
     )

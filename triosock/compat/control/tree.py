@@ -5,7 +5,8 @@ Rules of this file:
 1. **Inspection changes nothing**: it starts no trio run, makes no entries and emits no events. It reads the
    records, whose times are those of `clock.now()`.
 2. A server in a trio program (`compat.serve`) is in the tree of that program, and not here.
-3. It may run in any thread while requests begin and end: it describes a copy made under the book's lock.
+3. It may run in any thread while requests begin and end: it describes a copy made under the request table's
+   lock.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from triosock._core.model.node import Node
-from triosock._core.registry.description import Look, innermost
+from triosock._core.registry.description import SnapshotOptions, innermost
 
 from ..bridge.addresses import address_of, address_of_listener
 from ..bridge.lifecycle_events import is_closed
@@ -25,7 +26,7 @@ from ..bridge.tcp_state import is_idle
 from ..bridge.thread_interrupt import stack_of
 from ..bridge.trio_thread import THREAD_NAME
 from ..requests.clock import now
-from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, book_of
+from ..requests.table import ADDRESS, ENTRY, REQUEST, SINCE, request_table_of
 from ..stdlib.base import BaseServer
 from ..waiting import poll
 from . import current_request
@@ -35,57 +36,57 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..requests.ports import Record, Server
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
 
 
 def look(what: object, limit: int) -> Iterator[Node]:
     """Yield a node for each server that threads of this process serve, or for the server `what` alone."""
     if isinstance(what, BaseServer):
-        book = book_of(what)
-        if book.served is not None:
-            yield book.served.describe(Look(trio.current_time(), limit))
+        request_table = request_table_of(what)
+        if request_table.served is not None:
+            yield request_table.served.describe(SnapshotOptions(trio.current_time(), limit))
         else:
-            yield _Look(book, what, limit).server()
+            yield _Look(request_table, what, limit).server()
     elif isinstance(what, CompatServer):
-        yield what.describe(Look(trio.current_time(), limit))
+        yield what.describe(SnapshotOptions(trio.current_time(), limit))
     elif what is None:
-        found: dict[Book, Server | None] = {
-            one.book: one.server for one in tuple(poll._servings) if one.is_here()
+        found: dict[RequestTable, Server | None] = {
+            one.request_table: one.server for one in tuple(poll._servings) if one.is_here()
         }
-        for book in current_request.busy_books():
-            found.setdefault(book)
-        for book, server in found.items():
-            if book.served is None:
-                yield _Look(book, server, limit).server()
+        for request_table in current_request.busy_request_tables():
+            found.setdefault(request_table)
+        for request_table, server in found.items():
+            if request_table.served is None:
+                yield _Look(request_table, server, limit).server()
 
 
 class _Look:
     """One inspection of one server, of which only the requests may be known."""
 
-    def __init__(self, book: Book, server: Server | None, limit: int) -> None:
-        self._book = book
+    def __init__(self, request_table: RequestTable, server: Server | None, limit: int) -> None:
+        self._request_table = request_table
         self._server = server
         self._limit = limit
         self._now = now()
         self._threads = {one.ident: one.name for one in threading.enumerate()}
         self._grace = math.inf
-        drain = book.drain
+        drain = request_table.drain
         if drain is not None and drain.scope.deadline < math.inf:
             # Of the supervising trio run; the difference of its clock to that of the records.
-            self._grace = drain.scope.deadline - book.supervision.clock - self._now
+            self._grace = drain.scope.deadline - request_table.supervision.clock - self._now
 
     def server(self) -> Node:
-        book = self._book
-        tally = book.tally()
-        with book.lock:
-            live = sorted(book.live.items(), key=lambda item: item[1][SINCE])
+        request_table = self._request_table
+        tally = request_table.tally()
+        with request_table.lock:
+            live = sorted(request_table.live.items(), key=lambda item: item[1][SINCE])
             accepted = tally.accepted + sum(record[ENTRY] is None for _, record in live)
             refused = sum(tally.refused.values())
         since = min(self._loops(), default=None)
         idle = sum(is_idle(record[REQUEST]) for _, record in live)
         return Node(
             kind="server",
-            name=book.name,
+            name=request_table.name,
             state=self._state(),
             age=None if since is None else self._now - since,
             due=None if self._grace == math.inf else self._grace,
@@ -100,15 +101,19 @@ class _Look:
         )
 
     def _state(self) -> str:
-        if self._book.drain is not None:
+        if self._request_table.drain is not None:
             return "draining"
         return "serving" if self._loops() else "not accepting"
 
     def _loops(self) -> list[float]:
-        return [one.since for one in tuple(poll._servings) if one.book is self._book and one.is_here()]
+        return [
+            one.since
+            for one in tuple(poll._servings)
+            if one.request_table is self._request_table and one.is_here()
+        ]
 
     def _drain(self) -> str:
-        return f"grace: drain of server {self._book.name}"
+        return f"grace: drain of server {self._request_table.name}"
 
     def _listener(self) -> Iterator[Node]:
         if self._server is not None:
@@ -120,10 +125,10 @@ class _Look:
         entry = record[ENTRY]
         age = self._now - record[SINCE]
         due, origin = self._grace, self._drain()
-        lifetime = self._book.lifetime
+        lifetime = self._request_table.lifetime
         if lifetime is not None and lifetime - age < due:
             due, origin = lifetime - age, "Policy.request_timeout"
-        green = None if self._book.green is None else self._book.green.task(thread)
+        green = None if self._request_table.green is None else self._request_table.green.task(thread)
         where = innermost(stack_of(thread) if green is None else green.stack())
         # All green requests run in the thread of the host.
         name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))

@@ -5,13 +5,13 @@
     trio run of the host: a task per request: process_request_thread <┘ in a greenlet
 
 It is a second way for a `ThreadingMixIn` to start `process_request_thread()`. Everything else (the loop, the
-hooks, the book, drains, deadlines, events) is that of compat, without a second implementation.
+hooks, the request table, drains, deadlines, events) is that of compat, without a second implementation.
 
 The invariant: **a green handler waits in trio or not at all.** A blocking call goes through `portal.py`,
 which suspends the greenlet and waits in its task; so each wait is a checkpoint, and a cut is a cancellation.
 
 Read on: `portal.py` (a sync function in a task), `tasks.py`, `group.py` (the requests of one server),
-`crowd.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (which handler blocks the others);
+`readers.py` and `socket.py` (how they wait), `accepting.py`, `watch.py` (which handler blocks the others);
 `native.py` and `connection_socket.py` (the same handlers under a native server, over any stream).
 
 May import: the rest of compat, the facade, trio, greenlet. Nothing imports it until a server is green.

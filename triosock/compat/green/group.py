@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from triosock.compat.requests.ports import ThreadingServer
     from triosock.compat.requests.signatures import ClientAddress, Request
-    from triosock.compat.requests.table import Book
+    from triosock.compat.requests.table import RequestTable
 
     from .watch import Watch
 
@@ -44,8 +44,8 @@ DEFAULT_PATIENCE = 1.0
 class Group:
     """The green requests of a server in one process."""
 
-    def __init__(self, book: Book) -> None:
-        self._book = book
+    def __init__(self, request_table: RequestTable) -> None:
+        self._request_table = request_table
         self._changed = threading.Condition()
         self._live: dict[int, tasks.GreenTask] = {}
         self._host: hosts.Host | None = None
@@ -54,8 +54,10 @@ class Group:
         #: How many loops run, and what watches the requests for them.
         self._loops = 0
         self._watch: Watch | None = None
-        self._proxy = None if book.policy is None else book.policy.proxy
-        self._patience: float = DEFAULT_PATIENCE if book.policy is None else book.policy.blocking_after
+        self._proxy = None if request_table.policy is None else request_table.policy.proxy
+        self._patience: float = (
+            DEFAULT_PATIENCE if request_table.policy is None else request_table.policy.blocking_after
+        )
 
     def __len__(self) -> int:
         """Return how many `join()` would wait for."""
@@ -93,12 +95,12 @@ class Group:
     def _spawn_and_wait(self, host: hosts.Host, spawn: Callable[[], None]) -> None:
         """Have the task started, and return when it has begun."""
         # The host is held, since a short request would give it back during this wait.
-        held = host if self._is_chosen else hosts.borrow()
+        held = host if self._is_chosen else hosts.acquire_host()
         try:
             host.call(spawn)
             host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
-            hosts.give_back(held)
+            hosts.release_host(held)
 
     def loop_begins(self) -> None:
         """A `serve_forever()` has begun."""
@@ -124,33 +126,33 @@ class Group:
             if not len(self):
                 return
             # The host is held, so that its thread has ended when this returns.
-            held = self._host if self._is_chosen else hosts.borrow()
+            held = self._host if self._is_chosen else hosts.acquire_host()
             assert held is not None
         try:
             with self._changed:
                 self._changed.wait_for(lambda: not len(self))
         finally:
-            hosts.give_back(held)
+            hosts.release_host(held)
 
     def _enter(self, server: ThreadingServer, task: tasks.GreenTask, request: Request) -> hosts.Host:
-        self._book.expected[id(request)] = None
+        self._request_table.expected[id(request)] = None
         with self._changed:
             if self._host is None:
                 chosen = hosts.host_for(server)
                 self._is_chosen = chosen is not None
-                self._host = chosen or hosts.borrow()
+                self._host = chosen or hosts.acquire_host()
             self._live[task.number] = task
             return self._host
 
     def _leave(self, task: tasks.GreenTask, request: Request) -> None:
-        self._book.expected.pop(id(request), None)
-        self._book.arrived()
+        self._request_table.expected.pop(id(request), None)
+        self._request_table.arrived()
         with self._changed:
             self._live.pop(task.number, None)
             host = None if self._live else self._host
             if host is not None:
                 self._host = None
-                hosts.give_back(host)
+                hosts.release_host(host)
             self._changed.notify_all()
 
     # In the trio thread
@@ -183,7 +185,7 @@ class Group:
         with self._changed:
             if self._watch is not None or not self._loops or self._patience == math.inf:
                 return
-            watch = tasks.crowd_here().watch
+            watch = tasks.readers_here().watch
             try:
                 watch.begin(self._patience)
             except RuntimeError:
@@ -223,9 +225,9 @@ class Group:
 
     def _refuse(self, request: socket.socket) -> None:
         request.close()
-        book = self._book
-        with book.lock:
-            tally = book.registry.tally
+        request_table = self._request_table
+        with request_table.lock:
+            tally = request_table.registry.tally
             tally.accepted += 1
             tally.ended[Cause.HANDSHAKE] += 1
 

@@ -50,7 +50,7 @@ def green_handler(
     """
     if not callable(handler_class):
         raise TypeError(f"handler_class must be a class of request handlers, not {handler_class!r}")
-    hooks = _StandIn(handler_class) if server is None else server
+    hooks = _PlaceholderServer(handler_class) if server is None else server
 
     async def handle(conn: Connection) -> None:
         task = GreenTask(daemon=True)
@@ -66,7 +66,7 @@ def green_handler(
 
 
 @final
-class _StandIn(ThreadingMixIn, TCPServer):
+class _PlaceholderServer(ThreadingMixIn, TCPServer):
     """The server of handlers that have no other: hooks, and no socket."""
 
     def __init__(self, handler_class: HandlerFactory) -> None:
@@ -81,7 +81,7 @@ def _process(server: BaseServer, handler_class: HandlerFactory, conn: Connection
         return
     try:
         if _is_stock(server, "finish_request"):
-            # Past the book of a compat server: here the native server has it.
+            # Past the request table of a compat server: here the native server has it.
             handler_class(request, client_address, server)
         else:
             server.finish_request(request, client_address)

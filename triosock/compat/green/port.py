@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Awaitable, Callable
 
     from triosock.compat.requests.ports import GreenTask, GreenWait, Group
-    from triosock.compat.requests.table import Book
+    from triosock.compat.requests.table import RequestTable
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
@@ -23,9 +23,9 @@ class GreenPort:
         """Raise TypeError if a server cannot be green."""
         check.check(server)
 
-    def group(self, book: Book) -> Group:
+    def group(self, request_table: RequestTable) -> Group:
         """Return where the requests of a green server go."""
-        return group.Group(book)
+        return group.Group(request_table)
 
     def current(self) -> GreenTask | None:
         """Return the green request that the calling code handles."""

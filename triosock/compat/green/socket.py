@@ -23,7 +23,7 @@ import trio
 from triosock._core.transport.socket_state import LOOKS
 
 from . import tasks
-from .crowd import Input
+from .readers import Input
 from .tasks import notify_closing, wait_readable, wait_writable
 from .waiting import Waiting
 
@@ -105,7 +105,7 @@ class GreenSocket(Waiting, socket.socket):
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         task, state = tasks.here(), self._green_input
-        reader = task.crowd.reader
+        reader = task.readers.reader
         if reader is None:
             self._wait_descriptor(until, wait_readable)
         elif state.reader is reader:

@@ -34,9 +34,9 @@ from trio.lowlevel import wait_writable as wait_writable
 
 from triosock._core.transport.checkpoints import SLEEP_MESSAGE, TURN_MESSAGE, checkpoint, give_turn
 
-from .crowd import Crowd, Input
 from .greenlets import Greenlet, getcurrent
 from .portal import Portal
+from .readers import Input, ReaderGroup
 from .watch import ROOTS
 
 T = TypeVar("T")
@@ -49,11 +49,11 @@ _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
 #: Seconds at the end of the interpreter in which none has ended: they do not heed it, or block their thread.
 AT_EXIT_PATIENCE: Final = 1.0
 AT_EXIT: Final = "triosock.compat: the interpreter ends"
-#: Below zero, as identifiers of threads are above: a book has both as keys.
+#: Below zero, as identifiers of threads are above: a request table has both as keys.
 _numbers = itertools.count(-1, -1)
-_crowd: RunVar[Crowd] = RunVar("triosock.compat.green.crowd")
-#: The crowds of all runs, those that are over among them.
-_crowds: list[weakref.ref[Crowd]] = []
+_readers: RunVar[ReaderGroup] = RunVar("triosock.compat.green.readers")
+#: The reader groups of all runs, including ended ones.
+_reader_groups: list[weakref.ref[ReaderGroup]] = []
 
 
 @attrs.define(eq=False, slots=True)
@@ -65,20 +65,20 @@ class GreenTask:
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     #: Whether a wait of the handler has raised Cancelled.
     was_told: bool = False
-    #: The crowd of its trio run, and its task; set by `run()`.
-    crowd: Crowd = attrs.field(init=False, repr=False)
+    #: The reader group of its trio run, and its task; set by `run()`.
+    readers: ReaderGroup = attrs.field(init=False, repr=False)
     trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
     _portal: Portal | None = None
 
     async def run(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         """Run `fn(*args)` as the handler of this request, in the calling trio task."""
         self.trio_task = current_task()
-        self.crowd = crowd = crowd_here()
-        self._portal = portal = Portal(crowd.watch)
+        self.readers = readers = readers_here()
+        self._portal = portal = Portal(readers.watch)
         _by_task[self.trio_task] = self
-        crowd.enter()
+        readers.enter()
         try:
-            if crowd.on_empty is not None:
+            if readers.on_empty is not None:
                 self.scope.cancel(AT_EXIT)
                 await checkpoint()  # the handler does not begin
             begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
@@ -86,7 +86,7 @@ class GreenTask:
         finally:
             del _by_task[self.trio_task]
             self._portal = None
-            crowd.leave()
+            readers.leave()
 
     def _begin(self, fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
         here = getcurrent()
@@ -144,37 +144,37 @@ class GreenTask:
 ROOTS.add(GreenTask._begin.__code__)
 
 
-def crowd_here() -> Crowd:
-    """Return the crowd of the calling trio run. In the trio thread."""
+def readers_here() -> ReaderGroup:
+    """Return the reader group of the calling trio run. In the trio thread."""
     try:
-        return _crowd.get()
+        return _readers.get()
     except LookupError:
-        crowd = Crowd()
-        _crowd.set(crowd)
-        _crowds[:] = [known for known in _crowds if known() is not None]
-        _crowds.append(weakref.ref(crowd))
-        return crowd
+        readers = ReaderGroup()
+        _readers.set(readers)
+        _reader_groups[:] = [known for known in _reader_groups if known() is not None]
+        _reader_groups.append(weakref.ref(readers))
+        return readers
 
 
 def end_all() -> None:
     """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
-    for known in tuple(_crowds):
-        crowd = known()
-        if crowd is None or crowd.pid != os.getpid():
+    for known in tuple(_reader_groups):
+        readers = known()
+        if readers is None or readers.pid != os.getpid():
             continue  # over, or this is the child of a fork, with what its parent had
         empty = threading.Event()
         try:
-            crowd.token.run_sync_soon(_end, crowd, empty.set)
+            readers.token.run_sync_soon(_end, readers, empty.set)
         except trio.RunFinishedError:
             continue
-        left = crowd.size
-        while not empty.wait(AT_EXIT_PATIENCE) and crowd.size < left:
-            left = crowd.size
+        left = readers.size
+        while not empty.wait(AT_EXIT_PATIENCE) and readers.size < left:
+            left = readers.size
 
 
-def _end(crowd: Crowd, on_empty: Callable[[], object]) -> None:
-    crowd.on_empty = on_empty
-    tasks = [task for task in _by_task.values() if task.crowd is crowd]
+def _end(readers: ReaderGroup, on_empty: Callable[[], object]) -> None:
+    readers.on_empty = on_empty
+    tasks = [task for task in _by_task.values() if task.readers is readers]
     for task in tasks:
         task.scope.cancel(AT_EXIT)
     if not tasks:

@@ -5,7 +5,7 @@ A server uses objects of packages above it: it wakes trio, counts in a drain, st
 `Parts` is the one port through which the packages below get them: `table.port.parts`, set by
 `triosock.compat`. Nothing imports this file at run time.
 
-The Protocols are generic in the book, which has attributes of their types.
+The Protocols are generic in the request table, which has attributes of their types.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from triosock._core.model.emitter import Emitter
     from triosock._core.model.events import Cause
     from triosock._core.model.node import Node
-    from triosock._core.registry.description import Look
+    from triosock._core.registry.description import SnapshotOptions
     from triosock._core.registry.registry import Registry, Tally
 
     from .signatures import ClientAddress, HandlerFactory, Request
@@ -221,7 +221,7 @@ class Lifecycle(Protocol):
         """A request or a loop has ended."""
 
     def look_held(self) -> None:
-        """The last holder of the book is about to release it."""
+        """The last holder of the request table is about to release it."""
 
 
 class RunningDrain(Protocol):
@@ -250,7 +250,7 @@ class ServedInTrio(Protocol):
         """Wait for its end."""
         raise NotImplementedError
 
-    def describe(self, look: Look) -> Node:
+    def describe(self, look: SnapshotOptions) -> Node:
         """Return what lives in it."""
         raise NotImplementedError
 
@@ -277,23 +277,23 @@ class GreenWait(Protocol):
 class TrioPart(Protocol[BookT_contra]):
     """What needs trio."""
 
-    def make_emitter(self, book: BookT_contra, watched: bool) -> Emitter | None:
-        """Return the emitter of a book."""
+    def make_emitter(self, request_table: BookT_contra, watched: bool) -> Emitter | None:
+        """Return the emitter of a request table."""
 
-    def supervise(self, book: BookT_contra) -> Supervision:
-        """Return the supervisor of a book."""
+    def supervise(self, request_table: BookT_contra) -> Supervision:
+        """Return the supervisor of a request table."""
         raise NotImplementedError
 
-    def watch_deadlines(self, book: BookT_contra, request_timeout: float) -> Deadlines:
+    def watch_deadlines(self, request_table: BookT_contra, request_timeout: float) -> Deadlines:
         """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
         raise NotImplementedError
 
-    def tell_life(self, book: BookT_contra) -> Lifecycle:
+    def tell_life(self, request_table: BookT_contra) -> Lifecycle:
         """Return the object that emits the lifecycle events of a server."""
         raise NotImplementedError
 
     def tell_accept_error(
-        self, book: BookT_contra, server: Server, error: OSError, action: str, delay: float
+        self, request_table: BookT_contra, server: Server, error: OSError, action: str, delay: float
     ) -> None:
         """Emit `AcceptFailed`."""
 
@@ -304,7 +304,7 @@ class GreenPart(Protocol[BookT_contra]):
     def check(self, server: object) -> None:
         """Raise TypeError if a server cannot be green."""
 
-    def group(self, book: BookT_contra) -> Group:
+    def group(self, request_table: BookT_contra) -> Group:
         """Return where the requests of a green server go."""
         raise NotImplementedError
 

@@ -18,7 +18,7 @@ Rules of this file:
    the two sees the other.
 4. **No request is missing from the count**: one that waits for its thread to start is `expected`. One whose
    handler has returned is sealed before its thread goes on, so that no cut reaches what the thread does next.
-5. A book belongs to one process. After a fork the child finds the parent's, and begins a new one as soon as
+5. A table belongs to one process. After a fork the child finds the parent's, and begins a new one as soon as
    there is more to do than to add a record.
 6. No reference to a request is kept after its handler has ended.
 """
@@ -34,7 +34,7 @@ from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
 
-from .attention import Attention, attention_for
+from .tracking import Tracking, tracking_for
 
 if TYPE_CHECKING:
     from _thread import RLock
@@ -63,7 +63,7 @@ class Port:
     """Holds the parts that the packages above provide."""
 
     #: Set by `triosock.compat`, before any server exists.
-    parts: Parts[Book]
+    parts: Parts[RequestTable]
 
 
 #: The one port of the process.
@@ -77,11 +77,11 @@ all_green: bool = False
 #: A record is a list, which is faster to make than an object: the request, the client's address, its
 #: beginning (in `clock.now()`), its entry once one was made, and its state.
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
-#: The states of a record besides None: the book is held for it; its end was counted.
+#: The states of a record besides None: the request table is held for it; its end was counted.
 HELD, LEFT = "held", "left"
 
 
-class Book:
+class RequestTable:
     """The records of one server in one process."""
 
     #: Counters: requests that failed, or lost their peer; the most at once; errors of accept.
@@ -107,7 +107,7 @@ class Book:
     #: Ends the waits of the serving loops, from any thread.
     wakers: list[Callable[[], None]]
     #: The work for each request besides its record.
-    attention: Attention
+    tracking: Tracking
     #: Whether requests are handled in child processes.
     forks: bool
     #: Whether a request needs more than its record. Stored, since every request reads it.
@@ -138,9 +138,9 @@ class Book:
         self.wakers = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
         self._holding = _Lock()
-        self.attention = attention_for(policy, watched)
+        self.tracking = tracking_for(policy, watched)
         self.forks = forks
-        self.is_special = forks or green or self.attention > Attention.NONE
+        self.is_special = forks or green or self.tracking > Tracking.NONE
         if self.is_overseen:
             self.emitter = port.parts.trio().make_emitter(self, watched)
         if green:
@@ -180,7 +180,7 @@ class Book:
         state = record[STATE]
         if state is LEFT:
             return
-        if record[ENTRY] is None and error is None and self.host is None and not self.attention:
+        if record[ENTRY] is None and error is None and self.host is None and not self.tracking:
             record[STATE] = LEFT
             next(self.leaves)
             return
@@ -236,7 +236,7 @@ class Book:
                 try:
                     self._deadlines = port.parts.trio().watch_deadlines(self, timeout)
                 except RuntimeError:
-                    if self.attention is Attention.REQUIRED:
+                    if self.tracking is Tracking.REQUIRED:
                         raise
             self._holds += 1
 
@@ -255,7 +255,7 @@ class Book:
     @property
     def is_overseen(self) -> bool:
         """Whether the requests are supervised while they run."""
-        return self.attention >= Attention.WATCHED
+        return self.tracking >= Tracking.WATCHED
 
     @property
     def life(self) -> Lifecycle:
@@ -323,28 +323,28 @@ def of_class(server: object, name: str, default: Any = None) -> Any:
     return default
 
 
-def book_of(server: object) -> Book:
-    """Return the server's book in this process; it is made when it is first used."""
+def request_table_of(server: object) -> RequestTable:
+    """Return the server's table in this process; it is made when it is first used."""
     attributes = vars(server)
-    book: Book | None = attributes.get(SLOT)
-    if book is None or book.pid != getpid():
+    request_table: RequestTable | None = attributes.get(SLOT)
+    if request_table is None or request_table.pid != getpid():
         # Not if it forks: a recording would need a thread beside a fork, and children could not add to it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
         policy = check_policy(server)
-        fresh = Book(
+        fresh = RequestTable(
             type(server).__name__,
             policy,
             watched=_is_watched() and not forks,
             forks=forks,
             green=is_green(server),
         )
-        if book is None:
+        if request_table is None:
             # Two threads may be here at once; they must agree.
-            agreed: Book = attributes.setdefault(SLOT, fresh)
+            agreed: RequestTable = attributes.setdefault(SLOT, fresh)
             return agreed
         attributes[SLOT] = fresh
         return fresh
-    return book
+    return request_table
 
 
 def check_policy(server: object) -> Policy | None:
@@ -363,13 +363,19 @@ def check_policy(server: object) -> Policy | None:
     return policy
 
 
-def book_for_request(server: object, book: Book | None) -> Book | None:
-    """Return the book of this process for a request of the server, which has `book` now; None in the child of
-    a forking server: nothing could read it there, and each page that is written is copied.
+def request_table_for(server: object, request_table: RequestTable | None) -> RequestTable | None:
+    """Return the request table of this process for a request of the server, which has `request_table` now;
+    None in the child of a forking server: nothing could read it there, and each page that is written is
+    copied.
     """
-    if book is not None and book.forks and not book.attention and book.pid != getpid():
+    if (
+        request_table is not None
+        and request_table.forks
+        and not request_table.tracking
+        and request_table.pid != getpid()
+    ):
         return None
-    return book_of(server)
+    return request_table_of(server)
 
 
 def is_green(server: object) -> bool:
@@ -388,6 +394,6 @@ def _is_watched() -> bool:
 
 def closes(server: object) -> None:
     """Emit `ListenerClosed` for a server, if it has observers in this process."""
-    book: Book | None = vars(server).get(SLOT)
-    if book is not None and book.is_overseen and book.pid == getpid():
-        book.life.closes()
+    request_table: RequestTable | None = vars(server).get(SLOT)
+    if request_table is not None and request_table.is_overseen and request_table.pid == getpid():
+        request_table.life.closes()

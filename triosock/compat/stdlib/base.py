@@ -205,34 +205,34 @@ class BaseServer:
         seal, also right before `leave()`. There is at most one for each request, so the second call of
         `leave()` completes, or the first one has.
         """
-        book, thread = self.__dict__.get(SLOT), get_ident()
-        if book is None or book.is_special:
-            book = table.book_for_request(self, book)
-            if book is None:
+        ours, thread = self.__dict__.get(SLOT), get_ident()
+        if ours is None or ours.is_special:
+            ours = table.request_table_for(self, ours)
+            if ours is None:
                 self.RequestHandlerClass(request, client_address, self)
                 return
-            thread = book.me()
-        around = book.live.get(thread)
-        record = book.live[thread] = [request, client_address, now(), None, None]
+            thread = ours.me()
+        around = ours.live.get(thread)
+        record = ours.live[thread] = [request, client_address, now(), None, None]
         try:
             try:
-                if len(book.live) > book.peak:
-                    book.peak = len(book.live)
-                if book.is_special or book.host is not None:
-                    book.attend(record)
+                if len(ours.live) > ours.peak:
+                    ours.peak = len(ours.live)
+                if ours.is_special or ours.host is not None:
+                    ours.attend(record)
                 self.RequestHandlerClass(request, client_address, self)
             except BaseException as error:
-                book.leave(record, around, error)
+                ours.leave(record, around, error)
                 raise
             if around is None:
-                del book.live[thread]  # before its entry is looked for: see `requests/table.py`, 3
-            if record[ENTRY] is not None or around is not None or book.is_special or book.host is not None:
-                book.leave(record, around)
+                del ours.live[thread]  # before its entry is looked for: see `requests/table.py`, 3
+            if record[ENTRY] is not None or around is not None or ours.is_special or ours.host is not None:
+                ours.leave(record, around)
             else:
                 record[STATE] = LEFT
-                next(book.leaves)
+                next(ours.leaves)
         except BaseException as error:
-            book.leave(record, around, error)
+            ours.leave(record, around, error)
             raise
 
     def shutdown_request(self, request: Request) -> None:

@@ -19,7 +19,7 @@ import threading
 from typing import TYPE_CHECKING, Final
 
 from ..requests.signatures import ClientAddress, Request
-from ..requests.table import SLOT, book_of
+from ..requests.table import SLOT, request_table_of
 from . import deferred_tls
 from .base import _public
 from .servers import TCPServer, UDPServer
@@ -27,7 +27,7 @@ from .servers import TCPServer, UDPServer
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..requests.table import Book
+    from ..requests.table import RequestTable
     from .base import BaseServer as _Mixed
 else:
     _Mixed = object
@@ -88,19 +88,19 @@ class ThreadingMixIn(_Mixed):
                 if not dropped:
                     self.shutdown_request(request)
             finally:
-                book: Book | None = self.__dict__.get(SLOT)
-                if book is not None:
-                    book.expected.pop(id(request), None)
-                    if book.is_special or book.host is not None:
-                        book.arrived()
+                request_table: RequestTable | None = self.__dict__.get(SLOT)
+                if request_table is not None:
+                    request_table.expected.pop(id(request), None)
+                    if request_table.is_special or request_table.host is not None:
+                        request_table.arrived()
 
     def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Start a thread for the request; a task, if the server is green."""
-        book: Book = self.__dict__.get(SLOT) or book_of(self)
-        if book.green is not None:
+        request_table: RequestTable = self.__dict__.get(SLOT) or request_table_of(self)
+        if request_table.green is not None:
             if self.block_on_close:
-                vars(self).setdefault("_threads", book.green)
-            book.green.start(self, request, client_address)
+                vars(self).setdefault("_threads", request_table.green)
+            request_table.green.start(self, request, client_address)
             return
         if self.block_on_close:
             vars(self).setdefault("_threads", _public._Threads())
@@ -111,12 +111,12 @@ class ThreadingMixIn(_Mixed):
             thread.start()
             return
         # Counted before its thread starts; the stock method is known to take the count back.
-        book.expected[id(request)] = None
+        request_table.expected[id(request)] = None
         try:
             thread.start()
         except BaseException:
-            book.expected.pop(id(request), None)
-            book.arrived()
+            request_table.expected.pop(id(request), None)
+            request_table.arrived()
             raise
 
     def server_close(self) -> None:

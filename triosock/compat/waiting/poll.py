@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING
 
 from ..requests import table
 from ..requests.clock import now
-from ..requests.table import Book, book_of
+from ..requests.table import RequestTable, request_table_of
 from .wakeup import Wakeup
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Waiting:
         self.draining: bool = False
         #: Whether a drain has found the kernel's queue empty.
         self.swept: bool = False
-        self.book: Book = book_of(server)
+        self.request_table: RequestTable = request_table_of(server)
         self._selector = selector
         self._left = 0
         #: When it began, in `clock.now()`.
@@ -92,16 +92,16 @@ class Waiting:
             self._selector.__exit__(None, None, None)
             raise
         _servings.append(self)
-        self.book.wakers.append(self.wake)
+        self.request_table.wakers.append(self.wake)
         try:
-            self.book.hold()
+            self.request_table.hold()
         except BaseException as error:
             self._leave()
             self._selector.__exit__(type(error), error, error.__traceback__)
             raise
-        if self.book.is_overseen:
-            self.book.life.loop_begins(self.server)
-        if self.book.drain is not None:
+        if self.request_table.is_overseen:
+            self.request_table.life.loop_begins(self.server)
+        if self.request_table.drain is not None:
             self.drain()  # a drain has begun in the meantime
         return self
 
@@ -110,18 +110,18 @@ class Waiting:
     ) -> None:
         if self.draining:
             close_listener(self.server)
-        if self.is_here() and self.book.is_overseen:
+        if self.is_here() and self.request_table.is_overseen:
             # Before a drain can see that it is gone, and report the end.
-            self.book.life.loop_ends(self.server)
+            self.request_table.life.loop_ends(self.server)
         self._leave()
         self.close()
         self._selector.__exit__(kind, error, traceback)
         if self.is_here():
-            self.book.poke()
-            self.book.release()
+            self.request_table.poke()
+            self.request_table.release()
 
     def _leave(self) -> None:
-        self.book.wakers.remove(self.wake)
+        self.request_table.wakers.remove(self.wake)
         _servings.remove(self)
 
     def wait(self, interval: float | None) -> bool:
@@ -207,10 +207,10 @@ class PollWait(Waiting):
             self._exhausted = False
             self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
             return False
-        if self.book.is_full:
+        if self.request_table.is_full:
             self._alarm.wait_alone(interval)
             return False
-        self._calm = self.book.max_requests == math.inf and not self._exhausted
+        self._calm = self.request_table.max_requests == math.inf and not self._exhausted
         if self._woken:
             self._calm = False  # type: ignore[unreachable]  # another thread sets it
         return self._is_ready(interval)
@@ -263,11 +263,11 @@ def servings_of(server: Server) -> list[Waiting]:
 def note_accept_error(server: Server, error: OSError) -> None:
     """Have the loop pause, if an immediate retry would give the same error."""
     pauses = error.errno in ASKED_AGAIN
-    book = book_of(server)
-    book.accept_errors += 1
-    if book.emitter is not None:
+    request_table = request_table_of(server)
+    request_table.accept_errors += 1
+    if request_table.emitter is not None:
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
-        table.port.parts.trio().tell_accept_error(book, server, error, action, delay)
+        table.port.parts.trio().tell_accept_error(request_table, server, error, action, delay)
     if pauses:
         for serving in servings_of(server):
             if serving.mine():

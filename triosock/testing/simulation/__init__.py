@@ -1,5 +1,5 @@
-"""Simulation: a server, its clients and the network between them in one process, under a clock, a scheduler
-and misfortunes that all come from one seed.
+"""Simulation: a server, its clients and the network between them in one process; clock, scheduling and
+faults all come from one seed.
 
     async def scenario(world):
         server = await world.serve(handler)
@@ -10,17 +10,17 @@ and misfortunes that all come from one seed.
 
 Read them in this order:
 
-    choices         numbers, of which 0 is kind     trio_internals  the order of tasks, the one hack
-    faults          how much goes wrong             schedule        which order
-    link, pipe      one way of a connection         journal         what happened, and its hash
-    stream          one end of it                   conductor       the instrument that strikes and looks
-    listener        the queue before a server       guard           what is refused
-    network         who is connected with whom      weather         what comes over them
-    contact         who was owed an answer          oracles         what always holds
-    life, served    the servers of the world        datagrams       what has no connection
-    client          whose disappointments are judged    world       what a scenario is given
-    run             one run                         simulate        many, and the first that fails
-    shrink          the shortest that fails         report, picture what is said and shown of it
+    choices         drawn numbers; 0 is no fault    trio_internals  the order of tasks, by trio's private API
+    faults          the amount of each fault        schedule        the kinds of order
+    link, pipe      one direction of a connection   journal         all steps of a run, and their hash
+    stream          one end of it                   instrument      injects faults and checks at each step
+    listener        the accept queue of a server    guard           refuses real threads, sockets, sleeps
+    network         hosts, links and connections    fault_injector  faults of servers, links and the loop
+    connection      whether an error is excused     oracles         invariants that are checked
+    server_base, served  the servers of the world   datagrams       the network of datagrams
+    client          a client and its network error  world           the API of a scenario
+    run             one run                         simulate        many runs, and the first that fails
+    shrink          the shortest failing schedule   report, picture the text and the pictures of a failure
     marker          the same as a mark of pytest    machine         the same as a state machine of Hypothesis
 
 The invariant: **the same seed is the same run**, step by step, in every process of the same versions.

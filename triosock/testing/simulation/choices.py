@@ -1,13 +1,13 @@
-"""What a world decides by: whole numbers, each from 0 up to a bound.
+"""The random numbers of a world: integers, each from 0 up to a bound.
 
 The rules:
 
-1. **0 is kind.** Wherever something may go wrong, 0 means that it does not; wherever there is an order, 0 is
-   the order in which things began. So a schedule is made simpler by making its numbers smaller, and what
-   lies beyond the end of a recorded one is 0.
-2. **Few numbers, each of which means something.** A connection's whole fate is about ten; what is drawn for
-   each of its pieces comes from a generator whose seed is one of these.
-3. **Everything that was drawn is on the tape**, so that a run can be had again from its tape alone.
+1. **0 means no fault.** For a fault, 0 means that it does not happen; for an order, 0 is the order in which
+   tasks began. So smaller numbers make a schedule simpler, and numbers beyond the end of a recorded one are
+   0.
+2. **Few numbers, each with a meaning.** A connection has about ten; what is drawn for each of its pieces
+   comes from a generator whose seed is one of these.
+3. **Every drawn number is on the tape**, so that a run can be repeated from its tape alone.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 #: Shares are drawn in steps of a thousandth.
 _STEPS: Final = 1000
-#: Seeds of generators for the small things.
+#: The largest seed of a generator for details.
 _MOST_SEED: Final = 2**16 - 1
 
 
@@ -41,7 +41,7 @@ class Choices:
     def integer(self, most: int) -> int:
         """Return a number from 0 to `most`."""
         if most <= 0:
-            return 0  # nothing is drawn, and nothing is on the tape
+            return 0  # nothing is drawn, so nothing is on the tape
         number = self._source(most)
         self.tape.append(number)
         return number
@@ -55,16 +55,16 @@ class Choices:
         return self.integer(_STEPS) * most / _STEPS if most > 0 else 0.0
 
     def pick(self, options: Sequence[T]) -> T:
-        """Return one of `options`, the kindest of which is the first."""
+        """Return one of `options`; the first is the one with the mildest fault."""
         return options[self.integer(len(options) - 1)]
 
     def moment(self, most: int) -> int:
-        """Return a number from 1 to `most` that is as likely to be of few digits as of many."""
+        """Return a number from 1 to `most`, whose binary length is uniformly distributed."""
         digits = self.integer(most.bit_length() - 1)
         return min(most, (1 << digits) + self.integer((1 << digits) - 1))
 
     def generator(self) -> random.Random | None:
-        """Return a generator for small things, or None (for 0), which stands for none of them happening."""
+        """Return a generator for details, or None (for 0), which means none of these faults."""
         seed = self.integer(_MOST_SEED)
         return random.Random(seed) if seed else None
 
@@ -76,13 +76,13 @@ def seeded(seed: int) -> Choices:
 
 
 def recorded(tape: Sequence[int]) -> Choices:
-    """Return the choices that a tape has; 0 after its end, and the bound for what is beyond it."""
+    """Return the choices of a tape: 0 after its end, and at most the bound of each draw."""
     numbers = iter(tape)
     return Choices(lambda most: min(next(numbers, 0), most))
 
 
 def drawn(draw: Callable[[SearchStrategy[int]], int]) -> Choices:
-    """Return choices that Hypothesis makes: `draw` is that of ``st.data()`` or of ``st.composite``."""
+    """Return choices drawn by Hypothesis: `draw` is that of ``st.data()`` or of ``st.composite``."""
     from hypothesis import strategies
 
     return Choices(lambda most: draw(strategies.integers(0, most)))

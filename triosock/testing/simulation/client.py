@@ -1,9 +1,9 @@
-"""A client of the world: a task whose disappointments are judged.
+"""A client of the world: a task whose network errors must have an excuse.
 
-The rule: **a client may fail only if somebody had the right to disappoint it**: the network, a crash, or a
-server that was draining before it asked (see `contact.py`). A network error for which there is no such reason
-fails the run, as every other exception does. It is judged when everything is over, for only then is it known
-how its connections ended at their servers.
+The rule: **a client may get a network error only for a reason**: a fault of the network, a crash, or a
+server that was draining before its request (see `connection.py`). A network error without such a reason
+fails the run, as every other exception does. It is checked after the run, when it is known how its
+connections ended at their servers.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ import trio
 
 from triosock import PeerError
 
-from .contact import Contact
+from .connection import SimulatedConnection
 from .journal import Journal
 
-#: What a peer or a network can make a client raise.
-DISAPPOINTMENTS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, PeerError, OSError)
+#: The exceptions that a peer or a network can cause in a client.
+NETWORK_ERRORS: Final = (trio.BrokenResourceError, trio.ClosedResourceError, PeerError, OSError)
 
-#: Whose connections are made here.
+#: The client in whose task connections are made.
 current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
     "triosock_client", default=None
 )
@@ -30,13 +30,13 @@ current: Final[contextvars.ContextVar[Client | None]] = contextvars.ContextVar(
 
 @final
 class Client:
-    """What `World.client` returns. `error` is the network error that it raised, if it did; `excused` says,
-    when the run is over, why that was right.
+    """Returned by `World.client`. `error` is the network error that it raised, if any; `excused` is, after
+    the run, the reason for it.
     """
 
     def __init__(self, name: str, journal: Journal) -> None:
         self.name = name
-        self.contacts: list[Contact] = []
+        self.connections: list[SimulatedConnection] = []
         self.error: Exception | None = None
         self.excused: str | None = None
         self._journal = journal
@@ -55,50 +55,50 @@ class Client:
         await self._over.wait()
 
     async def run(self, call: Callable[[], Awaitable[object]]) -> None:
-        """Be this client: its task."""
+        """Run the client's function: its task."""
         current.set(self)
         try:
             await call()
-        except Exception as raised:  # whose it is, is said by the next line
-            error = _disappointment(raised)
+        except Exception as raised:  # network errors are kept, others are raised
+            error = _network_error(raised)
             if error is None:
                 raise
             self.error = error
-            self._journal.note(f"disappointed ({type(error).__name__})", self.name)
+            self._journal.note(f"network error ({type(error).__name__})", self.name)
         finally:
-            for contact in self.contacts:
-                contact.client.close()
+            for connection in self.connections:
+                connection.client.close()
             self._over.set()
 
-    def judge(self) -> None:
-        """Say whether it was right to disappoint it. Raises: the error, if it was not."""
+    def check_error(self) -> None:
+        """Set `excused` if there was a reason for the error. Raises: the error, if there was none."""
         if self.error is None:
             return
         self.excused = self._excuse(self.error)
         if self.excused is None:
-            self.error.add_note(f"client {self.name}: {self._history()}")
+            self.error.add_note(f"client {self.name}: {self._describe_connections()}")
             raise self.error
 
     def _excuse(self, error: Exception) -> str | None:
         if isinstance(error, ConnectionRefusedError):
-            return "nobody listened any more"
-        return next(filter(None, (contact.excuse() for contact in self.contacts)), None)
+            return "nothing listened any more"
+        return next(filter(None, (connection.excuse() for connection in self.connections)), None)
 
-    def _history(self) -> str:
-        if not self.contacts:
+    def _describe_connections(self) -> str:
+        if not self.connections:
             return "it had no connection"
         told = [
             f"{one.name}: {one.client.outgoing.sent} bytes sent, of which its server read "
             f"{one.server.incoming.taken}; {one.client.incoming.taken} bytes received; "
             + (f"ended at the server: {one.cause}" if one.cause else "not ended at the server")
-            for one in self.contacts
+            for one in self.connections
         ]
         return "; ".join(told)
 
 
-def _disappointment(error: Exception) -> Exception | None:
-    """Return the network error that this is, or the first of a group of no others; None if it is none."""
+def _network_error(error: Exception) -> Exception | None:
+    """Return the error if it is a network error, the first of a group that has only these; None otherwise."""
     if not isinstance(error, ExceptionGroup):
-        return error if isinstance(error, DISAPPOINTMENTS) else None
-    found = [_disappointment(one) for one in error.exceptions]
+        return error if isinstance(error, NETWORK_ERRORS) else None
+    found = [_network_error(one) for one in error.exceptions]
     return None if None in found else found[0]

@@ -1,8 +1,8 @@
-"""Datagrams of a simulated world: late, twice, in another order, cut short, or not at all.
+"""Datagrams of a simulated world: delayed, duplicated, reordered, truncated or lost.
 
 The rule: **every datagram is counted**: ``sent + duplicated == delivered + lost + undeliverable + overflowed
-+ under way``. The sockets are those of `triosock.testing.DatagramNetwork`; what befalls a datagram is drawn
-when it is sent, and one that sets out over a partitioned link is lost.
++ in flight``. The sockets are those of `triosock.testing.DatagramNetwork`; the faults of a datagram are
+drawn when it is sent, and one that is sent over a partitioned link is lost.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from .faults import Faults
 from .journal import Journal
 from .link import Link
 
-#: How much later a datagram comes that is put behind others, where there is no latency.
+#: The delay of a reordered datagram if there is no latency.
 _LATE: Final = 0.01
-#: As many as a socket of `DatagramNetwork` has room for.
+#: The queue length of a socket of `DatagramNetwork`.
 _QUEUED: Final = 256
 
 
 @final
-class DatagramWays:
-    """What connects the datagram sockets of one world."""
+class SimulatedDatagramNetwork:
+    """Connects the datagram sockets of one world."""
 
     def __init__(
         self,
@@ -52,17 +52,17 @@ class DatagramWays:
         self.delivered: int = 0
 
     def open(self, name: str, max_bytes: int | None = None) -> MemoryDatagramSocket:
-        """Return a socket of this name. Raises: ValueError if the name is taken."""
+        """Return a socket of this name. Raises: ValueError if the name is in use."""
         address = MemoryAddress(name)
         if address in self._sockets:
-            raise ValueError(f"{address} is taken: a host has one datagram socket under each name")
-        ways: Any = self  # which does for a socket what a DatagramNetwork does
+            raise ValueError(f"{address} is in use: a host has one datagram socket for each name")
+        ways: Any = self  # it has the methods of a DatagramNetwork that a socket calls
         socket = MemoryDatagramSocket(ways, address, max_bytes, _QUEUED)
         self._sockets[address] = socket
         return socket
 
     def carry(self, data: bytes, sender: MemoryAddress, to: MemoryAddress) -> None:
-        """Send one on its way."""
+        """Send one datagram."""
         choices, faults = self._choices, self._faults
         self.sent += 1
         way = f"{sender.name} to {to.name}"
@@ -73,10 +73,10 @@ class DatagramWays:
             return
         if data and choices.happens(faults.truncations):
             data = data[: choices.integer(len(data) - 1)]
-            self._mark("truncations", f"a datagram of {way} loses all but {len(data)} bytes")
+            self._mark("truncations", f"a datagram of {way} is truncated to {len(data)} bytes")
         copies = 1
         if choices.happens(faults.duplicates):
-            self._mark("duplicates", f"a datagram of {way} comes twice")
+            self._mark("duplicates", f"a datagram of {way} is duplicated")
             self.duplicated += 1
             copies = 2
         for _ in range(copies):
@@ -90,23 +90,23 @@ class DatagramWays:
             return
         seconds = choices.seconds(faults.latency)
         if choices.happens(faults.reorders):
-            self._mark("reorders", f"a datagram of {way} is overtaken by others")
+            self._mark("reorders", f"a datagram of {way} is reordered")
             seconds += max(faults.latency, _LATE)
         receiver.arrive(trio.current_time() + seconds, data, sender)
 
-    def forget(self, address: MemoryAddress, under_way: int) -> None:
-        """A socket was closed."""
+    def forget(self, address: MemoryAddress, in_flight: int) -> None:
+        """Remove a closed socket, which had `in_flight` datagrams in flight to it."""
         self._sockets.pop(address, None)
-        self.undeliverable += under_way
+        self.undeliverable += in_flight
 
     def check(self) -> None:
-        """Assert that every datagram is accounted for. Raises: AssertionError."""
-        under_way = sum(len(socket._queue) for socket in self._sockets.values())
+        """Check that every datagram is counted. Raises: AssertionError."""
+        in_flight = sum(len(socket._queue) for socket in self._sockets.values())
         gone = self.delivered + self.lost + self.undeliverable + self.overflowed
-        assert self.sent + self.duplicated == gone + under_way, (
-            f"{self.sent} datagrams were sent, {self.duplicated} more came twice; {self.delivered} were "
+        assert self.sent + self.duplicated == gone + in_flight, (
+            f"{self.sent} datagrams were sent, {self.duplicated} duplicated; {self.delivered} were "
             f"delivered, {self.lost} lost, {self.undeliverable} undeliverable, {self.overflowed} overflowed, "
-            f"{under_way} under way"
+            f"{in_flight} in flight"
         )
 
 
@@ -126,10 +126,10 @@ class DatagramClient:
         await self._socket.send(data, self._server)
 
     async def receive(self) -> bytes:
-        """Wait for a datagram and return it. A checkpoint; cancelled, nothing was taken."""
+        """Wait for a datagram and return it. A checkpoint; a cancelled call has taken nothing."""
         data, _ = await self._socket.receive()
         return data
 
     def close(self) -> None:
-        """Close. What is under way to it gets lost."""
+        """Close. Datagrams in flight to it are lost."""
         self._socket.close()

@@ -1,4 +1,4 @@
-"""What a simulation raises besides what a scenario raises."""
+"""The exceptions of a simulation."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from typing import final
 
 @final
 class SimulationFailed(AssertionError):
-    """A seed failed. The text says which, how to run it again, and the shortest schedule that still fails.
-    What the scenario raised is the cause.
+    """A seed failed. The text has the seed, the command to run it again, and the shortest schedule that
+    still fails. The exception of the scenario is the cause.
 
     `seed` is the seed (None: the choices were given), `tape` the numbers of the shortest schedule.
     """
@@ -21,9 +21,9 @@ class SimulationFailed(AssertionError):
 
 @final
 class NotDeterministic(AssertionError):
-    """The same seed gave two different runs. The text has the first event in which they differ."""
+    """The same seed gave two different runs. The text has the first event that differs."""
 
 
 @final
 class NotSimulated(RuntimeError):
-    """The scenario did something for real: a thread, a socket, a process, a sleep that blocks."""
+    """The scenario used a real thread, socket, process or blocking sleep."""

@@ -1,4 +1,4 @@
-"""How much goes wrong: `Faults`, a value."""
+"""The amount of each fault in a world: `Faults`."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import attrs
 
 from ..._core.model.checks import check_seconds, is_number, share
 
-#: What accept(2) may fail with: the peer is gone, and the machine has nothing left.
+#: Errors of accept(2): the peer has disconnected, or the machine has no resources.
 ACCEPT_ERRORS: Final = (errno.ECONNABORTED, errno.EPROTO, errno.EMFILE, errno.ENFILE, errno.ENOMEM)
 
 
@@ -22,32 +22,32 @@ def _seconds(instance: object, attribute: attrs.Attribute[float], value: object)
 @final
 @attrs.frozen(kw_only=True)
 class Faults:
-    """How much of each fault a world may have. The default is none: then only the order in which tasks run
-    comes from the seed. `Faults.all()` has some of everything, `Faults.network()` what a network does.
+    """The amount of each fault in a world. The default is none: then only the order of tasks comes from the
+    seed. `Faults.all()` has some of each, `Faults.network()` those of a network.
 
     Of each connection, a share from 0 to 1:
-      `cuts`: its bytes come in pieces that have nothing to do with how they were sent;
-      `small_buffers`: few bytes fit into it, so that a send waits for the reader;
+      `cuts`: its bytes are split into other pieces than were sent;
+      `small_buffers`: its buffer is small, so that a send waits for the reader;
       `slow_readers`: its client waits before each receive;
       `resets`: it is reset after some byte;
       `half_closes`: its client's sending side ends after some byte;
-      `partitions`: nothing arrives for a while, silently, and then everything does.
+      `partitions`: nothing arrives for a while, without an error, and then everything does.
 
     Of each connection and datagram, in seconds (from 0 on):
-      `latency`: the most that anything takes on its way, drawn for each connection;
-      `jitter`: the most that one piece takes beyond that;
+      `latency`: the maximum of the travel time, drawn for each connection;
+      `jitter`: the maximum of the additional time of one piece;
       `pause`: the longest partition, and the longest wait of a slow reader.
 
-    `bandwidth` is the least that a connection has, in bytes a second, if it is a slow one (inf: none is).
+    `bandwidth` is the minimum bandwidth of a slow connection, in bytes a second (inf: none is slow).
 
-    Of each accept: `accept_errors`, and `errnos`, with which of them.
+    Of each accept: `accept_errors`, a share from 0 to 1, with the errors in `errnos`.
 
     Of each run, a share from 0 to 1:
-      `stalls`: the event loop stands still once, for up to `stall` seconds;
-      `drains`, `suspends`, `cancels`, `crashes`: that comes over a server after some step of some task. A
-      server that was suspended is resumed.
+      `stalls`: the event loop is blocked once, for up to `stall` seconds;
+      `drains`, `suspends`, `cancels`, `crashes`: this happens to a server after some step of some task. A
+        suspended server is resumed.
 
-    Of each datagram: `losses`, `duplicates`, `reorders` (it comes later than those sent after it),
+    Of each datagram: `losses`, `duplicates`, `reorders` (it arrives after datagrams sent later),
     `truncations` (its end is missing).
     """
 
@@ -82,8 +82,8 @@ class Faults:
 
     @classmethod
     def network(cls, **changes: Any) -> Faults:
-        """Return what a bad network does that loses nothing: latency, pieces, small buffers, slow readers,
-        partitions. `changes` are fields.
+        """Return the faults of a bad network that loses nothing: latency, split data, small buffers, slow
+        readers, partitions. `changes` are fields.
         """
         return attrs.evolve(
             cls(
@@ -101,7 +101,7 @@ class Faults:
 
     @classmethod
     def all(cls, **changes: Any) -> Faults:
-        """Return some of everything. `changes` are fields."""
+        """Return some of each fault. `changes` are fields."""
         return attrs.evolve(
             cls.network(
                 resets=0.1,

@@ -1,11 +1,11 @@
-"""What cannot be simulated is refused: real threads, sockets, processes and sleeps.
+"""Refuses what cannot be simulated: real threads, sockets, processes and sleeps.
 
-How: Python tells an audit hook (PEP 578) of each of them, and the hook may raise. So it makes no difference
-by which name a function was imported. A hook can never be taken off again; this one is put on by the first
-simulation of a process, and does nothing outside of a simulation and in other threads. The functions that
-some versions of Python do not tell of, `time.sleep` and the start of a thread, are replaced as well.
+Python calls an audit hook (PEP 578) for each of them, and the hook may raise, by whichever name a function
+was imported. A hook cannot be removed; this one is added by the first simulation of a process, and does
+nothing outside of a simulation and in other threads. `time.sleep` and the start of a thread, for which some
+versions of Python have no audit event, are replaced as well.
 
-The invariant: **what was refused fails the run**, also if the code that did it caught the error.
+The invariant: **a refused call fails the run**, even if the code that made it catches the error.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Final, final
 from .errors import NotSimulated
 from .trio_internals import no_threads
 
-_SOCKETS: Final = "a real socket: take world.serve() and world.connect(), or world.datagram_client()"
-_PROCESSES: Final = "another process: give the scenario a function that stands for it"
-_THREADS: Final = "a real thread, whose speed nobody can decide: give the scenario an async function instead"
-_SLEEPS: Final = "a sleep that blocks the event loop: await world.sleep() or trio.sleep() instead"
+_SOCKETS: Final = "a real socket: use world.serve() and world.connect(), or world.datagram_client()"
+_PROCESSES: Final = "another process: replace it by a function of the scenario"
+_THREADS: Final = "a real thread, whose speed is not deterministic: use an async function instead"
+_SLEEPS: Final = "a sleep that blocks the event loop: use await world.sleep() or trio.sleep() instead"
 
-#: Audit events (docs.python.org/3/library/audit_events.html), and what they are.
+#: Audit events (docs.python.org/3/library/audit_events.html), and their messages.
 _REFUSED: Final = {
     **dict.fromkeys(("socket.__new__", "socket.bind", "socket.connect", "socket.getaddrinfo"), _SOCKETS),
     **dict.fromkeys(("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.spawn"), _PROCESSES),
@@ -37,21 +37,21 @@ _REFUSED: Final = {
 
 @final
 class Guard:
-    """Refuses; `refused` is what was raised first."""
+    """The guard of one run; `refused` is the first error that it raised."""
 
     def __init__(self) -> None:
         self.refused: NotSimulated | None = None
 
     def refuse(self, what: str) -> NotSimulated:
-        """Return the error for it, and keep the first one."""
-        error = NotSimulated(f"a simulation cannot have {what}")
+        """Return the error for a refused call; keep the first one."""
+        error = NotSimulated(f"a simulation cannot use {what}")
         self.refused = self.refused or error
         return error
 
     @contextlib.contextmanager
-    def on_duty(self) -> Iterator[None]:
-        """Refuse in this thread for the length of the block."""
-        _put_on()
+    def refusing(self) -> Iterator[None]:
+        """Refuse calls in this thread for the length of the block."""
+        _install_hook()
         with (
             no_threads(lambda: self.refuse(_THREADS)),
             self._replaced(threading.Thread, "start", _THREADS),
@@ -79,8 +79,8 @@ class Guard:
             setattr(owner, name, before)
 
     @contextlib.contextmanager
-    def off_duty(self) -> Iterator[None]:
-        """Let everything through for the length of the block."""
+    def allowing(self) -> Iterator[None]:
+        """Allow everything for the length of the block."""
         guard = _guards.pop(threading.get_ident(), None)
         try:
             yield
@@ -89,18 +89,18 @@ class Guard:
                 _guards[threading.get_ident()] = guard
 
 
-#: By thread.
+#: The guards in force, by thread.
 _guards: Final[dict[int, Guard]] = {}
-_is_on: list[bool] = []
+_hook_installed: list[bool] = []
 
 
-def _put_on() -> None:
-    if not _is_on:
-        _is_on.append(True)
-        sys.addaudithook(_hear)
+def _install_hook() -> None:
+    if not _hook_installed:
+        _hook_installed.append(True)
+        sys.addaudithook(_audit_hook)
 
 
-def _hear(event: str, args: tuple[object, ...]) -> None:
+def _audit_hook(event: str, args: tuple[object, ...]) -> None:
     if _guards and event in _REFUSED:
         guard = _guards.get(threading.get_ident())
         if guard is not None:

@@ -1,11 +1,10 @@
-"""What happened in a run: every step of every task, and everything that the network did.
+"""The journal of a run: every step of every task, and every action of the network.
 
-The invariant: **the journal has nothing in it that another process would have differently**: no addresses of
-objects, no times of the wall clock, no hashes; tasks are numbered as they first run. So two runs are the same
-if their journals are, and the first entry in which two journals differ is where they part.
+The invariant: **the journal contains nothing that differs between processes**: no addresses of objects, no
+times of the wall clock, no hashes; tasks are numbered in the order in which they first run. So two runs are
+the same if their journals are, and the first entry that differs shows where they diverge.
 
-Contents of messages are not in it, their sizes are: a program may say something random, as TLS does, without
-doing anything else because of it.
+It has the sizes of messages, and not their contents, which may be random, as with TLS.
 """
 
 from __future__ import annotations
@@ -18,16 +17,17 @@ import trio
 
 from ..leaks import where
 
-#: A step is the number of its task; anything else is (time, what, who, how many).
+#: A step is the number of its task; any other entry is (time, action, subject, amount).
 Entry: TypeAlias = int | tuple[float, str, str, int]
 
-#: How many entries before a difference a report shows.
+#: The number of entries before a difference that a report shows.
 _CONTEXT: Final = 5
 
 
 @final
 class Journal:
-    """Takes entries. Args: `located`, whether to note where each step ended, which takes as long again."""
+    """Collects entries. Args: `located`, whether to note the place where each step ended, which doubles the
+    time."""
 
     def __init__(self, *, located: bool = False) -> None:
         self.entries: list[Entry] = []
@@ -36,7 +36,7 @@ class Journal:
         self._numbers: dict[trio.lowlevel.Task, int] = {}
         self.names: list[str] = []
         self._now = -1.0
-        #: The clock of the run, when there is one.
+        #: The clock of the run.
         self.clock: Callable[[], float] = lambda: 0.0
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Journal:
         self._add(number, "" if self.places is None else where(task))
 
     def note(self, what: str, who: str, amount: int = 0) -> None:
-        """Note something that the world has done."""
+        """Note an action of the world."""
         self._add((self.clock(), what, who, amount), "")
 
     def _add(self, entry: Entry, place: str) -> None:
@@ -65,7 +65,7 @@ class Journal:
             self.places.append(place)
 
     def digest(self) -> str:
-        """Return a hash of everything that happened: the same for the same run, in every process."""
+        """Return a hash of all entries: the same for the same run, in every process."""
         return hashlib.sha256(repr((self.names, self.entries)).encode()).hexdigest()
 
     def describe(self, index: int) -> str:
@@ -81,7 +81,7 @@ class Journal:
 
 
 def first_difference(one: Journal, other: Journal) -> str | None:
-    """Return, in words, where two runs part; None if they do not."""
+    """Return a description of the first difference of two runs; None if there is none."""
     length = min(len(one), len(other))
     index = next(
         (

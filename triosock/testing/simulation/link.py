@@ -1,11 +1,10 @@
-"""What lies between two hosts, and what it does to one connection: `Link` and `Terms`.
+"""The link between two hosts, and the conditions of one direction of a connection: `Link` and `Conditions`.
 
 The rules:
 
-1. **The fate of a connection is drawn when it is made**, as numbers of which 0 is kind: so it does not depend
-   on what else happens, and is made simpler number by number.
-2. **A partition is silent**: nothing arrives, nobody is told, and when it heals everything arrives that was
-   on its way, in its order.
+1. **The faults of a connection are drawn when it is made**, as numbers of which 0 means none: so they do not
+   depend on anything else, and can be shrunk number by number.
+2. **A partition gives no error**: nothing arrives, and when it heals everything in flight arrives, in order.
 """
 
 from __future__ import annotations
@@ -21,23 +20,23 @@ from trio.lowlevel import ParkingLot
 from .choices import Choices
 from .faults import Faults
 
-#: What one direction of a connection holds if nothing is wrong with it: a pipe's default on Linux, pipe(7).
+#: The buffer of one direction of a connection without faults: a pipe's default on Linux, pipe(7).
 BUFFER: Final = 65_536
-#: Of small buffers.
+#: Sizes of small buffers.
 _SMALL_BUFFERS: Final = (4096, 1000, 64, 7, 1)
-#: The most bytes in one piece, where bytes are cut.
+#: The maximum of bytes in one piece, where data is split.
 _PIECES: Final = (1000, 100, 16, 7, 3, 2, 1)
-#: Faults after some byte come within the first so many.
+#: A fault after some byte is within the first so many bytes.
 _MOST_BYTES: Final = 2**16
-#: Slow connections have at most so many times the least bandwidth.
+#: A slow connection has at most so many times the minimum bandwidth.
 _SPREAD: Final = 10
 
 
 @attrs.define(eq=False)
-class Terms:
-    """What one direction of a connection is like. `seconds`: how long anything takes on its way; `jitter`
-    seconds more at most; pieces of `piece` bytes at most (0: as sent); reset, or ended, after so many bytes;
-    before each receive the reader waits for `reading` seconds.
+class Conditions:
+    """The conditions of one direction of a connection. `seconds` is the travel time, `jitter` the maximum of
+    additional seconds, `piece` the maximum of bytes in a piece (0: as sent), `reset_at` and `end_at` the
+    bytes after which it is reset or ended, `reading` the seconds that the reader waits before each receive.
     """
 
     buffer: int = BUFFER
@@ -51,31 +50,31 @@ class Terms:
     reading: float = 0.0
 
 
-def describe(terms: Terms) -> list[tuple[str, str]]:
-    """Return what is unkind in the terms of one direction: kinds, and words."""
+def describe(conditions: Conditions) -> list[tuple[str, str]]:
+    """Return the faults in the conditions of one direction: kinds and descriptions."""
     told = []
-    if terms.seconds or (terms.jitter and terms.random is not None):
-        told.append(("latency", f"takes {terms.seconds:.3f} s, and up to {terms.jitter:g} s more"))
-    if terms.bandwidth < math.inf:
-        told.append(("bandwidth", f"has {terms.bandwidth:.0f} bytes a second"))
-    if terms.buffer < BUFFER:
-        told.append(("small buffers", f"holds {terms.buffer} bytes"))
-    if terms.piece:
-        told.append(("cuts", f"comes in pieces of at most {terms.piece} bytes"))
-    if terms.reading:
-        told.append(("slow readers", f"is read every {terms.reading:.3f} s"))
+    if conditions.seconds or (conditions.jitter and conditions.random is not None):
+        told.append(("latency", f"takes {conditions.seconds:.3f} s, and up to {conditions.jitter:g} s more"))
+    if conditions.bandwidth < math.inf:
+        told.append(("bandwidth", f"has {conditions.bandwidth:.0f} bytes a second"))
+    if conditions.buffer < BUFFER:
+        told.append(("small buffers", f"holds {conditions.buffer} bytes"))
+    if conditions.piece:
+        told.append(("cuts", f"is split into pieces of at most {conditions.piece} bytes"))
+    if conditions.reading:
+        told.append(("slow readers", f"is read every {conditions.reading:.3f} s"))
     return told
 
 
 @final
 class Link:
-    """The way between two hosts, both ways."""
+    """The link between two hosts, in both directions."""
 
     def __init__(self, one: str, other: str) -> None:
         self.name: str = f"{one} and {other}"
         #: Whether nothing arrives now.
         self.is_down: bool = False
-        #: Those who wait for anything that comes over it.
+        #: Tasks that wait for something to arrive over it.
         self.changed: ParkingLot = ParkingLot()
         self._users: dict[ParkingLot, None] = {}
 
@@ -83,7 +82,7 @@ class Link:
         return f"<Link of {self.name}{' (partitioned)' if self.is_down else ''}>"
 
     def join(self, lot: ParkingLot) -> None:
-        """Have those woken who wait here, when it heals."""
+        """Wake the tasks in this parking lot when it heals."""
         self._users[lot] = None
 
     def leave(self, lot: ParkingLot) -> None:
@@ -91,17 +90,17 @@ class Link:
         self._users.pop(lot, None)
 
     def partition(self) -> None:
-        """Let nothing through from now on."""
+        """Deliver nothing from now on."""
         self.is_down = True
 
     def heal(self) -> None:
-        """Let everything through again, also what was on its way."""
+        """Deliver again, including what is in flight."""
         self.is_down = False
         for lot in (self.changed, *self._users):
             lot.unpark_all()
 
     async def travel(self, seconds: float) -> None:
-        """Return when something that sets out now has arrived. A checkpoint."""
+        """Return when something that is sent now has arrived. A checkpoint."""
         if seconds > 0:
             await trio.sleep(seconds)
         else:
@@ -110,23 +109,23 @@ class Link:
             await self.changed.park()
 
 
-def draw_terms(choices: Choices, faults: Faults) -> tuple[Terms, Terms]:
-    """Return the terms of a new connection: from its client to its server, and back."""
-    to_server, to_client = Terms(), Terms()
+def draw_conditions(choices: Choices, faults: Faults) -> tuple[Conditions, Conditions]:
+    """Return the conditions of a new connection: from its client to its server, and back."""
+    to_server, to_client = Conditions(), Conditions()
     to_server.seconds = to_client.seconds = choices.seconds(faults.latency)
     if faults.bandwidth < math.inf and choices.integer(2) == 2:
         slowness = choices.integer(100) / 100
         to_server.bandwidth = to_client.bandwidth = faults.bandwidth * (_SPREAD - (_SPREAD - 1) * slowness)
-    for terms in (to_server, to_client):
+    for conditions in (to_server, to_client):
         if choices.happens(faults.small_buffers):
-            terms.buffer = choices.pick(_SMALL_BUFFERS)
-        terms.jitter = faults.jitter
+            conditions.buffer = choices.pick(_SMALL_BUFFERS)
+        conditions.jitter = faults.jitter
         if choices.happens(faults.cuts):
-            terms.piece = choices.pick(_PIECES)
-        if terms.piece or terms.jitter:
-            terms.random = choices.generator()
-        if terms.random is None:
-            terms.piece = 0
+            conditions.piece = choices.pick(_PIECES)
+        if conditions.piece or conditions.jitter:
+            conditions.random = choices.generator()
+        if conditions.random is None:
+            conditions.piece = 0
     if choices.happens(faults.resets):
         victim = choices.pick((to_server, to_client))
         victim.reset_at = choices.moment(_MOST_BYTES) - 1

@@ -1,8 +1,8 @@
-"""A simulated listener: a queue of those who are connected and not yet accepted, with a length.
+"""A simulated listener: a bounded queue of connections that are not yet accepted.
 
-The rule: **the queue is the kernel's**. First come is first served, a full queue makes clients wait, and a
-close resets those in it and refuses those who come later. An accept may fail as accept(2) does: with an error
-of the peer's the first of the queue is gone, with one of the machine's it stays.
+The rule: **it behaves as the kernel's accept queue**. It is in order, clients wait while it is full, and a
+close resets the connections in it and refuses later ones. An accept may fail as accept(2) does: an error of
+the peer removes the first connection from the queue, an error of the machine leaves it there.
 """
 
 from __future__ import annotations
@@ -22,29 +22,30 @@ from triosock import Address, Listener, TcpAddress
 from .journal import Journal
 from .stream import SimulatedStream
 
-#: How many may wait to be accepted: SOMAXCONN of Linux before 5.4, listen(2).
+#: The default length of the queue: SOMAXCONN of Linux before 5.4, listen(2).
 BACKLOG: Final = 128
-#: With these nothing is accepted, and whoever is in the queue stays there.
+#: After these errors the connection stays in the queue.
 STAYS: Final = (errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS)
 
 
 @attrs.define(eq=False)
-class Arrival:
-    """One that wants to be accepted: the server's end, and who it is."""
+class QueuedConnection:
+    """A connection to be accepted: the server's end, and its peer."""
 
     stream: SimulatedStream
     peer: Address
-    #: How many bytes of it had arrived when the listener was closed on it; -1: it was not.
-    cut_with: int = -1
-    #: It does not stand in the queue, and was not accepted: its end is nobody's.
+    #: The bytes that had arrived when the listener was closed with it in the queue; -1: it was not.
+    arrived_at_close: int = -1
+    #: Whether it has not entered the queue yet: then nothing else closes its end.
     is_outside: bool = True
 
 
 @final
 class SimulatedListener(Listener):
-    """Where a server of the world listens.
+    """The listener of a server of the world.
 
-    Args: `next_error` is asked at each accept for the errno with which it fails, or 0; `mark` is told of it.
+    Args: `next_error` returns the errno with which the next accept fails, or 0; `mark` is called with each
+    fault.
     """
 
     def __init__(
@@ -60,21 +61,21 @@ class SimulatedListener(Listener):
         self._next_error = next_error
         self._mark = mark
         self._backlog = backlog
-        self._queue: deque[Arrival] = deque()
+        self._queue: deque[QueuedConnection] = deque()
         self._changed = ParkingLot()
         self._closed = False
         self.accepted: int = 0
         #: Whether an accept has failed: then a server may wait before the next one.
         self.has_failed: bool = False
-        #: Who was in the queue when it was closed.
-        self.cut: list[Arrival] = []
+        #: The connections that were in the queue when it was closed.
+        self.cut: list[QueuedConnection] = []
 
     def __repr__(self) -> str:
         return f"<SimulatedListener {self._address}{' (closed)' if self._closed else ''}>"
 
     @property
     def address(self) -> TcpAddress:
-        """Where it listens."""
+        """Its address."""
         return self._address
 
     @property
@@ -83,11 +84,12 @@ class SimulatedListener(Listener):
         return self._closed
 
     def count_waiting(self) -> int:
-        """Return how many are in the queue."""
+        """Return the number of connections in the queue."""
         return len(self._queue)
 
-    async def enter(self, arrival: Arrival) -> None:
-        """Stand in the queue; waits while it is full. Raises: ConnectionRefusedError if nobody listens."""
+    async def enter(self, arrival: QueuedConnection) -> None:
+        """Enter the queue; waits while it is full. Raises: ConnectionRefusedError if the listener is
+        closed."""
         while not self._closed and len(self._queue) >= self._backlog:
             await self._changed.park()
         if self._closed:
@@ -99,16 +101,16 @@ class SimulatedListener(Listener):
         self._changed.unpark_all()
 
     async def wait_ready(self) -> None:
-        """Return when somebody is in the queue. Raises: trio.ClosedResourceError. A checkpoint."""
+        """Return when a connection is in the queue. Raises: trio.ClosedResourceError. A checkpoint."""
         await checkpoint()
         while not self._queue:
             self._check_open()
             await self._changed.park()
 
     def accept_nowait(self) -> tuple[SimulatedStream, Address]:
-        """Return the server's end of the first in the queue, and who it is.
+        """Return the server's end of the first connection in the queue, and its peer.
 
-        Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; OSError, if that is its fate.
+        Raises: trio.WouldBlock if there is none; trio.ClosedResourceError; OSError for a fault.
         """
         self._check_open()
         if not self._queue:
@@ -138,12 +140,12 @@ class SimulatedListener(Listener):
             raise trio.ClosedResourceError("this listener is closed")
 
     def close(self) -> None:
-        """Stop listening: who is in the queue is reset. Twice is as good as once."""
+        """Stop listening: connections in the queue are reset. A second call does nothing."""
         self._closed = True
         while self._queue:
             arrival = self._queue.popleft()
-            arrival.stream.incoming.land()
-            arrival.cut_with = arrival.stream.incoming.arrived
+            arrival.stream.incoming.deliver_due()
+            arrival.arrived_at_close = arrival.stream.incoming.arrived
             self.cut.append(arrival)
             arrival.stream.abort()
         self._changed.unpark_all()

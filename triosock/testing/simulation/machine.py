@@ -17,10 +17,11 @@
 
     TestShouting = Shouting.TestCase
 
-How: rules are plain functions, so the world lives in a thread of its own.
+Rules are plain functions, so the world runs in a separate thread.
 
-The invariant: **one of the two threads runs at a time.** The world stands still, its clock too, between two
-calls of `run()`; the rules wait while one is under way. So a thread more makes nothing less deterministic.
+The invariant: **only one of the two threads runs at a time.** Between two calls of `run()` the world is
+stopped, and so is its clock; during a call the rules wait. So the additional thread keeps the run
+deterministic.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ Ts = TypeVarTuple("Ts")
 
 @attrs.frozen(kw_only=True)
 class _Done:
-    """What a job came to."""
+    """The result of a job."""
 
     error: Exception | None = None
 
@@ -55,8 +56,8 @@ _MOST_SEED: Final = 2**32 - 1
 
 
 class ServerMachine(RuleBasedStateMachine):
-    """Derive from it, override `begin`, and add rules that call `run`. `faults` are those of the world, whose
-    seed is drawn; 0 is the world in which nothing goes wrong.
+    """Derive from it, override `begin`, and add rules that call `run`. `faults` are those of the world,
+    whose seed is drawn; seed 0 is a world without faults.
     """
 
     faults: Faults = Faults()
@@ -65,7 +66,7 @@ class ServerMachine(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self._jobs: queue.SimpleQueue[Callable[[], Awaitable[object]] | None] = queue.SimpleQueue()
-        #: What a job came to; None when the world is over.
+        #: The result of a job; None when the world has ended.
         self._done: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._ended: Outcome | None = None
@@ -73,17 +74,17 @@ class ServerMachine(RuleBasedStateMachine):
 
     @property
     def world(self) -> World:
-        """The world, once `begin` was called."""
+        """The world, after `begin` was called."""
         assert self._world is not None
         return self._world
 
     async def begin(self, world: World) -> None:
-        """Start the servers. To be overridden."""
+        """Start the servers. Override it."""
         raise NotImplementedError(f"{type(self).__name__} must have an async method begin(world)")
 
     @initialize(seed=strategies.integers(0, _MOST_SEED))
     def make_world(self, seed: int) -> None:
-        """Make the world. Rules come after it."""
+        """Make the world, before any rule."""
         self._thread = threading.Thread(target=self._live, args=[seed], name="triosock simulation")
         self._thread.start()
         self._take()
@@ -91,7 +92,7 @@ class ServerMachine(RuleBasedStateMachine):
     def run(self, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run ``async_fn(*args)`` in the world and return its result. The world's clock goes on meanwhile.
 
-        Raises: what it raises; what the world has failed with.
+        Raises: the exception of `async_fn`, or of the world if it has failed.
         """
         results: list[T] = []
 
@@ -103,7 +104,7 @@ class ServerMachine(RuleBasedStateMachine):
         return results[0]
 
     def teardown(self) -> None:
-        """End the world. Raises: what it has failed with."""
+        """End the world. Raises: its failure."""
         if self._thread is None:
             return
         self._jobs.put(None)
@@ -120,7 +121,7 @@ class ServerMachine(RuleBasedStateMachine):
         assert self._thread is not None
         self._thread.join()
         assert self._ended is not None
-        raise self._ended.error or RuntimeError("the world has ended: its rules come too late")
+        raise self._ended.error or RuntimeError("the world has ended: no more rules can run in it")
 
     # In the world's thread
 
@@ -138,7 +139,7 @@ class ServerMachine(RuleBasedStateMachine):
         while (job := self._jobs.get()) is not None:
             try:
                 await job()
-            except Exception as error:  # the rule's own affair; a cancellation is the world's
+            except Exception as error:  # raised in the rule; a cancellation belongs to the world
                 self._done.put(_Done(error=error))
             else:
                 self._done.put(_Done())

@@ -7,10 +7,10 @@
 
 The rules:
 
-1. **The mark's options are those of `simulate`.** ``--simulate-seeds N`` puts another number of seeds in
-   their place, ``--simulate-seed N`` one seed; both for all marked tests.
-2. **A marked test is no async test for others**: it becomes a plain function before pytest-trio looks for
-   async ones. Its other fixtures are made once, and shared by all its runs: they must not be changed by them.
+1. **The mark's options are those of `simulate`.** ``--simulate-seeds N`` overrides the number of seeds, and
+   ``--simulate-seed N`` runs one seed; both apply to all marked tests.
+2. **A marked test is no async test for other plugins**: it becomes a plain function before pytest-trio looks
+   for async ones. Its other fixtures are made once and shared by all its runs, which must not change them.
 """
 
 from __future__ import annotations
@@ -42,24 +42,24 @@ def add_options(parser: pytest.Parser) -> None:
         "--simulate-within",
         type=float,
         metavar="SECONDS",
-        help="begin no further seed of a simulated test after so long",
+        help="start no further seed of a simulated test after this time",
     )
 
 
 def configure(config: pytest.Config) -> None:
-    """Tell pytest of the mark."""
+    """Register the mark with pytest."""
     config.addinivalue_line("markers", _MARKER)
 
 
 @pytest.fixture
 def world() -> None:
     """The `triosock.testing.World` of a run, in a test that is marked with ``@pytest.mark.simulate``."""
-    return None  # each run puts its own in this place
+    return None  # each run replaces it
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Make plain functions of all marked tests."""
+    """Replace all marked tests by plain functions."""
     for item in items:
         marker = item.get_closest_marker("simulate")
         if marker is not None and isinstance(item, pytest.Function):
@@ -84,7 +84,7 @@ def _plain(item: pytest.Function, marker: pytest.Mark) -> Callable[..., None]:
 
         simulate(of_world, **options)
 
-    # Only its name and place are those of the scenario: nobody shall look through it to an async function.
+    # It keeps the scenario's name and place, but must not be unwrapped to an async function.
     del test.__wrapped__
     return test
 

@@ -1,4 +1,4 @@
-"""Hosts, the links between them, and how a connection is made."""
+"""Hosts, the links between them, and connecting."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ import trio
 from triosock import Address, TcpAddress
 
 from .choices import Choices
-from .contact import Contact
+from .connection import SimulatedConnection
 from .faults import Faults
 from .journal import Journal
-from .link import Link, describe, draw_terms
-from .listener import Arrival
+from .link import Link, describe, draw_conditions
+from .listener import QueuedConnection
 from .pipe import Pipe
 from .served import SimulatedServer
 from .stream import SimulatedStream
 
-#: The first port of clients: where Linux begins, ip(7).
+#: The first port of clients: as on Linux, ip(7).
 _FIRST_PORT: Final = 32_768
 _LAST_PORT: Final = 65_535
 
 
 @final
 class Network:
-    """Of one world. `faults` counts what was done, by kind; `marks` has it in words, with times."""
+    """The network of one world."""
 
     def __init__(
         self, choices: Choices, faults: Faults, journal: Journal, mark: Callable[[str, str], None]
@@ -38,10 +38,10 @@ class Network:
         self._hosts: dict[str, str] = {}
         self._links: dict[tuple[str, str], Link] = {}
         self._next_port = _FIRST_PORT
-        self.contacts: list[Contact] = []
+        self.connections: list[SimulatedConnection] = []
 
     def ip(self, host: str) -> str:
-        """Return the address of a host, which is there from then on."""
+        """Return the address of a host, which is created on first use."""
         if host not in self._hosts:
             number = len(self._hosts) + 1
             self._hosts[host] = f"10.0.{number >> 8}.{number & 255}"
@@ -62,43 +62,45 @@ class Network:
         return number
 
     def close_clients(self) -> None:
-        """Close what is still open at the clients' ends."""
-        for contact in self.contacts:
-            contact.client.close()
+        """Close the clients' ends that are still open."""
+        for connection in self.connections:
+            connection.client.close()
 
-    async def connect(self, server: SimulatedServer, host: str, peer: Address | None) -> Contact:
+    async def connect(self, server: SimulatedServer, host: str, peer: Address | None) -> SimulatedConnection:
         """Return a new connection of `host` to `server`.
 
-        Raises: ConnectionRefusedError. Cancellation: nothing is left of the attempt.
+        Raises: ConnectionRefusedError. Cancellation: the attempt leaves nothing.
         """
         who = peer or TcpAddress(self.ip(host), self._next_port)
         self._next_port = self._next_port + 1 if self._next_port < _LAST_PORT else _FIRST_PORT
-        contact, arrival = self._make(server, host, who)
-        seconds = contact.client.outgoing.terms.seconds
-        link = contact.client.outgoing.link
+        connection, arrival = self._make(server, host, who)
+        seconds = connection.client.outgoing.conditions.seconds
+        link = connection.client.outgoing.link
         try:
             await link.travel(seconds)
             if isinstance(who, TcpAddress):
-                server.contacts[who] = contact
-            contact.connected = trio.current_time()
+                server.connections[who] = connection
+            connection.connected = trio.current_time()
             await server.listener.enter(arrival)
             await link.travel(seconds)
         except BaseException:
-            contact.client.abort()
+            connection.client.abort()
             if arrival.is_outside:
-                contact.server.abort()
+                connection.server.abort()
             raise
-        return contact
+        return connection
 
-    def _make(self, server: SimulatedServer, host: str, peer: Address) -> tuple[Contact, Arrival]:
+    def _make(
+        self, server: SimulatedServer, host: str, peer: Address
+    ) -> tuple[SimulatedConnection, QueuedConnection]:
         link, journal = self.link(host, server.host), self._journal
         name = f"{host}-{self._next_port - _FIRST_PORT}"
-        there, back = draw_terms(self._choices, self._faults)
+        there, back = draw_conditions(self._choices, self._faults)
         one = Pipe(f"{name} to {server.host}", link, there, journal)
         other = Pipe(f"{server.host} to {name}", link, back, journal)
         one.back, other.back = other, one
         for pipe in (one, other):
-            for kind, text in describe(pipe.terms):
+            for kind, text in describe(pipe.conditions):
                 self._mark(kind, f"{pipe.name} {text}")
         faults: list[str] = []
 
@@ -106,12 +108,12 @@ class Network:
             faults.append(text)
             self._mark(kind, text)
 
-        contact = Contact(
+        connection = SimulatedConnection(
             name,
             SimulatedStream(name, other, one, on_fault),
             SimulatedStream(f"{server.host} (to {name})", one, other, on_fault),
             faults=faults,
             is_cut_short=lambda: server.cut_short,
         )
-        self.contacts.append(contact)
-        return contact, Arrival(contact.server, peer)
+        self.connections.append(connection)
+        return connection, QueuedConnection(connection.server, peer)

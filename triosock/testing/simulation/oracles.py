@@ -1,15 +1,16 @@
-"""What holds in every run, whatever the scenario and the faults are.
+"""Invariants that hold in every run, for all scenarios and faults.
 
-The rules that are checked of each server:
+These are checked for each server:
 
-1. At every step its book of connections is exact: as many entries as slots, and no more than its limits.
-2. Nobody is accepted while it is suspended, unless it drains.
-3. Nobody waits to be accepted while there is room, it is time, and nothing else is to do.
-4. When it is over, nothing is left: no connection, no slot, no listener, no stream.
-5. Its numbers are those of the network: it accepted whoever left the queue, it read no more than arrived and
-   sent no more than was taken from it, and its report counts whoever ended in the drain, once.
-6. A drain resets nobody who stood in its queue.
-7. Its handlers raised nothing that is not a peer's doing, unless the scenario said that they may.
+1. At every step its registry is exact: as many entries as slots, and no more than its limits.
+2. It accepts nothing while it is suspended, unless it drains.
+3. No connection waits in the accept queue while there is room, no rate delays it, and no other task can run.
+4. After its end nothing is left: no connection, slot, listener or stream.
+5. Its numbers match those of the network: it accepted as many connections as left the queue, it received no
+   more bytes than arrived and sent no more than the network took, and its report counts each connection that
+   ended in the drain once.
+6. A drain resets no connection in its accept queue.
+7. Its handlers raised only exceptions caused by a peer, unless the scenario allows others.
 8. Every datagram that it received was handled or dropped for a reason that it counts.
 """
 
@@ -23,13 +24,13 @@ from triosock import Cause
 from triosock import events as happened
 
 from ..open_server import check_nothing_left
-from .contact import Contact
+from .connection import SimulatedConnection
 from .listener import STAYS
 from .served import SimulatedDatagramServer, SimulatedServer
 
 
-def always(server: SimulatedServer) -> Callable[[], None]:
-    """Return the check that holds at every step; it costs little while nothing has changed."""
+def at_every_step(server: SimulatedServer) -> Callable[[], None]:
+    """Return the check for every step; it is cheap while nothing has changed."""
     registry, gate = server.server._registry, server.server._gate
     seen, was_open = (-1, -1, 0), True
 
@@ -38,7 +39,7 @@ def always(server: SimulatedServer) -> Callable[[], None]:
         now = (len(registry), registry.active, registry.tally.accepted)
         if now != seen:
             assert was_open or now[2] == seen[2] or server.server.draining, (
-                f"{server!r} accepted somebody while it was suspended"
+                f"{server!r} accepted a connection while it was suspended"
             )
             seen = now
             registry.check()
@@ -47,29 +48,29 @@ def always(server: SimulatedServer) -> Callable[[], None]:
     return check
 
 
-def settled(server: SimulatedServer) -> Callable[[], None]:
-    """Return the check that nobody stands before a free slot when no task can run."""
+def when_blocked(server: SimulatedServer) -> Callable[[], None]:
+    """Return the check that no connection waits for a free slot when no task can run."""
     registry, listener = server.server._registry, server.listener
     (loop,) = server.server._accept_loops
 
     def check() -> None:
         if loop._pace is not None and loop._pace.is_waiting:
-            return  # for the turn that `Limits.rate` gives them
+            return  # delayed by `Limits.rate`
         if not listener.count_waiting() or not registry.has_room or listener.has_failed:
             return
         if server.server.draining or server.server.statistics().suspended:
             return
         now = statistics()
-        if not now.tasks_runnable and now.seconds_to_next_deadline > 0:  # else somebody is about to run
+        if not now.tasks_runnable and now.seconds_to_next_deadline > 0:  # else a task is about to run
             raise AssertionError(
-                f"{listener.count_waiting()} wait to be accepted by {server!r}, which has room"
+                f"{listener.count_waiting()} connections wait in the queue of {server!r}, which has room"
             )
 
     return check
 
 
-def finally_(server: SimulatedServer | SimulatedDatagramServer) -> None:
-    """Check a server that is over. Raises: AssertionError, or what its handler raised."""
+def at_end(server: SimulatedServer | SimulatedDatagramServer) -> None:
+    """Check a server after its end. Raises: AssertionError, or the exception of its handler."""
     if server.failure is not None:
         raise server.failure
     if isinstance(server, SimulatedDatagramServer):
@@ -93,26 +94,26 @@ def _check_datagrams(server: SimulatedDatagramServer) -> None:
         f"{server!r} received {statistics.received} datagrams, handled {statistics.handled}, dropped "
         f"{dropped} and has {statistics.pending} left"
     )
-    assert not statistics.pending, f"{server!r} left {statistics.pending} datagrams without a word"
+    assert not statistics.pending, f"{server!r} neither handled nor dropped {statistics.pending} datagrams"
 
 
-def streams(contacts: list[Contact]) -> None:
+def streams(connections: list[SimulatedConnection]) -> None:
     """Check that no server has left a stream open. Raises: AssertionError."""
-    for contact in contacts:
-        assert contact.server.is_closed, f"{contact.server!r} is still open"
+    for connection in connections:
+        assert connection.server.is_closed, f"{connection.server!r} is still open"
 
 
 def _check_counts(server: SimulatedServer) -> None:
     statistics = server.server.statistics()
-    # One that waits for its slot in a drain may be cut before it has one: then it was refused.
+    # A connection that waits for its slot in a drain may be cut before it has one: then it was refused.
     ended, unserved = sum(statistics.ended.values()), statistics.refused.get("drain", 0)
     assert ended <= statistics.accepted <= ended + unserved, (
-        f"{server!r} took in {statistics.accepted} connections, ended {ended} and refused {unserved}"
+        f"{server!r} accepted {statistics.accepted} connections, ended {ended} and refused {unserved}"
     )
     missing = server.listener.accepted - statistics.accepted
     refused = sum(statistics.refused.values())
     assert 0 <= missing <= refused, (
-        f"{server.listener.accepted} connections left the queue of {server!r}, which says that it took in "
+        f"{server.listener.accepted} connections left the queue of {server!r}, which says that it accepted "
         f"{statistics.accepted} and refused {refused}"
     )
 
@@ -121,26 +122,26 @@ def _check_bytes(server: SimulatedServer) -> None:
     for event in server.events:
         if not isinstance(event, happened.ConnectionClosed):
             continue
-        contact = server.contact_of(event.peer)
-        if contact is None or server.is_encrypted:
+        connection = server.connection_of(event.peer)
+        if connection is None or server.is_encrypted:
             continue
-        read, taken = contact.server.incoming.taken_by_reader, contact.server.outgoing.sent
+        read, taken = connection.server.incoming.taken_by_reader, connection.server.outgoing.sent
         assert event.received <= read, (
-            f"{server!r} says that it received {event.received} bytes of {contact.name}, and read {read}"
+            f"{server!r} says that it received {event.received} bytes of {connection.name}, and read {read}"
         )
         assert event.sent <= taken, (
-            f"{server!r} says that it sent {event.sent} bytes to {contact.name}, which were {taken}"
+            f"{server!r} says that it sent {event.sent} bytes to {connection.name}, which were {taken}"
         )
         if event.cause is Cause.FINISHED and event.error is None:
             assert event.sent == taken, (
-                f"{server!r} sent {taken} bytes to {contact.name}, and says {event.sent}"
+                f"{server!r} sent {taken} bytes to {connection.name}, and says {event.sent}"
             )
 
 
 def _check_accepts(server: SimulatedServer) -> None:
     for event in server.events:
         if isinstance(event, happened.AcceptFailed) and isinstance(event.error, OSError):
-            # What this network fails with is the peer's fault or the machine's: docs/discussion/errors.md.
+            # The simulated errors are the peer's or the machine's: docs/discussion/errors.md.
             assert event.action not in ("end", "crash"), (
                 f"an accept failed with {event.error!r}, and {server!r} stopped accepting"
             )
@@ -159,7 +160,7 @@ def _check_queue(server: SimulatedServer) -> None:
     could_not = any(
         isinstance(event, happened.AcceptFailed)
         and isinstance(event.error, OSError)
-        and event.error.errno in STAYS  # then the queue had to be left to its fate
+        and event.error.errno in STAYS  # then the queue could not be accepted
         for event in server.events
     )
     if server.listener.cut and not could_not and not server.cut_short:

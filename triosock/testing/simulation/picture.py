@@ -1,5 +1,5 @@
-"""Pictures of the run that failed: the timeline of its servers with everything that befell the world, and the
-page to step through its tasks.
+"""Pictures of a failed run: the timeline of its servers with all faults, and the page to step through its
+tasks.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from .run import Outcome, Plan, run
 
 
 def picture_of(plan: Plan, choices: Choices, seed: int) -> tuple[Outcome, Path | None]:
-    """Run once more, and write the pictures if there is a folder for them; return the run, and the file of
-    the timeline. `steps_beside` is the other one.
+    """Run again, and write the pictures if there is a folder for them; return the run, and the file of the
+    timeline. `steps_beside` gives the other file.
     """
     if plan.pictures is None:
         return run(plan, choices, located=True, quiet=False), None
@@ -30,5 +30,5 @@ def picture_of(plan: Plan, choices: Choices, seed: int) -> tuple[Outcome, Path |
 
 
 def steps_beside(picture: Path) -> Path:
-    """Return where the page to step through a run is, beside its picture."""
+    """Return the path of the page to step through a run, beside its picture."""
     return picture.with_suffix(".play.html")

@@ -1,13 +1,13 @@
-"""One direction of a simulated connection: bytes on their way, and bytes that have arrived.
+"""One direction of a simulated connection: bytes in flight, and bytes that have arrived.
 
 The rules:
 
-1. **Nothing is lost, doubled or put in another order** but by a reset, and a reset is one for both ends.
-2. **Nobody has to carry anything**: each piece is due at a time that is known when it is sent, and whoever
-   looks takes over what is due by now. What a partition holds back is due when it heals.
-3. **A buffer is full of what was sent and not read yet**, on its way or arrived.
-4. **Small pieces and buffers grow with what has passed**, so that a megabyte is no million steps: what is
-   strange about a byte is strange about the first few.
+1. **Nothing is lost, duplicated or reordered** except by a reset, which is one for both ends.
+2. **No task carries data**: each piece has a due time, known when it is sent, and a reader takes over the
+   pieces that are due. Pieces held back by a partition are due when it heals.
+3. **A buffer holds what was sent and not yet read**, in flight or arrived.
+4. **Small pieces and buffers grow with the bytes sent**, so that a megabyte does not take a million steps:
+   faults of small pieces show in the first bytes.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ import trio
 from trio.lowlevel import ParkingLot
 
 from .journal import Journal
-from .link import Link, Terms
+from .link import Conditions, Link
 
 #: After so many bytes, as a power of 2, a piece or buffer of one byte has grown to two.
 _GROWTH: Final = 7
@@ -34,24 +34,24 @@ class Pipe:
 
     name: str
     link: Link
-    terms: Terms
+    conditions: Conditions
     journal: Journal
     ready: bytearray = attrs.field(factory=bytearray)
-    flying: deque[tuple[float, bytes]] = attrs.field(factory=deque)
+    in_flight: deque[tuple[float, bytes]] = attrs.field(factory=deque)
     sent: int = 0
     arrived: int = 0
     taken: int = 0
-    #: Without those that were thrown away when the receiving end was closed.
+    #: Without the bytes that were discarded when the receiving end was closed.
     taken_by_reader: int = 0
     #: When the first byte arrived.
     first_arrival: float = math.inf
-    #: How much had come the other way when something was sent last.
+    #: The bytes sent in the other direction at the time of the last send.
     answers_at_put: int = 0
     #: The other direction.
     back: Pipe | None = None
-    #: The sender has said that nothing more comes, or has closed.
+    #: The sender has ended its stream, or has closed.
     is_ended: bool = False
-    #: When that is known at the other end; inf as long as it is not so.
+    #: The time at which the end arrives at the other end; inf before the end.
     end_due: float = math.inf
     reset_due: float = math.inf
     #: The receiving end was closed.
@@ -62,33 +62,33 @@ class Pipe:
     def __attrs_post_init__(self) -> None:
         self.link.join(self.changed)
 
-    # The sender's side
+    # For the sender
 
     @property
     def room(self) -> int:
-        """How many bytes more may be sent now."""
+        """The bytes that may be sent now."""
         return self._capacity() - (self.sent - self.taken)
 
     def room_for(self, size: int) -> int:
-        """How many of so many bytes may be sent now: none, as long as there is room for few of them only.
+        """Return how many of `size` bytes may be sent now: none while there is room for only a few.
 
-        Otherwise each byte that is read would make one be sent (RFC 9293, 3.8.6.2.1).
+        Otherwise each byte that is read would cause a send of one byte (RFC 9293, 3.8.6.2.1).
         """
         room = self.room
         return room if room >= min(size, (self._capacity() + 1) // 2) else 0
 
     def _capacity(self) -> int:
-        return max(self.terms.buffer, self.sent >> _GROWTH)
+        return max(self.conditions.buffer, self.sent >> _GROWTH)
 
     def _piece(self, size: int, passed: int) -> int:
-        """How many of so many bytes are one piece, if so many have passed."""
-        terms = self.terms
-        if size <= 1 or not terms.piece or terms.random is None:
+        """Return the size of the next piece of `size` bytes, after `passed` bytes."""
+        conditions = self.conditions
+        if size <= 1 or not conditions.piece or conditions.random is None:
             return size
-        return min(size, terms.random.randint(1, max(terms.piece, passed >> _GROWTH)))
+        return min(size, conditions.random.randint(1, max(conditions.piece, passed >> _GROWTH)))
 
     def put(self, data: memoryview) -> None:
-        """Send so many bytes, for which there must be room."""
+        """Send some bytes, for which there must be room."""
         self.sent += len(data)
         self.answers_at_put = 0 if self.back is None else self.back.sent
         self.journal.note("sent", self.name, len(data))
@@ -97,22 +97,22 @@ class Pipe:
             return
         while data:
             size = self._piece(len(data), self.sent)
-            self.flying.append((self._next_due(size), bytes(data[:size])))
+            self.in_flight.append((self._next_due(size), bytes(data[:size])))
             data = data[size:]
         self.changed.unpark_all()
 
     def _next_due(self, size: int) -> float:
-        terms, now = self.terms, trio.current_time()
-        delay = terms.seconds
-        if terms.jitter and terms.random is not None:
-            delay += terms.random.random() * terms.jitter
+        conditions, now = self.conditions, trio.current_time()
+        delay = conditions.seconds
+        if conditions.jitter and conditions.random is not None:
+            delay += conditions.random.random() * conditions.jitter
         self._last_due = max(self._last_due, now + delay)
-        if terms.bandwidth < math.inf:
-            self._last_due += size / terms.bandwidth
+        if conditions.bandwidth < math.inf:
+            self._last_due += size / conditions.bandwidth
         return self._last_due
 
     def end(self) -> None:
-        """Say that nothing more will come."""
+        """End the stream in this direction."""
         if not self.is_ended:
             self.is_ended = True
             self.end_due = self._next_due(0)
@@ -120,35 +120,35 @@ class Pipe:
             self.changed.unpark_all()
 
     def reset(self, delay: float | None = None) -> None:
-        """Break off: what has not been read when that is known at the other end is lost."""
+        """Reset: bytes that are unread when the reset arrives are lost."""
         if self.reset_due == math.inf:
-            self.reset_due = trio.current_time() + (self.terms.seconds if delay is None else delay)
+            self.reset_due = trio.current_time() + (self.conditions.seconds if delay is None else delay)
             self.journal.note("reset", self.name)
             self.changed.unpark_all()
 
-    # The receiver's side
+    # For the receiver
 
-    def land(self) -> None:
-        """Take over what is due by now."""
+    def deliver_due(self) -> None:
+        """Take over the pieces that are due."""
         if self.link.is_down:
             return
         now = trio.current_time()
         if self.reset_due <= now:
             self.ready.clear()
-            self.flying.clear()
+            self.in_flight.clear()
             return
-        while self.flying and self.flying[0][0] <= now:
-            due, piece = self.flying.popleft()
+        while self.in_flight and self.in_flight[0][0] <= now:
+            due, piece = self.in_flight.popleft()
             self.first_arrival = min(self.first_arrival, due)
             self.ready += piece
             self.arrived += len(piece)
 
     @property
     def is_over(self) -> bool:
-        """Whether the end of the stream has arrived, after everything else. Ask after `land()`."""
+        """Whether the end of the stream has arrived, after all data. Call `deliver_due()` first."""
         return (
             not self.link.is_down
-            and not self.flying
+            and not self.in_flight
             and not self.ready
             and self.end_due <= trio.current_time()
         )
@@ -158,13 +158,13 @@ class Pipe:
         """Whether a reset has arrived."""
         return self.reset_due <= trio.current_time() and not self.link.is_down
 
-    def has_news(self) -> bool:
+    def is_readable(self) -> bool:
         """Whether a receive would find something without waiting."""
-        self.land()
+        self.deliver_due()
         return bool(self.ready) or self.is_over or self.is_reset
 
     def take(self, max_bytes: int | None) -> bytes:
-        """Return some of what has arrived; as few as the terms will have it."""
+        """Return some of the arrived bytes; a small piece if the conditions say so."""
         size = len(self.ready) if max_bytes is None else min(max_bytes, len(self.ready))
         size = self._piece(size, self.taken)
         data = bytes(self.ready[:size])
@@ -177,19 +177,19 @@ class Pipe:
         return data
 
     def forget(self) -> None:
-        """The receiving end is closed: what is on its way to it goes nowhere."""
+        """Note that the receiving end is closed: bytes in flight are lost."""
         self.is_abandoned = True
         self.ready.clear()
-        self.flying.clear()
+        self.in_flight.clear()
         self.taken = self.sent
         self.link.leave(self.changed)
         self.changed.unpark_all()
 
-    async def wait_news(self) -> None:
+    async def wait_readable(self) -> None:
         """Return when something has arrived, or may have. A checkpoint."""
         dues = [self.end_due, self.reset_due]
-        if self.flying:
-            dues.append(self.flying[0][0])
+        if self.in_flight:
+            dues.append(self.in_flight[0][0])
         due = math.inf if self.link.is_down else min(dues)
         if due <= trio.current_time():
             await trio.lowlevel.checkpoint()

@@ -1,4 +1,4 @@
-"""What is said about a seed that failed: the error, the line to run it again, and what befell the world."""
+"""The report of a seed that failed: the error, the command to run it again, and the faults."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Final
 from .picture import steps_beside
 from .run import Outcome, Plan
 
-#: Of the world's misfortunes, how many are told.
+#: The maximum of faults in a report.
 _MOST_MARKS: Final = 30
 
 
 def failure_text(
     plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, picture: Path | None
 ) -> str:
-    """Return it. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
+    """Return the report. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
     tape = trimmed(shortest.tape)
     name = getattr(plan.scenario, "__name__", "scenario")
     again = f"{plan.again}{seed}" if plan.again else f"simulate({name}, seeds=[{seed}], faults=…)"
@@ -39,7 +39,7 @@ def failure_text(
 
 
 def trimmed(tape: tuple[int, ...]) -> tuple[int, ...]:
-    """Return the tape without the zeros at its end, which are there anyhow."""
+    """Return the tape without the zeros at its end, which are implied."""
     length = len(tape)
     while length and not tape[length - 1]:
         length -= 1

@@ -1,7 +1,7 @@
 """One run of a scenario, from its choices to its outcome.
 
-The invariant: **nothing of one run is seen by the next**: the order of tasks, the audit hook, the generator
-of the `random` module and the garbage collector are as before when it ends.
+The invariant: **a run leaves no state for the next**: the order of tasks, the audit hook, the generator of
+the `random` module and the garbage collector are restored when it ends.
 """
 
 from __future__ import annotations
@@ -19,10 +19,10 @@ import attrs
 import trio
 
 from .choices import Choices
-from .client import DISAPPOINTMENTS
-from .conductor import Conductor
+from .client import NETWORK_ERRORS
 from .faults import Faults
 from .guard import Guard
+from .instrument import StepInstrument
 from .journal import Journal
 from .schedule import Schedule
 from .trio_internals import jumping_clock, ordered_by
@@ -30,22 +30,22 @@ from .world import World
 
 Scenario: TypeAlias = Callable[[World], Awaitable[object]]
 
-#: Of the world's clock: more than the longest default timeout of a server, which is half an hour.
+#: Seconds of the world's clock: more than the longest default timeout of a server, half an hour.
 MAX_SECONDS: Final = 3600.0
-#: Of all tasks together.
+#: Steps of all tasks together.
 MAX_STEPS: Final = 200_000
 
 
 @final
 @attrs.frozen(kw_only=True)
 class Plan:
-    """What all runs of a simulation have in common."""
+    """The parameters of all runs of a simulation."""
 
     scenario: Scenario
     faults: Faults
     max_seconds: float = MAX_SECONDS
     max_steps: int = MAX_STEPS
-    #: What runs one seed again, up to its number; None for a call of `simulate`.
+    #: The command that runs one seed again, without the seed; None for a call of `simulate`.
     again: str | None = None
     #: The folder for pictures of runs that fail.
     pictures: Path | None = None
@@ -54,13 +54,13 @@ class Plan:
 @final
 @attrs.define(kw_only=True)
 class Outcome:
-    """How a run went: what it raised, if it failed, and everything that happened in it."""
+    """The outcome of a run: its exception, if it failed, and its journal."""
 
     error: BaseException | None
     journal: Journal
     tape: tuple[int, ...]
     seconds: float
-    struck: Counter[str]
+    fault_counts: Counter[str]
     marks: list[tuple[float, str]]
     order: str
 
@@ -74,41 +74,41 @@ def run(
     quiet: bool = True,
     on_mark: Callable[[str], None] | None = None,
 ) -> Outcome:
-    """Run a scenario. Args: `located`, whether the journal says where each step ended; `quiet`, whether
-    triosock's log is silent; `on_mark` is told, in words, what befalls the world.
+    """Run a scenario. Args: `located`, whether the journal has the place where each step ended; `quiet`,
+    whether triosock's log is off; `on_mark` is called with a description of each fault.
 
-    Raises: what is no `Exception`; everything else is in the outcome.
+    Raises: a BaseException that is no `Exception`; others are in the outcome.
     """
     journal = Journal(located=located)
     clock = jumping_clock()
     journal.clock = clock.current_time
-    conductor = Conductor(journal, plan.max_steps)
+    instrument = StepInstrument(journal, plan.max_steps)
     schedule = Schedule(choices)
     guard = Guard()
-    world = World(choices, plan.faults, journal, conductor, clock.jump, seed)
+    world = World(choices, plan.faults, journal, instrument, clock.jump, seed)
     world.on_mark = on_mark
-    with ordered_by(schedule), _as_before(world.random.getrandbits(32)), _logging(quiet):
-        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[conductor])
-    if isinstance(error, DISAPPOINTMENTS) and world.failure is not None:
-        error = world.failure  # it is why the client was disappointed
+    with ordered_by(schedule), _restored(world.random.getrandbits(32)), _logging(quiet):
+        error = _error_of(trio.run, _main, world, plan, guard, clock=clock, instruments=[instrument])
+    if isinstance(error, NETWORK_ERRORS) and world.failure is not None:
+        error = world.failure  # it is the reason for the client's error
     return Outcome(
         error=guard.refused or error,
         journal=journal,
         tape=tuple(choices.tape),
         seconds=clock.current_time(),
-        struck=world.struck,
+        fault_counts=world.fault_counts,
         marks=world.marks,
         order=str(schedule),
     )
 
 
 async def _main(world: World, plan: Plan, guard: Guard) -> None:
-    with guard.on_duty():
+    with guard.refusing():
         await world.run(plan.scenario, plan.max_seconds)
 
 
 def _error_of(function: Callable[..., object], *args: object, **options: object) -> BaseException | None:
-    """What a call raises, if it raises an `Exception` or a group."""
+    """Return the `Exception` or group that a call raises, if any."""
     try:
         function(*args, **options)
     except Exception as raised:
@@ -119,7 +119,7 @@ def _error_of(function: Callable[..., object], *args: object, **options: object)
 
 
 def _plain(error: BaseException) -> BaseException:
-    """What was raised, without the groups of the nurseries around it, if it was one."""
+    """Return an exception without the groups of nurseries around it, if it is a single one."""
     while isinstance(error, BaseExceptionGroup) and len(error.exceptions) == 1:
         group: BaseExceptionGroup[BaseException] = error
         error = group.exceptions[0]
@@ -127,10 +127,10 @@ def _plain(error: BaseException) -> BaseException:
 
 
 @contextlib.contextmanager
-def _as_before(seed: int) -> Iterator[None]:
+def _restored(seed: int) -> Iterator[None]:
     state, collecting = random.getstate(), gc.isenabled()
-    # When garbage is collected depends on all that the process did before; and programs that draw from the
-    # `random` module shall do the same each time.
+    # Garbage collection depends on everything that the process did before; and programs that use the
+    # `random` module must draw the same numbers each time.
     gc.disable()
     random.seed(seed)
     try:

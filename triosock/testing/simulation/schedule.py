@@ -1,15 +1,15 @@
-"""In which order the tasks run that could all run now.
+"""The order in which runnable tasks run.
 
-Four kinds of order, since different faults show in different ones:
+There are four kinds of order, since they find different faults:
 
-    by age     the oldest first; what a kind world does
-    at random  each batch shuffled: finds what takes one unlucky moment
-    priorities each task keeps a random priority, and a few times one of them is put last: what takes a task
-               that is late for a long while (probabilistic concurrency testing, Burckhardt and others, 2010)
+    by age     the oldest first; the order without a fault
+    at random  each batch is shuffled: finds faults that need one unlucky order
+    priorities each task keeps a random priority, and a few times one is put last: finds faults that need a
+               task that is delayed for long (probabilistic concurrency testing, Burckhardt and others, 2010)
     youngest   the newest first
 
-From some batch on the order is by age again, so that a schedule can be made simpler by making it strange for
-a shorter time.
+From some batch on the order is by age again, so that a schedule can be shrunk by an earlier end of the
+unusual order.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from trio.lowlevel import Task
 
 from .choices import Choices
 
-#: Batches of more than one task in which the order may be strange.
+#: The maximum of batches of more than one task with an unusual order.
 _MOST_BATCHES: Final = 2**16 - 1
-#: In how many of the batches with priorities one task is put last: one in so many.
+#: One in so many batches with priorities puts one task last.
 _CHANGE: Final = 40
 
-#: Twice at random: of all kinds it is the one that finds most.
+#: "random" is there twice, since it finds most faults.
 _KINDS: Final = ("age", "random", "random", "priorities", "youngest")
 
 
@@ -37,7 +37,7 @@ class Schedule:
     def __init__(self, choices: Choices) -> None:
         self.kind: str = choices.pick(_KINDS)
         self._random = random.Random(choices.integer(2**16 - 1))
-        #: How many batches are left in which the order may be strange.
+        #: The number of batches left with an unusual order.
         self._left = 0 if self.kind == "age" else choices.integer(_MOST_BATCHES)
         self._priorities: dict[Task, float] = {}
 

@@ -1,4 +1,4 @@
-"""The servers of the world: one of connections, one of datagrams."""
+"""The servers of the world: for connections and for datagrams."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from triosock import events as happened
 from triosock.events import Event
 
 from ..datagrams import MemoryDatagramSocket
-from .contact import Contact
+from .connection import SimulatedConnection
 from .journal import Journal
-from .life import Life
 from .listener import SimulatedListener
+from .server_base import ServerBase
 
 
 @final
-class SimulatedServer(Life):
-    """What `World.serve` returns. `server` is the `StreamServer`, `events` has all its events, `report` is
-    its `DrainReport` once it is over.
+class SimulatedServer(ServerBase):
+    """Returned by `World.serve`. `server` is the `StreamServer`, `events` has all its events, `report` is
+    its `DrainReport` after its end.
     """
 
     def __init__(
@@ -26,10 +26,10 @@ class SimulatedServer(Life):
     ) -> None:
         super().__init__(host, may_fail, journal)
         self.listener: SimulatedListener = listener
-        self.contacts: dict[TcpAddress, Contact] = {}
-        #: It has TLS: its bytes are not those of the network.
+        self.connections: dict[TcpAddress, SimulatedConnection] = {}
+        #: Whether it has TLS: then its byte counts differ from those of the network.
         self.is_encrypted: bool = False
-        #: How many connections ended since its drain began.
+        #: The number of connections that ended since its drain began.
         self.ended_in_drain: int = 0
         self._draining = False
 
@@ -41,41 +41,41 @@ class SimulatedServer(Life):
 
     @property
     def address(self) -> TcpAddress:
-        """Where it listens."""
+        """Its address."""
         return self.listener.address
 
     def _silence(self) -> None:
         # The kernel resets the connections of a process that has died.
         self.listener.close()
-        for contact in self.contacts.values():
-            contact.server.abort()
+        for connection in self.connections.values():
+            connection.server.abort()
 
     def on_event(self, event: Event, /) -> None:
-        """Take note of what happens, as an observer."""
+        """Keep an event, as an observer."""
         super().on_event(event)
         match event:
             case happened.DrainStarted():
                 self._draining = True
-                for contact in self.contacts.values():
-                    contact.note_drain(event.time)
+                for connection in self.connections.values():
+                    connection.note_drain(event.time)
             case happened.ConnectionClosed():
                 self.ended_in_drain += self._draining
-                if (ended := self.contact_of(event.peer)) is not None:
+                if (ended := self.connection_of(event.peer)) is not None:
                     ended.cause, ended.error = event.cause, event.error
             case happened.Refused():
-                if (refused := self.contact_of(event.peer)) is not None:
+                if (refused := self.connection_of(event.peer)) is not None:
                     refused.refused = True
             case _:
                 pass
 
-    def contact_of(self, peer: object) -> Contact | None:
-        """Return the connection of a peer, if it has an address of its own."""
-        return self.contacts.get(peer) if isinstance(peer, TcpAddress) else None
+    def connection_of(self, peer: object) -> SimulatedConnection | None:
+        """Return the connection of a peer, if that is a TcpAddress."""
+        return self.connections.get(peer) if isinstance(peer, TcpAddress) else None
 
 
 @final
-class SimulatedDatagramServer(Life):
-    """What `World.serve_datagrams` returns. `server` is the `DatagramServer`, the rest as with
+class SimulatedDatagramServer(ServerBase):
+    """Returned by `World.serve_datagrams`. `server` is the `DatagramServer`; the rest is as in
     `SimulatedServer`.
     """
 
@@ -97,7 +97,7 @@ class SimulatedDatagramServer(Life):
 
     @property
     def address(self) -> MemoryAddress:
-        """Where it receives."""
+        """Its address."""
         return self.socket.address
 
     def _silence(self) -> None:

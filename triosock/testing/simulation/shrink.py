@@ -1,12 +1,11 @@
-"""The shortest schedule that still fails, found by Hypothesis.
+"""Finds the shortest schedule that still fails, by Hypothesis.
 
-How: a failing run has left its choices on a tape. Hypothesis is given that tape as if it were its own example
-from an earlier session, and asked to make it smaller: it deletes choices, lowers them, and tries blocks of
-them, as with any example, and every 0 is a kindness of the world.
+A failing run has its choices on a tape. Hypothesis gets that tape as if it were its own example from an
+earlier session, and shrinks it: it deletes and lowers choices, as with any example, and every 0 is a fault
+less.
 
 Hypothesis reads examples from its database in a format of its own, `hypothesis.database.choices_to_bytes`,
-which is no public API. If it is not there, or Hypothesis is not, the schedule stays as long as it was found,
-and the report says so.
+which is no public API. Without it, or without Hypothesis, the schedule is not shrunk, and the report says so.
 """
 
 from __future__ import annotations
@@ -22,38 +21,38 @@ if TYPE_CHECKING:
     from hypothesis import settings
     from hypothesis.database import ExampleDatabase
 
-#: More than Hypothesis tries in the time that it is given.
+#: More than Hypothesis tries in the available time.
 _MOST_EXAMPLES: Final = 100_000
 
 
-class _Enough(BaseException):
-    """The time is over. No Exception, so that Hypothesis does not take it for a failure."""
+class _TimeOver(BaseException):
+    """The time is over. It is no Exception, so that Hypothesis does not take it for a failure."""
 
 
 def shorten(plan: Plan, outcome: Outcome, seconds: float) -> tuple[tuple[int, ...], str]:
-    """Return the shortest tape that fails as `outcome` did, and in words how it was found."""
+    """Return the shortest tape that fails as `outcome` did, and a note on how it was found."""
     if seconds <= 0:
-        return outcome.tape, "not made simpler, as was asked for"
+        return outcome.tape, "not shrunk, as requested"
     try:
         from hypothesis.database import choices_to_bytes
     except ImportError as error:
-        return outcome.tape, f"not made simpler: {error}"
+        return outcome.tape, f"not shrunk: {error}"
     search = _Search(plan, outcome, time.monotonic() + seconds)
-    # One choice too many: Hypothesis takes an example that is exact for one that it has made smaller before.
+    # One choice too many: Hypothesis would take an exact example for one that it has shrunk before.
     saved = choices_to_bytes((*outcome.tape, 0))
     try:
         _shrink(search.attempt, saved)
     except AssertionError:
         pass  # the failure of the smallest example
     except BaseException:
-        # That, or Hypothesis's surprise that a test ends before it has drawn anything.
+        # `_TimeOver`, or Hypothesis's error for a test that ends before it has drawn anything.
         if not search.is_over:
             raise
-    return search.best, f"made simpler in {search.runs} runs{', until the time was over' * search.is_over}"
+    return search.best, f"shrunk in {search.runs} runs{', until the time was over' * search.is_over}"
 
 
 class _Search:
-    """What was tried, and the best that failed."""
+    """The state of a search: the best tape that failed."""
 
     def __init__(self, plan: Plan, outcome: Outcome, deadline: float) -> None:
         self._plan = plan
@@ -64,10 +63,10 @@ class _Search:
         self.is_over = False
 
     def attempt(self, choices: Choices) -> None:
-        """Run once; raises AssertionError if it fails as the seed did."""
+        """Run once. Raises: AssertionError if it fails as the seed did."""
         if time.monotonic() > self._deadline:
             self.is_over = True
-            raise _Enough
+            raise _TimeOver
         self.runs += 1
         outcome = run(self._plan, choices)
         if type(outcome.error) is self._kind:
@@ -77,7 +76,7 @@ class _Search:
 
 
 def _size(tape: Sequence[int]) -> tuple[int, int, list[int]]:
-    """What makes a schedule shorter: fewer choices that matter, then fewer choices, then smaller ones."""
+    """Return the order of schedules: by choices that are not 0, then by all choices, then by their values."""
     return sum(map(bool, tape)), len(tape), list(tape)
 
 
@@ -87,7 +86,7 @@ def _shrink(attempt: Callable[[Choices], None], saved: bytes) -> None:
     from hypothesis.database import ExampleDatabase
 
     class Saved(ExampleDatabase):
-        """Has the one example, whatever is asked for, and keeps nothing."""
+        """A database that returns one example for every key, and stores nothing."""
 
         def fetch(self, key: bytes) -> Iterable[bytes]:
             return [saved]

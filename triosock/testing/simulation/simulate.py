@@ -1,4 +1,4 @@
-"""`simulate`: one scenario under many seeds, and what is said about the first that fails."""
+"""`simulate`: runs one scenario with many seeds, and reports the first that fails."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from .report import failure_text
 from .run import MAX_SECONDS, MAX_STEPS, Outcome, Plan, Scenario, run
 from .shrink import shorten
 
-#: How many seeds are run if nobody says.
+#: The default number of seeds.
 SEEDS: Final = 200
-#: For how many seconds of the wall clock a failure is made simpler.
+#: Seconds of the wall clock for shrinking a failure.
 SHRINKING: Final = 10.0
 
 
 @final
 @attrs.frozen(kw_only=True)
 class Simulation:
-    """What was simulated, if nothing failed: `runs`, their `steps`, `seconds` of the world's clock, how often
-    each kind of fault struck (`faults`), the `digests` of the runs, by seed.
+    """The result of a simulation without a failure: `runs`, their `steps`, `seconds` of the world's clock,
+    the count of each kind of fault (`faults`), the `digests` of the runs, by seed.
     """
 
     runs: int = 0
@@ -66,29 +66,29 @@ def simulate(
 
     Args:
       scenario: an async function of a `World`.
-      seeds: how many (from 0 on), or which.
-      faults: how much goes wrong; None for nothing, but that the order of tasks comes from the seed.
-      tape: run this schedule, which a failure has told, instead of seeds.
-      choices: run what Hypothesis draws (`drawn(data.draw)`), once, instead of seeds. What fails is raised as
-        it is, for Hypothesis to make simpler.
-      max_seconds: of the world's clock, after which a run must be over.
-      max_steps: of all tasks together, likewise.
-      within: no further seed is begun after so many seconds of the wall clock; None for no bound.
-      shrink: for how many seconds of the wall clock a failure is made simpler; 0 for not at all.
+      seeds: the number of seeds (from 0 on), or the seeds.
+      faults: the amount of each fault; None for none: then only the order of tasks comes from the seed.
+      tape: run this schedule, from the report of a failure, instead of seeds.
+      choices: run choices drawn by Hypothesis (`drawn(data.draw)`), once, instead of seeds. A failure is
+        raised unchanged, for Hypothesis to shrink.
+      max_seconds: the maximum of seconds of a run, on the world's clock.
+      max_steps: the maximum of steps of all tasks of a run together.
+      within: no further seed is started after so many seconds of the wall clock; None for no bound.
+      shrink: seconds of the wall clock for shrinking a failure; 0 for no shrinking.
       digests: keep the hash of each run.
-      again: the command that runs one seed again, up to the seed's number, for the report of a failure; None
-        for a call of this function.
-      pictures: a folder, for a picture of a run that fails, and a page to step through it (HTML); it is made
-        if it is not there.
+      again: the command that runs one seed again, without the seed, for the report of a failure; None for a
+        call of this function.
+      pictures: a folder for a picture of a failing run, and a page to step through it (HTML); it is created
+        if it does not exist.
 
-    Returns: what was simulated.
+    Returns: the totals of all runs.
 
-    Raises: SimulationFailed for a run that failed, with what it raised as the cause; NotDeterministic if the
-    same seed then gave another run; NotSimulated if the scenario did something for real; RuntimeError in a
-    trio program, since this runs one of its own.
+    Raises: SimulationFailed for a run that failed, with its exception as the cause; NotDeterministic if the
+    same seed then gave another run; NotSimulated if the scenario used a real thread, socket, process or
+    sleep; RuntimeError in a trio program, since this function runs its own.
     """
     if trio.lowlevel.in_trio_run():
-        raise RuntimeError("simulate() runs a trio program of its own: call it from a plain function")
+        raise RuntimeError("simulate() runs its own trio program: call it from a plain function")
     plan = Plan(
         scenario=scenario,
         faults=faults or Faults(),
@@ -124,7 +124,7 @@ def _simulate_seeds(
 
 def _numbers(seeds: int | Iterable[int]) -> Iterable[int]:
     if isinstance(seeds, bool):
-        raise TypeError(f"seeds must be how many, or several numbers, not {seeds!r}")
+        raise TypeError(f"seeds must be a number of seeds, or several seeds, not {seeds!r}")
     if isinstance(seeds, int):
         if seeds < 0:
             raise ValueError(f"seeds must be from 0 on, not {seeds}")
@@ -136,12 +136,12 @@ def _sum(
     outcomes: list[tuple[int, Outcome]], summary: Simulation | None = None, *, digests: bool
 ) -> Simulation:
     summary = summary or Simulation()
-    struck = sum((outcome.struck for _, outcome in outcomes), Counter(summary.faults))
+    fault_counts = sum((outcome.fault_counts for _, outcome in outcomes), Counter(summary.faults))
     return Simulation(
         runs=summary.runs + len(outcomes),
         steps=summary.steps + sum(outcome.journal.steps for _, outcome in outcomes),
         seconds=summary.seconds + sum(outcome.seconds for _, outcome in outcomes),
-        faults=struck,
+        faults=fault_counts,
         digests=summary.digests
         | ({seed: outcome.journal.digest() for seed, outcome in outcomes} if digests else {}),
     )
@@ -155,7 +155,7 @@ def _simulate_once(plan: Plan, choices: Choices, *, quiet: bool) -> Simulation:
 
 
 def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
-    """Say everything about a seed that failed; raises in any case."""
+    """Report a seed that failed. Always raises."""
     assert outcome.error is not None
     if isinstance(outcome.error, NotSimulated):
         raise outcome.error
@@ -164,9 +164,9 @@ def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
         difference = first_difference(one.journal, other.journal)
         if difference is not None:
             raise NotDeterministic(
-                f"seed {seed} failed ({outcome.error!r}), and is not the same run each time: something in "
-                f"the scenario or its handlers depends on what no seed decides (the wall clock, hashes of "
-                f"objects, threads, the system). The runs part {difference}"
+                f"seed {seed} failed ({outcome.error!r}), and gives different runs: something in "
+                f"the scenario or its handlers depends on more than the seed (the wall clock, hashes of "
+                f"objects, threads, the system). The runs differ {difference}"
             ) from outcome.error
     tape, notes = shorten(plan, outcome, shrink)
     told, picture = picture_of(plan, recorded(tape), seed)

@@ -1,11 +1,11 @@
 """One end of a simulated connection.
 
 The rules are those of `MemoryStream`: every method begins with a checkpoint and is synchronous from then on
-unless it has to wait; a cancelled receive has taken nothing; whoever closes with unread input, or is sent
-something after its close, resets the connection. Beyond these:
+unless it has to wait; a cancelled receive has taken nothing; an end that closes with unread input, or
+receives data after its close, resets the connection. Also:
 
-1. **Everything takes its time**: an end, and a reset, arrive after what was sent before, as late as that.
-2. **A fault is noted as one** before it strikes, so that nobody is blamed for what the network did.
+1. **Ends and resets take time**: they arrive after the data sent before, with the same delay.
+2. **A fault is noted before it happens**, so that the server is not blamed for it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from .pipe import Pipe
 class SimulatedStream(StreamEnd):
     """One end, made by `World.connect`. One receiving and one sending task at a time.
 
-    Errors: those of `triosock.testing.MemoryStream`. `on_fault` is told in words what the network does.
+    Errors: those of `triosock.testing.MemoryStream`. `on_fault` is called with each fault, as a kind and a
+    description.
     """
 
     def __init__(
@@ -36,7 +37,7 @@ class SimulatedStream(StreamEnd):
         self.name: str = name
         self.incoming: Pipe = incoming
         self.outgoing: Pipe = outgoing
-        #: It was closed with bytes in it that had arrived and that nobody had read.
+        #: The unread bytes that had arrived when it was closed.
         self.closed_with_input: int = 0
         self._on_fault = on_fault
 
@@ -46,7 +47,7 @@ class SimulatedStream(StreamEnd):
     # Receiving
 
     async def receive_some(self, max_bytes: int | None = None) -> bytes:
-        """Wait for some bytes and return them, up to `max_bytes` (1 on; None: all that is there); b"" at the
+        """Wait for some bytes and return them, up to `max_bytes` (from 1 on; None: all of them); b"" at the
         end of the stream.
 
         A checkpoint. Cancellation: loses nothing.
@@ -55,12 +56,12 @@ class SimulatedStream(StreamEnd):
             check_receive_size(max_bytes)
         incoming = self.incoming
         with self._alone("receiving"):
-            if incoming.terms.reading:
-                await trio.sleep(incoming.terms.reading)
+            if incoming.conditions.reading:
+                await trio.sleep(incoming.conditions.reading)
             else:
                 await checkpoint()
-            while not self._closed and not incoming.has_news():
-                await incoming.wait_news()
+            while not self._closed and not incoming.is_readable():
+                await incoming.wait_readable()
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
         if incoming.is_reset:
@@ -69,7 +70,7 @@ class SimulatedStream(StreamEnd):
 
     def has_input(self) -> bool:
         """Whether a receive would find bytes, the end of the stream or a reset without waiting."""
-        return self.incoming.has_news()
+        return self.incoming.is_readable()
 
     def has_room(self) -> bool:
         """Whether a send would find room, or an error, without waiting."""
@@ -81,17 +82,17 @@ class SimulatedStream(StreamEnd):
         await checkpoint()
         incoming = self.incoming
         while not self._closed:
-            incoming.land()
+            incoming.deliver_due()
             if incoming.is_reset or (incoming.end_due <= trio.current_time() and not incoming.link.is_down):
                 break
-            await incoming.wait_news()
+            await incoming.wait_readable()
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
 
     # Sending
 
     async def send_all(self, data: BytesLike) -> None:
-        """Send all of `data`; waits while the other end leaves too much unread. A checkpoint.
+        """Send all of `data`; waits while the buffer is full. A checkpoint.
 
         Cancellation: some of it may have been sent, if it had to wait.
         """
@@ -110,36 +111,36 @@ class SimulatedStream(StreamEnd):
 
     def _put_some(self, view: memoryview) -> memoryview:
         outgoing = self.outgoing
-        terms = outgoing.terms
-        until_fault = min(terms.reset_at, terms.end_at) - outgoing.sent
+        conditions = outgoing.conditions
+        until_fault = min(conditions.reset_at, conditions.end_at) - outgoing.sent
         size = int(min(len(view), outgoing.room_for(len(view)), max(until_fault, 0)))
         if size:
             outgoing.put(view[:size])
         if self.outgoing.is_abandoned and self.incoming.reset_due == math.inf:
-            # Nobody is there: the answer to what was sent is a reset (RFC 9293, 3.5.2).
-            self.incoming.reset(self.outgoing.terms.seconds + self.incoming.terms.seconds)
-        if outgoing.sent >= min(terms.reset_at, terms.end_at):
-            self._strike()
+            # The other end is closed, and answers data with a reset (RFC 9293, 3.5.2).
+            self.incoming.reset(self.outgoing.conditions.seconds + self.incoming.conditions.seconds)
+        if outgoing.sent >= min(conditions.reset_at, conditions.end_at):
+            self._inject()
         return view[size:]
 
-    def _strike(self) -> None:
-        terms, outgoing = self.outgoing.terms, self.outgoing
-        if outgoing.sent >= terms.end_at:
-            terms.end_at = math.inf
+    def _inject(self) -> None:
+        conditions, outgoing = self.outgoing.conditions, self.outgoing
+        if outgoing.sent >= conditions.end_at:
+            conditions.end_at = math.inf
             self._on_fault("half closes", f"{self.name} ends its sending side after {outgoing.sent} bytes")
             outgoing.end()
         else:
-            terms.reset_at = math.inf
+            conditions.reset_at = math.inf
             self.break_off("resets", f"the connection of {self.name} is reset after {outgoing.sent} bytes")
 
     def break_off(self, kind: str, why: str) -> None:
-        """Have the network reset both ends. `kind` of fault, and `why`, in words."""
+        """Reset both ends, as a fault of the network. Args: `kind` of fault, and `why`, a description."""
         self._on_fault(kind, why)
         self.outgoing.reset()
         self.incoming.reset(0.0)
 
     async def _wait_room(self) -> None:
-        # A reset is news of the other direction, and may have a time at which it arrives.
+        # A reset belongs to the other direction, and may arrive later.
         due = self.incoming.reset_due
         if due == math.inf:
             await self.outgoing.changed.park()
@@ -157,7 +158,7 @@ class SimulatedStream(StreamEnd):
                 self._check_send()
 
     async def send_eof(self) -> None:
-        """End the stream in this direction; twice is as good as once. A checkpoint."""
+        """End the stream in this direction; a second call does nothing. A checkpoint."""
         with self._alone("sending"):
             await checkpoint()
             if self._closed:
@@ -175,23 +176,23 @@ class SimulatedStream(StreamEnd):
     # Ending
 
     def close(self) -> None:
-        """Close this end. Synchronous. Input that was not read becomes a reset for the other one."""
-        self.incoming.land()
+        """Close this end. Synchronous. If there is unread input, the other end gets a reset."""
+        self.incoming.deliver_due()
         self._close(reset=bool(self.incoming.ready))
 
     def _close(self, *, reset: bool) -> None:
         if self._closed:
             return
         self._closed = True
-        self.incoming.land()
+        self.incoming.deliver_due()
         self.closed_with_input = len(self.incoming.ready)
         if reset:
             self.outgoing.reset()
-        elif self.incoming.flying and self.incoming.reset_due == math.inf:
-            # What arrives later at a closed end is answered with a reset.
+        elif self.incoming.in_flight and self.incoming.reset_due == math.inf:
+            # Data that arrives later at a closed end is answered with a reset.
             self.outgoing.end()
-            last, _ = self.incoming.flying[-1]
-            self.outgoing.reset(last - trio.current_time() + self.outgoing.terms.seconds)
+            last, _ = self.incoming.in_flight[-1]
+            self.outgoing.reset(last - trio.current_time() + self.outgoing.conditions.seconds)
         else:
             self.outgoing.end()
         self.incoming.forget()

@@ -1,17 +1,17 @@
-"""The only file that reaches into trio: the order in which it runs tasks, the clock that jumps, and the
-threads that it starts.
+"""The only file that uses private API of trio: for the order of tasks, the jumping clock, and the start of
+threads.
 
-What is used, and is no public API of trio:
+It uses:
 
 - ``trio._core._run._r``, the generator that shuffles each batch of runnable tasks, and
   ``_ALLOW_DETERMINISTIC_SCHEDULING``, which has a batch sorted by the age of its tasks before. Hypothesis and
   pytest-trio use the same two, through ``trio._core._run._hypothesis_plugin_setup``.
 - ``trio.testing.MockClock._autojump``, which trio calls when no task can run and nothing came.
 - ``trio._threads.start_thread_soon``, by which `trio.to_thread.run_sync` gets its threads.
-- The cancel statuses of tasks, to end a run in which nothing can ever happen any more.
+- The cancel statuses of tasks, to end a run that is deadlocked.
 
-The invariant: **what is replaced is as before when the block ends.** Before the first simulation of a process
-two tasks are run in a known order, so that a trio that has changed is found out, and named, at once.
+The invariant: **everything replaced is restored when the block ends.** Before the first simulation of a
+process some tasks are run in a known order, so that an incompatible version of trio is reported at once.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 
 class Order(Protocol):
-    """Decides in which order a batch of tasks runs."""
+    """Decides the order in which a batch of tasks runs."""
 
     def arrange(self, batch: list[trio.lowlevel.Task]) -> None:
         """Put `batch`, which is sorted by age, in the order in which to run it."""
@@ -40,7 +40,7 @@ class Order(Protocol):
 
 
 class _Shuffler(random.Random):
-    """Stands in trio's place of the generator. Other threads, which may run trio too, get real chance."""
+    """Replaces trio's random generator. Other threads, which may run trio too, get random numbers."""
 
     def __init__(self, order: Order) -> None:
         super().__init__()
@@ -57,9 +57,9 @@ class _Shuffler(random.Random):
 
 @contextlib.contextmanager
 def ordered_by(order: Order) -> Iterator[None]:
-    """Have trio run tasks in this order, in runs of this thread, for the length of the block.
+    """Make trio run tasks in this order, in runs of this thread, for the length of the block.
 
-    Raises: RuntimeError if this version of trio has no place for that.
+    Raises: RuntimeError if this version of trio does not support it.
     """
     _check()
     with _in_place(order):
@@ -78,27 +78,27 @@ def _in_place(order: Order) -> Iterator[None]:
 
 
 def jumping_clock() -> MockClock:
-    """Return a clock that stands still while a task can run, and then jumps to the next deadline, exactly.
+    """Return a clock that does not advance while a task can run, and then jumps exactly to the next deadline.
 
-    If there is none, everybody waits for ever, also who was cancelled: inside of a shield, or for something
-    that cannot be cancelled. Then shields are taken down, and such waits end with an error, so that the run
-    ends.
+    If there is none, all tasks wait for ever, including cancelled ones that are shielded or cannot be
+    cancelled. Then shields are removed, and waits that cannot be cancelled end with an error, so that the
+    run ends.
     """
-    import trio.testing  # late, for it imports pytest, which nobody needs to serve
+    import trio.testing  # imported late, since it imports pytest
 
     clock: Any = trio.testing.MockClock(autojump_threshold=0)
-    # trio asks whether it is a MockClock, of which nothing can be derived. And its own methods, which convert
-    # real time, are called so often that they take a tenth of a run.
-    hands = _Hands()
-    clock.current_time, clock.jump = hands.current_time, hands.jump
-    clock.deadline_to_sleep_time, clock._autojump = hands.deadline_to_sleep_time, hands.jump_ahead
+    # trio checks that it is a MockClock, which cannot be subclassed. Its own methods, which convert real
+    # time, are called so often that they take a tenth of a run.
+    methods = _ClockMethods()
+    clock.current_time, clock.jump = methods.current_time, methods.jump
+    clock.deadline_to_sleep_time, clock._autojump = methods.deadline_to_sleep_time, methods.jump_ahead
     made: MockClock = clock
     return made
 
 
 @final
-class _Hands:
-    """Of a clock."""
+class _ClockMethods:
+    """The methods of the clock."""
 
     def __init__(self) -> None:
         self._now = 0.0
@@ -107,7 +107,7 @@ class _Hands:
         return self._now
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Return 0 for what is over; otherwise longer than any threshold."""
+        """Return 0 for a deadline that has passed; otherwise more than any threshold."""
         return 0.0 if deadline <= self._now else 1e9
 
     def jump(self, seconds: float) -> None:
@@ -146,7 +146,7 @@ def _end_waits(runner: Any) -> None:
 
 @contextlib.contextmanager
 def no_threads(refuse: Callable[[], Exception]) -> Iterator[None]:
-    """Have trio start no thread for this one in the block: `refuse` makes what is raised instead."""
+    """Prevent trio from starting threads for this one in the block; it raises the exception of `refuse`."""
     threads: Any = sys.modules["trio._threads"]
     before, mine = threads.start_thread_soon, threading.get_ident()
 
@@ -176,7 +176,7 @@ def _check() -> None:
                 raise _changed(f"{owner.__name__}.{name} is not there")
     for newest_first in (False, True):
         if _try_order(newest_first) != ([2, 1, 0] if newest_first else [0, 1, 2]):
-            raise _changed("tasks did not run in the order that was asked for")
+            raise _changed("tasks did not run in the given order")
 
 
 def _changed(what: str) -> RuntimeError:

@@ -1,14 +1,14 @@
-"""The world of one run: what a scenario is given.
+"""The world of one run, which a scenario gets.
 
     clients ─┬─ the scenario
              └─ each `world.client()`
     servers ──── each `world.serve()`          the life of a run, from the inside out:
-    weather ──── partitions that heal, …       the scenario and its clients end; the servers that still run
-                                               are drained; the weather is cancelled; then what must hold
-                                               is checked
+    faults ───── partitions that heal, …       the scenario and its clients end; the servers that still run
+                                               are drained; the fault tasks are cancelled; then the
+                                               invariants are checked
 
-The invariant: **whatever is not the scenario's own doing comes from the choices**, drawn in the order in
-which things are made. Nothing here asks a clock, a hash or the system.
+The invariant: **everything but the scenario's own code is decided by the choices**, drawn in the order in
+which things are made. Nothing here uses a clock, a hash or the system.
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ from . import oracles
 from .choices import Choices
 from .client import Client
 from .client import current as current_client
-from .conductor import Conductor
-from .datagrams import DatagramClient, DatagramWays
+from .datagrams import DatagramClient, SimulatedDatagramNetwork
+from .fault_injector import FaultInjector
 from .faults import Faults
+from .instrument import StepInstrument
 from .journal import Journal
-from .life import ServerT
 from .link import Link
 from .listener import BACKLOG, SimulatedListener
 from .network import Network
 from .served import SimulatedDatagramServer, SimulatedServer
-from .weather import Weather
+from .server_base import ServerT
 
 Ts = TypeVarTuple("Ts")
 
-#: The port of a server that does not say another.
+#: The default port of a server.
 PORT: Final = 80
 
 
 @final
 class World:
-    """Where a scenario runs: hosts, links, servers, clients, and what befalls them.
+    """The world of a scenario: hosts, links, servers, clients, and their faults.
 
     `seed` is the seed of the run (None: the choices were given), `random` a generator for the scenario.
     """
@@ -60,27 +60,27 @@ class World:
         choices: Choices,
         faults: Faults,
         journal: Journal,
-        conductor: Conductor,
+        instrument: StepInstrument,
         jump: Callable[[float], None],
         seed: int | None,
     ) -> None:
         self.seed: int | None = seed
         self.random: random.Random = random.Random(choices.integer(2**16 - 1))
-        #: How often each kind of fault has struck.
-        self.struck: Counter[str] = Counter()
-        #: What befell the world, for a picture: times and words.
+        #: The count of each kind of fault.
+        self.fault_counts: Counter[str] = Counter()
+        #: The faults, for a picture: times and descriptions.
         self.marks: list[tuple[float, str]] = []
-        #: Who else wants to know.
+        #: Called with the description of each fault.
         self.on_mark: Callable[[str], None] | None = None
         self.servers: list[SimulatedServer | SimulatedDatagramServer] = []
         self.clients: list[Client] = []
         self._choices = choices
         self._faults = faults
         self._journal = journal
-        self._conductor = conductor
+        self._instrument = instrument
         self._network = Network(choices, faults, journal, self._mark)
-        self._ways = DatagramWays(choices, faults, journal, self._mark, self._network.link)
-        self._weather = Weather(choices, faults, conductor, jump, self._mark)
+        self._datagrams = SimulatedDatagramNetwork(choices, faults, journal, self._mark, self._network.link)
+        self._fault_injector = FaultInjector(choices, faults, instrument, jump, self._mark)
         self._checks: list[Callable[[], object]] = []
         self._client_nursery: trio.Nursery | None = None
         self._server_nursery: trio.Nursery | None = None
@@ -88,7 +88,7 @@ class World:
     def __repr__(self) -> str:
         return f"<World of seed {self.seed}>"
 
-    # What a scenario does
+    # For the scenario
 
     async def serve(
         self,
@@ -103,8 +103,8 @@ class World:
         """Serve `handler` on a host, and return the server when it listens. It is drained when the scenario
         and all clients have ended.
 
-        Args: `port` and `backlog` are those of its listener; `may_fail`, what the handler may raise without
-        failing the run; `options`, those of `triosock.serve_listeners`.
+        Args: `port` and `backlog` are those of its listener; `may_fail`, exceptions that the handler may
+        raise without failing the run; `options`, those of `triosock.serve_listeners`.
         """
         address = triosock.TcpAddress(self._network.ip(host), port)
         listener = SimulatedListener(address, self._journal, self._network.next_error, self._mark, backlog)
@@ -117,8 +117,8 @@ class World:
             return await triosock.serve_listeners(handler, [listener], **options, task_status=task_status)
 
         await self._begin(server, serve)
-        self._conductor.check_always(oracles.always(server))
-        self._conductor.check_settled(oracles.settled(server))
+        self._instrument.check_always(oracles.at_every_step(server))
+        self._instrument.check_settled(oracles.when_blocked(server))
         return server
 
     async def serve_datagrams(
@@ -135,7 +135,7 @@ class World:
         Args: `max_bytes`, as for `triosock.serve_udp`; `may_fail`, as for `serve`; `options`, those of
         `triosock.serve_datagram_sockets`, `sessions` among them.
         """
-        socket = self._ways.open(host, max_bytes)
+        socket = self._datagrams.open(host, max_bytes)
         server = SimulatedDatagramServer(host, socket, may_fail, self._journal)
         options.setdefault("name", host)
         options["observers"] = [server, *options.get("observers", ())]
@@ -156,33 +156,36 @@ class World:
         nursery = self._servers_here()
         await nursery.start(server.run, serve)
         self.servers.append(server)
-        self._weather.over(server, nursery)
+        self._fault_injector.inject_into_server(server, nursery)
 
     async def connect(
         self, server: SimulatedServer, *, host: str | None = None, peer: Address | None = None
     ) -> Connection:
         """Connect to a server, and return the client's end, as a `Connection`, for its reading methods.
 
-        Args: `host`, from which one (None: that of the client that calls); `peer`, who the server shall think
-        it is.
+        Args: `host`, the client's host (None: that of the calling client); `peer`, the address that the
+        server sees.
 
-        Raises: ConnectionRefusedError if nobody listens. What a client does not close, its end closes.
+        Raises: ConnectionRefusedError if the listener is closed. Connections of a client are closed at its
+        end.
         """
         client = current_client.get()
-        contact = await self._network.connect(server, host or (client.name if client else "scenario"), peer)
+        connection = await self._network.connect(
+            server, host or (client.name if client else "scenario"), peer
+        )
         if client is not None:
-            client.contacts.append(contact)
-        self._weather.between(contact, self._servers_here())
-        return Connection(contact.client, peer=server.address)
+            client.connections.append(connection)
+        self._fault_injector.inject_into_link(connection, self._servers_here())
+        return Connection(connection.client, peer=server.address)
 
     def datagram_client(self, server: SimulatedDatagramServer, *, host: str | None = None) -> DatagramClient:
-        """Return a socket that sends datagrams to a server, and receives what comes back.
+        """Return a socket that sends datagrams to a server, and receives its answers.
 
-        Args: `host`, from which one (None: that of the client that calls).
+        Args: `host`, the client's host (None: that of the calling client).
         """
         client = current_client.get()
         name = host or (client.name if client else "scenario")
-        return DatagramClient(self._ways.open(name), server.address)
+        return DatagramClient(self._datagrams.open(name), server.address)
 
     def client(
         self,
@@ -190,10 +193,10 @@ class World:
         *args: Unpack[Ts],
         name: str | None = None,
     ) -> Client:
-        """Start a client: a task that runs ``async_fn(*args)`` on a host of its own, which has its `name`.
+        """Start a client: a task that runs ``async_fn(*args)`` on its own host, which has its `name`.
 
-        The scenario's end waits for it. A network error that it raises fails the run, unless it had to expect
-        one: see `Client`.
+        The end of the scenario waits for it. A network error that it raises fails the run, unless there is a
+        reason for it: see `Client`.
         """
         assert self._client_nursery is not None
         client = Client(name or f"client{len(self.clients) + 1}", self._journal)
@@ -206,8 +209,8 @@ class World:
         await trio.sleep(seconds)
 
     def integer(self, low: int, high: int) -> int:
-        """Return a number from `low` to `high`, from the seed. When a failure is made simpler, this is made
-        smaller: draw with it how many clients there are, and how many bytes they send.
+        """Return a number from `low` to `high`, from the seed. Shrinking makes it smaller: use it for the
+        number of clients and of bytes that they send.
         """
         if not low <= high:
             raise ValueError(f"low must not be more than high, and {low} is more than {high}")
@@ -218,45 +221,45 @@ class World:
         return self._network.link(one, other)
 
     def crash(self, server: SimulatedServer | SimulatedDatagramServer) -> None:
-        """Let the process of a server die: its connections are reset. A new one may be served on its host."""
+        """Simulate the death of a server's process: its connections are reset. Its host may serve again."""
         server.crash()
 
     def check(self, check: Callable[[], object], *, always: bool = False) -> None:
-        """Have `check` called when everything is over, or (`always`) after every step of every task. It
-        raises AssertionError, or returns False, if something is wrong.
+        """Call `check` after the run, or (`always`) after every step of every task. It fails if it raises
+        AssertionError or returns False.
         """
 
         def called() -> None:
             assert check() is not False, f"{getattr(check, '__name__', check)} does not hold"
 
         if always:
-            self._conductor.check_always(called)
+            self._instrument.check_always(called)
         else:
             self._checks.append(called)
 
     @property
     def failure(self) -> Exception | None:
-        """What a handler raised that it had no right to, if one did."""
+        """An exception of a handler that `may_fail` does not allow, if there was one."""
         return next((server.failure for server in self.servers if server.failure is not None), None)
 
-    # The life
+    # The run
 
     async def run(self, scenario: Callable[[World], Awaitable[object]], max_seconds: float) -> None:
-        """Run a scenario, and check what must hold."""
+        """Run a scenario, and check the invariants."""
         with trio.CancelScope() as scope:
-            self._conductor.watch(scope)
+            self._instrument.watch(scope)
             async with trio.open_nursery() as watching:
                 watching.start_soon(self._watch, max_seconds)
                 await self._live(scenario)
                 watching.cancel_scope.cancel(reason="triosock: the simulation is over")
-        if self._conductor.error is not None:
-            raise self._conductor.error
+        if self._instrument.error is not None:
+            raise self._instrument.error
         for server in self.servers:
-            oracles.finally_(server)
-        oracles.streams(self._network.contacts)
-        self._ways.check()
+            oracles.at_end(server)
+        oracles.streams(self._network.connections)
+        self._datagrams.check()
         for client in self.clients:
-            client.judge()
+            client.check_error()
         for check in self._checks:
             check()
 
@@ -290,7 +293,7 @@ class World:
         return self._server_nursery
 
     def _mark(self, kind: str, text: str) -> None:
-        self.struck[kind] += 1
+        self.fault_counts[kind] += 1
         self.marks.append((trio.current_time(), text))
         if self.on_mark is not None:
             self.on_mark(text)

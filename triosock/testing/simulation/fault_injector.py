@@ -1,4 +1,4 @@
-"""What comes over servers, links and the event loop at moments of the seed's choosing."""
+"""Faults of servers, links and the event loop, at times that the seed decides."""
 
 from __future__ import annotations
 
@@ -8,45 +8,45 @@ from typing import Final, final
 import trio
 
 from .choices import Choices
-from .conductor import Conductor
-from .contact import Contact
+from .connection import SimulatedConnection
 from .faults import Faults
-from .life import Life
+from .instrument import StepInstrument
 from .link import Link
+from .server_base import ServerBase
 
-#: Strikes come within so many steps.
+#: Faults of servers and of the loop happen within so many steps.
 _MOST_STEPS: Final = 2**11
 #: Partitions begin within so many seconds.
 _SOON: Final = 2.0
 
 
 @final
-class Weather:
-    """Of one world."""
+class FaultInjector:
+    """The fault injector of one world."""
 
     def __init__(
         self,
         choices: Choices,
         faults: Faults,
-        conductor: Conductor,
+        instrument: StepInstrument,
         jump: Callable[[float], None],
         mark: Callable[[str, str], None],
     ) -> None:
         self._choices = choices
         self._faults = faults
-        self._conductor = conductor
+        self._instrument = instrument
         self._jump = jump
         self._mark = mark
         if choices.happens(faults.stalls):
             seconds = choices.seconds(faults.stall)
-            conductor.strike_after(choices.moment(_MOST_STEPS), lambda: self._stall(seconds))
+            instrument.inject_after(choices.moment(_MOST_STEPS), lambda: self._stall(seconds))
 
     def _stall(self, seconds: float) -> None:
-        self._mark("stalls", f"the event loop stands still for {seconds:.3f} s")
+        self._mark("stalls", f"the event loop is blocked for {seconds:.3f} s")
         self._jump(seconds)
 
-    def over(self, server: Life, nursery: trio.Nursery) -> None:
-        """Draw what will come over a server that has just begun."""
+    def inject_into_server(self, server: ServerBase, nursery: trio.Nursery) -> None:
+        """Draw the faults of a server that has just started."""
         faults = self._faults
         for kind, share, action in (
             ("drains", faults.drains, server.drain),
@@ -54,32 +54,32 @@ class Weather:
             ("crashes", faults.crashes, server.crash),
         ):
             if self._choices.happens(share):
-                self._strike(server, kind, action)
+                self._inject(server, kind, action)
         if self._choices.happens(faults.suspends):
             seconds = self._choices.seconds(faults.pause)
             told = trio.Event()
             nursery.start_soon(self._suspend, server, told, seconds)
-            self._strike(server, "suspends", told.set)
+            self._inject(server, "suspends", told.set)
 
-    def _strike(self, server: Life, kind: str, action: Callable[[], None]) -> None:
+    def _inject(self, server: ServerBase, kind: str, action: Callable[[], None]) -> None:
         def strike() -> None:
             if not server.is_over:
                 self._mark(kind, f"{kind} {server.host}")
                 action()
 
-        self._conductor.strike_after(self._choices.moment(_MOST_STEPS), strike)
+        self._instrument.inject_after(self._choices.moment(_MOST_STEPS), strike)
 
-    async def _suspend(self, server: Life, told: trio.Event, seconds: float) -> None:
+    async def _suspend(self, server: ServerBase, told: trio.Event, seconds: float) -> None:
         await told.wait()
         server.suspend()
         await trio.sleep(seconds)
         server.resume()
 
-    def between(self, contact: Contact, nursery: trio.Nursery) -> None:
-        """Draw whether the way of a connection that has just been made will be interrupted."""
+    def inject_into_link(self, connection: SimulatedConnection, nursery: trio.Nursery) -> None:
+        """Draw a partition for the link of a new connection."""
         if self._choices.happens(self._faults.partitions):
             start, length = self._choices.seconds(_SOON), self._choices.seconds(self._faults.pause)
-            nursery.start_soon(self._interrupt, contact.client.outgoing.link, start, length)
+            nursery.start_soon(self._interrupt, connection.client.outgoing.link, start, length)
 
     async def _interrupt(self, link: Link, start: float, length: float) -> None:
         await trio.sleep(start)

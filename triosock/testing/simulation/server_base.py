@@ -1,4 +1,4 @@
-"""The life of a server of the world, of connections or of datagrams, and its end by force."""
+"""The base class of the servers of the world: starting, draining, cancelling and crashing."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ ServerT = TypeVar("ServerT", StreamServer, DatagramServer)
 
 
 class DrainOptions(TypedDict, total=False):
-    """What a server's `drain` takes."""
+    """The options of a server's `drain`."""
 
     grace: float | None
     idle_grace: float | None
     delay: float | None
 
 
-class Life:
-    """What both kinds have in common: `events` are all that it told, `report` is its `DrainReport` once it is
-    over, `cut_short` says that it was crashed or cancelled, `failure` what a handler raised that it had no
-    right to.
+class ServerBase:
+    """The base of both kinds: `events` has all its events, `report` is its `DrainReport` after its end,
+    `cut_short` says that it crashed or was cancelled, `failure` is an exception of a handler that `may_fail`
+    does not allow.
     """
 
     def __init__(self, host: str, may_fail: tuple[type[Exception], ...], journal: Journal) -> None:
@@ -56,7 +56,7 @@ class Life:
         return self._over.is_set()
 
     def drain(self, **options: Unpack[DrainOptions]) -> None:
-        """Tell it to drain, with the options of the server's own `drain`. Nothing happens if it is over."""
+        """Drain it, with the options of the server's `drain`. It does nothing after the server's end."""
         if not self.is_over:
             self._journal.note("drain", self.host)
             self._running.drain(**options)
@@ -67,17 +67,17 @@ class Life:
             self._end_by_force("cancelled")
 
     def crash(self) -> None:
-        """Let its process die: nothing that it still does is heard."""
+        """Simulate the death of its process: nothing that it does afterwards has an effect."""
         if not self.is_over:
             self._silence()
             self._end_by_force("crashed")
 
     def suspend(self) -> None:
-        """Have it accept nobody until `resume()`."""
+        """Stop accepting until `resume()`."""
         self._running.suspend()
 
     def resume(self) -> None:
-        """Have it accept again."""
+        """Accept again."""
         self._running.resume()
 
     def _silence(self) -> None:
@@ -96,7 +96,7 @@ class Life:
         self,
         serve: Callable[[trio.TaskStatus[ServerT]], Awaitable[DrainReport]],
         *,
-        task_status: trio.TaskStatus[Life] = trio.TASK_STATUS_IGNORED,
+        task_status: trio.TaskStatus[ServerBase] = trio.TASK_STATUS_IGNORED,
     ) -> None:
         """Serve until it is drained, cancelled or crashed: its task."""
         try:
@@ -107,21 +107,21 @@ class Life:
             self._journal.note("over", self.host)
 
     def on_event(self, event: Event, /) -> None:
-        """Take note of what happens, as an observer."""
+        """Keep an event, as an observer."""
         self.events.append(event)
         if isinstance(event, (happened.HandlerFailed, happened.ObserverFailed)):
             self._note_failure(event.error)
 
     def _note_failure(self, error: BaseException) -> None:
-        # Of a crash, nothing that its handlers say is heard.
+        # Errors of handlers after a crash do not count.
         if not self.cut_short and isinstance(error, Exception) and not isinstance(error, self._may_fail):
             self.failure = self.failure or error
 
 
 class _Started:
-    """A task status that keeps the server, and passes on whose it is."""
+    """A task status that stores the server, and passes on the simulated one."""
 
-    def __init__(self, life: Life, status: trio.TaskStatus[Life]) -> None:
+    def __init__(self, life: ServerBase, status: trio.TaskStatus[ServerBase]) -> None:
         self._life = life
         self._status = status
 

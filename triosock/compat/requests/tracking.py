@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from .ports import Policy
 
 
-class Attention(IntEnum):
+class Tracking(IntEnum):
     """The work for each request of a server besides its record; each level includes those before it."""
 
     #: None: a plain server.
@@ -22,10 +22,10 @@ class Attention(IntEnum):
     REQUIRED = 3
 
 
-def attention_for(policy: Policy | None, watched: bool) -> Attention:
+def tracking_for(policy: Policy | None, watched: bool) -> Tracking:
     """Return the level for a server with this policy; `watched` says whether a timeline is open."""
     if policy is not None and policy.needs_oversight:
-        return Attention.REQUIRED
+        return Tracking.REQUIRED
     if watched:
-        return Attention.WATCHED
-    return Attention.NONE if policy is None else Attention.COUNTED
+        return Tracking.WATCHED
+    return Tracking.NONE if policy is None else Tracking.COUNTED

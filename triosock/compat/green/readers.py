@@ -1,10 +1,10 @@
-"""The crowd: the green requests of one trio run, which share one epoll reader.
+"""The reader group: the green requests of one trio run, which share one epoll reader.
 
 The invariants:
 
-1. **Every task that sleeps for input is in the crowd, and the epoll reader runs while the crowd is not
-   empty.** The last task to leave ends the reader.
-2. A socket has a reference to its reader. The next crowd has another one, to which it is added again.
+1. **Every task that sleeps for input is in the reader group, and the epoll reader runs while the reader
+   group is not empty.** The last task to leave ends the reader.
+2. A socket has a reference to its reader. The next reader group has another one, to which it is added again.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from .watch import Watch
 _ENOUGH: Final = 5
 
 
-class Crowd:
+class ReaderGroup:
     """The green requests of a trio run. Made and used in its thread."""
 
     __slots__ = ("__weakref__", "_users", "on_empty", "pid", "reader", "token", "watch")

@@ -31,8 +31,8 @@ MAX_REQUEST: Final = 4096 + 20
 
 
 @final
-class LookRequests:
-    """What is asked of this process: ``with LookRequests() as requests:``; it holds one descriptor, and
+class InspectionRequests:
+    """What is asked of this process: ``with InspectionRequests() as requests:``; it holds one descriptor, and
     none where the system has no memfd_create.
     """
 
@@ -81,7 +81,7 @@ def allow_top() -> Iterator[None]:
         raise RuntimeError(
             "the program has a use for SIGUSR1 already: let it keep that, and take a control socket"
         )
-    with LookRequests() as requests:
+    with InspectionRequests() as requests:
 
         def look(number: int, frame: FrameType | None) -> None:
             requests.answer()
