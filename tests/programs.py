@@ -70,7 +70,7 @@ class Program:
 
     def port(self, name: str = "") -> int:
         """Return where it listens, or its server `name` does, as its log says."""
-        return int(self.wait_for(rf"{re.escape(name)}: listens on tcp://[^\s,]+:(\d+)[\s,]")[1])
+        return int(self.wait_for(rf"{re.escape(name and name + ': ')}listens on tcp://[^\s,]+:(\d+)[\s,]")[1])
 
     def signal_again(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a second signal, so much later that it is not taken for the first one told twice."""

@@ -17,7 +17,7 @@ from tests.handlers import shout
 from triosock import compat
 from triosock.testing import MemoryListener
 
-LISTENS = r"tcp://127\.0\.0\.1:(\d+): listens on tcp://127\.0\.0\.1:\1\n"
+LISTENS = r"listens on tcp://127\.0\.0\.1:(\d+)\n"
 DRAINED = r"tcp://127\.0\.0\.1:\d+: drained in \S+ s: 0 finished, .*, 0 refused\n"
 
 

@@ -52,7 +52,9 @@ class Console:
             # Standard input and output, and what tests have in memory, nobody can connect to.
             where = [str(one) for one in event.addresses if not isinstance(one, MemoryAddress)]
             if where and not is_logged("triosock"):
-                self.say(f"{event.server}: listens on {', '.join(where)}")
+                # A server that was given no name has that of its first address.
+                name = "" if event.server == where[0] else f"{event.server}: "
+                self.say(f"{name}listens on {', '.join(where)}")
 
     def say(self, line: str) -> None:
         """Say one line."""

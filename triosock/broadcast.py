@@ -274,8 +274,9 @@ class _Wait(Generic[T]):
 
     async def run(self, patience: float) -> None:
         room, member = self._room, self._member
+        waiting = trio.move_on_after(patience)
         try:
-            with trio.move_on_after(patience) as waiting:
+            with waiting:
                 await member._send.send(self._value)
                 room._queued += 1
                 self.done = True
