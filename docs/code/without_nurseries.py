@@ -1,4 +1,4 @@
-"""What a server of threads needs in order to end properly: the contrast of the discussion, and it works."""
+"""A threaded server that ends properly without nurseries: the contrast in the discussion."""
 
 import contextlib
 import selectors

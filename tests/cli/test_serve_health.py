@@ -1,4 +1,4 @@
-"""`python -m triosock serve --health`: what probes are told, from the start to the end of a drain."""
+"""`python -m triosock serve --health`: the answers to probes, from the start to the end of a drain."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work beside the loop: whoever puts it there never waits, whatever becomes of it."""
+"""Work in a background thread: adding it never waits."""
 
 from __future__ import annotations
 

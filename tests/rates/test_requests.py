@@ -1,4 +1,4 @@
-"""How often requests may begin: they wait for their turn, or are refused, and none is lost or paid twice."""
+"""Rates of requests: they wait until they are due, or are refused; none is lost or takes two tokens."""
 
 from __future__ import annotations
 
