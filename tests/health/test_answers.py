@@ -189,6 +189,6 @@ async def test_an_error_in_the_block_comes_out_as_it_is() -> None:
 
 async def test_without_h11_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "h11", None)
-    with pytest.raises(ImportError, match=r"health needs h11: install triosock\[health\]"):
+    with pytest.raises(ImportError, match=r"health needs h11: python -m pip install 'h11>=0\.14'"):
         async with open_health("tcp://127.0.0.1:0"):
             raise AssertionError("it cannot answer")
