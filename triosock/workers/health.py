@@ -4,7 +4,7 @@ The rule: **the service is ready while one of its workers is**, for they share t
 is free takes the next client. So a worker that is full, or stuck, or being replaced takes nothing out of a
 load balancer; and a drain of the service, its delay included, takes out all.
 
-A worker that runs a program of somebody else's says nothing of it; that it is ready by sd_notify(3) counts.
+A worker with another program does not report its health; its readiness by sd_notify(3) counts.
 """
 
 from __future__ import annotations

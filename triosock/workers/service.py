@@ -8,7 +8,7 @@ The invariants:
 1. **Nothing outlives its brackets, processes included**: each worker is a task's, in the nursery of its slot.
 2. **The service begins whole or not at all**: the first worker that does not become ready ends the start.
 3. **It ends when it cannot go on**: only if the workers of all slots crash again and again.
-4. **One replacement at a time**, whoever asks for it.
+4. **One replacement at a time**.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 The invariants:
 
-1. **Closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that is closed.
+1. **Closing loses nothing that the kernel would have taken**, and no task sleeps on a closed socket.
 2. **A peer that could not know of the end is not reset.** A close while the peer may still send makes the
    kernel answer with a reset, so the peer's own end is waited for. One case needs no such wait: the
    connection was idle, nothing was sent since, and the peer's system has acknowledged the end of stream. What
@@ -92,7 +92,7 @@ class SocketWire(SocketSending):
                     return
                 await self._wait_input(False)
             except OSError:
-                return  # reset: nobody is left to lose anything
+                return  # reset: there is nothing left to lose
 
     def _can_hear_acknowledgement(self) -> bool:
         """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
@@ -116,7 +116,7 @@ class SocketWire(SocketSending):
         if self._gathered is not None:
             if not reset:
                 self.flush_nowait()
-            self._gathered = None  # what the kernel does not take now, nobody will ever send
+            self._gathered = None  # what the kernel does not take now is never sent
         self.is_closed = True
         self.tell_gone()
         if self._receiving:

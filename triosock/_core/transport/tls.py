@@ -98,7 +98,7 @@ class TlsWire(SocketWire):
         closed.
         """
         await checkpoint()
-        # Whoever closes the connection meanwhile must tell trio.
+        # Code that closes the connection meanwhile must notify trio.
         self._sending = True
         try:
             with noted_server_name() as names:
