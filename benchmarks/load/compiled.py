@@ -20,7 +20,7 @@ from pathlib import Path
 from .job import STALLED_AFTER
 
 SOURCE = Path(__file__).with_name("fast.c")
-#: BackgroundThread the results: the name has what it was made of, so that nothing old is taken.
+#: Beside the results: the name has what it was made of, so that nothing old is taken.
 BUILD = Path(__file__).resolve().parents[2] / "build" / "bench"
 #: Latencies of one drive: a slice has 50 ms and more, and the fastest server 200,000 a second.
 ROOM = 1 << 20
