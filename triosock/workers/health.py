@@ -28,7 +28,7 @@ LAST_ANSWERS: Final = 5.0
 
 
 @attrs.define
-class Shown:
+class ParentView:
     """What a parent shows of itself, in its control socket (`window`) and at its health endpoint, until a
     successor does so. `begun`: it serves, and has taken over if there was a predecessor; `ended`: a successor
     has.
@@ -44,7 +44,7 @@ class Shown:
         self.window.cancel(reason="triosock: the successor shows itself")
 
 
-async def answer_health(workers: Workers, shown: Shown) -> None:
+async def answer_health(workers: Workers, shown: ParentView) -> None:
     """Answer at the health endpoint, if there is one, until a successor does: from the beginning, or, as a
     successor, from when this has taken over, since until then the predecessor answers.
     """

@@ -78,10 +78,10 @@ class SocketWire(SocketSending):
 
         After an idle wait it is enough that the peer's system knows: see the second invariant.
         """
-        if self.heard_all:
+        if self.input_ended:
             return  # the close itself says the last word, and destroys no reply: nothing can be unread
-        self._say_last_word()
-        briefly = self.ended_idle and self._can_hear_acknowledgement()
+        self._send_end()
+        briefly = self.ended_idle and self._can_see_acknowledgement()
         while not self.is_closed:
             try:
                 if not socket.socket.recv(self._sock, RECEIVE_SIZE):
@@ -94,7 +94,7 @@ class SocketWire(SocketSending):
             except OSError:
                 return  # reset: there is nothing left to lose
 
-    def _can_hear_acknowledgement(self) -> bool:
+    def _can_see_acknowledgement(self) -> bool:
         """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
         if self._sock.family == getattr(socket, "AF_UNIX", None):
             return True  # there is no network between: it knows already
@@ -104,7 +104,7 @@ class SocketWire(SocketSending):
         self._epoll_reader.tell_acknowledged(self._fd, self)
         return True
 
-    def _say_last_word(self) -> None:
+    def _send_end(self) -> None:
         self._shutdown_send()
 
     def close_now(self, *, reset: bool = False) -> None:

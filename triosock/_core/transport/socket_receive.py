@@ -46,7 +46,7 @@ class SocketReceiving(SocketState):
 
     # Said again for type checkers, since methods of this class set them.
     received: int
-    heard_all: bool
+    input_ended: bool
     failure: trio.BrokenResourceError | None
 
     async def receive_some(
@@ -86,7 +86,7 @@ class SocketReceiving(SocketState):
         if self._lost:
             self._quiet = False  # the next receive finds the same
             raise trio.BrokenResourceError("the peer went away") from self.failure
-        self.heard_all = True
+        self.input_ended = True
         if iterating:
             raise StopAsyncIteration
 

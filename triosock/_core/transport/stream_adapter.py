@@ -41,7 +41,7 @@ class StreamWire:
         "entry",
         "failure",
         "gathering",
-        "heard_all",
+        "input_ended",
         "is_closed",
         "just_begun",
         "received",
@@ -50,7 +50,7 @@ class StreamWire:
 
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
-        self.heard_all: bool = False  # a stream is never asked twice
+        self.input_ended: bool = False  # a stream is never asked twice
         self.gathering: bool = False  # makes no difference here, nor does the next
         self.just_begun: bool = False
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
