@@ -8,10 +8,10 @@ sends, and then nothing; they leave after half a minute. The kinds:
     half      half a ClientHello
     hello     a whole one, so that the server answers, with its signature
 
-Beside them honest clients come twice a second, by turns one that connects, shakes hands and has one line
-echoed, and one that does the same with a round trip of 300 ms and its hello in two pieces. Each of these is
-given 15 seconds. The first twelve seconds are not counted: by then the flood is as deep as it becomes, since
-the timeout of a handshake is ten.
+Beside them honest clients come twice a second, by turns one that connects, shakes hands and has
+one line echoed, and one that does the same with a round trip of 300 ms and its hello in two pieces. Each of
+these is given 15 seconds. The first twelve seconds are not counted: by then the flood is as deep as it
+becomes, since the timeout of a handshake is ten.
 """
 
 from __future__ import annotations

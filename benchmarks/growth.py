@@ -1,4 +1,4 @@
-"""python -m benchmarks.growth: what a server's memory becomes with its connections.
+"""python -m benchmarks.growth: the growth of a server's memory with its connections.
 
 A million connections, 32 in flight, each with one exchange, end in the three ways in turn, at a server whose
 garbage collector is off: what is not freed by its last reference stays. The resident memory is read

@@ -1,6 +1,6 @@
-"""`python leash.py PARENT CPUS PROGRAM…`: become PROGRAM, on these processors, and die with the parent.
+"""`python leash.py PARENT CPUS PROGRAM…`: execs PROGRAM on these processors; it is killed with the parent.
 
-A program of its own: the other place for this, between fork and exec, is not safe in a process with threads.
+It is a separate program since code between fork and exec is not safe in a process with threads.
 """
 
 from __future__ import annotations

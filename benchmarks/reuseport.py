@@ -1,9 +1,9 @@
 """`python -m benchmarks.reuseport`: one listener for all workers, beside one for each with SO_REUSEPORT.
 
-Two things are looked at, with processes that do nothing but `poll` and `accept`, as an event loop does:
+It measures two things, with processes that only `poll` and `accept`, as an event loop does:
 
 - fairness: how many of the connections each process gets, when they come one by one and in bursts;
-- the end: what becomes of connections in the queue of a process that is stuck, when it is ended.
+- the end: the fate of connections in the queue of a blocked process when it is killed.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Interleaved rounds: one sample of each server, then one of each again.
 
-What changes on the machine from minute to minute so hits all alike, and a ratio is made of two samples that
-were taken together (`taking.py`). Every sample has a server process of its own. Every second round goes
+So changes of the machine from minute to minute affect all servers alike, and a ratio is made of two samples
+that were taken together (`taking.py`). Every sample has a server process of its own. Every second round goes
 backwards through works and servers, so that a steady drift favours nobody.
 """
 

@@ -1,4 +1,4 @@
-"""python -m benchmarks.simulation: how fast a simulated world is, in seconds of one core.
+"""python -m benchmarks.simulation: the speed of a simulated world, in seconds of one core.
 
 Exchanges a second: a client sends a line and receives it back in capitals, over a connection that is there.
 Hours a second: a client that speaks once a minute, under an idle timeout of half an hour.

@@ -1,6 +1,6 @@
 """The ratios that must not fall: read from thresholds.toml, and held against a result.
 
-Rule: what was not measured, or not in enough rounds, has not passed.
+Rule: a ratio that was not measured in enough rounds fails.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which works there are. A work is one kind of server, one load, and the figures that are compared.
+"""The list of works. A work is one kind of server, one load, and the figures that are compared.
 
-A ratio says how many times better the first of a pair is: of rates first through second, of costs second
-through first.
+A ratio says how many times better the first of a pair is: first divided by second for rates, second divided
+by first for costs.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Checks the links within the built site: `python docs/check_links.py docs/_build/html`.
 
-Every `href` and `src` that stays within the site must lead to a file that is there, and a fragment to an id
-in it. Links to other places are counted and not followed: a build must not depend on them.
+Every `href` and `src` that stays within the site must lead to an existing file, and a fragment to an id in
+it. Links to other sites are counted and not followed: a build must not depend on them.
 """
 
 import html.parser

@@ -2,8 +2,8 @@
 
     python docs/front.py FOLDER
 
-It is a real run of about two seconds. Clients come one after the other, some ask once, some again and again;
-then the server is told to drain while most of them are there.
+It is a real run of about two seconds. Clients connect one after the other, some send one request, some
+several; then the server drains while most of them are connected.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Looks at the built site as a reader does: `python docs/look.py docs/_build/html [FOLDER]`.
+"""Checks the layout of the built site: `python docs/look.py docs/_build/html [FOLDER]`.
 
-Every page is opened in headless Chromium at a phone's width, and must not be wider than that: what is wide
-has to scroll by itself. With a folder, pictures of every page are left there: at a desk and on a phone,
-light and dark.
+Every page is opened in headless Chromium at a phone's width, and must not be wider than that: wide parts
+scroll by themselves. With a folder, pictures of every page are written there, for desk and phone, light and
+dark.
 """
 
 import html

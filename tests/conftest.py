@@ -1,4 +1,4 @@
-"""What all tests share: helpers for real sockets on loopback."""
+"""Shared by all tests: helpers for real sockets on loopback."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A crowd of clients in a process of its own: `python -m tests.crowd PORT COUNT`. Plain epoll, no framework.
+"""Many clients in a separate process: `python -m tests.crowd PORT COUNT`. Plain epoll, no framework.
 
 Each connects, says hello, hears HELLO. Every second one then asks for something that takes long. When all
 have, "ready" is printed; then each waits until the server ends the stream. What became of them is printed as
@@ -39,7 +39,7 @@ class Client:
             return None
         if self.busy:
             return "answered" if self.received == b"BUSY\n" else "unanswered"
-        return "sent home" if not self.received else "surprised"
+        return "ended" if not self.received else "surprised"
 
 
 def main(port: int, count: int) -> None:

@@ -1,4 +1,4 @@
-"""Broadcast: one says something, all hear it; a slow one delays nobody, and every value is accounted for."""
+"""Broadcast: all members get each value; a slow member delays no other, and every value is counted."""
 
 from __future__ import annotations
 

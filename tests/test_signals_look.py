@@ -1,4 +1,4 @@
-"""run(): SIGUSR1 and the control socket show what lives, and end nothing."""
+"""run(): SIGUSR1 and the control socket show the live tree, and end nothing."""
 
 from __future__ import annotations
 

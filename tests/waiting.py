@@ -1,4 +1,4 @@
-"""Waiting for what can be seen and is told by nobody: in a trio program, and in a thread; both bounded."""
+"""Bounded waits for a condition without a notification: in a trio program, and in a thread."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ class Notifier:
       path: of the manager's socket; ``@`` or a zero byte begins an abstract name (unix(7)).
       watchdog: seconds within which the manager wants the next ping; None if it wants none.
 
-    Raises: ValueError; OSError if nobody is there.
+    Raises: ValueError; OSError if the socket has no receiver.
     """
 
     def __init__(self, path: str, *, watchdog: float | None = None) -> None:
@@ -101,7 +101,8 @@ class Notifier:
         path = environ.pop("NOTIFY_SOCKET", "")
         interval = environ.pop("WATCHDOG_USEC", "")
         process = environ.pop("WATCHDOG_PID", "")
-        # sd_watchdog_enabled(3): without WATCHDOG_PID the watchdog is for whoever reads the variable.
+        # sd_watchdog_enabled(3): without WATCHDOG_PID the watchdog is for any process that reads the
+        # variable.
         meant = not process or process == str(os.getpid())
         watchdog = int(interval) / 1e6 if meant and interval.isdecimal() and int(interval) else None
         if not path:
@@ -250,7 +251,7 @@ async def _tell_ready(notifier: Notifier, readiness: _Readiness) -> None:
 
 
 def takes_task_status(async_fn: Callable[..., object], options: dict[str, object]) -> bool:
-    """Whether the function has a parameter `task_status` that nobody has filled."""
+    """Whether the function has a parameter `task_status` without a value."""
     try:
         parameters = inspect.signature(async_fn).parameters
     except (TypeError, ValueError):  # no signature: a builtin, or an odd object
@@ -263,7 +264,7 @@ def takes_task_status(async_fn: Callable[..., object], options: dict[str, object
 
 @attrs.define(eq=False)
 class _Readiness:
-    """A `task_status`, and an observer of servers: whichever is told first."""
+    """A `task_status`, and an observer of servers: the first call of either counts."""
 
     event: trio.Event = attrs.field(factory=trio.Event)
     has_stopped: bool = False

@@ -1,4 +1,4 @@
-"""Persistent connections, each with one message under way: raw echo, lines, pipelined lines, TLS echo.
+"""Persistent connections, each with one message in flight: raw echo, lines, pipelined lines, TLS echo.
 
 Parameters: `connections`, `size` (bytes of a message), `lines` (lines that one message is made of), `tls`.
 The loop is the compiled one (fast.c) if there is a compiler, but not under TLS.

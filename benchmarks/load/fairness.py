@@ -1,4 +1,4 @@
-"""One connection that always has data, and one that asks politely: how long the polite one waits.
+"""The latency of a connection with single requests beside one that always has data.
 
 No parameters. The greedy one writes whatever the server takes and reads whatever comes back; only the polite
 one's exchanges are counted.

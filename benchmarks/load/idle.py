@@ -1,4 +1,4 @@
-"""Connections that stay: what each costs in memory, and what happens to them when the server drains.
+"""Idle connections: the memory of each, and their end when the server drains.
 
 Parameters of `idle`: `connections`, and `tls`. Of `drain`: `idle` and `busy`.
 """

@@ -1,4 +1,4 @@
-"""Datagrams: request and response, and bursts. What is not answered is counted, not hidden.
+"""Datagrams: request and response, and bursts. Datagrams without an answer are counted.
 
 Parameters: `sockets` for request and response (one datagram under way on each); `burst` for bursts (that many
 datagrams at once from one socket, then wait for the answers until none comes for QUIET seconds).

@@ -1,4 +1,4 @@
-"""Clients that never stop. Each counts what it got, and what should not be.
+"""Clients that send requests without a pause, and count right and wrong answers.
 
 An answer is right if it is of the very request; one that comes without a request, or is another's, is
 "twice". A connection may end between two requests: at a moment at which nothing is asked, or with a request

@@ -1,5 +1,5 @@
-"""A real HAProxy in front: connections to the servers are reused always, nothing is tried twice, and each
-connection begins with a PROXY protocol header.
+"""HAProxy in front: connections to the servers are always reused, there are no retries, and each connection
+begins with a PROXY protocol header.
 """
 
 from __future__ import annotations

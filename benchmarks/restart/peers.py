@@ -1,4 +1,4 @@
-"""The same beside others: uvicorn and gunicorn, with their own workers and their own reload on SIGHUP."""
+"""The same for uvicorn and gunicorn, with their own workers and their own reload on SIGHUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is served: HTTP/1.1 with keep-alive on h11, and lines. Each answer says which request it is for."""
+"""The handlers: HTTP/1.1 with keep-alive on h11, and lines. Each answer names its request."""
 
 from __future__ import annotations
 

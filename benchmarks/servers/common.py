@@ -1,4 +1,4 @@
-"""What every server process has in common: its arguments, the sizes, and the line that says it is ready."""
+"""Shared by all server processes: arguments, sizes, and the line that reports readiness."""
 
 from __future__ import annotations
 

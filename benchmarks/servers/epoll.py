@@ -1,4 +1,4 @@
-"""The limit, which no framework can be faster than: a loop over select.epoll with non-blocking sockets.
+"""The upper bound for any framework: a loop over select.epoll with non-blocking sockets.
 
 It accepts until EAGAIN, receives into one buffer, and asks for EPOLLOUT only while a reply is stuck.
 """

@@ -1,6 +1,6 @@
 """triosock. The argument after KIND and PEM is the variant.
 
-"default" is what one gets; the others have one feature on, which `features.py` names.
+"default" has the default options; each other variant turns on one feature, named in `features.py`.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """trio's own servers: serve_tcp and serve_ssl_over_tcp; for datagrams, a loop over trio.socket.
 
-trio has no line API either: `lines` is the buffer that its users write.
+trio has no line API: `lines` is the buffer that its users write.
 """
 
 from __future__ import annotations

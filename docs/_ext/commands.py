@@ -1,4 +1,4 @@
-"""What a command says about itself, asked when the site is built.
+"""The `--help` of a command, run when the site is built.
 
 .. command-help:: triosock serve
 """

@@ -1,4 +1,4 @@
-"""Where a lesson stands in the course, and its plan, as `examples.tutorial.course` has them. In Markdown.
+"""The place of a lesson in the course, and the plan, from `examples.tutorial.course`. In Markdown.
 
 ```{lesson-place} lesson1
 ```

@@ -1,4 +1,4 @@
-"""Docstrings as the code has them, made into what docutils reads; and links for the names in them.
+"""Converts the docstrings of the code for docutils, and links the names in them.
 
 The docstrings of triosock are written to be read in an editor: "Args:", "Returns:", "Drain:" begin a line or
 a sentence, and names are in single backticks. Here the sections become paragraphs, and a name that is

@@ -1,9 +1,9 @@
-"""A picture of the packages and of who imports whom, made from the imports when the site is built.
+"""A picture of the packages and their imports, made from the code when the site is built.
 
 .. layers::
 
-An arrow means "imports from", and points down. Arrows that others already imply are left out: if A imports
-from B, and B from C, there is no line from A to C.
+An arrow means "imports from", and points down. Implied arrows are left out: if A imports from B, and B from
+C, there is no line from A to C.
 """
 
 import pathlib

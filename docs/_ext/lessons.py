@@ -1,5 +1,5 @@
-"""The lessons are run when the site is built: what a page shows is what that run printed, and its picture. So
-is the run of the front page.
+"""Runs the lessons when the site is built: a page shows the output and the picture of that run. The front
+page is made in the same way.
 
 ```{lesson-output} lesson1
 ```

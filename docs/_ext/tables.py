@@ -1,4 +1,4 @@
-"""Tables that are made from the code, so that they cannot say anything else. In Markdown, within `eval-rst`.
+"""Tables generated from the code, so that they agree with it. In Markdown, within `eval-rst`.
 
 .. defaults:: triosock.Limits       every field of an attrs class, with its default
 .. events::                         every event, its fields, and the level of its line in the log

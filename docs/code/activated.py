@@ -1,4 +1,4 @@
-"""Serves on the sockets that systemd opened; on a port of its own if there are none."""
+"""Serves on the sockets that systemd opened, or on its own port if there are none."""
 
 import logging
 

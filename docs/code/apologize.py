@@ -1,4 +1,4 @@
-"""Answer what the handler could not: one function for all connections of a server."""
+"""Answer after a failure of the handler: one function for all connections of a server."""
 
 import triosock
 

@@ -1,4 +1,4 @@
-"""A server with several certificates, which loads them anew on SIGHUP."""
+"""A server with several certificates, which it reloads on SIGHUP."""
 
 import logging
 import signal

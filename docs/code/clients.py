@@ -1,4 +1,4 @@
-"""Only two services may ask, and the answer depends on which one does."""
+"""Only two services are accepted, and the answer depends on the service."""
 
 from triosock.identity import check_client
 

@@ -1,4 +1,4 @@
-"""A server of the standard library's kind that takes its listener from the parent."""
+"""A compat server that inherits its listener from the parent."""
 
 import triosock
 import triosock.compat as socketserver

@@ -1,4 +1,4 @@
-"""A program of one's own with a health port beside its server."""
+"""A program with a health port beside its server."""
 
 import logging
 import sys

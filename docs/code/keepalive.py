@@ -1,4 +1,4 @@
-"""Notice peers that vanish without a word: TCP keepalive, per connection."""
+"""Detect peers that vanish: TCP keepalive, per connection."""
 
 import socket
 

@@ -1,4 +1,4 @@
-"""Who may come, and how many; and what the rest is told."""
+"""Limits and timeouts, and an answer for connections beyond them."""
 
 import triosock
 

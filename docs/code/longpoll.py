@@ -1,4 +1,4 @@
-"""A long poll that does not wait on for clients who have left."""
+"""A long poll that ends when its client disconnects."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""An observer: one method, and what it wants to be told."""
+"""An observer: one method, and the classes of events that it wants."""
 
 from collections import Counter
 

@@ -1,4 +1,4 @@
-"""A server that turns new work away when it is late, and says so."""
+"""A server that refuses new work when it is late, with an answer."""
 
 from triosock import AdaptiveLimit, Limits
 

@@ -1,4 +1,4 @@
-"""An old server and a new one in one program, ended by one signal."""
+"""A compat server and a native one in one program, drained by one signal."""
 
 from functools import partial
 

@@ -37,7 +37,7 @@ async def find_port(nursery):
 
 
 class Counter:
-    """All handlers run in one thread: between two `await` nobody comes in."""
+    """All handlers run in one thread, and switch only at an `await`."""
 
     def __init__(self):
         self.visits = 0
@@ -90,7 +90,7 @@ def describe():
 
 
 async def tell_who(conn):
-    """Who is it: an address, on TCP; a process and a user, on a Unix socket."""
+    """Send the client's address, on TCP, or its process and user, on a Unix socket."""
     if isinstance(conn.peer, triosock.UnixAddress):
         who = conn.credentials()
         await conn.send_all(f"process {who.pid} of user {who.uid}\n".encode())
@@ -111,7 +111,7 @@ def why_cancelled(main):
 
 
 async def pause(server, seconds):
-    """Accept nobody for a while; those who are connected are served, those who come wait in the kernel."""
+    """Stop accepting for a while; open connections are served, new ones wait in the kernel."""
     server.suspend()
     await trio.sleep(seconds)
     server.resume()
@@ -226,7 +226,7 @@ def in_a_thread(handler, started, stop):
 
 
 async def refuse_politely(error, conn):
-    """Given as `on_error`: a client that asks more often is told when to come back."""
+    """Given as `on_error`: tells a client that exceeds its rate when to try again."""
     if isinstance(error, triosock.RateExceeded):
         await conn.send_all(f"ask again in {error.retry_after:.2f} s\n".encode())
 
@@ -239,6 +239,6 @@ async def with_health(handler, endpoint, task_status=trio.TASK_STATUS_IGNORED):
 
 
 async def answer_failure(error, conn):
-    """What a client is told when its handler failed; the log has the traceback."""
+    """Answer a client whose handler failed; the log has the traceback."""
     logging.getLogger("shop").warning("%s: %r", conn.peer, error)
     await conn.send_all(b"sorry\n")

@@ -1,4 +1,4 @@
-"""How often clients may connect, ask and send; and what is done with those who come too often."""
+"""Rates of connections, requests and datagrams, and an answer for clients beyond them."""
 
 import triosock
 from triosock import Limits, Rate

@@ -1,4 +1,4 @@
-"""A certificate for each name, and a handler that knows which one was asked for."""
+"""A certificate for each name, and a handler that reads the client's server name."""
 
 
 def choose(contexts, default):

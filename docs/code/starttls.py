@@ -1,4 +1,4 @@
-"""A protocol that begins in the clear: the client may ask for TLS."""
+"""STARTTLS: a plain-text protocol in which the client may switch to TLS."""
 
 
 def make_handler(context):

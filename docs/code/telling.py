@@ -1,4 +1,4 @@
-"""What an operator wants: an access log, a log of JSON, traces, and who blocks the loop."""
+"""Observability: an access log, a JSON log, traces, and the watch for a blocked loop."""
 
 import logging
 import sys

@@ -1,4 +1,4 @@
-"""Blocking work from a native handler: in a thread, bounded, and waited for."""
+"""Blocking work of a native handler in threads, with a limit."""
 
 import trio
 

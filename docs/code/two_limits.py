@@ -1,4 +1,4 @@
-"""Limits of your own are trio's: one for a resource that all connections share."""
+"""A `trio.CapacityLimiter` for a resource that all connections share."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""What a server of threads needs in order to end properly: the contrast of the discussion, and it works."""
+"""A threaded server that ends properly without nurseries: the contrast in the discussion."""
 
 import contextlib
 import selectors
@@ -12,7 +12,7 @@ class Server:
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.wake, self.waker = socket.socketpair()  # 1: how to end accept()
         self.lock = threading.Lock()
-        self.connections = {}  # 2: who is there, for whoever ends them
+        self.connections = {}  # 2: the open connections, to end them
         self.empty = threading.Condition(self.lock)
         self.ending = False
         self.stopped = threading.Event()
@@ -25,7 +25,7 @@ class Server:
                 for key, _ in selector.select():
                     if key.fileobj is self.listener:
                         self.admit(self.listener.accept()[0])
-        # 5: the listener is closed here, and whoever is in its queue is reset
+        # 5: closes the listener, and resets connections in its queue
         self.stopped.set()
 
     def admit(self, sock):
@@ -39,7 +39,7 @@ class Server:
             with sock:
                 self.handle(sock)
         except OSError:
-            pass  # 4: ended, or gone? nobody knows
+            pass  # 4: ended by us, or disconnected: unknown
         finally:
             with self.lock:
                 del self.connections[sock]
@@ -48,10 +48,10 @@ class Server:
     def end(self, grace):
         self.ending = True
         self.waker.send(b"x")
-        self.stopped.wait()  # or somebody is let in after the last look
+        self.stopped.wait()  # or a connection is accepted after the last check
         with self.lock:
             self.empty.wait_for(lambda: not self.connections, timeout=grace)
-            for sock in self.connections:  # 6: idle or busy? nobody knows
+            for sock in self.connections:  # 6: idle or busy: unknown
                 with contextlib.suppress(OSError):
                     sock.shutdown(socket.SHUT_RDWR)
             self.empty.wait_for(lambda: not self.connections)  # 7: hangs if a thread is not in its socket

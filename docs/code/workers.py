@@ -1,4 +1,4 @@
-"""A parent with workers, as a program of one's own."""
+"""A program that is a parent of workers."""
 
 import trio
 

@@ -1,4 +1,4 @@
-"""The command line, as one calls it."""
+"""The command line of the benchmark."""
 
 import json
 import subprocess

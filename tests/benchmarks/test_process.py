@@ -1,4 +1,4 @@
-"""Nothing that was started is left, whichever way it ends; pidfds tell, which become readable at the end."""
+"""No started process is left, however the run ends; checked by pidfds, which become readable at the end."""
 
 import contextlib
 import os

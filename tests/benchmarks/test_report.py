@@ -1,4 +1,4 @@
-"""The table and the picture: what is in them, and that they can be read by those who must."""
+"""The contents and the readability of the table and the picture."""
 
 from xml.etree import ElementTree
 

@@ -1,4 +1,4 @@
-"""What fell short is named, and what was not measured has not passed."""
+"""Ratios below their thresholds are named, and ratios that were not measured fail."""
 
 import pytest
 

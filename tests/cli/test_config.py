@@ -1,4 +1,4 @@
-"""A configuration file: what it may say, and that each mistake has its line."""
+"""The configuration file: its keys, and the line of each mistake."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all sub-commands share: the program's own options, exit codes, and mistakes told on one line."""
+"""Common to all sub-commands: the program's options, exit codes, and mistakes reported on one line."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`triosock record`: the program runs as it would, and the page is there however it ends."""
+"""`triosock record`: the program runs as without it, and the page is written however it ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m triosock serve --health`: what probes are told, from the start to the end of a drain."""
+"""`python -m triosock serve --health`: the answers to probes, from the start to the end of a drain."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_a_port_in_use_ends_it_with_the_reason(more):
         with running(*SERVE, "--health", health, *more) as program:
             assert program.wait() == 1
             assert health in program.output
-            assert "somebody listens there already" in program.output
+            assert "another program listens there" in program.output
 
 
 @pytest.mark.parametrize(

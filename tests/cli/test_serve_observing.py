@@ -1,4 +1,4 @@
-"""`triosock serve` tells: JSON logs, access logs, who blocks the loop, OpenTelemetry."""
+"""Observability of `triosock serve`: JSON logs, access logs, the blocked-loop watch, OpenTelemetry."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m triosock serve stdio:`: one connection, which is there already."""
+"""`python -m triosock serve stdio:`: one connection that exists already."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`python -m triosock top`: in a terminal, into a pipe, and when there is nothing to look at."""
+"""`python -m triosock top`: in a terminal, into a pipe, and without a program to show."""
 
 from __future__ import annotations
 

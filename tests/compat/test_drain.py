@@ -1,4 +1,4 @@
-"""drain(): who is ended how, and what the report says."""
+"""drain(): how each request ends, and the report."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The life of a plain compat server, as its observers are told it: the last word is ServerClosed."""
+"""The lifecycle events of a plain compat server: the last one is ServerClosed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is imported when: a forking server pays for each page of its process with every fork."""
+"""Imports are deferred: a forking server pays for each page of its process with every fork."""
 
 from __future__ import annotations
 

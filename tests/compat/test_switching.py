@@ -1,4 +1,4 @@
-"""Threads that switch every microsecond: what is kept without a lock comes out right."""
+"""Threads that switch every microsecond: data kept without a lock stays consistent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Servers that threads serve, in the tree of all that lives."""
+"""Servers in plain threads, in the live tree."""
 
 from __future__ import annotations
 

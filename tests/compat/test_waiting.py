@@ -1,4 +1,4 @@
-"""The wait of serve_forever(): where it happens, what ends it, and what is left of it: nothing."""
+"""The wait of serve_forever(): its place, its end, and that it leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What several tests of the core start from."""
+"""Fixtures shared by tests of the core."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Whatever listener a user brings, it is asked in our two steps, and has one owner. Real sockets, and a
+"""Every kind of listener is used by the same two calls, and has one owner. Real sockets, and a
 listener of no kind known.
 """
 

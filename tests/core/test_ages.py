@@ -1,4 +1,4 @@
-"""Connections that are too old, or have had their requests: each is drained alone."""
+"""Connections that reach an age or a number of requests: each is drained by itself."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is wrong with files is said before anybody is served from them, in words that say which and why."""
+"""Errors in certificate files are reported before they are used, with the file and the reason."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ten thousand connections, half of them idle, half of them busy: a drain that is true to each of them."""
+"""A drain of ten thousand connections: the idle half ends, the busy half is answered."""
 
 from __future__ import annotations
 
@@ -61,6 +61,6 @@ async def test_of_ten_thousand_every_busy_client_is_answered_and_none_is_reset(e
         finally:
             crowd.kill()
             crowd.communicate()
-    assert ends == {"answered": COUNT // 2, "sent home": COUNT // 2}
+    assert ends == {"answered": COUNT // 2, "ended": COUNT // 2}
     assert (report.finished, report.failed, report.cancelled, report.refused) == (COUNT, 0, 0, 0)
     assert report.clean

@@ -1,4 +1,4 @@
-"""Drain scopes: they nest, they tell everything inside, and they only tighten."""
+"""Drain scopes: they nest, they drain every server inside, and they only tighten."""
 
 from __future__ import annotations
 

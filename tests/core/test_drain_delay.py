@@ -1,4 +1,4 @@
-"""The delay of a drain: everything goes on in it, and whoever asks is told that it will end."""
+"""The delay of a drain: everything goes on in it, and `draining` is already True."""
 
 from __future__ import annotations
 

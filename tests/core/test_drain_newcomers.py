@@ -1,4 +1,4 @@
-"""A drain and those whose next request may be on its way: newcomers, idle grace, delay, storms."""
+"""A drain and requests in flight: newcomers, idle grace, delay, storms of connects."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One connection's end is its own: whatever a handler or a peer does, no other ends by it."""
+"""Isolation: nothing that a handler or a peer does ends another connection."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who must act, by class; texts verbatim, since they are what people read at night."""
+"""The error classes by who must act, and their texts verbatim."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Answers that are gathered: one system call for many, and nobody but the kernel can tell."""
+"""Gathered answers: one system call for many, without a difference for the peer."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The function `on_error`: when it is called, for how long, and what its own failures are."""
+"""The function `on_error`: its calls, its timeout, and its own failures."""
 
 from __future__ import annotations
 

@@ -194,7 +194,7 @@ async def test_a_unix_server_removes_its_file(tmp_path, dial):
 
 async def test_an_address_in_use_is_refused_and_leaves_nothing_open(serving):
     async with serving(shout) as server:
-        with pytest.raises(triosock.AddressUnavailable, match="somebody listens there already") as caught:
+        with pytest.raises(triosock.AddressUnavailable, match="another program listens there") as caught:
             await triosock.serve_tcp(shout, server.addresses[0].port, host="127.0.0.1")
         assert caught.value.errno == errno.EADDRINUSE
 

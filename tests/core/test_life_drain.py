@@ -1,4 +1,4 @@
-"""The life of a server, DESIGN section 4: draining is not cancelling, and nobody gets a reset."""
+"""The life of a server, DESIGN section 4: draining is not cancelling, and resets no connection."""
 
 from __future__ import annotations
 

@@ -83,7 +83,7 @@ async def test_a_port_that_somebody_listens_on_is_unavailable_and_the_text_says_
 ) -> None:
     port = stdlib_socket.getsockname()[1]
     with pytest.raises(
-        AddressUnavailable, match=rf"tcp port {port} of 127.0.0.1: .*take another port"
+        AddressUnavailable, match=rf"tcp port {port} of 127.0.0.1: .*use another port"
     ) as caught:
         await open_tcp_listeners(port, host=LOCAL)
     assert caught.value.errno == errno.EADDRINUSE

@@ -1,4 +1,4 @@
-"""How late the loop is, and what is turned away while it is later than it may be."""
+"""The lag of the loop, and the refusals while it is above its limit."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The living tree as values: who is there, what each does, and under which deadline."""
+"""The live tree as values: connections, their states and their deadlines."""
 
 from __future__ import annotations
 

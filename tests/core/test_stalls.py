@@ -1,4 +1,4 @@
-"""A stall of the event loop is not the peer's silence: what came meanwhile counts before any timeout does.
+"""A stall of the event loop is not the peer's silence: input that arrived meanwhile prevents a timeout.
 
 Each test lets the loop stand still, for real, longer than the timeout, and does the peer's part meanwhile.
 """

@@ -1,4 +1,4 @@
-"""Who gives others their turn: an exchange is one checkpoint, and no task runs for long without one."""
+"""Fairness: an exchange is one checkpoint, and no task runs for long without one."""
 
 from __future__ import annotations
 

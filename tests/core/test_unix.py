@@ -154,7 +154,7 @@ def test_somebody_who_listens_is_left_alone(path: Path, kind: socket.SocketKind)
         if kind == socket.SOCK_STREAM:
             living.listen()
         before = path.stat().st_ino
-        with pytest.raises(AddressUnavailable, match="somebody listens there already; stop them") as caught:
+        with pytest.raises(AddressUnavailable, match="another program listens there; stop it") as caught:
             open_unix_listener(path)
         assert caught.value.errno == errno.EADDRINUSE
         assert path.stat().st_ino == before
@@ -166,7 +166,7 @@ def test_somebody_whose_queue_is_full_is_no_less_alive(path: Path) -> None:
     for client in clients:
         client.setblocking(False)
     assert errno.EAGAIN in [client.connect_ex(os.fspath(path)) for client in clients]
-    with pytest.raises(AddressUnavailable, match="somebody listens there already"):
+    with pytest.raises(AddressUnavailable, match="another program listens there"):
         open_unix_listener(path)
     for client in clients:
         client.close()

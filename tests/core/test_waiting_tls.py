@@ -1,4 +1,4 @@
-"""Waits under TLS: what is there may be decrypted already, and a peer that has hung up is told of."""
+"""Waits under TLS: input may be decrypted already, and a hang-up of the peer is detected."""
 
 from __future__ import annotations
 

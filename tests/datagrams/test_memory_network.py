@@ -1,4 +1,4 @@
-"""The network in memory: every misfortune on request, every datagram counted, all time virtual."""
+"""The in-memory network: faults on request, every datagram counted, virtual time."""
 
 from __future__ import annotations
 

@@ -35,7 +35,8 @@ async def test_a_port_in_use_is_refused_and_nothing_is_left_open():
     try:
         port = sockets[0].address.port
         with pytest.raises(
-            triosock.AddressUnavailable, match=rf"cannot listen on udp port {port} of 127.0.0.1: somebody"
+            triosock.AddressUnavailable,
+            match=rf"cannot listen on udp port {port} of 127.0.0.1: another program",
         ):
             await triosock.open_udp_sockets(port, host="127.0.0.1")
     finally:
@@ -141,7 +142,7 @@ class TestUnix:
         path = tmp_path / "s"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as other:
             other.bind(os.fspath(path))
-            with pytest.raises(triosock.AddressUnavailable, match="somebody listens there"):
+            with pytest.raises(triosock.AddressUnavailable, match="another program listens there"):
                 triosock.open_unix_datagram_socket(path)
         triosock.open_unix_datagram_socket(path).close()
 

@@ -188,7 +188,7 @@ def test_n_passes_over_what_a_server_cancels_for_itself(chromium, tmp_path):
     record(programs.cut_off).write_html(tmp_path / "cut.html")
     chromium.open(tmp_path / "cut.html")
     all_of_them = stops(chromium, "c+")
-    for told in ("triosock: drain;", "triosock: nobody is left to look after;", "StreamServer._run_monitor"):
+    for told in ("triosock: drain;", "triosock: no connection is left;", "StreamServer._run_monitor"):
         assert any(told in one for one in all_of_them), told
     concerning = stops(chromium, "c")
     assert [one for one in all_of_them if one in concerning] == concerning

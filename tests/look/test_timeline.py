@@ -1,4 +1,4 @@
-"""The timeline in a browser: what one sees, points at and zooms into."""
+"""The timeline in a browser: display, tooltips and zoom."""
 
 from __future__ import annotations
 

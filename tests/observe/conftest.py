@@ -1,4 +1,4 @@
-"""What several tests of observers start from."""
+"""Fixtures shared by tests of observers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Work beside the loop: whoever puts it there never waits, whatever becomes of it."""
+"""Work in a background thread: adding it never waits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import trio
 from tests.servers import drained
 from tests.waiting import until
 from triosock.observe import AccessLog, LineWriter
-from triosock.observe.beside import Beside
+from triosock.observe.beside import BackgroundThread
 from triosock.observe.line_writer import MAX_LINES
 
 
@@ -22,7 +22,7 @@ def threads(name):
 
 async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
     done = []
-    async with Beside("tests beside") as beside:
+    async with BackgroundThread("tests beside") as beside:
         assert len(threads("tests beside")) == 1
         for number in range(100):
             assert beside.put(done.append, number)
@@ -35,7 +35,7 @@ async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
 async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(caplog):
     hangs = threading.Event()
     with trio.fail_after(5):
-        async with Beside("tests beside", grace=0.05, most=10) as beside:
+        async with BackgroundThread("tests beside", grace=0.05, most=10) as beside:
             beside.put(hangs.wait)
             taken = sum(beside.put(print) for _ in range(100))
     assert taken <= 11
@@ -49,7 +49,7 @@ async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(capl
 async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
     done = []
     with trio.CancelScope() as scope:
-        async with Beside("tests beside") as beside:
+        async with BackgroundThread("tests beside") as beside:
             beside.put(done.append, 1)
             scope.cancel()
             await trio.sleep_forever()
@@ -59,14 +59,14 @@ async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
 
 async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
     slow, done = threading.Event(), []
-    async with Beside("tests beside", grace=5) as beside:
+    async with BackgroundThread("tests beside", grace=5) as beside:
         beside.put(slow.wait, 0.1)
         beside.put(done.append, 1)
     assert done == [1]
 
 
 async def test_failures_are_counted_and_the_first_is_logged(caplog):
-    async with Beside("tests beside") as beside:
+    async with BackgroundThread("tests beside") as beside:
         for _ in range(3):
             beside.put(int, "x")
     assert beside.failed == 3
@@ -74,7 +74,7 @@ async def test_failures_are_counted_and_the_first_is_logged(caplog):
 
 
 async def test_a_block_is_entered_once():
-    async with Beside("tests beside") as beside:
+    async with BackgroundThread("tests beside") as beside:
         with pytest.raises(RuntimeError, match="make another one"):
             await beside.__aenter__()
 

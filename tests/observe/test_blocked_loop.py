@@ -1,4 +1,4 @@
-"""Who blocks the event loop is told, with the stack; and nothing is left of the watch."""
+"""The watch reports the task that blocks the event loop, with its stack, and leaves nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Compat servers in the pictures: their requests are bars, their threads guests in the tree."""
+"""Compat servers in the pictures and in the live tree: their requests are bars, their threads are nodes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The control socket: for its owner alone, and good for looking only."""
+"""The control socket: for its owner only, and read-only."""
 
 from __future__ import annotations
 

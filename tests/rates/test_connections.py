@@ -1,4 +1,4 @@
-"""How often connections may come: of all, of a peer, of a network, and behind a proxy."""
+"""Rates of connections: in total, per peer, per network, and behind a proxy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How often datagrams may come, and sessions begin: what is too much is dropped, counted and told."""
+"""Rates of datagrams and of new sessions: the excess is dropped, counted and reported."""
 
 from __future__ import annotations
 

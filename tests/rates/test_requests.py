@@ -1,4 +1,4 @@
-"""How often requests may begin: they wait for their turn, or are refused, and none is lost or paid twice."""
+"""Rates of requests: they wait until they are due, or are refused; none is lost or takes two tokens."""
 
 from __future__ import annotations
 
@@ -278,7 +278,7 @@ async def test_the_log_says_it_for_those_who_look_closely(autojump_clock: Any, c
     async with open_server(by_lines, limits=limits, name="shop") as served:
         await served.connect(peer=NEAR)
         assert await arrivals(served, [b"a\n"] * 3) == [2, 2, 4]
-    assert "shop: rate is reached: somebody waits for 2 s" in caplog.messages
+    assert "shop: rate is reached: a connection waits for 2 s" in caplog.messages
     assert (
         "shop: request_rate_per_peer is reached: a request of tcp://10.0.0.1:1000 waits for 2 s"
         in caplog.messages

@@ -1,4 +1,4 @@
-"""The table of buckets: exactly a token bucket for each key, bounded, and no friend of whoever floods it."""
+"""The table of buckets: exactly a token bucket for each key, bounded, and resistant to floods."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rates as values: one that exists can be kept, and whoever reads an error knows what to write instead."""
+"""Rates as values: a valid one can be enforced, and an error says what to write instead."""
 
 from __future__ import annotations
 

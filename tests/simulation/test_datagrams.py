@@ -1,4 +1,4 @@
-"""Datagrams in a simulated world: what befalls them, and that each is accounted for."""
+"""Datagrams in a simulated world: their faults, and that each is counted."""
 
 from __future__ import annotations
 

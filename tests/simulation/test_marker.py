@@ -1,4 +1,4 @@
-"""`@pytest.mark.simulate`, as somebody else's test suite sees it: in a pytest of its own."""
+"""`@pytest.mark.simulate` in a separate pytest, as another project's test suite uses it."""
 
 from __future__ import annotations
 

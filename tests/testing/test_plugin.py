@@ -1,4 +1,4 @@
-"""The pytest plugin, as somebody else's test suite sees it: in a pytest of its own."""
+"""The pytest plugin in a separate pytest, as another project's test suite uses it."""
 
 import subprocess
 import sys

@@ -1,4 +1,4 @@
-"""A service of worker processes, with clients; and what must not be left of it."""
+"""A service of worker processes, with clients, and a check that nothing is left."""
 
 from __future__ import annotations
 

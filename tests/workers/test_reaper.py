@@ -1,4 +1,4 @@
-"""Process 1: orphans are reaped, and own children are left to their owners."""
+"""Process 1: orphans are reaped, and its own children are not."""
 
 from __future__ import annotations
 

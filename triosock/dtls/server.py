@@ -90,7 +90,7 @@ class DtlsServer(Server[ServerStatistics]):
         return self._listeners
 
     def _on_end(self, error: OSError | None) -> None:
-        """A socket receives nothing any more: closed by somebody else, or with an error that must be seen."""
+        """A socket has ended: closed elsewhere, or with an error that must be reported."""
         if error is not None:
             self._crash = error
             self._everything.cancel(reason=f"triosock: receiving failed: {error}")
@@ -117,7 +117,7 @@ class DtlsServer(Server[ServerStatistics]):
                     self._gate.open()  # the busy need their peers' datagrams
                     await self._begin_drain().wait_completion()
                     drained = True
-                    nursery.cancel_scope.cancel(reason="triosock: nobody is left to receive for")
+                    nursery.cancel_scope.cancel(reason="triosock: no receiver is left")
         finally:
             self._gate.open()
             for endpoint, one in zip(endpoints, self._sockets, strict=True):

@@ -1,11 +1,10 @@
-"""Work that may hang, in a thread beside the loop: writing lines, ending spans.
+"""Work that may hang, in a background thread: writing lines, ending spans.
 
-The invariant: **handing work over never waits.** The queue is bounded; what finds it full is dropped and
-counted, and the thread alone is held up by a disk that is full, a pipe that nobody reads, or an exporter that
-hangs.
+The invariant: **handing work over never waits.** The queue is bounded; work is dropped and counted when it
+is full, and only the thread waits for a full disk, a pipe without a reader, or an exporter that hangs.
 
-The thread lives as long as the block that it is opened with. A thread cannot be ended from outside: one that
-still hangs when the grace of the end is over is left behind, as a daemon, and a log line says so.
+The thread lives as long as its `async with` block. A thread cannot be ended from outside: one that still
+hangs after the grace period is left behind, as a daemon, and a log line says so.
 """
 
 from __future__ import annotations
@@ -26,15 +25,17 @@ Ts = TypeVarTuple("Ts")
 if TYPE_CHECKING:
     from typing import Self
 
-#: Pieces of work that wait, at most: as many as spans in OpenTelemetry's batches (OTEL_BSP_MAX_QUEUE_SIZE).
+#: The maximum of queued pieces of work: as many as spans in OpenTelemetry's batches
+#: (OTEL_BSP_MAX_QUEUE_SIZE).
 MAX_PENDING: Final = 2048
 
 _logger: Final = logging.getLogger("triosock")
 
 
 @final
-class Beside:
-    """One thread, called `name`, that does what is put, in order: `async with Beside("…") as beside:`.
+class BackgroundThread:
+    """One thread, called `name`, that does queued work in order: `async with BackgroundThread("…") as
+    thread:`.
 
     Args: `grace`, how many seconds leaving the block waits for what is pending; `most`, how many pieces of
     work may wait; `at_end`, what the thread calls last.

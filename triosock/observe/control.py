@@ -49,9 +49,9 @@ from .event_stream import EventStream
 from .text import printable
 
 NAME: Final = "triosock control"
-#: What serves the program itself, and nobody else: it is not drained, suspended or asked.
+#: Servers for the program's own operation: they are not drained, suspended or shown.
 HIDDEN: Final = (NAME, "triosock health")
-#: A few people look at a time; whoever stops asking or taking is not waited for.
+#: A few clients at a time; one that stops sending or reading is not waited for.
 LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
 #: Events by their names.

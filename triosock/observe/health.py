@@ -1,5 +1,5 @@
 """Health: a small port that says whether this program lives, and whether it is to be sent clients. HTTP/1.1
-by h11 (the extra ``health``), for the probes of Kubernetes, HAProxy, and whoever else asks by HTTP.
+by h11 (the extra ``health``), for the probes of Kubernetes, HAProxy, and other HTTP clients.
 
     GET /live     200 as long as the event loop runs
     GET /ready    200, or 503 with the reasons, one in a line: see `inspect/readiness.py`
@@ -161,7 +161,7 @@ async def answer_at(
 
 @attrs.frozen
 class _Answer:
-    """What is said to one request. Without `has_body` only its length is told (RFC 9110, 9.3.2)."""
+    """The answer to one request. Without `has_body` it has only the length (RFC 9110, 9.3.2)."""
 
     status: int
     text: str

@@ -2,7 +2,7 @@
 
 The rules:
 
-1. A full disk, or a pipe that nobody reads, costs lines, which are counted, and no connection anything.
+1. A full disk, or a pipe without a reader, loses lines, which are counted, and delays no connection.
 2. **A file that was renamed or removed is opened again**, as logrotate(8) wants it without a signal; what
    `logging.handlers.WatchedFileHandler` does. What is no regular file is opened once.
 3. Lines that wait together are written with one call, in append mode: processes may share the file.
@@ -15,7 +15,7 @@ import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, final
 
-from .beside import Beside
+from .beside import BackgroundThread
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,7 +44,7 @@ class LineWriter:
         self._identity: tuple[int, int] | None = None
         self._lines: list[str] = []
         self._lost = 0
-        self._beside = Beside("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
+        self._beside = BackgroundThread("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
 
     def __call__(self, line: str) -> None:
         """Write a line, given without its newline."""

@@ -115,14 +115,14 @@ def _drain_finished(event: DrainFinished) -> tuple[int, str]:
 
 
 def _rate_reached(event: RateReached) -> tuple[int, str]:
-    who = "somebody" if event.peer is None else f"a request of {event.peer}"
+    who = "a connection" if event.peer is None else f"a request of {event.peer}"
     what = "is refused" if event.delay is None else f"waits for {event.delay:.3g} s"
     return logging.DEBUG, f"{event.limit} is reached: {who} {what}"
 
 
 _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     ServerStarted: lambda event: (logging.INFO, "listens on " + ", ".join(map(str, event.addresses))),
-    ServerSuspended: lambda event: (logging.INFO, "suspended: who comes waits"),
+    ServerSuspended: lambda event: (logging.INFO, "suspended: new connections wait"),
     ServerResumed: lambda event: (logging.INFO, "resumed"),
     ListenerClosed: lambda event: (logging.DEBUG, f"listener on {event.address} closed"),
     AcceptFailed: _accept_failed,
@@ -168,7 +168,7 @@ def line_of(event: Event) -> tuple[int, str] | None:
 #: The longest text of a line.
 MAX_TEXT: Final = 1_000
 
-#: Of every connection, and of no interest above DEBUG: not even made unless somebody reads them.
+#: Events of every connection, only logged at DEBUG: not made unless that is read.
 _ONLY_DEBUG: Final = (
     ConnectionOpened,
     DatagramDropped,

@@ -1,4 +1,4 @@
-"""Events, counted: for tests, lessons, and whoever wants numbers of several servers together.
+"""Counts events: for tests, lessons, and the numbers of several servers together.
 
 What one server looks like now is `server.statistics()`, which costs nothing until it is asked. This
 observer is for what that cannot know: how long requests took, and what happened before somebody looked.

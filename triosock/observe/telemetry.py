@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 from .._core.model.emitter import ObserverDone
 from .._core.model.events import Event
 from .._extras import missing
-from .beside import Beside
+from .beside import BackgroundThread
 
 try:
     from opentelemetry import metrics, trace
@@ -61,7 +61,7 @@ class OpenTelemetryObserver:
         meter_provider: metrics.MeterProvider | None = None,
         grace: float = 1.0,
     ) -> None:
-        self._beside = Beside("triosock spans", grace=grace)
+        self._beside = BackgroundThread("triosock spans", grace=grace)
         self._spans = Spans(
             trace.get_tracer(NAME, tracer_provider=tracer_provider, schema_url=SCHEMA), self._beside
         )

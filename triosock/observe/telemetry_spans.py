@@ -34,7 +34,7 @@ from .._core.model.events import (
     RequestStarted,
     ServerClosed,
 )
-from .beside import Beside
+from .beside import BackgroundThread
 from .ecs import OUTCOMES
 from .text import printable
 
@@ -73,7 +73,7 @@ class _Open:
 class Spans:
     """Starts spans with `tracer`, and ends them in `beside`."""
 
-    def __init__(self, tracer: Tracer, beside: Beside) -> None:
+    def __init__(self, tracer: Tracer, beside: BackgroundThread) -> None:
         self._tracer = tracer
         self._beside = beside
         self._open: dict[tuple[str, int], _Open] = {}

@@ -61,7 +61,7 @@ class FileGuard:
         try:
             os.write(tie, b"\n")
         except BrokenPipeError:
-            pass  # somebody has killed it
+            pass  # it was killed
         finally:
             os.close(tie)
 

@@ -73,7 +73,7 @@ class Handover:
         return UnixListener(listener.socket, path, (device, inode))
 
     def close(self) -> None:
-        """Close what nobody has asked for."""
+        """Close what was not taken."""
         for name in list(self.names):
             for listener in self._take(name, inherited_listeners):
                 listener.close()

@@ -4,7 +4,7 @@ The rule: **the service is ready while one of its workers is**, for they share t
 is free takes the next client. So a worker that is full, or stuck, or being replaced takes nothing out of a
 load balancer; and a drain of the service, its delay included, takes out all.
 
-A worker that runs a program of somebody else's says nothing of it; that it is ready by sd_notify(3) counts.
+A worker with another program does not report its health; its readiness by sd_notify(3) counts.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ LAST_ANSWERS: Final = 5.0
 
 
 @attrs.define
-class Shown:
+class ParentView:
     """What a parent shows of itself, in its control socket (`window`) and at its health endpoint, until a
     successor does so. `begun`: it serves, and has taken over if there was a predecessor; `ended`: a successor
     has.
@@ -44,7 +44,7 @@ class Shown:
         self.window.cancel(reason="triosock: the successor shows itself")
 
 
-async def answer_health(workers: Workers, shown: Shown) -> None:
+async def answer_health(workers: Workers, shown: ParentView) -> None:
     """Answer at the health endpoint, if there is one, until a successor does: from the beginning, or, as a
     successor, from when this has taken over, since until then the predecessor answers.
     """

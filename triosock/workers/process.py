@@ -100,7 +100,7 @@ class Process:
         return self._popen.wait()  # at once, for it has ended
 
     def release(self) -> None:
-        """Let go of one that is not tied: it outlives this process, and is nobody's to reap here."""
+        """Release a process that is not tied: it outlives this one, and is not reaped here."""
         if self._popen.returncode is None:
             self._popen.returncode = 0  # or subprocess warns that it runs
             os.close(self._handle)

@@ -16,9 +16,9 @@ import trio
 async def reap_orphans(
     is_ours: Callable[[int], bool], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Reap children that nobody here has started, until cancelled.
+    """Reap children that this process has not started, until cancelled.
 
-    Args: `is_ours`, whether somebody else waits for this process id.
+    Args: `is_ours`, whether other code waits for this process id.
     """
     with trio.open_signal_receiver(signal.SIGCHLD) as arriving:
         task_status.started()

@@ -28,7 +28,8 @@ _IN_A_ROW: Final = 100
 
 @final
 class NotifyReceiver:
-    """Hands each worker's messages to whoever registered its process. A context manager that closes it."""
+    """Passes each worker's messages to the code that registered its process. A context manager that closes
+    it."""
 
     def __init__(self) -> None:
         self._takers: dict[int, Callable[[Fields], None]] = {}

@@ -8,7 +8,7 @@ The invariants:
 1. **Nothing outlives its brackets, processes included**: each worker is a task's, in the nursery of its slot.
 2. **The service begins whole or not at all**: the first worker that does not become ready ends the start.
 3. **It ends when it cannot go on**: only if the workers of all slots crash again and again.
-4. **One replacement at a time**, whoever asks for it.
+4. **One replacement at a time**.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .._core.registry.drain_scope import DrainScope
 from ..notify import current_notifier
 from .control import show
 from .endpoints import Endpoints
-from .health import Shown, answer_health
+from .health import ParentView, answer_health
 from .obey import obey_signals
 from .receiver import NotifyReceiver
 from .reports import merge_reports
@@ -109,7 +109,7 @@ class Workers:
         self._ended: list[Worker] = []
         self._failure = ""
         self._everything = trio.CancelScope()
-        self._shown = Shown()
+        self._shown = ParentView()
         self._one_at_a_time = trio.Lock()
         self._resizing = trio.Lock()
         self._nursery: trio.Nursery | None = None

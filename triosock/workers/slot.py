@@ -89,7 +89,7 @@ class Slot:
     # What others want of it
 
     def retire(self) -> None:
-        """Have no worker any more: whoever serves drains, and whoever starts is ended."""
+        """Keep no worker any more: one that serves drains, and one that starts is ended."""
         self._is_retired = True
         self._retired.cancel(reason="triosock: the slot is retired")
 
@@ -117,7 +117,7 @@ class Slot:
             async with trio.open_nursery() as nursery:
                 with self._retired:
                     await self._serve(nursery)
-                self.ready.set()  # for whoever still waits for that
+                self.ready.set()  # for tasks that still wait for it
                 self._answer_all(_RETIRED)
                 self.drain()
 
@@ -130,7 +130,7 @@ class Slot:
                 try:
                     reason = await self._succeed(nursery)
                 finally:
-                    message.answer(reason)  # whoever asked must not wait for ever
+                    message.answer(reason)  # the caller must not wait for ever
             elif message.worker is self.worker:
                 self._count_crash(message.worker)
                 self.worker = await self._start_until_ready(nursery)

@@ -204,7 +204,7 @@ class Worker:
     def drain(self, grace: float, idle_grace: float | None = None, delay: float = 0.0) -> None:
         """Tell it to drain, as `DrainScope.drain`; again, it can only tighten. Synchronous.
 
-        One that is not ready yet has nobody to serve, and is ended by whoever started it.
+        One that is not ready yet serves no connection, and is ended by its starter.
         """
         if self.state in ("starting", "ended") or self.process is None:
             return

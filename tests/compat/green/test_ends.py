@@ -1,4 +1,4 @@
-"""The end of a green request and of a green loop, in whatever order things come."""
+"""The end of a green request and of a green loop, in every order of events."""
 
 from __future__ import annotations
 

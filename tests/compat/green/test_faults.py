@@ -1,4 +1,4 @@
-"""What goes wrong in green handlers, and what is left of it: nothing."""
+"""Failures of green handlers leave nothing behind."""
 
 from __future__ import annotations
 

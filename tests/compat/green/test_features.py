@@ -1,4 +1,4 @@
-"""What native servers have, for green ones: fairness, limits, PROXY, TLS, drains, events, statistics."""
+"""Features of native servers, for green ones: fairness, limits, PROXY, TLS, drains, events, statistics."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Handler classes under a native server: what their request does, and what becomes of their errors."""
+"""Handler classes under a native server: their requests and their errors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Timeouts: nobody is cut who was in time, and nobody stays who was not."""
+"""Timeouts: no connection is cut early, and none stays too long."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""TLS and PROXY headers, in memory: who it is, what was said, and how it ends."""
+"""TLS and PROXY headers, in memory: the peer, the data, and the end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Limits: never more than allowed, nobody forgotten, and every slot given back."""
+"""Limits: never more than allowed, no connection forgotten, and every slot freed."""
 
 from __future__ import annotations
 

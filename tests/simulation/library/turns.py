@@ -1,4 +1,4 @@
-"""Rates and ages: nobody goes faster than allowed, nobody is forgotten, and who is old loses no answer."""
+"""Rates and ages: no peer exceeds its rate, none is forgotten, and an old connection loses no answer."""
 
 from __future__ import annotations
 

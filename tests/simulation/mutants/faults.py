@@ -83,7 +83,7 @@ MUTANTS = [
     ),
     Mutant(
         "unread input destroys the last reply",
-        "        if wire.heard_all or wire.is_closed or self._served.timeouts.close <= 0:\n            return\n",
+        "        if wire.input_ended or wire.is_closed or self._served.timeouts.close <= 0:\n            return\n",
         "        return\n",
     ),
     Mutant(

@@ -232,7 +232,7 @@ class DatagramServer(Server[DatagramStatistics]):
                     task_status.started(self)
                     await self._scope.wait_begun()
                     await self._drain()
-                    receiving.cancel(reason="triosock: nobody is left to receive for")
+                    receiving.cancel(reason="triosock: no receiver is left")
                 self._end("late")
                 self._conclude(drained=True)
         finally:

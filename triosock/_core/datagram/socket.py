@@ -105,7 +105,7 @@ class DatagramSocket(abc.ABC):
 
     @abc.abstractmethod
     def close(self) -> None:
-        """Close. Whoever waits gets trio.ClosedResourceError. Twice is as good as once."""
+        """Close. Waiting tasks get trio.ClosedResourceError. A second call does nothing."""
 
     def peer_address(self, name: PeerName) -> Address:
         """Return the name of a sender as an address."""

@@ -10,8 +10,8 @@ The invariants:
    watch thread when that has gone to sleep.
 2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it
    finds steps, and waits for a step without a timeout when it finds none.
-3. **It lives as long as somebody wants it**: from the first `begin()` to the last `end()`, which returns when
-   it has ended. It is a daemon, as whoever serves may be one.
+3. **It lives as long as it has users**: from the first `begin()` to the last `end()`, which returns when
+   it has ended. It is a daemon, as the serving thread may be one.
 4. A report is never wrong: the stack is taken between two equal readings of the counter.
 """
 

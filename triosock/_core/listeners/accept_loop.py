@@ -134,7 +134,7 @@ class AcceptLoop(SourceLoop):
     ) -> None:
         super().__init__(listener, registry, gate, emitter)
         self._shedding = shedding
-        #: Since when there has always been somebody in the queue who waits for the loop and for nothing else.
+        #: The time since when the queue has not been empty, for no other reason than the loop.
         self.stands_since: float = NEVER
         self._last_batch = 0.0
         self._pace = pace
@@ -167,7 +167,7 @@ class AcceptLoop(SourceLoop):
         self._note_queue(stands_since)
 
     def _note_queue(self, stands_since: float) -> None:
-        """Note that a batch was taken and somebody may be left, as since `stands_since`."""
+        """Note that a batch was accepted and the queue may not be empty, as since `stands_since`."""
         now, shedding = trio.current_time(), self._shedding
         self.stands_since = min(stands_since, now)
         if shedding is not None:

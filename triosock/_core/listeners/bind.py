@@ -130,7 +130,7 @@ def set_common_options(sock: socket.socket, *, reuse_port: bool) -> None:
 
 
 _ADVICE: Final = {
-    errno.EADDRINUSE: "somebody listens there already: stop them, or take another port (0 is any free one)",
+    errno.EADDRINUSE: "another program listens there: stop it, or use another port (0 is any free one)",
     errno.EADDRNOTAVAIL: "the address is not one of this machine",
     errno.EACCES: "not allowed: a port below 1024 needs CAP_NET_BIND_SERVICE, or a socket handed down",
 }

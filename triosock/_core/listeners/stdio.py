@@ -42,7 +42,7 @@ STDERR: Final = 2
 @final
 @attrs.frozen
 class Standard:
-    """What is on standard input and output: `accepted`, who is there, and what it is called here."""
+    """The connection on standard input and output: `accepted`, its peer, and its name."""
 
     accepted: Accepted
     peer: Address
@@ -154,7 +154,7 @@ def _of_files(taken: contextlib.ExitStack) -> Standard:
 def _open(descriptor: int, mode: int, taken: contextlib.ExitStack) -> trio.lowlevel.FdStream:
     kind = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(kind) or os.isatty(descriptor):
-        with contextlib.suppress(OSError):  # no /proc, not ours any more, or nobody at the other end
+        with contextlib.suppress(OSError):  # no /proc, no longer ours, or no other end
             again = os.open(f"/proc/self/fd/{descriptor}", mode | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
             return _closed_by(taken, again)
     _put_back(descriptor, taken)
@@ -243,5 +243,5 @@ class OneConnection(Listener):
         return self._closed
 
     def close(self) -> None:
-        """Let nobody in any more. What was not accepted is closed by whoever opened it."""
+        """Stop accepting. A connection that was not accepted is closed by its opener."""
         self._closed = True

@@ -192,8 +192,8 @@ def _remove_stale_file(text: str, kind: socket.SocketKind) -> None:
     if _is_alive(text, kind):
         raise AddressUnavailable(
             errno.EADDRINUSE,
-            f"cannot listen on unix path {text!r}: somebody listens there already; "
-            "stop them or take another path",
+            f"cannot listen on unix path {text!r}: another program listens there; "
+            "stop it or take another path",
         )
     try:
         os.unlink(text)

@@ -27,7 +27,7 @@ from .events import (
 
 
 class ObserverDone(Exception):
-    """An observer raises it from `on_event` when it wants no more: it is taken off, and nobody is told."""
+    """An observer raises it from `on_event` to be removed, without an event."""
 
 
 #: Makes the observers that every server has besides its own: the log, which this package may not know.
@@ -107,7 +107,7 @@ class Emitter:
         return any(one is observer for one in self._observers)
 
     def takers(self, kind: type[Event]) -> tuple[Observer, ...]:
-        """Return those who want events of this class: falsy, and cheap to ask, if nobody does."""
+        """Return the observers that want events of this class: falsy, and cheap, if there are none."""
         found = self._takers.get(kind)
         if found is None:
             found = self._takers[kind] = tuple(one for one in self._observers if _wants(one, kind))

@@ -1,6 +1,6 @@
 """A tree of what lives, as a value: what `snapshot` returns and the control socket sends.
 
-Rule: texts are as they are: whoever shows them to people makes them printable.
+Rule: texts are raw; code that displays them makes them printable.
 """
 
 from __future__ import annotations

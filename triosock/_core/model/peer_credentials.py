@@ -1,4 +1,4 @@
-"""Who is at the other end of a Unix socket, as the kernel vouches for it."""
+"""The process, user and group at the other end of a Unix socket, from the kernel."""
 
 from __future__ import annotations
 

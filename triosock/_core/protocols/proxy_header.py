@@ -7,7 +7,7 @@ The text that counts is HAProxy's proxy-protocol.txt, with its revision of April
 2. A header without addresses (LOCAL, UNKNOWN, unspecified) leaves the real ones standing; whatever else it
    carries is skipped.
 3. A checksum is right or not there: it is calculated when a header is built, and checked when one is parsed.
-4. What is wrong is a ValueError or TypeError here, whoever made it; that a peer did is said by the parser.
+4. Errors here are ValueError or TypeError; the parser turns them into errors of the peer.
 """
 
 from __future__ import annotations

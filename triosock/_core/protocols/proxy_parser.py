@@ -84,7 +84,7 @@ def _networks_of(policy: ProxyPolicy) -> tuple[_Network, ...]:
 @final
 @attrs.frozen(kw_only=True)
 class ProxyPolicy:
-    """From whom a PROXY header is due, and who is believed.
+    """The peers that must send a PROXY header, and the ones that are trusted.
 
     `trusted`
         Networks ("10.0.0.0/8", "fd00::/8", one address), and "unix" for all who reach a Unix socket. From

@@ -50,7 +50,7 @@ JITTER: Final = 0.15
 
 @final
 class Gradient:
-    """Sets how many connections `registry` may have at once, by the latencies that it is told."""
+    """Sets the limit of connections of `registry` by their latencies."""
 
     def __init__(self, config: AdaptiveLimit, registry: Registry, now: float) -> None:
         self._config = config

@@ -278,7 +278,7 @@ class Registry:
                 self._hand_on()
 
     def set_most(self, most: float) -> None:
-        """Set how many may be served at once from now on, up to `max_connections`. Who is here stays."""
+        """Set the limit of connections from now on, up to `max_connections`. Open ones stay."""
         self.most = min(most, self.limits.max_connections)
         self.has_room = self._slots < self.most
         while self.has_room and self._queue:

@@ -30,7 +30,7 @@ class Carrier(Protocol):
         """Whether this side has closed it."""
         raise NotImplementedError
 
-    #: The exception that was raised because the peer is gone. None again after the end, when nobody asks.
+    #: The exception that was raised because the peer is gone. None again after the end.
     failure: trio.BrokenResourceError | None
 
     def has_input(self) -> bool | None:

@@ -29,7 +29,7 @@ from .loop_lag import LagMeter
 BATCH: Final = 100
 #: The same as long as nobody knows how much time they take: it doubles with each that takes little.
 FIRST_BATCH: Final = 10
-#: For how long nobody must have been turned away until it is over, in seconds.
+#: Seconds without a refusal after which it is over.
 QUIET: Final = 1.0
 
 
@@ -62,7 +62,7 @@ class Shedding:
 
     @property
     def batch(self) -> int:
-        """How many an accept loop takes in one go; to turn somebody away takes next to nothing."""
+        """The number of connections that an accept loop accepts at once; a refusal is cheap."""
         return BATCH if self.is_on else self._batch
 
     def note_pass(self, seconds: float) -> None:
@@ -88,7 +88,7 @@ class Shedding:
                 self._tell_end()
 
     def note_queue(self, age: float) -> None:
-        """Somebody stands in a queue that was last empty `age` seconds ago."""
+        """Note that the queue has not been empty for `age` seconds."""
         self._stands = True
         if age > self._high and not self.is_on:
             self._begin(age)

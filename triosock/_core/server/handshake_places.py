@@ -7,13 +7,13 @@ given for a time.
 
 The invariants:
 
-1. **There are never more places taken than there are.** Who is given up makes its place free at once.
+1. **Never more places are taken than exist.** A connection that is cut frees its place at once.
 2. **Who has had a place for `FAIR` seconds is given up as soon as another needs it.** The time counts from
    when it got the place, and not from its last byte: a byte now and then buys nothing.
 3. **Nobody waits for longer than `LONGEST_WAIT` for those that keep the server waiting**: then the one of
    them that has had its place the longest is given up, however short that is. So in a flood of R a second
    each of N places is held for N / R seconds at least, and no flood is too fast.
-4. **Only who is waited for is given up**: not one whose bytes have arrived and who waits for the server.
+4. **Only a connection whose peer keeps the server waiting is cut**, and none whose bytes have arrived.
 
 Places are given in the order in which they were asked for. A crowd of honest clients takes its turns, and
 loses nobody, while its round trips are shorter than these times.
@@ -134,7 +134,7 @@ class HandshakePlaces:
         self._queue.pop(entry).alarm.cancel()
 
     def _set_alarm(self) -> None:
-        """Have the first that waits wake up when somebody is to be given up for it."""
+        """Wake the first waiting connection when another one is to be cut for it."""
         if self._queue:
             next(iter(self._queue.values())).alarm.deadline = self._next_end()
 

@@ -144,7 +144,7 @@ class ConnectionTask(HandlerRun):
         if not isinstance(wire, SocketWire):
             return True
         # No lingering if both sides have ended their streams, or the peer is gone.
-        return wire.failure is None and not (wire.heard_all and wire.is_settled)
+        return wire.failure is None and not (wire.input_ended and wire.is_settled)
 
     async def _linger(self) -> None:
         """Send the rest, end the stream, and wait for the peer's end of it, for `Timeouts.close` at most."""
@@ -152,7 +152,7 @@ class ConnectionTask(HandlerRun):
         if isinstance(wire, SocketWire):
             await wire.settle()
         # Also after a failed handshake: the TLS alert that says why is a reply like any other.
-        if wire.heard_all or wire.is_closed or self._served.timeouts.close <= 0:
+        if wire.input_ended or wire.is_closed or self._served.timeouts.close <= 0:
             return
         entry.stage = "closing"
         entry.closing_since = entry.now()

@@ -182,7 +182,7 @@ class StreamServer(Server[ServerStatistics]):
                     finally:
                         if self._service.epoll_reader is not None:
                             self._service.epoll_reader.retire()
-                    monitoring.cancel(reason="triosock: nobody is left to look after")
+                    monitoring.cancel(reason="triosock: no connection is left")
                 drained = True
             finally:
                 try:

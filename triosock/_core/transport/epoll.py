@@ -37,7 +37,7 @@ _BATCH: Final = 512
 
 
 class Receiver(Protocol):
-    """Who is told."""
+    """The receiver of input notifications."""
 
     def note_input(self, ended: bool) -> None:
         """Something has come. `ended`: the end of the stream, or an error, is among it, or stands before."""
@@ -87,7 +87,7 @@ class EpollReader:
         # Otherwise it was closed behind our back, and the number has a new owner.
 
     def remove(self, fd: int, receiver: Receiver) -> None:
-        """Tell it nothing any more. For a descriptor that somebody else goes on with."""
+        """Remove a descriptor that other code goes on using."""
         if self._receivers.get(fd) is not receiver:
             return
         del self._receivers[fd]
@@ -124,7 +124,7 @@ class EpollReader:
         """End `run()` as soon as all who came have left."""
         self._retired = True
         if not self.users:
-            self._scope.cancel(reason="triosock: nobody is left to wait for input")
+            self._scope.cancel(reason="triosock: no connection is left")
 
 
 #: Whether this system has what an epoll reader needs.

@@ -40,7 +40,7 @@ class Wire(Protocol):
     #: Whether the stream can end in one direction (TCP and Unix sockets can, TLS cannot).
     can_half_close: bool
     #: Whether the peer's end of stream has been read: then closing is all that is left to say.
-    heard_all: bool
+    input_ended: bool
     #: Set by who reads the peer's requests: whether the next one is here already. Answers to the others may
     #: then wait for each other.
     gathering: bool

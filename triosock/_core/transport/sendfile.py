@@ -34,7 +34,7 @@ async def send_file(
     position = file.tell() if offset is None else offset
     size = os.fstat(descriptor).st_size
     if not size:
-        return await _send_pieces(wire, file, offset, count)  # a device or a file of /proc: nobody knows
+        return await _send_pieces(wire, file, offset, count)  # a device or a file of /proc: of unknown size
     left = size - position
     left = max(0, left if count is None else min(left, count))
     sent = await wire.send_from(descriptor, position, left, _PIECE)

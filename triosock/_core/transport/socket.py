@@ -2,7 +2,7 @@
 
 The invariants:
 
-1. **Closing loses nothing that the kernel would have taken**, and nobody sleeps on a socket that is closed.
+1. **Closing loses nothing that the kernel would have taken**, and no task sleeps on a closed socket.
 2. **A peer that could not know of the end is not reset.** A close while the peer may still send makes the
    kernel answer with a reset, so the peer's own end is waited for. One case needs no such wait: the
    connection was idle, nothing was sent since, and the peer's system has acknowledged the end of stream. What
@@ -78,10 +78,10 @@ class SocketWire(SocketSending):
 
         After an idle wait it is enough that the peer's system knows: see the second invariant.
         """
-        if self.heard_all:
+        if self.input_ended:
             return  # the close itself says the last word, and destroys no reply: nothing can be unread
-        self._say_last_word()
-        briefly = self.ended_idle and self._can_hear_acknowledgement()
+        self._send_end()
+        briefly = self.ended_idle and self._can_see_acknowledgement()
         while not self.is_closed:
             try:
                 if not socket.socket.recv(self._sock, RECEIVE_SIZE):
@@ -92,9 +92,9 @@ class SocketWire(SocketSending):
                     return
                 await self._wait_input(False)
             except OSError:
-                return  # reset: nobody is left to lose anything
+                return  # reset: there is nothing left to lose
 
-    def _can_hear_acknowledgement(self) -> bool:
+    def _can_see_acknowledgement(self) -> bool:
         """Have the sleep for input end, too, when the peer's system has acknowledged our end of stream."""
         if self._sock.family == getattr(socket, "AF_UNIX", None):
             return True  # there is no network between: it knows already
@@ -104,7 +104,7 @@ class SocketWire(SocketSending):
         self._epoll_reader.tell_acknowledged(self._fd, self)
         return True
 
-    def _say_last_word(self) -> None:
+    def _send_end(self) -> None:
         self._shutdown_send()
 
     def close_now(self, *, reset: bool = False) -> None:
@@ -116,7 +116,7 @@ class SocketWire(SocketSending):
         if self._gathered is not None:
             if not reset:
                 self.flush_nowait()
-            self._gathered = None  # what the kernel does not take now, nobody will ever send
+            self._gathered = None  # what the kernel does not take now is never sent
         self.is_closed = True
         self.tell_gone()
         if self._receiving:

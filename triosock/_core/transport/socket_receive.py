@@ -46,7 +46,7 @@ class SocketReceiving(SocketState):
 
     # Said again for type checkers, since methods of this class set them.
     received: int
-    heard_all: bool
+    input_ended: bool
     failure: trio.BrokenResourceError | None
 
     async def receive_some(
@@ -57,7 +57,7 @@ class SocketReceiving(SocketState):
         """
         size = RECEIVE_SIZE if max_bytes is None else check_receive_size(max_bytes)
         if self._receiving or self.is_closed:
-            self._refuse_receive()  # before any wait: its descriptor may be somebody else's by now
+            self._refuse_receive()  # before any wait: its descriptor may be reused by now
         if self._quiet and not (idle and (self._interrupted or self._expired_at == self.received)):
             await self._wait_input(idle)
         elif self.just_begun:
@@ -86,7 +86,7 @@ class SocketReceiving(SocketState):
         if self._lost:
             self._quiet = False  # the next receive finds the same
             raise trio.BrokenResourceError("the peer went away") from self.failure
-        self.heard_all = True
+        self.input_ended = True
         if iterating:
             raise StopAsyncIteration
 
@@ -95,7 +95,7 @@ class SocketReceiving(SocketState):
             raise trio.BusyResourceError("another task is receiving from this connection")
         if self.is_closed:
             raise trio.ClosedResourceError("this connection is closed")
-        raise trio.ClosedResourceError("somebody has closed this connection's socket")
+        raise trio.ClosedResourceError("this connection's socket was closed by other code")
 
     async def _wait_input(self, idle: bool) -> None:
         """Sleep until something has come since the socket was last found empty."""
@@ -174,7 +174,7 @@ class SocketReceiving(SocketState):
                         return None
                     self.note_wait_end(idle=True)
                     raise Interrupted from None
-                # Woken for somebody else's sake: `notify_closing` wakes all waiters of the socket.
+                # Woken for another task: `notify_closing` wakes all waiters of the socket.
 
     def release(self) -> EpollReader | None:
         """Give the descriptor up, for another wire to take it over; return the epoll reader."""
@@ -190,7 +190,7 @@ class SocketReceiving(SocketState):
             if self._sock.fileno() == self._fd:
                 self._epoll_reader.forget(self._fd, self)
             else:
-                self._epoll_reader.remove(self._fd, self)  # somebody has taken it out of its socket
+                self._epoll_reader.remove(self._fd, self)  # other code has detached it from its socket
 
     def _wake_reader(self) -> None:
         """Wake who waits for input, though none may have come."""
@@ -277,7 +277,7 @@ class SocketReceiving(SocketState):
         """
         fd = self._sock.fileno()
         if fd < 0:
-            return True  # closed, here or by somebody else
+            return True  # closed, here or by other code
         if not hasattr(select, "poll"):
             return bool(select.select([fd], [], [], 0)[0])
         look = select.poll()

@@ -78,7 +78,7 @@ class SocketSending(SocketReceiving):
         return self._send_broken is not None
 
     def _renew_wait(self) -> None:
-        """Somebody is being sent to, and waited for, too: that is no idle connection."""
+        """A send while a task waits for input: the connection is not idle."""
         entry = self.entry
         now = entry.now()
         if entry.idle_since != NEVER:
@@ -178,7 +178,7 @@ class SocketSending(SocketReceiving):
         for the next caller.
         """
         if self._gathered is None or self._pushing is not None:
-            return True  # nothing, or somebody is at it
+            return True  # nothing, or another task does it
         data, self._gathered = self._gathered, None
         try:
             done = self._send(data)

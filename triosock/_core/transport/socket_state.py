@@ -30,7 +30,7 @@ class SocketState:
         "_at_end", "_batcher", "_credit", "_ended", "_epoll_reader", "_expired_at", "_fd", "_gathered",
         "_gone", "_interrupted", "_looks", "_lost", "_pushing", "_quiet", "_receiver", "_receiving",
         "_send_broken", "_sending", "_sock", "_wait_end", "_watched", "entry", "failure", "gathering",
-        "heard_all", "is_closed", "just_begun", "received", "sent",
+        "input_ended", "is_closed", "just_begun", "received", "sent",
     )  # fmt: skip
 
     entry: Entry
@@ -58,7 +58,7 @@ class SocketState:
     #: The last read emptied the socket, and nothing has come since: the next one has to wait.
     _quiet: bool
     #: The peer's end of stream has been read.
-    heard_all: bool
+    input_ended: bool
     #: The epoll reader has seen the end of the stream, or an error.
     _at_end: bool
     #: Whether the epoll reader knows of this socket, and who sleeps until it tells of input.
@@ -101,7 +101,7 @@ class SocketState:
         self.received = 0
         self.just_begun = self._receiving = self._interrupted = False
         self._expired_at = -1
-        self._quiet = self.heard_all = self._at_end = self._watched = False
+        self._quiet = self.input_ended = self._at_end = self._watched = False
         self._gone = self._receiver = None
         self._looks = LOOKS
 

@@ -41,7 +41,7 @@ class StreamWire:
         "entry",
         "failure",
         "gathering",
-        "heard_all",
+        "input_ended",
         "is_closed",
         "just_begun",
         "received",
@@ -50,7 +50,7 @@ class StreamWire:
 
     def __init__(self, stream: trio.abc.Stream, entry: Entry) -> None:
         self._stream = stream
-        self.heard_all: bool = False  # nobody asks a stream twice
+        self.input_ended: bool = False  # a stream is never asked twice
         self.gathering: bool = False  # makes no difference here, nor does the next
         self.just_begun: bool = False
         self.can_half_close: bool = isinstance(stream, trio.abc.HalfCloseableStream)
@@ -208,7 +208,7 @@ class StreamWire:
                 if self._receiving:
                     self._renew_wait()
         except trio.Cancelled:
-            # How much of it went out is known to nobody here.
+            # It is unknown how much of it was sent.
             self._send_broken = "an earlier send_all was cancelled"
             raise
         except trio.BrokenResourceError as error:
@@ -218,7 +218,7 @@ class StreamWire:
             entry.send_since = NEVER
 
     def _renew_wait(self) -> None:
-        """Somebody is being sent to, and waited for, too: that is no idle connection."""
+        """A send while a task waits for input: the connection is not idle."""
         entry = self.entry
         now = trio.current_time()
         if entry.idle_since != NEVER:

@@ -98,7 +98,7 @@ class TlsWire(SocketWire):
         closed.
         """
         await checkpoint()
-        # Whoever closes the connection meanwhile must tell trio.
+        # Code that closes the connection meanwhile must notify trio.
         self._sending = True
         try:
             with noted_server_name() as names:
@@ -183,13 +183,13 @@ class TlsWire(SocketWire):
         self._send_broken = None
         return done
 
-    def _say_last_word(self) -> None:
+    def _send_end(self) -> None:
         if self._send_broken is None:
             try:
                 self._sock.unwrap()
             except (OSError, ValueError):
                 pass  # our close_notify is sent; that the peer's has not come yet is no error here
-        super()._say_last_word()
+        super()._send_end()
 
     def info(self, server_name: str | None) -> TlsInfo:
         """Return what was agreed on. `server_name`: that of a client's side."""

@@ -59,7 +59,7 @@ class ConnectionSocket(OwnTimeout):
         self._closed = False
         #: Of files that were made of it; as in `socket.socket`.
         self._io_refs = 0
-        #: Whether the last word was ours, or nobody has said anything.
+        #: Whether the last data was sent by this side, or there was none.
         self._owes_nothing = True
 
     def __repr__(self) -> str:

@@ -33,7 +33,7 @@ class ReaderGroup:
         self._users = 0
         self.pid: int = os.getpid()
         self.token: TrioToken = current_trio_token()
-        #: Called when nobody is left, once the interpreter ends.
+        #: Called when the last request has left, once the interpreter ends.
         self.on_empty: Callable[[], object] | None = None
         #: None until there have been enough of them.
         self.reader: EpollReader | None = None

@@ -76,7 +76,7 @@ class Policy(Protocol):
 
     @property
     def observers(self) -> tuple[Observer, ...]:
-        """Who is told."""
+        """The observers."""
         raise NotImplementedError
 
     @property

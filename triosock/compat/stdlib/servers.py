@@ -86,7 +86,7 @@ class TCPServer(BaseServer):
         self.server_address: ClientAddress = self.socket.getsockname()
 
     def server_activate(self) -> None:
-        """Listen, with room for `request_queue_size` connections that nobody has accepted yet."""
+        """Listen, with `request_queue_size` as the length of the accept queue."""
         self.socket.listen(self.request_queue_size)
 
     def server_close(self) -> None:

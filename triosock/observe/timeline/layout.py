@@ -210,7 +210,7 @@ def _flags(lane: Lane, end: float, letters: list[str]) -> tuple[Flag, ...]:
             lines.append((first, "grace", "grace over", f"the grace is over: {who} cut (drain deadline)"))
     there = end if lane.end is None else lane.end
     if lane.grace_ends is not None and lane.grace_ends <= there and Cause.DRAIN not in lane.cuts:
-        lines.append((lane.grace_ends, "grace", "grace over", "the grace is over: nobody was cut by it"))
+        lines.append((lane.grace_ends, "grace", "grace over", "the grace is over: no connection was cut"))
     if lane.end is not None:
         lines.append((lane.end, "closed", "closed", "closed: every bar has ended, nothing of it is left"))
     lines.sort(key=lambda line: (line[0], _ORDER.index(line[1])))

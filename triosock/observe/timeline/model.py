@@ -27,7 +27,7 @@ NO_HANDSHAKE: Final = "no handshake in time"
 
 #: What a connection was doing: before its handler, or at work on a request. What is neither is waiting.
 SegmentKind: TypeAlias = Literal["handshake", "request"]
-#: Ends that somebody will ask about.
+#: Ends of special interest.
 BAD: Final = frozenset({Cause.FAILED, Cause.PEER, Cause.DRAIN, Cause.REQUEST, Cause.SEND, Cause.HANDSHAKE})
 
 
