@@ -124,7 +124,7 @@ def test_shares_are_from_0_to_1(share, value, error):
 async def test_wrong_uses():
     network = DatagramNetwork()
     a = network.open("a")
-    with pytest.raises(ValueError, match="memory://a is taken"):
+    with pytest.raises(ValueError, match="memory://a is in use"):
         network.open("a")
     with pytest.raises(TypeError, match="to must be an address of this network"):
         await a.send(b"", TcpAddress("127.0.0.1", 1))

@@ -24,7 +24,7 @@ from tests.handlers import shout
 from triosock import Limits, Timeouts
 from triosock._core.model.events import Cause, ConnectionClosed
 from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left
-from triosock.testing.leaks import compared
+from triosock.testing.leaks import no_new_resources
 
 TIMEOUTS = Timeouts(idle=50, request=20, send=10, close=2, grace=5)
 
@@ -236,7 +236,7 @@ class World:
 @given(steps=steps)
 def test_nothing_is_lost_and_nothing_is_left(most, overflow, steps):
     async def main():
-        with compared():
+        with no_new_resources():
             await World(Limits(max_connections=most, overflow=overflow)).run(steps)
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

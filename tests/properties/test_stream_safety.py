@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from tests.tls import trusting
 from triosock import Connection, Incomplete
 from triosock.testing import memory_stream_pair
-from triosock.testing.leaks import compared
+from triosock.testing.leaks import no_new_resources
 
 WIRES = ["socket", "stream", "tls", "tls over a stream"]
 
@@ -89,7 +89,7 @@ async def call(cancel_at, async_fn, *args):
 
 def run(async_fn, *args):
     async def main():
-        with compared():
+        with no_new_resources():
             await async_fn(*args)
 
     trio.run(main)
