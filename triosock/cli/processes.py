@@ -81,10 +81,11 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
         _give_to_owner(pipe, pid)
         reader = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
+            answer = bytearray()
             async with _requested(pid, directory, there, limit) as how:
                 with trio.move_on_after(PATIENCE):
-                    await trio.lowlevel.wait_readable(reader)
-            took = _read_some(reader).split()
+                    await _read_to_end(reader, answer)
+            took = answer.split()
         finally:
             os.close(reader)
         if len(took) != 2:
@@ -95,11 +96,17 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
         return Inspection(_read_tree(directory / peek.ANSWER), float(took[0]), float(took[1]))
 
 
-def _read_some(reader: int) -> bytes:
-    try:
-        return os.read(reader, 100)
-    except BlockingIOError:
-        return b""
+async def _read_to_end(reader: int, answer: bytearray) -> None:
+    """Read until the process has closed its end: then nothing of the inspection is left in it. (A pipe that
+    nobody has opened for writing yet is not readable.)
+    """
+    while True:
+        await trio.lowlevel.wait_readable(reader)
+        with contextlib.suppress(BlockingIOError):
+            data = os.read(reader, 100)
+            if not data:
+                return
+            answer += data
 
 
 @contextlib.contextmanager
