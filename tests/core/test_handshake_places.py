@@ -243,6 +243,42 @@ async def test_in_a_flood_everybody_is_given_a_place_in_time(autojump_clock: Any
     assert max(waits) < LONGEST_WAIT + 2 * PAUSE
 
 
+@pytest.mark.parametrize(("places", "crowd", "round_trip"), [(512, 2_000, 0.1), (20, 400, 0.01)])
+async def test_a_crowd_loses_nobody_while_the_server_is_what_it_waits_for(
+    autojump_clock: Any, places: int, crowd: int, round_trip: float
+) -> None:
+    """All come at once, and take turns at one processor that needs 0.64 s for as many as there are places."""
+    all_places, processor = make_places(places), trio.Lock()
+    done = 0
+
+    async def one() -> None:
+        nonlocal done
+        entry = make_entry()
+        peer = entry.served
+        assert isinstance(peer, Peer)
+        with entry.scope:
+            await all_places.take(entry)
+            try:
+                async with processor:
+                    await trio.sleep(0.001 * 512 / places)
+                entry.receive_since = trio.current_time()
+                await trio.sleep(round_trip)
+                peer.has_sent = True
+                async with processor:
+                    await trio.sleep(0.00025 * 512 / places)
+                entry.receive_since = NEVER
+            finally:
+                all_places.give_back(entry)
+            done += 1
+
+    began = trio.current_time()
+    async with trio.open_nursery() as nursery:
+        for _ in range(crowd):
+            nursery.start_soon(one)
+    assert done == crowd
+    assert trio.current_time() - began > 4 * LONGEST_WAIT  # many have waited for so long
+
+
 @pytest.mark.parametrize(
     ("most", "connections", "expected"),
     [(512, 16_384, 512), (512, 10, 9), (512, 1, 1), (512, 0, 1), (math.inf, 100, 99), (3, math.inf, 3)],

@@ -74,12 +74,12 @@ class Limits:
     `max_handshakes`
         TLS and DTLS handshakes and PROXY headers under way at once, each from the peer's first byte on; the
         others wait their turn, and that wait counts towards `Timeouts.handshake`. One that has been under way
-        for a second, and waits for its peer, is cut as soon as another needs its place, and the longest one
-        is cut when another has waited for half a second. As many besides (no more than half of
-        `max_connections`) may wait in silence for their first byte: one more cuts the one that has been
-        silent the longest. Who is cut so is counted as refused, "handshakes". 512 of them need about 23 MB,
-        and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to 1,024 half-open
-        connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
+        for a second, and waits for its peer, is cut as soon as another needs its place; and if more than
+        three quarters wait so, the longest one is cut when another has waited for half a second. As many
+        besides (no more than half of `max_connections`) may wait in silence for their first byte: one more
+        cuts the one that has been silent the longest. Who is cut so is counted as refused, "handshakes". 512
+        of them need about 23 MB, and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to
+        1,024 half-open connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and
