@@ -144,6 +144,16 @@ def test_the_users_own_type_error_is_left_alone() -> None:
         triosock.run(fails, x=1)
 
 
+@pytest.mark.parametrize("inner", [triosock.serve_tcp, trio.sleep])
+def test_a_wrapper_may_have_options_of_its_own(inner: Callable[..., Any]) -> None:
+    @functools.wraps(inner)
+    async def wrapper(*args: object, extra: int, **options: object) -> int:
+        return extra
+
+    assert triosock.run(wrapper, extra=1) == 1
+    assert triosock.run(functools.partial(wrapper, extra=2)) == 2
+
+
 def test_a_function_without_a_signature_is_called_as_it_is() -> None:
     class Odd:
         __signature__ = "none"

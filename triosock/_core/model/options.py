@@ -15,13 +15,17 @@ import functools
 import inspect
 from collections.abc import Callable, Collection, Iterator, Mapping
 from types import FunctionType
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 #: A function or class, which stays what it is for type checkers.
 F = TypeVar("F", bound=Callable[..., Any])
+#: Raises TypeError for arguments that a function does not have.
+Check: TypeAlias = Callable[[tuple[object, ...], Mapping[str, object]], None]
 
 #: The fields of the groups: the option that takes the group, and how the group is written.
 _groups: dict[str, tuple[str, str]] = {}
+#: The checks of the functions. Not attributes of theirs, which `functools.wraps` gives to wrappers, too.
+_checks: dict[FunctionType, Check] = {}
 
 _CONTEXT: Final = "tls=an ssl.SSLContext with the certificate loaded, or triosock.Certificates(…)"
 _OPENERS: Final = "it for open_tcp_listeners(), open_udp_sockets() or their kind, before"
@@ -91,13 +95,11 @@ def _wrap(function: Callable[..., Any], name: str) -> Callable[..., Any]:
     called: Callable[..., Any] = call_async if inspect.iscoroutinefunction(function) else call
     assert isinstance(called, FunctionType)
     called.__code__ = called.__code__.replace(co_name=name, co_qualname=name)
-    vars(called)["check_arguments"] = check
+    _checks[called] = check
     return called
 
 
-def _checker(
-    function: Callable[..., Any], name: str
-) -> Callable[[tuple[object, ...], Mapping[str, object]], None]:
+def _checker(function: Callable[..., Any], name: str) -> Check:
     parameters = inspect.signature(function).parameters.values()
     names = frozenset(one.name for one in parameters)
     by_position = [one.name for one in parameters if one.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD]
@@ -128,13 +130,13 @@ def check_call(
     """Raise TypeError if `function`, to which `caller` passes the options that are not its `own`, surely does
     not have one of them.
     """
-    check: Callable[[tuple[object, ...], Mapping[str, object]], None] | None
-    check = getattr(function, "check_arguments", None)
+    check = _checks.get(function) if isinstance(function, FunctionType) else None
     if check is not None:
         check((), options)
         return
     try:
-        parameters = inspect.signature(function).parameters.values()
+        # A wrapper may have options that the function which it wraps does not have.
+        parameters = inspect.signature(function, follow_wrapped=False).parameters.values()
     except (TypeError, ValueError):
         return  # it has none that can be seen
     names = [one.name for one in parameters if one.kind in _BY_NAME]
