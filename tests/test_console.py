@@ -15,6 +15,8 @@ import trio
 import triosock
 from tests.handlers import shout
 from triosock import compat
+from triosock.compat.requests.table import request_table_of
+from triosock.compat.requests.tracking import Tracking
 from triosock.testing import MemoryListener
 
 LISTENS = r"listens on tcp://127\.0\.0\.1:(\d+)\n"
@@ -151,6 +153,30 @@ def test_no_stderr_ends_nothing(monkeypatch: pytest.MonkeyPatch, stderr: Any, tm
     with monkeypatch.context() as patched:
         patched.setattr(sys, "stdout", None)  # print() takes this one for None
         assert triosock.run(serve) is None
+
+
+def test_a_stderr_that_only_writes_is_enough(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Sink:
+        written = ""
+
+        def write(self, text: str) -> None:
+            self.written += text
+
+    sink = Sink()
+    monkeypatch.setattr(sys, "stderr", sink)
+    triosock.run(serve)
+    assert re.fullmatch(LISTENS + DRAINED, sink.written), sink.written
+    assert capsys.readouterr().err == ""
+
+
+def test_the_requests_of_a_compat_server_need_no_supervision_for_it() -> None:
+    async def main() -> Tracking:
+        with compat.ThreadingTCPServer(("127.0.0.1", 0), compat.BaseRequestHandler) as server:
+            return request_table_of(server).tracking
+
+    assert triosock.run(main) is Tracking.NONE
 
 
 def test_other_runs_of_trio_are_not_its_business(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,7 +4,7 @@ The rules:
 
 1. **On stderr, in whole lines**: what a program prints belongs to the program.
 2. **Nothing is said twice**: what a log at INFO says of a server is not said here.
-3. **To say it ends nothing**: a stderr that is closed or gone is no error.
+3. **To say it ends nothing**: a stderr that is closed or gone, or can do no more than write, is no error.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import Final
 import trio
 
 from ._core.model.addresses import MemoryAddress
-from ._core.model.emitter import watchers
+from ._core.model.emitter import announcers
 from ._core.model.events import Event, ServerStarted
 from ._core.registry.drain_scope import DrainScope
 
+#: What a stderr raises that is gone, that is closed, and that a program has put there without `flush()`.
+_NOT_WRITTEN: Final = (OSError, ValueError, AttributeError)
 #: The console of this trio run.
 _current: trio.lowlevel.RunVar[Console | None] = trio.lowlevel.RunVar("triosock_console", None)
 
@@ -36,11 +38,11 @@ class Console:
 
     def __enter__(self) -> Console:
         _current.set(self)
-        watchers.append(self._observe)
+        announcers.append(self._observe)
         return self
 
     def __exit__(self, *error: object) -> None:
-        watchers.remove(self._observe)
+        announcers.remove(self._observe)
         _current.set(None)
 
     def _observe(self) -> Console:
@@ -58,9 +60,10 @@ class Console:
 
     def say(self, line: str) -> None:
         """Say one line."""
-        with contextlib.suppress(OSError, ValueError):  # ValueError: it is closed
+        with contextlib.suppress(*_NOT_WRITTEN):
             if sys.stderr is not None:
-                is_read_by_a_person = sys.stderr.isatty()
+                isatty = getattr(sys.stderr, "isatty", None)
+                is_read_by_a_person = isatty is not None and isatty()
                 hint = " (Ctrl-C drains, a second one cancels)" if is_read_by_a_person else ""
                 print(line + hint, file=sys.stderr, flush=True)
 
@@ -76,7 +79,7 @@ def say_reports(scope: DrainScope) -> None:
     """Say how the servers in a scope have ended."""
     for name, report, logger in scope.recorded:
         if logger is None or not is_logged(logger):
-            with contextlib.suppress(OSError, ValueError):
+            with contextlib.suppress(*_NOT_WRITTEN):
                 if sys.stderr is not None:
                     print(f"{name}: {report}", file=sys.stderr)
 

@@ -36,6 +36,10 @@ default_observers: list[Callable[[], Observer]] = []
 #: The same for recorders: compat servers, which have no log, have these too. Called from any thread.
 watchers: list[Callable[[], Observer]] = []
 
+#: The same for what wants no event of a connection or request: it is no reason to supervise the requests of a
+#: compat server.
+announcers: list[Callable[[], Observer]] = []
+
 
 @final
 class Emitter:
@@ -62,7 +66,7 @@ class Emitter:
         self.wants_openings: bool = False
         self.wants_handlers: bool = False
         self.wants_requests: bool = False
-        for observer in (*(make() for make in watchers), *observers):
+        for observer in (*(make() for make in (*watchers, *announcers)), *observers):
             self.add(observer)
 
     def add(self, observer: Observer) -> None:
