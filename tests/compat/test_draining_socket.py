@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import socket
 import struct
+import sys
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -103,3 +105,26 @@ def test_an_answer_that_waits_for_room_at_the_peer_is_an_answer(by: str) -> None
             (send if by == "the old class" else request.sendall)(b"answer")
             request.settimeout(5)
             assert request.recv(100) == b""
+
+
+def test_where_there_is_no_ioctl_unread_bytes_are_noticed_too(
+    monkeypatch: pytest.MonkeyPatch, asked: tuple[socket.socket, socket.socket]
+) -> None:
+    for name in ("fcntl", "termios"):
+        monkeypatch.setitem(sys.modules, name, None)
+    monkeypatch.setattr(sys, "platform", "win32")
+    found = importlib.util.find_spec("triosock.compat.bridge.tcp_state")
+    assert found is not None
+    assert found.loader is not None
+    elsewhere = importlib.util.module_from_spec(found)
+    found.loader.exec_module(elsewhere)
+    client, request = asked
+    request.settimeout(60)
+    assert not elsewhere.has_unread(request)
+    client.send(b"x")
+    assert elsewhere.has_unread(request)
+    request.recv(1)
+    client.close()
+    assert not elsewhere.has_unread(request)  # the end is no byte
+    request.close()
+    assert not elsewhere.has_unread(request)

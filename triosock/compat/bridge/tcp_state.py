@@ -10,14 +10,17 @@ Nothing here changes a socket.
 
 from __future__ import annotations
 
+import select
 import socket
 import ssl
 import struct
 import sys
-import termios
-from fcntl import ioctl as _ioctl
 
 from ..stdlib.reply_order import answered
+
+if sys.platform != "win32":
+    import termios
+    from fcntl import ioctl as _ioctl
 
 # From the beginning of struct tcp_info (linux/tcp.h): last_data_sent and last_data_recv, in milliseconds ago;
 # then data_segs_in and data_segs_out; and state, bytes_received, notsent_bytes, bytes_sent and bytes_retrans
@@ -51,8 +54,11 @@ def has_unread(request: socket.socket) -> bool:
     if isinstance(request, ssl.SSLSocket) and request.pending():
         return True
     try:
-        # Not `recv()` with MSG_PEEK: on a socket with a timeout, Python waits that long before it calls the
-        # kernel. Of an SSLSocket only the kernel's buffer counts.
+        # Not `recv()` with MSG_PEEK alone: on a socket with a timeout, Python waits that long before it calls
+        # the kernel. Of an SSLSocket only the kernel's buffer counts.
+        if sys.platform == "win32":
+            is_readable = bool(select.select([request], [], [], 0)[0])
+            return is_readable and bool(socket.socket.recv(request, 1, socket.MSG_PEEK))
         return _ioctl(request.fileno(), termios.FIONREAD, _NONE) != _NONE
     except (OSError, ValueError):
         return False  # gone, or closed; the handler will notice
