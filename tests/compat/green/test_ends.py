@@ -10,10 +10,12 @@ import threading
 from typing import Any
 
 import pytest
+import trio
 
 from triosock import compat
 from triosock.compat.bridge import trio_thread as hosts
 from triosock.compat.bridge.trio_thread import THREAD_NAME
+from triosock.compat.green import tasks
 from triosock.compat.requests.table import request_table_of
 
 
@@ -224,3 +226,25 @@ os.wait()
     command = [sys.executable, "-W", "ignore", "-c", forks]
     run = subprocess.run(command, capture_output=True, text=True, timeout=30)
     assert (run.stdout, run.stderr, run.returncode) == ("main ends\nTrue\nleft\n", "", 0)
+
+
+def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    by_task: dict[object, object] = {}
+
+    class Elsewhere:
+        @property
+        def readers(self) -> None:
+            by_task.setdefault("new", self)  # as the thread of another run may do it, at this moment
+
+    by_task["old"] = Elsewhere()
+    monkeypatch.setattr(tasks, "_by_task", by_task)
+    ended: list[str] = []
+
+    async def main() -> None:
+        tasks._end(tasks.readers_here(), lambda: ended.append("all"))
+
+    trio.run(main)
+    assert ended == ["all"]
+    assert list(by_task) == ["old", "new"]

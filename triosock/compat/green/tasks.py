@@ -174,7 +174,8 @@ def end_all() -> None:
 
 def _end(readers: ReaderGroup, on_empty: Callable[[], object]) -> None:
     readers.on_empty = on_empty
-    tasks = [task for task in _by_task.values() if task.readers is readers]
+    # A copy, made at once: other runs, in threads of their own, may begin requests meanwhile.
+    tasks = [task for task in tuple(_by_task.values()) if task.readers is readers]
     for task in tasks:
         task.scope.cancel(AT_EXIT)
     if not tasks:
