@@ -292,6 +292,21 @@ async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(
             await inspect_process(process.pid, 10)
 
 
+async def test_a_process_that_is_killed_meanwhile_is_said_to_have_ended(monkeypatch):
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+
+    @contextlib.asynccontextmanager
+    async def request(pid, directory, *others):
+        os.close(os.open(directory / peek.PIPE, os.O_WRONLY))
+        process.kill()
+        process.wait()
+        yield "SIGUSR1"
+
+    monkeypatch.setattr(processes, "_requested", request)
+    with process, pytest.raises(ProcessEnded):
+        await inspect_process(process.pid, 5)
+
+
 async def test_no_process():
     with pytest.raises(ProcessEnded, match="there is no process 999999999"):
         await inspect_process(999_999_999, 10)

@@ -89,6 +89,7 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
         finally:
             os.close(reader)
         if len(took) != 2:
+            _stat(pid)  # raises ProcessEnded if that is the reason
             raise MachineRefused(
                 f"process {pid} has not answered {how} within {PATIENCE:g} s: its main thread is in a call "
                 "that nothing interrupts, or it is stopped"
