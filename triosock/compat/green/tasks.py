@@ -54,6 +54,8 @@ _numbers = itertools.count(-1, -1)
 _readers: RunVar[ReaderGroup] = RunVar("triosock.compat.green.readers")
 #: The reader groups of all runs, including ended ones.
 _reader_groups: list[weakref.ref[ReaderGroup]] = []
+#: The process whose interpreter ends; 0 for none.
+_ending_process = 0
 
 
 @attrs.define(eq=False, slots=True)
@@ -153,11 +155,20 @@ def readers_here() -> ReaderGroup:
         _readers.set(readers)
         _reader_groups[:] = [known for known in _reader_groups if known() is not None]
         _reader_groups.append(weakref.ref(readers))
+        # In this order: `end_all()` finds it, or it finds that the interpreter ends.
+        if _ending_process == readers.pid:
+            readers.on_empty = _do_nothing
         return readers
+
+
+def _do_nothing() -> None:
+    """Stand for a wait that is over."""
 
 
 def end_all() -> None:
     """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
+    global _ending_process
+    _ending_process = os.getpid()
     for known in tuple(_reader_groups):
         readers = known()
         if readers is None or readers.pid != os.getpid():
