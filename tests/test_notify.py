@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import socket
 import subprocess
@@ -13,8 +14,10 @@ import pytest
 import trio
 import trio.testing
 
+import triosock
 from triosock.notify import Notifier, current_notifier, format_message, parse_message, takes_task_status
 
+from .handlers import shout
 from .programs import PATIENCE, dial, running
 
 PROGRAM = """
@@ -287,3 +290,21 @@ def test_a_task_status_counts_if_nobody_has_filled_it():
     assert not takes_task_status(taking, {"task_status": trio.TASK_STATUS_IGNORED})
     assert not takes_task_status(other, {})
     assert not takes_task_status(print, {})
+
+
+def test_a_wrapper_gets_a_task_status_only_if_it_passes_it_on():
+    @functools.wraps(triosock.serve_tcp)
+    async def main():
+        await triosock.serve_tcp(shout, 0)
+
+    @functools.wraps(triosock.serve_tcp)
+    async def passes_on(*args, **options):
+        await triosock.serve_tcp(*args, **options)
+
+    assert not takes_task_status(main, {})
+    assert not takes_task_status(functools.partial(main), {})
+    assert takes_task_status(passes_on, {})
+    assert takes_task_status(functools.partial(passes_on, shout), {})
+    assert takes_task_status(functools.partial(triosock.serve_tcp, shout), {})
+    filled = functools.partial(triosock.serve_tcp, task_status=None)
+    assert not takes_task_status(filled, {})

@@ -253,10 +253,13 @@ async def _tell_ready(notifier: Notifier, readiness: _Readiness) -> None:
 def takes_task_status(async_fn: Callable[..., object], options: dict[str, object]) -> bool:
     """Whether the function has a parameter `task_status` without a value."""
     try:
-        parameters = inspect.signature(async_fn).parameters
+        found = inspect.signature(async_fn).parameters.get("task_status")
+        own = inspect.signature(async_fn, follow_wrapped=False).parameters
     except (TypeError, ValueError):  # no signature: a builtin, or an odd object
         return False
-    found = parameters.get("task_status")
+    # A wrapper looks like the function that it wraps, but need not pass options on.
+    if "task_status" not in own and not any(one.kind is one.VAR_KEYWORD for one in own.values()):
+        return False
     # A partial that fills it has its value as the default.
     unfilled = (inspect.Parameter.empty, trio.TASK_STATUS_IGNORED)
     return found is not None and found.default in unfilled and "task_status" not in options
