@@ -143,7 +143,7 @@ class StepWatch(Generic[Runner]):
             self.tell(running, frame, min(self._after, default=0.0), lambda: self.steps == seen)
 
     def tell(self, running: Runner, frame: FrameType, after: float, is_certain: Callable[[], bool]) -> None:
-        """Tell that `running` has gone on for `after` seconds, and is at `frame`. What was taken from the
-        frame is its own if `is_certain()` afterwards: else it waits now, and it may be somebody else's.
+        """Report that `running` has run for `after` seconds, and is at `frame`. What was read from the frame
+        is valid if `is_certain()` afterwards: else the task waits now, and the frame may be another's.
         """
         raise NotImplementedError

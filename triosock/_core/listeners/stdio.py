@@ -1,10 +1,10 @@
 """Standard input and output as one connection: of a shell, of inetd, of a service manager that accepts.
 
-What there may be, and who is then at the other end:
+The cases, and the peer in each:
 
     LISTEN_FDS=1 with a connected socket    systemd's Accept=yes: the socket's peer
     0 and 1 are the same connected socket   inetd's nowait: the socket's peer
-    anything else                           a terminal, pipes, files: nobody with an address
+    anything else                           a terminal, pipes, files: a peer without an address
 
 The invariants:
 
@@ -130,7 +130,7 @@ def _peer_in_environment() -> Address:
 
 
 def _put_back(descriptor: int, taken: contextlib.ExitStack) -> None:
-    """Have the file block, or not, at the end of the block as it does now; whoever else holds it may mind."""
+    """Restore at the end of the block whether the file blocks, for the other processes that hold it."""
     keeper, was_blocking = os.dup(descriptor), os.get_blocking(descriptor)
 
     def put_back() -> None:

@@ -1,5 +1,5 @@
-"""Drain scopes. A drain stops accepting, ends idle waits, waits for the rest, and cancels what is left at its
-deadline.
+"""Drain scopes. A drain stops accepting, ends idle waits, waits for the rest, and cancels what still runs at
+its deadline.
 
 The invariants:
 

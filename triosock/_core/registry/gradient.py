@@ -2,8 +2,8 @@
 
 The invariants:
 
-1. **The ideal latency is measured with hardly anybody there**: only of work that began after the limit was
-   put down to its least.
+1. **The ideal latency is measured with hardly any load**: only of work that began after the limit was lowered
+   to its minimum.
 2. **The limit changes once in a window.** It is doubled at most, with a headroom on top, and loses a quarter
    at most. A window has ten latencies and lasts for twice as long as one, so that what is seen in it is due
    to the limit that holds, and not to the one before or to chance.
@@ -13,7 +13,7 @@ The invariants:
 4. **An ideal from another time is noticed**: if the limit has fallen by half and latency has not, there is no
    queue that could have become shorter. Then, and when the limit stays at its least, the ideal is measured
    anew, though not for more than a twentieth of the time.
-5. **Nothing is done without a sample**: no task, no timer. A limit that nobody reaches need not be right.
+5. **Nothing is done without a sample**: no task, no timer. A limit that is not reached need not be right.
 """
 
 from __future__ import annotations
@@ -144,8 +144,8 @@ class Gradient:
             self._begin_window(now, latency)
 
     def _has_become_slower(self, latency: float) -> bool:
-        """Whether the latency has stayed what it was though the limit has fallen by half: then nobody waits
-        for others, and everything takes longer than it did when the ideal was measured.
+        """Whether latency has stayed the same though the limit has fallen by half: then no connection waits
+        for others, and everything takes longer than when the ideal was measured.
         """
         assert self.ideal is not None
         if latency <= self.ideal * (1 + self._config.buffer):

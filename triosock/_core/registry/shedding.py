@@ -3,16 +3,14 @@
 The invariants:
 
 1. **One pause is no overload.** It begins with two samples of the lag in a row that are above the limit, or
-   with a queue in which somebody has stood for longer than the limit: a queue that has not once been empty
-   for so long. (A queue that empties is a burst, one that stands is overload: Nichols and Jacobson,
-   "Controlling Queue Delay", ACM Queue 10(5), 2012.)
-2. **No more is let in at once than can have its turn in time**: when a queue stands, the accept loop takes as
-   many in a go as had theirs in a quarter of the limit. One that took more would make the loop late itself.
+   with a queue that has not once been empty for longer than the limit. (A queue that empties is a burst, one
+   that stands is overload: Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+2. **No more connections are accepted at once than can run in time**: when a queue stands, the accept loop
+   takes as many in a batch as ran in a quarter of the limit. A larger batch would itself make the loop late.
 3. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
    does not go on and off with each connection.
-4. **It is told once**: under a load that lasts it goes on and off some times in a second, each time for as
-   long as the queue needs to be emptied. All of that is one time of overload, which ends when there was none
-   of it for `QUIET` seconds.
+4. **It is reported once**: under lasting load it goes on and off some times in a second, each time until the
+   queue is empty. All of that is one overload, which ends after `QUIET` seconds without a refusal.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from .loop_lag import LagMeter
 #: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
 #: about as many.
 BATCH: Final = 100
-#: The same as long as nobody knows how much time they take: it doubles with each that takes little.
+#: The first batch, before their time is known: it doubles with each batch that takes little.
 FIRST_BATCH: Final = 10
 #: Seconds without a refusal after which it is over.
 QUIET: Final = 1.0

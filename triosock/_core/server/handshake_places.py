@@ -1,9 +1,9 @@
 """The places for handshakes (`Limits.max_handshakes`). Clients that begin one and stop cannot keep them.
 
 A handshake waits for its peer most of its time, and costs memory meanwhile: about 45 kB of OpenSSL's,
-Python's and the kernel's. The places bound that memory. What somebody has sent does not tell whether it will
-go on: one byte, half a ClientHello, or all of it, and then nothing after the server's answer. So a place is
-given for a time.
+Python's and the kernel's. The places bound that memory. What a client has sent does not show whether it will
+go on: it may stop after one byte, after half a ClientHello, or after the server's answer. So a place is given
+for a limited time.
 
 The invariants:
 
@@ -15,8 +15,8 @@ The invariants:
    each of N places is held for N / R seconds at least, and no flood is too fast.
 4. **Only a connection whose peer keeps the server waiting is cut**, and none whose bytes have arrived.
 
-Places are given in the order in which they were asked for. A crowd of honest clients takes its turns, and
-loses nobody, while its round trips are shorter than these times.
+Places are given in the order in which they were asked for. A crowd of honest clients takes turns, and none is
+cut while its round trips are shorter than these times.
 
 Rejected: to give places up only after a time without a byte (a byte now and then would keep them); to give up
 the longest holder at once whenever all places are taken (a crowd after a restart would lose most of its own);

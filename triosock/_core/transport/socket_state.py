@@ -53,7 +53,7 @@ class SocketState:
     #: How much had been received when an idle wait took too long. As long as no more has come, the stream
     #: looks as if it had ended there.
     _expired_at: int
-    #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
+    #: Cancelled when the peer has hung up, or this side has closed; a task waits for that in it.
     _gone: trio.CancelScope | None
     #: The last read emptied the socket, and nothing has come since: the next one has to wait.
     _quiet: bool
@@ -80,7 +80,7 @@ class SocketState:
     _send_broken: str | None
     #: The end of the stream was sent.
     _ended: bool
-    #: The kernel has told of a failure already, to a send that nobody waited for.
+    #: The kernel has reported a failure already, to a send that no task waited for.
     _lost: bool
 
     def __init__(

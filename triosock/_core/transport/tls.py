@@ -257,8 +257,8 @@ def encrypt(
     server_hostname: str | None,
     https_compatible: bool,
 ) -> TlsWire | TlsStreamWire:
-    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from
-    then on.
+    """Return a new wire over the transport of the old one, which must not be in use, and is closed from then
+    on.
 
     The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """
