@@ -96,7 +96,7 @@ async def echo(conn: Connection) -> None:
 async def want_reversed(
     client: Connection, data: bytes, before: bytes, done: str, hint: str, served: OpenServer
 ) -> None:
-    """Send the end of a request of eight bytes, and raise Wrong if its answer is not the whole request reversed."""
+    """Send the end of a request of eight bytes, and raise Wrong unless its answer is it reversed."""
     await send(client, data)
     answer = b""
     with trio.move_on_after(SOON):

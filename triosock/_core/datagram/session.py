@@ -144,7 +144,7 @@ class Session:
         self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers
         self._request_timeout = server.timeouts.request
-        #: What waits for `receive` or the next iteration.
+        #: Datagrams that wait for `receive` or the next iteration.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
         self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
@@ -275,7 +275,7 @@ class Session:
         """
         await self.wire.send(data)
 
-    # What goes on
+    # State
 
     def _begin_request(self) -> None:
         entry = self.entry

@@ -33,7 +33,7 @@ MAX_UDP4_BYTES: Final = 65_507
 MAX_UNIX_BYTES: Final = 262_144
 _HAS_RECVMSG: Final = hasattr(socket.socket, "recvmsg_into")  # not on Windows
 _MSG_TRUNC: Final = getattr(socket, "MSG_TRUNC", 0)
-#: What a datagram costs at least in the kernel's queue, whatever its length (an sk_buff and its data).
+#: The least that a datagram of any length costs in the kernel's queue (an sk_buff and its data).
 _LEAST_QUEUED: Final = 512
 
 
@@ -153,7 +153,7 @@ class KernelSocket(DatagramSocket):
 
     @property
     def seen_lost(self) -> int:
-        """What the kernel had dropped when it queued the last datagram that was received."""
+        """The kernel's count of dropped datagrams when it queued the last one that was received."""
         return (self._overflow - self._lost_before) & 0xFFFF_FFFF  # the kernel counts in 32 bits
 
     @property

@@ -23,7 +23,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Generic, TypeVar
 
-#: What the thread is called.
+#: The name of the thread.
 THREAD_NAME = "triosock watch"
 #: How many times the same step must be found, `after / LOOKS` seconds apart.
 LOOKS = 4
@@ -53,7 +53,7 @@ class StepWatch(Generic[Runner]):
     def __init__(self) -> None:
         #: How many steps there were.
         self.steps: int = 0
-        #: Who runs now.
+        #: The task that runs now.
         self.running: Runner | None = None
         self.is_asleep: bool = False
         self._asked = _Event()

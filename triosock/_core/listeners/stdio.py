@@ -219,7 +219,7 @@ class OneConnection(Listener):
 
     @property
     def address(self) -> Address:
-        """What it is called here."""
+        """Its name here."""
         return self._standard.local
 
     async def wait_ready(self) -> None:

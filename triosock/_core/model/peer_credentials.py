@@ -12,7 +12,7 @@ import attrs
 @final
 @attrs.frozen
 class PeerCredentials:
-    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and
+    """The peer of a Unix socket, as the kernel noted it at the connect: process, user and
     group id (unix(7)).
     """
 

@@ -69,7 +69,7 @@ class Buffer:
         """
         data = self.data
         if delimiter != self.sought:
-            # What was searched in vain for one delimiter may well contain another.
+            # Bytes searched in vain for one delimiter may contain another.
             self.sought = delimiter
             self.scanned = 0
         index = data.find(delimiter, self.scanned)

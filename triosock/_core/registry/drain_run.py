@@ -31,7 +31,7 @@ class Drainable(Protocol):
 
     @property
     def tally(self) -> Tally:
-        """What has been counted."""
+        """Its counts."""
         raise NotImplementedError
 
     def entries(self) -> tuple[Entry, ...]:

@@ -43,7 +43,7 @@ class ScopeOwner(Protocol):
 
     @property
     def name(self) -> str:
-        """What events and reports call it."""
+        """Its name in events and reports."""
         raise NotImplementedError
 
     @property

@@ -60,7 +60,7 @@ class Gradient:
         #: The latency that is to be expected; nothing until it has been measured.
         self.ideal: float | None = None
         self.limit: float = config.min_connections
-        #: What the limit was before the measuring that goes on; None if none does.
+        #: The limit before the current measuring; None if there is none.
         self._before: float | None = None
         self._began = now
         self._window: list[float] = []

@@ -93,7 +93,7 @@ class Shedding:
 
     def _begin(self, lag: float) -> None:
         now = self._clock()
-        # Who stands in the queue now is turned away at once, and does not keep it on.
+        # Connections in the queue now are refused at once, and do not keep it on.
         self.is_on, self._stands = True, False
         self._meter.sample_often(now)
         if not self._is_told:

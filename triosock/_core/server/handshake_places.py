@@ -62,9 +62,9 @@ class HandshakePlaces:
         self._most = most
         self._registry = registry
         self._emitter = emitter
-        #: Who has a place, and since when: the oldest first.
+        #: The holders of places, and since when: the oldest first.
         self._holders: dict[Entry, float] = {}
-        #: Who waits for one, in order: only while all are taken.
+        #: The waiters for one, in order: only while all are taken.
         self._queue: dict[Entry, _Turn] = {}
         self._next_look = -math.inf
 

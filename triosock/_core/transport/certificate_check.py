@@ -183,7 +183,7 @@ def _password_of(files: CertificateFiles) -> Callable[[], str | bytes]:
 
 
 def _say(error: OSError) -> str:
-    """What is wrong with the files, in the words of who can mend them."""
+    """What is wrong with the files, in the terms of the administrator who can repair them."""
     reason = getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return "the key does not fit the certificate"

@@ -122,7 +122,7 @@ class TlsWire(SocketWire):
                 # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
                 # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
-            # Who waits for a place for its handshake looks whether this one keeps the server waiting.
+            # A waiter for a handshake place checks whether this one keeps the server waiting.
             self.entry.receive_since = self.entry.now()
             try:
                 await wait(self._fd)

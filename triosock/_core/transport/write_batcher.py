@@ -19,7 +19,7 @@ _PUSH: Final = "triosock flush, waiting for a full socket"
 
 
 class Flushable(Protocol):
-    """Who has something to send."""
+    """A sender of gathered writes."""
 
     def flush_nowait(self) -> bool:
         """Give the kernel what it takes; return whether that was all."""
