@@ -26,7 +26,7 @@ from .text import printable
 #: Places that are remembered, and seconds until the same place is reported again.
 PLACES: Final = 100
 AGAIN: Final = 60.0
-#: Frames of a stack that are told, the innermost ones.
+#: Frames of a stack that are reported, the innermost ones.
 MAX_FRAMES: Final = 50
 
 _logger: Final = logging.getLogger("triosock")

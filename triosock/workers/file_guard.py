@@ -67,7 +67,7 @@ class FileGuard:
 
     @property
     def stood_down(self) -> bool:
-        """Whether it was told that there is nothing left to do."""
+        """Whether it was notified that there is nothing left to do."""
         return self._tie == -1
 
     async def wait(self) -> None:

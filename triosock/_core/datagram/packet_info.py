@@ -41,7 +41,7 @@ CONTROL_SIZE: Final = 128
 
 
 class Origin(NamedTuple):
-    """The address of ours that a datagram was sent to: its `host`, and the `interface` it came in by."""
+    """The local address that a datagram was sent to: its `host`, and the `interface` it came in by."""
 
     host: str
     interface: int

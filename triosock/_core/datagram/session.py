@@ -2,7 +2,7 @@
 
 The rules:
 
-1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
+1. **A session is a peer and the local address that it sends to**: its datagrams, in the order in which the
    kernel had them, go to one task, and to no other while that task runs.
 2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
    `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the

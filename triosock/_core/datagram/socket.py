@@ -113,7 +113,7 @@ class DatagramSocket(abc.ABC):
         return name
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return to which address of ours a datagram was sent."""
+        """Return the local address that a datagram was sent to."""
         return self.address
 
 
@@ -253,7 +253,7 @@ class KernelSocket(DatagramSocket):
         return from_sockaddr(self.socket.family if name else socket.AF_UNIX, socket.SOCK_DGRAM, name)
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return to which address of ours a datagram was sent: on a socket for all addresses, the one that it
+        """Return the local address that a datagram was sent to: on a socket for all addresses, the one that it
         named.
         """
         if destination is None:

@@ -256,7 +256,7 @@ class DrainScope:
 
     @property
     def recorded(self) -> tuple[tuple[str, DrainReport, str | None], ...]:
-        """The same, and which logger was told all that is in the report, at INFO; None for none."""
+        """The same, and the logger that got all of the report at INFO; None for none."""
         return tuple(self._recorded)
 
     def _record(self, name: str, report: DrainReport, logger: str | None = None) -> None:
