@@ -10,9 +10,9 @@ The invariants:
 3. **The limit is one of work.** A connection whose handler has ended, and which waits for its peer to close,
    rests: it is not counted, as it is no part of the latency. Otherwise the work stops when all places are
    taken by such connections, and no latency shows it.
-4. **An ideal from another time is noticed**: if the limit has fallen by half and latency has not, there is no
-   queue that could have become shorter. Then, and when the limit stays at its least, the ideal is measured
-   anew, though not for more than a twentieth of the time.
+4. **An outdated ideal is noticed**: if the limit has fallen by half and latency has not, there is no queue
+   that could have become shorter. Then, and when the limit stays at its least, the ideal is measured anew,
+   though not for more than a twentieth of the time.
 5. **Nothing is done without a sample**: no task, no timer. A limit that is not reached need not be right.
 """
 
@@ -55,7 +55,7 @@ class Gradient:
     def __init__(self, config: AdaptiveLimit, registry: Registry, now: float) -> None:
         self._config = config
         self._registry = registry
-        #: Those that have a slot, and whose work is done.
+        #: Entries that have a slot, and whose work is done.
         self._resting: set[object] = set()
         #: The latency that is to be expected; nothing until it has been measured.
         self.ideal: float | None = None

@@ -1,4 +1,4 @@
-"""Whether new work is turned away because the loop is late: `Limits.max_lag`.
+"""Whether new work is refused because the loop is late: `Limits.max_lag`.
 
 The invariants:
 
@@ -44,7 +44,7 @@ class Shedding:
         self, max_lag: float, meter: LagMeter, emit: Callable[..., object], clock: Callable[[], float]
     ) -> None:
         self.is_on: bool = False
-        #: How many were turned away in this time of overload.
+        #: How many were refused in this overload.
         self.refused: int = 0
         self._high = max_lag
         self._batch = BATCH if max_lag == math.inf else FIRST_BATCH
@@ -64,7 +64,7 @@ class Shedding:
         return BATCH if self.is_on else self._batch
 
     def note_pass(self, seconds: float) -> None:
-        """The loop has run all who were ready, a batch from a queue that stands among them, in this time."""
+        """The loop has run all ready tasks, with a batch from a standing queue among them, in this time."""
         if self.is_on:
             return  # they were turned away, and had no turns
         fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH

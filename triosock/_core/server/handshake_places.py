@@ -8,11 +8,12 @@ for a limited time.
 The invariants:
 
 1. **Never more places are taken than exist.** A connection that is cut frees its place at once.
-2. **Who has had a place for `FAIR` seconds is given up as soon as another needs it.** The time counts from
+2. **A connection that has had a place for `FAIR` seconds is cut as soon as another needs the place.** The
+   time counts from
    when it got the place, and not from its last byte: a byte now and then buys nothing.
-3. **Nobody waits for longer than `LONGEST_WAIT` for those that keep the server waiting**: then the one of
-   them that has had its place the longest is given up, however short that is. So in a flood of R a second
-   each of N places is held for N / R seconds at least, and no flood is too fast.
+3. **No connection waits longer than `LONGEST_WAIT` for holders that keep the server waiting**: then the one
+   of them that has had its place the longest is cut, however short that is. So in a flood of R a second each
+   of N places is held for N / R seconds at least, and no flood is too fast.
 4. **Only a connection whose peer keeps the server waiting is cut**, and none whose bytes have arrived.
 
 Places are given in the order in which they were asked for. A crowd of honest clients takes turns, and none is
@@ -36,8 +37,8 @@ from ..model.events import Cause, Refused
 from ..registry.registry import NEVER, Entry, Registry
 
 #: How long a place may be held, in seconds, though others need one. A handshake needs one round trip after
-#: the hello, two if the hello comes in pieces; and one second is where TCP itself begins to send again what
-#: was lost (RFC 6298, 2).
+#: the hello, two if the hello comes in pieces; and TCP itself begins to retransmit after one second
+#: (RFC 6298, 2).
 FAIR: Final = 1.0
 #: How long one may have to wait, in seconds, for a place whose holder keeps the server waiting.
 LONGEST_WAIT: Final = 0.5
@@ -48,7 +49,7 @@ PAUSE: Final = 0.02
 
 @attrs.define(eq=False)
 class _Turn:
-    """One that waits for a place: since when, and what wakes it."""
+    """A waiter for a place: since when, and what wakes it."""
 
     since: float
     alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope)

@@ -82,7 +82,7 @@ class RequestState:
         self.proxy_header: ProxyHeader | None = None
         entry.served = self
 
-    # Who
+    # Addresses
 
     @property
     def peer(self) -> Address:

@@ -35,7 +35,7 @@ class SocketState:
 
     entry: Entry
     is_closed: bool
-    #: What was raised first because the peer is gone; the cause of all that was raised later.
+    #: The first error because the peer is gone; the cause of all later ones.
     failure: trio.BrokenResourceError | None
     #: How much had been received and sent when a wait for the peer was ended from this side, and whether it
     #: was idle.

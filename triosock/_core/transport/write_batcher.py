@@ -39,7 +39,7 @@ class WriteBatcher:
         self._senders: list[Flushable] = []
 
     def schedule(self, sender: Flushable) -> None:
-        """See to it that `sender` is flushed in the next pass of trio's loop."""
+        """Flush `sender` in the next pass of trio's loop."""
         if not self._senders:
             self._nursery.start_soon(self._flush, name=_FLUSH)
         self._senders.append(sender)
