@@ -15,8 +15,8 @@ A parent of workers speaks the same protocol for all of them.
 The rules:
 
 1. **Off unless asked for**: nothing here runs before `serve_control()`.
-2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and who connects must have
-   the user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
+2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and the peer must have the
+   user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
 3. It is a server like any other, with limits and timeouts, and is in the tree itself.
 """
 

@@ -6,8 +6,8 @@ checks it.
 
 The invariants:
 
-1. **A step costs two assignments.** There is no clock, no lock and no system call in it, but to wake the
-   watch thread when that has gone to sleep.
+1. **A step costs two assignments.** There is no clock, no lock and no system call in it, except to wake the
+   watch thread when that sleeps.
 2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it
    finds steps, and waits for a step without a timeout when it finds none.
 3. **It lives as long as it has users**: from the first `begin()` to the last `end()`, which returns when
@@ -34,8 +34,8 @@ Runner = TypeVar("Runner")
 
 
 class StepWatch(Generic[Runner]):
-    """Of one thread, the one that makes it. `begin()` and `end()` are called in any thread, `enter()` in that
-    one, and `tell()`, which a subclass has, in the watch thread.
+    """Watches the thread that makes it. `begin()` and `end()` are called in any thread, `enter()` in that
+    one, and `tell()`, which a subclass implements, in the watch thread.
     """
 
     __slots__ = (

@@ -9,8 +9,8 @@ The cases, and the peer in each:
 The invariants:
 
 1. **What is shared is left as it was.** Whether a file blocks is a property that all its holders share, a
-   shell for instance, or our own stderr. So pipes and terminals are opened anew, which gives us one of our
-   own (proc(5), /proc/PID/fd), and what cannot be is put back at the end.
+   shell for instance, or our own stderr. So pipes and terminals are opened anew (proc(5), /proc/PID/fd), with
+   their own property; for files that cannot be, it is restored at the end.
 2. **A socket has one owner.** While it is served, 0, 1 and 2, as far as they are that socket, are /dev/null:
    so its end is the end, and what a program prints or logs does not get into the stream.
 """

@@ -9,8 +9,7 @@ The invariants:
 
 1. **Never more places are taken than exist.** A connection that is cut frees its place at once.
 2. **A connection that has had a place for `FAIR` seconds is cut as soon as another needs the place.** The
-   time counts from
-   when it got the place, and not from its last byte: a byte now and then buys nothing.
+   time counts from when it got the place, and not from its last byte: a byte now and then buys nothing.
 3. **No connection waits longer than `LONGEST_WAIT` for holders that keep the server waiting**: then the one
    of them that has had its place the longest is cut, however short that is. So in a flood of R a second each
    of N places is held for N / R seconds at least, and no flood is too fast.

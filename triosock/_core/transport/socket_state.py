@@ -1,7 +1,8 @@
 """The state of a socket's wire: the attributes that its receiving and its sending half share.
 
 The two halves are mixed for two reasons. A receive gives the credit that a send uses, and a wait for the peer
-that was ended is remembered with what had been received and sent. Both files say which attributes they mean.
+that was ended is recorded with the bytes received and sent until then. Both files say which attributes they
+use.
 """
 
 from __future__ import annotations
