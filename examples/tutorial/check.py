@@ -50,9 +50,7 @@ def load(path: Path) -> ModuleType:
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise Wrong(
-            f"{path} ends the program when it is imported", "Leave out sys.exit()."
-        ) from error
+        raise Wrong(f"{path} ends the program when it is imported", "Leave out sys.exit().") from error
     except Exception as error:  # whatever a learner's file may raise
         raise Wrong(
             f"{path} cannot be imported: {_last_line(error)}", f"Try it alone: python {path}"

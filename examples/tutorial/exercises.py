@@ -33,9 +33,7 @@ async def check_count(solution: Any) -> None:
     async with open_server(solution.handle) as served:
         ada, bob = await served.connect(), await served.connect()
         await send(bob, b"hello\n")
-        hint = (
-            "Answer each line at once: `async for line in conn.lines(): await conn.send_all(…)`."
-        )
+        hint = "Answer each line at once: `async for line in conn.lines(): await conn.send_all(…)`."
         await want("1 hello", bob, "Ada said nothing, Bob said 'hello'", hint, served)
         await send(ada, b"hi\n")
         hint = "The number belongs to the connection: make it a local variable of `handle`, not a global one."
@@ -118,7 +116,9 @@ async def _check_started(servers: Any, doors: list[list[MemoryListener]]) -> Non
     for (listener,) in doors:
         client = Connection(await listener.connect())
         await send(client, b"hello\n")
-        await want("hello", client, f"A client of {listener.address} said 'hello'", "Start one server for each list.")
+        await want(
+            "hello", client, f"A client of {listener.address} said 'hello'", "Start one server for each list."
+        )
         await client.aclose()
 
 
@@ -157,7 +157,9 @@ async def check_login(solution: Any) -> None:
         await send(ada, b"ada\n")
         await trio.sleep(4)
         await send(ada, b"secret\n")
-        await want("welcome ada", ada, "Ada sent both lines in 4 s", "The limit is 10 s for both lines.", served)
+        await want(
+            "welcome ada", ada, "Ada sent both lines in 4 s", "The limit is 10 s for both lines.", served
+        )
         await trio.sleep(60)
         await send(ada, b"hello\n")
         hint = "End the block of the deadline where the login ends, and serve the rest after it."
@@ -167,9 +169,7 @@ async def check_login(solution: Any) -> None:
         await send(bob, b"ob\n")
         hint = "A timeout for each line adds up. One scope around both lines: `with trio.move_on_after(10):`."
         await want("too slow", bob, "Bob sent his name after 8 s and nothing more", hint, served)
-        await want(
-            "the end of the connection", bob, "Bob waited after that", "Return from `login`.", served
-        )
+        await want("the end of the connection", bob, "Bob waited after that", "Return from `login`.", served)
 
 
 # Lesson 5
@@ -234,13 +234,19 @@ async def check_limit(solution: Any) -> None:
         fourth = await served.connect()
         hint = "By default it waits. `Limits(…, overflow=…)` takes an async function of the connection."
         await want("busy", fourth, "A fourth client connected", hint, served)
-        await want("the end of the connection", fourth, "It waited after that", "Return from that function.", served)
+        await want(
+            "the end of the connection", fourth, "It waited after that", "Return from that function.", served
+        )
         await inside[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         fifth = await served.connect()
         await send(fifth, b"hello\n")
         await want(
-            "hello", fifth, "One left, and a new client said 'hello'", "A closed connection frees its slot.", served
+            "hello",
+            fifth,
+            "One left, and a new client said 'hello'",
+            "A closed connection frees its slot.",
+            served,
         )
 
 
@@ -306,9 +312,7 @@ async def check_guest(solution: Any) -> None:
             address = streams[0].socket.getsockname()
         serving.drain(grace=0)
     if solution.cut != [address]:
-        hint = (
-            "compat.RequestCut is raised in the handler: put `except compat.RequestCut:` around the loop."
-        )
+        hint = "compat.RequestCut is raised in the handler: put `except compat.RequestCut:` around the loop."
         raise Wrong(f"after that, `cut` was {solution.cut!r}, and not {[address]!r}", hint)
 
 
@@ -320,16 +324,26 @@ def _exercise(task: str, names: str, check: Any, praise: str, *, virtual_time: b
 
 EXERCISES: Final = {
     "lesson1": _exercise(COUNT, "handle", check_count, "Each connection has its own variables."),
-    "lesson2": _exercise(UNTIL, "serve_until", check_until, "The function that starts a server also ends it."),
+    "lesson2": _exercise(
+        UNTIL, "serve_until", check_until, "The function that starts a server also ends it."
+    ),
     "lesson3": _exercise(ALL, "serve_all", check_all, "All of them, or none."),
     "lesson4": _exercise(
         LOGIN, "login", check_login, "A deadline belongs to a piece of work, not to a call."
     ),
-    "lesson5": _exercise(ANSWER, "answer", check_answer, "A failure reaches the client that asked, and no other."),
+    "lesson5": _exercise(
+        ANSWER, "answer", check_answer, "A failure reaches the client that asked, and no other."
+    ),
     "lesson6": _exercise(LIMIT, "OPTIONS", check_limit, "A client that cannot be served hears so at once."),
-    "lesson7": _exercise(DRAIN, "handle", check_drain, "A drain ends idle waits at once, and lets work finish."),
+    "lesson7": _exercise(
+        DRAIN, "handle", check_drain, "A drain ends idle waits at once, and lets work finish."
+    ),
     "lesson8": _exercise(
-        GUEST, "Handler Server cut", check_guest, "A thread that handles RequestCut can be ended.", virtual_time=False
+        GUEST,
+        "Handler Server cut",
+        check_guest,
+        "A thread that handles RequestCut can be ended.",
+        virtual_time=False,
     ),
     "lesson9": _exercise(SELL, "sell", check_sell, f"It was right in {SEEDS} orders of events."),
     "lesson10": _exercise(

@@ -253,8 +253,8 @@ class KernelSocket(DatagramSocket):
         return from_sockaddr(self.socket.family if name else socket.AF_UNIX, socket.SOCK_DGRAM, name)
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return the local address that a datagram was sent to: on a socket for all addresses, the one that it
-        named.
+        """Return the local address that a datagram was sent to: on a socket for all addresses, the one
+        that it named.
         """
         if destination is None:
             return self._address

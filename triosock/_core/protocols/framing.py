@@ -27,8 +27,7 @@ DEFAULT_MAX_BYTES = 65_536
 
 @final
 class Buffer:
-    """Received bytes that are not taken yet. `scanned` is how far the search for the delimiter `sought` came.
-    """
+    """Received bytes, not taken yet. `scanned` is how far the search for the delimiter `sought` came."""
 
     __slots__ = ("data", "scanned", "sought")
 

@@ -81,8 +81,7 @@ def thrown(task: trio.lowlevel.Task) -> BaseException | None:
 
 
 def struck_scope(task: trio.lowlevel.Task) -> tuple[Any, bool]:
-    """Return the outermost cancelled scope that reaches a task, and whether that is also its innermost scope.
-    """
+    """Return the outermost cancelled scope that reaches a task, and whether it is also the innermost one."""
     status = innermost = getattr(task, "_cancel_status", None)
     found = None
     while status is not None:
