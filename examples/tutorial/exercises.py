@@ -103,7 +103,7 @@ async def check_all(solution: Any) -> None:
             return await _check_failing(solution)
         raise Wrong(
             f"task_status.started was not called in {SOON:g} s",
-            "`await nursery.start(triosock.serve_listeners, handler, listeners)` for each; then call started.",
+            "`await nursery.start(triosock.serve_listeners, handler, listeners)` for each; then started.",
         )
 
 
