@@ -27,7 +27,7 @@ import importlib
 import sys
 import typing
 
-if sys.version_info < (3, 11):  # noqa: UP036 - an installer sees to it, and nobody does for a checkout
+if sys.version_info < (3, 11):  # noqa: UP036 - an installer checks it, but nothing does for a checkout
     raise ImportError(
         f"triosock needs Python 3.11 or newer, and {sys.executable} is Python "
         f"{'.'.join(map(str, sys.version_info[:3]))}: start your program with a newer one"

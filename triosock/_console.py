@@ -1,10 +1,10 @@
-"""What `triosock.run` says to the person who has started it: where its servers listen, and how they ended.
+"""What `triosock.run` prints for its user: where its servers listen, and how they ended.
 
 The rules:
 
 1. **On stderr, in whole lines**: what a program prints belongs to the program.
 2. **Nothing is said twice**: what a log at INFO says of a server is not said here.
-3. **To say it ends nothing**: a stderr that is closed or gone, or can do no more than write, is no error.
+3. **Printing ends nothing**: a stderr that is closed or gone, or can do no more than write, is no error.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Console:
     def on_event(self, event: Event) -> None:
         """Say where a server of this run listens."""
         if isinstance(event, ServerStarted) and threading.get_ident() == self._thread:
-            # Standard input and output, and what tests have in memory, nobody can connect to.
+            # No client can connect to standard input and output, or to a listener in memory.
             where = [str(one) for one in event.addresses if not isinstance(one, MemoryAddress)]
             if where and not is_logged("triosock"):
                 # A server that was given no name has that of its first address.
@@ -85,7 +85,7 @@ def say_reports(scope: DrainScope) -> None:
 
 
 def is_logged(name: str) -> bool:
-    """Whether what this logger is told at INFO arrives anywhere."""
+    """Whether any handler writes what this logger gets at INFO."""
     logger: logging.Logger | None = logging.getLogger(name)
     if not logging.getLogger(name).isEnabledFor(logging.INFO):
         return False

@@ -1,20 +1,20 @@
-"""The signals that end a program: the first is told to the event loop, the second gets through even if the
+"""The signals that end a program: the first is passed to the event loop, the second works even if the
 loop is blocked.
 
 Python runs a signal's handler in the main thread, between two steps of whatever runs there, so also in the
 middle of a trio task that blocks the loop. The invariants:
 
-1. **The first signal changes nothing by itself**: it is told to the loop, which drains when it gets to it.
-2. **The second one ends the program at once.** It is told to the loop, which cancels everything; and if the
-   loop has not taken it `PATIENCE` seconds later, somebody blocks it, and gets a KeyboardInterrupt, as from
-   `trio.run`. That is raised in the code of a task and never in trio's own.
-3. **The third one ends the process without another question**, as the system does by default. The program
+1. **The first signal changes nothing by itself**: it is passed to the loop, which then drains.
+2. **The second one ends the program at once.** It is passed to the loop, which cancels everything. If the
+   loop has not taken it `PATIENCE` seconds later, a task blocks the loop, and gets a KeyboardInterrupt, as
+   under `trio.run`. That is raised in the code of a task and never in trio's own.
+3. **The third one ends the process by the system's default action.** The program
    has been cancelled, and something in it does not end: a thread that a task waits for, a shielded wait, a
    block that catches everything.
-4. **What comes together is one signal.** A Ctrl-C at a terminal reaches the whole process group, and a
-   wrapper that passes it on makes two of it, a moment apart.
+4. **Signals that come together count as one.** A Ctrl-C at a terminal reaches the whole process group, and a
+   wrapper that passes it on sends a second one, a moment later.
 5. **A signal's handler waits for no lock**: the code that it interrupts may hold any. So the alarm is made of
-   `_thread`; `threading.Thread.start` waits for the new thread, and that for a lock of the module.
+   `_thread`; `threading.Thread.start` waits for the new thread, which waits for a lock of the module.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from typing import Any, Final, final
 import trio
 
 SIGNALS: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGINT") if hasattr(signal, name))
-#: Signals that come within so many seconds of one that counted are the same one, told twice.
+#: A signal within so many seconds of one that counted is a copy of it, and is ignored.
 TOGETHER: Final = 0.1
 #: How long a loop that runs may take to notice a signal, in seconds: a turn of a busy one is shorter.
 PATIENCE: Final = 0.1
@@ -50,10 +50,10 @@ class EndingSignals:
         self._on_second = on_second
         self._token = trio.lowlevel.current_trio_token()
         self._before: dict[int, Any] = {}
-        #: When the last signal came that counted.
+        #: When the last signal that counted came.
         self._counted_at: float | None = None
         self._alarm: _Alarm | None = None
-        #: The loop did not take the second signal in time, and is about to be told by another.
+        #: The loop did not take the second signal in time, and the alarm is about to send another.
         self._is_insisting = False
         #: The loop has taken the second signal.
         self._is_taken = False
@@ -70,7 +70,7 @@ class EndingSignals:
     ) -> None:
         self._is_taken = True
         if self._alarm is not None:
-            # Before the handlers are put back: its signal must not find another one.
+            # Before the handlers are restored: its signal must not reach another one.
             self._alarm.cancel()
             self._alarm.join()
         for number, before in self._before.items():
@@ -97,7 +97,7 @@ class EndingSignals:
     def _tell_second(self, number: int) -> None:
         self.killed_by = number
         self._token.run_sync_soon(self._take_second, number)
-        with contextlib.suppress(RuntimeError):  # no thread is to be had: the third signal is left
+        with contextlib.suppress(RuntimeError):  # no thread can start: the third signal still works
             self._alarm = _Alarm(lambda: self._insist(number))
 
     def _take_second(self, number: int) -> None:
@@ -116,7 +116,7 @@ class EndingSignals:
     def _break_in(self, number: int) -> None:
         self._before, before = {}, self._before
         for one in before:
-            # From now on as the system does it: whoever survives the exception does not survive the next.
+            # The system's default action: code that catches the exception does not survive the next one.
             signal.signal(one, signal.SIG_DFL)
         if trio.lowlevel.currently_ki_protected():
             os.kill(os.getpid(), number)
@@ -125,7 +125,7 @@ class EndingSignals:
 
 @final
 class _Alarm:
-    """Calls a function in a thread of its own `PATIENCE` seconds later, unless it is cancelled."""
+    """Calls a function in its own thread `PATIENCE` seconds later, unless it is cancelled."""
 
     def __init__(self, ring: Callable[[], object]) -> None:
         self._ring = ring
@@ -143,10 +143,10 @@ class _Alarm:
             self._running.release()
 
     def cancel(self) -> None:
-        """Call nothing, if that is not too late. From one thread only."""
+        """Cancel the call, unless it has begun. From one thread only."""
         if self._sleeping.locked():
             self._sleeping.release()
 
     def join(self) -> None:
-        """Wait until its thread has done what it does."""
+        """Wait until its thread is done."""
         self._running.acquire()

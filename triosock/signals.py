@@ -2,18 +2,17 @@
 
 The rules:
 
-1. **The first signal drains, the second cancels.** The first tells the outermost `DrainScope`, and with it
+1. **The first signal drains, the second cancels.** The first drains the outermost `DrainScope`, and with it
    every server; a second one, of either kind, cancels the whole program, and the process exits with 128 + its
-   number, as a shell would report it. It gets through a blocked loop, too, and a third one ends a process
-   that does not end when it is cancelled: see `_ending_signals.py`.
-2. **The program ends with the grace period**: when it is over, and every server has reported, what is left of
-   the program is cancelled too. A service manager that sends SIGKILL after its own patience must not be
-   needed.
+   number, as a shell would report it. The second one works also while the loop is blocked, and a third one
+   ends a process that cancellation does not end: see `_ending_signals.py`.
+2. **The program ends with the grace period**: when it is over, and every server has reported, the rest of the
+   program is cancelled too. So no service manager needs to send SIGKILL.
 3. **A drain is a success**: `run` returns what the program returns, and the process exits with 0.
-4. **Inspection changes nothing**: SIGUSR1 prints the living tree to stderr, or shows it to who has asked for
-   it with ``python -m triosock top --pid``, and a control socket shows it, as long as the program lives, so
-   also while it drains. The facade sets `looking` to what draws the tree, since this file does not import it.
-5. **Whoever starts it sees that it listens**: see `_console.py`.
+4. **Inspection changes nothing**: SIGUSR1 prints the living tree to stderr, or sends it to ``python -m
+   triosock top --pid``; a control socket shows it as long as the program runs, also during a drain. This file
+   does not import what draws the tree: the facade sets `looking`.
+5. **It prints where it listens**: see `_console.py`.
 """
 
 from __future__ import annotations
@@ -48,15 +47,13 @@ if TYPE_CHECKING:
 
 Result = TypeVar("Result")
 
-#: Its default is to end the process, so nobody who has no use for it sends it.
+#: By default it ends the process, so it is sent only to programs that handle it.
 LOOK: Final = getattr(signal, "SIGUSR1", None)
 
 
 @attrs.define
 class Looking:
-    """What shows the living tree: prints it, serves it at a Unix socket, and answers who has asked for it by
-    the number of this process.
-    """
+    """Functions that show the living tree: print it, serve it at a Unix socket, and answer `top --pid`."""
 
     show: Callable[[], object]
     serve: Callable[..., Awaitable[object]]
@@ -64,10 +61,10 @@ class Looking:
 
 
 class InspectionRequests(Protocol):
-    """What is asked of this process."""
+    """Requests of `top --pid`."""
 
     def answer(self) -> bool:
-        """Answer the request that is there; return whether there was one."""
+        """Answer a pending request; return whether there was one."""
         raise NotImplementedError
 
 
@@ -90,16 +87,16 @@ def run(
     everything, and SIGUSR1 prints the living tree to stderr (`triosock.observe.tree`).
 
     Args:
-      grace: seconds from the first signal until what is left is cut, from 0 on, for every server, whatever
-        its own `Timeouts.grace` is. None leaves each server its own; the rest of the program then has until
-        the last server has ended, and 15 seconds at least.
+      grace: seconds, from 0 on, from the first signal until the rest is cut, for every server, in place of
+        its own `Timeouts.grace`. None: each server keeps its own, and the rest of the program has until the
+        last server has ended, and at least 15 seconds.
       idle_grace, delay: as for `DrainScope.drain`; None leaves the first to each server, and has no delay.
       control: path of a Unix socket at which ``python -m triosock top`` can look, for the same user only; see
         `triosock.observe.serve_control`. None for no socket.
       notify: tell the service manager that the environment variable NOTIFY_SOCKET names, if there is one,
         when the program is ready and when it drains, and feed its watchdog; see `triosock.notify`.
-      announce: say on stderr where each server of the program listens, and at the end the reports of those
-        that a signal has ended; what the logger "triosock" writes at INFO is not said again. False: neither.
+      announce: print on stderr where each server of the program listens, and at the end the reports of those
+        that a signal has ended, unless the logger "triosock" writes them at INFO. False: neither.
       options: those that `trio.run` takes; any others are passed to `async_fn`, so that
         ``triosock.run(triosock.serve_tcp, handler, 9999, host="::1")`` works.
 
@@ -107,9 +104,9 @@ def run(
     at the end of the grace.
 
     Raises: what `async_fn` raises; SystemExit(128 + signal number) after a second signal. A third one, if the
-    program is still there, ends the process as the system does by default, with nothing tidied up. Only in
-    the main thread do signals arrive: RuntimeError elsewhere, and where trio or asyncio is running already.
-    TypeError for an option that neither `run` nor `async_fn` has.
+    program still runs, ends the process by the system's default action, without cleanup. RuntimeError outside
+    of the main thread, where no signals arrive, and where trio or asyncio is running already. TypeError for
+    an option that neither `run` nor `async_fn` has.
     """
     check_async("async_fn", async_fn, "args")
     _check_place()
@@ -132,7 +129,7 @@ def run(
 
 
 def _check_place() -> None:
-    """Raise RuntimeError, saying what to do instead, where a program cannot begin."""
+    """Raise RuntimeError, which says what to do instead, if run() cannot start trio here."""
     if trio.lowlevel.in_trio_run():
         raise RuntimeError(
             "run() starts trio, and trio runs here already: await the function itself, as in `await "
@@ -152,13 +149,13 @@ def _check_place() -> None:
 
 
 def _is_interrupt(error: BaseException) -> bool:
-    """Whether nothing else than a KeyboardInterrupt came out."""
+    """Whether the error is a KeyboardInterrupt, or a group of nothing else."""
     if isinstance(error, BaseExceptionGroup):
         return all(_is_interrupt(one) for one in error.exceptions)
     return isinstance(error, KeyboardInterrupt)
 
 
-#: Its own options, for those who look for one.
+#: The options of `run`, named in the error about an unknown one.
 _OF_RUN: Final = ("grace", "idle_grace", "delay", "control", "notify", "announce")
 _OF_TRIO_RUN: Final = (
     "clock",
@@ -182,7 +179,7 @@ class _Program:
     ) -> None:
         self._notify = notify
         self._announce = announce
-        #: In a worker, where it listens is said by the parent.
+        #: A worker's parent prints where it listens.
         self._console = contextlib.nullcontext() if is_worker() or not announce else Console()
         self._grace = grace
         self._idle_grace = idle_grace
@@ -231,7 +228,7 @@ class _Program:
             def drain(number: int) -> None:
                 if listening.cancel_called:
                     return  # the program ended before the loop got to it
-                # Whether it drains already does not count: the parent of a worker may have told it.
+                # Also if it drains already: the parent of a worker may have drained it.
                 self._scope.drain(grace=self._grace, idle_grace=self._idle_grace, delay=self._delay)
                 nursery.start_soon(self._end_at_deadline)
 
@@ -247,7 +244,7 @@ class _Program:
             nursery.cancel_scope.cancel(reason="triosock: the program has ended")
 
     async def _keep_showing(self) -> None:
-        # Whoever has a use for it already keeps it.
+        # A handler that the program has set for it is kept.
         if LOOK is None or signal.getsignal(LOOK) is not signal.SIG_DFL:
             await trio.sleep_forever()
         else:
@@ -261,13 +258,13 @@ class _Program:
         assert looking is not None
         try:
             looking.show()
-        except Exception as error:  # whatever it is (a closed stderr, perhaps): to look must end nothing
+        except Exception as error:  # any (a closed stderr, perhaps): inspection must end nothing
             sys.excepthook(type(error), error, error.__traceback__)
 
     async def _open_control(self, nursery: trio.Nursery, ready: trio.Event) -> None:
         try:
             await nursery.start(self._serve_control, ready)
-        except Exception as error:  # of all that can be wrong with a path: main() raises it
+        except Exception as error:  # of many kinds, for a bad path: main() raises it
             self._refused = error
 
     async def _serve_control(self, ready: trio.Event, *, task_status: trio.TaskStatus[object]) -> None:
@@ -277,7 +274,7 @@ class _Program:
         except Exception as error:
             if not ready.is_set():
                 raise
-            # The program goes on without a window.
+            # The program goes on without its control socket.
             sys.excepthook(type(error), error, error.__traceback__)
 
     async def _end_at_deadline(self) -> None:

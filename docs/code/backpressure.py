@@ -21,4 +21,4 @@ def tell_all(room, text):
             outbox.send_nowait(text)
         except trio.WouldBlock:
             room.discard(outbox)
-            outbox.close()  # its subscriber hears what is left, and then the end
+            outbox.close()  # its subscriber gets the queued messages, and then the end

@@ -11,7 +11,7 @@ from triosock import CertificateFiles, CertificateRefused, Certificates
 
 
 def load(folder):
-    """One for each of two shops, and one for whoever asks for neither."""
+    """One for each of two shops, and one for clients that ask for neither."""
     return Certificates(
         CertificateFiles(f"{folder}/default.pem", f"{folder}/default.key"),
         CertificateFiles(f"{folder}/shop.pem", f"{folder}/shop.key"),

@@ -139,7 +139,7 @@ async def theirs(text):
 
 
 async def call_asyncio(conn):
-    """In a thread with a loop of its own: simple, and enough where calls are few."""
+    """In a thread with its own loop: simple, and enough where calls are few."""
     async for line in conn.lines():
         await conn.send_all(await trio.to_thread.run_sync(asyncio.run, theirs(line)))
 
@@ -198,7 +198,7 @@ async def close_code(conn):
 
 
 def client_certificates(authority):
-    """Only who has a certificate of this authority gets in; `conn.tls` says whose it was."""
+    """Only clients with a certificate of this authority get in; `conn.tls` says whose it was."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.verify_mode = ssl.CERT_REQUIRED
     authority.configure_trust(context)

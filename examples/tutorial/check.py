@@ -1,15 +1,15 @@
 """The checker of the tutorial's exercises: says what is wrong, not only that something is.
 
-    python -m examples.tutorial.check lesson3            what to write
-    python -m examples.tutorial.check lesson3 mine.py    look at it
-    python -m examples.tutorial.check FOLDER             look at those of a whole class
+    python -m examples.tutorial.check lesson3            show the exercise
+    python -m examples.tutorial.check lesson3 mine.py    check a solution
+    python -m examples.tutorial.check FOLDER             check those of a whole class
 
 The rules:
 
 1. **A verdict is a sentence**: what was done, what was wanted, what came instead, and a hint. The exit code
    is 0 for a right solution, 1 for a wrong one, 2 for a wrong command line.
-2. **Time is virtual** where it can be: an exercise about ten seconds is checked in none, and a solution that
-   waits for ever is found at once. A solution that blocks the thread is ended after `PATIENCE` real seconds.
+2. **Time is virtual** where it can be: an exercise about ten seconds takes none, and a solution that waits
+   for ever is found at once. A solution that blocks the thread is ended after `PATIENCE` real seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from .classroom import check_class
 from .exercises import EXERCISES
 from .verdict import Exercise, Wrong, causes
 
-#: Real seconds after which a solution that does not come back is ended.
+#: Real seconds after which a solution that does not return is ended.
 PATIENCE: Final = 20.0
 
 
@@ -43,16 +43,14 @@ def load(path: Path) -> ModuleType:
     """Import a solution. Raises: Wrong if that is not possible, with the reason."""
     spec = importlib.util.spec_from_file_location("solution", path)
     if not path.is_file():
-        raise Wrong(f"there is no file {path}", f"It is looked for from {Path.cwd()}.")
+        raise Wrong(f"there is no file {path}", f"The current folder is {Path.cwd()}.")
     if spec is None or spec.loader is None:
         raise Wrong(f"{path} is no Python file", "The name of your file should end with .py.")
     module = importlib.util.module_from_spec(spec)
     try:
         spec.loader.exec_module(module)
     except SystemExit as error:
-        raise Wrong(
-            f"{path} ends the program when it is imported", "It is imported: leave out sys.exit()."
-        ) from error
+        raise Wrong(f"{path} ends the program when it is imported", "Leave out sys.exit().") from error
     except Exception as error:  # whatever a learner's file may raise
         raise Wrong(
             f"{path} cannot be imported: {_last_line(error)}", f"Try it alone: python {path}"
@@ -90,7 +88,7 @@ def _run(exercise: Exercise, module: ModuleType) -> None:
 
 
 def _without_await(warned: list[warnings.WarningMessage]) -> str | None:
-    """The hint for the mistake that everybody makes: Python only warns of it."""
+    """The hint for a forgotten `await`: Python only warns of it."""
     for one in warned:
         found = re.match(r"coroutine '(?:.*\.)?(\w+)' was never awaited", str(one.message))
         if found:
@@ -104,14 +102,14 @@ def _last_line(error: BaseException) -> str:
 
 
 def _where(error: BaseException, path: Path) -> str:
-    """Name the line of the solution that an exception comes from, or what it comes from without one."""
+    """Name the line of the solution that raised, or the function if no line of it did."""
     calls = traceback.extract_tb(error.__traceback__)
-    # What is imported knows its file by the whole path, however it was given here.
+    # An imported module has the absolute path of its file, also if a relative one was given.
     own = [one for one in calls if one.filename == os.path.abspath(path)]
     if own:
         return f"Look at line {own[-1].lineno} of {path}: {own[-1].line}"
     names = ", ".join(f"`{one.name}`" for one in calls[-1:])
-    return f"No line of {path} raised it, but {names or 'the checker'}, with what your code gave to it."
+    return f"No line of {path} raised it, but {names or 'the checker'}, with what your code passed to it."
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -122,7 +120,7 @@ def main(arguments: list[str] | None = None) -> int:
     lessons = ", ".join(EXERCISES)
     parser.add_argument("lesson", metavar="lesson|FOLDER", help=f"{lessons}; or a folder of solutions")
     parser.add_argument("file", nargs="?", type=Path, help="your solution; without it, the exercise is shown")
-    parser.add_argument("--csv", type=Path, metavar="FILE", help="write the table of a folder there, too")
+    parser.add_argument("--csv", type=Path, metavar="FILE", help="also write the table of a folder to FILE")
     given = parser.parse_args(arguments)
     if given.lesson not in EXERCISES:
         if given.file is None and Path(given.lesson).is_dir():
@@ -142,11 +140,11 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def command() -> int:
-    """What `python -m` runs: `main`, in a process that is its own."""
+    """Run `main` in its own process, for `python -m`."""
     log = logging.getLogger("triosock")
     log.addHandler(logging.NullHandler())  # the verdict says it better
     log.propagate = False
-    if not any(os.path.isdir(word) for word in sys.argv[1:]):  # those of a class have processes of their own
+    if not any(os.path.isdir(word) for word in sys.argv[1:]):  # each of a class has its own process
         faulthandler.dump_traceback_later(PATIENCE, exit=True)
     try:
         return main()

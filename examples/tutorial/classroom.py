@@ -7,8 +7,8 @@ A solution is a Python file with the name of its lesson in its own: `ada/lesson1
 
 The rules:
 
-1. **Each solution has a process of its own**, so that one that blocks, exits or changes a module spoils no
-   other. This is no protection: whoever checks a solution runs it.
+1. **Each solution runs in its own process**, so that one that blocks, exits or changes a module affects no
+   other. This is no protection: checking a solution runs its code.
 2. As many run at a time as there are processors; the table has the order of names.
 """
 

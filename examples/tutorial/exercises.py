@@ -1,7 +1,7 @@
-"""The exercises of the tutorial: what to write, and what is looked at.
+"""The exercises of the tutorial: their texts, and the checks of solutions.
 
-The rule: **each check does what the lesson did**, to the solution, and compares what came with what the
-exercise asks for. The most common mistakes are named in the hints; a test has one solution with each of them.
+The rule: **each check does to the solution what the lesson did**, and compares the results with what the
+exercise asks for. The hints name the most common mistakes; a test has one solution with each of them.
 """
 
 from __future__ import annotations
@@ -33,23 +33,21 @@ async def check_count(solution: Any) -> None:
     async with open_server(solution.handle) as served:
         ada, bob = await served.connect(), await served.connect()
         await send(bob, b"hello\n")
-        hint = (
-            "Each line is to be answered at once: `async for line in conn.lines(): await conn.send_all(…)`."
-        )
+        hint = "Answer each line at once: `async for line in conn.lines(): await conn.send_all(…)`."
         await want("1 hello", bob, "Ada said nothing, Bob said 'hello'", hint, served)
         await send(ada, b"hi\n")
         hint = "The number belongs to the connection: make it a local variable of `handle`, not a global one."
-        await want("1 hi", ada, "Bob had said one line, then Ada said 'hi', her first", hint, served)
+        await want("1 hi", ada, "After a line of Bob's, Ada said 'hi', her first line", hint, served)
         await send(bob, b"again\n")
         hint = "Stay in the loop: when `handle` returns, the connection ends."
-        await want("2 again", bob, "Bob said a second line, 'again'", hint, served)
+        await want("2 again", bob, "Bob sent a second line, 'again'", hint, served)
 
 
 # Lesson 2
 
 UNTIL = """Lesson 2: write an async function `serve_until(stop, handler, listeners)` that serves
 `handler` on the `listeners` (with triosock.serve_listeners) until the trio.Event `stop` is set. Then
-everything ends at once, whoever is connected, and the function returns when nothing is left."""
+it ends everything at once, also the connections, and returns when nothing is left."""
 
 
 async def check_until(solution: Any) -> None:
@@ -64,7 +62,7 @@ async def check_until(solution: Any) -> None:
     async with trio.open_nursery() as nursery, Connection(await listener.connect()) as client:
         nursery.start_soon(run)
         await send(client, b"hello\n")
-        await want("hello", client, "A client said 'hello'", "Is the handler served at all?")
+        await want("hello", client, "A client said 'hello'", "Start serve_listeners first.")
         if returned.is_set():
             raise Wrong("serve_until returned before `stop` was set", "Wait for it: `await stop.wait()`.")
         await send(client, b"half a li")
@@ -74,14 +72,14 @@ async def check_until(solution: Any) -> None:
         if not returned.is_set():
             raise Wrong(
                 f"{SOON:g} s after `stop` was set, serve_until had not returned",
-                "A nursery ends when its tasks have ended: cancel it. A drain would wait for the busy.",
+                "A nursery ends when its tasks have ended: cancel it. A drain would wait for busy handlers.",
             )
         if not listener.is_closed:
             raise Wrong(
                 "serve_until returned, and its listener is still open",
-                "Start the server in a nursery of your own function, so that it cannot outlive it.",
+                "Start the server in a nursery of your own function: it cannot outlive that.",
             )
-        await want("a reset", client, "After the end a client listened for its answer", "Who holds it?")
+        await want("a reset", client, "After the end a client waited for its answer", "Cancel its handler.")
     if left := Resources.now().new_since(before):
         raise Wrong(f"serve_until returned, and left {', '.join(left)}", "Start it in your own nursery.")
 
@@ -90,8 +88,8 @@ async def check_until(solution: Any) -> None:
 
 ALL = """Lesson 3: write an async function `serve_all(handler, doors, task_status)` that starts one
 server for each list of listeners in `doors` (with triosock.serve_listeners). When all of them listen,
-it calls task_status.started(servers) with the list of the servers. If one cannot start, none is left,
-and the error comes out."""
+it calls task_status.started(servers) with the list of the servers. If one cannot start, the others are
+ended, and the error is raised."""
 
 
 async def check_all(solution: Any) -> None:
@@ -105,7 +103,7 @@ async def check_all(solution: Any) -> None:
             return await _check_failing(solution)
         raise Wrong(
             f"task_status.started was not called in {SOON:g} s",
-            "For each: `await nursery.start(triosock.serve_listeners, handler, listeners)`; then started.",
+            "`await nursery.start(triosock.serve_listeners, handler, listeners)` for each; then started.",
         )
 
 
@@ -118,7 +116,9 @@ async def _check_started(servers: Any, doors: list[list[MemoryListener]]) -> Non
     for (listener,) in doors:
         client = Connection(await listener.connect())
         await send(client, b"hello\n")
-        await want("hello", client, f"A client of {listener.address} said 'hello'", "Are all of them served?")
+        await want(
+            "hello", client, f"A client of {listener.address} said 'hello'", "Start one server for each list."
+        )
         await client.aclose()
 
 
@@ -128,25 +128,25 @@ async def _check_failing(solution: Any) -> None:
         try:
             async with trio.open_nursery() as nursery:
                 await nursery.start(solution.serve_all, echo, [[good], ["no listener"]])
-        except Exception as group:  # the group has what came out of the solution
+        except Exception as group:  # the group has what the solution raised
             if not all(isinstance(one, (TypeError, ValueError)) for one in causes(group)):
                 raise
             if good.is_closed:
                 return
             raise Wrong(
-                "one server could not start, and the other was left", "One nursery for both."
+                "one server could not start, and the other still runs", "Start both in one nursery."
             ) from None
     raise Wrong(
         "one server could not start, and its error did not come out",
-        "Do not catch it: the nursery ends the others, and passes it on.",
+        "Do not catch it: the nursery cancels the others, and raises it.",
     )
 
 
 # Lesson 4
 
 LOGIN = """Lesson 4: write an async function `login(conn)`. The client sends two lines, a name and a
-password, and has 10 seconds for both together. In time, it gets "welcome NAME", whatever the password,
-and from then on every line back, however long it thinks before each. If the time is over, it gets "too
+password, and has 10 seconds for both together. If it is in time, it gets "welcome NAME", with any password,
+and from then on each of its lines is sent back, without a time limit. If it is too late, it gets "too
 slow", and the connection ends."""
 
 
@@ -157,19 +157,19 @@ async def check_login(solution: Any) -> None:
         await send(ada, b"ada\n")
         await trio.sleep(4)
         await send(ada, b"secret\n")
-        await want("welcome ada", ada, "Ada sent both lines in 4 s", "Ten seconds should be enough.", served)
+        await want(
+            "welcome ada", ada, "Ada sent both lines in 4 s", "The limit is 10 s for both lines.", served
+        )
         await trio.sleep(60)
         await send(ada, b"hello\n")
-        hint = "End the block with the deadline where the login ends, and serve the rest after it."
+        hint = "End the block of the deadline where the login ends, and serve the rest after it."
         await want("hello", ada, "Ada said 'hello' a minute after her login", hint, served)
         bob = await served.connect()
         await trio.sleep(8)
         await send(bob, b"ob\n")
         hint = "A timeout for each line adds up. One scope around both lines: `with trio.move_on_after(10):`."
         await want("too slow", bob, "Bob sent his name after 8 s and nothing more", hint, served)
-        await want(
-            "the end of the connection", bob, "Bob listened after that", "Return from `login`.", served
-        )
+        await want("the end of the connection", bob, "Bob waited after that", "Return from `login`.", served)
 
 
 # Lesson 5
@@ -219,12 +219,12 @@ async def check_answer(solution: Any) -> None:
 
 # Lesson 6
 
-LIMIT = """Lesson 6: write a dict `OPTIONS` for serve_tcp(handler, port, **OPTIONS): at most three
-connections at a time, and whoever comes beyond that is told "busy" and sent away."""
+LIMIT = """Lesson 6: write a dict `OPTIONS` for serve_tcp(handler, port, **OPTIONS), which then
+serves at most three connections at a time. A further client gets "busy", and its connection is closed."""
 
 
 async def check_limit(solution: Any) -> None:
-    """Three who stay, one too many, and one who comes when there is room again."""
+    """Three clients that stay, a fourth that is refused, and a fifth when there is room again."""
     async with open_server(echo, **solution.OPTIONS) as served:
         inside = [await served.connect() for _ in range(3)]
         for client in inside:
@@ -234,44 +234,50 @@ async def check_limit(solution: Any) -> None:
         fourth = await served.connect()
         hint = "By default it waits. `Limits(…, overflow=…)` takes an async function of the connection."
         await want("busy", fourth, "A fourth client connected", hint, served)
-        await want("the end of the connection", fourth, "It listened after that", "Return from it.", served)
+        await want(
+            "the end of the connection", fourth, "It waited after that", "Return from that function.", served
+        )
         await inside[0].aclose()
         await trio.testing.wait_all_tasks_blocked()
         fifth = await served.connect()
         await send(fifth, b"hello\n")
         await want(
-            "hello", fifth, "One left, another came and said 'hello'", "Is the slot given back?", served
+            "hello",
+            fifth,
+            "One left, and a new client said 'hello'",
+            "A closed connection frees its slot.",
+            served,
         )
 
 
 # Lesson 7
 
 DRAIN = """Lesson 7: write an async function `handle(conn)` for a protocol without lines: a request is 8
-bytes, and its answer the same bytes backwards. When the server drains, who is idle goes at once, and
-whoever has sent a part of a request may send the rest, and is answered."""
+bytes, and its answer the same bytes backwards. When the server drains, idle connections end at once;
+a client that has sent a part of a request may send the rest, and gets its answer."""
 
 
 async def check_drain(solution: Any) -> None:
-    """One idle, one in the middle of a request."""
+    """One idle client, and one in the middle of a request."""
     async with open_server(solution.handle) as served:
         idle, busy = await served.connect(), await served.connect()
         for client in (idle, busy):
             await want_reversed(
-                client, b"12345678", b"", "A client sent '12345678'", "Backwards is `data[::-1]`.", served
+                client, b"12345678", b"", "A client sent '12345678'", "The answer is `data[::-1]`.", served
             )
         await send(busy, b"1234")
         await trio.testing.wait_all_tasks_blocked()
         served.server.drain(grace=60)
         hint = (
             "The server cannot know where your requests begin. Read conn.frames(triosock.FixedSize(8)), "
-            "or wait for the first byte of each with `await conn.wait_request()`, which is False when "
-            "none will come. In a block `with conn.idle():` a wait that is ended reads nothing: what it "
-            "assigns must be empty before, and empty is the end."
+            "or wait for the first byte of each with `await conn.wait_request()`, which returns False "
+            "when none will come. In a block `with conn.idle():` a drain may end the wait before it assigns: "
+            "the variable must be empty before, and empty means the end."
         )
-        await want("the end of the connection", idle, "The server drained, and an idle client listened", hint)
+        await want("the end of the connection", idle, "The server drained, and an idle client waited", hint)
         done = "The server drained when a client had sent '1234'; then it sent '5678'"
         await want_reversed(
-            busy, b"5678", b"1234", done, "From its first byte on, a request is no idle wait.", served
+            busy, b"5678", b"1234", done, "After the first byte of a request, a wait is no idle wait.", served
         )
 
 
@@ -279,12 +285,12 @@ async def check_drain(solution: Any) -> None:
 
 GUEST = """Lesson 8: write, for triosock.compat, a StreamRequestHandler `Handler` that answers each line in
 capitals, and a ThreadingTCPServer `Server` that cuts each connection half a second after it began. A handler
-that is cut puts its client_address into the list `cut`, and ends."""
+whose connection is cut appends its client_address to the list `cut`, and ends."""
 
 
 async def check_guest(solution: Any) -> None:
-    """One who is quick, and one who never ends the line. In real time, as threads have no other."""
-    compat: Any = sys.modules.get("triosock.compat")  # which this package does not import; the solution does
+    """A quick client, and one that never ends its line. In real time: threads have no virtual time."""
+    compat: Any = sys.modules.get("triosock.compat")  # imported by the solution, not by this package
     if compat is None or not (
         isinstance(solution.Server, type) and issubclass(solution.Server, compat.ThreadingTCPServer)
     ):
@@ -306,9 +312,7 @@ async def check_guest(solution: Any) -> None:
             address = streams[0].socket.getsockname()
         serving.drain(grace=0)
     if solution.cut != [address]:
-        hint = (
-            "In its thread the handler gets compat.RequestCut: `except compat.RequestCut:` around the loop."
-        )
+        hint = "compat.RequestCut is raised in the handler: put `except compat.RequestCut:` around the loop."
         raise Wrong(f"after that, `cut` was {solution.cut!r}, and not {[address]!r}", hint)
 
 
@@ -319,27 +323,37 @@ def _exercise(task: str, names: str, check: Any, praise: str, *, virtual_time: b
 
 
 EXERCISES: Final = {
-    "lesson1": _exercise(COUNT, "handle", check_count, "Each connection has variables of its own."),
-    "lesson2": _exercise(UNTIL, "serve_until", check_until, "Who opens the brackets closes them."),
+    "lesson1": _exercise(COUNT, "handle", check_count, "Each connection has its own variables."),
+    "lesson2": _exercise(
+        UNTIL, "serve_until", check_until, "The function that starts a server also ends it."
+    ),
     "lesson3": _exercise(ALL, "serve_all", check_all, "All of them, or none."),
     "lesson4": _exercise(
         LOGIN, "login", check_login, "A deadline belongs to a piece of work, not to a call."
     ),
-    "lesson5": _exercise(ANSWER, "answer", check_answer, "A failure goes to whoever asked, and no further."),
-    "lesson6": _exercise(LIMIT, "OPTIONS", check_limit, "What cannot be served is told so, at once."),
-    "lesson7": _exercise(DRAIN, "handle", check_drain, "Idle is left at once, work is not."),
-    "lesson8": _exercise(
-        GUEST, "Handler Server cut", check_guest, "A thread that can be told is a guest.", virtual_time=False
+    "lesson5": _exercise(
+        ANSWER, "answer", check_answer, "A failure reaches the client that asked, and no other."
     ),
-    "lesson9": _exercise(SELL, "sell", check_sell, f"It held in {SEEDS} orders of events."),
+    "lesson6": _exercise(LIMIT, "OPTIONS", check_limit, "A client that cannot be served hears so at once."),
+    "lesson7": _exercise(
+        DRAIN, "handle", check_drain, "A drain ends idle waits at once, and lets work finish."
+    ),
+    "lesson8": _exercise(
+        GUEST,
+        "Handler Server cut",
+        check_guest,
+        "A thread that handles RequestCut can be ended.",
+        virtual_time=False,
+    ),
+    "lesson9": _exercise(SELL, "sell", check_sell, f"It was right in {SEEDS} orders of events."),
     "lesson10": _exercise(
-        WORKER, "worker", check_worker, "Its processes come and go; nobody notices.", virtual_time=False
+        WORKER, "worker", check_worker, "Workers are replaced, and no client notices.", virtual_time=False
     ),
     "lesson11": _exercise(
         LOOKUP,
         "Handler Server ended",
         check_lookup,
-        "What waits can be cancelled, and what blocks has a thread.",
+        "Waits can be cancelled, and blocking calls have a thread.",
         virtual_time=False,
     ),
 }

@@ -1,4 +1,4 @@
-"""The exercise of the lesson about green handlers. In real time, as what blocks knows no other."""
+"""The exercise of the lesson about green handlers. In real time: a blocking call has no virtual time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from triosock import Connection
 from .verdict import Wrong, send, want
 
 LOOKUP = """Lesson 11: write, for triosock.compat, a StreamRequestHandler `Handler` and a GreenTCPServer
-`Server`. Each line is looked up: the answer is what `self.server.lookup(line)` returns, which takes a line
-and returns one, and blocks for a while. Whoever waits for a lookup keeps nobody else waiting. However a
-handler ends, it puts its client_address into the list `ended`."""
+`Server`. The answer to each line is what `self.server.lookup(line)` returns: it takes a line, returns a
+line, and blocks for a while. Other clients must be served meanwhile. However a handler ends, it appends its
+client_address to the list `ended`."""
 
-#: How long a lookup takes while nobody else is served, in seconds: less than a client waits for its answer.
+#: Seconds that a lookup takes while no other client is served: less than a client waits for its answer.
 WHILE: Final = 2.0
 
 
 def check_lookup(solution: Any) -> Any:
-    """Refuse a server that is not green; then serve it."""
-    compat: Any = sys.modules.get("triosock.compat")  # which this package does not import; the solution does
+    """Refuse a server that is not green; serve a green one."""
+    compat: Any = sys.modules.get("triosock.compat")  # imported by the solution, not by this package
     if compat is None or not (
         isinstance(solution.Server, type) and issubclass(solution.Server, compat.GreenTCPServer)
     ):
@@ -33,7 +33,7 @@ def check_lookup(solution: Any) -> Any:
 
 
 async def _check(solution: Any, serve: Callable[..., Any]) -> None:
-    """Ada's lookup goes on until Bob has his answer; both are idle after it, and Cyd is in a half line."""
+    """Ada's lookup goes on until Bob has his answer; then both are idle, and Cyd has sent half a line."""
     is_answered = threading.Event()
 
     def lookup(line: bytes) -> bytes:
@@ -57,7 +57,7 @@ async def _check(solution: Any, serve: Callable[..., Any]) -> None:
             is_answered.set()
             await want("found slow", ada, "Bob had his answer, and Ada's lookup ended", hint)
             serving.drain(grace=0.5)
-            hint = "Who waits is cancelled at the end of the grace: let `trio.Cancelled` pass."
+            hint = "A handler that waits is cancelled at the end of the grace: let `trio.Cancelled` pass."
             await want("the end of the connection", cyd, "Cyd sent half a line, and the server drained", hint)
     _compare(list(solution.ended), addresses)
 
@@ -66,7 +66,7 @@ def _compare(ended: list[object], addresses: list[object]) -> None:
     hint = "`finally: ended.append(self.client_address)`, around the loop."
     *idle, cyd = addresses
     if any(one not in ended for one in idle):
-        raise Wrong(f"the handlers of {idle} came to their ends, and `ended` was {ended}", hint)
+        raise Wrong(f"the handlers of {idle} have ended, and `ended` was {ended}", hint)
     if cyd not in ended:
         hint = f"trio.Cancelled is no Exception. {hint}"
         raise Wrong(f"the handler of {cyd} was cancelled, and `ended` was {ended}", hint)

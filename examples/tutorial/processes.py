@@ -1,7 +1,7 @@
 """The exercise of the lesson about processes, whose check starts real ones.
 
-The rule: the solution is imported by a worker, as `serve_workers` would have any program imported, and what
-is looked at is only what a client sees.
+The rule: a worker imports the solution, as `serve_workers` would have any program imported, and the check
+looks only at what a client sees.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .verdict import Wrong, causes, send, want
 
 WORKER = """Lesson 10: write an async function `worker()` for serve_workers: it serves the listener that it
 inherits, and answers each line with the same line backwards: "hello" gets "olleh". It is replaced while
-clients are connected. Who has sent a part of a line may then send the rest, and is answered; who is idle
-gets the end of the connection; and the next one who comes is answered, too."""
+clients are connected. A client that has sent a part of a line may then send the rest, and gets its answer;
+an idle client gets the end of the connection; and new clients are answered, too."""
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Seconds that a worker may take until it is ready.
@@ -37,7 +37,7 @@ async def check_worker(solution: Any) -> None:
             nursery.cancel_scope.cancel()
     except* triosock.WorkersFailed as group:
         hint = (
-            "What it printed is above. The parent has the port: `triosock.inherited_listeners()`; and `await "
+            "Its output is above. The parent has the port: `triosock.inherited_listeners()`; and `await "
             "triosock.serve_listeners(…)` returns only after the drain."
         )
         raise Wrong(f"no process could serve: {causes(group)[0]}", hint) from None
@@ -67,17 +67,17 @@ async def _replace(workers: triosock.Workers) -> None:
     async with await _connect(workers) as ada, await _connect(workers) as bob:
         for client in (ada, bob):
             await send(client, b"hello\n")
-            hint = "Clients come to `triosock.inherited_listeners()`; backwards is `line.strip()[::-1]`."
+            hint = "Serve `triosock.inherited_listeners()`; the reversed line is `line.strip()[::-1]`."
             await want("olleh", client, "A client said 'hello'", hint)
         await send(ada, b"half a li")
         report = await workers.restart()
         if report.failure:
-            raise Wrong(f"no successor was ready: {report.failure}", "Does it start only once?")
-        hint = "Read with `conn.lines()`: then the server knows who is idle."
-        await want("the end of the connection", bob, "The worker was replaced; an idle client listened", hint)
+            raise Wrong(f"no successor was ready: {report.failure}", "It must be able to start again.")
+        hint = "Read with `conn.lines()`: then the server knows which clients are idle."
+        await want("the end of the connection", bob, "The worker was replaced; an idle client waited", hint)
         await send(ada, b"ne\n")
-        hint = "Its worker drains, and has the time: do not end a handler that is busy."
-        await want("enil a flah", ada, "Another, in the middle of a line then, sent its rest", hint)
+        hint = "Its worker drains within the grace: do not end a handler that is busy."
+        await want("enil a flah", ada, "A client with half a line sent its rest", hint)
     async with await _connect(workers) as cyd:
         await send(cyd, b"hello\n")
-        await want("olleh", cyd, "A client who came afterwards said 'hello'", "Does it start only once?")
+        await want("olleh", cyd, "A new client said 'hello' after that", "It must be able to start again.")

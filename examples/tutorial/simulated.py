@@ -1,4 +1,4 @@
-"""The exercise of the lesson about simulation, whose check runs simulated worlds of its own."""
+"""The exercise of the lesson about simulation; its check runs simulated worlds."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from triosock.testing.simulation import Faults, SimulationFailed, World, simulat
 
 from .verdict import Wrong, causes
 
-SELL = """Lesson 9: write an async function `sell(conn, office)`. Each line is a name. If `office.left`, the
-number of tickets, is not 0, this buyer gets one: `office.left` is one less, `await office.note(name)`, which
-takes a while, writes the name down, and only then the buyer is told "sold". Without a ticket the answer is
-"sold out". However many buyers come at once, no more tickets are sold than there are."""
+SELL = """Lesson 9: write an async function `sell(conn, office)`. Each line is a buyer's name. If
+`office.left`, the number of tickets, is not 0, this buyer gets one: lower `office.left` by one, record the
+name with `await office.note(name)`, which takes a while, and only then answer "sold". Without a ticket the
+answer is "sold out". However many buyers come at once, no more tickets are sold than there are."""
 
 SEEDS = 200
 
 
 class Office:
-    """What a solution is given."""
+    """What `sell` is given."""
 
     def __init__(self, tickets: int) -> None:
         self.left = tickets
         self.noted: list[bytes] = []
 
     async def note(self, name: bytes) -> None:
-        """Write a name down."""
+        """Record a name."""
         await trio.sleep(0.5)
         self.noted.append(bytes(name).strip())
 
 
 def check_sell(solution: Any) -> None:
-    """Many seeds; what the first that fails has shown is the verdict."""
+    """Simulate with many seeds; the first that fails gives the verdict."""
 
     async def many_buyers(world: World) -> None:
         await _many_buyers(world, solution)
@@ -76,7 +76,7 @@ def _compare(answers: list[bytes], wanted: int, buyers: int, tickets: int) -> No
     sold = answers.count(b"sold\n")
     came = f"{buyers} buyers came for {tickets} tickets"
     if sold > wanted:
-        hint = "Look at `office.left` and take from it with no `await` in between: then no other task can."
+        hint = "Check `office.left` and lower it with no `await` in between: then no other task can."
         raise Wrong(f"{came}, and {sold} were sold", hint)
     if sold < wanted or answers.count(b"sold out\n") != buyers - wanted:
-        raise Wrong(f"{came}, and they were told {answers}", "Each is told 'sold' or 'sold out'.")
+        raise Wrong(f"{came}, and they were told {answers}", "Answer each with 'sold' or 'sold out'.")

@@ -1,4 +1,4 @@
-"""What the checks of the exercises are made of: clients that tell what they hear, and the verdict."""
+"""Tools for the checks of the exercises: clients that compare what they receive, and the verdict."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from triosock import Connection, FrameTooLarge, Incomplete
 from triosock.events import HandlerFailed
 from triosock.testing import OpenServer
 
-#: How long an answer may take, in seconds; no exercise asks for so much.
+#: Seconds that an answer may take; no exercise needs so many.
 SOON: Final = 3.0
 
 
-#: What is heard from a handler that does not stop sending.
+#: Reported for a handler that does not stop sending.
 ENDLESS: Final = "more than 65,536 bytes without a line's end"
 
 
@@ -31,11 +31,11 @@ class Wrong(Exception):
 
 @attrs.frozen(kw_only=True)
 class Exercise:
-    """One exercise: its text, the names that a solution defines, and what looks at it."""
+    """One exercise: its text, the names that a solution defines, and its check."""
 
     task: str
     names: tuple[str, ...]
-    #: An async function runs in a trio program of the checker's, a plain one runs its own.
+    #: The checker runs an async function by trio.run; a plain one starts its own trio program.
     check: Callable[[Any], Awaitable[None]] | Callable[[Any], None]
     praise: str
     virtual_time: bool = True
@@ -50,7 +50,7 @@ def causes(error: BaseException) -> list[BaseException]:
 
 
 async def hear(client: Connection, seconds: float = SOON) -> str:
-    """Return the next line, without its end; or, in words, what came instead."""
+    """Return the next line without its newline, or a description of what came instead."""
     with trio.move_on_after(seconds):
         try:
             return (await client.receive_until(b"\n")).decode().rstrip("\n")
@@ -80,7 +80,7 @@ async def want(
 
 
 async def send(client: Connection, data: bytes) -> None:
-    """Send, and do not mind if the server has hung up: what comes back tells."""
+    """Send, and ignore that the server has hung up: the next receive shows it."""
     try:
         await client.send_all(data)
     except trio.BrokenResourceError:
@@ -96,7 +96,7 @@ async def echo(conn: Connection) -> None:
 async def want_reversed(
     client: Connection, data: bytes, before: bytes, done: str, hint: str, served: OpenServer
 ) -> None:
-    """Send the end of a request of eight bytes, and raise Wrong if its answer is not all of it backwards."""
+    """Send the end of a request of eight bytes, and raise Wrong unless its answer is it reversed."""
     await send(client, data)
     answer = b""
     with trio.move_on_after(SOON):

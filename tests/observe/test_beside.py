@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 
 import pytest
 import trio
@@ -162,3 +163,15 @@ async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
 
 async def bye(conn):
     await conn.send_all(b"bye\n")
+
+
+async def test_work_gathers_and_all_of_it_is_done_at_the_end_without_a_wait() -> None:
+    done: list[int] = []
+    with trio.fail_after(30):
+        async with BackgroundThread("tests beside", gather=3600) as beside:
+            for number in range(3):
+                beside.put(done.append, number)
+                # A thread that is woken for each piece of work would have done this one.
+                await trio.to_thread.run_sync(time.sleep, 0.02)
+            assert done == []
+    assert done == [0, 1, 2]

@@ -99,7 +99,7 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
 
 async def _read_to_end(reader: int, answer: bytearray) -> None:
     """Read until the process has closed its end: then nothing of the inspection is left in it. (A pipe that
-    nobody has opened for writing yet is not readable.)
+    is not opened for writing yet is not readable.)
     """
     while True:
         await trio.lowlevel.wait_readable(reader)

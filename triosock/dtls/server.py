@@ -145,8 +145,8 @@ class DtlsServer(Server[ServerStatistics]):
         elif reason is None and self._rates is not None:
             reason = self._rates.refusal(entry.accepted, self._rates.keys_of(session.peer))
         if reason is not None:
-            # Not in the report as "drain" is for streams: nobody was taken from a queue, and nobody is let in
-            # late.
+            # Not in the report as "drain" is for streams: no client was taken from a queue, and none is let
+            # in late.
             registry.tally.refused["late" if reason == "drain" else reason] += 1
             self._emitter.emit(Refused, peer=session.peer, reason=reason)
             return

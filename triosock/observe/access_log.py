@@ -13,6 +13,7 @@ The invariants:
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import re
@@ -157,7 +158,12 @@ def _time_local(ended: Ended, now: float) -> str:
 
 
 def _time_iso8601(ended: Ended, now: float) -> str:
-    return datetime.fromtimestamp(now).astimezone().isoformat(timespec="seconds")
+    return _iso8601(int(now))
+
+
+@functools.lru_cache(maxsize=1)  # many lines are of one second
+def _iso8601(second: int) -> str:
+    return datetime.fromtimestamp(second).astimezone().isoformat()
 
 
 def _seconds(ended: Ended, now: float) -> str:

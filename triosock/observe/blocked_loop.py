@@ -2,7 +2,7 @@
 their stacks.
 
 The steps of tasks are counted by an instrument, and looked at from a thread: see
-`_core/inspect/step_watch.py` for what that costs, and why what is told is certain.
+`_core/inspect/step_watch.py` for the cost, and for why a report is certain.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from .._core.inspect.step_watch import StepWatch
 from .._core.model.checks import check_seconds
 from .text import printable
 
-#: Places that are remembered, and how many seconds pass before one of them is told again.
+#: Places that are remembered, and seconds until the same place is reported again.
 PLACES: Final = 100
 AGAIN: Final = 60.0
-#: Frames of a stack that are told, the innermost ones.
+#: Frames of a stack that are reported, the innermost ones.
 MAX_FRAMES: Final = 50
 
 _logger: Final = logging.getLogger("triosock")
@@ -35,7 +35,7 @@ _logger: Final = logging.getLogger("triosock")
 @final
 @attrs.frozen(kw_only=True)
 class BlockedLoop:
-    """What is told of a block: the name of the `task` that runs, for how many `seconds` at least, and its
+    """The report of a block: the name of the `task` that runs, for how many `seconds` at least, and its
     `stack`, the innermost frame last, each as `traceback` formats it.
     """
 
@@ -64,7 +64,7 @@ def watch_blocked_loop(
     Args:
       after: seconds, above 0.
       report: is called in the watch thread while the loop is blocked; the default writes a warning to the
-        logger "triosock". What it raises is printed. Each place is told at most once a minute.
+        logger "triosock". What it raises is printed. Each place is reported at most once a minute.
 
     One thread looks, and ends with the block; each step of each task costs about half a microsecond. Where
     the interpreter's lock is not given up (in some C code), the report comes when it is.

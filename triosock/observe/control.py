@@ -15,8 +15,8 @@ A parent of workers speaks the same protocol for all of them.
 The rules:
 
 1. **Off unless asked for**: nothing here runs before `serve_control()`.
-2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and who connects must have
-   the user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
+2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and the peer must have the
+   user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
 3. It is a server like any other, with limits and timeouts, and is in the tree itself.
 """
 
@@ -128,8 +128,8 @@ async def serve_replies(
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Answer each request, a JSON object in a line, by what `reply` returns, or, if it is for events, by what
-    `stream` sends: to the user whose process this is, and to nobody else.
+    """Answer each request, a JSON object in a line, with what `reply` returns, or, if it is for events, with
+    what `stream` sends: only to the user that this process runs as.
     """
 
     async def answer(conn: Connection) -> None:
@@ -201,8 +201,8 @@ def _metrics() -> Reply:
 
 
 def parse_tree(line: bytes | str) -> Node:
-    """Return the snapshot that a line of the protocol carries. Raises: ValueError, in one line, whatever the
-    line is: who answers may be anybody.
+    """Return the snapshot that a line of the protocol carries. Raises: ValueError, in one line, for any wrong
+    line: the answering process is not trusted.
     """
     try:
         message = json.loads(line)

@@ -32,9 +32,9 @@ class Ended:
     """A connection or a request that is over.
 
     `what` is "connection" or "request" (of a connection, or a datagram). `peer` is the client (as a PROXY
-    header named it), `neighbour` who has connected, and `local` the address that it connected to; None if
-    that happened before the observer was attached, and for datagrams. `received` and `sent` are bytes, None
-    for a request; `requests` counts those of the connection so far; `duration` is in seconds.
+    header named it), `neighbour` the address that has connected, and `local` the address that it connected
+    to; None if that happened before the observer was attached, and for datagrams. `received` and `sent` are
+    bytes, None for a request; `requests` counts those of the connection so far; `duration` is in seconds.
     """
 
     what: Literal["connection", "request"]

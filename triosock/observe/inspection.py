@@ -1,9 +1,8 @@
 """Inspection by `triosock top --pid`: the side of the inspected process.
 
-The protocol: a process that allows it holds a file in memory (memfd_create(2)) called `MARK`, which is seen
-in ``/proc/PID/fd`` by its own user and by root, and by nobody else. Who wants to look writes into it the name
-of a directory and a number, and sends SIGUSR1; the process empties it, and answers into that directory, see
-`peek.py`.
+The protocol: a process that allows it holds a file in memory (memfd_create(2)) called `MARK`, which only its
+own user and root see in ``/proc/PID/fd``. `top` writes into it the name of a directory and a number, and
+sends SIGUSR1; the process empties it, and answers into that directory, see `peek.py`.
 
 The invariant: **only a user with the permissions of ptrace(2) can inspect a process**: writing into that file
 needs them. And a SIGUSR1 without a request is what it was before.

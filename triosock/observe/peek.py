@@ -1,14 +1,14 @@
-"""What lives in a process, seen from inside in the midst of anything: for `triosock top --pid`.
+"""Describes a process from inside, whatever it is doing at the moment, for `triosock top --pid`.
 
 It is run by the interpreter between two instructions of the main thread (`sys.remote_exec`), or by a
 signal's handler. So the rules are strict:
 
-1. **Nothing is imported, nothing is locked, nothing is changed.** What is not loaded already is not there to
-   be looked at; and whoever holds a lock may be this very thread.
-2. **It is over soon**: after `BUDGET` seconds what is left is counted, and not described. The collector of
-   cycles does not run meanwhile.
-3. **Nothing is left**: there is no class in this file, which would be a cycle, and whoever runs it as a
-   script clears its names.
+1. **Nothing is imported, nothing is locked, nothing is changed.** What is not loaded yet cannot be described,
+   and a lock may be held by this very thread.
+2. **It is over soon**: after `BUDGET` seconds the rest is counted, and not described. The garbage collector
+   does not run meanwhile.
+3. **Nothing is left**: this file has no class, which would be a reference cycle, and the caller that runs it
+   as a script clears its names.
 4. It stands alone: it is also run where triosock is not installed, as compiled code.
 
 The answer is a Python literal in a file, and one line in a pipe says that it is whole.
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 #: Seconds in which things are described. Of the 5 ms that a look may take, the rest is for writing.
 BUDGET = 0.002
-#: The two files, in the directory that the one who looks has made.
+#: The two files, in the directory that `top` has made.
 ANSWER, PIPE = "answer", "pipe"
 #: The longest text, in characters.
 MAX_TEXT = 300
@@ -36,7 +36,7 @@ FIELDS = ("kind", "name", "state", "peer", "age", "due", "due_to", "where", "cou
 
 
 def answer(directory: str, limit: int) -> None:
-    """Look, and write what was seen into `directory`. Raises nothing: to look must end nothing."""
+    """Describe this process in a file in `directory`. Raises nothing: inspection must end nothing."""
     began, cpu = time.perf_counter(), time.thread_time()
     gc = sys.modules.get("gc")
     collects = gc is not None and gc.isenabled()
@@ -45,7 +45,7 @@ def answer(directory: str, limit: int) -> None:
     try:
         try:
             text = repr(peek(limit))
-        except Exception as error:  # whatever it is, of a program that is not ours
+        except Exception as error:  # of any kind: the program is not ours
             text = repr({"error": type(error).__name__ + ": " + str(error)[:MAX_TEXT]})
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         write_file(os.path.join(directory, ANSWER), flags, text.encode("utf-8", "backslashreplace"))
@@ -53,7 +53,7 @@ def answer(directory: str, limit: int) -> None:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC
         write_file(os.path.join(directory, PIPE), flags, took.encode())
     except OSError:
-        pass  # who wanted to look has gone
+        pass  # `top` has gone
     finally:
         if gc is not None and collects:
             gc.enable()
@@ -93,12 +93,12 @@ def peek(limit: int) -> dict[str, Any]:
     return node("run", name=f"process {os.getpid()}", children=children)
 
 
-#: What comes last: threads that are none of ours.
+#: Sorted last: threads without a trio run.
 KINDS = {"thread": 1}
 
 
 def node(kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a node; what is not said is nothing."""
+    """Return a node; fields that are not given are empty."""
     whole = {
         "kind": kind, "name": "", "state": "", "peer": "", "age": None, "due": None, "due_to": "",
         "where": "", "counts": [], "more": 0, "children": [], **fields,
@@ -120,11 +120,11 @@ def is_over(look: dict[str, Any]) -> bool:
     return bool(time.perf_counter() > look["until"])
 
 
-# Where somebody is
+# Where a thread or a task is
 
 
 def foreign_places() -> tuple[str, ...]:
-    """Return the directories whose code is nobody's own: the standard library's, trio's, triosock's."""
+    """Return the directories whose code is not the program's: the standard library's, trio's, triosock's."""
     places = [os.path.dirname(os.__file__) + os.sep]
     for name in ("trio", "triosock"):
         file = getattr(sys.modules.get(name), "__file__", None)
@@ -175,8 +175,8 @@ def thread_names() -> dict[int, str]:
 
 
 def runner_of(frame: Any) -> Any:
-    """Return the trio run that this thread is in, if it is in one. Of all that trio has, only this is no
-    public name: what `trio.lowlevel` tells, it tells the run's own thread.
+    """Return the trio run that this thread is in, if it is in one. This needs a private name of trio, since
+    `trio.lowlevel` answers only in the run's own thread.
     """
     while frame is not None:
         is_loop = frame.f_code.co_name in ("run", "unrolled_run")  # while it waits, and while a task runs

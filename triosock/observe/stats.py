@@ -1,7 +1,7 @@
 """Counts events: for tests, lessons, and the numbers of several servers together.
 
-What one server looks like now is `server.statistics()`, which costs nothing until it is asked. This
-observer is for what that cannot know: how long requests took, and what happened before somebody looked.
+What one server looks like now is `server.statistics()`, which costs nothing until it is asked. This observer
+is for what that cannot know: how long requests took, and what happened before.
 """
 
 from __future__ import annotations

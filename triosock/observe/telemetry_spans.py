@@ -96,7 +96,7 @@ class Spans:
             **_address("network.local", event.local),
             **_address("server", event.local),
         }
-        # A root: the context here is that of whoever has started the server.
+        # A root: the context here is that of the task that started the server.
         span = self._tracer.start_span("connection", Context(), SpanKind.SERVER, attributes)
         self._open[key] = _Open(span, attributes)
 
@@ -129,7 +129,7 @@ class Spans:
             now, current = trace.set_span_in_context(entry.span, now), entry.span
         name, around = "request", now
         if entry.span is None:
-            # The context of now is that of whoever has started the server.
+            # The current context is that of the task that started the server.
             name, around = "datagram", Context()
         elif _trace_of(current) != _trace_of(entry.span):
             around = trace.set_span_in_context(entry.span, now)

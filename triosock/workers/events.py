@@ -1,7 +1,7 @@
 """One stream of the events of all workers, each with its worker's number, and of their own coming and going.
 
-Rule: a worker that starts while somebody listens is listened to as soon as it is ready. What it told before
-it was asked is not in the stream.
+Rule: a worker that starts while the stream is read joins it as soon as it is ready. Its earlier events are
+not in the stream.
 """
 
 from __future__ import annotations

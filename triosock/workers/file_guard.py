@@ -1,13 +1,13 @@
 """A child process that removes the socket files of a service whose parent was killed (SIGKILL, the kernel's
-OOM killer): nobody else is left then, since the workers are killed with the parent.
+OOM killer): no other process is left then, since the workers are killed with the parent.
 
 The invariants:
 
 1. **It acts only when this process is dead**: the end of a pipe tells it, whose writing end is here.
 2. It removes only the files that were made here, by device and inode.
-3. **It ends with this process**, and before it: it is told that there is nothing left to do, and reaped.
-4. **Its end is noticed at any time**: whoever has started it waits for it, as `reaper.py` expects of the
-   owner of a child.
+3. **It ends with this process**, and before it: it is notified that there is nothing left to do, and reaped.
+4. **Its end is noticed at any time**: its starter waits for it, as `reaper.py` expects of the owner of a
+   child.
 
 Rejected: a worker that removes them, since workers that go on for a moment could still accept.
 """
@@ -67,7 +67,7 @@ class FileGuard:
 
     @property
     def stood_down(self) -> bool:
-        """Whether it was told that there is nothing left to do."""
+        """Whether it was notified that there is nothing left to do."""
         return self._tie == -1
 
     async def wait(self) -> None:

@@ -25,7 +25,7 @@ from typing import Final, final
 import trio
 
 _TRAMPOLINE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trampoline.py")
-#: Seconds that a process has to end by itself after it was told to end at once.
+#: Seconds that a process has to end by itself after the command to end at once.
 PATIENCE: Final = 1.0
 
 

@@ -1,8 +1,8 @@
 """The manager's end of sd_notify(3): what workers tell their parent.
 
 The invariant: **a message counts for the process that the kernel says has sent it** (SCM_CREDENTIALS,
-unix(7)). The socket has an abstract name, so that no file can be left, and anybody on the machine may send to
-it; what does not come from a registered process is dropped.
+unix(7)). The socket has an abstract name, so that no file can be left, and any process on the machine may
+send to it; what does not come from a registered process is dropped.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..notify import parse_message
 Fields: TypeAlias = Mapping[str, str]
 
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): process, user, group
-#: As much as Linux lets anybody send in one datagram by default (net.core.wmem_default).
+#: As much as Linux allows by default to send in one datagram (net.core.wmem_default).
 _MAX_BYTES: Final = 262_144
 #: So many messages are taken in a row, so that a chatterbox does not keep everything else waiting.
 _IN_A_ROW: Final = 100

@@ -322,11 +322,11 @@ class Workers:
         for slot in (*self._slots, *self._leaving):
             slot.drain()
             if self._is_starting:
-                slot.retire()  # it may never be ready, and serves nobody yet
+                slot.retire()  # it may never be ready, and serves no client yet
 
     def _close_ours(self) -> None:
         # Our copies of the listeners go before those of the workers: a connect is refused as soon as no
-        # process has one any more, and nobody may be left in a queue that no worker looks at.
+        # process has one any more, and no client may be left in a queue that no worker reads.
         self.endpoints.close()
 
     def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:

@@ -97,7 +97,7 @@ async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a successor: the service manager is told by it from then on."""
+    """Return the environment of a successor: it notifies the service manager from then on."""
     notifier = current_notifier()
     if notifier is None:
         return dict(environment)

@@ -213,6 +213,6 @@ def _disable_multicast_all(sock: socket.socket) -> None:
     level, option = socket.IPPROTO_IP, _IP_MULTICAST_ALL
     if sock.family == socket.AF_INET6:
         level, option = socket.IPPROTO_IPV6, _IPV6_MULTICAST_ALL
-    # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket hears more than it asked for.
+    # IPV6_MULTICAST_ALL is as young as Linux 4.20; without it the socket receives other groups, too.
     with contextlib.suppress(OSError):
         sock.setsockopt(level, option, 0)

@@ -2,8 +2,8 @@
 
 A socket that is bound to all addresses (``0.0.0.0``, ``::``) would answer from whichever address the routing
 table prefers, and a client that has used another one discards such a reply. So the kernel is asked for the
-destination of each datagram (ip(7): IP_PKTINFO, RFC 3542, 6.1: IPV6_RECVPKTINFO), and is told to use it as
-the source of the reply. Pure functions over bytes, but for `prepare`.
+destination of each datagram (ip(7): IP_PKTINFO, RFC 3542, 6.1: IPV6_RECVPKTINFO), and uses it as the source
+of the reply. Pure functions over bytes, but for `prepare`.
 
 The rules:
 
@@ -41,7 +41,7 @@ CONTROL_SIZE: Final = 128
 
 
 class Origin(NamedTuple):
-    """The address of ours that a datagram was sent to: its `host`, and the `interface` it came in by."""
+    """The local address that a datagram was sent to: its `host`, and the `interface` it came in by."""
 
     host: str
     interface: int

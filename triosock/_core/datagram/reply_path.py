@@ -44,7 +44,7 @@ _NOWHERE: Final = ("::", "0.0.0.0")
 
 @final
 class Route:
-    """The socket, the peer and the address of ours that belong together."""
+    """The socket, the peer and the local address that belong together."""
 
     __slots__ = (
         "_destination",
@@ -96,7 +96,7 @@ class Route:
 
     @property
     def local(self) -> Address:
-        """The address of ours that the peer sent to."""
+        """The local address that the peer sent to."""
         if self._local is None:
             self._local = self.socket.local_address(self._destination)
         return self._local

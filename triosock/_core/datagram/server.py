@@ -17,7 +17,7 @@ that receives requests also sends replies, so it stays open until the last handl
    does that, and a closed port cannot answer the peers that are being served.
 3. Idle sessions end at once, busy handlers may finish until the grace period is over, the rest is cut;
    datagrams that still wait are dropped.
-4. Then the loops end, what is left in the sockets is counted, and the sockets are closed.
+4. Then the loops end, the datagrams left in the sockets are counted, and the sockets are closed.
 
 A cancellation does 4 at once. The invariant, for both: **every datagram that the kernel had delivered to the
 socket is handled or counted** (see queue.py), and what the kernel dropped is counted by the kernel. Only a
@@ -261,7 +261,7 @@ class DatagramServer(Server[DatagramStatistics]):
         await drain_run.wait_completion()
 
     def _end(self, refusing: Literal["late", "closed"]) -> None:
-        """Count what is left, and close."""
+        """Count the remaining datagrams, and close."""
         self._queue.refusing = refusing
         for receiver in self._receive_loops:
             receiver.take_waiting()

@@ -2,7 +2,7 @@
 
 The rules:
 
-1. **A session is a peer and the address of ours that it sends to**: its datagrams, in the order in which the
+1. **A session is a peer and the local address that it sends to**: its datagrams, in the order in which the
    kernel had them, go to one task, and to no other while that task runs.
 2. **A wait in `async for` is idle**, and may be ended: by a drain, after `Sessions.idle` seconds (by
    `idle_queue.py`), or to make room for a new peer. The iteration then ends. A wait in `receive()` is in the
@@ -144,7 +144,7 @@ class Session:
         self._idle_queue = idle_queue
         self._emitter: Emitter = server.observers
         self._request_timeout = server.timeouts.request
-        #: What waits for `receive` or the next iteration.
+        #: Datagrams that wait for `receive` or the next iteration.
         self.buffer: collections.deque[QueuedDatagram] = collections.deque()
         self.dropped = self.taken = 0
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
@@ -275,7 +275,7 @@ class Session:
         """
         await self.wire.send(data)
 
-    # What goes on
+    # State
 
     def _begin_request(self) -> None:
         entry = self.entry

@@ -158,7 +158,7 @@ class SessionTable:
         longest.interrupt(Cause.OVERFLOW)
 
     def part(self, session: Session, *, cancelled: bool) -> None:
-        """Remove a session whose task has ended, and open the next one with what is left: invariant 3."""
+        """Remove a session whose task has ended, and open the next one with the rest: invariant 3."""
         del self._present[session.key]
         left, queue = session.buffer, self._queue
         if left and not session.taken:
@@ -213,7 +213,7 @@ class _SessionTask(HandlerRun):
             self._unregister()
 
     def _unregister(self) -> None:
-        """Unregister it; what is left in its buffer goes to the next session of this peer."""
+        """Unregister it; the rest of its buffer goes to the next session of this peer."""
         entry = self._entry
         if entry.cause is None and (entry.scope.cancelled_caught or isinstance(self._error, RequestTimedOut)):
             entry.cause = Cause.REQUEST

@@ -29,11 +29,11 @@ from .packet_info import ControlMessage
 #: it is 20 less.
 MAX_UDP_BYTES: Final = 65_527
 MAX_UDP4_BYTES: Final = 65_507
-#: More than Linux lets anybody send by default on a Unix datagram socket (net.core.wmem_default is 212,992).
+#: More than Linux allows by default to send on a Unix datagram socket (net.core.wmem_default is 212,992).
 MAX_UNIX_BYTES: Final = 262_144
 _HAS_RECVMSG: Final = hasattr(socket.socket, "recvmsg_into")  # not on Windows
 _MSG_TRUNC: Final = getattr(socket, "MSG_TRUNC", 0)
-#: What a datagram costs at least in the kernel's queue, whatever its length (an sk_buff and its data).
+#: The least that a datagram of any length costs in the kernel's queue (an sk_buff and its data).
 _LEAST_QUEUED: Final = 512
 
 
@@ -70,7 +70,7 @@ class DatagramSocket(abc.ABC):
 
     @property
     def seen_lost(self) -> int:
-        """The same, as far as it is known without asking anybody."""
+        """The same, as far as it is known without asking the kernel."""
         return self.lost
 
     @property
@@ -113,7 +113,7 @@ class DatagramSocket(abc.ABC):
         return name
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return to which address of ours a datagram was sent."""
+        """Return the local address that a datagram was sent to."""
         return self.address
 
 
@@ -153,7 +153,7 @@ class KernelSocket(DatagramSocket):
 
     @property
     def seen_lost(self) -> int:
-        """What the kernel had dropped when it queued the last datagram that was received."""
+        """The kernel's count of dropped datagrams when it queued the last one that was received."""
         return (self._overflow - self._lost_before) & 0xFFFF_FFFF  # the kernel counts in 32 bits
 
     @property
@@ -226,13 +226,11 @@ class KernelSocket(DatagramSocket):
     async def _wait_unix_peer(self, name: Any) -> bool:
         """Wait until the queue of a Unix peer has room; return False if that is not what the kernel looks at.
 
-        Of a Unix datagram socket that is connected to nobody, as ours must be, the kernel says "writable"
-        though
+        Our Unix datagram socket must be unconnected, and the kernel reports such a socket as writable though
         the queue of the peer is full: waiting for that would be a busy loop. A second socket, connected to
-          the
-        peer, is told the truth (unix(7); unix_dgram_poll). A peer that has connected itself to us refuses
-        that (EPERM); with those the kernel has no limit but our own send buffer, and our own socket tells
-        about it.
+        the peer, shows the real state (unix(7); unix_dgram_poll). A peer that has connected itself to us
+        refuses that (EPERM); for such peers the only limit is our own send buffer, whose state our own socket
+        shows.
         """
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as gauge:
             gauge.setblocking(False)
@@ -255,8 +253,8 @@ class KernelSocket(DatagramSocket):
         return from_sockaddr(self.socket.family if name else socket.AF_UNIX, socket.SOCK_DGRAM, name)
 
     def local_address(self, destination: ControlMessage | None) -> Address:
-        """Return to which address of ours a datagram was sent: on a socket for all addresses, the one that it
-        named.
+        """Return the local address that a datagram was sent to: on a socket for all addresses, the one
+        that it named.
         """
         if destination is None:
             return self._address

@@ -1,4 +1,4 @@
-"""What a datagram server looked like at one moment."""
+"""The state of a datagram server at one moment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ..server.base_server import Server
 @final
 @attrs.frozen(kw_only=True)
 class DatagramStatistics:
-    """What a datagram server looked like at one moment.
+    """The state of a datagram server at one moment.
 
     `active` handlers (or sessions) are running, `idle` sessions wait for their next datagram, `queued` ones
     wait for a slot, `peak` was the largest `active`. `pending` datagrams were received and are neither

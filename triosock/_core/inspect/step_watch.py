@@ -6,8 +6,8 @@ checks it.
 
 The invariants:
 
-1. **A step costs two assignments.** There is no clock, no lock and no system call in it, but to wake the
-   watch thread when that has gone to sleep.
+1. **A step costs two assignments.** There is no clock, no lock and no system call in it, except to wake the
+   watch thread when that sleeps.
 2. **The watch thread sleeps when nothing happens.** It looks every `after / LOOKS` seconds as long as it
    finds steps, and waits for a step without a timeout when it finds none.
 3. **It lives as long as it has users**: from the first `begin()` to the last `end()`, which returns when
@@ -23,7 +23,7 @@ from collections.abc import Callable
 from types import FrameType
 from typing import Generic, TypeVar
 
-#: What the thread is called.
+#: The name of the thread.
 THREAD_NAME = "triosock watch"
 #: How many times the same step must be found, `after / LOOKS` seconds apart.
 LOOKS = 4
@@ -34,8 +34,8 @@ Runner = TypeVar("Runner")
 
 
 class StepWatch(Generic[Runner]):
-    """Of one thread, the one that makes it. `begin()` and `end()` are called in any thread, `enter()` in that
-    one, and `tell()`, which a subclass has, in the watch thread.
+    """Watches the thread that makes it. `begin()` and `end()` are called in any thread, `enter()` in that
+    one, and `tell()`, which a subclass implements, in the watch thread.
     """
 
     __slots__ = (
@@ -53,7 +53,7 @@ class StepWatch(Generic[Runner]):
     def __init__(self) -> None:
         #: How many steps there were.
         self.steps: int = 0
-        #: Who runs now.
+        #: The task that runs now.
         self.running: Runner | None = None
         self.is_asleep: bool = False
         self._asked = _Event()
@@ -143,7 +143,7 @@ class StepWatch(Generic[Runner]):
             self.tell(running, frame, min(self._after, default=0.0), lambda: self.steps == seen)
 
     def tell(self, running: Runner, frame: FrameType, after: float, is_certain: Callable[[], bool]) -> None:
-        """Tell that `running` has gone on for `after` seconds, and is at `frame`. What was taken from the
-        frame is its own if `is_certain()` afterwards: else it waits now, and it may be somebody else's.
+        """Report that `running` has run for `after` seconds, and is at `frame`. What was read from the frame
+        is valid if `is_certain()` afterwards: else the task waits now, and the frame may be another's.
         """
         raise NotImplementedError

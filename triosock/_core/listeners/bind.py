@@ -80,8 +80,8 @@ async def open_on_one_port(
     # Each address once: getaddrinfo may name one several times ("localhost" in some hosts files).
     targets = list({(int(family), sockaddr): None for family, _, _, _, sockaddr in found})
     scheme = "udp" if kind == socket.SOCK_DGRAM else "tcp"
-    # With port 0 the first socket finds a free port that may be taken in the other family, by somebody else:
-    # then another is tried, a bounded number of times. With a port that was asked for, the first failure is
+    # With port 0 the first socket finds a free port that another process may hold in the other family: then
+    # another port is tried, a bounded number of times. With a port that was asked for, the first failure is
     # the answer.
     for attempt in range(_TRIES):
         try:

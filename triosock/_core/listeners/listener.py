@@ -295,7 +295,7 @@ def _bind(family: int, sockaddr: SockAddr, backlog: int, reuse_port: bool) -> so
     sock = socket.socket(family, socket.SOCK_STREAM)
     try:
         if sys.platform != "win32":
-            # On Windows the same option would let anybody take the port over; trio's opener says the same.
+            # On Windows the same option would let any process take over the port, as trio's opener says.
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         set_common_options(sock, reuse_port=reuse_port)
         sock.bind(sockaddr)

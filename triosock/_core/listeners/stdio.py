@@ -1,16 +1,16 @@
 """Standard input and output as one connection: of a shell, of inetd, of a service manager that accepts.
 
-What there may be, and who is then at the other end:
+The cases, and the peer in each:
 
     LISTEN_FDS=1 with a connected socket    systemd's Accept=yes: the socket's peer
     0 and 1 are the same connected socket   inetd's nowait: the socket's peer
-    anything else                           a terminal, pipes, files: nobody with an address
+    anything else                           a terminal, pipes, files: a peer without an address
 
 The invariants:
 
 1. **What is shared is left as it was.** Whether a file blocks is a property that all its holders share, a
-   shell for instance, or our own stderr. So pipes and terminals are opened anew, which gives us one of our
-   own (proc(5), /proc/PID/fd), and what cannot be is put back at the end.
+   shell for instance, or our own stderr. So pipes and terminals are opened anew (proc(5), /proc/PID/fd), with
+   their own property; for files that cannot be, it is restored at the end.
 2. **A socket has one owner.** While it is served, 0, 1 and 2, as far as they are that socket, are /dev/null:
    so its end is the end, and what a program prints or logs does not get into the stream.
 """
@@ -130,7 +130,7 @@ def _peer_in_environment() -> Address:
 
 
 def _put_back(descriptor: int, taken: contextlib.ExitStack) -> None:
-    """Have the file block, or not, at the end of the block as it does now; whoever else holds it may mind."""
+    """Restore at the end of the block whether the file blocks, for the other processes that hold it."""
     keeper, was_blocking = os.dup(descriptor), os.get_blocking(descriptor)
 
     def put_back() -> None:
@@ -219,7 +219,7 @@ class OneConnection(Listener):
 
     @property
     def address(self) -> Address:
-        """What it is called here."""
+        """Its name here."""
         return self._standard.local
 
     async def wait_ready(self) -> None:

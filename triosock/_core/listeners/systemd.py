@@ -22,8 +22,8 @@ _Handed: TypeAlias = tuple[str, int]
 Taken = TypeVar("Taken")
 _FIRST: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 
-#: What was handed down and nobody has taken yet. By process id, for a process that is forked off has this
-#: variable too, and is not the one that was meant.
+#: What was handed down and is not taken yet. By process id, since a forked process has this variable too, and
+#: is not the one that it was meant for.
 _remaining: dict[int, list[_Handed]] = {}
 
 

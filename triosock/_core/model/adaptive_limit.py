@@ -25,18 +25,18 @@ def _check_buffer(instance: object, attribute: attrs.Attribute[T], value: T) -> 
 @final
 @attrs.frozen(kw_only=True)
 class AdaptiveLimit:
-    """Have a server find out by itself how many connections at once are good for it: ``Limits(adaptive=…)``.
+    """Let a server find its best number of concurrent connections: ``Limits(adaptive=…)``.
 
     For servers whose connections, or the requests on them, are many and short. From time to time the limit is
-    put down to `min_connections`, and the latency that is measured then, with hardly anybody there, is the
-    ideal one. Between these times the limit follows the ratio of the two, the gradient: as long as latency is
-    near the ideal there may be more, and when it grows, which means that somebody waits, there are fewer.
-    Beyond the limit is done what `Limits.overflow` says; take "reject" or a function, for the queue of the
-    kernel is where others would wait instead.
+    lowered to `min_connections`, and the latency that is measured then, with hardly any load, is the ideal
+    one. Between these times the limit follows the ratio of the two, the gradient: it grows while latency is
+    near the ideal, and shrinks when latency grows, which means that connections wait. `Limits.overflow` says
+    what happens beyond the limit; take "reject" or a function, since others would wait in the kernel's queue
+    instead.
 
     A connection is counted until its handler ends, and not while the server waits for its peer to close. When
     the limit has fallen by half, and latency has not, the ideal is measured anew: everything has become
-    slower, and nobody waits for others.
+    slower, and no connection waits for others.
 
     A latency is the time of a request, where a handler marks them (`lines()`, `frames()`, `conn.request()`,
     `wait_request()`), and otherwise that of the whole connection, from its accept to the end of the handler.

@@ -77,9 +77,9 @@ class Limits:
         for a second, and waits for its peer, is cut as soon as another needs its place; and if more than
         three quarters wait so, the longest one is cut when another has waited for half a second. As many
         besides (no more than half of `max_connections`) may wait in silence for their first byte: one more
-        cuts the one that has been silent the longest. Who is cut so is counted as refused, "handshakes". 512
-        of them need about 23 MB, and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to
-        1,024 half-open connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
+        cuts the one that has been silent the longest. Those are counted as refused, "handshakes". 512 of them
+        need about 23 MB, and 100 MB if each sends as much as OpenSSL takes. Linux allows from 128 to 1,024
+        half-open connections, by the memory of the machine (tcp_max_syn_backlog in tcp(7)).
     `overflow`
         What becomes of a connection beyond `max_connections`: ``"wait"`` leaves it in the kernel's queue, in
         order (what a semaphore around accept does in Eio and in Go's LimitListener); ``"reject"`` accepts and

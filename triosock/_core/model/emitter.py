@@ -62,7 +62,7 @@ class Emitter:
         self._observers: list[Observer] = []
         self._takers: dict[type[Event], tuple[Observer, ...]] = {}
         self._ends: frozenset[Cause] = frozenset()
-        #: Whether anybody wants to know of these: what is asked for each of them must cost nothing.
+        #: Whether an observer wants these events: plain attributes, since they are checked for each one.
         self.wants_openings: bool = False
         self.wants_handlers: bool = False
         self.wants_requests: bool = False
@@ -118,13 +118,13 @@ class Emitter:
         return found
 
     def wants_end(self, cause: Cause) -> bool:
-        """Whether anybody wants to know of the end of a connection for this cause. An observer's
-        `wants_ends`, a set of causes, narrows it.
+        """Whether an observer wants the end of a connection with this cause. An observer's `wants_ends`, a
+        set of causes, narrows it.
         """
         return cause in self._ends
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
-        """Make an event of the class `kind` with these fields and hand it on, if anybody wants it."""
+        """Make an event of the class `kind` with these fields and pass it on, if an observer wants it."""
         takers = self.takers(kind)
         if not takers:
             return

@@ -4,8 +4,8 @@ Rules of this file:
 
 1. A wrong argument is a `TypeError` or a `ValueError`, raised at the call that made the mistake. No class
    here stands for it.
-2. What the *stream* can do wrong is told in trio's words, so that code written for any trio stream works here
-   too: `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away),
+2. Errors of the *stream* are trio's classes, so that code written for any trio stream works here too:
+   `trio.ClosedResourceError` (you closed it), `trio.BrokenResourceError` (the peer went away),
    `trio.BusyResourceError` (two of your tasks at once).
 3. The classes below are for what trio has no class for. The parent of each says who can act::
 

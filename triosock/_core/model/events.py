@@ -288,7 +288,7 @@ class DatagramTruncated(Event):
 @final
 @attrs.frozen(kw_only=True)
 class DatagramsLost(Event):
-    """The kernel has dropped `count` datagrams to `address` since this was last told: its queue was full."""
+    """The kernel has dropped `count` datagrams to `address` since the last such event: its queue was full."""
 
     address: Address
     count: int

@@ -1,4 +1,4 @@
-"""What a call with an option that a function does not have is answered with: the option that was meant.
+"""The error for an option that a function does not have: it names the option that was meant.
 
 The rule: **only names are looked at, before the function is called.** A TypeError that comes out of the
 program's own code is never touched, and a right call costs one comparison of names.
@@ -167,7 +167,7 @@ def _advice(name: str, value: object, has: Collection[str], listed: Collection[s
 
 
 def _meanings(name: str, has: Collection[str]) -> Iterator[str]:
-    """What is to be written for a name, in a call of a function that has these options, the best first."""
+    """The options that a name may stand for in a call of a function that has these, the best first."""
     for option, meant in [(name, None), *((row[1], row[2]) for row in _ELSEWHERE if name in row[0].split())]:
         option_of_group, kind = _groups.get(option, ("", ""))
         if option in has:

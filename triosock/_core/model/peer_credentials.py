@@ -12,7 +12,7 @@ import attrs
 @final
 @attrs.frozen
 class PeerCredentials:
-    """Who is at the other end of a Unix socket, as the kernel noted when it connected: process, user and
+    """The peer of a Unix socket, as the kernel noted it at the connect: process, user and
     group id (unix(7)).
     """
 
@@ -22,8 +22,8 @@ class PeerCredentials:
 
 
 def peer_credentials(transport: object) -> PeerCredentials:
-    """Return who is at the other end of a Unix socket. Raises: OSError; TypeError if it is not a Unix socket
-    of Linux.
+    """Return the credentials of the peer of a Unix socket. Raises: OSError; TypeError unless it is a Unix
+    socket of Linux.
     """
     if (
         not isinstance(transport, socket.socket)

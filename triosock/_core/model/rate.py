@@ -33,7 +33,7 @@ def _finite(value: object, least: float, argument: str) -> None:
 
 
 def _default_burst(rate: Rate) -> float:
-    count: object = rate.count  # nobody has looked at it yet
+    count: object = rate.count  # not validated yet
     return count if isinstance(count, (int, float)) and count > 1 else 1
 
 

@@ -8,7 +8,7 @@ import trio
 def check_trio_thread(method: str, of: str = "server") -> None:
     """Raise RuntimeError, saying how to call `of.method` instead, if trio does not run in this thread.
 
-    Without it such a call may do half of its work, and then fail where trio is told of the rest.
+    Without this check such a call may do half of its work, and then fail at its first call of trio.
     """
     if not trio.lowlevel.in_trio_run():
         raise RuntimeError(

@@ -27,9 +27,7 @@ DEFAULT_MAX_BYTES = 65_536
 
 @final
 class Buffer:
-    """Received bytes that nobody has taken yet. `scanned` is how far the search for the delimiter `sought`
-    came.
-    """
+    """Received bytes, not taken yet. `scanned` is how far the search for the delimiter `sought` came."""
 
     __slots__ = ("data", "scanned", "sought")
 
@@ -70,7 +68,7 @@ class Buffer:
         """
         data = self.data
         if delimiter != self.sought:
-            # What was searched in vain for one delimiter may well contain another.
+            # Bytes searched in vain for one delimiter may contain another.
             self.sought = delimiter
             self.scanned = 0
         index = data.find(delimiter, self.scanned)

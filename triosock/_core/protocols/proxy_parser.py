@@ -5,8 +5,8 @@ Section numbers are those of HAProxy's proxy-protocol.txt. Rules of this file:
 1. **Not one byte beyond the header is read.** What follows belongs to TLS or to the handler. So `missing()`
    says of any beginning how many more bytes are *sure* to be part of the header, and no more than that is
    ever asked for.
-2. **Whether a header is due is configured, never guessed** (section 2). There is no "if there is one" here:
-   whoever could choose whether to send one would choose the address that he appears under.
+2. **Whether a header is due is configured, never guessed** (section 2). It is never optional: a peer that may
+   choose whether to send a header may choose the address that it appears under.
 3. **A header is believed only if it comes from a trusted peer**; what becomes of the others is said by
    `ProxyPolicy.untrusted`.
 4. **A wrong header is refused as soon as it must be wrong**, by a ProxyHeaderError, and never interpreted in

@@ -31,7 +31,7 @@ class Drainable(Protocol):
 
     @property
     def tally(self) -> Tally:
-        """What has been counted."""
+        """Its counts."""
         raise NotImplementedError
 
     def entries(self) -> tuple[Entry, ...]:
@@ -88,7 +88,7 @@ class DrainRun:
         """
         drainable = self._drainable
         if not any(entry.spared_until for entry in drainable.entries()):
-            return  # all were told at the beginning
+            return  # all were notified at the beginning
         while spared := [entry for entry in drainable.entries() if entry.spared_until]:
             with trio.move_on_at(min(entry.spared_until for entry in spared)):
                 await drainable.wait_empty()

@@ -1,5 +1,5 @@
-"""Drain scopes. A drain stops accepting, ends idle waits, waits for the rest, and cancels what is left at its
-deadline.
+"""Drain scopes. A drain stops accepting, ends idle waits, waits for the rest, and cancels what still runs at
+its deadline.
 
 The invariants:
 
@@ -43,7 +43,7 @@ class ScopeOwner(Protocol):
 
     @property
     def name(self) -> str:
-        """What events and reports call it."""
+        """Its name in events and reports."""
         raise NotImplementedError
 
     @property
@@ -256,7 +256,7 @@ class DrainScope:
 
     @property
     def recorded(self) -> tuple[tuple[str, DrainReport, str | None], ...]:
-        """The same, and which logger was told all that is in the report, at INFO; None for none."""
+        """The same, and the logger that got all of the report at INFO; None for none."""
         return tuple(self._recorded)
 
     def _record(self, name: str, report: DrainReport, logger: str | None = None) -> None:

@@ -2,18 +2,18 @@
 
 The invariants:
 
-1. **The ideal latency is measured with hardly anybody there**: only of work that began after the limit was
-   put down to its least.
+1. **The ideal latency is measured with hardly any load**: only of work that began after the limit was lowered
+   to its minimum.
 2. **The limit changes once in a window.** It is doubled at most, with a headroom on top, and loses a quarter
    at most. A window has ten latencies and lasts for twice as long as one, so that what is seen in it is due
    to the limit that holds, and not to the one before or to chance.
 3. **The limit is one of work.** A connection whose handler has ended, and which waits for its peer to close,
    rests: it is not counted, as it is no part of the latency. Otherwise the work stops when all places are
    taken by such connections, and no latency shows it.
-4. **An ideal from another time is noticed**: if the limit has fallen by half and latency has not, there is no
-   queue that could have become shorter. Then, and when the limit stays at its least, the ideal is measured
-   anew, though not for more than a twentieth of the time.
-5. **Nothing is done without a sample**: no task, no timer. A limit that nobody reaches need not be right.
+4. **An outdated ideal is noticed**: if the limit has fallen by half and latency has not, there is no queue
+   that could have become shorter. Then, and when the limit stays at its least, the ideal is measured anew,
+   though not for more than a twentieth of the time.
+5. **Nothing is done without a sample**: no task, no timer. A limit that is not reached need not be right.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ class Gradient:
     def __init__(self, config: AdaptiveLimit, registry: Registry, now: float) -> None:
         self._config = config
         self._registry = registry
-        #: Those that have a slot, and whose work is done.
+        #: Entries that have a slot, and whose work is done.
         self._resting: set[object] = set()
         #: The latency that is to be expected; nothing until it has been measured.
         self.ideal: float | None = None
         self.limit: float = config.min_connections
-        #: What the limit was before the measuring that goes on; None if none does.
+        #: The limit before the current measuring; None if there is none.
         self._before: float | None = None
         self._began = now
         self._window: list[float] = []
@@ -144,8 +144,8 @@ class Gradient:
             self._begin_window(now, latency)
 
     def _has_become_slower(self, latency: float) -> bool:
-        """Whether the latency has stayed what it was though the limit has fallen by half: then nobody waits
-        for others, and everything takes longer than it did when the ideal was measured.
+        """Whether latency has stayed the same though the limit has fallen by half: then no connection waits
+        for others, and everything takes longer than when the ideal was measured.
         """
         assert self.ideal is not None
         if latency <= self.ideal * (1 + self._config.buffer):

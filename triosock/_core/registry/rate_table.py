@@ -46,7 +46,7 @@ class RateTable:
         self._interval = rate.interval
         #: How far away the time may be at which the bucket is full, for one more to be taken now.
         self._reach = (rate.burst - 1) * self._interval
-        #: What sums of floats may be off by; less than an interval, so that it never lets one more through.
+        #: The tolerance for sums of floats; less than an interval, so that it never lets one more through.
         self._slack = self._interval / 1000
         self._most = most
         self._full_at: dict[Hashable, float] = {}

@@ -104,7 +104,7 @@ class Entry:
     gone: bool = False
     #: The handler's own task has closed the connection; another task's close does not count.
     closed_by_handler: bool = False
-    #: What learns from its latency (`AdaptiveLimit`), if anything does, and whether its requests were told.
+    #: The adaptive limit that gets its latency, if there is one, and whether it got that of its requests.
     gradient: LatencyObserver | None = None
     has_told: bool = False
 

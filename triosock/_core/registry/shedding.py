@@ -1,18 +1,16 @@
-"""Whether new work is turned away because the loop is late: `Limits.max_lag`.
+"""Whether new work is refused because the loop is late: `Limits.max_lag`.
 
 The invariants:
 
 1. **One pause is no overload.** It begins with two samples of the lag in a row that are above the limit, or
-   with a queue in which somebody has stood for longer than the limit: a queue that has not once been empty
-   for so long. (A queue that empties is a burst, one that stands is overload: Nichols and Jacobson,
-   "Controlling Queue Delay", ACM Queue 10(5), 2012.)
-2. **No more is let in at once than can have its turn in time**: when a queue stands, the accept loop takes as
-   many in a go as had theirs in a quarter of the limit. One that took more would make the loop late itself.
+   with a queue that has not once been empty for longer than the limit. (A queue that empties is a burst, one
+   that stands is overload: Nichols and Jacobson, "Controlling Queue Delay", ACM Queue 10(5), 2012.)
+2. **No more connections are accepted at once than can run in time**: when a queue stands, the accept loop
+   takes as many in a batch as ran in a quarter of the limit. A larger batch would itself make the loop late.
 3. **It ends lower than it begins**: with a sample below half of the limit, and no queue that stands. So it
    does not go on and off with each connection.
-4. **It is told once**: under a load that lasts it goes on and off some times in a second, each time for as
-   long as the queue needs to be emptied. All of that is one time of overload, which ends when there was none
-   of it for `QUIET` seconds.
+4. **It is reported once**: under lasting load it goes on and off some times in a second, each time until the
+   queue is empty. All of that is one overload, which ends after `QUIET` seconds without a refusal.
 """
 
 from __future__ import annotations
@@ -27,7 +25,7 @@ from .loop_lag import LagMeter
 #: How many are accepted in one go at most before others get their turn; Twisted, tornado and gevent take
 #: about as many.
 BATCH: Final = 100
-#: The same as long as nobody knows how much time they take: it doubles with each that takes little.
+#: The first batch, before their time is known: it doubles with each batch that takes little.
 FIRST_BATCH: Final = 10
 #: Seconds without a refusal after which it is over.
 QUIET: Final = 1.0
@@ -46,7 +44,7 @@ class Shedding:
         self, max_lag: float, meter: LagMeter, emit: Callable[..., object], clock: Callable[[], float]
     ) -> None:
         self.is_on: bool = False
-        #: How many were turned away in this time of overload.
+        #: How many were refused in this overload.
         self.refused: int = 0
         self._high = max_lag
         self._batch = BATCH if max_lag == math.inf else FIRST_BATCH
@@ -66,7 +64,7 @@ class Shedding:
         return BATCH if self.is_on else self._batch
 
     def note_pass(self, seconds: float) -> None:
-        """The loop has run all who were ready, a batch from a queue that stands among them, in this time."""
+        """The loop has run all ready tasks, with a batch from a standing queue among them, in this time."""
         if self.is_on:
             return  # they were turned away, and had no turns
         fitting = self._batch * self._high / 4 / seconds if seconds > 0 else BATCH
@@ -95,7 +93,7 @@ class Shedding:
 
     def _begin(self, lag: float) -> None:
         now = self._clock()
-        # Who stands in the queue now is turned away at once, and does not keep it on.
+        # Connections in the queue now are refused at once, and do not keep it on.
         self.is_on, self._stands = True, False
         self._meter.sample_often(now)
         if not self._is_told:

@@ -1,4 +1,4 @@
-"""What is counted over the life of a server."""
+"""Counts over the life of a server."""
 
 from __future__ import annotations
 

@@ -86,7 +86,7 @@ class Server(abc.ABC, Generic[Statistics_co]):
 
     @property
     def name(self) -> str:
-        """What events and logs call it."""
+        """Its name in events and logs."""
         return self._emitter.name
 
     @property

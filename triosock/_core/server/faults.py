@@ -9,7 +9,7 @@ The rule: **a server reports its own errors, and an error of the peer ends only 
 | FrameTooLarge, Incomplete, another PeerError | the peer's | called | not raised | PEER | proper |
 | trio.BrokenResourceError of this connection | the peer is gone | not called | not raised | PEER | |
 | trio.ClosedResourceError of a send, see `is_send_of_closer` | the handler's | called | raised | FAILED | |
-| trio.ClosedResourceError after abort() or aclose() | nobody's | not called | not raised | FINISHED | |
+| trio.ClosedResourceError after abort() or aclose() | none | not called | not raised | FINISHED | |
 
 If the `on_error` function returns, the connection ends properly, so that its answer arrives. Of several
 exceptions in a group the first in the order of the table counts.

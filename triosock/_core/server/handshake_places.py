@@ -1,28 +1,28 @@
 """The places for handshakes (`Limits.max_handshakes`). Clients that begin one and stop cannot keep them.
 
 A handshake waits for its peer most of its time, and costs memory meanwhile: about 45 kB of OpenSSL's,
-Python's and the kernel's. The places bound that memory. What somebody has sent does not tell whether it will
-go on: one byte, half a ClientHello, or all of it, and then nothing after the server's answer. So a place is
-given for a time.
+Python's and the kernel's. The places bound that memory. What a client has sent does not show whether it will
+go on: it may stop after one byte, after half a ClientHello, or after the server's answer. So a place is given
+for a limited time.
 
 The invariants:
 
 1. **Never more places are taken than exist.** A connection that is cut frees its place at once.
-2. **Who has had a place for `FAIR` seconds is given up as soon as another needs it.** The time counts from
-   when it got the place, and not from its last byte: a byte now and then buys nothing.
-3. **Nobody waits for longer than `LONGEST_WAIT` for those that keep the server waiting**: if they hold more
-   than `MOST_STALLED` of the places then, the one of them that has had its place the longest is given up,
+2. **A connection that has had a place for `FAIR` seconds is cut as soon as another needs the place.** The
+   time counts from when it got the place, and not from its last byte: a byte now and then buys nothing.
+3. **No connection waits longer than `LONGEST_WAIT` for holders that keep the server waiting**: if they hold
+   more than `MOST_STALLED` of the places then, the one of them that has had its place the longest is cut,
    however short that is. So in a flood of R a second each of N places is held for N / R seconds, or for
    `PAUSE / (1 - MOST_STALLED)` if that is longer.
-4. **Nobody is cut for a wait that is due to the server.** If it has so much to do that the others hold their
-   places for its sake, one place more would make nothing faster.
+4. **No connection is cut for a wait that is due to the server.** If it has so much to do that the others hold
+   their places for its sake, one place more would make nothing faster.
 5. **Only a connection whose peer keeps the server waiting is cut**, and none whose bytes have arrived. (Over
    DTLS, and over streams that cannot tell, a whole handshake counts as a wait for the peer.)
 
-Places are given in the order in which they were asked for. A crowd of honest clients takes its turns, and
-loses nobody before `Timeouts.handshake`, while a round trip is shorter than `FAIR`, and than the time that
-the server needs for the handshakes of `MOST_STALLED` of the places. If it is longer, the places are too few
-for this crowd, and it loses some once others have waited for `LONGEST_WAIT`.
+Places are given in the order in which they were asked for. A crowd of honest clients takes turns, and none is
+cut before `Timeouts.handshake`, while a round trip is shorter than `FAIR`, and than the time that the server
+needs for the handshakes of `MOST_STALLED` of the places. If it is longer, the places are too few for this
+crowd, and some are cut once others have waited for `LONGEST_WAIT`.
 
 Rejected: to give places up only after a time without a byte (a byte now and then would keep them); to give up
 the longest holder at once whenever all places are taken (a crowd after a restart would lose most of its own);
@@ -42,8 +42,8 @@ from ..model.events import Cause, Refused
 from ..registry.registry import NEVER, Entry, Registry
 
 #: How long a place may be held, in seconds, though others need one. A handshake needs one round trip after
-#: the hello, two if the hello comes in pieces; and one second is where TCP itself begins to send again what
-#: was lost (RFC 6298, 2).
+#: the hello, two if the hello comes in pieces; and TCP itself begins to retransmit after one second
+#: (RFC 6298, 2).
 FAIR: Final = 1.0
 #: How long one may have to wait, in seconds, for a place whose holder keeps the server waiting.
 LONGEST_WAIT: Final = 0.5
@@ -58,7 +58,7 @@ PAUSE: Final = 0.02
 
 @attrs.define(eq=False)
 class _Turn:
-    """One that waits for a place: since when, and what wakes it."""
+    """A waiter for a place: since when, and what wakes it."""
 
     since: float
     alarm: trio.CancelScope = attrs.field(factory=trio.CancelScope)
@@ -72,9 +72,9 @@ class HandshakePlaces:
         self._most = most
         self._registry = registry
         self._emitter = emitter
-        #: Who has a place, and since when: the oldest first.
+        #: The holders of places, and since when: the oldest first.
         self._holders: dict[Entry, float] = {}
-        #: Who waits for one, in order: only while all are taken.
+        #: The waiters for one, in order: only while all are taken.
         self._queue: dict[Entry, _Turn] = {}
         self._next_look = -math.inf
 

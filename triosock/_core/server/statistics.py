@@ -14,7 +14,7 @@ from ..model.events import Cause
 @final
 @attrs.frozen(kw_only=True)
 class ServerStatistics:
-    """What a server looked like at one moment.
+    """The state of a server at one moment.
 
     `active` connections hold a slot, `idle` of them are in an idle wait, `queued` ones wait for a slot (only
     in a drain), `peak` was the largest `active`. `accepted`, `refused` (by reason), `ended` (by `Cause`),

@@ -203,7 +203,7 @@ class ConnectionTask(HandlerRun):
         self.unregister()
 
     def _note_latency(self) -> None:
-        """Tell the adaptive limit how long it took, unless its requests were told, or it has no slot."""
+        """Report its duration to the adaptive limit, unless its requests were reported, or it has no slot."""
         entry = self._entry
         if entry.gradient is not None and entry.holds_slot and not entry.has_told:
             entry.has_told = True

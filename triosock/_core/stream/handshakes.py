@@ -8,7 +8,7 @@ The invariants:
    its first byte right after connecting: with 512 places and 200 silent clients a second, it is ended only if
    that byte is two and a half seconds late.
 
-What becomes of those that have sent something, and then stop, is in `server/handshake_places.py`. Only a
+Connections that have sent something, and then stop, are handled in `server/handshake_places.py`. Only a
 socket can tell that a byte has arrived before it is received: connections over other streams take a place at
 once.
 """

@@ -82,7 +82,7 @@ class RequestState:
         self.proxy_header: ProxyHeader | None = None
         entry.served = self
 
-    # Who
+    # Addresses
 
     @property
     def peer(self) -> Address:
@@ -117,7 +117,7 @@ class RequestState:
             return from_sockaddr(transport.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
         return MemoryAddress(type(transport).__name__)
 
-    # What goes on
+    # State
 
     @property
     def buffer(self) -> Buffer:

@@ -183,7 +183,7 @@ def _password_of(files: CertificateFiles) -> Callable[[], str | bytes]:
 
 
 def _say(error: OSError) -> str:
-    """What is wrong with the files, in the words of who can mend them."""
+    """What is wrong with the files, in the terms of the administrator who can repair them."""
     reason = getattr(error, "reason", None)
     if reason == "KEY_VALUES_MISMATCH":
         return "the key does not fit the certificate"
@@ -237,8 +237,8 @@ def _ignore_dates(
     check_dates: bool,
     roots: StrPath | None,
 ) -> PeerCertificate:
-    """Return what the certificate says, if dates are all that is wrong and nobody asks for them; raise
-    CertificateRefused, which says what is wrong, otherwise.
+    """Return what the certificate says, if only its dates are wrong and these are not to be checked;
+    otherwise raise CertificateRefused, which says what is wrong.
     """
     if error.verify_code not in _OUT_OF_TIME:
         raise CertificateRefused(f"{files}: {_describe_chain(error, roots)}") from error

@@ -80,8 +80,7 @@ class Certificates:
         given first has it. An exact name goes before a wildcard.
       configure: a function of one `ssl.SSLContext`, called with each new context, to set what all of them
         have in common: versions, ciphers, protocols (ALPN), ``verify_mode``. It must not set
-        ``sni_callback``. When files are
-        loaded during a handshake, it is called in a thread of its own.
+        ``sni_callback``. When files are loaded during a handshake, it is called in its own thread.
       roots: path of a PEM file; each chain must then lead to a certificate in it, so that an issuer left out
         is noticed. ``ssl.get_default_verify_paths().cafile`` is the system's. None: each certificate must be
         signed by the next one in its file.
@@ -182,9 +181,7 @@ class Certificates:
                 one.context.set_alpn_protocols(list(wanted))
 
     def is_due(self) -> bool:
-        """Whether it is time for a look, and the files are others than those served. Who is told so loads
-        them.
-        """
+        """Whether a check is due, and the files differ from those served. The caller then loads them."""
         if self._next_look > (now := monotonic()):
             return False
         self._next_look = now + self._check_every  # others need not look meanwhile

@@ -80,8 +80,8 @@ _has_no_state = _message(_sleep_by_trio) == _SLEEP and _message(cancel_shielded_
 #: to be given.
 sleep: Callable[[], Awaitable[None]] = _sleep_cheaply if _has_no_state else _sleep_by_trio
 
-#: What `sleep` and `give_turn` yield, for who has no coroutine to yield it with: the answer's `unwrap()` is
-#: the rest of them. None if that is not so.
+#: What `sleep` and `give_turn` yield, for code without a coroutine to yield it: `unwrap()` of the answer does
+#: the rest. None if trio works otherwise.
 SLEEP_MESSAGE: Final[object] = _SLEEP if _has_no_state else None
 TURN_MESSAGE: Final[object] = _TURN if _has_no_state else None
 

@@ -45,8 +45,8 @@ class Receiver(Protocol):
 
 @final
 class EpollReader:
-    """The epoll of one server, and the task `run()`. Without that task it must not be made. `lag` is told
-    that something happens.
+    """The epoll of one server, and the task `run()`. It must not be made without that task. `lag` is notified
+    of activity.
     """
 
     def __init__(self, lag: LagMeter | None = None) -> None:
@@ -66,7 +66,7 @@ class EpollReader:
         return self.users >= _CROWD
 
     def add(self, fd: int, receiver: Receiver) -> None:
-        """Tell `receiver` of the input of a descriptor until `remove`. What is there already is told, too."""
+        """Notify `receiver` of a descriptor's input until `remove`; also of input that is there already."""
         self._epoll.register(fd, self._interest)
         self._receivers[fd] = receiver
 

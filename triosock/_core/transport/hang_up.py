@@ -26,6 +26,6 @@ async def wait_hang_up(fd: int) -> None:
             "this system cannot tell that a peer has hung up: receive from the connection instead"
         )
     with select.epoll() as epoll:
-        # Errors and a full hang-up are always told.
+        # Errors and a full hang-up are always reported.
         epoll.register(fd, select.EPOLLRDHUP | select.EPOLLONESHOT)
         await trio.lowlevel.wait_readable(epoll.fileno())

@@ -35,21 +35,21 @@ class Interrupted(Exception):
 
 
 class Wire(Protocol):
-    """What a connection needs of whatever carries its bytes. The rules are at the top of this file."""
+    """The object that carries a connection's bytes. The rules are at the top of this file."""
 
     #: Whether the stream can end in one direction (TCP and Unix sockets can, TLS cannot).
     can_half_close: bool
-    #: Whether the peer's end of stream has been read: then closing is all that is left to say.
+    #: Whether the peer's end of stream has been read: then a close is enough.
     input_ended: bool
-    #: Set by who reads the peer's requests: whether the next one is here already. Answers to the others may
-    #: then wait for each other.
+    #: Set by the reader of the peer's requests: whether the next one is here already. Answers to the others
+    #: may then be gathered.
     gathering: bool
-    #: Its task has just begun to run: others have had their turn, and the first receive need not give it.
+    #: Its task has just begun to run: others have run, and the first receive need not let them run again.
     just_begun: bool
     received: int
     sent: int
     is_closed: bool
-    #: What was raised first because the peer is gone; the same object, or the cause of what was raised later.
+    #: The first error because the peer is gone; later errors are the same object, or have it as their cause.
     failure: trio.BrokenResourceError | None
 
     @property

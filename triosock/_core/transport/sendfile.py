@@ -17,7 +17,7 @@ from .socket import SocketWire
 from .stream_adapter import StreamWire
 from .tls import TlsWire
 
-#: As much as one call of sendfile(2) is asked for: the disk may make it wait, and nobody else runs meanwhile.
+#: Bytes for one call of sendfile(2): it may wait for the disk, and no other task runs meanwhile.
 _PIECE: Final = 262_144
 
 

@@ -271,7 +271,7 @@ class SocketSending(SocketReceiving):
         await self._wait_output()
 
     async def send_eof(self) -> None:
-        """Shut the sending side down: the peer sees the end of the stream, and can still be heard."""
+        """Shut the sending side down: the peer sees the end of the stream, and can still send."""
         await self.settle()
         if self._sending:
             raise trio.BusyResourceError("another task is sending on this connection")

@@ -1,7 +1,8 @@
 """The state of a socket's wire: the attributes that its receiving and its sending half share.
 
 The two halves are mixed for two reasons. A receive gives the credit that a send uses, and a wait for the peer
-that was ended is remembered with what had been received and sent. Both files say which attributes they mean.
+that was ended is recorded with the bytes received and sent until then. Both files say which attributes they
+use.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class SocketState:
 
     entry: Entry
     is_closed: bool
-    #: What was raised first because the peer is gone; the cause of all that was raised later.
+    #: The first error because the peer is gone; the cause of all later ones.
     failure: trio.BrokenResourceError | None
     #: How much had been received and sent when a wait for the peer was ended from this side, and whether it
     #: was idle.
@@ -53,7 +54,7 @@ class SocketState:
     #: How much had been received when an idle wait took too long. As long as no more has come, the stream
     #: looks as if it had ended there.
     _expired_at: int
-    #: Cancelled when the peer has hung up, or this side has closed; somebody waits for that in it.
+    #: Cancelled when the peer has hung up, or this side has closed; a task waits for that in it.
     _gone: trio.CancelScope | None
     #: The last read emptied the socket, and nothing has come since: the next one has to wait.
     _quiet: bool
@@ -80,7 +81,7 @@ class SocketState:
     _send_broken: str | None
     #: The end of the stream was sent.
     _ended: bool
-    #: The kernel has told of a failure already, to a send that nobody waited for.
+    #: The kernel has reported a failure already, to a send that no task waited for.
     _lost: bool
 
     def __init__(

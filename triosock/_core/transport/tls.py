@@ -122,7 +122,7 @@ class TlsWire(SocketWire):
                 # ssl.SSLError is an OSError; ValueError is how the module says that the peer has hung up
                 # before it began.
                 raise HandshakeFailed(f"TLS handshake: {error}") from error
-            # Who waits for a place for its handshake looks whether this one keeps the server waiting.
+            # A waiter for a handshake place checks whether this one keeps the server waiting.
             self.entry.receive_since = self.entry.now()
             try:
                 await wait(self._fd)
@@ -257,8 +257,8 @@ def encrypt(
     server_hostname: str | None,
     https_compatible: bool,
 ) -> TlsWire | TlsStreamWire:
-    """Return a new wire over what carries the old one, which nobody may be using, and which is closed from
-    then on.
+    """Return a new wire over the transport of the old one, which must not be in use, and is closed from then
+    on.
 
     The handshake is yet to be done. Raises: HandshakeFailed if the peer has hung up already.
     """

@@ -19,7 +19,7 @@ _PUSH: Final = "triosock flush, waiting for a full socket"
 
 
 class Flushable(Protocol):
-    """Who has something to send."""
+    """A sender of gathered writes."""
 
     def flush_nowait(self) -> bool:
         """Give the kernel what it takes; return whether that was all."""
@@ -39,7 +39,7 @@ class WriteBatcher:
         self._senders: list[Flushable] = []
 
     def schedule(self, sender: Flushable) -> None:
-        """See to it that `sender` is flushed in the next pass of trio's loop."""
+        """Flush `sender` in the next pass of trio's loop."""
         if not self._senders:
             self._nursery.start_soon(self._flush, name=_FLUSH)
         self._senders.append(sender)

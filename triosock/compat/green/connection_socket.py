@@ -4,8 +4,8 @@ The rules:
 
 1. **Each call does what it does on a blocking socket**, with its errors: OSError, ConnectionError, and
    TimeoutError after `settimeout()`. What has no sense without a descriptor is an error that says so.
-2. **A wait of somebody who owes nothing is idle**, as on a green socket: before the first byte, and after the
-   last word was ours. A drain ends it, and it looks like the end of the stream.
+2. **A wait between requests is idle**, as on a green socket: before the first byte, and after the last word
+   was ours. A drain ends it, and it looks like the end of the stream.
 """
 
 from __future__ import annotations

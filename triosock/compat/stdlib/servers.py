@@ -108,7 +108,7 @@ class TCPServer(BaseServer):
     def shutdown_request(self, request: Request) -> None:
         """Tell the client that no more will come, then `close_request()`."""
         try:
-            # An explicit end, for close() alone says nothing while somebody else (a child process) has the
+            # An explicit end, for close() alone sends nothing while another process (a child) has the
             # socket as well.
             request.shutdown(socket.SHUT_WR)
         except OSError:

@@ -1,6 +1,6 @@
 """Why a task was cancelled and how it ended, in words.
 
-trio (from 0.31 on) has each `Cancelled` say its source: an explicit `cancel()`, a deadline, a nursery one of
+In trio (from 0.31 on) each `Cancelled` names its source: an explicit `cancel()`, a deadline, a nursery one of
 whose tasks has failed, the end of the run, Ctrl-C.
 """
 
@@ -19,7 +19,7 @@ _SOURCES: Final = {
     "shutdown": "the trio run ends",
     "explicit": "cancel() was called",
     "KeyboardInterrupt": "Ctrl-C",
-    "unknown": "by nobody knows whom",
+    "unknown": "the source is unknown",
 }
 _ADDRESS: Final = re.compile(r" at 0x([0-9a-f]+)>$")
 
@@ -53,5 +53,5 @@ def how_failed(error: BaseException) -> str:
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether nothing but a cancellation has come out of a task."""
+    """Whether a task has raised nothing but `Cancelled`."""
     return all(isinstance(one, trio.Cancelled) for one in leaves(error))

@@ -1,11 +1,11 @@
-"""The instrument of one trio run: turns what trio tells into happenings.
+"""The instrument of one trio run: turns trio's callbacks into happenings.
 
-trio tells when a task is made, may run, runs, stops, and has ended. The rest is looked at when a task stops:
-where it is, its deadline, which nurseries it has, and in which one it is. The invariants:
+trio calls it when a task is made, is runnable, runs, stops, and has ended. The rest is read when a task
+stops: its stack, its deadline, its nurseries, and the nursery that it is in. The invariants:
 
 1. **A task is held no longer than it lives**, and nothing that it raised is held at all.
 2. **A nursery is held until its task has stopped after it**, so that no other one can be taken for it.
-3. `<init>`, and what trio calls system tasks of its own, are no tasks of a program and are left out.
+3. `<init>` and trio's system tasks belong to no program, and are left out.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from .endings import address_of_source, how_failed, is_cancelled, why_cancelled
 from .keeper import Keeper
 from .model import Happening, Kind
 
-#: Tasks that have ended and may still be named as who cancelled others.
+#: Ended tasks that may still be named as the source of a cancellation.
 MAX_ENDED: Final = 1_000
 _OTHERS: Final = 0
 
@@ -43,7 +43,7 @@ class _Known:
     number: int
     nursery: trio.Nursery
     begun: bool = False
-    #: Made runnable in its own turn: it only let others run, or found itself cancelled when it was to wait.
+    #: Made runnable in its own turn: it only let others run, or was cancelled when it began to wait.
     goes_on: bool = False
     thrown: BaseException | None = None
     nurseries: list[trio.Nursery] = attrs.field(factory=list)
@@ -62,7 +62,7 @@ class RunInstrument(trio.abc.Instrument):
         self._brackets: dict[trio.Nursery, _Bracket] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._offset: float | None = None
-        #: What a failing task does to the others of its nursery: trio tells that before the failure itself.
+        #: Cancellations of a failing task's siblings: trio reports them before the failure itself.
         self._held: list[Happening] = []
         #: The name of the next task: that of a connection which was just accepted.
         self.next_name: str | None = None
@@ -87,10 +87,10 @@ class RunInstrument(trio.abc.Instrument):
         try:
             trio.lowlevel.remove_instrument(self)
         except KeyError:
-            pass  # it has raised, and trio has taken it off
+            pass  # it has raised, and trio has removed it
 
     def number_of_current(self) -> int | None:
-        """Return the number of the task whose turn it is; None if there is none, 0 for one of trio's."""
+        """Return the number of the task that runs; None if there is none, 0 for one of trio's."""
         try:
             known = self._tasks.get(trio.lowlevel.current_task())
         except RuntimeError:
@@ -106,7 +106,7 @@ class RunInstrument(trio.abc.Instrument):
             self._instruments[self._run] = self
         return now + self._offset
 
-    # What trio tells
+    # Callbacks of trio
 
     def after_run(self) -> None:
         """The run is over."""
@@ -120,7 +120,7 @@ class RunInstrument(trio.abc.Instrument):
             self._spawn(task, here=True)
 
     def task_scheduled(self, task: trio.lowlevel.Task) -> None:
-        """A task may run: it is new, what it waited for is there, or it is cancelled."""
+        """A task is runnable: it is new, its wait is over, or it is cancelled."""
         known = self._tasks.get(task)
         if known is None:
             return
@@ -171,7 +171,7 @@ class RunInstrument(trio.abc.Instrument):
         self._end(known, self._error_of(task, known))
         self._let_go()
 
-    # What is made of it
+    # Happenings
 
     def _spawn(self, task: trio.lowlevel.Task, *, here: bool) -> None:
         nursery = task.parent_nursery
@@ -276,7 +276,7 @@ class RunInstrument(trio.abc.Instrument):
 
 
 def _deadline(task: trio.lowlevel.Task) -> float | None:
-    """When a task that stops now will be cancelled, if nothing else comes."""
+    """When its deadline will cancel a task that stops now."""
     try:
         if task is not trio.lowlevel.current_task():
             return None

@@ -1,6 +1,6 @@
 """What all instruments of one recorder share: the ring, the numbers, and the clock.
 
-Trio runs may live in several threads at once: whoever touches the ring holds the lock.
+Trio runs may live in several threads at once: all access to the ring is under the lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .stacks import Stacks
 
 @final
 class Keeper:
-    """Takes happenings. `place_run` is told the time of a trio run, and returns what to add to it."""
+    """Takes happenings. `place_run` takes the time of a trio run, and returns what to add to it."""
 
     def __init__(self, most: int, place_run: Callable[[float], float]) -> None:
         self._ring = Ring(most)
@@ -43,6 +43,6 @@ class Keeper:
                 self._ring.add(one)
 
     def copy(self) -> tuple[State, list[Happening], int]:
-        """Return a state, what happened after it, and how much before it is forgotten."""
+        """Return a state, the happenings after it, and how many before it are forgotten."""
         with self._lock:
             return (*self._ring.copy(), self._ring.forgotten)

@@ -1,7 +1,7 @@
 """What a recorder keeps: happenings, and the state of all tasks that they lead to.
 
-The invariant: **a state and the happenings after it say everything**: whoever applies them one by one knows
-the tree of nurseries and tasks at each moment. The page does the same in its own language.
+The invariant: **a state and the happenings after it say everything**: applied one by one, they give the tree
+of nurseries and tasks at each moment. The page does the same in JavaScript.
 
 Tasks and nurseries are numbers, from 1 on, in the order in which they were first seen. Nursery 0 is the top
 of a trio run. Times are seconds from the beginning of the first run.
@@ -13,12 +13,12 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, final
 
 import attrs
 
-#: spawn    a task is there, not yet begun       run      it takes its turn
+#: spawn    a task is made, not yet run          run      it runs
 #: pause    it let others run                    wait     it waits for something
-#: wake     it may go on                         cancel   it may go on, and will find that it is cancelled
+#: wake     it is runnable                       cancel   it is runnable, and will get Cancelled
 #: started  it moved to another nursery          open, close   a nursery of this task
 #: end      it returned     fail   it raised     gone     it ended because it was cancelled
-#: event    something that a server told
+#: event    an event of a server
 Kind: TypeAlias = Literal[
     "spawn",
     "run",
@@ -40,8 +40,8 @@ ENDS: Final = frozenset({"end", "fail", "gone"})
 class Happening(NamedTuple):
     """One thing that happened to a task (0: to none).
 
-    `by` is the task that did it: None if it was the system (input, output, time) and 0 for a task of trio's
-    own, or another thread. `other` is a nursery, `deadline` a time.
+    `by` is the task that did it: None if it was the system (input, output, time) and 0 for one of trio's
+    system tasks, or another thread. `other` is a nursery, `deadline` a time.
     """
 
     time: float
@@ -57,7 +57,7 @@ class Happening(NamedTuple):
 @final
 @attrs.define(eq=False)
 class TaskState:
-    """A task that lives, as its last happening has left it."""
+    """A living task, after its last happening."""
 
     name: str
     nursery: int
@@ -65,7 +65,7 @@ class TaskState:
     time: float = 0.0
     stack: Any = None
     deadline: float | None = None
-    #: The stack of whoever started it.
+    #: The stack that started it.
     origin: Any = None
     by: int | None = None
 
@@ -80,7 +80,7 @@ class State:
     time: float = 0.0
 
     def apply(self, one: Happening) -> None:
-        """Let it happen."""
+        """Apply a happening."""
         self.time = one.time
         if one.kind == "spawn":
             self.tasks[one.task] = TaskState(

@@ -1,4 +1,4 @@
-"""What a recorder has kept, as JSON for the page: everything that occurs again is a number in a table.
+"""What a recorder has kept, as JSON for the page: repeated values are numbers of rows in tables.
 
     files    [{name, own, trio, text: [line, …]} or {name, own, trio, lines: {number: line}}]
     frames   [[file, line, function]]
@@ -6,7 +6,7 @@
     texts    [text]
     tasks    [[number, name, nursery, kind, µs, stack, deadline, origin, by]]   that live at the beginning
     open     [[nursery, task]]
-    events   [[µs since the last one, kind, task, by, stack, other, text, deadline]]   without the empty end
+    events   [[µs since the last one, kind, task, by, stack, other, text, deadline]]   without -1s at the end
 
 Names and texts are numbers in `texts`, and -1 stands for nothing; `by` is -1 for the system.
 """

@@ -1,7 +1,7 @@
-"""One HTML file to step through a run. It loads nothing, from nowhere.
+"""One HTML file to step through a run. It loads nothing else.
 
-What a program or a peer chose (names of tasks, errors, lines of code) is in the JSON, which cannot end its
-element, and gets into the page as text only; what is in the timeline is escaped there.
+Text chosen by a program or a peer (names of tasks, errors, lines of code) is in the JSON, which cannot end
+its element, and is inserted into the page as text only; the timeline escapes its own.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ _HERE: Final = Path(__file__).parent
 _STYLE: Final = (_HERE / "page.css").read_text("utf-8")
 _SCRIPT: Final = "".join((_HERE / name).read_text("utf-8") for name in ("state.js", "view.js"))
 
-#: Bars of a timeline that is shown beside the steps; a larger one is looked at by itself.
+#: The most bars of a timeline beside the steps; a larger one needs its own page.
 MAX_BARS: Final = 300
 TIMELINE_WIDTH: Final = 900
 
 _KEYS: Final = (
     "Keys: right and left arrow go one step on and back, Home and End to the first and the last, Space "
-    "plays, up and down arrow choose a task, Escape lets it go, n and p go to the next and the previous "
-    "place that is looked for. Of cancellations these are the ones of the program's own tasks and handlers; "
-    "those by which a server ends what it has for itself are passed over, unless the menu says `anywhere`."
+    "plays, up and down arrow choose a task, Escape deselects it, n and p go to the next and the previous "
+    "breakpoint. A breakpoint at cancellations stops at those of the program's own tasks and handlers; it "
+    "skips those by which a server ends its internal tasks, unless the menu says `anywhere`."
 )
-#: What a breakpoint may be about: its kinds, as letters of packing.py; with a + also what happens to the
-#: tasks that the library has for itself.
+#: The breakpoints: kinds of events, as letters of packing.py; with a + also those of the library's internal
+#: tasks.
 _BREAKPOINTS: Final = (
     ("c", "is cancelled"),
     ("c+", "is cancelled, anywhere"),
@@ -39,7 +39,7 @@ _BREAKPOINTS: Final = (
     ("f", "fails"),
     ("s", "is started"),
     ("w", "waits"),
-    ("v", "is told of by a server"),
+    ("v", "has an event of a server"),
 )
 
 

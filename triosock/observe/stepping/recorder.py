@@ -1,10 +1,10 @@
-"""Recorder: what is put around a run, and what writes the page to step through it.
+"""Recorder: a context manager around a run; it writes the page to step through the run.
 
 The invariants:
 
 1. **Outside of its block it costs nothing**: no instrument and no observer is left, and trio is as before.
-   What runs in another thread lets go at its next step.
-2. **It looks when trio tells it something**, and never by itself.
+   A run in another thread is released at its next step.
+2. **It acts only when trio or a server calls it**, and never by itself.
 """
 
 from __future__ import annotations
@@ -44,18 +44,18 @@ MAX_EVENTS: Final = 50_000
 class Step:
     """One thing that happened. Tasks are numbers from 1 on, in the order in which they were started.
 
-    `kind` is "spawn" (the task is there), "run" (it takes its turn), "pause" (it lets others run), "wait",
-    "wake" (it may go on), "cancel" (it may go on, and finds that it is cancelled), "started" (it moved to the
-    nursery that `nursery.start` was called on), "open" and "close" (a nursery of this task), "end" (it
-    returned), "fail" (it raised), "gone" (it ended because it was cancelled), or "event" (of a server).
+    `kind` is "spawn" (the task is made), "run" (it runs), "pause" (it lets others run), "wait", "wake" (it is
+    runnable), "cancel" (it is runnable, and will get `Cancelled`), "started" (it moved to the nursery that
+    `nursery.start` was called on), "open" and "close" (a nursery of this task), "end" (it returned), "fail"
+    (it raised), "gone" (it ended because it was cancelled), or "event" (of a server).
 
     `time` is in seconds since the run began; `task` is None for what no task did; `name` is the task's name.
-    `by` is the task that did it: None if it was the system (input, output, time), and 0 for a task of trio's
-    own or another thread. `where` is a file and a line (of a cancellation, where `cancel()` was called),
-    `waits_for` says for what, in words, and `text` has the reason of a cancellation, the error of a failure,
-    or what a server told. `deadline` is when the wait ends at the latest, on the clock of `time`. `nursery`
-    is the one that a step is about: in which a task is started, that is opened or closed, or with all of
-    which a task is cancelled; 0 is the top of the trio run.
+    `by` is the task that did it: None if it was the system (input, output, time), and 0 for one of trio's
+    system tasks or another thread. `where` is a file and a line (of a cancellation, where `cancel()` was
+    called), `waits_for` says in words what it waits for, and `text` has the reason of a cancellation, the
+    error of a failure, or the text of a server's event. `deadline` is when the wait ends at the latest, on
+    the clock of `time`. `nursery` is the one in which a task is started, that is opened or closed, or that is
+    cancelled as a whole, the task included; 0 is the top of the trio run.
     """
 
     time: float
@@ -80,11 +80,10 @@ class Recorder:
 
     The block may be around anything. Around `trio.run` it records each trio run that begins while it lasts,
     in any thread; inside of a trio program it records that one, with the tasks that are there already, and
-    those that begin meanwhile. Servers in it tell what happens to their connections, too.
+    those that begin meanwhile. The events of servers in it are recorded, too.
 
-    Args: `max_events`, an int from 1 on: how many things that happened are kept. Beyond that the oldest are
-    forgotten, and the page says how many; the tasks that live are known all the same. A program's step is
-    about three of them.
+    Args: `max_events`, an int from 1 on: how many happenings are kept. Beyond that the oldest are forgotten,
+    and the page says how many; living tasks stay known. A step of a task is about three happenings.
 
     Attributes: `timeline`, the `Timeline` of the same servers.
 
@@ -137,8 +136,8 @@ class Recorder:
         return _Tap(self._keeper, self._instruments)
 
     def mark(self, text: str) -> None:
-        """Note something that no event says, at this moment: a step of the task that calls it, and a point in
-        the timeline. Call it in the trio program that is recorded.
+        """Record a text at this moment: as a step of the task that calls it, and as a point in the timeline.
+        Call it in the trio program that is recorded.
         """
         self.timeline.mark(text)
         instrument = self._instruments.get(this_run())
@@ -195,7 +194,7 @@ def _step(one: Happening, names: dict[int, str]) -> Step:
 
 @final
 class _Tap:
-    """The observer of one server: puts what it tells among what its tasks do."""
+    """The observer of one server: adds its events to the happenings."""
 
     def __init__(self, keeper: Keeper, instruments: dict[object, RunInstrument]) -> None:
         self._keeper = keeper

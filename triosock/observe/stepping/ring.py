@@ -1,8 +1,8 @@
 """The last happenings of a run, in bounded memory.
 
-The invariant: **what is forgotten is not lost but summed up**: the state before the oldest happening that is
-kept is always there (a keyframe), and what leaves the ring is applied to it. So the memory is the ring, and
-what lives.
+The invariant: **forgotten happenings are summed up**: the ring holds the state before the oldest happening
+that is kept (a keyframe), and applies to it what leaves the ring. So the memory is that of the ring and of
+the living tasks.
 """
 
 from __future__ import annotations

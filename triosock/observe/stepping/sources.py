@@ -1,6 +1,6 @@
-"""The lines that a page shows: of the program's own files all of them, once; of others the ones that occur.
+"""The source lines of a page: all lines of the program's own files, once; of others those that occur.
 
-The invariant: **a page says no more of this machine than it must**: a file is called by its path below the
+The invariant: **a page reveals no more of this machine than it must**: a file is named by its path below the
 current folder, below the folder of the packages, or by its last two names.
 """
 
@@ -15,7 +15,7 @@ from typing import Final, Required, TypedDict, final
 from ..text import printable
 from .stacks import owner_of
 
-#: Characters of one file, and of all of them: what is larger is shown line by line, as a library's is.
+#: Characters of one file, and of all files; beyond that only the lines that occur, as of a library.
 MAX_FILE: Final = 200_000
 MAX_ALL: Final = 800_000
 #: Characters of one line.
@@ -26,7 +26,7 @@ _PACKAGE: Final = str(Path(__file__).parents[3])
 
 
 def short_path(file: str) -> str:
-    """Return what a file is called on a page."""
+    """Return the name of a file on a page."""
     if not os.path.isabs(file):
         return printable(file)
     for root in (os.getcwd(), *_ROOTS, _PACKAGE):
@@ -55,7 +55,7 @@ class Sources:
         self._room = MAX_ALL
 
     def add(self, file: str, line: int) -> int:
-        """Have this line of a file; return the file's number."""
+        """Add a line of a file; return the file's number."""
         number = self._numbers.get(file)
         if number is None:
             number = self._numbers[file] = len(self._files)

@@ -1,6 +1,6 @@
-"""Where a task is: its stack, whose lines those are, and what it waits for, in words.
+"""The stack of a task, whose code each frame is, and what the task waits for, in words.
 
-Stacks are interned: tasks stop at few places, again and again.
+Stacks are interned, since tasks stop at the same few places.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 import trio
 
-#: Stacks that are known at once. A program whose places have no end makes new ones for each.
+#: The most interned stacks: a program may stop at new places without end.
 MAX_STACKS: Final = 20_000
 #: Frames of one stack, the innermost; a recursion would have thousands.
 MAX_FRAMES: Final = 50
@@ -29,7 +29,7 @@ _PATHS: Final = sysconfig.get_paths()
 _LIBRARIES: Final = tuple(_PATHS[name] + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib"))
 _NO_FILES: Final = ("<frozen", "<attrs", "<string>")
 
-#: What a task waits for that is in one of these functions: of trio, and of this library.
+#: What a task in one of these functions, of trio and of this library, waits for.
 _WAITS: Final = {
     "Nursery.start": "the task that it starts to say that it has started",
     "Nursery._nested_child_finished": "the tasks in its nursery",
@@ -59,7 +59,7 @@ _WAITS: Final = {
     "SocketWire.linger": "its peer to close, too",
     "SocketReceiving._wait_input": "something to read",
 }
-#: How trio itself stops a task: no place that anybody would look for.
+#: The functions by which trio suspends a task: not shown as what it waits for.
 _TRAPS: Final = frozenset({"wait_task_rescheduled", "_real_async_yield", "_async_yield"})
 
 
@@ -95,7 +95,7 @@ class Stack:
         return 0 if self.frames else None
 
     def is_of_trio(self) -> bool:
-        """Whether trio itself has done what was done in the innermost frame."""
+        """Whether the innermost frame is trio's."""
         return bool(self.frames) and self.frames[-1].owner == "trio"
 
     def waits_for(self) -> tuple[str, str]:
@@ -105,7 +105,7 @@ class Stack:
         place = self.place()
         if place is None:
             return "", ""
-        # What a program's own function is called says nothing of what it waits for.
+        # The name of a program's own function does not say what it waits for.
         below = self.frames[place + (self.frames[place].owner == "own") :]
         calls = [frame.function for frame in below if frame.function not in _TRAPS]
         named = (name for name in calls if not name.rpartition(".")[2].startswith("_"))
@@ -129,13 +129,13 @@ def owner_of(file: str) -> Owner:
 
 @final
 class Stacks:
-    """Makes stacks, and the same one for the same place."""
+    """Makes stacks, one for each place."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[CodeType, int], ...], Stack] = {}
 
     def of_task(self, task: trio.lowlevel.Task) -> Stack:
-        """Return where a task that does not run has stopped."""
+        """Return the stack of a task that does not run."""
         return self._intern((frame.f_code, line) for frame, line in task.iter_await_frames())
 
     def of_error(self, trace: TracebackType | None) -> Stack:
@@ -176,7 +176,7 @@ class Stacks:
         found = self._known.get(key)
         if found is None:
             if len(self._known) >= MAX_STACKS:
-                self._known.clear()  # the happenings hold theirs
+                self._known.clear()  # the happenings keep theirs
             # Instructions that belong to no line have None.
             frames = (Frame(code.co_filename, line or 0, code.co_qualname) for code, line in key)
             found = self._known[key] = Stack(tuple(frames))

@@ -1,6 +1,6 @@
 "use strict";
-// The run as values: which tasks there are at each step, and what a step is in words. No document in here.
-// The arrays are those of packing.py; a state is never changed, so that steps backwards are the same as forwards.
+// The run as values: the tasks at each step, and the text of each step. Nothing here uses the document.
+// The arrays are those of packing.py; a state is never changed, so that a step back shows what the step forward did.
 
 const KEYFRAME = 300, MOST_ENDED = 40;
 const LEVELS = { all: "spkcmoqefgwv", main: "skcmoqefgwv", ends: "scmefgv" };
@@ -65,7 +65,7 @@ class Run {
     }
   }
 
-  // A task that has ended is shown until its nursery closes, so that one can ask it why; but only the last ones.
+  // Ended tasks are shown until their nursery closes, so that they can be inspected; but only the last ones.
   end(state, task) {
     const ended = [...(state.ended.get(task.nursery) || []), task.n];
     if (ended.length > MOST_ENDED) state.tasks.delete(ended.shift());
@@ -88,14 +88,14 @@ class Run {
     return found;
   }
 
-  // Whether trio itself has cancelled something, on its way to do something else: of no interest in most cases.
+  // Whether trio itself has cancelled something as a part of another operation: of no interest in most cases.
   isOfTrio(stack) {
     const frames = this.place(stack)?.frames;
     return Boolean(frames?.length && frames[frames.length - 1].file.trio);
   }
 
-  // Whether a cancellation concerns the program: it is in its code, was asked for there, or is of a task that was
-  // started there. How a server stops to accept, and ends the tasks that it needs for itself, is not.
+  // Whether a cancellation concerns the program: its code is cancelled, its code cancels, or it has started the
+  // task. A server that stops accepting and ends its internal tasks does not concern it.
   concerns(number) {
     const [, kind, n, , stack, , text] = this.data.events[number];
     if (kind !== "c") return true;
@@ -105,8 +105,8 @@ class Run {
     return [task.stack, task.origin].some((one) => this.place(one)?.frames.some((frame) => frame.file.own));
   }
 
-  // Where a breakpoint is next: the position in `steps` of an event of one of these kinds; -1 for none. With a + it
-  // is also one that does not concern the program, and of one task it always is.
+  // The next breakpoint: the position in `steps` of an event of one of these kinds; -1 for none. With a +, and for
+  // a chosen task, cancellations that do not concern the program count, too.
   find(steps, from, direction, kinds, task) {
     for (let at = from + direction; at >= 0 && at < steps.length; at += direction) {
       const [, kind, n] = this.data.events[steps[at]];

@@ -1,13 +1,13 @@
 """The only file of the recorder that reaches into trio. What is used, and is no public API of trio:
 
-- ``trio._core._run.setup_runner``, which makes each run: a recorder outside of runs learns of new ones by it;
-- ``Task._next_send``, what a task that is woken will find: an exception that tells who cancelled it and why;
+- ``trio._core._run.setup_runner``, which makes each run: by it a recorder outside of runs learns of new ones;
+- ``Task._next_send``, what a woken task will get: an exception that says which task cancelled it, and why;
 - ``Task._cancel_status``, ``CancelStatus._scope`` and ``_parent``, ``CancelScope._cancel_called``: which
   scope it was;
-- ``Nursery._pending_excs`` and ``Runner.main_task_outcome``: what a task has raised that has just ended.
+- ``Nursery._pending_excs`` and ``Runner.main_task_outcome``: what a task that has just ended has raised.
 
-The invariant: **a trio that has changed costs words, and no run**: what is not there is not said. Only the
-first one is asked for at the beginning, as there would be nothing to record without it.
+The invariant: **with a trio that has changed, a recording loses details, and no run breaks**: what is missing
+is left out. Only the first one is checked at the beginning, since nothing can be recorded without it.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ def each_new_run(make: Make) -> Iterator[None]:
 
 
 def _wrap() -> Callable[[], None]:
-    """Put a function of our own in the place of `setup_runner`; return what puts it back."""
+    """Replace `setup_runner` by a wrapper; return the function that restores it."""
     module = _module()
     before = module.setup_runner
     is_in_use = True
@@ -62,7 +62,7 @@ def _wrap() -> Callable[[], None]:
 
     def back() -> None:
         nonlocal is_in_use
-        is_in_use = False  # if somebody has put another one around it, it is called on
+        is_in_use = False  # a later wrapper around it may still call it
         if module.setup_runner is setup_runner:
             module.setup_runner = before
 
@@ -76,14 +76,12 @@ def _module() -> Any:
 
 
 def thrown(task: trio.lowlevel.Task) -> BaseException | None:
-    """Return the exception that a task which is woken will find, or None."""
+    """Return the exception that a woken task will get, or None."""
     return getattr(getattr(task, "_next_send", None), "error", None)
 
 
 def struck_scope(task: trio.lowlevel.Task) -> tuple[Any, bool]:
-    """Return the outermost scope around a task that is cancelled and reaches it, and whether that is the
-    innermost of all.
-    """
+    """Return the outermost cancelled scope that reaches a task, and whether it is also the innermost one."""
     status = innermost = getattr(task, "_cancel_status", None)
     found = None
     while status is not None:

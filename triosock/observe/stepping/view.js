@@ -41,7 +41,7 @@
     if (playing !== null) return stop();
     if (at === steps.length - 1) choose(0);
     $("play").textContent = "Stop";
-    $("said").setAttribute("aria-live", "off"); // a voice could not keep up
+    $("said").setAttribute("aria-live", "off"); // a screen reader could not keep up
     playing = setInterval(() => {
       choose(at + 1);
       if (at >= steps.length - 1) stop();
@@ -157,7 +157,7 @@
 
   const lineOf = (file, line) => (file.text ? file.text[line - 1] : file.lines[line]) ?? "";
 
-  // What the line that is shown has to do with the task.
+  // How the line that is shown belongs to the task.
   const CAPTIONS = {
     s: "started at", r: "goes on from", k: "goes on from", c: "will go on from", p: "goes on from", w: "waits at",
     e: "was last at", g: "was last at", f: "raised at",
@@ -247,7 +247,7 @@
   $("level").onchange = filter;
   $("only").onchange = filter;
 
-  // A step has an address, to be told to others; but not within another page, as in a notebook.
+  // Each step has an address that can be shared; but not within another page, as in a notebook.
   const asked = () => Number(/^#step-(\d+)$/.exec(location.hash)?.[1] ?? 1) - 1;
   addEventListener("hashchange", () => go(asked()));
 

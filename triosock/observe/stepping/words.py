@@ -1,4 +1,4 @@
-"""What servers tell, in words: as the log has it, and the requests, which no log has."""
+"""Texts of server events: those of the log, and texts for requests, which it leaves out."""
 
 from __future__ import annotations
 

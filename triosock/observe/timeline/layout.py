@@ -7,8 +7,8 @@ The rules:
 
 1. A connection has a row of its own while a lane has few; beyond `ROOMY` they share rows, each taking the
    first row that is free, so that the height of a lane is how many were there at once.
-2. Every moment of a bar is one of: handshake, waiting, working, and "handler", which is said where no
-   request was ever marked: then nobody but the handler knows what it was doing.
+2. Every moment of a bar is one of: handshake, waiting, working, and "handler", which is said where no request
+   was ever marked: then only the handler knows what it was doing.
 3. What ends a bar has a mark at its end, so that colour is never the only sign.
 """
 
@@ -290,7 +290,7 @@ def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
         dues.append(Due(until, True, f"{what}, hit at {at(until)} ({origin})"))
     if not dues:
         when, origin = _in_force(bar, lane)
-        # Before the end it cannot be: reads that nobody marked have moved it.
+        # It cannot be before the end: unmarked reads have moved it.
         if until <= when <= end:
             dues.append(Due(when, False, f"deadline at {at(when)}, not reached ({origin})"))
     return dues

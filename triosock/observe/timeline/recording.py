@@ -11,7 +11,7 @@ The invariants:
 3. **Times are seconds from the first event.** Each trio run has a clock of its own; events of a second run
    are placed by the wall clock of the moment in which its first one came. A plain compat server may have one
    run after another.
-4. Servers may live in several threads: whoever touches a recording holds its lock.
+4. Servers may live in several threads: all access to a recording is under its lock.
 """
 
 from __future__ import annotations
