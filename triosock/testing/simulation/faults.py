@@ -44,8 +44,7 @@ class Faults:
 
     Of each run, a share from 0 to 1:
       `stalls`: the event loop is blocked once, for up to `stall` seconds;
-      `drains`, `suspends`, `cancels`, `crashes`: this happens to a server after some step of some task. A
-        suspended server is resumed.
+      `drains`, `suspends` (and resumes), `cancels`, `crashes`: of a server, after some step of some task.
 
     Of each datagram: `losses`, `duplicates`, `reorders` (it arrives after datagrams sent later),
     `truncations` (its end is missing).
