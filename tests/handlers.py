@@ -43,6 +43,23 @@ async def too_large(conn: triosock.Connection) -> None:
         pass
 
 
+async def own_bug(conn: triosock.Connection) -> None:
+    """Fail after the first bytes, through no fault of the peer."""
+    await conn.receive_some()
+    raise ValueError("planned")
+
+
+def in_a_nursery(handler: triosock.StreamHandler) -> triosock.StreamHandler:
+    """Return a handler that runs this one beside a task that does not end."""
+
+    async def grouped(conn: triosock.Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(handler, conn)
+            nursery.start_soon(trio.sleep_forever)
+
+    return grouped
+
+
 async def slow_line(conn: triosock.Connection) -> None:
     """Never answer a line."""
     async for _ in conn.lines():

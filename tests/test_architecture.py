@@ -171,7 +171,7 @@ LOWLEVEL = {
     "triosock/dtls/session.py": ["current_trio_token", "current_task"],
     "triosock/compat/control/serve.py": ["current_trio_token"],
     "triosock/observe/event_stream.py": ["current_trio_token"],
-    "triosock/observe/beside.py": ["current_trio_token"],
+    "triosock/observe/background_thread.py": ["current_trio_token"],
     "triosock/observe/blocked_loop.py": ["add_instrument", "remove_instrument"],
     "triosock/observe/timeline/runs.py": ["current_trio_token"],
     # Tasks that no nursery of a user may hold: they live as long as the run.

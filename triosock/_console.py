@@ -59,13 +59,11 @@ class Console:
                 self.say(f"{name}listens on {', '.join(where)}")
 
     def say(self, line: str) -> None:
-        """Say one line."""
+        """Say one line, and at a terminal what Ctrl-C does."""
         with contextlib.suppress(*_NOT_WRITTEN):
-            if sys.stderr is not None:
-                isatty = getattr(sys.stderr, "isatty", None)
-                is_read_by_a_person = isatty is not None and isatty()
-                hint = " (Ctrl-C drains, a second one cancels)" if is_read_by_a_person else ""
-                print(line + hint, file=sys.stderr, flush=True)
+            isatty = getattr(sys.stderr, "isatty", None)
+            is_read_by_a_person = isatty is not None and isatty()
+            _write(line + (" (Ctrl-C drains, a second one cancels)" if is_read_by_a_person else ""))
 
 
 def say(line: str, *, logger: str) -> None:
@@ -79,9 +77,13 @@ def say_reports(scope: DrainScope) -> None:
     """Say how the servers in a scope have ended."""
     for name, report, logger in scope.recorded:
         if logger is None or not is_logged(logger):
-            with contextlib.suppress(*_NOT_WRITTEN):
-                if sys.stderr is not None:
-                    print(f"{name}: {report}", file=sys.stderr)
+            _write(f"{name}: {report}")
+
+
+def _write(line: str) -> None:
+    with contextlib.suppress(*_NOT_WRITTEN):
+        if sys.stderr is not None:
+            print(line, file=sys.stderr, flush=True)
 
 
 def is_logged(name: str) -> bool:

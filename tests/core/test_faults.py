@@ -11,7 +11,17 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, reset, shout, slow_block, slow_line, too_large
+from tests.handlers import (
+    in_a_nursery,
+    own_bug,
+    read_all,
+    read_to_reset,
+    reset,
+    shout,
+    slow_block,
+    slow_line,
+    too_large,
+)
 from tests.servers import connected
 from tests.tls import client_context, server_context
 from tests.waiting import until_ended
@@ -25,24 +35,13 @@ async def incomplete(conn: Connection) -> None:
     await conn.receive_exactly(100)
 
 
-async def own_bug(conn: Connection) -> None:
-    await conn.receive_some()
-    raise ValueError("planned")
-
-
-async def grouped(conn: Connection) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(too_large, conn)
-        nursery.start_soon(trio.sleep_forever)
-
-
 ANSWERED = [
     (too_large, FrameTooLarge, Cause.PEER),
     (incomplete, Incomplete, Cause.PEER),
     (slow_block, RequestTimedOut, Cause.REQUEST),
     (slow_line, RequestTimedOut, Cause.REQUEST),
     (own_bug, ValueError, Cause.FAILED),
-    (grouped, ExceptionGroup, Cause.PEER),
+    (in_a_nursery(too_large), ExceptionGroup, Cause.PEER),
 ]
 
 

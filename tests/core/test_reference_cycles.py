@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import echo, read_all, shout, too_large
+from tests.handlers import ask_line, echo, in_a_nursery, own_bug, read_all, shout, too_large
 from tests.servers import running
 from tests.tls import client_context, server_context
 from tests.waiting import until
@@ -56,17 +56,6 @@ async def by_tcp(handler: Any, **options: Any) -> AsyncIterator[tuple[Any, Conne
         yield server, connect
 
 
-async def fails(conn: Connection) -> None:
-    await conn.receive_some()
-    raise ValueError("as it was written")
-
-
-async def fails_in_a_nursery(conn: Connection) -> None:
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(fails, conn)
-        nursery.start_soon(trio.sleep_forever)
-
-
 async def apologize(error: Exception, conn: Connection) -> None:
     await conn.send_all(b"sorry")
 
@@ -77,8 +66,7 @@ async def read_to_end(client: Connection) -> None:
 
 
 async def say(client: Connection) -> None:
-    await client.send_all(b"hello\n")
-    assert await client.receive_until(b"\n") == b"HELLO\n"
+    assert await ask_line(client, b"hello\n") == b"HELLO\n"
 
 
 async def close(client: Connection) -> None:
@@ -155,10 +143,10 @@ ENDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
     "close": (shout, close, {}),
     "half-close": (shout, half_close, {}),
     "reset": (shout, reset, {}),
-    "failed": (fails, say_too_much, {}),
-    "failed in a nursery": (fails_in_a_nursery, say_too_much, {}),
+    "failed": (own_bug, say_too_much, {}),
+    "failed in a nursery": (in_a_nursery(own_bug), say_too_much, {}),
     "too large": (too_large, say_too_much, {}),
-    "answered": (fails, say_too_much, {"on_error": apologize}),
+    "answered": (own_bug, say_too_much, {"on_error": apologize}),
 }
 #: By sockets alone: trio's SSLStream, which encrypts any other stream, is a reference cycle by itself.
 TLS: dict[str, tuple[Any, Any, dict[str, Any]]] = {

@@ -205,7 +205,7 @@ class AssociationTask(HandlerRun):
         entry = self._entry
         entry.stage, entry.handshake_since = "handshake", entry.accepted
         try:
-            await self._read_header_and_start_tls()
+            await self._do_handshake_in_place()
         except (SSL.Error, trio.BrokenResourceError) as error:
             entry.cause = entry.cause or Cause.HANDSHAKE
             self.tell(HandshakeRefused, error=error)
@@ -218,7 +218,7 @@ class AssociationTask(HandlerRun):
         self.tell(HandshakeFinished, duration=trio.current_time() - entry.accepted, tls_version="DTLS")
         return True
 
-    async def _read_header_and_start_tls(self) -> None:
+    async def _do_handshake_in_place(self) -> None:
         """Do the handshake, holding a place of `Limits.max_handshakes`."""
         entry = self._entry
         await self._places.take(entry)

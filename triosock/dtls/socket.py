@@ -78,25 +78,25 @@ class EndpointSocket(trio.socket.SocketType):
                 self._on_end(None)
                 raise
             except OSError as error:
-                verdict = await self._consider(error)
-                if verdict in (ErrorAction.END, ErrorAction.CRASH):
+                action = await self._consider(error)
+                if action in (ErrorAction.END, ErrorAction.CRASH):
                     self._left.set()
-                    self._on_end(error if verdict is ErrorAction.CRASH else None)
+                    self._on_end(error if action is ErrorAction.CRASH else None)
                     raise trio.ClosedResourceError(f"receiving failed for good: {error}") from error
             else:
                 return received.data, (received.name, received.destination)
 
     async def _consider(self, error: OSError) -> ErrorAction:
         """Return what the table of accept errors says, after the wait that it wants."""
-        verdict = ErrorAction.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
+        action = ErrorAction.GO_ON if error.errno in ABOUT_A_REPLY else judge(error)
         self._registry.tally.accept_errors += 1
-        self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=verdict.value)
-        if verdict is ErrorAction.BACK_OFF:
+        self._emitter.emit(AcceptFailed, address=self.inner.address, error=error, action=action.value)
+        if action is ErrorAction.BACK_OFF:
             with trio.move_on_after(0.1):
                 await self._registry.wait_departure()
         else:
             await trio.lowlevel.checkpoint()
-        return verdict
+        return action
 
     async def sendto(self, *args: Any) -> int:
         """Send a datagram. Raises nothing but trio.ClosedResourceError."""

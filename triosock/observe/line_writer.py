@@ -15,7 +15,7 @@ import stat
 from types import TracebackType
 from typing import TYPE_CHECKING, Final, final
 
-from .beside import BackgroundThread
+from .background_thread import BackgroundThread
 
 if TYPE_CHECKING:
     from typing import Self
@@ -44,21 +44,21 @@ class LineWriter:
         self._identity: tuple[int, int] | None = None
         self._lines: list[str] = []
         self._lost = 0
-        self._beside = BackgroundThread("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
+        self._thread = BackgroundThread("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
 
     def __call__(self, line: str) -> None:
         """Write a line, given without its newline."""
-        self._beside.put(self._take, line)
+        self._thread.put(self._take, line)
 
     @property
     def dropped(self) -> int:
         """How many lines were not written."""
-        return self._beside.dropped + self._lost
+        return self._thread.dropped + self._lost
 
     async def __aenter__(self) -> Self:
         self._open_again()
         try:
-            await self._beside.__aenter__()
+            await self._thread.__aenter__()
         except BaseException:
             self._close()
             raise
@@ -67,13 +67,13 @@ class LineWriter:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        await self._beside.__aexit__(kind, error, trace)
+        await self._thread.__aexit__(kind, error, trace)
 
     # In the thread
 
     def _take(self, line: str) -> None:
         self._lines.append(line)
-        if not self._beside.pending or len(self._lines) >= 100:
+        if not self._thread.pending or len(self._lines) >= 100:
             self._flush()
 
     def _flush(self) -> None:

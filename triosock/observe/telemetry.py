@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 from .._core.model.emitter import ObserverDone
 from .._core.model.events import Event
 from .._extras import missing
-from .beside import BackgroundThread
+from .background_thread import BackgroundThread
 
 try:
     from opentelemetry import metrics, trace
@@ -61,9 +61,9 @@ class OpenTelemetryObserver:
         meter_provider: metrics.MeterProvider | None = None,
         grace: float = 1.0,
     ) -> None:
-        self._beside = BackgroundThread("triosock spans", grace=grace)
+        self._thread = BackgroundThread("triosock spans", grace=grace)
         self._spans = Spans(
-            trace.get_tracer(NAME, tracer_provider=tracer_provider, schema_url=SCHEMA), self._beside
+            trace.get_tracer(NAME, tracer_provider=tracer_provider, schema_url=SCHEMA), self._thread
         )
         self._instruments = Instruments(
             metrics.get_meter(NAME, meter_provider=meter_provider, schema_url=SCHEMA)
@@ -74,10 +74,10 @@ class OpenTelemetryObserver:
     @property
     def dropped(self) -> int:
         """How many spans were not ended."""
-        return self._beside.dropped
+        return self._thread.dropped
 
     async def __aenter__(self) -> Self:
-        await self._beside.__aenter__()
+        await self._thread.__aenter__()
         self._state = "open"
         return self
 
@@ -85,7 +85,7 @@ class OpenTelemetryObserver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._state = "closed"
-        await self._beside.__aexit__(kind, error, trace)
+        await self._thread.__aexit__(kind, error, trace)
 
     def on_event(self, event: Event, /) -> None:
         """Start or end a span, or measure. Raises: RuntimeError before the block."""

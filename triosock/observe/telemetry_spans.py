@@ -34,7 +34,7 @@ from .._core.model.events import (
     RequestStarted,
     ServerClosed,
 )
-from .beside import BackgroundThread
+from .background_thread import BackgroundThread
 from .ecs import OUTCOMES
 from .text import printable
 
@@ -71,11 +71,11 @@ class _Open:
 
 @final
 class Spans:
-    """Starts spans with `tracer`, and ends them in `beside`."""
+    """Starts spans with `tracer`, and ends them in `thread`."""
 
-    def __init__(self, tracer: Tracer, beside: BackgroundThread) -> None:
+    def __init__(self, tracer: Tracer, thread: BackgroundThread) -> None:
         self._tracer = tracer
-        self._beside = beside
+        self._thread = thread
         self._open: dict[tuple[str, int], _Open] = {}
 
     def __len__(self) -> int:
@@ -162,7 +162,7 @@ class Spans:
 
     def _end(self, span: Span, cause: Cause, error: BaseException | None, attributes: Attributes) -> None:
         attributes["triosock.cause"] = str(cause)
-        self._beside.put(_end, span, cause, error, attributes, time.time_ns())
+        self._thread.put(_end, span, cause, error, attributes, time.time_ns())
 
 
 def _trace_of(span: Span) -> int:

@@ -123,9 +123,9 @@ class _ReceiveLoop(SourceLoop):
                 if not self._take_one():
                     return
             except OSError as error:
-                verdict = self._judge(error)
-                self._tell(error, verdict)
-                if verdict is not ErrorAction.GO_ON:
+                action = self._judge(error)
+                self._tell(error, action)
+                if action is not ErrorAction.GO_ON:
                     return
 
     def _judge(self, error: BaseException) -> ErrorAction:

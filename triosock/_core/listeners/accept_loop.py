@@ -90,31 +90,31 @@ class SourceLoop(abc.ABC):
 
     async def _consider(self, error: Exception) -> bool:
         """Do what the table says about an error; return whether the loop ends."""
-        verdict = self._judge(error)
-        match verdict:
+        action = self._judge(error)
+        match action:
             case ErrorAction.GO_ON:
-                self._tell(error, verdict)
+                self._tell(error, action)
                 await trio.lowlevel.checkpoint()
             case ErrorAction.BACK_OFF:
-                self._tell(error, verdict, self._delay)
+                self._tell(error, action, self._delay)
                 await self._back_off()
             case ErrorAction.END:
-                self._tell(error, verdict)
+                self._tell(error, action)
                 self._ended = True
             case ErrorAction.CRASH:
-                self._tell(error, verdict)
+                self._tell(error, action)
                 raise error
-        return verdict is ErrorAction.END
+        return action is ErrorAction.END
 
     async def _back_off(self) -> None:
         with trio.move_on_after(self._delay):
             await self._registry.wait_departure()  # an entry that is removed has closed a descriptor
         self._delay = min(self._delay * 2, LAST_DELAY)
 
-    def _tell(self, error: Exception, verdict: ErrorAction, delay: float = 0.0) -> None:
+    def _tell(self, error: Exception, action: ErrorAction, delay: float = 0.0) -> None:
         self._registry.tally.accept_errors += 1
         self._emitter.emit(
-            AcceptFailed, address=self._source.address, error=error, action=verdict.value, delay=delay
+            AcceptFailed, address=self._source.address, error=error, action=action.value, delay=delay
         )
 
 
@@ -195,9 +195,9 @@ class AcceptLoop(SourceLoop):
             except trio.WouldBlock:
                 return
             except (OSError, trio.ClosedResourceError) as error:
-                verdict = self._judge(error)
-                self._tell(error, verdict)
-                if verdict is not ErrorAction.GO_ON:
+                action = self._judge(error)
+                self._tell(error, action)
+                if action is not ErrorAction.GO_ON:
                     # Without descriptors nothing can be accepted, and the listener is about to be closed.
                     return
             else:

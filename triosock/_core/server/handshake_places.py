@@ -140,10 +140,14 @@ class HandshakePlaces:
 
     def _give_up(self, entry: Entry, now: float) -> None:
         del self._holders[entry]
+        self.refuse(entry)
+        self._hand_on(now)
+
+    def refuse(self, entry: Entry) -> None:
+        """Cut a connection for the sake of others that shake hands; it is counted and told as refused."""
         self._registry.tally.refused["handshakes"] += 1
         self._emitter.emit(Refused, peer=entry.peer, reason="handshakes")
         entry.cut(Cause.HANDSHAKE)
-        self._hand_on(now)
 
     def _hand_on(self, now: float) -> None:
         entry = next(iter(self._queue))

@@ -21,7 +21,6 @@ from typing import final
 
 from ..model.config import Limits
 from ..model.emitter import Emitter
-from ..model.events import Cause, Refused
 from ..registry.registry import Entry, Registry
 from ..server.handshake_places import HandshakePlaces, count_places
 from ..transport.socket import SocketWire
@@ -38,8 +37,6 @@ class Handshakes:
         self._places = HandshakePlaces(
             count_places(most, limits.max_connections - self._most_silent), registry, emitter
         )
-        self._registry = registry
-        self._emitter = emitter
         #: The entries that wait for their peers' first byte, in the order in which they began.
         self._silent: dict[Entry, SocketWire] = {}
 
@@ -73,7 +70,5 @@ class Handshakes:
             entry, wire = next(iter(self._silent.items()))
             del self._silent[entry]
             if not wire.has_input():
-                self._registry.tally.refused["handshakes"] += 1
-                self._emitter.emit(Refused, peer=entry.peer, reason="handshakes")
-                entry.cut(Cause.HANDSHAKE)
+                self._places.refuse(entry)
                 return

@@ -145,12 +145,12 @@ def acquire_host() -> Host:
     Raises: RuntimeError if it cannot be started (too many threads or descriptors, or the interpreter is
     ending).
     """
-    shelf = _own_slot()
-    with shelf.lock:
-        if shelf.helper is None:
-            shelf.helper = _start()
-        shelf.helper.users += 1
-        return shelf.helper
+    slot = _own_slot()
+    with slot.lock:
+        if slot.helper is None:
+            slot.helper = _start()
+        slot.helper.users += 1
+        return slot.helper
 
 
 def release_host(host: object) -> None:
@@ -159,12 +159,12 @@ def release_host(host: object) -> None:
     """
     if not isinstance(host, _Helper) or host.pid != os.getpid():
         return
-    shelf = _own_slot()
-    with shelf.lock:
+    slot = _own_slot()
+    with slot.lock:
         host.users -= 1
         if host.users:
             return
-        shelf.helper = None
+        slot.helper = None
         host.calls.soon(host.calls.end)
         # Not where the last green request gives it back, in that thread: it ends when this task has.
         if threading.current_thread() is not host.thread:

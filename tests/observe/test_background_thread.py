@@ -13,7 +13,7 @@ import trio
 from tests.servers import drained
 from tests.waiting import until
 from triosock.observe import AccessLog, LineWriter
-from triosock.observe.beside import BackgroundThread
+from triosock.observe.background_thread import BackgroundThread
 from triosock.observe.line_writer import MAX_LINES
 
 
@@ -23,26 +23,26 @@ def threads(name):
 
 async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
     done = []
-    async with BackgroundThread("tests beside") as beside:
-        assert len(threads("tests beside")) == 1
+    async with BackgroundThread("tests background") as background:
+        assert len(threads("tests background")) == 1
         for number in range(100):
-            assert beside.put(done.append, number)
+            assert background.put(done.append, number)
     assert done == list(range(100))
-    assert threads("tests beside") == []
-    assert not beside.put(done.append, 100)
-    assert (beside.dropped, beside.failed) == (1, 0)
+    assert threads("tests background") == []
+    assert not background.put(done.append, 100)
+    assert (background.dropped, background.failed) == (1, 0)
 
 
 async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(caplog):
     hangs = threading.Event()
     with trio.fail_after(5):
-        async with BackgroundThread("tests beside", grace=0.05, most=10) as beside:
-            beside.put(hangs.wait)
-            taken = sum(beside.put(print) for _ in range(100))
+        async with BackgroundThread("tests background", grace=0.05, most=10) as background:
+            background.put(hangs.wait)
+            taken = sum(background.put(print) for _ in range(100))
     assert taken <= 11
-    assert beside.dropped == 100  # what was refused, and what was undone
-    assert "tests beside hangs: its thread is left behind after 0.05 s, with 100 pieces" in caplog.text
-    (thread,) = threads("tests beside")
+    assert background.dropped == 100  # what was refused, and what was undone
+    assert "tests background hangs: its thread is left behind after 0.05 s, with 100 pieces" in caplog.text
+    (thread,) = threads("tests background")
     hangs.set()
     thread.join(5)
 
@@ -50,34 +50,34 @@ async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(capl
 async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
     done = []
     with trio.CancelScope() as scope:
-        async with BackgroundThread("tests beside") as beside:
-            beside.put(done.append, 1)
+        async with BackgroundThread("tests background") as background:
+            background.put(done.append, 1)
             scope.cancel()
             await trio.sleep_forever()
     assert done == [1]
-    assert threads("tests beside") == []
+    assert threads("tests background") == []
 
 
 async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
     slow, done = threading.Event(), []
-    async with BackgroundThread("tests beside", grace=5) as beside:
-        beside.put(slow.wait, 0.1)
-        beside.put(done.append, 1)
+    async with BackgroundThread("tests background", grace=5) as background:
+        background.put(slow.wait, 0.1)
+        background.put(done.append, 1)
     assert done == [1]
 
 
 async def test_failures_are_counted_and_the_first_is_logged(caplog):
-    async with BackgroundThread("tests beside") as beside:
+    async with BackgroundThread("tests background") as background:
         for _ in range(3):
-            beside.put(int, "x")
-    assert beside.failed == 3
+            background.put(int, "x")
+    assert background.failed == 3
     assert caplog.text.count("the first failure of its work") == 1
 
 
 async def test_a_block_is_entered_once():
-    async with BackgroundThread("tests beside") as beside:
+    async with BackgroundThread("tests background") as background:
         with pytest.raises(RuntimeError, match="make another one"):
-            await beside.__aenter__()
+            await background.__aenter__()
 
 
 # Lines
@@ -168,9 +168,9 @@ async def bye(conn):
 async def test_work_gathers_and_all_of_it_is_done_at_the_end_without_a_wait() -> None:
     done: list[int] = []
     with trio.fail_after(30):
-        async with BackgroundThread("tests beside", gather=3600) as beside:
+        async with BackgroundThread("tests background", gather=3600) as background:
             for number in range(3):
-                beside.put(done.append, number)
+                background.put(done.append, number)
                 # A thread that is woken for each piece of work would have done this one.
                 await trio.to_thread.run_sync(time.sleep, 0.02)
             assert done == []
