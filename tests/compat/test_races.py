@@ -19,14 +19,13 @@ import pytest
 import trio
 
 from tests.handlers import ask
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
 from triosock.compat.control.drain_target import DrainTarget
 from triosock.compat.requests.table import RequestTable, request_table_of
 from triosock.compat.waiting import forking, poll, wakeup
-
-PATIENCE = 20.0
 
 forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
@@ -174,9 +173,8 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
         assert read_all(clients[0]) == b"ONE\n"
 
 
-def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
-    # The loop ends while somebody rings: the number may be another file's by the time of the write.
-
+def test_no_wake_up_is_written_to_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
+    # The loop ends during a wake-up: the number may be another file's by the time of the write.
     inside, go = threading.Event(), threading.Event()
     write = os.write
     written: list[bool] = []
@@ -184,42 +182,42 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
     def write_slowly(fd: int, data: bytes) -> int:
         inside.set()
         assert go.wait(PATIENCE)
-        written.append(fd in bell._fds)
+        written.append(fd in wakeup_fds._fds)
         return write(fd, data)
 
-    bell = wakeup.Wakeup(select.poll())
+    wakeup_fds = wakeup.Wakeup(select.poll())
     monkeypatch.setattr(wakeup, "_write", write_slowly)
-    ringing = threading.Thread(target=bell.ring)
-    closing = threading.Thread(target=bell.close)
-    ringing.start()
+    waking = threading.Thread(target=wakeup_fds.ring)
+    closing = threading.Thread(target=wakeup_fds.close)
+    waking.start()
     assert inside.wait(PATIENCE)
     closing.start()
     closing.join(0.05)  # time to do what it must not
     go.set()
-    ringing.join(PATIENCE)
+    waking.join(PATIENCE)
     closing.join(PATIENCE)
     assert written == [True]
-    bell.ring()  # nobody is there
-    assert bell._fds == []
+    wakeup_fds.ring()  # writes to nothing
+    assert wakeup_fds._fds == []
 
 
-def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -> None:
-    bell = wakeup.Wakeup(select.poll())
+def test_a_signal_handler_may_wake_the_loop_while_its_own_thread_does(monkeypatch: Any) -> None:
+    wakeup_fds = wakeup.Wakeup(select.poll())
     write, written = os.write, []
 
     def write_and_be_interrupted(fd: int, data: bytes) -> int:
         written.append(fd)
         if len(written) == 1:
-            bell.ring()  # as a handler that calls shutdown() would, at this moment
+            wakeup_fds.ring()  # as a handler that calls shutdown() would, at this moment
         return write(fd, data)
 
     monkeypatch.setattr(wakeup, "_write", write_and_be_interrupted)
-    ringing = threading.Thread(target=bell.ring, daemon=True)
-    ringing.start()
-    ringing.join(PATIENCE)
-    assert not ringing.is_alive()
+    waking = threading.Thread(target=wakeup_fds.ring, daemon=True)
+    waking.start()
+    waking.join(PATIENCE)
+    assert not waking.is_alive()
     assert len(written) == 2
-    bell.close()
+    wakeup_fds.close()
 
 
 @forks_are_fine
@@ -228,7 +226,9 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
     told, tell = os.pipe()
 
     def handle(request: Any, *args: Any) -> None:
-        if os.fork() == 0:
+        if child := os.fork():
+            children.append(child)
+        else:
             os.write(tell, b"c")
         request.sendall(b"x")
 
@@ -238,24 +238,26 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
                 waiting = next(one for one in poll._servings if one.server is self)
                 assert isinstance(waiting, poll.PollWait)
                 alarms.append(waiting._alarm)
-                bell = waiting._alarm
-                assert bell is not None
-                number = bell._fds[0]
-                bell.silence()
+                wakeup_fds = waiting._alarm
+                assert wakeup_fds is not None
+                number = wakeup_fds._fds[0]
+                wakeup_fds.silence()
                 try:
                     os.fstat(number)
                 except OSError as error:
-                    os._exit(0 if error.errno == errno.EBADF and not bell._fds else 1)
+                    os._exit(0 if error.errno == errno.EBADF and not wakeup_fds._fds else 1)
                 os._exit(2)
 
     parent = os.getpid()
+    children: list[int] = []
     alarms: list[Any] = []
     with Server(("127.0.0.1", 0), handle) as server:
         serving = Serving(server)
         serving.start()
         with socket.create_connection(server.server_address, PATIENCE) as client:
             assert client.recv(1) == b"x"
-        _, status = os.wait()
+        assert eventually(lambda: children)
+        _, status = os.waitpid(children[0], 0)
         assert status == 0
         server.shutdown()
         assert serving.ends()
@@ -265,7 +267,7 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
 @pytest.mark.parametrize("where", ["attend", "leave"])
-def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
+def test_a_cut_that_comes_around_the_handler_leaves_no_request_in_the_table(
     start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,

@@ -6,7 +6,6 @@ import errno
 import os
 import select
 import threading
-import time
 from typing import Any
 
 import pytest
@@ -61,23 +60,20 @@ def test_a_second_shutdown_poisons_the_next_serve_forever(module: Any, log: Log)
 @pytest.mark.parametrize("kind", SERVERS)
 def test_the_flag_ends_the_loop_within_the_interval(kind: str) -> None:
     def scenario(module: Any, log: Log) -> Any:
-        interval = 0.1
-
         class Server(getattr(module, kind)):  # type: ignore[misc]
             def service_actions(self) -> None:
-                ticks.append(time.monotonic())
+                ticks.append(None)
                 super().service_actions()
 
-        ticks: list[float] = []
+        ticks: list[None] = []
         with Server(make_address(kind), echo(module)) as server:
-            serving = Serving(server, interval=interval)
+            serving = Serving(server, interval=0.1)
             assert eventually(lambda: len(ticks) > 0)
             server._BaseServer__shutdown_request = True
-            _, seconds = timed(serving.join)
-            return timing(seconds, interval) in (
-                "at once",
-                "within the interval",
-            ), server._BaseServer__shutdown_request
+            before = len(ticks)
+            serving.join()
+            # The tick after which it looks at the flag may be the one that is going on.
+            return len(ticks) <= before + 1, server._BaseServer__shutdown_request
 
     assert compare(scenario) == (True, False)
 
@@ -163,7 +159,7 @@ def test_closed_while_serving(module: Any, log: Log, kind: str, how: str) -> Any
     serves_on = eventually(lambda: server.fileno() == -1) and serving.thread.is_alive()
     ended, seconds = timed(serving.stop)
     server.server_close()
-    return serves_on, ended, timing(seconds, 1.0)
+    return serves_on, ended, timing(seconds, PATIENCE)
 
 
 @compared

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import loading
 
@@ -29,12 +30,15 @@ def watching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == watch.THREAD_NAME]
 
 
-def serve_until_told(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
-    running = start("ThreadingTCPServer", handler, trio_policy=policy(0.05))
+def serve_and_end(
+    start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1, after: float = 0.05
+) -> str:
+    """What a server says on stderr, whose loop and watch have ended."""
+    running = start("ThreadingTCPServer", handler, trio_policy=policy(after))
     for _ in range(times):
         with running.dial() as client:
             read_all(client)
-    running.server.shutdown()
+    running.end()
     return str(capfd.readouterr().err)
 
 
@@ -51,7 +55,7 @@ def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
             while not watch._told and time.monotonic() < until:
                 time.sleep(0.2)
 
-    error = serve_until_told(start, read_all, Sleeps, capsys, times=3)
+    error = serve_and_end(start, read_all, Sleeps, capsys, times=3)
     assert error.count("has run for 0.05 seconds without a wait") == 1
     called = re.findall(r"in (\w+)\n", error)
     assert called[-2:] == ["handle", "nap"]
@@ -65,16 +69,17 @@ def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None
             while not watch._told and time.monotonic() < until:
                 pass
 
-    assert "in handle" in serve_until_told(start, read_all, Spins, capsys)
+    assert "in handle" in serve_and_end(start, read_all, Spins, capsys)
 
 
 def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any, capsys: Any) -> None:
     class Waits(compat.BaseRequestHandler):
         def handle(self) -> None:
-            compat.sleep(0.3)
-            compat.blocking(time.sleep, 0.3)
+            compat.sleep(1)
+            compat.blocking(time.sleep, 1)
 
-    assert serve_until_told(start, read_all, Waits, capsys) == ""
+    # Much longer than a turn takes on a busy machine, and shorter than the waits.
+    assert serve_and_end(start, read_all, Waits, capsys, after=0.6) == ""
 
 
 def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any, read_all: Any) -> None:
@@ -85,13 +90,12 @@ def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any
     running = start("ThreadingTCPServer", Waits, trio_policy=policy(0.02))
     assert watching() == []
     client = running.dial()
-    for _ in range(2000):
+
+    def is_asleep() -> bool:
         frames = [sys._current_frames().get(thread.ident or 0) for thread in watching()]
-        if any(frame is not None and "_sleep" in called_by(frame) for frame in frames):
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("it never sleeps")
+        return any(frame is not None and "_sleep" in called_by(frame) for frame in frames)
+
+    assert eventually(is_asleep)
     running.server.shutdown()
     running.join()
     assert watching() == []
