@@ -95,7 +95,9 @@ async def _tree(workers: Workers, limit: int) -> Node:
             tree = parse_tree(json.dumps(answer))
         except ValueError:
             tree = Node(kind="run")
-        status = next(one for one in workers.statistics() if one.process == worker.id)
+        status = next((one for one in workers.statistics() if one.process == worker.id), None)
+        if status is None:
+            return  # the worker has ended meanwhile
         nodes[worker] = Node(
             kind="process",
             name=f"worker {worker.number}, process {worker.id}",
@@ -110,7 +112,7 @@ async def _tree(workers: Workers, limit: int) -> Node:
     async with trio.open_nursery() as nursery:
         for worker in living:
             nursery.start_soon(look, worker)
-    found = tuple(nodes[worker] for worker in living)
+    found = tuple(nodes[worker] for worker in living if worker in nodes)
     return Node(kind="run", name=f"parent {os.getpid()}", children=found)
 
 

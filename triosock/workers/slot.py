@@ -115,10 +115,14 @@ class Slot:
         """Have one worker serve until retired; return when the last of them has ended."""
         with self._tell, self._inbox:
             async with trio.open_nursery() as nursery:
-                with self._retired:
-                    await self._serve(nursery)
-                self.ready.set()  # for tasks that still wait for it
-                self._answer_all(_RETIRED)
+                try:
+                    with self._retired:
+                        await self._serve(nursery)
+                finally:
+                    # Also if the service fails: no task may wait for this slot for ever.
+                    self._is_retired = True
+                    self.ready.set()
+                    self._answer_all(_RETIRED)
                 self.drain()
 
     async def _serve(self, nursery: trio.Nursery) -> None:

@@ -134,6 +134,7 @@ class Worker:
                 nursery.start_soon(self._tell_ready, task_status)
                 nursery.start_soon(self._recycle_by_age)
                 await self._wait_in_time(process)
+                self._receiver.read_pending()
                 nursery.cancel_scope.cancel(reason="triosock: the worker has ended")
         finally:
             with trio.CancelScope(shield=True):

@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     """Stop accepting, let the requests in progress finish, and return the `DrainReport`.
 
-    What the kernel has accepted already is served, and the listener closed; idle keep-alive connections end
-    at once, as if the client had closed; busy requests finish; after `grace` seconds the rest gets
-    `RequestCut`. A handler that is blocked outside its socket is described in the report and not waited for.
+    The connections in the kernel's queue are served, and the listener is closed. Idle keep-alive connections
+    end at once: their handlers see the end of the stream. Busy requests finish; those that still run after
+    `grace` seconds get `RequestCut`. A handler that is blocked outside its socket is described in the report and not waited for.
     `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
 
     Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
@@ -39,8 +39,8 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
 
     Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler.
 
-    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread and in a trio
-    thread.
+    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread, in a trio thread,
+    and in a signal handler that interrupts another call for this server before its drain has begun.
     """
     if not isinstance(server, BaseServer):
         raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
@@ -71,9 +71,8 @@ def _drain_now(
         with _host_of(request_table) as host:
             if not loops:
                 poll.close_listener(server)
-            report = host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
-            request_table.drain = None  # before others are woken, who may serve again
-            return running.finish(report)
+            running.has_begun = True
+            return host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
     except BaseException as error:
         request_table.drain = None
         running.fail(error)
@@ -121,7 +120,12 @@ async def _drain(
     target = DrainTarget(server, request_table, running.scope, own)
     with running.scope:
         running.begin(host, target)
-        return await target.drain()
+        report = await target.drain()
+    # In the trio thread, so that a second call can return while it interrupts the first one's thread (in a
+    # signal handler). In this order: the callers that `finish()` wakes may serve again.
+    request_table.drain = None
+    running.finish(report)
+    return report
 
 
 class Running:
@@ -129,6 +133,9 @@ class Running:
 
     def __init__(self, scope: DrainScope) -> None:
         self.scope = scope
+        #: Whether it goes on without the thread that called `drain()`.
+        self.has_begun: bool = False
+        self._thread = threading.get_ident()
         self._host: Host | None = None
         self._done = threading.Event()
         self._tightest: float | None = None
@@ -150,11 +157,10 @@ class Running:
         if self._host is not None:
             self._host.soon(lambda: self.scope.drain(grace=grace))
 
-    def finish(self, report: DrainReport) -> DrainReport:
+    def finish(self, report: DrainReport) -> None:
         """Give the report to the waiting callers."""
         self._report = report
         self._done.set()
-        return report
 
     def fail(self, error: BaseException) -> None:
         """Raise the error in the waiting callers."""
@@ -162,7 +168,16 @@ class Running:
         self._done.set()
 
     def wait(self) -> DrainReport:
-        """Wait for the report. Blocks."""
+        """Wait for the report. Blocks.
+
+        Raises: RuntimeError if the drain failed, or if this thread is yet to begin it.
+        """
+        if not self.has_begun and self._thread == threading.get_ident():
+            raise RuntimeError(
+                "drain() was called in a signal handler that interrupted another drain() of this server, "
+                "which has not begun: call it from another thread, "
+                "threading.Thread(target=compat.drain, args=(server,)).start()"
+            )
         self._done.wait()
         if self._report is None:
             raise RuntimeError("the drain that was going on failed") from self._error

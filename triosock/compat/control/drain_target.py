@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -188,8 +189,10 @@ class DrainTarget:
                     await trio.lowlevel.wait_readable(end)
             if patience.cancelled_caught and sys.platform != "win32":
                 # It handles or ignores SIGTERM, perhaps by a handler inherited from its parent.
-                for pid in ends.values():
-                    os.kill(pid, signal.SIGKILL)
+                # By its descriptor: one that was reaped meanwhile may have left its id to another process.
+                for end in ends:
+                    with suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(end, signal.SIGKILL)
         finally:
             for end in ends:
                 os.close(end)

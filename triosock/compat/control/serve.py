@@ -177,19 +177,22 @@ class CompatServer:
             with self._scope:
                 await self._live(task_status)
         finally:
-            with trio.CancelScope(shield=True):
-                await self._close()
-            request_table.supervision.end(host)
-            hosts.choose(self._server, None)
-            request_table.drain = request_table.served = None
-            request_table.emitter = before
-            if not self._report.drained:
-                self._report = DrainReport(
-                    cancelled=request_table.tally().ended[Cause.PARENT] - cut_before, drained=False
-                )
-            self._emitter.emit(ServerClosed)
-            self._scope._record(self.name, self._report)
-            self._closed.set()
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._close()
+            finally:
+                # Also if server_close() raises, which a program may override.
+                request_table.supervision.end(host)
+                hosts.choose(self._server, None)
+                request_table.drain = request_table.served = None
+                request_table.emitter = before
+                if not self._report.drained:
+                    self._report = DrainReport(
+                        cancelled=request_table.tally().ended[Cause.PARENT] - cut_before, drained=False
+                    )
+                self._emitter.emit(ServerClosed)
+                self._scope._record(self.name, self._report)
+                self._closed.set()
         if self._error is not None:
             raise self._error
         return self._report

@@ -114,11 +114,14 @@ class Waiting:
             # Before a drain can see that it is gone, and report the end.
             self.request_table.life.loop_ends(self.server)
         self._leave()
-        self.close()
-        self._selector.__exit__(kind, error, traceback)
-        if self.is_here():
-            self.request_table.poke()
-            self.request_table.release()
+        try:
+            self.close()
+        finally:
+            # Ctrl-C may end close(), which waits for threads.
+            self._selector.__exit__(kind, error, traceback)
+            if self.is_here():
+                self.request_table.poke()
+                self.request_table.release()
 
     def _leave(self) -> None:
         self.request_table.wakers.remove(self.wake)
