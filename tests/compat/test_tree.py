@@ -119,6 +119,8 @@ def test_a_child_process_is_seen(start: Any, lines: Any) -> None:
     running = start("ForkingTCPServer", lines)
     with running.dial(b"one\n") as client:
         assert client.recv(10) == b"ONE\n"
+        # The child can answer before its parent has come back from the fork.
+        assert eventually(lambda: running.server.active_children)
         process = only(snapshot(running.server), "process")
         assert int(process.name) in running.server.active_children
         client.shutdown(1)  # the child has a copy of this socket, too, so that closing it would not be seen

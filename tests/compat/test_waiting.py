@@ -15,7 +15,7 @@ import trio
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import compat
-from triosock.compat.bridge import trio_thread
+from triosock.compat.bridge import trio_thread, trio_wait
 from triosock.compat.waiting import forking, poll, wakeup
 
 
@@ -52,6 +52,18 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     began = time.monotonic()
     running.server.shutdown()
     assert time.monotonic() - began < 5
+
+
+def test_of_two_loops_a_shutdown_wakes_one(start: Any, lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    woken: list[Any] = []
+    wake = trio_wait.TrioWait.wake
+    monkeypatch.setattr(trio_wait.TrioWait, "wake", lambda loop: (woken.append(loop), wake(loop)))
+    running = start("ThreadingTCPServer", lines)
+    with serving_in_a_thread(running.server):
+        assert eventually(lambda: len(poll.servings_of(running.server)) == 2)
+        loops = poll.servings_of(running.server)
+        running.server.shutdown()
+        assert woken == loops[:1]
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
