@@ -31,8 +31,8 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
 
     The connections in the kernel's queue are served, and the listener is closed. Idle keep-alive connections
     end at once: their handlers see the end of the stream. Busy requests finish; those that still run after
-    `grace` seconds get `RequestCut`. A handler that is blocked outside its socket is described in the report and not waited for.
-    `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
+    `grace` seconds get `RequestCut`. A handler that is blocked outside its socket is described in the report
+    and not waited for. `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
 
     Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
     drain can only tighten it, and returns the same report.
