@@ -26,7 +26,7 @@ async def test_tasks_that_wait_for_a_slot_go_on_when_the_service_ends_first() ->
 
     async def keep() -> None:
         with scope:
-            await slot.keep()
+            await slot.run()
 
     async def replace() -> None:
         results.append(await slot.replace())

@@ -186,16 +186,19 @@ class CompatServer:
                 hosts.choose(self._server, None)
                 request_table.drain = request_table.served = None
                 request_table.emitter = before
-                if not self._report.drained:
-                    self._report = DrainReport(
-                        cancelled=request_table.tally().ended[Cause.PARENT] - cut_before, drained=False
-                    )
-                self._emitter.emit(ServerClosed)
-                self._scope._record(self.name, self._report)
-                self._closed.set()
+                self._finish(cut_before)
         if self._error is not None:
             raise self._error
         return self._report
+
+    def _finish(self, cut_before: int) -> None:
+        """Make the report, if no drain has made it, and tell all who wait for the end."""
+        if not self._report.drained:
+            cut = self._request_table.tally().ended[Cause.PARENT] - cut_before
+            self._report = DrainReport(cancelled=cut, drained=False)
+        self._emitter.emit(ServerClosed)
+        self._scope._record(self.name, self._report)
+        self._closed.set()
 
     async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
         request_table = self._request_table
