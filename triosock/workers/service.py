@@ -7,8 +7,7 @@ The invariants:
 
 1. **Nothing outlives its brackets, processes included**: each worker has a task in the nursery of its slot.
 2. **The service starts with all workers or not at all**: the first one that does not become ready ends it.
-3. **Later it ends by itself only if the workers of all slots crash** `Supervision.max_crashes` times in a
-   row.
+3. **Later it fails only if the workers of all slots crash** `Supervision.max_crashes` times in a row.
 4. **One worker or parent is replaced at a time**, under one lock.
 """
 
@@ -68,9 +67,7 @@ class RestartReport:
 @final
 @attrs.frozen(kw_only=True)
 class WorkerStatus:
-    """One worker at one moment. `age`: seconds since it was ready, 0 before that; `memory`: resident, in
-    bytes.
-    """
+    """One worker at one moment. `age`: seconds since it was ready, 0 before that; `memory`: resident bytes."""
 
     number: int
     process: int
@@ -137,9 +134,7 @@ class Workers:
         return self._scope.draining
 
     def statistics(self) -> tuple[WorkerStatus, ...]:
-        """Return the status of each worker, in the order of their numbers; of one number, the older one
-        first.
-        """
+        """Return the status of each worker, by number; of those with one number, the older one first."""
         check_trio_thread("statistics", "workers")
         now = trio.current_time()
         return tuple(
@@ -266,12 +261,7 @@ class Workers:
 
     # Serving
 
-    async def serve(
-        self,
-        task_status: trio.TaskStatus[Workers],
-        *,
-        signals: bool,
-    ) -> DrainReport:
+    async def serve(self, task_status: trio.TaskStatus[Workers], *, signals: bool) -> DrainReport:
         """Serve until drained. `serve_workers` calls it."""
         try:
             async with trio.open_nursery() as nursery:
@@ -332,8 +322,7 @@ class Workers:
                 slot.retire()  # its worker may never be ready, and serves no client
 
     def _close_listeners(self) -> None:
-        # Before the workers close theirs: the kernel refuses connections when the last copy of a listener is
-        # closed, and no client may be left in a queue that no worker reads.
+        # Before the workers close theirs: no client may be left in the queue of a listener that only we have.
         self.endpoints.close()
 
     def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:
