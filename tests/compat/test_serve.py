@@ -196,7 +196,7 @@ async def test_an_error_of_server_close_leaves_nothing_behind(lines: Any) -> Non
 
 async def test_a_child_that_somebody_else_has_reaped_is_not_killed(monkeypatch: Any) -> None:
     deaf = [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN); print(); signal.pause()"]
-    monkeypatch.setattr(drain_target, "PATIENCE", 0.5)
+    monkeypatch.setattr(drain_target, "CUT_TIMEOUT", 0.5)
     with (
         subprocess.Popen(deaf, stdout=subprocess.PIPE) as first,
         subprocess.Popen(["sleep", "600"]) as second,

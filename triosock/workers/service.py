@@ -67,7 +67,7 @@ class RestartReport:
 @final
 @attrs.frozen(kw_only=True)
 class WorkerStatus:
-    """One worker at one moment. `age`: seconds since it was ready, 0 before that; `memory`: resident bytes."""
+    """One worker at one moment. `age`: seconds since it was ready, 0 before; `memory`: resident bytes."""
 
     number: int
     process: int

@@ -1,6 +1,7 @@
-"""`drain(server)`: stop accepting, let requests finish, return a report.
+"""`drain(server)`: stops accepting, lets requests finish, returns a report.
 
-A server has one drain at a time. A second call tightens it, and returns the same report.
+A server has one drain at a time. A second call tightens it, and returns the same report. It may be made in a
+signal handler that interrupts the thread of the first call, so the drain ends in the trio thread.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     if not isinstance(server, BaseServer):
         raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
     servings = poll.servings_of(server)
-    if any(serving.mine() for serving in servings):
+    if any(serving.is_own_thread() for serving in servings):
         raise RuntimeError(
             "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
             "from another thread; in a signal handler, "
@@ -53,7 +54,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         )
     request_table = request_table_of(server)
     if request_table.served is not None:
-        return _tell(request_table.served, request_table, grace)
+        return _drain_in_trio_program(request_table.served, request_table, grace)
     running = Running(scope_for(request_table, grace))
     with request_table.lock:
         other, request_table.drain = request_table.drain, request_table.drain or running
@@ -81,8 +82,8 @@ def _drain_now(
 
 @contextmanager
 def _host_of(request_table: RequestTable) -> Iterator[Host]:
-    """The trio run that supervises a request table, or else the host of this process; it stays for the
-    block.
+    """Yield the trio run that supervises a request table, or the host of this process, which exists at least
+    as long as the block.
     """
     request_table.hold()
     try:
@@ -100,8 +101,10 @@ def _host_of(request_table: RequestTable) -> Iterator[Host]:
         request_table.release()
 
 
-def _tell(served: ServedInTrio, request_table: RequestTable, grace: float | None) -> DrainReport:
-    """Drain a server that runs in a trio program: it does so itself."""
+def _drain_in_trio_program(
+    served: ServedInTrio, request_table: RequestTable, grace: float | None
+) -> DrainReport:
+    """Have the trio program that serves a server drain it; wait for the report."""
     host = request_table.host
     if host is None or threading.get_ident() in request_table.live:
         raise RuntimeError(
@@ -129,7 +132,7 @@ async def _drain(
 
 
 class Running:
-    """A drain in progress, for callers of a second one."""
+    """A drain in progress, which later calls of `drain()` find."""
 
     def __init__(self, scope: DrainScope) -> None:
         self.scope = scope
@@ -143,7 +146,7 @@ class Running:
         self._error: BaseException | None = None
 
     def begin(self, host: Host, target: DrainTarget) -> None:
-        """In the trio thread: connect the scope with the drain, so that it can be tightened."""
+        """Connect the scope with the drain, so that it can be tightened. In the trio thread."""
         self._host = host
         self.scope.on_drain = target.tighten
         self.scope.drain(grace=self._tightest)
