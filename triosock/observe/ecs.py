@@ -72,8 +72,7 @@ def ended_fields(ended: Ended, now: float) -> dict[str, object]:
     return {
         "@timestamp": then,
         "log.level": "info",
-        "message": f"{ended.what} {'' if is_connection else 'on '}{ended.connection} of {ended.peer} has "
-        f"ended: {ended.cause}",
+        "message": _message(ended),
         "ecs.version": VERSION,
         "event.kind": "event",
         "event.category": ["network"],
@@ -97,6 +96,11 @@ def ended_fields(ended: Ended, now: float) -> dict[str, object]:
         "triosock.connection": ended.connection,
         "triosock.requests": ended.requests,
     }
+
+
+def _message(ended: Ended) -> str:
+    which = "connection" if ended.what == "connection" else "request on"
+    return f"{which} {ended.connection} of {ended.peer} has ended: {ended.cause}"
 
 
 def address_fields(side: str, address: Address | None) -> dict[str, object]:
