@@ -33,7 +33,7 @@ async def until_arrived(condition: Callable[[], object]) -> None:
 
 
 async def until_ended(server: Any, count: int = 1) -> None:
-    """Return as soon as so many connections, datagrams or sessions of a server have ended, under any clock."""
+    """Return as soon as so many connections, datagrams or sessions have ended, under any clock."""
     await until_arrived(lambda: sum(server.statistics().ended.values()) >= count)
 
 

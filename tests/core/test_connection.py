@@ -12,9 +12,9 @@ import trio
 import trio.testing
 
 import triosock
+from tests.handlers import send_in_part
 from tests.pairs import clogged_pair, memory_pair, pair, socket_pair, tcp_pair
 from tests.servers import connected
-from tests.handlers import send_in_part
 from triosock import Connection, RequestTimedOut, Timeouts
 from triosock._core.registry.registry import NEVER
 

@@ -8,7 +8,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, read_all, read_once, say_bye, shout, wait_forever
-from tests.servers import drained
+from tests.servers import connected, drained
 from tests.waiting import until, until_arrived, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
@@ -72,7 +72,7 @@ async def test_a_request_of_which_the_first_byte_had_arrived_may_be_finished(ser
         assert await read_all(client) == b"HALF\n"
 
 
-async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
+async def test_an_idle_block_ends_in_a_drain_and_says_so(autojump_clock):
     seen = []
 
     async def handler(conn):
@@ -81,13 +81,11 @@ async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
             data = await conn.receive_some()
         seen.append((data, wait.interrupted, conn.draining, triosock.draining()))
 
-    async with serving(handler) as server, await dial(server) as client:
-        await until_served(server)
-        assert server.statistics().idle == 1
-        server.drain(grace=60)
+    async with connected(handler) as (served, client):
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().idle == 1
+        served.server.drain(grace=60)
         assert await read_all(client) == b""
-        await client.aclose()
-        await server.wait_closed()
     assert seen == [(b"nothing", True, True, True)]
 
 
