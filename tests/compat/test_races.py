@@ -296,3 +296,35 @@ def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
 def test_a_signal_handler_may_ask_while_its_own_thread_counts() -> None:
     with compat.TCPServer(("127.0.0.1", 0), print) as server, request_table_of(server).lock:
         assert compat.statistics(server).accepted == 0
+
+
+def test_a_request_that_is_reported_as_the_drain_ends_is_not_watched(
+    start: Any, lines: Any, monkeypatch: Any
+) -> None:
+    count_stuck = DrainTarget._count_stuck
+
+    def and_report(self: DrainTarget) -> None:
+        count_stuck(self)
+        table = self._request_table
+        assert table.host is not None
+        # What the thread of a request does; by then the nursery of the drain is closed.
+        table.host.soon(table.on_newcomer, None)
+
+    monkeypatch.setattr(DrainTarget, "_count_stuck", and_report)
+    running = start("ThreadingTCPServer", lines)
+    assert compat.drain(running.server, grace=60).clean
+    assert compat.drain(running.server, grace=60).clean, "the trio thread is as before"
+
+
+def test_a_wait_may_end_while_its_wake_up_is_carried_out() -> None:
+    class Ending:
+        """The wait of a thread that takes its scope away after the first look at it."""
+
+        @property
+        def _scope(self) -> trio.CancelScope | None:
+            return next(scopes)
+
+    scope = trio.CancelScope()
+    scopes = iter([scope, None])
+    trio_wait.TrioWait._cancel(Ending())  # type: ignore[arg-type]
+    assert scope.cancel_called

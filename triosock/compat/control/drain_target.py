@@ -147,14 +147,18 @@ class DrainTarget:
         request_table.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
         request_table.on_leave, request_table.is_poked = self.poke, False
         try:
-            async with trio.open_nursery() as self._nursery:
-                request_table.on_newcomer = self._greet
-                self._watch_children()
-                for serving in poll.servings_of(self._server):
-                    serving.drain()
-                await self._run.wait_completion()
-                self._count_stuck()
-                self._nursery.cancel_scope.cancel(reason="triosock: the drain is over")
+            async with trio.open_nursery() as nursery:
+                self._nursery = nursery
+                try:
+                    request_table.on_newcomer = self._greet
+                    self._watch_children()
+                    for serving in poll.servings_of(self._server):
+                        serving.drain()
+                    await self._run.wait_completion()
+                    self._count_stuck()
+                    nursery.cancel_scope.cancel(reason="triosock: the drain is over")
+                finally:
+                    self._nursery = None
         finally:
             request_table.on_newcomer = request_table.on_leave = None
         report = self._run.report()
@@ -206,6 +210,7 @@ class DrainTarget:
             self._request_table.on_leave = None
 
     def _greet(self, entry: RequestEntry) -> None:
+        # The thread of a request reports it; the trio thread may see that when request and drain are over.
         if self._nursery is not None:
             self._nursery.start_soon(self._watch_newcomer, entry)
 
