@@ -211,7 +211,7 @@ def test_without_a_loop_it_closes_the_listener() -> None:
         report = compat.drain(server)
         assert report.clean
         assert server.fileno() == -1
-        assert str(report).startswith("drained in 0.0")
+        assert report.duration < 10
 
 
 def test_after_a_drain_that_could_not_begin_there_can_be_another() -> None:

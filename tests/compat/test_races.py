@@ -314,3 +314,17 @@ def test_a_request_that_is_reported_as_the_drain_ends_is_not_watched(
     running = start("ThreadingTCPServer", lines)
     assert compat.drain(running.server, grace=60).clean
     assert compat.drain(running.server, grace=60).clean, "the trio thread is as before"
+
+
+def test_a_wait_may_end_while_its_wake_up_is_carried_out() -> None:
+    class Ending:
+        """The wait of a thread that takes its scope away after the first look at it."""
+
+        @property
+        def _scope(self) -> trio.CancelScope | None:
+            return next(scopes)
+
+    scope = trio.CancelScope()
+    scopes = iter([scope, None])
+    trio_wait.TrioWait._cancel(Ending())  # type: ignore[arg-type]
+    assert scope.cancel_called

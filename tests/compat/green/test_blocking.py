@@ -25,6 +25,11 @@ def _forget() -> None:
     watch._told.clear()
 
 
+def told_here() -> list[int]:
+    """The lines of this file that were told of. A loaded machine can halt a handler anywhere else, too."""
+    return [line for file, line in watch._told if file == __file__]
+
+
 def watching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == watch.THREAD_NAME]
 
@@ -48,13 +53,15 @@ def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
         def nap(self) -> None:
             # Until it is told, however long that takes.
             until = time.monotonic() + 20
-            while not watch._told and time.monotonic() < until:
+            while not told_here() and time.monotonic() < until:
                 time.sleep(0.2)
 
     error = serve_until_told(start, read_all, Sleeps, capsys, times=3)
-    assert error.count("has run for 0.05 seconds without a wait") == 1
+    assert "has run for 0.05 seconds without a wait" in error
     called = re.findall(r"in (\w+)\n", error)
-    assert called[-2:] == ["handle", "nap"]
+    nap = called.index("nap")
+    assert called[nap - 1 : nap + 1] == ["handle", "nap"]
+    assert called.count("nap") == len(told_here()) == 1
     assert "compat.blocking(fn, *args)" in error
 
 
@@ -62,7 +69,7 @@ def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None
     class Spins(compat.BaseRequestHandler):
         def handle(self) -> None:
             until = time.monotonic() + 20
-            while not watch._told and time.monotonic() < until:
+            while not told_here() and time.monotonic() < until:
                 pass
 
     assert "in handle" in serve_until_told(start, read_all, Spins, capsys)
@@ -74,7 +81,8 @@ def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any,
             compat.sleep(0.3)
             compat.blocking(time.sleep, 0.3)
 
-    assert serve_until_told(start, read_all, Waits, capsys) == ""
+    serve_until_told(start, read_all, Waits, capsys)
+    assert not told_here()
 
 
 def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any, read_all: Any) -> None:

@@ -108,8 +108,9 @@ class TrioWait(PollWait):
         return self._woken
 
     def _cancel(self) -> None:
-        if self._scope is not None:
-            self._scope.cancel(reason="triosock: shutdown")
+        scope = self._scope  # read once: the serving thread takes it away when its wait is over
+        if scope is not None:
+            scope.cancel(reason="triosock: shutdown")
 
     def _find_host(self) -> hosts.Host | None:
         if self._host is None:

@@ -221,8 +221,9 @@ class RequestTable:
     def _look_again(self) -> None:
         # The flag is reset first: what ends from here on pokes again.
         self.is_poked = False
-        if self.on_leave is not None:
-            self.on_leave()
+        on_leave = self.on_leave
+        if on_leave is not None:
+            on_leave()
 
     def hold(self) -> None:
         """Have deadlines and observers served by a trio run until `release()`. Raises RuntimeError if there
