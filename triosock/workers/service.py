@@ -301,8 +301,7 @@ class Workers:
                 # Outside, for a drain is looked at too.
                 outside.start_soon(self._show, self.endpoints.control)
             task_status.started(self)
-            await self._scope.wait_draining()
-            await trio.sleep_until(self._scope.begins)
+            await self._scope.wait_begun()
             self._close_ours()
             began = trio.current_time()
             leaving = [worker for slot in (*self._slots, *self._leaving) for worker in slot.workers]
