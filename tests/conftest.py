@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 from _pytest.faulthandler import fault_handler_stderr_fd_key
+from hypothesis import HealthCheck, settings
 
 import triosock
 from tests.pairs import memory_pair, pair
@@ -23,6 +24,13 @@ from tests.tls import client_context, server_context
 # Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so they begin as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, so that `make test` means the same for everybody, and no deadline, which a busy
+# machine misses; HYPOTHESIS_PROFILE=search tries new ones, and more of them.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("triosock", derandomize=True, max_examples=50, database=None, **_COMMON)
+settings.register_profile("search", max_examples=1_000, print_blob=True, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "triosock"))
 
 
 @pytest.hookimpl(trylast=True)

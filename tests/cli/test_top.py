@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from tests.programs import running
+from tests.programs import PATIENCE, running
+from tests.waiting import eventually
 from triosock.cli import main, top
 from triosock.observe import Node
 
@@ -27,8 +28,7 @@ SERVER = textwrap.dedent(
 def program(tmp_path):
     control = tmp_path / "control"
     with running("-c", SERVER, tmp_path / "s", control) as program:
-        while not control.exists():
-            assert program.process.poll() is None
+        assert eventually(control.exists)
         yield program, control
         program.stop()
 
@@ -61,6 +61,7 @@ def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
+        listener.settimeout(PATIENCE)
         closer = threading.Thread(target=lambda: listener.accept()[0].close())
         closer.start()
         assert main(["top", str(path)]) == 1

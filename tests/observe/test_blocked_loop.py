@@ -9,6 +9,7 @@ import time
 import pytest
 import trio
 
+from tests.waiting import PATIENCE
 from triosock._core.inspect.step_watch import THREAD_NAME
 from triosock.observe import BlockedLoop, blocked_loop, watch_blocked_loop
 
@@ -18,7 +19,7 @@ def watching():
 
 
 def blocks(told):
-    until = time.monotonic() + 10
+    until = time.monotonic() + PATIENCE
     while not told and time.monotonic() < until:
         time.sleep(0.01)
 

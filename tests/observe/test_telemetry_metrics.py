@@ -47,7 +47,9 @@ async def test_an_exporter_that_hangs_delays_no_connection(caplog):
                 told.observer(grace=0.05) as observer,
                 open_server(shout, observers=[observer]) as served,
             ):
-                for _ in range(50):
+                await talk(served, b"a\n", b"b\n")
+                await until(lambda: exporter.came)
+                for _ in range(49):
                     await talk(served, b"a\n", b"b\n")
         assert exporter.came == 1  # and there it hangs
         assert observer.dropped == 50 * 3 - 1

@@ -168,8 +168,8 @@ class RequestTable:
             self.supervision.attend(self.me(), record)
 
     def leave(self, record: Record, around: Record | None, error: BaseException | None = None) -> None:
-        """Remove a record whose handler, in the calling thread, has ended, by `error` if it raised. `around` is
-        the record of the request that the thread was handling before. Does nothing when called again.
+        """Remove a record whose handler, in the calling thread, has ended, by `error` if it raised. `around`
+        is the record of the request that the thread was handling before. Does nothing when called again.
         """
         thread, live = self.me(), self.live
         if live.get(thread) is record:
@@ -226,8 +226,8 @@ class RequestTable:
             on_leave()
 
     def hold(self) -> None:
-        """Have a trio run serve the deadlines and observers until `release()`. Raises: RuntimeError if no trio
-        run can be started and the policy needs one, which a timeline alone does not.
+        """Have a trio run serve the deadlines and observers until `release()`. Raises: RuntimeError if no
+        trio run can be started and the policy needs one, which a timeline alone does not.
         """
         if not self.is_overseen:
             return
