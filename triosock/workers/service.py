@@ -298,16 +298,8 @@ class Workers:
                 # In the outer nursery, since it answers during a drain too.
                 outside.start_soon(self._serve_control, self.endpoints.control)
             task_status.started(self)
-
-< << <<< <<<<
-<<<<< <<<<<< <<<<<<< HEAD
-            await self._scope.wait_draining()
-            await trio.sleep_until(self._scope.begins)
-            self._close_listeners()
-=======
             await self._scope.wait_begun()
-            self._close_ours()
->>>>>>> main
+            self._close_listeners()
             began = trio.current_time()
             leaving = [worker for slot in (*self._slots, *self._retiring) for worker in slot.workers]
             for slot in self._slots:
