@@ -1,9 +1,9 @@
 """`python -m triosock tell SOCKET VERB`: sends a command to the control socket of a running program.
 
-The program must have been started with ``--control SOCKET --control-verbs`` and workers, or call
-`serve_control(…, verbs=True)`, by the same user. Two commands need no verbs, since they change nothing:
-``metrics`` prints those of all workers, in the text format of Prometheus; ``events`` prints a line of JSON
-for each event, until interrupted.
+The program must run as the same user, and have been started with ``--control SOCKET --control-verbs`` and
+workers, or call `serve_control(…, verbs=True)`. Two commands work without verbs, since they change nothing:
+``metrics`` prints the metrics of all workers in the text format of Prometheus; ``events`` prints a line of
+JSON for each event, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 from .arguments import Commands, MachineRefused
 
-LOOKS: Final = ("metrics", "events")
-VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut")
-#: Seconds for an answer: a restart answers when its last worker has been replaced.
-_PATIENCE: Final = 600.0
+QUERIES: Final = ("metrics", "events")
+VERBS: Final = (*QUERIES, "drain", "restart", "workers", "suspend", "resume", "cut")
+#: Seconds to wait for an answer. A restart answers when its last worker was replaced.
+_TIMEOUT: Final = 600.0
 
 
 def add_parser(commands: Commands) -> None:
@@ -44,7 +44,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the command, and print the answer. Raises: MachineRefused if there is no answer, or an error."""
     request = {
-        "want" if arguments.verb in LOOKS else "do": arguments.verb,
+        "want" if arguments.verb in QUERIES else "do": arguments.verb,
         **{
             name: value
             for name in ("count", "worker", "connection", "server", "kinds")
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = b""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_PATIENCE)
+            sock.settimeout(_TIMEOUT)
             sock.connect(arguments.socket)
             sock.sendall(json.dumps(request).encode() + b"\n")
             if arguments.verb == "events":
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> int:
 def _read_answer(path: str, answer: bytes) -> str:
     """Return the text of an answer. Raises: MachineRefused if it is an error, or no answer of triosock."""
     if not answer:
-        raise MachineRefused(f"{path} does not answer: it obeys only its own user")
+        raise MachineRefused(f"{path} does not answer: the program answers only the user that it runs as")
     try:
         said = json.loads(answer)
     except ValueError:
