@@ -47,7 +47,7 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     assert eventually(lambda: poll.servings_of(running.server))
     serving = poll.servings_of(running.server)[0]
     assert isinstance(serving, forking.ForkingWait)
-    assert eventually(lambda: serving._alarm is not None)
+    assert eventually(lambda: serving._wakeup is not None)
     assert not hosts()
     began = time.monotonic()
     running.server.shutdown()

@@ -14,6 +14,7 @@ import trio
 import triosock
 from triosock.cli import main
 from triosock.observe.control import parse_tree
+from triosock.workers import control
 from triosock.workers.metrics import merge_metrics
 
 from .conftest import HERE, ask, dial, processes, service, until
@@ -187,3 +188,20 @@ def test_families_stand_together_and_say_once_what_they_are():
         'b{worker="1"} 2.0',
         'alone{worker="2"} 4',
     ]
+
+
+async def test_a_worker_that_ends_while_it_is_asked_is_left_out_of_the_tree(tmp_path, monkeypatch):
+    path = tmp_path / "control"
+    async with service(workers=2, control=path, supervision=QUICK) as workers:
+        await until(path.exists)
+        ask_worker = control.ask
+
+        async def ask_when_one_is_left(worker, message):
+            await workers.set_count(1)
+            await until(lambda: len(workers.living()) == 1)
+            return await ask_worker(worker, message)
+
+        monkeypatch.setattr(control, "ask", ask_when_one_is_left)
+        tree = parse_tree(json.dumps(await request(path, {"want": "tree"})))
+        (left,) = workers.statistics()
+        assert [one.name for one in tree.children] == [f"worker 1, process {left.process}"]

@@ -116,13 +116,25 @@ def _play(words: list[str], *, is_module: bool) -> None:
 
 @contextlib.contextmanager
 def _written(recorder: Recorder, output: str) -> Iterator[None]:
+    """Write the page when the block has ended. If the program raises, its exception goes on, and an error of
+    the page is only printed.
+    """
     try:
         yield
-    finally:
+    except BaseException:
         try:
-            recorder.write_html(output)
-        except OSError as error:
-            raise MachineRefused(f"{output}: {error.strerror or error}") from None
-        steps = len(recorder.steps())
-        said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
-        print(f"triosock: {said}", file=sys.stderr)
+            _write_page(recorder, output)
+        except MachineRefused as refusal:
+            print(f"triosock: {refusal}", file=sys.stderr)
+        raise
+    _write_page(recorder, output)
+
+
+def _write_page(recorder: Recorder, output: str) -> None:
+    try:
+        recorder.write_html(output)
+    except OSError as error:
+        raise MachineRefused(f"{output}: {error.strerror or error}") from None
+    steps = len(recorder.steps())
+    said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
+    print(f"triosock: {said}", file=sys.stderr)

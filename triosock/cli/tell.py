@@ -63,13 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
                 answer += data
     except OSError as error:
         raise MachineRefused(f"{arguments.socket}: {error.strerror or error}") from None
-    if not answer:
-        raise MachineRefused(f"{arguments.socket} does not answer: it obeys only its own user")
-    said = json.loads(answer)
-    if "error" in said:
-        raise MachineRefused(said["error"])
-    print(said.get("done") or said["metrics"].rstrip("\n"))
+    print(_read_answer(arguments.socket, answer))
     return 0
+
+
+def _read_answer(path: str, answer: bytes) -> str:
+    """Return the text of an answer. Raises: MachineRefused if it is an error, or no answer of triosock."""
+    if not answer:
+        raise MachineRefused(f"{path} does not answer: it obeys only its own user")
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        said = None
+    match said:
+        case {"error": error}:
+            raise MachineRefused(str(error))
+        case {"done": str(text)} | {"metrics": str(text)}:
+            return text.rstrip("\n")
+    raise MachineRefused(
+        f"{path} has sent no whole answer: the program has ended, or it is no control socket of triosock"
+    )
 
 
 def _print_lines(sock: socket.socket) -> int:
