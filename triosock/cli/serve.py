@@ -42,7 +42,7 @@ _LIMITS = {
 _RATES = {
     "rate": "limit the rate of new connections; others wait",
     "rate_per_peer": "limit the rate of new connections of one address or user; others are refused",
-    "rate_per_network": "limit the rate of new connections of one network (IPv4 /24, IPv6 /56); others are refused",
+    "rate_per_network": "limit the rate of new connections of one network (IPv4 /24, IPv6 /56)",
     "request_rate_per_peer": "limit the rate of requests of one address or user; others wait",
     "datagram_rate_per_peer": "limit the rate of datagrams of one address; others are dropped",
 }
