@@ -83,7 +83,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show snapshots until Ctrl-C, or until the program has ended; return the exit code."""
     if (arguments.socket is None) == (arguments.pid is None):
-        raise Mistake("give either the path of a control socket, or --pid with a process id")
+        raise Mistake("give either a control socket or a process, with --pid and its process id")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name may have characters that the encoding of the terminal does not have.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -79,7 +80,7 @@ async def _tell_workers(workers: Workers, request: Request) -> str:
             "cut needs the number of a worker" if number is None else f"there is no worker {number!r}"
         )
     # Two workers may have one number: one, and its predecessor, which drains.
-    answers = [await ask(worker, request) for worker in chosen]
+    answers = await _ask_all(chosen, request)
     done = [
         f"worker {worker.number}: {answer['done']}"
         for worker, answer in zip(chosen, answers, strict=True)
@@ -121,8 +122,22 @@ async def _tree(workers: Workers, limit: int) -> Node:
 
 
 async def _metrics(workers: Workers) -> Reply:
-    answers = [(worker.number, await ask(worker, {"want": "metrics"})) for worker in workers.living()]
-    texts = [(number, str(answer["metrics"])) for number, answer in answers if "metrics" in answer]
+    asked = workers.living()
+    answers = [*zip(asked, await _ask_all(asked, {"want": "metrics"}), strict=True)]
+    texts = [(worker.number, str(answer["metrics"])) for worker, answer in answers if "metrics" in answer]
     if not texts:
-        return {"error": "; ".join(f"worker {number}: {one.get('error')}" for number, one in answers)}
+        return {"error": "; ".join(f"worker {worker.number}: {one.get('error')}" for worker, one in answers)}
     return {"metrics": merge_metrics(texts)}
+
+
+async def _ask_all(workers: Sequence[Worker], request: Request) -> list[dict[str, object]]:
+    """Ask all of these at once, so that several stuck ones take no longer than one; return their answers."""
+    answers: dict[Worker, dict[str, object]] = {}
+
+    async def query(worker: Worker) -> None:
+        answers[worker] = await ask(worker, request)
+
+    async with trio.open_nursery() as nursery:
+        for worker in workers:
+            nursery.start_soon(query, worker)
+    return [answers[worker] for worker in workers]

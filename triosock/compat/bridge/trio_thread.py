@@ -10,6 +10,8 @@ Rules of this file:
    exist, its lock may be held, and no task waits for its descriptors; so the child starts its own.
 3. A signal handler may raise in a thread that waits in `Host.run()`. The async function is then cancelled and
    not waited for, so that Ctrl-C takes effect at once.
+4. The lock of the helper is reentrant, since a signal handler may need the host while it interrupts its own
+   thread in the start or the end of the host.
 
 The thread is a daemon, since a program whose serving threads are daemons must be able to exit. It does not
 block signals, since threads and child processes that async code starts from it would inherit the mask. The
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-_Lock: Final = threading.Lock
+_RLock: Final = threading.RLock
 #: The names that trio uses to start a run, as they were at import: a program or a test may replace them.
 _NEEDED: Final = (
     (socket, "socket", socket.socket),
@@ -121,7 +123,7 @@ class _HelperSlot:
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.lock = _Lock()
+        self.lock = _RLock()
         self.helper: _Helper | None = None
 
 
@@ -148,7 +150,12 @@ def acquire_host() -> Host:
     slot = _own_slot()
     with slot.lock:
         if slot.helper is None:
-            slot.helper = _start()
+            helper = _start()
+            if slot.helper is None:
+                slot.helper = helper
+            else:
+                # A signal handler has started another one in this thread meanwhile.
+                _end(helper)  # type: ignore[unreachable]
         slot.helper.users += 1
         return slot.helper
 
@@ -165,10 +172,14 @@ def release_host(host: object) -> None:
         if host.users:
             return
         slot.helper = None
-        host.calls.soon(host.calls.end)
-        # The last green request releases it in that thread itself, which ends when the task has ended.
-        if threading.current_thread() is not host.thread:
-            host.thread.join()
+        _end(host)
+
+
+def _end(helper: _Helper) -> None:
+    helper.calls.soon(helper.calls.end)
+    # The last green request releases it in that thread itself, which ends when the task has ended.
+    if threading.current_thread() is not helper.thread:
+        helper.thread.join()
 
 
 def host_for(server: object) -> Host | None:
