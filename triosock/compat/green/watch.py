@@ -44,7 +44,7 @@ class Watch(StepWatch[object]):
 _BLOCKS = (
     "triosock.compat: a green handler has run for {:g} seconds without a wait, and no other handler can run "
     "meanwhile. Call what blocks through compat.blocking(fn, *args), and compat.sleep(seconds) instead of "
-    "time.sleep(seconds). This is where it is, most recent call last; it is told once for each place:"
+    "time.sleep(seconds). This is where it is, most recent call last; each place is reported once:"
 )
 
 #: The code with which greenlets begin: it and its callers do not belong to the handler. Set by `tasks.py`.
