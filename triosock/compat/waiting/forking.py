@@ -25,7 +25,7 @@ class ForkingWait(PollWait):
 
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         super().__init__(server, selector)
-        self._told: set[int] = set()
+        self._noticed: set[int] = set()
 
     def _is_ready(self, interval: float | None) -> bool:
         children: set[int] = getattr(self.server, "active_children", None) or set()
@@ -38,8 +38,8 @@ class ForkingWait(PollWait):
         if self._woken:
             return False  # the next wait() resets the wakeup
         # Each end wakes only once, since a program's service_actions() may reap nothing: no busy loop.
-        self._told &= children
-        ends = open_child_ends(children - self._told)
+        self._noticed &= children
+        ends = open_child_ends(children - self._noticed)
         for end in ends:
             self._poll.register(end, select.POLLIN)
         try:
@@ -48,5 +48,5 @@ class ForkingWait(PollWait):
             for end in ends:
                 self._poll.unregister(end)
                 _close(end)
-        self._told.update(ends[fd] for fd, _ in ready if fd in ends)
+        self._noticed.update(ends[fd] for fd, _ in ready if fd in ends)
         return any(fd == self._fd for fd, _ in ready)

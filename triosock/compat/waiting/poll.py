@@ -80,7 +80,7 @@ class Waiting:
         self.queue_is_empty: bool = False
         self.request_table: RequestTable = request_table_of(server)
         self._selector = selector
-        self._left = 0
+        self._remaining = 0
         #: The time of its beginning (`clock.now()`).
         self.since: float = now()
         self._thread = get_ident()
@@ -150,13 +150,13 @@ class Waiting:
         # The length of the kernel's queue, which has one place more than listen(2) was given. For datagrams
         # there is no such number.
         stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
-        self._left = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
+        self._remaining = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
         self.draining = True
         self.wake()
 
     def _next_in_queue(self) -> bool:
-        self._left -= 1
-        self.queue_is_empty = self._left < 0 or not self._is_ready(0)
+        self._remaining -= 1
+        self.queue_is_empty = self._remaining < 0 or not self._is_ready(0)
         return not self.queue_is_empty
 
     def _is_ready(self, interval: float | None) -> bool:
