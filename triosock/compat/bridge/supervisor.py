@@ -102,7 +102,7 @@ class Supervisor:
             # Threads count with next() and without a lock, and reading uses next() too.
             ended = next(request_table.leaves) - self._reads
             self._reads += 1
-            more, self._counted = ended - self._counted, left
+            more, self._counted = ended - self._counted, ended
             failed, self._failed = request_table.failed - self._failed, request_table.failed
             lost, self._lost = request_table.lost - self._lost, request_table.lost
             for cause, number in (
