@@ -88,13 +88,13 @@ def test_what_does_not_fit_on_the_screen_is_counted():
     node = Node(
         kind="run", children=tuple(Node(kind="listener", name=str(n), state="open") for n in range(30))
     )
-    drawn = top._drawn(node, 10).plain.splitlines()
+    drawn = top._render(node, 10).plain.splitlines()
     assert len(drawn) == 9
     assert drawn[-1].startswith("… and 24 more lines")
-    assert len(top._drawn(node, 50).plain.splitlines()) == 32
+    assert len(top._render(node, 50).plain.splitlines()) == 32
 
 
 def test_names_from_outside_are_no_markup_and_no_escapes():
     pytest.importorskip("rich")
     node = Node(kind="connection", name="1", peer="[bold red]\x1b[2Jx[/]")
-    assert "[bold red]\\x1b[2Jx[/]" in top._drawn(node, 10).plain
+    assert "[bold red]\\x1b[2Jx[/]" in top._render(node, 10).plain

@@ -87,7 +87,7 @@ def folder(tmp_path, monkeypatch):
     folder = tmp_path / "asked"
     folder.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(folder))
-    monkeypatch.setattr(processes, "PATIENCE", PATIENCE)
+    monkeypatch.setattr(processes, "ANSWER_TIMEOUT", PATIENCE)
     yield folder
     assert list(folder.iterdir()) == []
 
@@ -281,21 +281,21 @@ async def test_a_mark_alone_is_no_reason_for_a_signal():
 
 
 async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeypatch):
-    monkeypatch.setattr(processes, "PATIENCE", 0.2)
+    monkeypatch.setattr(processes, "ANSWER_TIMEOUT", 0.2)
     with program(tmp_path, BY_RUN, WORK=1) as target:
         target.port("shouts")
         target.signal(signal.SIGSTOP)
         with pytest.raises(MachineRefused, match=r"has not answered SIGUSR1 within 0\.2 s"):
             await inspect_process(target.process.pid, 10)
         target.signal(signal.SIGCONT)
-        monkeypatch.setattr(processes, "PATIENCE", PATIENCE)
+        monkeypatch.setattr(processes, "ANSWER_TIMEOUT", PATIENCE)
         assert (await inspect_process(target.process.pid, 10)).tree.children  # the late answer harmed nothing
         assert target.stop() == 0
 
 
 @by_interpreter
 async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(monkeypatch):
-    monkeypatch.setattr(processes, "PATIENCE", 0.3)
+    monkeypatch.setattr(processes, "ANSWER_TIMEOUT", 0.3)
     with sleeper(WAITS) as process:
         with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
             await inspect_process(process.pid, 10)
