@@ -64,7 +64,7 @@ def test_a_file_may_name_several(tmp_path):
     assert shop.password() == "sesame"
 
 
-def test_and_they_are_loaded_as_it_says(tmp_path):
+def test_several_certificates_are_loaded_as_the_file_says(tmp_path):
     authority = trustme.CA()
     write(tmp_path, authority, "one.example", **EXPIRED)
     write(tmp_path, authority, "shop.example")

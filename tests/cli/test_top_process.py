@@ -245,7 +245,7 @@ def test_the_end_of_the_process_is_told(tmp_path, capsys):
 
 
 @pytest.mark.parametrize("words", [["top"], ["top", "x.sock", "--pid", "1"]])
-def test_a_socket_or_a_process(words, refused):
+def test_it_takes_a_socket_or_a_process_and_not_both(words, refused):
     assert "give either a control socket or a process" in refused(words)
 
 

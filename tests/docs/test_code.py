@@ -103,7 +103,7 @@ def test_managers_are_more_patient_than_the_program():
     assert seconds(pod, "terminationGracePeriodSeconds") > grace + wait
 
 
-def test_the_units_are_units():
+def test_the_units_name_the_program_and_its_socket():
     parser = configparser.ConfigParser()
     for name in ("shout.service", "shout.socket"):
         parser.read_string((CODE / "deploy" / name).read_text())

@@ -154,7 +154,7 @@ def test_the_second_signal_ends_it_at_once():
 # 06
 
 
-def test_control_socket_rules_the_server_beside_it(tmp_path):
+def test_control_socket_suspends_resumes_and_drains_the_server_beside_it(tmp_path):
     path = tmp_path / "control.sock"
     with running("examples/06_control.py", 0, path) as program:
         port = program.port("echo")
@@ -178,7 +178,7 @@ def test_control_socket_rules_the_server_beside_it(tmp_path):
 
 
 @needs_nc
-def test_control_socket_is_for_nc(tmp_path):
+def test_control_socket_answers_nc(tmp_path):
     with running("examples/06_control.py", 0, "control.sock", cwd=tmp_path) as program:
         program.wait_for("control: listens on")
         answer = tool("nc", "-U", tmp_path / "control.sock", stdin=b"status\ndrain\n")

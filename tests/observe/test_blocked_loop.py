@@ -108,7 +108,7 @@ async def test_it_ends_with_its_block_however_that_ends():
 
 
 @pytest.mark.parametrize("after", [0, -1, math.nan])
-async def test_no_time_is_no_time(after):
+async def test_what_is_no_number_of_seconds_is_refused(after):
     with pytest.raises(ValueError, match="after must be a number of seconds above 0"):
         with watch_blocked_loop(after):
             pass

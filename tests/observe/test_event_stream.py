@@ -89,7 +89,7 @@ async def test_it_tells_nothing_of_its_own_server_and_leaves_nothing_attached(co
 
 
 @pytest.mark.parametrize("kinds", ["ConnectionClosed", [1], ["Nonsense"], {}, [["ConnectionClosed"]], [{}]])
-async def test_kinds_that_are_none_are_refused(control, kinds):
+async def test_names_of_no_events_are_refused(control, kinds):
     async with triosock.Connection(await trio.open_unix_socket(control)) as conn:
         await conn.send_all(json.dumps({"want": "events", "kinds": kinds}).encode() + b"\n")
         assert b"kinds is a list of names of events" in await conn.receive_until(b"\n")

@@ -142,7 +142,7 @@ async def test_it_serves_inside_of_its_block_only(told, caplog):
     assert not any(one.name == "triosock spans" for one in threading.enumerate())
 
 
-async def test_one_that_is_attached_late_knows_what_it_has_seen(told):
+async def test_one_that_is_attached_late_makes_no_span_of_what_began_before(told):
     async with told.observer() as observer:
         observer.on_event(
             events.ConnectionClosed(

@@ -12,7 +12,7 @@ import trio
 from triosock.testing import memory_stream_pair, no_leaks
 
 
-async def test_nothing_left_is_nothing_said():
+async def test_a_block_that_leaves_nothing_passes():
     with no_leaks():
         with socket.socket():
             pass
