@@ -12,7 +12,7 @@ MARKS ?= not soak
 WITHOUT ?=
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
-.PHONY: demo test test-task-order simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-growth bench-overload bench-workers packages prove-restart check clean
+.PHONY: demo test test-task-order test-slow-lines simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-growth bench-overload bench-workers packages prove-restart check clean
 
 # Dependency groups are read by `pip >= 25.1` alone, so pip comes first.
 $(READY): pyproject.toml
@@ -31,6 +31,14 @@ test: $(READY)
 test-task-order: $(READY)
 	for order in forward reverse; do \
 	  $(BIN)/python -m pytest -q -m "not soak" -p tests.task_order --task-order $$order -n $(JOBS) --dist worksteal || exit; done
+
+# What has threads and processes, with some lines of the library slow, others for each of the seeds: for races that a busy machine shows
+# now and then. Needs Python 3.12 or newer; three minutes for each seed: `make test-slow-lines PYTHON=python3.13 VENV=.venv-3.13`.
+SLOW_SEEDS ?= 1 2 3
+test-slow-lines: $(READY)
+	for seed in $(SLOW_SEEDS); do \
+	  $(BIN)/python -X dev -m pytest -q -m "not soak and not slow" -p tests.slow_lines --slow-lines $$seed -n $(JOBS) --dist worksteal \
+	    tests/compat tests/differential || exit; done
 
 test-quick: $(READY)
 	$(BIN)/python -X dev -m pytest -q -m "not soak and not slow" $(PARALLEL)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import gc
 import os
 import signal
@@ -11,6 +12,8 @@ from typing import Any
 
 import pytest
 import trio
+from _pytest.faulthandler import fault_handler_stderr_fd_key
+from hypothesis import HealthCheck, settings
 
 import triosock
 from tests.pairs import memory_pair, pair
@@ -21,6 +24,25 @@ from tests.tls import client_context, server_context
 # Ctrl-C that a test sends would arrive. A handler of ours is not inherited, so they begin as at a terminal.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+# The same examples each time, so that `make test` means the same for everybody, and no deadline, which a busy
+# machine misses; HYPOTHESIS_PROFILE=search tries new ones, and more of them.
+_COMMON = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow, HealthCheck.data_too_large]}
+settings.register_profile("triosock", derandomize=True, max_examples=50, database=None, **_COMMON)
+settings.register_profile("search", max_examples=1_000, print_blob=True, **_COMMON)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "triosock"))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_exception_interact(node: pytest.Item | pytest.Collector) -> None:
+    """Set the watchdog of a test again, which pytest stops when one fails: its fixtures can hang."""
+    config = node.config
+    if isinstance(node, pytest.Item):
+        faulthandler.dump_traceback_later(
+            float(config.getini("faulthandler_timeout")),
+            file=config.stash[fault_handler_stderr_fd_key],
+            exit=config.getini("faulthandler_exit_on_timeout"),
+        )
 
 
 @pytest.fixture

@@ -6,6 +6,7 @@ import socket
 import struct
 
 import trio
+import trio.testing
 
 import triosock
 
@@ -83,6 +84,14 @@ async def ask_line(client: triosock.Connection, question: bytes) -> bytes:
     """Send this, and return the next line."""
     await client.send_all(question)
     return await client.receive_until(b"\n")
+
+
+async def send_in_part(conn: triosock.Connection, size: int) -> None:
+    """Begin to send more than the peer's side has room for, and be cancelled when no more can be sent."""
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(conn.send_all, bytes(size))
+        await trio.testing.wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
 
 
 async def read_to_reset(stream: trio.abc.ReceiveStream) -> bytes:

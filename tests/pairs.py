@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 
 import trio
@@ -27,11 +28,28 @@ def served(
     return connection
 
 
+def moved_to(number: int, sock: socket.socket) -> socket.socket:
+    """Give a socket this descriptor, which is closed first if it is open; and return the socket."""
+    os.dup2(sock.fileno(), number, inheritable=False)
+    sock.close()
+    moved = socket.socket(fileno=number)
+    moved.setblocking(False)
+    return moved
+
+
 def socket_pair() -> tuple[socket.socket, socket.socket]:
     one, other = socket.socketpair()
     for sock in (one, other):
         sock.setblocking(False)
     return one, other
+
+
+def socket_pair_at(number: int) -> tuple[socket.socket, socket.socket]:
+    """As `socket_pair`; the first one has this descriptor, which must be free."""
+    one, other = socket_pair()
+    if other.fileno() == number:
+        one, other = other, one
+    return one if one.fileno() == number else moved_to(number, one), other
 
 
 def blocking_pair() -> tuple[socket.socket, socket.socket]:

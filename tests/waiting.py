@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import trio
+import trio.testing
 
 #: In seconds; nothing that a test waits for is supposed to take so long.
 PATIENCE = 20.0
@@ -20,9 +21,26 @@ async def until(condition: Callable[[], object], seconds: float = PATIENCE) -> N
             await trio.sleep(0.001)
 
 
+async def until_arrived(condition: Callable[[], object]) -> None:
+    """As `until`, for what comes over real sockets under any clock: a virtual one stands still meanwhile.
+
+    It needs moments in which every task waits.
+    """
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, f"it has not come in {PATIENCE} s"
+        await trio.testing.wait_all_tasks_blocked(0.001)
+
+
 async def until_ended(server: Any, count: int = 1) -> None:
-    """Return as soon as so many connections, datagrams or sessions of a server have ended."""
-    await until(lambda: sum(server.statistics().ended.values()) >= count)
+    """Return as soon as so many connections, datagrams or sessions have ended, under any clock."""
+    await until_arrived(lambda: sum(server.statistics().ended.values()) >= count)
+
+
+async def until_served(server: Any, count: int = 1) -> None:
+    """Return as soon as so many connections of a server are served and all tasks wait, under any clock."""
+    await until_arrived(lambda: server.statistics().active >= count)
+    await trio.testing.wait_all_tasks_blocked()
 
 
 def eventually(condition: Callable[[], object]) -> bool:

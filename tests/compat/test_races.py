@@ -122,11 +122,11 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
-def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> None:
+def test_a_wake_up_in_the_first_poll_is_not_lost(kind: str, monkeypatch: Any) -> None:
     lingers = poll.PollWait._look
 
     def woken(self: Any, milliseconds: Any) -> bool:
-        if milliseconds == poll.LINGER_MS:
+        if milliseconds == poll.POLL_FIRST_MS:
             self.wake()
         return lingers(self, milliseconds)
 
@@ -138,13 +138,13 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
                 assert isinstance(waiting, forking.ForkingWait)
             monkeypatch.setattr(poll.PollWait, "_look", woken)
             if isinstance(waiting, trio_wait.TrioWait):
-                waiting._lingers = True  # as after a request
+                waiting._polls_first = True  # as after a request
             elif kind == "TCPServer":
-                waiting.wake()  # alone, and without children: there is no linger
+                waiting.wake()  # alone, and without children: there is no first poll
             began = time.monotonic()
             assert waiting.wait(60) is False
             assert time.monotonic() - began < PATIENCE
-            assert waiting._alarm is not None
+            assert waiting._wakeup is not None
             # And it is silent again: the next wait takes its time.
             monkeypatch.undo()
             if waiting.wait(0.001) or waiting.wait(0.001):
@@ -182,42 +182,42 @@ def test_no_wake_up_is_written_to_a_closed_descriptor(monkeypatch: Any, no_leaks
     def write_slowly(fd: int, data: bytes) -> int:
         inside.set()
         assert go.wait(PATIENCE)
-        written.append(fd in wakeup_fds._fds)
+        written.append(fd in wakeup_._fds)
         return write(fd, data)
 
-    wakeup_fds = wakeup.Wakeup(select.poll())
+    wakeup_ = wakeup.Wakeup(select.poll())
     monkeypatch.setattr(wakeup, "_write", write_slowly)
-    waking = threading.Thread(target=wakeup_fds.ring)
-    closing = threading.Thread(target=wakeup_fds.close)
-    waking.start()
+    signalling = threading.Thread(target=wakeup_.signal)
+    closing = threading.Thread(target=wakeup_.close)
+    signalling.start()
     assert inside.wait(PATIENCE)
     closing.start()
     closing.join(0.05)  # time to do what it must not
     go.set()
-    waking.join(PATIENCE)
+    signalling.join(PATIENCE)
     closing.join(PATIENCE)
     assert written == [True]
-    wakeup_fds.ring()  # writes to nothing
-    assert wakeup_fds._fds == []
+    wakeup_.signal()  # writes to nothing
+    assert wakeup_._fds == []
 
 
-def test_a_signal_handler_may_wake_the_loop_while_its_own_thread_does(monkeypatch: Any) -> None:
-    wakeup_fds = wakeup.Wakeup(select.poll())
+def test_a_signal_handler_may_signal_while_its_own_thread_does(monkeypatch: Any) -> None:
+    wakeup_ = wakeup.Wakeup(select.poll())
     write, written = os.write, []
 
     def write_and_be_interrupted(fd: int, data: bytes) -> int:
         written.append(fd)
         if len(written) == 1:
-            wakeup_fds.ring()  # as a handler that calls shutdown() would, at this moment
+            wakeup_.signal()  # as a handler that calls shutdown() would, at this moment
         return write(fd, data)
 
     monkeypatch.setattr(wakeup, "_write", write_and_be_interrupted)
-    waking = threading.Thread(target=wakeup_fds.ring, daemon=True)
-    waking.start()
-    waking.join(PATIENCE)
-    assert not waking.is_alive()
+    signalling = threading.Thread(target=wakeup_.signal, daemon=True)
+    signalling.start()
+    signalling.join(PATIENCE)
+    assert not signalling.is_alive()
     assert len(written) == 2
-    wakeup_fds.close()
+    wakeup_.close()
 
 
 @forks_are_fine
@@ -237,15 +237,15 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
             if os.getpid() != parent and os.read(told, 1):
                 waiting = next(one for one in poll._servings if one.server is self)
                 assert isinstance(waiting, poll.PollWait)
-                alarms.append(waiting._alarm)
-                wakeup_fds = waiting._alarm
-                assert wakeup_fds is not None
-                number = wakeup_fds._fds[0]
-                wakeup_fds.silence()
+                alarms.append(waiting._wakeup)
+                wakeup_ = waiting._wakeup
+                assert wakeup_ is not None
+                number = wakeup_._fds[0]
+                wakeup_.reset()
                 try:
                     os.fstat(number)
                 except OSError as error:
-                    os._exit(0 if error.errno == errno.EBADF and not wakeup_fds._fds else 1)
+                    os._exit(0 if error.errno == errno.EBADF and not wakeup_._fds else 1)
                 os._exit(2)
 
     parent = os.getpid()
@@ -298,3 +298,35 @@ def test_a_cut_that_comes_around_the_handler_leaves_no_request_in_the_table(
 def test_a_signal_handler_may_ask_while_its_own_thread_counts() -> None:
     with compat.TCPServer(("127.0.0.1", 0), print) as server, request_table_of(server).lock:
         assert compat.statistics(server).accepted == 0
+
+
+def test_a_request_that_is_reported_as_the_drain_ends_is_not_watched(
+    start: Any, lines: Any, monkeypatch: Any
+) -> None:
+    count_stuck = DrainTarget._count_stuck
+
+    def and_report(self: DrainTarget) -> None:
+        count_stuck(self)
+        table = self._request_table
+        assert table.host is not None
+        # What the thread of a request does; by then the nursery of the drain is closed.
+        table.host.soon(table.on_newcomer, None)
+
+    monkeypatch.setattr(DrainTarget, "_count_stuck", and_report)
+    running = start("ThreadingTCPServer", lines)
+    assert compat.drain(running.server, grace=60).clean
+    assert compat.drain(running.server, grace=60).clean, "the trio thread is as before"
+
+
+def test_a_wait_may_end_while_its_wake_up_is_carried_out() -> None:
+    class Ending:
+        """The wait of a thread that takes its scope away after the first look at it."""
+
+        @property
+        def _scope(self) -> trio.CancelScope | None:
+            return next(scopes)
+
+    scope = trio.CancelScope()
+    scopes = iter([scope, None])
+    trio_wait.TrioWait._cancel(Ending())  # type: ignore[arg-type]
+    assert scope.cancel_called

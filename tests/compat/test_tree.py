@@ -120,7 +120,7 @@ def test_a_child_process_is_seen(start: Any, lines: Any) -> None:
     running = start("ForkingTCPServer", lines)
     with running.dial(b"one\n") as client:
         assert client.recv(10) == b"ONE\n"
-        # The child may answer before its parent knows its number.
+        # The child can answer before its parent has come back from the fork.
         assert eventually(lambda: running.server.active_children)
         process = only(snapshot(running.server), "process")
         assert int(process.name) in running.server.active_children

@@ -11,6 +11,7 @@ import trustme
 
 from tests.certificates import write
 from tests.tls import client_context, server_context, trusting
+from tests.waiting import until_ended
 from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
 from triosock.testing import open_server
 
@@ -60,7 +61,7 @@ async def test_who_agrees_on_nothing_is_for_none_or_sent_away(
         assert await answer(await dial(server), *offered) == b"plain"
     async with serving(BOTH, tls=server_context(), observers=[recorder]) as server:
         assert await answer(await dial(server), *offered) == b""
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
     (refused,) = recorder.of(events.HandshakeRefused)
     assert isinstance(refused.error, HandshakeFailed)

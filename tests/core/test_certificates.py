@@ -14,6 +14,7 @@ import trustme
 
 from tests.certificates import der_of, lenient, replace, shown, write
 from tests.handlers import shout
+from tests.waiting import until_ended
 from triosock import CertificateFiles, CertificateRefused, Certificates, Connection, events
 from triosock._core.transport import certificates as module
 from triosock.testing import open_server
@@ -104,7 +105,7 @@ async def test_the_connection_still_knows_which_name_was_asked_for(
     async with serving(note, tls=Certificates(one, two)) as server:
         await shown(server, "a.two.example")
         await shown(server, None)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server, 2)
     assert asked == ["a.two.example", None]
 
 

@@ -12,6 +12,7 @@ import trio.testing
 import triosock
 from tests.handlers import shout, wait_forever
 from tests.servers import drained
+from tests.waiting import until_served
 from triosock import DrainReport, DrainScope
 from triosock._core.model import events
 from triosock.testing import MemoryListener
@@ -50,13 +51,16 @@ async def test_draining_a_scope_drains_the_scopes_inside_and_not_those_around():
             assert late.draining
 
 
-async def test_servers_are_drained_the_last_first(recorder):
+async def test_servers_are_told_to_drain_the_last_first(autojump_clock, recorder):
     with DrainScope() as scope:
         async with trio.open_nursery() as nursery:
-            options = {"host": "127.0.0.1", "observers": [recorder]}
             for name in ("first", "second", "third"):
-                await nursery.start(functools.partial(triosock.serve_tcp, shout, 0, name=name, **options))
-            scope.drain()
+                options = {"name": name, "observers": [recorder]}
+                serve = functools.partial(triosock.serve_listeners, **options)
+                await nursery.start(serve, shout, [MemoryListener()])
+            scope.drain(delay=1)
+            told = [event.server for event in recorder.of(events.DrainAnnounced)]
+            assert told == ["third", "second", "first"]
         assert sorted(name for name, _ in scope.reports) == ["first", "second", "third"]
         assert all(isinstance(report, DrainReport) and report.clean for _, report in scope.reports)
     assert len(recorder.of(events.DrainStarted)) == 3
@@ -65,7 +69,7 @@ async def test_servers_are_drained_the_last_first(recorder):
 async def test_the_tightest_grace_wins(autojump_clock, serving, dial):
     with DrainScope(grace=3) as scope:
         async with serving(wait_forever) as server, await dial(server):
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until_served(server)
             began = trio.current_time()
             server.drain(grace=50)
             scope.drain()
@@ -89,7 +93,7 @@ async def test_a_handler_sees_its_own_server_drain_and_no_other(serving, dial):
 
     async with serving(handler) as one, serving(handler) as other:
         client, bystander = await dial(one), await dial(other)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(one)
         one.drain(grace=60)
         assert await client.receive_some() == b""
         await client.aclose()

@@ -9,6 +9,7 @@ import trio
 import trio.testing
 
 from tests.handlers import read_all
+from tests.waiting import PATIENCE, until, until_ended, until_served
 from triosock import Cause
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -21,10 +22,9 @@ async def test_a_connection_may_be_aborted_while_it_waits_for_its_peers_goodbye(
         seen.append(conn)
 
     async with serving(handler) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert seen[0].entry.stage == "closing"
+        await until(lambda: seen and seen[0].entry.stage == "closing")
         seen[0].abort()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.FINISHED: 1}
 
 
@@ -41,7 +41,7 @@ async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_co
 
         async with serving(handler) as server, await dial(server) as client:
             assert await read_all(client) == b""
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until_ended(server)
             assert server.statistics().ended == {Cause.FINISHED: 1}
 
 
@@ -52,7 +52,7 @@ async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(ser
 
     async with serving(handler) as server, await dial(server) as client:
         assert await read_all(client) == b""
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.FINISHED: 1}
 
 
@@ -70,9 +70,12 @@ async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(servi
     async with serving(handler) as server:
         # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.
         clients = [await dial(server) for _ in range(10)]
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server, len(clients))
+        for client in clients:
+            await client.send_all(b"no newcomer\n")  # for whose first request a drain would wait
+        await until(lambda: server.statistics().received == len(clients) * len(b"no newcomer\n"))
         server.drain(grace=60)
-        with trio.fail_after(10):
+        with trio.fail_after(PATIENCE):
             assert (await server.wait_closed()).finished == len(clients)
         for client in clients:
             await client.aclose()

@@ -5,7 +5,7 @@ And the checkpoints underneath.
 from __future__ import annotations
 
 import contextlib
-import os
+import select
 import socket
 
 import pytest
@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 from tests import handlers
-from tests.pairs import served, socket_pair, tcp_pair
+from tests.pairs import moved_to, served, socket_pair, tcp_pair
+from tests.waiting import PATIENCE, until, until_served
 from triosock import Connection, Timeouts
 from triosock._core.transport import checkpoints, socket_receive
 from triosock._core.transport import epoll as epoll_module
@@ -60,7 +61,7 @@ async def blocked():
     await trio.testing.wait_all_tasks_blocked(0.01)
 
 
-async def test_a_connection_on_a_pump_is_a_half_closeable_stream_by_trios_own_checks():
+async def test_a_connection_with_an_epoll_reader_is_a_half_closeable_stream_by_trios_own_checks():
     async with running() as epoll_reader:
 
         async def make():
@@ -88,7 +89,7 @@ async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_fo
         nursery.start_soon(read)
         await blocked()
         other.send(b"first")
-        await blocked()
+        await until(lambda: seen)
         other.send(b"second")
         await blocked()  # the epoll reader has been told, and nobody waits
         await read()
@@ -96,7 +97,7 @@ async def test_input_wakes_whoever_waits_and_what_came_while_nobody_waited_is_fo
 
 
 async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the_kernel(monkeypatch):
-    happened = []
+    happened, received = [], []
     add = EpollReader.add
 
     async def give_turn():
@@ -110,13 +111,17 @@ async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the
     monkeypatch.setattr(socket_receive, "give_turn", give_turn)
     monkeypatch.setattr(EpollReader, "add", added)
     async with pair() as (conn, other), trio.open_nursery() as nursery:
+
+        async def read():
+            received.append(await conn.receive_some())
+
         for data in (b"one", b"two"):
-            nursery.start_soon(conn.receive_some)
+            nursery.start_soon(read)
             await blocked()
             # Four, as docs/discussion/performance.md found it; and the second wait has no more of them.
             assert happened == ["turn"] * 4 + ["known"]
             other.sendall(data)
-            await blocked()
+            await until(lambda data=data: received[-1:] == [data])
 
 
 @pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])
@@ -185,12 +190,8 @@ async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
             nursery.start_soon(former.receive_some)
             await blocked()
             nursery.cancel_scope.cancel()
-        number = former_end.detach()
-        os.close(number)  # behind its back
         one, other = tcp_pair()
-        assert number in (one.fileno(), other.fileno())
-        if one.fileno() != number:
-            one, other = other, one
+        one = moved_to(former_end.detach(), one)  # behind its back
         conn = served(one, epoll_reader=epoll_reader)
         async with trio.open_nursery() as nursery:
 
@@ -235,12 +236,12 @@ async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dia
         try:
             await conn.receive_some()
         finally:
-            with trio.move_on_after(5, shield=True):
+            with trio.move_on_after(PATIENCE, shield=True):
                 await conn.send_all(b"last word?")
                 heard.append(await conn.receive_some())
 
     async with serving(handler) as server, await dial(server) as client:
-        await blocked()
+        await until_served(server)
         async with trio.open_nursery() as nursery:
 
             async def answer():
@@ -260,8 +261,8 @@ async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dia
         await client.send_all(b"hello\n")  # so that it is no newcomer, who has five seconds
         assert await client.receive_some() == b"hello\n"
         await blocked()
-        server.drain()
-        with trio.fail_after(4):
+        server.drain(grace=60)
+        with trio.fail_after(PATIENCE):
             assert await client.receive_some() == b""
             await client.aclose()
             assert (await server.wait_closed()).clean
@@ -280,7 +281,7 @@ TURNS = 4
 
 
 async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(crowded, serving, dial):
-    reads = 0
+    reads, sent_at, waits, conns = 0, 0, [], []
 
     async def handler(conn):
         nonlocal reads
@@ -288,25 +289,30 @@ async def test_a_connection_that_always_has_input_does_not_keep_another_waiting(
             while await conn.receive_some(100):
                 reads += 1
         else:
+            conns.append(conn)
             while await conn.receive_some():
                 waits.append(reads - sent_at)
 
-    waits, sent_at = [], 0
-    async with serving(handler) as server, await dial(server) as polite:
-        await polite.send_all(b"p")
-        await blocked()
-        greedy = await dial(server)
-        await greedy.send_all(b"g" + b"x" * 200_000)
-        for _ in range(20):
-            sent_at = reads
-            await polite.send_all(b"please")
-            with trio.fail_after(5):
-                while len(waits) < 1:
-                    await trio.lowlevel.checkpoint()
-            assert 0 < reads < 2_000, "it must be greedy all the time"
-            assert waits.pop() <= TURNS
-        await polite.aclose()
-        await greedy.aclose()
+    async with serving(handler) as server:
+        with socket.create_connection(server.addresses[0].sockaddr) as polite:
+            polite.sendall(b"p")
+            await until(lambda: conns)
+            await blocked()
+            greedy = await dial(server)
+            await greedy.send_all(b"g" + b"x" * 200_000)
+            await until(lambda: reads)
+            for _ in range(20):
+                polite.sendall(b"please")
+                assert select.select([conns[0].transport], [], [], PATIENCE)[0], (
+                    "the kernel has not brought it"
+                )
+                sent_at = reads
+                with trio.fail_after(PATIENCE):
+                    while not waits:
+                        await trio.lowlevel.checkpoint()
+                assert 0 < reads < 2_000, "it must be greedy all the time"
+                assert waits.pop() <= TURNS
+            await greedy.aclose()
 
 
 # The checkpoints

@@ -24,7 +24,7 @@ from tests.handlers import (
 )
 from tests.servers import connected
 from tests.tls import client_context, server_context
-from tests.waiting import until_ended
+from tests.waiting import until_ended, until_served
 from triosock import Cause, Connection, FrameTooLarge, Incomplete, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
 from triosock._core.server.handler_run import blame
@@ -85,9 +85,9 @@ async def test_a_peer_that_resets_ends_no_server_and_nobody_is_called(serving: A
     for on_error in ("raise", note):
         async with serving(shout, on_error=on_error) as server:
             client = socket.create_connection(server.addresses[0].sockaddr)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until_served(server)
             reset(client)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until_ended(server)
             assert server.statistics().ended == {Cause.PEER: 1}
     assert called == []
 
@@ -159,7 +159,7 @@ async def test_what_happens_at_another_connection_is_the_handlers_own_affair(
             client = await stack.enter_async_context(await dial(server))
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.FAILED: 1}
     assert len(recorder.of(HandlerFailed)) == 1
 
@@ -254,7 +254,7 @@ async def test_in_a_drain_the_report_counts_by_whose_fault_it_was(autojump_clock
         for client, line in zip(clients, ["fail", "large", "never read", "half", "slow"], strict=False):
             await client.send_all(line.encode() + b"\n") if line in ("never read", "half", "slow") else None
         await trio.testing.wait_all_tasks_blocked()
-        # The last two have said nothing yet, and are waited for as newcomers.
+        # Those who have said nothing yet are newcomers: the drain waits for their first requests.
         served.server.drain(grace=10)
         await trio.sleep(0)
         await clients[0].send_all(b"fail\n")

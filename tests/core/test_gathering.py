@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 
 import pytest
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 import triosock
 from tests.handlers import echo, reset
-from tests.pairs import served
+from tests.pairs import served, socket_pair_at
+from tests.waiting import PATIENCE, until_served
 from triosock import Connection
 from triosock._core.transport.socket import SocketWire
 from triosock._core.transport.write_batcher import WriteBatcher
@@ -238,6 +240,7 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
         await anext(lines)
         conn.wire.gathering = True
         await gone.wait()
+        assert select.select([conn.transport], [], [], PATIENCE)[0], "the reset has not come"
         await conn.send_all(b"to nobody\n")
         await trio.testing.wait_all_tasks_blocked()  # the write batcher has been there
         for call in (lambda: conn.send_all(b"more\n"), conn.receive_some):
@@ -250,12 +253,11 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
 
     async with serving(handler, observers=(recorder,)) as server, await dial(server) as client:
         await client.send_all(b"one\ntwo\n")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         reset(client)
         gone.set()
-        with trio.fail_after(5):
-            while not recorder.of(ConnectionClosed):
-                await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(PATIENCE):
+            await recorder.wait_for(ConnectionClosed)
         assert len(told) == 2
         assert recorder.of(ConnectionClosed)[0].cause is triosock.Cause.PEER
         server.drain()
@@ -266,9 +268,10 @@ async def test_a_cancelled_send_loses_nothing_of_those_before_it():
         await anext(conn.lines())
         await conn.send_all(b"gathered\n")
         conn.wire.gathering = False
-        with trio.move_on_after(0.01) as scope:
-            await conn.send_all(b"cancelled\n")
-        assert scope.cancelled_caught
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conn.send_all, b"cancelled\n")
+            await trio.testing.wait_all_tasks_blocked()
+            nursery.cancel_scope.cancel()
         expected = filled + b"gathered\n"
         assert await exactly(client, len(expected)) == expected
         await conn.send_all(b"last\n")
@@ -282,10 +285,8 @@ async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_m
         await conn.send_all(b"gathered\n")
         assert not conn.wire.flush_nowait()  # as the write batcher does, who then starts push()
         conn.wire.close_now()
-        one, other = socket.socketpair()
-        one.setblocking(False)
+        one, other = socket_pair_at(conn.wire._fd)
         with one, other:
-            assert one.fileno() == conn.wire._fd
             with contextlib.suppress(BlockingIOError):
                 while True:
                     one.send(b"x" * 65536)

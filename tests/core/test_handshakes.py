@@ -18,10 +18,12 @@ import triosock
 from tests.handlers import ask, ask_line, reset, shout
 from tests.servers import connected
 from tests.tls import client_context, dial_tls, server_context
+from tests.waiting import until, until_ended
 from triosock import Cause, Connection, Limits, Timeouts, events
 from triosock._core.model.emitter import Emitter
 from triosock._core.registry.registry import Registry
 from triosock._core.stream.handshakes import Handshakes
+from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -46,9 +48,10 @@ async def says_hello(server: triosock.StreamServer) -> None:
 async def silent(server: triosock.StreamServer, dial: Any, count: int) -> AsyncIterator[list[Any]]:
     """So many clients who say nothing, known to the server in this order."""
     clients = []
-    for _ in range(count):
+    for number in range(1, count + 1):
         clients.append(await dial(server))
-        await trio.testing.wait_all_tasks_blocked(0.005)
+        await until(lambda number=number: server.statistics().accepted == number)
+        await trio.testing.wait_all_tasks_blocked()
     try:
         yield clients
     finally:
@@ -56,10 +59,21 @@ async def silent(server: triosock.StreamServer, dial: Any, count: int) -> AsyncI
             await trio.aclose_forcefully(client)
 
 
-async def is_open(client: trio.SocketStream) -> bool:
-    with trio.move_on_after(0.05):
-        return bool(await client.receive_some())
-    return True
+async def are_open(clients: list[trio.SocketStream], ended: int) -> list[bool]:
+    """Return of each whether it is open, as soon as so many have ended and nothing else happens."""
+    over: set[trio.SocketStream] = set()
+
+    async def wait_end(client: trio.SocketStream) -> None:
+        assert await client.receive_some() == b""
+        over.add(client)
+
+    async with trio.open_nursery() as nursery:
+        for client in clients:
+            nursery.start_soon(wait_end, client)
+        await until(lambda: len(over) >= ended)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        nursery.cancel_scope.cancel()
+    return [client not in over for client in clients]
 
 
 async def test_who_is_silent_holds_no_place(serving: Any, dial: Any) -> None:
@@ -68,21 +82,24 @@ async def test_who_is_silent_holds_no_place(serving: Any, dial: Any) -> None:
             await says_hello(server)
 
 
-async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(serving: Any, dial: Any) -> None:
-    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
-        slow = await dial(server)
+async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(autojump_clock: Any) -> None:
+    answers: list[bytes] = []
+    async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as served:
+        slow, other = await served.connect(), await served.connect()
         await slow.send_all(hello()[:20])
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await trio.testing.wait_all_tasks_blocked()
+
+        async def talk() -> None:
+            await other.start_tls(client_context(), server_side=False, server_hostname="localhost")
+            answers.append(await ask_line(other, b"hello\n"))
+
         async with trio.open_nursery() as nursery:
-
-            async def talk() -> None:
-                await says_hello(server)
-                nursery.cancel_scope.cancel()
-
             nursery.start_soon(talk)
-            await trio.testing.wait_all_tasks_blocked(0.05)
-            assert not nursery.cancel_scope.cancel_called
+            await trio.testing.wait_all_tasks_blocked()
+            assert answers == []
             await slow.aclose()
+        assert answers == [b"HELLO\n"]
+        assert trio.current_time() == 0, "it was waited for, and not given up"
 
 
 async def test_one_more_than_may_be_silent_cuts_the_one_that_was_so_the_longest(
@@ -91,7 +108,8 @@ async def test_one_more_than_may_be_silent_cuts_the_one_that_was_so_the_longest(
     limits = Limits(max_handshakes=2)
     async with serving(shout, tls=server_context(), limits=limits, observers=[recorder]) as server:
         async with silent(server, dial, 4) as clients:
-            assert [await is_open(client) for client in clients] == [False, False, True, True]
+            assert await are_open(clients, ended=2) == [False, False, True, True]
+            await until_ended(server, 2)
             statistics = server.statistics()
             assert statistics.refused == {"handshakes": 2}
             assert statistics.ended == {Cause.HANDSHAKE: 2}
@@ -105,7 +123,7 @@ async def test_one_more_than_may_be_silent_cuts_the_one_that_was_so_the_longest(
 async def test_no_more_than_half_of_all_connections_are_silent(serving: Any, dial: Any) -> None:
     async with serving(shout, tls=server_context(), limits=Limits(max_connections=4)) as server:
         async with silent(server, dial, 6) as clients:
-            assert [await is_open(client) for client in clients] == [False] * 4 + [True] * 2
+            assert await are_open(clients, ended=4) == [False] * 4 + [True] * 2
             await says_hello(server)
 
 
@@ -149,7 +167,7 @@ async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_eithe
     async with serving(shout, tls=server_context(), proxy=True, limits=limits) as server:
         async with silent(server, dial, 1) as (quiet,):
             await quiet.send_all(HEADER)
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until(lambda: server.statistics().received == len(HEADER))
             plain = await dial(server)
             await plain.send_all(HEADER)
             client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
@@ -160,7 +178,7 @@ async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_eithe
 async def test_silent_ones_of_plain_headers_are_bounded_too(serving: Any, dial: Any) -> None:
     async with serving(shout, proxy=True, limits=Limits(max_handshakes=2)) as server:
         async with silent(server, dial, 3) as clients:
-            assert [await is_open(client) for client in clients] == [False, True, True]
+            assert await are_open(clients, ended=1) == [False, True, True]
 
 
 async def test_an_honest_one_gets_through_a_crowd_of_silent_ones(serving: Any, dial: Any) -> None:
@@ -176,7 +194,7 @@ async def test_without_a_limit_nobody_is_cut(serving: Any, dial: Any) -> None:
     limits = Limits(max_handshakes=float("inf"), max_connections=float("inf"))
     async with serving(shout, tls=server_context(), limits=limits) as server:
         async with silent(server, dial, 5) as clients:
-            assert [await is_open(client) for client in clients] == [True] * 5
+            assert await are_open(clients, ended=0) == [True] * 5
             await says_hello(server)
 
 
@@ -196,7 +214,7 @@ async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(s
         for _ in range(3):
             client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
             reset(client)
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        await until_ended(server, 3)
         assert server.statistics().ended == {Cause.HANDSHAKE: 3}
         assert server.statistics().active == 0
     assert len(recorder.of(events.HandshakeRefused)) == 3

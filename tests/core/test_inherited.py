@@ -10,12 +10,12 @@ import socket
 import subprocess
 import sys
 import textwrap
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 
+from tests.waiting import eventually
 from triosock._core.listeners import systemd
 from triosock._core.listeners.systemd import inherited_listeners
 
@@ -363,11 +363,12 @@ def test_systemd_hands_a_datagram_socket_down(tmp_path: Path) -> None:
         ACTIVATED,
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as activator:
-        while not path.exists():
-            assert activator.poll() is None
-            time.sleep(0.01)
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.sendto(b"wake up", os.fspath(path))  # to nobody's name: it only starts the program
-        out, err = activator.communicate(timeout=60)
+        try:
+            assert eventually(path.exists)
+            with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+                client.sendto(b"wake up", os.fspath(path))  # from no name: it only starts the program
+            out, err = activator.communicate(timeout=60)
+        finally:
+            activator.kill()
     assert activator.returncode == 0, err
     assert out == "HELLO\n"

@@ -11,6 +11,7 @@ import trio.testing
 import triosock
 from tests.handlers import ask, read_all, read_to_reset, shout
 from tests.servers import drained, running
+from tests.waiting import until, until_arrived, until_ended, until_served
 from triosock import Cause, DrainReport, Timeouts
 from triosock._core.model import events
 
@@ -30,9 +31,9 @@ async def test_a_drain_stops_accepting_while_connections_go_on(serving, dial):
 
     async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"x")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         server.drain(grace=60)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: server._listeners[0].is_closed)
         with pytest.raises(OSError, match="all attempts to connect"):
             await dial(server)
         release.set()
@@ -53,7 +54,7 @@ async def test_cancelling_ends_everything_now_and_closes_it(serving, dial, recor
 
     async with serving(handler, observers=[recorder]) as server:
         clients = [await dial(server) for _ in range(3)]
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server, 3)
     assert sorted(stopped) == [1, 2, 3]
     assert {event.cause for event in recorder.of(events.ConnectionClosed)} == {Cause.PARENT}
     assert recorder.of(events.ServerClosed)
@@ -86,7 +87,7 @@ async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, a
 
     async with serving(handler) as server, await dial(server) as client:
         await client.send_all(b"x\n")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_arrived(lambda: server.statistics().received == 2)
         await trio.sleep(2)
         report = await drained(server, grace=1)
         (straggler,) = report.slowest
@@ -131,7 +132,7 @@ async def test_a_timeout_names_its_cause_everywhere(
         assert await read(client) == b""
         assert trio.current_time() - began == pytest.approx(2, abs=0.1)
         await client.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {cause: 1}
     assert [event.cause for event in recorder.of(events.ConnectionClosed)] == [cause]
 
@@ -147,7 +148,7 @@ async def test_a_cut_handler_is_cancelled_with_the_cause_as_trios_reason(serving
             raise
 
     async with serving(handler) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         await drained(server, grace=1)
     assert reasons == ["triosock: drain deadline"]
 
@@ -204,7 +205,7 @@ async def test_a_stack_shows_the_handlers_own_calls_and_neither_ours_nor_trios(s
         await conn.receive_some()
 
     async with serving(handler) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         (straggler,) = (await drained(server, grace=1)).slowest
         (only,) = straggler.stack
         assert only.endswith("in handler")

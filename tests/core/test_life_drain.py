@@ -8,7 +8,8 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask, read_all, read_once, say_bye, shout, wait_forever
-from tests.servers import drained
+from tests.servers import connected, drained
+from tests.waiting import until, until_arrived, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -64,14 +65,14 @@ async def test_requests_that_had_arrived_are_answered_in_a_drain(serving, dial):
 async def test_a_request_of_which_the_first_byte_had_arrived_may_be_finished(serving, dial):
     async with serving(shout) as server, await dial(server) as client:
         await client.send_all(b"hal")
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: server.statistics().received == 3)
         server.drain(grace=60)
         await trio.testing.wait_all_tasks_blocked(0.01)
         await client.send_all(b"f\n")
         assert await read_all(client) == b"HALF\n"
 
 
-async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
+async def test_an_idle_block_ends_in_a_drain_and_says_so(autojump_clock):
     seen = []
 
     async def handler(conn):
@@ -80,13 +81,11 @@ async def test_an_idle_block_ends_in_a_drain_and_says_so(serving, dial):
             data = await conn.receive_some()
         seen.append((data, wait.interrupted, conn.draining, triosock.draining()))
 
-    async with serving(handler) as server, await dial(server) as client:
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert server.statistics().idle == 1
-        server.drain(grace=60)
+    async with connected(handler) as (served, client):
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.statistics().idle == 1
+        served.server.drain(grace=60)
         assert await read_all(client) == b""
-        await client.aclose()
-        await server.wait_closed()
     assert seen == [(b"nothing", True, True, True)]
 
 
@@ -109,7 +108,7 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
 
 async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, autojump_clock):
     async with serving(read_once) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         began = trio.current_time()
         report = await drained(server, grace=7)
         assert trio.current_time() - began == pytest.approx(7)
@@ -118,7 +117,7 @@ async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, aut
 
 async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock):
     async with serving(wait_forever) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         began = trio.current_time()
         server.drain(grace=100)
         await trio.sleep(1)
@@ -133,7 +132,7 @@ async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
         await trio.sleep(100_000)
 
     async with serving(handler) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         began = trio.current_time()
         report = await drained(server, grace=float("inf"))
         assert report.finished == 1
@@ -142,7 +141,7 @@ async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
 
 async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump_clock):
     async with serving(wait_forever, timeouts=Timeouts(grace=3)) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         began = trio.current_time()
         await drained(server)
         assert trio.current_time() - began == pytest.approx(3)
@@ -163,11 +162,12 @@ async def test_clients_in_the_kernels_queue_are_served_in_a_drain_and_not_reset(
         clients = [await dial(server) for _ in range(5)]
         for number, client in enumerate(clients):
             await client.send_all(b"number %d\n" % number)
+        await until_served(server)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().accepted == 1
         server.drain(grace=60)
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert (server.statistics().active, server.statistics().queued) == (1, 4)
+        await until(lambda: server.statistics().queued == 4)
+        assert server.statistics().active == 1
         release.set()
         for number, client in enumerate(clients):
             assert await read_all(client) == b"NUMBER %d\n" % number
@@ -181,7 +181,7 @@ async def test_a_client_from_the_queue_has_a_moment_for_its_first_request(servin
     async with serving(shout, limits=Limits(max_connections=1)) as server, await dial(server) as first:
         await first.send_all(b"x")
         second = await dial(server)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_arrived(lambda: server.statistics().received == 1)
         server.drain(grace=60)
         await first.send_all(b"\n")
         assert await read_all(first) == b"X\n"
@@ -195,7 +195,7 @@ async def test_a_client_from_the_queue_has_a_moment_for_its_first_request(servin
 async def test_those_who_never_got_a_slot_are_reported_as_refused(serving, dial, autojump_clock, recorder):
     async with serving(wait_forever, limits=Limits(max_connections=1), observers=[recorder]) as server:
         clients = [await dial(server) for _ in range(3)]
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         report = await drained(server, grace=1)
         assert (report.cancelled, report.refused) == (1, 2)
         assert [event.reason for event in recorder.of(events.Refused)] == ["drain", "drain"]

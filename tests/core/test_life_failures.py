@@ -10,6 +10,7 @@ import trio.testing
 
 from tests.handlers import read_all, read_to_reset, reset
 from tests.servers import drained
+from tests.waiting import until_ended, until_served
 from triosock import Cause
 from triosock._core.model import events
 from triosock._core.transport.socket import SocketWire
@@ -34,7 +35,7 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
         assert await read_all(good) == b"fine"
         await bad.aclose()
         await good.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server, 2)
         assert server.statistics().ended == {Cause.FAILED: 1, Cause.FINISHED: 1}
     (failed,) = recorder.of(events.HandlerFailed)
     assert isinstance(failed.error, ValueError)
@@ -54,7 +55,7 @@ async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serv
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
         await client.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.FAILED: 1}
     assert isinstance(recorder.of(events.HandlerFailed)[0].error, ExceptionGroup)
 
@@ -111,7 +112,7 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
     async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert recorder.of(events.HandlerFailed) == []
     assert isinstance(recorder.of(events.ConnectionClosed)[0].error, trio.BrokenResourceError)
@@ -129,7 +130,7 @@ async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch
     async with serving(handler) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert waits == []
 
@@ -160,7 +161,7 @@ async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_conne
             await conn.receive_some()
 
     async with serving(handler, observers=[recorder]) as server, await dial(server):
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         report = await drained(server, grace=0)
         assert (report.drained, report.cancelled) == (True, 1)
     (failed,) = recorder.of(events.HandlerFailed)
@@ -182,7 +183,7 @@ async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_sa
 
     async with serving(handler, on_error=on_error, observers=[recorder]) as server:
         client = await dial(server)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         assert (await drained(server, grace=0)).drained
         await client.aclose()
     assert len(recorder.of(events.HandlerFailed)) == 2
@@ -196,7 +197,7 @@ async def test_on_error_raise_gives_the_whole_group(serving, dial):
 
     with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
         async with serving(handler, on_error="raise") as server, await dial(server):
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until_served(server)
             server.drain(grace=0)
             await trio.sleep_forever()
 
@@ -215,8 +216,8 @@ async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(
 
     async with serving(handler, observers=[recorder]) as server:
         client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         reset(client)
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.PEER: 1}
     assert not recorder.of(events.HandlerFailed)

@@ -10,6 +10,7 @@ import trio.testing
 
 from tests.handlers import ask, read_all, shout
 from tests.servers import drained
+from tests.waiting import until, until_served
 from triosock import Cause, Limits, TcpAddress
 from triosock._core.model import events
 from triosock.testing import open_server
@@ -54,7 +55,7 @@ async def test_overflow_reject_closes_the_one_too_many(serving, dial, recorder):
         handler, limits=Limits(max_connections=1, overflow="reject"), observers=[recorder]
     ) as server:
         first = await dial(server)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         second = await dial(server)
         assert await second.receive_some() == b""
         assert server.statistics().refused == {"connections": 1}
@@ -74,11 +75,11 @@ async def test_an_overflow_handler_may_say_something_first(serving, dial, record
         handler, limits=Limits(max_connections=1, overflow=busy), observers=[recorder]
     ) as server:
         first = await dial(server)
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         second = await dial(server)
         assert await read_all(second) == b"busy, come back later\n"
         await second.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: recorder.of(events.ConnectionClosed))
         assert [event.cause for event in recorder.of(events.ConnectionClosed)] == [Cause.OVERFLOW]
         assert server.statistics().active == 1
         await first.aclose()
@@ -97,7 +98,7 @@ async def test_a_peer_over_its_limit_is_refused_and_others_are_not(serving):
         other = await dial_from(server, "127.0.0.2")
         assert await other.receive_some() == b"hello"
         await one.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: server.statistics().active == 1)  # the one from 127.0.0.2
         again = await dial_from(server, "127.0.0.1")
         assert await again.receive_some() == b"hello"
         assert server.statistics().refused == {"peer": 1}

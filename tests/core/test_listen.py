@@ -14,6 +14,7 @@ import trio
 import trio.testing
 
 from tests.listening import close_while_waited_for, say_hello
+from tests.waiting import PATIENCE, until
 from triosock._core.listeners import bind as binding
 from triosock._core.listeners import listener as listening
 from triosock._core.listeners.listener import (
@@ -219,9 +220,9 @@ async def test_the_backlog_bounds_the_kernels_queue() -> None:
         for client in clients:
             client.setblocking(False)
             client.connect_ex((LOCAL, port_of(listener)))
-        # tcp_info of a listening socket: tcpi_unacked is the length of its queue, the 6th int after 8 bytes.
-        info = listener.socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-        assert int.from_bytes(info[24:28], sys.byteorder) == 2  # listen(2): one more than asked for
+        await until(lambda: listener.count_waiting() == 2)  # listen(2): one more than asked for
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        assert listener.count_waiting() == 2
     finally:
         for client in clients:
             client.close()
@@ -284,18 +285,20 @@ async def test_aclose_closes_even_if_it_is_cancelled() -> None:
     assert scope.cancelled_caught
 
 
-async def test_accept_waits_on_when_another_task_was_quicker() -> None:
+async def test_accept_waits_on_when_another_process_was_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
     listener = await open_one()
-    got: list[trio.abc.Stream] = []
+    accept, taken = SocketListener.accept_nowait, [True]
 
-    async def take() -> None:
-        got.append(await listener.accept())
+    def accept_nowait(self: SocketListener) -> Any:
+        if taken:
+            taken.pop()
+            raise trio.WouldBlock
+        return accept(self)
 
-    async with trio.open_nursery() as nursery:
-        for _ in range(2):
-            with socket.create_connection((LOCAL, port_of(listener))):
-                await take()
-        nursery.cancel_scope.cancel()
-    for stream in got:
-        await trio.aclose_forcefully(stream)
+    monkeypatch.setattr(SocketListener, "accept_nowait", accept_nowait)
+    with socket.create_connection((LOCAL, port_of(listener))) as client, trio.fail_after(PATIENCE):
+        async with await listener.accept() as stream:
+            assert isinstance(stream, trio.SocketStream)
+            assert stream.socket.getpeername() == client.getsockname()
+    assert not taken
     listener.close()

@@ -13,6 +13,7 @@ import trio
 import trio.testing
 
 from tests.tls import client_context, server_context
+from tests.waiting import until, until_served
 from triosock import Connection, FrameTooLarge, LengthPrefixed
 
 #: Enough for the memory of one connection to stand out from what else goes on.
@@ -21,31 +22,30 @@ PEERS = 20
 SIZE = 65_535
 
 
-async def lines(conn: Connection) -> None:
+async def read_lines(conn: Connection) -> None:
     async for _ in conn.lines():
         pass
 
 
-async def frames(conn: Connection) -> None:
+async def read_frames(conn: Connection) -> None:
     async for _ in conn.frames(LengthPrefixed(4)):
         pass
 
 
-async def until(conn: Connection) -> None:
+async def read_until(conn: Connection) -> None:
     await conn.receive_until(b"\n")
 
 
 async def held_by_each(server: Any, clients: list[Any], data: bytes) -> float:
     """Send `data` on each of the clients; return how much more memory the server holds for each, in bytes."""
-    await trio.testing.wait_all_tasks_blocked(0.01)
+    await until_served(server, len(clients))
     gc.collect()
     tracemalloc.start()
     try:
         before = server.statistics().received
         for client in clients:
             client.sendall(data)
-        while server.statistics().received < before + len(clients) * len(data):
-            await trio.sleep(0.01)
+        await until(lambda: server.statistics().received >= before + len(clients) * len(data))
         await trio.testing.wait_all_tasks_blocked(0.01)
         gc.collect()
         held, _ = tracemalloc.get_traced_memory()
@@ -61,7 +61,7 @@ def connect(server: Any, count: int = PEERS) -> list[Any]:
 
 
 @pytest.mark.parametrize(
-    ("handler", "beginning"), [(lines, b""), (until, b""), (frames, SIZE.to_bytes(4, "big"))]
+    ("handler", "beginning"), [(read_lines, b""), (read_until, b""), (read_frames, SIZE.to_bytes(4, "big"))]
 )
 async def test_an_unfinished_message_is_held_once(handler: Any, beginning: bytes, serving: Any) -> None:
     async with serving(handler) as server:
@@ -71,7 +71,7 @@ async def test_an_unfinished_message_is_held_once(handler: Any, beginning: bytes
 
 
 async def test_under_tls_too(serving: Any) -> None:
-    async with serving(lines, tls=server_context()) as server:
+    async with serving(read_lines, tls=server_context()) as server:
         shake_hands = partial(client_context().wrap_socket, server_hostname="localhost")
         clients = [await trio.to_thread.run_sync(shake_hands, one) for one in connect(server)]
         held = await held_by_each(server, clients, b"x" * SIZE)
@@ -81,7 +81,7 @@ async def test_under_tls_too(serving: Any) -> None:
 async def test_an_unfinished_proxy_header_is_held_once(serving: Any) -> None:
     size = 16 + 4096
     header = b"\r\n\r\n\0\r\nQUIT\n\x21\x11" + (4096).to_bytes(2, "big") + b"x" * 4095
-    async with serving(lines, proxy=True) as server:
+    async with serving(read_lines, proxy=True) as server:
         await held_by_each(server, connect(server, 1), header)  # what is made once: under coverage, its notes
         held = await held_by_each(server, connect(server, 50), header)
     assert size - 1 <= held < size * 1.13 + 2048

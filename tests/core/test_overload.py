@@ -13,7 +13,9 @@ import trio
 import trio.testing
 
 from tests.handlers import shout
-from triosock import Connection, Limits, events
+from tests.servers import connected
+from tests.waiting import PATIENCE, until
+from triosock import Connection, Limits, Timeouts, events
 from triosock._core.registry.loop_lag import INTERVAL, SHORT_INTERVAL, LagMeter
 from triosock._core.registry.registry import NEVER
 from triosock._core.registry.shedding import QUIET, Shedding
@@ -74,8 +76,7 @@ async def test_input_of_old_connections_is_something_that_happens(
     async with serving(shout) as server:
         clients = [await dial(server) for _ in range(count)]
         meter = server._service.monitor.lag
-        while meter.due < NEVER:
-            await trio.sleep(INTERVAL)
+        await until(lambda: meter.due == NEVER)
         for client in clients:
             await client.send_all(b"hello\n")
             assert await client.receive_some() == b"HELLO\n"
@@ -84,15 +85,14 @@ async def test_input_of_old_connections_is_something_that_happens(
             await client.aclose()
 
 
-async def test_a_handler_that_blocks_the_loop_shows(serving: Any, dial: Any) -> None:
+async def test_a_handler_that_blocks_the_loop_shows(mock_clock: trio.testing.MockClock) -> None:
     async def block(conn: Connection) -> None:
-        time.sleep(0.3)
+        mock_clock.jump(0.3)  # as a call does that takes so long
 
-    async with serving(block) as server, await dial(server) as client:
+    async with connected(block, timeouts=Timeouts(close=0)) as (served, client):
         assert await client.receive_some() == b""
-        await client.aclose()
-        await trio.sleep(0)
-        assert server.lag >= 0.15  # it began to count when the connection was accepted
+        await trio.testing.wait_all_tasks_blocked()
+        assert served.server.lag == pytest.approx(0.2)  # the timer was set when the connection was accepted
 
 
 # Shedding
@@ -204,10 +204,10 @@ async def test_a_queue_that_stands_is_lag_too(serving: Any, dial: Any, recorder:
             for _ in range(600):
                 nursery.start_soon(ask)
         assert answers.count(b"done") == 600 - server.statistics().refused["lag"] > 0
-        while server.shedding:
-            await trio.sleep(SHORT_INTERVAL)
-        await ask()
-        assert answers[-1] == b"done"
+        with trio.fail_after(PATIENCE):  # it ends; on a machine that lags by itself it may begin again
+            while answers[-1] != b"done":
+                await trio.sleep(SHORT_INTERVAL)
+                await ask()
     assert recorder.of(events.SheddingStarted)
 
 

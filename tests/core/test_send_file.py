@@ -13,7 +13,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.pairs import pair, socket_pair
+from tests.pairs import pair, socket_pair_at
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -95,12 +95,10 @@ async def test_a_file_never_goes_to_whoever_has_got_the_descriptor_of_a_closed_c
         while not one.sent:
             await trio.lowlevel.checkpoint()
         one.abort()
-        strangers = socket_pair()
-        assert descriptor in [stranger.fileno() for stranger in strangers]
-    with strangers[0], strangers[1]:
-        for stranger in strangers:
-            with pytest.raises(BlockingIOError):
-                stranger.recv(1)
+        stranger, its_peer = socket_pair_at(descriptor)
+    with stranger, its_peer:
+        with pytest.raises(BlockingIOError):
+            its_peer.recv(1)
 
 
 async def test_nothing_is_sent_in_the_middle_of_a_file(file, over_tcp):

@@ -14,6 +14,7 @@ import trio.testing
 import triosock
 from tests.handlers import ask, shout
 from tests.servers import drained
+from tests.waiting import until_ended
 from triosock import Limits, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -260,5 +261,5 @@ async def test_a_client_of_a_proxy_is_known_by_the_header(serving, dial):
             assert await ask(client, b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n") == b"tcp://192.0.2.7:5555"
         async with await dial(server) as client:
             assert await ask(client, b"GET / HTTP/1.0\r\n\r\n") == b""
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_ended(server, 2)
         assert server.statistics().ended == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}

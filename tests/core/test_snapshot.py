@@ -10,6 +10,7 @@ import trio.testing
 
 import triosock
 from tests.servers import connected, running
+from tests.waiting import until
 from triosock import DrainScope, Limits, Timeouts
 from triosock.observe import snapshot
 from triosock.testing import MemoryListener, open_server
@@ -178,9 +179,9 @@ async def test_datagrams_and_sessions_are_in_the_tree(sessions):
     ) as server:
         with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as client:
             await client.sendto(b"x", ("127.0.0.1", server.addresses[0].port))
-            while not (found := [one for one in snapshot(server).children if one.peer]):
-                await trio.testing.wait_all_tasks_blocked(0.01)
-        (node,) = found
+            await until(lambda: [one for one in snapshot(server).children if one.peer])
+            await trio.testing.wait_all_tasks_blocked()
+        (node,) = [one for one in snapshot(server).children if one.peer]
         if sessions is None:
             assert (node.kind, node.due_to) == ("datagram", "Timeouts.request")
         else:

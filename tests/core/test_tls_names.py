@@ -115,20 +115,19 @@ async def test_a_peer_without_close_notify_is_broken_or_has_ended(
     options = {"tls": server_context(), "tls_https_compatible": https}
     if memory:
         async with open_server(listen, **options) as served:
-            await half_a_goodbye((await served.connect()).transport)
-            await done.wait()
+            await half_a_goodbye((await served.connect()).transport, done)
     else:
         async with serving(listen, **options) as server:
-            await half_a_goodbye(await dial(server))
-            await done.wait()
+            await half_a_goodbye(await dial(server), done)
     assert heard == [[b"hello\n"] if https else "broken"]
 
 
-async def half_a_goodbye(stream: Any) -> None:
+async def half_a_goodbye(stream: Any, heard: trio.Event) -> None:
+    """End the stream without a close_notify, and close it when the other side has heard that."""
     client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
     await client.send_all(b"hello\n")
     await stream.send_eof()
-    await trio.testing.wait_all_tasks_blocked(0.01)
+    await heard.wait()
     await stream.aclose()
 
 

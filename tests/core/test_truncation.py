@@ -14,9 +14,10 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, slow_line, wait_forever
+from tests.handlers import read_all, read_to_reset, send_in_part, slow_line, wait_forever
 from tests.servers import connected, running
 from tests.tls import client_context, server_context
+from tests.waiting import PATIENCE, until_arrived, until_served
 from triosock import Connection
 from triosock.testing import MemoryListener, open_server
 
@@ -139,10 +140,9 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
         with trio.CancelScope(shield=True):
             if answer:
                 assert await client.receive_some() == answer
-            else:
-                while handler is owe and not server.statistics().received:
-                    await trio.sleep(0.001)
-            await trio.sleep(0.02)
+            await until_served(server)
+            if handler is owe:
+                await until_arrived(lambda: server.statistics().received == 1)
             if how == "drain":
                 server.drain(grace=0)
             else:
@@ -155,13 +155,12 @@ async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving
     gave_up = trio.Event()
 
     async def handler(conn: Connection) -> None:
-        with trio.move_on_after(0.1):
-            await conn.send_all(b"x" * 20_000_000)
+        await send_in_part(conn, 20_000_000)
         gave_up.set()
 
     async with serving(handler) as server:
         async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
-            with trio.fail_after(5):
+            with trio.fail_after(PATIENCE):
                 await gave_up.wait()
                 with pytest.raises(trio.BrokenResourceError):
                     while await client.receive_some():

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 import pytest
 import trio
 
 from tests.pairs import tcp_pair
+from tests.waiting import PATIENCE
 from triosock import Connection
 from triosock._core.registry.registry import Entry
 from triosock._core.transport.socket import SocketWire
@@ -40,6 +42,7 @@ async def turns_of(fn) -> int:
 async def pair():
     one, other = tcp_pair()
     conn = Connection(one)
+    other.settimeout(PATIENCE)
     yield conn, other
     await conn.aclose()
     other.close()
@@ -67,7 +70,6 @@ async def test_an_answer_gives_no_turn_of_its_own(pair):
 )
 async def test_after_a_receive_as_much_may_be_sent_as_it_may_have_brought(pair, size, free):
     conn, other = pair
-    other.setblocking(False)
     data = b"x" * size
 
     async def send_and_forget():
@@ -99,6 +101,7 @@ async def test_an_answer_is_a_cancel_point_even_if_it_gives_no_turn(pair):
 async def test_a_receive_that_finds_something_gives_others_their_turn_each_time(pair):
     conn, other = pair
     other.send(b"x" * 100)
+    assert select.select([conn.transport], [], [], PATIENCE)[0], "the kernel has not brought it"
 
     async def receive():
         for _ in range(5):

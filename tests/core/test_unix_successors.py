@@ -174,8 +174,12 @@ def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(path: Path
     listener = open_unix_listener(path)
     child = os.fork()
     if child == 0:
-        listener.close()
-        os._exit(0)
+        code = 1
+        try:
+            listener.close()
+            code = 0
+        finally:
+            os._exit(code)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
     assert connects(path)
     listener.close()

@@ -66,7 +66,7 @@ async def test_who_waits_for_the_peer_to_hang_up_goes_on_under_tls(serving: Any)
         async with stream.transport_stream as inner:
             await inner.send_all(b"x")
             await stream.do_handshake()
-            await trio.testing.wait_all_tasks_blocked(0.01)
+            await until(lambda: heard)
         await until(lambda: not server.statistics().active)
     assert heard == ["tls", "gone"]
 

@@ -12,6 +12,7 @@ import trio.testing
 
 import triosock
 from tests.calls import Calls, file_of, is_inside
+from tests.waiting import until
 
 #: From the accept to the first line of the handler.
 MOST_CALLS = 12
@@ -96,6 +97,7 @@ async def test_from_a_drain_to_the_end_of_an_idle_wait(nursery):
     server = await nursery.start(triosock.serve_tcp, handler, 0)
     async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
         await client.send_all(b"hello\n")
+        await until(lambda: server.statistics().received == 6)
         await trio.testing.wait_all_tasks_blocked()
         with Calls(note):
             server.drain()

@@ -10,7 +10,7 @@ import trio.testing
 
 import triosock
 from tests.servers import drained
-from tests.waiting import until, until_ended
+from tests.waiting import until, until_ended, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -66,8 +66,7 @@ async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving_dtls, dial
         with dial_dtls(server) as idle, dial_dtls(server) as busy:
             await idle.send(b"x")
             await busy.send(b"wait")
-            while server.statistics().active < 2 or server.statistics().idle != 1:
-                await settle(0.01)
+            await until(lambda: server.statistics().active == 2 and server.statistics().idle == 1)
             server.drain(grace=30)
             await until_ended(server)
             assert server.draining
@@ -77,10 +76,16 @@ async def test_a_drain_ends_the_idle_and_lets_the_busy_finish(serving_dtls, dial
             assert (report.finished, report.cancelled, report.clean) == (2, 0, True)
 
 
+def count_queued(session):
+    """How many packets trio has put aside for an association. It is no public name."""
+    return session.channel._q.r.statistics().current_buffer_used
+
+
 async def test_what_had_arrived_before_a_drain_is_still_given(serving_dtls, dial_dtls):
-    got, go = [], trio.Event()
+    sessions, got, go = [], [], trio.Event()
 
     async def handler(session):
+        sessions.append(session)
         async for data in session:
             got.append(data)
             await go.wait()
@@ -89,9 +94,7 @@ async def test_what_had_arrived_before_a_drain_is_still_given(serving_dtls, dial
         with dial_dtls(server) as channel:
             for data in (b"1", b"2", b"3"):
                 await channel.send(data)
-            while not got:
-                await settle(0.01)
-            await settle(0.02)
+            await until(lambda: got and count_queued(sessions[0]) == 2)
             server.drain(grace=30)
             go.set()
             assert (await server.wait_closed()).clean
@@ -120,13 +123,11 @@ async def test_during_a_drain_nobody_new_is_let_in(serving_dtls, dial_dtls, reco
     async with serving_dtls(handler, observers=[recorder]) as server:
         with dial_dtls(server) as first, dial_dtls(server) as late:
             await first.send(b"x")
-            while not server.statistics().received:
-                await settle(0.01)
+            await until(lambda: server.statistics().received)
             server.drain(grace=30)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(late.do_handshake)
-                while not recorder.of(events.Refused):
-                    await settle(0.01)
+                await recorder.wait_for(events.Refused)
                 nursery.cancel_scope.cancel()
             go.set()
             report = await server.wait_closed()
@@ -148,48 +149,52 @@ async def test_one_too_many_is_turned_away(serving_dtls, dial_dtls, recorder, li
             assert await exchange(first, b"x") == b"X"
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(second.do_handshake)
-                while not recorder.of(events.Refused):
-                    await settle(0.01)
+                await recorder.wait_for(events.Refused)
                 nursery.cancel_scope.cancel()
             assert await exchange(first, b"y") == b"Y"
             assert server.statistics().active == 1
 
 
-async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder):
+async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder, mock_clock):
     """A client that answers the cookie and then says nothing."""
     async with serving_dtls(
         echo,
-        timeouts=Timeouts(handshake=0.3),
+        timeouts=Timeouts(handshake=3),
         observers=[recorder],
         limits=Limits(max_handshakes=float("inf")),
     ) as server:
         with datagram_socket() as sock:
             await answer_the_cookie(sock, server)
-            await until_ended(server)
+            await until_served(server)
+            mock_clock.autojump_threshold = 0
+            await recorder.wait_for(events.ConnectionClosed)
+        assert trio.current_time() == pytest.approx(3, abs=0.1)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
         (refused,) = recorder.of(events.HandshakeRefused)
         assert refused.error is None
 
 
 async def test_who_proves_its_address_and_says_nothing_keeps_no_place(serving_dtls, dial_dtls, recorder):
-    async with serving_dtls(echo, limits=Limits(max_handshakes=2), observers=[recorder]) as server:
+    options = {"limits": Limits(max_handshakes=2), "timeouts": Timeouts(handshake=60)}
+    async with serving_dtls(echo, observers=[recorder], **options) as server:
         with datagram_socket() as first, datagram_socket() as second, dial_dtls(server) as honest:
             await answer_the_cookie(first, server)
             await answer_the_cookie(second, server)
-            while server.statistics().active < 2:
-                await settle(0.01)
-            with trio.fail_after(5):  # the timeout of a handshake is 10
-                assert await exchange(honest, b"x") == b"X"
+            await until(lambda: server.statistics().active == 2)
+            assert await exchange(honest, b"x") == b"X"  # long before a handshake has timed out
+            await until_ended(server)
             assert server.statistics().refused == {"handshakes": 1}
             assert server.statistics().ended == {Cause.HANDSHAKE: 1}
         assert [event.connection for event in recorder.of(events.HandshakeRefused)] == [1]
 
 
-async def test_an_idle_association_ends(serving_dtls, dial_dtls):
-    async with serving_dtls(echo, timeouts=Timeouts(idle=0.3)) as server:
+async def test_an_idle_association_ends(serving_dtls, dial_dtls, recorder, mock_clock):
+    async with serving_dtls(echo, timeouts=Timeouts(idle=3), observers=[recorder]) as server:
         with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == b"X"
-            await until_ended(server)
+            mock_clock.autojump_threshold = 0
+            await recorder.wait_for(events.ConnectionClosed)
+            assert trio.current_time() == pytest.approx(3, abs=0.1)
             assert server.statistics().ended == {Cause.IDLE: 1}
 
 
@@ -294,9 +299,10 @@ async def test_an_on_error_function_can_still_send(serving_dtls, dial_dtls, fail
     async def answer(error, session):
         await session.send(type(error).__name__.encode())
 
-    async with serving_dtls(handler, on_error=answer, timeouts=Timeouts(request=0.1)) as server:
+    is_late = fail is trio.sleep_forever
+    timeouts = Timeouts(request=0.1) if is_late else Timeouts()
+    async with serving_dtls(handler, on_error=answer, timeouts=timeouts) as server:
         with dial_dtls(server) as channel:
-            is_late = fail is trio.sleep_forever
             assert await exchange(channel, b"x") == (b"RequestTimedOut" if is_late else b"ValueError")
         await until_ended(server, 1)
         assert server.statistics().ended == {Cause.REQUEST if is_late else Cause.FAILED: 1}

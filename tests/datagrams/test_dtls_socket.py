@@ -101,7 +101,8 @@ async def test_what_the_kernel_refuses_to_send_is_lost_like_any_datagram(
             assert await exchange(channel, b"x") == b"X"
             refusing[:] = [OSError(errno.EPERM, "a firewall")]
             await channel.send(b"lost")
-            await settle(0.02)
+            await until(lambda: not refusing)
+            await settle()
             refusing[:] = [trio.WouldBlock()]
             assert await exchange(channel, b"waits for room") == b"WAITS FOR ROOM"
 
@@ -150,26 +151,27 @@ async def test_a_client_that_comes_while_the_second_socket_opens_is_served(servi
         with endpoint:
             async with serving_dtls(echo, host=None) as server:
                 await until(lambda: server.statistics().active)
-                while len(nursery.child_tasks):
-                    await settle(0.01)
+                await until(lambda: not nursery.child_tasks)
 
 
-async def say_goodbye(channel):
-    """Send a close_notify, as other DTLS clients do at their end; trio's sends none."""
+async def send_close_notify(channel):
+    """Send one, as other DTLS clients do at their end; trio's sends none."""
     channel._ssl.shutdown()
     await channel.endpoint.socket.sendto(channel._ssl.bio_read(65_536), channel.peer_address)
 
 
-async def test_a_peer_that_says_goodbye_ends_the_iteration(serving_dtls, dial_dtls):
+async def test_a_close_notify_ends_the_iteration(serving_dtls, dial_dtls):
     async with serving_dtls(echo) as server:
         with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == b"X"
-            await say_goodbye(channel)
+            await send_close_notify(channel)
             await until_ended(server)
             assert server.statistics().ended == {Cause.FINISHED: 1}
 
 
-async def test_a_peer_that_says_goodbye_in_the_middle_is_its_own_fault(serving_dtls, dial_dtls, recorder):
+async def test_a_close_notify_in_the_middle_of_an_exchange_is_the_peers_fault(
+    serving_dtls, dial_dtls, recorder
+):
     async def handler(session):
         await session.receive()
         await session.receive()
@@ -177,13 +179,13 @@ async def test_a_peer_that_says_goodbye_in_the_middle_is_its_own_fault(serving_d
     async with serving_dtls(handler, observers=[recorder]) as server:
         with dial_dtls(server) as channel:
             await channel.send(b"x")
-            await say_goodbye(channel)
+            await send_close_notify(channel)
             await until_ended(server)
             assert server.statistics().ended == {Cause.PEER: 1}
             assert not recorder.of(events.HandlerFailed)
 
 
-async def test_sending_to_a_peer_that_has_begun_anew_is_its_own_fault(serving_dtls, recorder):
+async def test_sending_to_a_peer_that_has_begun_anew_fails_by_the_peers_fault(serving_dtls, recorder):
     begun = []
 
     async def handler(session):
@@ -200,8 +202,7 @@ async def test_sending_to_a_peer_that_has_begun_anew_is_its_own_fault(serving_dt
             name = ("127.0.0.1", server.addresses[0].port)
             with endpoint.connect(name, client_context()) as first:
                 await first.send(b"1")
-                while not begun:
-                    await settle(0.01)
+                await until(lambda: begun)
                 with endpoint.connect(name, client_context()) as second:
                     assert await exchange(second, b"2") == b"hello"
                     again.set()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import shutil
 import signal
 import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -43,12 +45,44 @@ def test_every_example_is_tested():
         assert f'running(f"{{FOLDER}}/{path.name}"' in here
 
 
+class Nc:
+    """A process of nc, which sends what it is told to, and what it has received."""
+
+    def __init__(self, process):
+        self.process = process
+
+    def send(self, data):
+        self.process.stdin.write(data)
+        self.process.stdin.flush()
+
+    def line(self):
+        """Return the next line that it has received."""
+        line = self.process.stdout.readline().decode()
+        assert line, "nc has ended"
+        return line
+
+
+@contextlib.contextmanager
+def nc(port):
+    command = ["nc", "-4", "-u", "localhost", str(port)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        watchdog = threading.Timer(PATIENCE, process.kill)
+        watchdog.start()
+        try:
+            yield Nc(process)
+        finally:
+            watchdog.cancel()
+            watchdog.join()
+            process.kill()
+
+
 @needs("nc")
 def test_daytime_tells_nc_the_time():
     with running(f"{FOLDER}/daytime.py", 0) as program:
         port = port_of(program, "daytime")
-        # nc stays for as long as -w says after the answer.
-        assert "-UTC" in run("nc", "-4", "-u", "-w", 1, "localhost", port, stdin=b"\n")
+        with nc(port) as client:
+            client.send(b"\n")
+            assert "-UTC" in client.line()
         assert "0 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in ends(program)
 
 
@@ -103,13 +137,9 @@ def test_the_syslog_collector_hears_logger():
 def test_the_arena_tells_everybody_where_all_are():
     with running(f"{FOLDER}/arena.py", 0) as program:
         port = port_of(program, "arena")
-        player = subprocess.Popen(
-            ["nc", "-4", "-u", "localhost", str(port)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
-        )
-        try:
-            player.stdin.write(b"right\n")
-            player.stdin.flush()
-            while player.stdout.readline() != b"1:1,0\n":
+        with nc(port) as player:
+            player.send(b"right\n")
+            while player.line() != "1:1,0\n":
                 pass
             with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
                 other.settimeout(PATIENCE)
@@ -117,10 +147,9 @@ def test_the_arena_tells_everybody_where_all_are():
                 other.send(b"down")
                 while other.recv(1_000) != b"1:1,0 2:0,1\n":
                     pass
+                while player.line() != "1:1,0 2:0,1\n":
+                    pass
                 other.send(b"quit")
-                while player.stdout.readline() != b"1:1,0\n":
+                while player.line() != "1:1,0\n":
                     pass
             assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in ends(program)
-        finally:
-            player.kill()
-            player.communicate()

@@ -6,7 +6,7 @@ observed. It makes its servers and
 handlers from the module that it is given. What may differ and is made equal before the comparison: file
 names, line numbers and source lines in tracebacks, addresses, process ids, and the numbers of threads.
 
-Time is observed as a class only: see `timing()`.
+Time is observed as a bound only, far above what it takes on a busy machine.
 """
 
 from __future__ import annotations
@@ -325,13 +325,6 @@ def thread_errors() -> Iterator[list[str]]:
         yield found
     finally:
         threading.excepthook = before
-
-
-def timing(seconds: float, interval: float) -> str:
-    """Return the class of a duration."""
-    if seconds < interval / 2:
-        return "at once"
-    return "within the interval" if seconds < interval * 3 else "longer"
 
 
 def timed(function: Callable[[], Any]) -> tuple[Any, float]:

@@ -26,7 +26,6 @@ from tests.differential.harness import (
     make_address,
     read_all,
     timed,
-    timing,
 )
 from tests.waiting import eventually
 
@@ -71,11 +70,11 @@ def test_the_flag_ends_the_loop_within_the_interval(kind: str) -> None:
             assert eventually(lambda: len(ticks) > 0)
             server._BaseServer__shutdown_request = True
             before = len(ticks)
-            serving.join()
+            ended = serving.join()
             # The tick after which it looks at the flag may be the one that is going on.
-            return len(ticks) <= before + 1, server._BaseServer__shutdown_request
+            return ended, len(ticks) <= before + 1, server._BaseServer__shutdown_request
 
-    assert compare(scenario) == (True, False)
+    assert compare(scenario) == ("no error", True, False)
 
 
 @compared
@@ -132,12 +131,26 @@ def test_is_shut_down_is_the_last_thing(module: Any, log: Log) -> Any:
 
 @compared
 def test_two_threads_may_serve_and_one_shutdown_stops_one(module: Any, log: Log) -> Any:
-    with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
-        one, two = Serving(server, interval=0.2), Serving(server, interval=0.2)
+    # Two loops at once would be a race in either module: of two that a client wakes one waits in accept(),
+    # and the flag of a shutdown, which the first that sees it resets, may be seen by both. So the second
+    # begins when the clients are served, and is held outside of its wait while the first is shut down.
+    held, goes_on = threading.Event(), threading.Event()
+
+    class Server(module.ThreadingTCPServer):  # type: ignore[misc]
+        def service_actions(self) -> None:
+            if threading.current_thread() is not one.thread:
+                held.set()
+                assert goes_on.wait(20)
+
+    with Server(("127.0.0.1", 0), echo(module)) as server:
+        one = Serving(server, interval=0.2)
         answers = [ask(server, b"x") for _ in range(6)]
+        two = Serving(server, interval=0.2)
+        assert held.wait(20)
         server.shutdown()
         assert eventually(lambda: one.thread.is_alive() != two.thread.is_alive())
         alive = one.thread.is_alive() + two.thread.is_alive()
+        goes_on.set()
         answers.append(ask(server, b"y"))
         server.shutdown()
         one.join()
@@ -159,7 +172,7 @@ def test_closed_while_serving(module: Any, log: Log, kind: str, how: str) -> Any
     serves_on = eventually(lambda: server.fileno() == -1) and serving.thread.is_alive()
     ended, seconds = timed(serving.stop)
     server.server_close()
-    return serves_on, ended, timing(seconds, PATIENCE)
+    return serves_on, ended, seconds < 5
 
 
 @compared

@@ -14,6 +14,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import read_all, shout
+from tests.waiting import until
 from triosock import AddressUnavailable, Connection, DrainScope, Limits, open_health, serve_health
 from triosock.testing import MemoryListener, no_leaks
 
@@ -85,7 +86,7 @@ async def test_suspended_and_full_servers_are_not_ready() -> None:
         assert await client.receive_some() == b"hello\n"
         assert await get(health) == (503, "web: full")
         await client.aclose()
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until(lambda: not server.statistics().active)
         assert await get(health) == (200, "ready")
         nursery.cancel_scope.cancel()
 

@@ -11,6 +11,7 @@ import trio.testing
 
 from tests.handlers import read_all, read_once
 from tests.servers import running
+from tests.waiting import until_served
 from triosock import Cause, Connection, Limits, Rate, TcpAddress, events, serve_unix
 from triosock._core.registry.shedding import FIRST_BATCH
 from triosock.testing import Recorder, open_server
@@ -120,8 +121,10 @@ async def test_to_wait_for_ones_turn_is_no_lag(autojump_clock: Any) -> None:
 
 async def test_several_listeners_share_the_rate_of_all(serving: Any, dial: Any) -> None:
     async with serving(read_once, host=None, limits=Limits(rate=Rate(1, per=1000, burst=3))) as server:
-        streams = [await trio.open_tcp_stream(host, server.addresses[0].port) for host in ("127.0.0.1",) * 5]
-        await trio.testing.wait_all_tasks_blocked(0.05)
+        hosts = ["127.0.0.1", "::1", "127.0.0.1", "::1", "127.0.0.1"]
+        streams = [await trio.open_tcp_stream(host, server.addresses[0].port) for host in hosts]
+        await until_served(server, 3)
+        await trio.testing.wait_all_tasks_blocked(0.01)
         assert server.statistics().active == 3
         for stream in streams:
             await stream.aclose()

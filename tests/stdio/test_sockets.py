@@ -18,6 +18,9 @@ from tests.pairs import blocking_pair
 from tests.programs import PATIENCE, ROOT
 from tests.stdio.programs import PROGRAM, RUN, ask, ending, inetd, line_of, start, with_tls
 
+#: For a port that is freed before it is bound: no other program binds one here meanwhile.
+OURS = "127.0.0.78"
+
 # Sockets: inetd
 
 
@@ -171,9 +174,9 @@ def test_systemd_starts_one_for_each_connection(more: list[str]) -> None:
     tool = shutil.which("systemd-socket-activate")
     if tool is None:
         pytest.skip("systemd-socket-activate is not installed")
-    with socket.create_server(("127.0.0.1", 0)) as free:
+    with socket.create_server((OURS, 0)) as free:
         port = free.getsockname()[1]
-    command = [tool, *more, "-l", f"127.0.0.1:{port}", "-E", f"PYTHONPATH={ROOT}", "-E", "PATH"]
+    command = [tool, *more, "-l", f"{OURS}:{port}", "-E", f"PYTHONPATH={ROOT}", "-E", "PATH"]
     serve = [sys.executable, "-m", "triosock", "serve", "stdio:", "--handler", "triosock.cli.handlers:shout"]
     with ending(subprocess.Popen([*command, *serve], stderr=subprocess.PIPE, cwd=ROOT)) as manager:
         clients = [connect(port) for _ in range(2)]
@@ -193,7 +196,7 @@ def connect(port: int) -> socket.socket:
     until = time.monotonic() + PATIENCE
     while True:
         try:
-            return socket.create_connection(("127.0.0.1", port))
+            return socket.create_connection((OURS, port))
         except ConnectionRefusedError:
             assert time.monotonic() < until
             time.sleep(0.02)

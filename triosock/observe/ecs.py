@@ -44,6 +44,9 @@ def to_line(fields: Mapping[str, object]) -> str:
 
 def plain(value: object, most: int = MAX_TEXT) -> object:
     """Return `value` as JSON can say it: a text shortened to `most`, an infinite number as None."""
+    # Most are such texts: this saves half of a line's time.
+    if type(value) is str and len(value) <= most and value.isascii():
+        return value
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -65,11 +68,11 @@ def timestamp(seconds: float) -> str:
 def ended_fields(ended: Ended, now: float) -> dict[str, object]:
     """Return the fields of what has ended `now`, in seconds since 1970."""
     is_connection = ended.what == "connection"
+    then = timestamp(now)
     return {
-        "@timestamp": timestamp(now),
+        "@timestamp": then,
         "log.level": "info",
-        "message": f"{ended.what} {'' if is_connection else 'on '}{ended.connection} of {ended.peer} has "
-        f"ended: {ended.cause}",
+        "message": _message(ended),
         "ecs.version": VERSION,
         "event.kind": "event",
         "event.category": ["network"],
@@ -78,7 +81,7 @@ def ended_fields(ended: Ended, now: float) -> dict[str, object]:
         "event.outcome": OUTCOMES.get(ended.cause, "failure"),
         "event.reason": str(ended.cause),
         "event.start": timestamp(now - ended.duration),
-        "event.end": timestamp(now),
+        "event.end": then,
         "event.duration": round(ended.duration * 1e9),
         "service.name": ended.server,
         **address_fields("client", ended.peer),
@@ -93,6 +96,11 @@ def ended_fields(ended: Ended, now: float) -> dict[str, object]:
         "triosock.connection": ended.connection,
         "triosock.requests": ended.requests,
     }
+
+
+def _message(ended: Ended) -> str:
+    which = "connection" if ended.what == "connection" else "request on"
+    return f"{which} {ended.connection} of {ended.peer} has ended: {ended.cause}"
 
 
 def address_fields(side: str, address: Address | None) -> dict[str, object]:
