@@ -178,7 +178,7 @@ async def test_as_long_as_places_are_free_nobody_is_hurried(autojump_clock: obje
         assert served.server.statistics().refused == {}
 
 
-async def test_a_crowd_of_honest_ones_is_served_in_turn(autojump_clock: object) -> None:
+async def test_many_clients_that_come_at_once_are_served_in_turn(autojump_clock: object) -> None:
     """More than there are places, all at once: nobody is given up."""
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=40)) as served:
 

@@ -181,7 +181,7 @@ async def test_silent_ones_of_plain_headers_are_bounded_too(serving: Any, dial: 
             assert await are_open(clients, ended=1) == [False, True, True]
 
 
-async def test_an_honest_one_gets_through_a_crowd_of_silent_ones(serving: Any, dial: Any) -> None:
+async def test_a_client_is_served_though_many_silent_ones_came_before(serving: Any, dial: Any) -> None:
     async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=10)) as server:
         clients = [await dial(server) for _ in range(200)]
         await says_hello(server)
