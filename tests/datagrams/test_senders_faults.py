@@ -17,14 +17,11 @@ import pytest
 import trio
 
 import triosock
+from tests.datagrams.serving import shout
 from triosock import Cause, events
 from triosock.testing import Recorder
 
 failed: list[Exception] = []
-
-
-async def shout(datagram: triosock.Datagram) -> None:
-    await datagram.reply(datagram.data.upper())
 
 
 async def note(error: Exception, datagram: object) -> None:
