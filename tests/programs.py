@@ -7,6 +7,7 @@ traceback or a warning fails its test.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pathlib
@@ -48,6 +49,8 @@ class Program:
         )
         assert self.process.stdout is not None
         self._pipe = self.process.stdout
+        # What is read may end within a character.
+        self._decoder = codecs.getincrementaldecoder("utf-8")()
         os.set_blocking(self._pipe.fileno(), False)
 
     def wait_for(self, pattern: str) -> re.Match[str]:
@@ -65,7 +68,7 @@ class Program:
             if not selector.select(max(0.0, deadline - time.monotonic())):
                 return False
         data = self._pipe.read()
-        self.output += (data or b"").decode()
+        self.output += self._decoder.decode(data or b"")
         return bool(data)
 
     def port(self, name: str = "") -> int:

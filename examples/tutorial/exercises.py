@@ -284,7 +284,7 @@ async def check_drain(solution: Any) -> None:
 # Lesson 8
 
 GUEST = """Lesson 8: write, for triosock.compat, a StreamRequestHandler `Handler` that answers each line in
-capitals, and a ThreadingTCPServer `Server` that cuts each connection half a second after it began. A handler
+capitals, and a ThreadingTCPServer `Server` that cuts each connection one second after it began. A handler
 whose connection is cut appends its client_address to the list `cut`, and ends."""
 
 
@@ -306,7 +306,7 @@ async def check_guest(solution: Any) -> None:
             hint = "`for line in self.rfile: self.wfile.write(line.upper())`"
             await want("HELLO", quick, "A client said 'hello'", hint)
             await quick.aclose()
-            hint = "`trio_policy = compat.Policy(request_timeout=0.5)` in the body of Server."
+            hint = "`trio_policy = compat.Policy(request_timeout=1.0)` in the body of Server."
             end = "the end of the connection"
             await want(end, slow, "Another sent half a line, and waited", hint)
             address = streams[0].socket.getsockname()

@@ -53,7 +53,7 @@ def with_the_stdlib():
     # Ada has disconnected, and the server is closed. Her handler waits for a helper that has ended.
     left = [one for one in threading.enumerate() if "process_request" in one.name]
     for thread in left:
-        thread.join(0.2)
+        thread.join(0.5)
     print("  threads left:", sum(thread.is_alive() for thread in left))
 
 

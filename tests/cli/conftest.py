@@ -6,7 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from tests.programs import Program
 from triosock.cli import main
+
+
+def wait_for_restart(program: Program, count: int) -> None:
+    """Return when so many workers have been replaced, and the old ones accept no more."""
+    program.wait_for(f"restart: {count} replaced")
+    program.wait_for(rf"(?s)(INFO worker \d: [^\n]*: drained in.*){{{count}}}")
 
 
 @pytest.fixture

@@ -14,6 +14,8 @@ from triosock import CertificateFiles
 from triosock.cli.arguments import MachineRefused, Mistake, load_tls
 from triosock.cli.config_file import read_config
 
+from .conftest import wait_for_restart
+
 SERVE = ("-m", "triosock", "serve")
 ECHO = ("--handler", "triosock.cli.handlers:echo")
 CONFIG = """
@@ -62,7 +64,7 @@ def test_a_file_may_name_several(tmp_path):
     assert shop.password() == "sesame"
 
 
-def test_and_they_are_loaded_as_it_says(tmp_path):
+def test_several_certificates_are_loaded_as_the_file_says(tmp_path):
     authority = trustme.CA()
     write(tmp_path, authority, "one.example", **EXPIRED)
     write(tmp_path, authority, "shop.example")
@@ -157,8 +159,7 @@ def test_a_restart_of_workers_loads_it_and_a_bad_one_keeps_the_old_workers(tmp_p
         assert shown_at(port, "localhost", context) == der_of(files)
         old, files = der_of(files), write(tmp_path, authority, "localhost")
         program.signal(signal.SIGHUP)
-        program.wait_for("restart: 2 replaced")
-        program.wait_for(r"(?s)(INFO worker \d: [^\n]*: drained in.*){2}")  # the old ones accept no more
+        wait_for_restart(program, 2)
         assert shown_at(port, "localhost", context) == der_of(files) != old
         replace(tmp_path / "localhost.key", b"half")
         program.signal(signal.SIGHUP)

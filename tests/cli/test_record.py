@@ -60,6 +60,15 @@ def test_the_page_is_there_also_if_the_program_fails(folder, how, code):
     assert (folder / "run.html").exists()
 
 
+def test_the_error_of_the_program_is_not_lost_with_the_page(folder):
+    (folder / "out").mkdir()
+    (folder / "fails.py").write_text("import os\nos.rmdir('out')\n1 / 0\n")
+    done = record(folder, "-o", "out/run.html", "fails.py")
+    assert done.returncode == 1
+    assert "ZeroDivisionError" in done.stderr
+    assert "No such file or directory" in done.stderr
+
+
 @pytest.mark.parametrize(
     ("words", "complaint", "code"),
     [

@@ -33,17 +33,21 @@ def test_ready_from_the_start_and_not_from_the_first_signal_on():
 def test_in_a_file_with_workers(tmp_path):
     config = tmp_path / "server.toml"
     config.write_text(
-        'workers = 2\nhealth = "tcp://127.0.0.1:0"\ndelay = 1\n'
+        'workers = 2\nhealth = "tcp://127.0.0.1:0"\ndelay = 1\ngrace = 60\n'
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
     )
     with running("-m", "triosock", "serve", "--config", config) as program:
         health = program.port("triosock health")
-        program.wait_for("workers: 2 workers on")
+        port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         assert get(health) == (200, "ready")
-        program.signal(signal.SIGTERM)
-        while (answer := get(health)) == (200, "ready"):
-            pass  # the signal is on its way
-        assert answer == (503, "draining")
+        with dial(port) as client:
+            # The drain waits for the rest of a line.
+            assert client.ask(b"first\nhalf") == b"FIRST\n"
+            program.signal(signal.SIGTERM)
+            while (answer := get(health)) == (200, "ready"):
+                pass  # the signal is on its way
+            assert answer == (503, "draining")
+            assert client.ask(b"\n") == b"HALF\n"
         assert program.wait() == 0
         assert program.output.count("triosock health: listens") == 1, "workers have no port of their own"
 

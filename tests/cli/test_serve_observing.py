@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import pytest
 
@@ -68,18 +69,20 @@ def test_workers_write_one_access_log(tmp_path):
 
 
 def test_who_blocks_is_told(tmp_path):
+    os.mkfifo(tmp_path / "gate")
     (tmp_path / "mine.py").write_text(
-        "import time\n"
         "async def block(conn):\n"
         "    async for line in conn.lines():\n"
-        "        time.sleep(0.5)\n"
-        "        await conn.send_all(line)\n"
+        "        with open('gate') as gate:\n"  # returns when somebody opens it for writing
+        "            await conn.send_all(line)\n"
     )
     with running(*SERVE, "--handler", "mine:block", "--blocked-after", 0.1, cwd=tmp_path) as program:
         with dial(program.port()) as client:
-            assert client.ask(b"x\n") == b"x\n"
-        program.wait_for(r"the event loop is blocked: [^\n]+ has run for 0\.1 s without a checkpoint")
-        program.wait_for(r"mine\.py\", line 4, in block")
+            client.say(b"x\n")
+            program.wait_for(r"the event loop is blocked: [^\n]+ has run for 0\.1 s without a checkpoint")
+            program.wait_for(r"mine\.py\", line 3, in block")
+            (tmp_path / "gate").open("w").close()
+            assert client.line() == b"x\n"
         assert program.stop() == 0
 
 

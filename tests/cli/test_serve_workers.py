@@ -6,12 +6,12 @@ import os
 import signal
 import socket
 import sys
-import time
 
 import pytest
 
 from tests.programs import dial, running
-from triosock._ending_signals import TOGETHER
+
+from .conftest import wait_for_restart
 
 SERVE = ("-m", "triosock", "serve")
 SHOUT = ("--handler", "triosock.cli.handlers:shout")
@@ -25,7 +25,7 @@ def test_workers_serve_restart_and_drain():
             program.signal(signal.SIGHUP)
             # Between two requests, and not in one.
             assert client.rest() == b""
-        program.wait_for("restart: 2 replaced")
+        wait_for_restart(program, 2)
         with dial(port) as client:
             assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
@@ -84,23 +84,21 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
             assert client.exactly(4) == b"busy"
             program.signal()
             program.wait_for("drains: 1 connection")
-            time.sleep(2 * TOGETHER)  # or it is the first one, told twice
-            program.signal(signal.SIGINT)
+            program.signal_again(signal.SIGINT)
             assert program.wait() == 128 + signal.SIGINT
 
 
 @pytest.mark.skipif(not os.path.exists("/usr/bin/systemd-socket-activate"), reason="systemd is not installed")
-def test_an_activated_parent_hands_its_sockets_on():
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
+def test_an_activated_parent_hands_its_sockets_on(tmp_path):
+    path = tmp_path / "socket"
     # The first connection starts the program.
     launcher = (
         "import os, sys; os.execv('/usr/bin/systemd-socket-activate', ['systemd-socket-activate', '-l', "
-        f"'127.0.0.1:{port}', '--fdname=web', '-E', 'PYTHONPATH', sys.executable, *sys.argv[1:]])"
+        f"'{path}', '--fdname=web', '-E', 'PYTHONPATH', sys.executable, *sys.argv[1:]])"
     )
     with running("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
         program.wait_for("Listening on")
-        with dial(port) as client:
+        with dial(path) as client:
             assert client.ask(b"hello\n") == b"HELLO\n"
             program.signal()
             assert client.rest() == b""

@@ -10,7 +10,8 @@ import threading
 
 import pytest
 
-from tests.programs import running
+from tests.programs import PATIENCE, running
+from tests.waiting import eventually
 from triosock.cli import main, top
 from triosock.observe import Node
 
@@ -27,8 +28,7 @@ SERVER = textwrap.dedent(
 def program(tmp_path):
     control = tmp_path / "control"
     with running("-c", SERVER, tmp_path / "s", control) as program:
-        while not control.exists():
-            assert program.process.poll() is None
+        assert eventually(control.exists)
         yield program, control
         program.stop()
 
@@ -61,6 +61,7 @@ def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(path))
         listener.listen()
+        listener.settimeout(PATIENCE)
         closer = threading.Thread(target=lambda: listener.accept()[0].close())
         closer.start()
         assert main(["top", str(path)]) == 1
@@ -87,13 +88,13 @@ def test_what_does_not_fit_on_the_screen_is_counted():
     node = Node(
         kind="run", children=tuple(Node(kind="listener", name=str(n), state="open") for n in range(30))
     )
-    drawn = top._drawn(node, 10).plain.splitlines()
+    drawn = top._render(node, 10).plain.splitlines()
     assert len(drawn) == 9
     assert drawn[-1].startswith("… and 24 more lines")
-    assert len(top._drawn(node, 50).plain.splitlines()) == 32
+    assert len(top._render(node, 50).plain.splitlines()) == 32
 
 
 def test_names_from_outside_are_no_markup_and_no_escapes():
     pytest.importorskip("rich")
     node = Node(kind="connection", name="1", peer="[bold red]\x1b[2Jx[/]")
-    assert "[bold red]\\x1b[2Jx[/]" in top._drawn(node, 10).plain
+    assert "[bold red]\\x1b[2Jx[/]" in top._render(node, 10).plain

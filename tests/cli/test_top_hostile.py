@@ -15,6 +15,8 @@ from typing import Any
 
 import pytest
 
+from tests.programs import PATIENCE
+
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 NODE: dict[str, Any] = {
     **dict.fromkeys(("name", "state", "peer", "due_to", "where"), ""),
@@ -32,6 +34,7 @@ def top(answer: bytes, folder: Path, **environment: str) -> subprocess.Completed
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(os.fspath(path))
         listener.listen()
+        listener.settimeout(PATIENCE)
 
         def serve() -> None:
             client, _ = listener.accept()
@@ -46,7 +49,7 @@ def top(answer: bytes, folder: Path, **environment: str) -> subprocess.Completed
             [sys.executable, "-m", "triosock", "top", path, "--once"],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
             env={**os.environ, **environment},
         )
         thread.join()

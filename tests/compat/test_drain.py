@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -11,8 +13,11 @@ import pytest
 import trio
 
 import triosock
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from triosock import Cause, compat
+from triosock.compat.bridge import trio_thread
+from triosock.compat.requests.table import request_table_of
+from triosock.compat.waiting import poll
 
 THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
 
@@ -280,3 +285,79 @@ def test_behind_tls(start_tls: Any, contexts: Any, lines: Any, idle: bool, capsy
 def test_a_report_is_the_cores_own() -> None:
     with compat.TCPServer(("127.0.0.1", 0), print) as server:
         assert isinstance(compat.drain(server), triosock.DrainReport)
+
+
+SECOND_SIGNAL = """
+import signal, socket, threading
+from triosock import compat
+
+entered = threading.Event()
+reports = []
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        self.request.recv(1)
+        entered.set()
+        self.request.recv(1)
+
+def drain_again(*_):
+    reports.append(compat.drain(server, grace=0))
+
+server = compat.ThreadingTCPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever).start()
+client = socket.create_connection(server.server_address)
+client.sendall(b"x")
+entered.wait()
+signal.signal(signal.SIGALRM, drain_again)
+signal.setitimer(signal.ITIMER_REAL, 0.5)
+reports.append(compat.drain(server, grace=600))
+server.server_close()
+print(reports[0] is reports[1], reports[0].cancelled)
+"""
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
+def test_a_signal_handler_may_tighten_the_drain_that_its_own_thread_waits_for() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", SECOND_SIGNAL], stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
+    )
+    assert done.stdout == "True 1\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
+def test_a_drain_in_a_signal_handler_before_the_other_has_begun_is_an_error(
+    start: Any, lines: Any, monkeypatch: Any
+) -> None:
+    running = start("ThreadingTCPServer", lines)
+    acquire, errors = trio_thread.acquire_host, []
+
+    def acquire_and_be_interrupted() -> Any:
+        monkeypatch.setattr(trio_thread, "acquire_host", acquire)
+        with pytest.raises(RuntimeError) as caught:  # as in a handler of a signal that comes here
+            compat.drain(running.server)
+        errors.append(str(caught.value))
+        return acquire()
+
+    monkeypatch.setattr(trio_thread, "acquire_host", acquire_and_be_interrupted)
+    assert compat.drain(running.server).clean
+    assert "has not begun" in errors[0]
+    running.join()
+
+
+def test_an_interrupted_end_of_a_loop_gives_its_deadlines_back(
+    start: Any, lines: Any, monkeypatch: Any
+) -> None:
+    running = start("ThreadingTCPServer", lines, trio_policy=compat.Policy(request_timeout=60))
+    assert eventually(lambda: poll.servings_of(running.server))
+    (serving,) = poll.servings_of(running.server)
+    close = serving.close
+
+    def close_and_be_interrupted() -> None:
+        close()
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(serving, "close", close_and_be_interrupted)
+    running.server.shutdown()
+    running.join()
+    assert isinstance(running.error, KeyboardInterrupt)
+    assert request_table_of(running.server).host is None

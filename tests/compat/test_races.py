@@ -139,13 +139,13 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
                 assert isinstance(waiting, forking.ForkingWait)
             monkeypatch.setattr(poll.PollWait, "_look", woken)
             if isinstance(waiting, trio_wait.TrioWait):
-                waiting._lingers = True  # as after a request
+                waiting._polls_first = True  # as after a request
             elif kind == "TCPServer":
                 waiting.wake()  # alone, and without children: there is no linger
             began = time.monotonic()
             assert waiting.wait(60) is False
             assert time.monotonic() - began < PATIENCE
-            assert waiting._alarm is not None
+            assert waiting._wakeup is not None
             # And it is silent again: the next wait takes its time.
             monkeypatch.undo()
             if waiting.wait(0.001) or waiting.wait(0.001):
@@ -184,42 +184,42 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
     def write_slowly(fd: int, data: bytes) -> int:
         inside.set()
         assert go.wait(PATIENCE)
-        written.append(fd in bell._fds)
+        written.append(fd in wakeup_._fds)
         return write(fd, data)
 
-    bell = wakeup.Wakeup(select.poll())
+    wakeup_ = wakeup.Wakeup(select.poll())
     monkeypatch.setattr(wakeup, "_write", write_slowly)
-    ringing = threading.Thread(target=bell.ring)
-    closing = threading.Thread(target=bell.close)
-    ringing.start()
+    signalling = threading.Thread(target=wakeup_.signal)
+    closing = threading.Thread(target=wakeup_.close)
+    signalling.start()
     assert inside.wait(PATIENCE)
     closing.start()
     closing.join(0.05)  # time to do what it must not
     go.set()
-    ringing.join(PATIENCE)
+    signalling.join(PATIENCE)
     closing.join(PATIENCE)
     assert written == [True]
-    bell.ring()  # nobody is there
-    assert bell._fds == []
+    wakeup_.signal()  # nobody is there
+    assert wakeup_._fds == []
 
 
-def test_a_signal_handler_may_ring_while_its_own_thread_does(monkeypatch: Any) -> None:
-    bell = wakeup.Wakeup(select.poll())
+def test_a_signal_handler_may_signal_while_its_own_thread_does(monkeypatch: Any) -> None:
+    wakeup_ = wakeup.Wakeup(select.poll())
     write, written = os.write, []
 
     def write_and_be_interrupted(fd: int, data: bytes) -> int:
         written.append(fd)
         if len(written) == 1:
-            bell.ring()  # as a handler that calls shutdown() would, at this moment
+            wakeup_.signal()  # as a handler that calls shutdown() would, at this moment
         return write(fd, data)
 
     monkeypatch.setattr(wakeup, "_write", write_and_be_interrupted)
-    ringing = threading.Thread(target=bell.ring, daemon=True)
-    ringing.start()
-    ringing.join(PATIENCE)
-    assert not ringing.is_alive()
+    signalling = threading.Thread(target=wakeup_.signal, daemon=True)
+    signalling.start()
+    signalling.join(PATIENCE)
+    assert not signalling.is_alive()
     assert len(written) == 2
-    bell.close()
+    wakeup_.close()
 
 
 @forks_are_fine
@@ -237,15 +237,15 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
             if os.getpid() != parent and os.read(told, 1):
                 waiting = next(one for one in poll._servings if one.server is self)
                 assert isinstance(waiting, poll.PollWait)
-                alarms.append(waiting._alarm)
-                bell = waiting._alarm
-                assert bell is not None
-                number = bell._fds[0]
-                bell.silence()
+                alarms.append(waiting._wakeup)
+                wakeup_ = waiting._wakeup
+                assert wakeup_ is not None
+                number = wakeup_._fds[0]
+                wakeup_.reset()
                 try:
                     os.fstat(number)
                 except OSError as error:
-                    os._exit(0 if error.errno == errno.EBADF and not bell._fds else 1)
+                    os._exit(0 if error.errno == errno.EBADF and not wakeup_._fds else 1)
                 os._exit(2)
 
     parent = os.getpid()
@@ -265,7 +265,7 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
 @pytest.mark.parametrize("where", ["attend", "leave"])
-def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_book(
+def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_request_table(
     start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import threading
 from typing import Any
 
@@ -11,6 +13,9 @@ import trio
 import triosock
 from triosock import Cause, compat
 from triosock._core.model.events import ServerClosed, ServerStarted
+from triosock.compat.bridge import trio_thread
+from triosock.compat.control import drain_target
+from triosock.compat.requests.table import request_table_of
 
 
 def request_threads() -> list[threading.Thread]:
@@ -161,3 +166,54 @@ async def test_cancelled_with_child_processes(raw: Any) -> None:
         nursery.cancel_scope.cancel()
     assert not server.active_children
     await stream.aclose()
+
+
+async def test_an_error_of_server_close_leaves_nothing_behind(lines: Any) -> None:
+    class Server(compat.ThreadingTCPServer):
+        def server_close(self) -> None:
+            super().server_close()
+            raise OSError("the disk is full")
+
+    server = Server(("127.0.0.1", 0), lines)
+    errors: list[BaseException] = []
+
+    async def serve(task_status: trio.TaskStatus[compat.CompatServer]) -> None:
+        try:
+            await compat.serve(server, task_status=task_status)
+        except OSError as error:
+            errors.append(error)
+
+    async with trio.open_nursery() as nursery:
+        running = await nursery.start(serve)
+        running.drain()
+        with trio.fail_after(20):
+            await running.wait_closed()
+    assert [str(error) for error in errors] == ["the disk is full"]
+    assert trio_thread.host_for(server) is None
+    assert request_table_of(server).served is None
+    assert not running.statistics().draining
+
+
+async def test_a_child_that_somebody_else_has_reaped_is_not_killed(monkeypatch: Any) -> None:
+    deaf = [sys.executable, "-c", "import signal; signal.signal(15, signal.SIG_IGN); print(); signal.pause()"]
+    monkeypatch.setattr(drain_target, "CUT_TIMEOUT", 0.5)
+    with (
+        subprocess.Popen(deaf, stdout=subprocess.PIPE) as first,
+        subprocess.Popen(["sleep", "600"]) as second,
+        subprocess.Popen(deaf, stdout=subprocess.PIPE) as third,
+        compat.ForkingTCPServer(("127.0.0.1", 0), print) as server,
+    ):
+        for process in (first, third):
+            assert process.stdout is not None
+            await trio.to_thread.run_sync(process.stdout.readline)
+        vars(server)["active_children"] = {first.pid, second.pid, third.pid}
+        target = drain_target.DrainTarget(server, request_table_of(server), trio_scope())
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(target.end_children, Cause.DRAIN)
+            await trio.to_thread.run_sync(second.wait)
+        vars(server)["active_children"] = None
+        assert [await trio.to_thread.run_sync(one.wait) for one in (first, second, third)] == [-9, -15, -9]
+
+
+def trio_scope() -> triosock.DrainScope:
+    return triosock.DrainScope(grace=0)

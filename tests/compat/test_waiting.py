@@ -47,7 +47,7 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     assert eventually(lambda: poll.servings_of(running.server))
     serving = poll.servings_of(running.server)[0]
     assert isinstance(serving, forking.ForkingWait)
-    assert eventually(lambda: serving._alarm is not None)
+    assert eventually(lambda: serving._wakeup is not None)
     assert not hosts()
     began = time.monotonic()
     running.server.shutdown()
@@ -153,6 +153,40 @@ def test_when_no_thread_can_be_started_it_waits_alone(start: Any, lines: Any, mo
         with running.dial(b"one\n") as client:
             assert client.recv(10) == b"ONE\n"
     running.server.shutdown()
+
+
+@pytest.mark.parametrize("keeps", [False, True])
+def test_a_signal_handler_may_need_the_host_while_its_own_thread_starts_it(
+    monkeypatch: Any, keeps: bool
+) -> None:
+    start, kept = trio_thread._start, []
+
+    def start_and_be_interrupted() -> Any:
+        monkeypatch.setattr(trio_thread, "_start", start)
+        host = start()
+        kept.append(trio_thread.acquire_host())  # as in a handler that calls compat.run(), at this moment
+        if not keeps:
+            trio_thread.release_host(kept.pop())
+        return host
+
+    def acquire() -> None:
+        hosts_in_use.append(trio_thread.acquire_host())
+
+    hosts_in_use: list[Any] = []
+    monkeypatch.setattr(trio_thread, "_start", start_and_be_interrupted)
+    thread = threading.Thread(target=acquire, daemon=True)
+    thread.start()
+    thread.join(20)
+    assert not thread.is_alive()
+    assert len(hosts()) == 1
+    for host in (*hosts_in_use, *kept):
+        assert host.run(trio.CancelScope(), current_name) == trio_thread.THREAD_NAME
+        trio_thread.release_host(host)
+    assert not hosts()
+
+
+async def current_name() -> str:
+    return threading.current_thread().name
 
 
 def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: Any, monkeypatch: Any) -> None:

@@ -19,8 +19,10 @@ import trio
 
 import triosock
 from tests.docs.units import complaints
-from tests.programs import dial, running
-from tests.servers import connected, drained
+from tests.programs import PATIENCE, dial, running
+from tests.servers import connected, drained, serving_in_a_thread
+from tests.stdio.programs import ending
+from tests.waiting import until
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -76,10 +78,10 @@ def test_activated_opens_its_own_port_or_takes_what_it_is_given(tmp_path):
             stderr=subprocess.STDOUT,
             env={"PYTHONPATH": str(DOCS.parent)},
         )
-        with process:
+        with ending(process):
             assert ask(listener.getsockname()) == b"HELLO\n"
             process.send_signal(signal.SIGTERM)
-            output, _ = process.communicate(timeout=30)
+            output, _ = process.communicate(timeout=PATIENCE)
         # The port is the manager's, and stays open: who connects now waits for the next process.
         socket.create_connection(listener.getsockname(), timeout=30).close()
     assert process.returncode == 0, output
@@ -101,7 +103,7 @@ def test_managers_are_more_patient_than_the_program():
     assert seconds(pod, "terminationGracePeriodSeconds") > grace + wait
 
 
-def test_the_units_are_units():
+def test_the_units_name_the_program_and_its_socket():
     parser = configparser.ConfigParser()
     for name in ("shout.service", "shout.socket"):
         parser.read_string((CODE / "deploy" / name).read_text())
@@ -242,13 +244,8 @@ def test_the_test_that_the_page_shows(tmp_path):
 def test_a_server_of_the_stdlibs_kind(load, name):
     module = load(name)
     with module.Server(("127.0.0.1", 0), module.Shout) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
-        try:
+        with serving_in_a_thread(server):
             assert ask(server.server_address) == b"HELLO\n"
-        finally:
-            server.shutdown()
-            serving.join()
 
 
 async def test_a_class_and_a_function(load):
@@ -286,8 +283,7 @@ async def test_old_and_new_beside_each_other(load):
     with triosock.DrainScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load("port_beside").main, 0, 0)
-            while len(scope._children) < 2:
-                await trio.testing.wait_all_tasks_blocked()
+            await until(lambda: len(scope._children) == 2)
             scope.drain(grace=1)
     assert [name for name, report in scope.reports if report.clean] in (["old", "new"], ["new", "old"])
 
@@ -316,13 +312,15 @@ def test_the_server_of_threads_works(load, listens_at_the_end):
     serving = threading.Thread(target=server.serve)
     serving.start()
     address = server.listener.getsockname()
-    assert ask(address) == b"HELLO\n"
     with contextlib.ExitStack() as stack:
-        if listens_at_the_end:
-            client = stack.enter_context(socket.create_connection(address, timeout=30))
-            client.sendall(b"hello\n")
-            assert client.recv(100) == b"HELLO\n"
-        server.end(grace=0.1)
+        try:
+            assert ask(address) == b"HELLO\n"
+            if listens_at_the_end:
+                client = stack.enter_context(socket.create_connection(address, timeout=30))
+                client.sendall(b"hello\n")
+                assert client.recv(100) == b"HELLO\n"
+        finally:
+            server.end(grace=0.1)
     serving.join()
     assert not server.connections
 

@@ -17,6 +17,7 @@ import pytest
 
 from tests.health.asking import get
 from tests.programs import ROOT, Program, dial, running
+from tests.waiting import eventually
 
 CODE = ROOT / "docs" / "code"
 DEPLOY = CODE / "deploy"
@@ -56,9 +57,7 @@ def test_the_probes_of_a_pod_are_answered_by_its_command(name: str) -> None:
         program.wait_for("1 workers on" if "1" in words else r"tcp://127\.0\.0\.1:\d+: listens")
         assert [get(health, path)[0] for path in probes] == [200] * len(probes)
         program.signal()
-        time_is_up = time.monotonic() + 10
-        while get(health)[0] == 200:
-            assert time.monotonic() < time_is_up
+        assert eventually(lambda: get(health)[0] != 200)
         assert get(health, "/live")[0] == 200
         program.signal_again()
         program.wait()
@@ -81,9 +80,9 @@ triosock.run(main, delay=6, grace=5)
 @contextlib.contextmanager
 def haproxy(folder: Path, servers: dict[str, Program]) -> Iterator[int]:
     """HAProxy with the file of the page, but for its ports."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        front = sock.getsockname()[1]
-    text = (DEPLOY / "haproxy.cfg").read_text().replace(":8000", f":{front}")
+    sock = socket.create_server(("127.0.0.1", 0))
+    front = sock.getsockname()[1]
+    text = (DEPLOY / "haproxy.cfg").read_text().replace("127.0.0.1:8000", f"fd@{sock.fileno()}")
     for number, program in enumerate(servers.values()):
         port, health = program.port("web"), program.port("triosock health")
         text = text.replace(f":{8080 + number} ", f":{port} ").replace(
@@ -91,7 +90,12 @@ def haproxy(folder: Path, servers: dict[str, Program]) -> Iterator[int]:
         )
     (folder / "haproxy.cfg").write_text(text)
     assert HAPROXY is not None
-    process = subprocess.Popen([HAPROXY, "-db", "-f", folder / "haproxy.cfg"], stderr=subprocess.DEVNULL)
+    with sock:
+        process = subprocess.Popen(
+            [HAPROXY, "-db", "-f", folder / "haproxy.cfg"],
+            stderr=subprocess.DEVNULL,
+            pass_fds=[sock.fileno()],
+        )
     try:
         yield front
     finally:

@@ -22,6 +22,7 @@ from tests.handlers import ask, ask_line
 from tests.health.asking import get
 from tests.servers import connected
 from tests.tls import trusting
+from tests.waiting import PATIENCE
 from triosock.testing import open_server
 
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
@@ -226,12 +227,14 @@ def test_a_server_in_a_thread(answers: Any) -> None:
         there.set()
 
     thread = answers.in_a_thread(answers.shout, started, stop)
-    assert there.wait(20)
-    with socket.create_connection((addresses[0].host, addresses[0].port), 20) as client:
-        client.sendall(b"a\n")
-        assert client.recv(10) == b"A\n"
-    stop.set()
-    thread.join(20)
+    try:
+        assert there.wait(PATIENCE)
+        with socket.create_connection((addresses[0].host, addresses[0].port), PATIENCE) as client:
+            client.sendall(b"a\n")
+            assert client.recv(10) == b"A\n"
+    finally:
+        stop.set()
+        thread.join(PATIENCE)
     assert not thread.is_alive()
 
 

@@ -61,20 +61,19 @@ def test_http_1_and_2_by_one_port():
         assert program.stop() == 0
 
 
-@needs_curl
 def test_a_drain_lets_a_request_finish_and_says_503_before():
     with running(ASGI, 0, 0) as program:
-        url = f"http://localhost:{program.port('web')}"
-        with dial(program.port("web")) as idle:
+        port, health = program.port("web"), program.port("triosock health")
+        with dial(port) as idle:
             assert idle.ask(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 \r\n"
             program.signal()
             program.wait_for("will drain in 2 s")
-            assert "drain" in curl(ready(program))
-            assert curl("-o", "/dev/null", "-w", "%{http_code}", ready(program)) == "503"
-            began = time.monotonic()
-            with subprocess.Popen(["curl", "-sS", f"{url}/slow"], stdout=subprocess.PIPE) as slow:
-                answer, _ = slow.communicate(timeout=20)
-            assert (slow.returncode, answer) == (0, b"/slow for 127.0.0.1 by HTTP/1.1\n")
+            with dial(port) as slow:
+                began = time.monotonic()
+                slow.say(b"GET /slow HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                code, why = get(health)
+                assert (code, "drain" in why) == (503, True)
+                assert slow.rest().endswith(b"/slow for 127.0.0.1 by HTTP/1.1\n")
             assert time.monotonic() - began >= 1
             assert idle.rest().endswith(b"/one for 127.0.0.1 by HTTP/1.1\n")
         assert program.wait() == 0

@@ -282,18 +282,17 @@ def test_what_is_hostile_does_nothing(chromium, tmp_path):
     assert shown.count(nasty) > 2
 
 
-def test_a_long_run_is_stepped_through_as_quickly_as_a_short_one(chromium, tmp_path, gallery):
+def test_moves_in_a_long_run_take_no_longer_than_a_reader_notices(chromium, tmp_path):
     path = tmp_path / "long.html"
     record(programs.crowd(tasks=80, waits=200)).write_html(path)
     chromium.open(path)
-    took = chromium.run(
-        "const begin = performance.now();"
+    before = chromium.seconds_of_work()
+    chromium.run(
         "for (const key of ['End', 'Home', 'End', 'ArrowLeft', 'ArrowLeft'])"
         "  document.body.dispatchEvent(new KeyboardEvent('keydown', {key, bubbles: true}));"
-        "return performance.now() - begin"
     )
-    print(f"five moves in 40,000 steps: {took:.0f} ms")
     assert step(chromium) > 10_000
+    assert chromium.seconds_of_work() - before < 0.5, "five moves"
 
 
 def test_where_nothing_happened_it_says_so(chromium, tmp_path):

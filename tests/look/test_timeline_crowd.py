@@ -45,15 +45,14 @@ def bars(crowd):
     return crowd.picture().bands[0].boxes
 
 
-def test_five_thousand_connections_open_in_two_seconds(chromium, page, gallery):
+def test_five_thousand_connections_are_drawn_in_two_seconds_of_work(chromium, page, gallery):
     took = []
     for width in (1200, 1200, 360):
         chromium.open(page, width=width)
-        took.append(chromium.run("return performance.getEntriesByType('navigation')[0].loadEventEnd / 1000"))
+        took.append(chromium.seconds_of_work())
         chromium.picture(gallery / f"timeline-crowd-{width}.png", full=False)
-    print("seconds until it was loaded:", took)
     assert chromium.run("return document.querySelectorAll('.bar').length") == CROWD
-    assert min(took) < 2
+    assert min(took) < 2, took
     assert page.stat().st_size < 5_000_000
 
 

@@ -106,5 +106,5 @@ def test_it_shows_the_tree_in_place_and_follows_a_drain(tmp_path):
             terminal.wait_for("ended with 0")
         finally:
             terminal.close()
-        program.signal()
+        program.signal_again()
         program.wait()

@@ -9,6 +9,7 @@ import pytest
 import trio
 
 from tests.servers import serving_in_a_thread
+from tests.waiting import PATIENCE
 from triosock import compat
 from triosock.observe import AccessLog, Timeline, snapshot
 
@@ -59,12 +60,15 @@ def test_a_plain_compat_server_is_recorded_by_a_timeline_around_it(server_class)
 
 
 def test_a_drained_one_has_all_the_lines_of_a_native_one():
-    with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever)
-        serving.start()
+    with (
+        Timeline() as timeline,
+        Server(("127.0.0.1", 0), Handler) as server,
+        serving_in_a_thread(server) as serving,
+    ):
         assert talk(server.server_address, b"hello\n") == b"hello\n"
         compat.drain(server)
-        serving.join()
+        serving.join(PATIENCE)
+        assert not serving.is_alive()
     (band,) = timeline.picture().bands
     assert [flag.word for flag in band.flags] == ["drain", "drained, closed"]
     assert band.doors[0][1] < band.end
@@ -73,12 +77,14 @@ def test_a_drained_one_has_all_the_lines_of_a_native_one():
 def test_time_goes_on_though_each_request_may_have_a_trio_run_of_its_own():
     with Timeline() as timeline, Server(("127.0.0.1", 0), Handler) as server:
         for _ in range(3):
+            before = threading.enumerate()
             with socket.create_connection(server.server_address, timeout=30) as client:
                 server.handle_request()
                 client.sendall(b"hello\n")
                 assert client.recv(100) == b"hello\n"
-                (handling,) = [one for one in threading.enumerate() if "process_request" in one.name]
-            handling.join()
+                new = [one for one in threading.enumerate() if one not in before]
+                (handling,) = [one for one in new if "process_request" in one.name]
+            handling.join(PATIENCE)
     (band,) = timeline.picture().bands
     assert len(band.boxes) == 3
     starts, ends = [box.start for box in band.boxes], [box.end for box in band.boxes]

@@ -34,7 +34,7 @@ async def test_it_shows_the_tree_of_the_run_itself_included(control):
     ]
 
 
-async def test_a_snapshot_survives_the_way(control):
+async def test_a_snapshot_is_the_same_after_it_was_sent(control):
     node = snapshot()
     import attrs
 
@@ -88,7 +88,7 @@ def test_what_is_no_tree_is_a_value_error(line):
         parse_tree(line)
 
 
-async def test_nothing_can_fill_it(control):
+async def test_a_request_that_is_too_long_gets_no_answer(control):
     answers = await ask(control, b'{"want": "tree", "x": "' + b"y" * 2_000 + b'"}')
     assert answers == []
 

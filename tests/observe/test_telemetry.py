@@ -18,6 +18,7 @@ from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import talk
 from tests.servers import drained, running
+from tests.waiting import PATIENCE
 from triosock._core.model.addresses import UnixAddress
 from triosock.observe import JsonFormatter
 from triosock.observe.stats import StatisticsObserver
@@ -191,7 +192,7 @@ async def test_a_datagram_is_a_span_of_its_own(told):
             await datagram.reply(datagram.data)
 
     async with told.observer() as observer, serving_udp(answer, observers=[observer]) as server:
-        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(5):
+        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(PATIENCE):
             for _ in range(2):
                 await sock.sendto(b"x", server.addresses[0].sockaddr)
                 assert await sock.recv(10) == b"x"
@@ -211,7 +212,7 @@ async def test_a_session_is_a_connection(told):
 
     options = {"sessions": triosock.Sessions()}
     async with told.observer() as observer, serving_udp(converse, observers=[observer], **options) as server:
-        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(5):
+        with trio.socket.socket(type=trio.socket.SOCK_DGRAM) as sock, trio.fail_after(PATIENCE):
             await sock.sendto(b"x", server.addresses[0].sockaddr)
             assert await sock.recv(10) == b"x"
         await drained(server)

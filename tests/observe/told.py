@@ -8,6 +8,7 @@ from opentelemetry.sdk.trace import TracerProvider
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 
+from tests.waiting import PATIENCE
 from triosock.observe.telemetry import OpenTelemetryObserver
 
 
@@ -23,6 +24,7 @@ class Told:
         self.tracer = self.tracers.get_tracer("tests")
 
     def observer(self, **options):
+        options = {"grace": PATIENCE, **options}
         return OpenTelemetryObserver(tracer_provider=self.tracers, meter_provider=self.meters, **options)
 
     def spans(self, name=None):

@@ -6,9 +6,9 @@ import http.server
 import socketserver
 from typing import Any
 
-from tests.handlers import ask_line
+from tests.simulation.scenarios import ask
 from triosock import compat
-from triosock.testing.simulation import SimulatedServer, World
+from triosock.testing.simulation import World
 
 
 class Shout(socketserver.StreamRequestHandler):
@@ -42,12 +42,6 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: Any) -> None:
         pass
-
-
-async def ask(world: World, server: SimulatedServer, times: int) -> None:
-    conn = await world.connect(server)
-    for number in range(times):
-        assert await ask_line(conn, b"hello %d\n" % number) == b"HELLO %d\n" % number
 
 
 async def shouting(world: World) -> None:

@@ -32,7 +32,7 @@ async def doubling(world: World) -> None:
         world.client(ask_until_answered, world, server, b"word%d" % number)
 
 
-def test_every_datagram_is_accounted_for_whatever_befalls_it() -> None:
+def test_every_datagram_is_counted_under_all_faults() -> None:
     done = simulate(doubling, seeds=150, faults=Faults.all(losses=0.3, truncations=0.0))
     assert {"losses", "duplicates", "reorders", "drains", "crashes", "cancels"} <= set(done.faults)
     assert simulate(doubling, seeds=50, faults=ALL).faults["truncations"]
@@ -75,7 +75,7 @@ def test_sessions_are_simulated() -> None:
     simulate(scenario, seeds=40)
 
 
-def test_a_server_that_believes_in_order_is_found_out() -> None:
+def test_a_server_that_relies_on_the_order_of_datagrams_fails_the_run() -> None:
     async def scenario(world: World) -> None:
         seen: list[bytes] = []
 

@@ -8,7 +8,8 @@ import time
 import pytest
 import trio
 
-from tests.simulation.green_scenarios import Shout, ask, carelessness, http_requests, shouting
+from tests.simulation.green_scenarios import Shout, carelessness, http_requests, shouting
+from tests.simulation.scenarios import ask
 from tests.simulation.test_determinism import output
 from triosock import compat
 from triosock.testing.simulation import Faults, NotSimulated, SimulationFailed, World, simulate

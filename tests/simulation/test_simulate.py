@@ -140,7 +140,7 @@ def test_a_run_that_waits_for_ever_says_who_waits() -> None:
         simulate(scenario, seeds=1)
 
 
-def test_a_run_that_goes_round_in_circles_is_ended() -> None:
+def test_a_run_without_an_end_to_its_steps_is_ended() -> None:
     async def scenario(world: World) -> None:
         while True:
             await trio.lowlevel.checkpoint()
@@ -173,7 +173,7 @@ async def test_it_runs_a_trio_program_of_its_own() -> None:
         simulate(shouting, seeds=1)
 
 
-def test_a_client_that_its_server_owes_an_answer_may_not_be_disappointed() -> None:
+def test_a_server_that_does_not_answer_what_it_has_read_fails_the_run() -> None:
     async def scenario(world: World) -> None:
         server = await world.serve(read_once)
         world.client(ask, world, server, 1)

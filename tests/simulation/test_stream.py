@@ -7,7 +7,7 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.handlers import ask_line, shout
+from tests.handlers import ask_line, read_all, shout
 from triosock import Connection
 from triosock.testing.simulation import Faults, SimulationFailed, World, simulate
 
@@ -17,13 +17,6 @@ DATA = bytes(range(256)) * 300
 async def echo(conn: Connection) -> None:
     async for data in conn:
         await conn.send_all(data)
-
-
-async def read_all(conn: Connection) -> bytes:
-    received = b""
-    while data := await conn.receive_some():
-        received += data
-    return received
 
 
 async def echoed(world: World) -> None:

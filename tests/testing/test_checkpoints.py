@@ -1,4 +1,4 @@
-"""The cancellation harness: that it strikes everywhere once, and that it sees each leak that is planted."""
+"""The cancellation harness: it cancels once at each checkpoint, and it sees each leak that is planted."""
 
 import contextlib
 import gc
@@ -21,7 +21,7 @@ from triosock.testing import (
 
 @pytest.fixture(autouse=True)
 def planted():
-    """What the tests below leave on purpose is nobody else's affair."""
+    """Collect what the tests below leave on purpose: no other test is to be blamed for it."""
     yield
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ResourceWarning)
@@ -38,7 +38,7 @@ def scenario_of(handler, **options):
     return scenario
 
 
-async def test_it_strikes_once_at_each_step():
+async def test_it_cancels_once_at_each_step():
     reached = []
 
     async def three_steps():
@@ -59,7 +59,7 @@ async def test_a_good_handler_passes(autojump_clock, whose):
     assert await cancel_at_every_checkpoint(scenario_of(shout), whose=whose) > 3
 
 
-async def test_only_handlers_are_struck_if_asked_for(autojump_clock):
+async def test_only_handlers_are_cancelled_if_asked_for(autojump_clock):
     ended = []
 
     async def handler(conn):
@@ -141,7 +141,7 @@ async def test_a_slot_that_is_taken_twice_is_caught(autojump_clock):
         await cancel_at_every_checkpoint(scenario_of(leak))
 
 
-async def test_an_entry_that_stays_in_the_roster_is_caught_for_its_server_never_ends(autojump_clock):
+async def test_an_entry_that_stays_in_the_registry_is_caught_as_its_server_never_ends(autojump_clock):
     async def leak(conn):
         await conn.send_all(b"x")
         conn.entry.number = 0  # so that it is not found when it leaves

@@ -12,7 +12,7 @@ import trio
 from triosock.testing import memory_stream_pair, no_leaks
 
 
-async def test_nothing_left_is_nothing_said():
+async def test_a_block_that_leaves_nothing_passes():
     with no_leaks():
         with socket.socket():
             pass
@@ -59,10 +59,12 @@ async def test_a_system_task():
 async def test_a_thread():
     done = threading.Event()
     thread = threading.Thread(target=done.wait, name="planted")
-    with pytest.raises(AssertionError, match="thread planted"), no_leaks():
-        thread.start()
-    done.set()
-    thread.join()
+    try:
+        with pytest.raises(AssertionError, match="thread planted"), no_leaks():
+            thread.start()
+    finally:
+        done.set()
+        thread.join()
 
 
 async def test_a_memory_stream():

@@ -89,7 +89,7 @@ async def test_a_full_queue_lets_in_first_who_came_first(autojump_clock):
         one.close()
 
 
-async def test_a_cancelled_connect_leaves_the_line(autojump_clock):
+async def test_a_cancelled_connect_leaves_the_queue(autojump_clock):
     listener = MemoryListener(backlog=1)
     first = await listener.connect()
     with trio.move_on_after(1) as scope:

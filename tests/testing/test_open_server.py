@@ -4,19 +4,10 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask, ask_line
+from tests.handlers import ask, ask_line, shout, wait_forever
 from triosock import Limits, TcpAddress
 from triosock.events import ConnectionOpened
 from triosock.testing import MemoryListener, check_nothing_left, no_leaks, open_server
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
-
-
-async def wait_forever(conn):
-    await trio.sleep_forever()
 
 
 async def test_a_client_talks_to_the_handler(autojump_clock):

@@ -7,7 +7,6 @@ import pathlib
 import re
 import subprocess
 import sys
-import time
 import xml.etree.ElementTree
 
 import pytest
@@ -189,9 +188,8 @@ def test_every_lesson_stands_in_the_course_and_says_so_on_its_page():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRINTS)
 def test_lesson(name, tmp_path):
-    began = time.monotonic()
     command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     printed = done.stdout.splitlines()
@@ -202,14 +200,13 @@ def test_lesson(name, tmp_path):
     picture = xml.etree.ElementTree.fromstring((tmp_path / f"{name}.svg").read_text("utf-8"))
     assert picture.tag.endswith("svg")
     assert "<svg" in (tmp_path / f"{name}.html").read_text("utf-8")
-    print(f"{name}: {time.monotonic() - began:.1f} s")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRINTS)
 def test_a_lesson_can_be_stepped_through(name, tmp_path):
     command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", "--play", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
     assert f"To step through this run: {name}.play.html" in done.stdout.splitlines()

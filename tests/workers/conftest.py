@@ -14,6 +14,7 @@ import pytest
 import trio
 
 import triosock
+from tests import waiting
 
 HERE = "tests.workers.programs_for_workers"
 ROOT = Path(__file__).parents[2]
@@ -55,12 +56,10 @@ async def ask(conn: triosock.Connection, line: str) -> str:
         return (await conn.receive_until(b"\n")).decode().rstrip("\n")
 
 
-async def occupy(workers: triosock.Workers, work: bytes) -> triosock.Connection:
-    """A client whose worker has been at this work for a moment."""
+async def occupy(workers: triosock.Workers, work: str) -> triosock.Connection:
+    """A client whose worker has begun this work: to "wait" until it is told to go on, or to "block"."""
     client = dial(workers)
-    assert await ask(client, "hello") == "HELLO"
-    await client.send_all(work)
-    await trio.sleep(0.1)
+    assert await ask(client, work) == "begun"
     return client
 
 
@@ -69,10 +68,8 @@ def processes(workers: triosock.Workers) -> list[int]:
 
 
 async def until(condition: Callable[[], object]) -> None:
-    """Wait for something that only looking tells. Bounded."""
-    with trio.fail_after(PATIENCE):
-        while not condition():
-            await trio.sleep(0.02)
+    """As `tests.waiting.until`, and as patient as workers need it."""
+    await waiting.until(condition, PATIENCE)
 
 
 def children() -> set[int]:
@@ -92,6 +89,12 @@ def open_descriptors() -> dict[str, str]:
         with contextlib.suppress(OSError):
             found[name] = os.readlink(f"/proc/self/fd/{name}")
     return found
+
+
+@pytest.fixture(autouse=True)
+def workers_have_time_to_answer(monkeypatch):
+    """A worker that a busy machine delays is not taken for one that is stuck."""
+    monkeypatch.setattr("triosock.workers.asking._TIMEOUT", PATIENCE)
 
 
 @pytest.fixture(autouse=True)

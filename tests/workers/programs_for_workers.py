@@ -19,10 +19,12 @@ async def handle(conn: triosock.Connection) -> None:
                 await conn.send_all(b"%d\n" % os.getpid())
             case [b"number"]:
                 await conn.send_all(os.environ["TRIOSOCK_WORKER"].encode() + b"\n")
-            case [b"sleep", seconds]:
-                await trio.sleep(float(seconds))
-                await conn.send_all(b"slept\n")
+            case [b"wait"]:
+                await conn.send_all(b"begun\n")
+                await conn.receive_until(b"\n")
+                await conn.send_all(b"waited\n")
             case [b"block"]:
+                await conn.send_all(b"begun\n")
                 time.sleep(600)
             case [b"die"]:
                 os.kill(os.getpid(), signal.SIGKILL)

@@ -14,6 +14,7 @@ import trio
 import triosock
 from triosock.cli import main
 from triosock.observe.control import parse_tree
+from triosock.workers import control
 from triosock.workers.metrics import merge_metrics
 
 from .conftest import HERE, ask, dial, processes, service, until
@@ -187,3 +188,38 @@ def test_families_stand_together_and_say_once_what_they_are():
         'b{worker="1"} 2.0',
         'alone{worker="2"} 4',
     ]
+
+
+async def test_a_worker_that_ends_while_it_is_asked_is_left_out_of_the_tree(tmp_path, monkeypatch):
+    path = tmp_path / "control"
+    async with service(workers=2, control=path, supervision=QUICK) as workers:
+        await until(path.exists)
+        ask_worker = control.ask
+
+        async def ask_when_one_is_left(worker, message):
+            await workers.set_count(1)
+            await until(lambda: len(workers.living()) == 1)
+            return await ask_worker(worker, message)
+
+        monkeypatch.setattr(control, "ask", ask_when_one_is_left)
+        tree = parse_tree(json.dumps(await request(path, {"want": "tree"})))
+        (left,) = workers.statistics()
+        assert [one.name for one in tree.children] == [f"worker 1, process {left.process}"]
+
+
+@pytest.mark.parametrize("message", [{"want": "metrics"}, {"do": "suspend"}])
+async def test_several_stuck_workers_take_no_longer_than_one(tmp_path, monkeypatch, message):
+    path = tmp_path / "control"
+    asked = []
+
+    async def ask_all_of_them(worker, message):
+        asked.append(worker.number)
+        await until(lambda: len(asked) == 2)
+        return {"error": "no answer within 2 s"}
+
+    async with service(workers=2, control=path, verbs=True) as workers:
+        await until(path.exists)
+        monkeypatch.setattr(control, "ask", ask_all_of_them)
+        answer = await request(path, message)
+        assert "no answer within 2 s" in str(answer["error"])
+        assert sorted(asked) == [one.number for one in workers.statistics()]

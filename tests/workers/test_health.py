@@ -17,8 +17,9 @@ import triosock
 from tests.health.asking import get
 from tests.programs import running
 
-from .conftest import HERE, PATIENCE, ask, dial, processes, service, until
+from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 from .test_control import request
+from .test_upgrade import taken_over
 
 
 def port_of(workers: triosock.Workers) -> int:
@@ -38,11 +39,10 @@ async def test_the_service_is_ready_while_a_worker_is_and_it_does_not_drain() ->
         port = port_of(workers)
         assert await probe(port) == (200, "ready")
         assert await probe(port, "/live") == (200, "live")
-        client = dial(workers)
-        await client.send_all(b"sleep 2\n")
+        client = await occupy(workers, "wait")
         workers.drain(delay=0.5)
         assert await probe(port) == (503, "draining")
-        assert await client.receive_until(b"\n") == b"slept\n"
+        assert await ask(client, "go on") == "waited"
         await client.aclose()
     with pytest.raises(OSError, match=r".*"):
         await probe(port)
@@ -67,20 +67,18 @@ async def test_a_crash_and_a_restart_take_nothing_out() -> None:
         assert set(answers) == {(200, "ready")}
 
 
-async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do() -> None:
+async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("triosock.workers.asking._TIMEOUT", 2.0)
     async with service(workers=2, health=HEALTH) as workers:
         port, stuck = port_of(workers), set()
         while len(stuck) < 2:
             client = dial(workers)
             with trio.move_on_after(5):
                 stuck.add(await ask(client, "number"))
-                await client.send_all(b"block\n")
+                assert await ask(client, "block") == "begun"
                 if len(stuck) == 1:
                     assert await probe(port) == (200, "ready")
             await client.aclose()
-        with trio.fail_after(PATIENCE):
-            while (await probe(port))[0] == 200:
-                pass  # the last word is on its way
         status, text = await probe(port)
         assert status == 503
         assert text.splitlines() == [f"worker {number}: no answer within 2 s" for number in (1, 2)]
@@ -143,12 +141,13 @@ def test_an_upgrade_takes_the_port_over_and_nobody_is_told_that_it_is_not_ready(
         asking.start()
         try:
             program.signal(signal.SIGUSR2)
-            successor = int(program.wait_for(r"process (\d+) has taken over")[1])
-            assert program.process.wait(30) == 0
-            answers.append(get(health))
+            with taken_over(program):
+                assert program.process.wait(PATIENCE) == 0
+                answers.append(get(health))
+                ended.set()
+                asking.join(PATIENCE)
         finally:
             ended.set()
             asking.join()
-        os.kill(successor, signal.SIGTERM)
         program.wait()  # a child of nobody here: the pipe's end says that it has gone
         assert set(answers) == {(200, "ready")}

@@ -7,7 +7,12 @@ import sys
 
 import trio
 
+from triosock.workers.policy import Recycle, Supervision
 from triosock.workers.process import Process
+from triosock.workers.receiver import NotifyReceiver
+from triosock.workers.worker import Settings, Worker
+
+from .conftest import PATIENCE
 
 
 async def test_a_child_that_reads_nothing_does_not_stop_its_parent() -> None:
@@ -21,3 +26,30 @@ async def test_a_child_that_reads_nothing_does_not_stop_its_parent() -> None:
             assert await child.wait() == -9
     finally:
         await child.end_at_once()
+
+
+READY_AND_GONE = """
+import os, socket
+with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:
+    sock.connect("\\0" + os.environ["NOTIFY_SOCKET"][1:])
+    sock.send(b"READY=1")
+"""
+
+
+async def test_a_worker_that_was_ready_and_ended_at_once_has_started() -> None:
+    settings = Settings(
+        command=[sys.executable, "-c", READY_AND_GONE],
+        environment=dict(os.environ),
+        supervision=Supervision(),
+        recycle=Recycle(),
+        grace=15.0,
+        idle_grace=None,
+    )
+    with NotifyReceiver() as receiver:
+        worker = Worker(1, 1, settings, receiver, [], lambda *_: None)
+        # No task reads messages, as in a parent that has both the message and the end in one step.
+        async with trio.open_nursery() as nursery:
+            with trio.fail_after(PATIENCE):
+                await nursery.start(worker.run)
+    assert worker.ready.is_set()
+    assert worker.describe_end() == "exited with 0"

@@ -56,4 +56,4 @@ async def test_a_guard_of_socket_files_that_is_killed_hides_no_orphan(tmp_path, 
             done = await trio.run_process(["sh", "-c", "sh -c 'exit 3' >&- & echo $!"], capture_stdout=True)
             await until(lambda: not os.path.exists(f"/proc/{int(done.stdout)}"))
             nursery.cancel_scope.cancel()
-    assert "the guard of the socket files was killed" in caplog.text
+    assert "the process that guards the socket files was killed" in caplog.text

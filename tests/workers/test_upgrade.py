@@ -6,13 +6,14 @@ import contextlib
 import os
 import signal
 import socket
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import trio
 
 import triosock
-from tests.programs import Program, dial, running
+from tests.programs import PATIENCE, Program, dial, running
 from triosock.observe.control import parse_tree
 
 from .conftest import HERE, service
@@ -45,11 +46,21 @@ def serve(folder: Path, *more: object) -> contextlib.AbstractContextManager[Prog
     config = folder / "server.toml"
     config.write_text(
         f'workers = 1\ncontrol = "{folder}/control"\n'
-        "[supervision]\nsettle = 0\nready = 10\n"
+        "[supervision]\nsettle = 0\nready = 60\n"
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "shop:handle"\n'
         f'[endpoints.local]\naddress = "unix://{folder}/socket"\nhandler = "shop:handle"\nmode = "600"\n'
     )
     return running("-m", "triosock", "serve", "--config", config, *more, cwd=folder)
+
+
+@contextlib.contextmanager
+def taken_over(program: Program) -> Iterator[int]:
+    """The process id of the successor, which the end of the block ends: it is a child of nobody here."""
+    successor = int(program.wait_for(r"process (\d+) has taken over")[1])
+    try:
+        yield successor
+    finally:
+        os.kill(successor, signal.SIGTERM)
 
 
 def tree_of(path: Path) -> triosock.observe.Node:
@@ -66,17 +77,14 @@ def test_a_new_parent_takes_over_and_the_old_one_drains(folder):
             assert client.ask(b"hello\n") == b"one hello\n"
             write(folder, HANDLER.format(version="two"))
             program.signal(signal.SIGUSR2)
-            successor = int(program.wait_for(r"process (\d+) has taken over")[1])
-            assert client.rest() == b""  # between two requests
-        try:
-            assert program.process.wait(30) == 0
-            for address in (port, folder / "socket"):
-                with dial(address) as client:
-                    assert client.ask(b"hello\n") == b"two hello\n"
-            assert (folder / "socket").stat().st_ino == file
-            assert tree_of(folder / "control").name == f"parent {successor}"
-        finally:
-            os.kill(successor, signal.SIGTERM)
+            with taken_over(program) as successor:
+                assert client.rest() == b""  # between two requests
+                assert program.process.wait(PATIENCE) == 0
+                for address in (port, folder / "socket"):
+                    with dial(address) as other:
+                        assert other.ask(b"hello\n") == b"two hello\n"
+                assert (folder / "socket").stat().st_ino == file
+                assert tree_of(folder / "control").name == f"parent {successor}"
         program.wait_for("workers: drained in(.|\n)*workers: drained in")
         # It is a child of nobody here: the pipe's end says that it has gone.
         program.wait()

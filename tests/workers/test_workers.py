@@ -9,12 +9,14 @@ import sys
 
 import pytest
 import trio
+import trio.testing
 
 import triosock
+from tests.programs import running
 from tests.servers import drained
 from triosock.workers import file_guard
 
-from .conftest import HERE, ask, dial, occupy, processes, service, until
+from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
 
 async def test_workers_serve_one_port_and_drain_into_one_report():
@@ -27,14 +29,12 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
         while served != set(processes(workers)):
             clients.append(dial(workers))
             served.add(int(await ask(clients[-1], "pid")))
-        async with trio.open_nursery() as nursery:
-            for client in clients:
-                nursery.start_soon(client.send_all, b"sleep 0.3\n")
-            await trio.sleep(0.1)
-            workers.drain(grace=20)
-            for client in clients:
-                assert await client.receive_until(b"\n") == b"slept\n"
-                assert await client.receive_some() == b""
+        for client in clients:
+            assert await ask(client, "wait") == "begun"
+        workers.drain(grace=20)
+        for client in clients:
+            assert await ask(client, "go on") == "waited"
+            assert await client.receive_some() == b""
         report = await workers.wait_closed()
         for client in clients:
             await client.aclose()
@@ -45,7 +45,7 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
 
 async def test_a_connect_during_the_drain_is_refused():
     async with service(workers=2) as workers:
-        client = await occupy(workers, b"sleep 1\n")
+        client = await occupy(workers, "wait")
         workers.drain()
         port = workers.addresses[0].port
 
@@ -54,13 +54,13 @@ async def test_a_connect_during_the_drain_is_refused():
                 return sock.connect_ex(("127.0.0.1", port)) != 0
 
         await until(is_refused)
-        assert await client.receive_until(b"\n") == b"slept\n"
+        assert await ask(client, "go on") == "waited"
         await client.aclose()
 
 
 async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
     async with service(workers=2) as workers:
-        client = await occupy(workers, b"sleep 600\n")
+        client = await occupy(workers, "wait")
         workers.drain(grace=600)
         report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
@@ -72,7 +72,7 @@ async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
 async def test_cancelled_everything_ends_at_once():
     with trio.CancelScope() as scope:
         async with service(workers=2) as workers:
-            client = await occupy(workers, b"sleep 600\n")
+            client = await occupy(workers, "wait")
             began = trio.current_time()
             scope.cancel()
     assert trio.current_time() - began < 10
@@ -83,7 +83,7 @@ async def test_cancelled_everything_ends_at_once():
 async def test_a_blocked_worker_ends_with_a_cancellation_too():
     with trio.CancelScope() as scope:
         async with service(workers=1) as workers:
-            client = await occupy(workers, b"block\n")
+            client = await occupy(workers, "block")
             scope.cancel()
     await trio.aclose_forcefully(client)
 
@@ -91,7 +91,7 @@ async def test_a_blocked_worker_ends_with_a_cancellation_too():
 async def test_one_that_does_not_drain_in_time_is_killed(monkeypatch):
     monkeypatch.setattr("triosock.workers.worker.MARGIN", 0.3)
     async with service(workers=1) as workers:
-        client = await occupy(workers, b"block\n")
+        client = await occupy(workers, "block")
         report = await drained(workers, grace=0.1)
     assert not report.drained
     await trio.aclose_forcefully(client)
@@ -219,28 +219,19 @@ async def test_workers_and_socket_files_go_with_a_parent_that_is_killed(tmp_path
         f"            triosock.serve_workers, '{HERE}:shout', ['tcp://127.0.0.1:0', 'unix://{files[0]}'],\n"
         f"            workers=2, control='{files[1]}'))\n"
         "        children = [one.process for one in workers.statistics()]\n"
-        "        print(*children, workers.endpoints.guard.id, flush=True)\n"
+        "        print('children:', *children, workers.endpoints.guard.id, flush=True)\n"
         "triosock.run(main)\n"
     )
-    process = await trio.lowlevel.open_process([sys.executable, str(program)], stdout=-1)
-    assert process.stdout is not None
-    with trio.fail_after(60):
-        line = b""
-        while not line.endswith(b"\n"):
-            data = await process.stdout.receive_some()
-            assert data, line
-            line += data
-        children = [int(one) for one in line.split()]
-        assert len(children) == 3
+    with running(program) as parent:
+        children = [int(one) for one in parent.wait_for(r"children: (\d+) (\d+) (\d+)\n").groups()]
         assert all(one.exists() for one in files)
         handles = [os.pidfd_open(one) for one in children]
-        process.kill()
-        await process.wait()
-        for handle in handles:
-            await trio.lowlevel.wait_readable(handle)
-            os.close(handle)
+        parent.process.kill()
+        with trio.fail_after(PATIENCE):
+            for handle in handles:
+                await trio.lowlevel.wait_readable(handle)
+                os.close(handle)
     assert not any(one.exists() for one in files)
-    await process.stdout.aclose()
 
 
 async def test_the_guard_of_socket_files_leaves_a_file_that_is_another_one(tmp_path):
@@ -287,13 +278,23 @@ async def test_a_worker_whose_parent_is_gone_before_it_looks_does_not_start():
 
 async def test_a_signal_of_the_service_manager_beside_the_parents_word_cuts_nobody():
     async with service(workers=1) as workers:
-        client = await occupy(workers, b"sleep 0.5\n")
+        client = await occupy(workers, "wait")
         # As systemd does it with KillMode=control-group: to each process.
         os.kill(processes(workers)[0], signal.SIGTERM)
         workers.drain(grace=20)
-        assert await client.receive_until(b"\n") == b"slept\n"
+        assert await ask(client, "go on") == "waited"
         await client.aclose()
         assert (await workers.wait_closed()).clean
+
+
+async def test_a_second_drain_cuts_the_delay_of_the_first_one_short(caplog):
+    async with service(workers=2) as workers:
+        workers.drain(delay=600)
+        await trio.testing.wait_all_tasks_blocked()
+        workers.drain()
+        with trio.fail_after(PATIENCE):
+            assert (await workers.wait_closed()).clean
+    assert "exited with" not in caplog.text  # which is said of a crash
 
 
 async def test_a_drain_while_the_first_workers_start_ends_them():
@@ -301,7 +302,7 @@ async def test_a_drain_while_the_first_workers_start_ends_them():
         await trio.sleep(0.3)
         scope.drain()
 
-    with trio.fail_after(20), triosock.DrainScope() as scope:
+    with trio.fail_after(PATIENCE / 2), triosock.DrainScope() as scope:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(drain_soon, scope)
             report = await triosock.serve_workers(

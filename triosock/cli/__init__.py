@@ -1,11 +1,12 @@
 """The command line: `python -m triosock COMMAND …`, or `triosock COMMAND …`.
 
-One file per sub-command. Each has two functions: `add_parser(commands)` adds its arguments, and sets
-`parser` and the function `run` by `set_defaults`; `run(arguments)` returns the exit code. A new one is added
-to `COMMANDS`.
+Each sub-command has a file with two functions: `add_parser(commands)` adds its arguments, and sets `parser`
+and the function `run` by `set_defaults`; `run(arguments)` returns the exit code. `COMMANDS` lists these
+files.
 
-Exit codes: 0 after a drain, 1 for an error of the machine (an address in use, a file that cannot be read), 2
-for a mistake on the command line, and 128 + the signal's number after a second signal.
+Exit codes: 0 after a drain, 1 for an error of the system (an address in use, a file that cannot be read), 2
+for a mistake on the command line or in the configuration file, and 128 + the signal's number after a second
+signal.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ __all__ = ["main"]
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit code.
 
-    Args: `argv`, the words after the program's name; None for those of the process.
+    Args: `argv`, the words after the program's name; None for `sys.argv[1:]`.
 
     Raises: SystemExit for `--help`, `--version`, a mistake (2), or a second signal.
     """

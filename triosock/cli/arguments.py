@@ -1,8 +1,8 @@
-"""Shared by sub-commands: parses the words of a command line into values.
+"""Parses the words of a command line into values, for all sub-commands.
 
 The rule: a mistake of the user is found before anything is opened, and raises `Mistake`, or argparse's own
-error (exit code 2). An error of the machine is `MachineRefused` (exit code 1). Everything else is a bug, of
-this program or of the user's module, and keeps its traceback.
+error (exit code 2). An error of the system raises `MachineRefused` (exit code 1). Any other exception is a
+bug of this program or of the user's module, and its traceback is printed.
 """
 
 from __future__ import annotations
@@ -85,8 +85,8 @@ def load_handler(word: str) -> AnyHandler:
     """Import ``module:function``, from the working directory first; for a `StreamHandler` or
     `DatagramHandler` return its `serve`.
 
-    Raises: Mistake, if a part does not exist, or is no async function. Exceptions of the module's own import
-    are not caught: its author needs the traceback.
+    Raises: Mistake if the module or the name does not exist, or is no async function. Exceptions of the
+    module's own code are not caught: its author needs the traceback.
     """
     module_name, colon, path = word.partition(":")
     if not (module_name and colon and path):
@@ -109,7 +109,7 @@ def load_handler(word: str) -> AnyHandler:
 
 def _import(module_name: str) -> Any:
     if os.getcwd() not in sys.path:
-        # `python -m` has it already; the console script must find the same modules.
+        # `python -m` adds it itself; the console script must find the same modules.
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(module_name)

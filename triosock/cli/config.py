@@ -1,4 +1,4 @@
-"""The configuration of a service, as values: made from the command line or from a configuration file.
+"""The configuration of a service as values, which are made from the command line or a configuration file.
 
 The rule: everything that can be checked without opening or importing is checked when these are made.
 """
@@ -30,7 +30,7 @@ from .observing import Observing
 
 #: Standard input and output, as one connection.
 STDIO: Final = "stdio:"
-#: An inherited socket by its name, standard input and output, or an address.
+#: An address, or the str of an inherited socket (``fd://NAME``) or of standard input and output.
 Where = TcpAddress | UnixAddress | UdpAddress | str
 
 
@@ -102,7 +102,7 @@ class EndpointConfig:
 @final
 @attrs.frozen(kw_only=True)
 class ServiceConfig:
-    """A whole service. `workers` None is a single process, this one."""
+    """A whole service. If `workers` is None, this process serves."""
 
     endpoints: tuple[EndpointConfig, ...]
     workers: int | Literal["auto"] | None = None

@@ -1,11 +1,11 @@
-"""Reads a configuration file in TOML; errors name the line.
+"""Reads a configuration file in TOML. Errors name the line.
 
 The rules:
 
 1. **An unknown key is an error** and never ignored: a misspelt limit would not be a limit.
-2. **Every error has the file and the line**, and says what was wanted. The standard library's parser gives
-   no line numbers, so they are looked up in the text by the key.
-3. Values are checked by their classes one by one, so that the wrong one is known.
+2. **Every error names the file and the line**, and what was wanted. The parser of the standard library gives
+   no line numbers, so they are found by a search for the key in the text.
+3. Each value is first checked alone by its class, so that the error can name its line.
 """
 
 from __future__ import annotations
@@ -54,12 +54,12 @@ def _parse(name: str, text: str) -> Table:
         raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
 
 
-#: A table from tomllib: it is checked, key by key, before anything is used from it.
+#: A table from tomllib. Its keys and the types of its values are checked before they are used.
 Table: TypeAlias = Mapping[str, Any]
 
 
 class _Reader:
-    """Makes values from parsed TOML; has the text, for line numbers."""
+    """Makes values from parsed TOML. It has the text too, for line numbers."""
 
     def __init__(self, name: str, text: str) -> None:
         self._name = name
@@ -126,7 +126,9 @@ class _Reader:
         return made
 
     def _tls(self, fields: Table, path: Path) -> TlsConfig:
-        """Make the certificates of an endpoint: the one of the section itself first, then the named ones."""
+        """Make the certificates of an endpoint: first that of the section itself, then those of its
+        sub-sections.
+        """
         options = dict(fields)
         more = options.pop("certificates", {})
         first = {name: options.pop(name) for name in CERTIFICATE if name in options}
@@ -170,7 +172,7 @@ class _Reader:
         return self._try(path, kind, **values)
 
     def _value(self, path: Path, value: object) -> object:
-        """Return a value as its class wants it, if TOML has no such type."""
+        """Convert a value to the type that its class takes, if TOML has no such type."""
         if path[-1] in RATES:
             return self._try(path, Rate.parse, value)
         if path[-1] == "adaptive":

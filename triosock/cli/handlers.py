@@ -1,4 +1,4 @@
-"""Handlers to try a server with::
+"""Handlers for trying out a server::
 
 python -m triosock serve tcp://127.0.0.1:9999 --handler triosock.cli.handlers:echo
 """
@@ -13,13 +13,13 @@ __all__ = ["daytime", "discard", "echo", "shout"]
 
 
 async def echo(conn: Connection) -> None:
-    """Echo received data (RFC 862). Drain: ends the connection at the next wait for data."""
+    """Send received data back (RFC 862). Drain: the connection ends at the next wait for data."""
     while data := await _receive_some(conn):
         await conn.send_all(data)
 
 
 async def discard(conn: Connection) -> None:
-    """Discard received data (RFC 863). Drain: ends the connection at the next wait for data."""
+    """Discard received data (RFC 863). Drain: the connection ends at the next wait for data."""
     while await _receive_some(conn):
         pass
 
@@ -30,13 +30,13 @@ async def daytime(conn: Connection) -> None:
 
 
 async def shout(conn: Connection) -> None:
-    """Send each line back in capitals. Drain: ends the connection between two lines."""
+    """Send each line back in capitals. Drain: the connection ends between two lines."""
     async for line in conn.lines():
         await conn.send_all(line.upper())
 
 
 async def _receive_some(conn: Connection) -> bytes:
-    """Return the next data; b"" at the end of the stream, or after a drain or the idle timeout."""
+    """Return the next data; b"" at the end of the stream, in a drain, and after the idle timeout."""
     data = b""
     with conn.idle():
         data = await conn.receive_some()

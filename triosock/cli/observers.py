@@ -1,4 +1,4 @@
-"""Opens observers before anything is served, and closes them afterwards."""
+"""Opens the observers before endpoints are served, and closes them afterwards."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .observing import Observing
 
 
 async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack) -> list[Observer]:
-    """Open the observers until `stack` is left; return those for each server.
+    """Open the observers, which are closed with `stack`; return those that each server gets.
 
     Raises: MachineRefused if a file cannot be opened; Mistake if an extra is not installed.
     """

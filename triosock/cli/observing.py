@@ -22,7 +22,7 @@ LOG_FORMATS: Final = ("text", "json")
 @final
 @attrs.frozen(kw_only=True)
 class Observing:
-    """The options of the section [observe] of a configuration file; its keys are the names of the fields."""
+    """The section [observe] of a configuration file, whose keys are the names of these fields."""
 
     log_format: str = "text"
     access_log: str | None = None
@@ -42,8 +42,9 @@ class Observing:
             check_seconds(self.blocked_after, "blocked_after")
 
     def log_handler(self, number: str, *, has_stderr: bool = True) -> logging.Handler:
-        """Return the handler of the log, on stderr or, without one, to syslog; `number` is the prefix with
-        the number of the worker.
+        """Return the log handler: to stderr, or to syslog(3) if there is no stderr for it.
+
+        Args: `number`, the prefix of each line, with the number of the worker.
         """
         if not has_stderr:
             return _syslog_handler()

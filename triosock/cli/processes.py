@@ -1,14 +1,14 @@
-"""Inspects a process by its pid: the side of `triosock top`.
+"""Inspects a process by its pid: the part that runs in `triosock top`.
 
-There are two ways: SIGUSR1, if the process has allowed it (`observe/inspection.py`), and
+There are two methods: SIGUSR1, if the process has allowed it (`observe/inspection.py`), and
 `sys.remote_exec`, if both processes have the same Python, 3.14 or later. Both need the permission to attach
 (ptrace(2)).
 
 The invariants:
 
 1. **A signal is sent only to a process that catches it**: the default of SIGUSR1 would end it. The mark of a
-   process that allows it and its signal mask are read while a pidfd is open, so that a reused pid is no
-   danger.
+   process that allows it and its signal mask are read while a pidfd is open, so that the signal cannot reach
+   another process with a reused pid.
 2. **Nothing is left**: the directory with the request and the answer is removed after each inspection, and a
    script that was not run in time is replaced by an empty one.
 """
@@ -38,8 +38,8 @@ from ..observe.inspection import MARK
 from ..observe.text import printable
 from .arguments import MachineRefused
 
-#: Seconds for an answer, and seconds after which a waiting process is woken.
-PATIENCE: Final = 5.0
+#: Seconds within which a process must answer, and seconds after which a process that waits is woken.
+ANSWER_TIMEOUT: Final = 5.0
 WAKE_AFTER: Final = 0.02
 #: The maximum of bytes in an answer.
 MAX_ANSWER: Final = 64 * 2**20
@@ -66,7 +66,7 @@ class ProcessEnded(MachineRefused):
 @final
 @attrs.frozen
 class Inspection:
-    """A tree, and the seconds for which it paused the process: of the clock, and of processor time."""
+    """A tree, and the seconds for which the inspection paused the process: real time, and processor time."""
 
     tree: Node
     paused: float
@@ -74,7 +74,9 @@ class Inspection:
 
 
 async def inspect_process(pid: int, limit: int) -> Inspection:
-    """Return the live tree of a process. Raises: MachineRefused, with what to do."""
+    """Return the live tree of a process, with at most `limit` connections of each server. Raises:
+    MachineRefused.
+    """
     with _directory(pid) as (directory, there):
         pipe = directory / peek.PIPE
         os.mkfifo(pipe, 0o600)
@@ -83,7 +85,7 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
         try:
             answer = bytearray()
             async with _requested(pid, directory, there, limit) as how:
-                with trio.move_on_after(PATIENCE):
+                with trio.move_on_after(ANSWER_TIMEOUT):
                     await _read_to_end(reader, answer)
             took = answer.split()
         finally:
@@ -91,15 +93,15 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
         if len(took) != 2:
             _stat(pid)  # raises ProcessEnded if that is the reason
             raise MachineRefused(
-                f"process {pid} has not answered {how} within {PATIENCE:g} s: its main thread is in a call "
-                "that nothing interrupts, or it is stopped"
+                f"process {pid} has not answered {how} within {ANSWER_TIMEOUT:g} s: its main thread is in a "
+                "call that nothing interrupts, or it is stopped"
             )
         return Inspection(_read_tree(directory / peek.ANSWER), float(took[0]), float(took[1]))
 
 
 async def _read_to_end(reader: int, answer: bytearray) -> None:
-    """Read until the process has closed its end: then nothing of the inspection is left in it. (A pipe that
-    is not opened for writing yet is not readable.)
+    """Read until the process has closed its end: then nothing of the inspection is left in it. A pipe that is
+    not opened for writing yet is not readable.
     """
     while True:
         await trio.lowlevel.wait_readable(reader)
@@ -161,7 +163,9 @@ def _read_tree(path: Path) -> Node:
 
 @asynccontextmanager
 async def _requested(pid: int, directory: Path, there: str, limit: int) -> AsyncIterator[str]:
-    """Send the request, and wake the process if it sleeps; then withdraw an unanswered request."""
+    """Send the request, and wake the process if it waits; at the end, withdraw the request if it is
+    unanswered. Yield the name of the method.
+    """
     mark = _mark_of(pid)
     if mark is not None:
         _signal(pid, mark, f"{limit} {there}")
@@ -188,7 +192,9 @@ async def _requested(pid: int, directory: Path, there: str, limit: int) -> Async
 
 
 def _mark_of(pid: int) -> str | None:
-    """Return the path of the process's mark, if it has one and catches the signal."""
+    """Return the path of the descriptor that marks a process which allows inspection; None if it has none, or
+    does not catch the signal.
+    """
     folder = f"/proc/{pid}/fd"
     try:
         for name in os.listdir(folder):
@@ -214,7 +220,7 @@ def _signal(pid: int, mark: str, request: str) -> None:
     try:
         process = os.pidfd_open(pid)
         try:
-            # Looked up again: with the pidfd open it is certain to be this process.
+            # Looked up again with the pidfd open, so that it is the mark of this process.
             if _mark_of(pid) != mark:
                 raise MachineRefused(f"process {pid} has just ended, or no longer allows inspection")
             with open(mark, "wb", buffering=0) as file:
@@ -230,7 +236,7 @@ def _signal(pid: int, mark: str, request: str) -> None:
 
 
 def _script(directory: Path, limit: int, pid: int) -> str:
-    """Write the script and its code; return its path."""
+    """Write the script, and the code that it loads; return the path of the script."""
     source = Path(peek.__file__).read_bytes()
     (directory / "code").write_bytes(marshal.dumps(compile(source, "<triosock top>", "exec")))
     text = _SCRIPT.format(code=f"{directory}/code", directory=str(directory), limit=limit)
@@ -264,7 +270,9 @@ def _execute(pid: int, script: str) -> None:
 
 
 async def _wake_later(pid: int) -> None:
-    """Attach after a while: a run loop in epoll_wait runs no Python, and attaching ends that wait."""
+    """Attach after `WAKE_AFTER` seconds: a run loop in epoll_wait(2) runs no Python code, and attaching ends
+    that wait.
+    """
     await trio.sleep(WAKE_AFTER)
     await trio.to_thread.run_sync(_wake, pid, abandon_on_cancel=True)
 

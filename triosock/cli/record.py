@@ -1,6 +1,6 @@
 """`python -m triosock record SCRIPT -o run.html`: runs a program, and writes a page to step through its run.
 
-The page is written however the program ends, also by an error or Ctrl-C. The exit code is the program's.
+The page is written however the program ends, also after an error or Ctrl-C. The exit code is the program's.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from ..observe import Recorder
 from ..observe.text import count
 from .arguments import Commands, MachineRefused, Mistake, typed
 
-#: Instead of the number of steps.
+#: The message if no step was recorded.
 _NOTHING: Final = (
     "nothing was recorded, for no trio run began in this process. The program must call triosock.run(…) or "
     'trio.run(…) when it is run as a script, as under `if __name__ == "__main__":`; asyncio, and processes '
@@ -72,8 +72,7 @@ def _events(word: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run the program, write the page; return the exit code.
 
-    Raises: Mistake, MachineRefused, and whatever the program raises, SystemExit and KeyboardInterrupt among
-    that.
+    Raises: Mistake, MachineRefused, and what the program raises, including SystemExit and KeyboardInterrupt.
     """
     words = arguments.module or _script(arguments)
     if not words:
@@ -84,13 +83,13 @@ def run(arguments: argparse.Namespace) -> int:
     if not os.path.isdir(os.path.dirname(output)):
         raise Mistake(f"-o: there is no folder {os.path.dirname(output)!r}")
     recorder = Recorder(**({} if arguments.max_events is None else {"max_events": arguments.max_events}))
-    with _written(recorder, output), recorder:
-        _play(words, is_module=bool(arguments.module))
+    with _page_written(recorder, output), recorder:
+        _run_program(words, is_module=bool(arguments.module))
     return 0
 
 
 def _script(arguments: argparse.Namespace) -> list[str]:
-    """Return the script and its arguments, and take the options of this command out of them, up to a --."""
+    """Return the script and its arguments, without options of this command before a --, which are applied."""
     words: list[str] = arguments.program
     if not words:
         return []
@@ -103,8 +102,10 @@ def _script(arguments: argparse.Namespace) -> list[str]:
     return [words[0], *rest, *words[middle + 1 :]]
 
 
-def _play(words: list[str], *, is_module: bool) -> None:
-    """Run as Python does: the script's folder is first in the path, or the current one for a module."""
+def _run_program(words: list[str], *, is_module: bool) -> None:
+    """Run the program as Python does: with the script's folder, or the current one for a module, first in the
+    path.
+    """
     sys.argv[:] = words
     if is_module:
         sys.path.insert(0, os.getcwd())
@@ -115,14 +116,26 @@ def _play(words: list[str], *, is_module: bool) -> None:
 
 
 @contextlib.contextmanager
-def _written(recorder: Recorder, output: str) -> Iterator[None]:
+def _page_written(recorder: Recorder, output: str) -> Iterator[None]:
+    """Write the page when the block has ended. If the program raises, its exception goes on, and an error of
+    the page is only printed.
+    """
     try:
         yield
-    finally:
+    except BaseException:
         try:
-            recorder.write_html(output)
-        except OSError as error:
-            raise MachineRefused(f"{output}: {error.strerror or error}") from None
-        steps = len(recorder.steps())
-        said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
-        print(f"triosock: {said}", file=sys.stderr)
+            _write_page(recorder, output)
+        except MachineRefused as refusal:
+            print(f"triosock: {refusal}", file=sys.stderr)
+        raise
+    _write_page(recorder, output)
+
+
+def _write_page(recorder: Recorder, output: str) -> None:
+    try:
+        recorder.write_html(output)
+    except OSError as error:
+        raise MachineRefused(f"{output}: {error.strerror or error}") from None
+    steps = len(recorder.steps())
+    said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
+    print(f"triosock: {said}", file=sys.stderr)

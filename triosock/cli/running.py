@@ -2,13 +2,13 @@
 
 The rules:
 
-1. **A worker runs the command line of its parent**, and inherits the parent's sockets. So a restart reads
-   the configuration and the code again, and only the addresses stay.
-2. **The parent imports no handler**: it lives longer than their code.
+1. **A worker runs the command line of its parent**, and inherits the parent's sockets. So a restart reads the
+   configuration and the code again, and only the addresses cannot change.
+2. **The parent imports no handler**, since it runs while the code of handlers changes.
 3. Errors in opening endpoints are reported before anything is served.
-4. **SIGHUP reloads files**: a single process with TLS reloads its certificates, and a parent restarts its
-   workers one by one, which does the same. A single process without TLS keeps the default action of the
-   signal, and ends.
+4. **SIGHUP reloads files**: a single process with TLS reloads its certificates; a parent restarts its workers
+   one by one, and each loads them again. A single process without TLS keeps the default action of the signal,
+   which ends it.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ from .arguments import load_handler, load_tls
 from .config import STDIO, EndpointConfig, ServiceConfig
 from .observers import open_observers
 
-#: A function that serves one open endpoint.
+#: An async function that serves one open endpoint.
 _Serve: TypeAlias = Callable[..., Awaitable[DrainReport]]
 
 
@@ -87,12 +87,14 @@ async def serve_in_workers(
 
 
 async def _serve_as_process_1(serve: _Serve, task_status: trio.TaskStatus[object]) -> DrainReport:
-    """Serve, and reap the orphans of the container. The parent has no children but its workers."""
+    """Serve, and reap the orphans of the container. The service has started all children of this process
+    itself.
+    """
     reaping = trio.CancelScope()
 
     class Started:
         def started(self, workers: Workers) -> None:
-            # Only now: before that the pids of the workers are not known.
+            # Not earlier: the process ids of the workers are known from here on.
             trio.lowlevel.spawn_system_task(_reap, workers, reaping)
             task_status.started(workers)
 
@@ -154,25 +156,25 @@ async def serve_here(
     task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED,
 ) -> None:
     """Open all endpoints, or take the inherited ones, and serve each until drained."""
-    async with contextlib.AsyncExitStack() as failed:
+    async with contextlib.AsyncExitStack() as resources:
         if config.health is not None and not is_worker():
-            # Opened first, so that it answers 503 until all is ready, and closed last.
-            await failed.enter_async_context(open_health(config.health))
-        observers = await open_observers(config.observe, failed)
+            # Opened first and closed last, so that it answers 503 until all endpoints are open.
+            await resources.enter_async_context(open_health(config.health))
+        observers = await open_observers(config.observe, resources)
         opened = []
         for endpoint in config.endpoints:
             sockets = await _open(endpoint)
             opened.append(sockets)
             for sock in sockets:
-                failed.callback(sock.close)
-        async with trio.open_nursery() as around:
+                resources.callback(sock.close)
+        async with trio.open_nursery() as outer:
             if not is_worker() and any(one.certificates is not None for one in endpoints):
-                await around.start(_reload_on_hangup, endpoints)
+                await outer.start(_reload_on_hangup, endpoints)
             async with trio.open_nursery() as nursery:
                 for one, sockets in zip(endpoints, opened, strict=True):
                     await nursery.start(partial(one.serve, sockets, observers=observers))
                 task_status.started()
-            around.cancel_scope.cancel(reason="triosock: every endpoint has ended")
+            outer.cancel_scope.cancel(reason="triosock: every endpoint has ended")
 
 
 async def _reload_on_hangup(
@@ -187,7 +189,7 @@ async def _reload_on_hangup(
 
 
 async def _reload(name: str, certificates: Certificates) -> None:
-    """Reload and log the result: a bad file must not end the service."""
+    """Reload the certificates, and log the result: a malformed file must not end the service."""
     log = logging.getLogger("triosock")
     try:
         await trio.to_thread.run_sync(certificates.reload)

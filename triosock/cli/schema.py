@@ -1,6 +1,6 @@
 """The keys of a configuration file: one table, from which the JSON schema is generated too.
 
-The rule: a section for a class has exactly the fields of that class, so that a new limit needs no change
+The rule: a section for a class has exactly the fields of that class, so that a new field needs no change
 here.
 """
 
@@ -28,7 +28,7 @@ class Key:
 
 Section: TypeAlias = "Mapping[str, Key | Section]"
 
-#: Stands for any name.
+#: The key that stands for any name.
 ANY: Final = "*"
 _WORDS: Final = {
     "overflow": ("wait", "reject"),
@@ -71,7 +71,9 @@ def _of(kind: type[attrs.AttrsInstance], what: str) -> dict[str, Key | Section]:
 
 #: One of the certificates of `triosock.Certificates`.
 CERTIFICATE: Final[dict[str, Key]] = {
-    "certificate": Key(("string",), "file of the certificate chain (PEM), beside this file"),
+    "certificate": Key(
+        ("string",), "file of the certificate chain (PEM), relative to the folder of this file"
+    ),
     "key": Key(("string",), "file of the key (PEM), if it is not in the same one"),
     "password_file": Key(("string",), "file whose first line is the password of the key"),
 }
@@ -85,7 +87,7 @@ ENDPOINT: Final[Section] = {
     "mode": Key(("string",), "permissions of a Unix socket's file, in octal, such as 600"),
     "limits": _of(Limits, "a number, or inf"),
     "timeouts": _of(Timeouts, "seconds, or inf"),
-    "sessions": _of(Sessions, "UDP with a task for each peer"),
+    "sessions": _of(Sessions, "sessions of UDP peers, each with a task"),
     "tls": {
         **CERTIFICATE,
         "certificates": {ANY: {**CERTIFICATE, "names": Key(("array",), "server names, instead of its own")}},
@@ -109,18 +111,20 @@ SERVICE: Final[Section] = {
     "observe": {
         "log_format": Key(("string",), "format of the log; json has the field names of ECS", LOG_FORMATS),
         "access_log": Key(("string",), "file for a line for each connection that has ended; - is stdout"),
-        "access_log_format": Key(("string",), "its format, with variables such as $remote_addr; or json"),
+        "access_log_format": Key(
+            ("string",), "format of these lines, with variables such as $remote_addr; or json"
+        ),
         "access_log_of": Key(("string",), "one line for each of these", KINDS),
         "blocked_after": Key(("number",), "log a task that blocks the event loop for so many seconds"),
         "opentelemetry": Key(("boolean",), "trace and measure by OpenTelemetry's API (an extra)"),
     },
-    "supervision": _of(Supervision, "how workers are treated"),
+    "supervision": _of(Supervision, "how failing workers are treated"),
     "recycle": _of(Recycle, "when healthy workers are replaced"),
     "endpoints": {ANY: ENDPOINT},
 }
 
 
-#: A JSON schema, which nests: as json.dumps() takes it.
+#: A JSON schema, as json.dumps() takes it.
 Schema: TypeAlias = dict[str, Any]
 
 

@@ -1,4 +1,5 @@
-"""`python -m triosock serve ENDPOINT… --handler module:name`, or `--config FILE`: until a signal drains it.
+"""`python -m triosock serve ENDPOINT… --handler module:name`, or `--config FILE`: serves until a signal
+drains it.
 
 The log and the final report go to stderr. `triosock.run` documents the signals, and `triosock.serve_workers`
 those with `--workers`.
@@ -41,7 +42,7 @@ _LIMITS = {
 _RATES = {
     "rate": "limit the rate of new connections; others wait",
     "rate_per_peer": "limit the rate of new connections of one address or user; others are refused",
-    "rate_per_network": "the same for a network: the first 24 bits of an IPv4, 56 of an IPv6 address",
+    "rate_per_network": "limit the rate of new connections of one network (IPv4 /24, IPv6 /56)",
     "request_rate_per_peer": "limit the rate of requests of one address or user; others wait",
     "datagram_rate_per_peer": "limit the rate of datagrams of one address; others are dropped",
 }
@@ -110,7 +111,9 @@ def _add_transport(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--tls-cert", metavar="FILE", help="serve TLS with this chain (PEM); SIGHUP reloads it"
     )
-    parser.add_argument("--tls-key", metavar="FILE", help="its key (PEM), if it is not in the same file")
+    parser.add_argument(
+        "--tls-key", metavar="FILE", help="the key of the certificate (PEM), if it is not in the same file"
+    )
     parser.add_argument(
         "--mode", type=typed(permissions), help="permissions of a Unix socket's file, in octal, such as 600"
     )
@@ -157,7 +160,7 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--access-log-format",
         metavar="FORMAT",
-        help="its format, with variables such as $remote_addr and $session_time; or json",
+        help="the format of these lines, with variables such as $remote_addr and $session_time; or json",
     )
     parser.add_argument(
         "--access-log-of", choices=KINDS, help="write a line for each of these (default connections)"
@@ -212,7 +215,7 @@ def run(arguments: argparse.Namespace) -> int:
         )
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
-    # inetd connects stderr to the client too.
+    # inetd connects stderr to the client too, so the log must not go there.
     has_stderr = not (config.is_stdio and stderr_is_stdin())
     handler = config.observe.log_handler(number, has_stderr=has_stderr)
     logging.basicConfig(level=config.log_level.upper(), handlers=[handler])

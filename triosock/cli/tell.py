@@ -1,9 +1,9 @@
 """`python -m triosock tell SOCKET VERB`: sends a command to the control socket of a running program.
 
-The program must have been started with ``--control SOCKET --control-verbs`` and workers, or call
-`serve_control(…, verbs=True)`, by the same user. Two commands need no verbs, since they change nothing:
-``metrics`` prints those of all workers, in the text format of Prometheus; ``events`` prints a line of JSON
-for each event, until interrupted.
+The program must run as the same user, and have been started with ``--control SOCKET --control-verbs`` and
+workers, or call `serve_control(…, verbs=True)`. Two commands work without verbs, since they change nothing:
+``metrics`` prints the metrics of all workers in the text format of Prometheus; ``events`` prints a line of
+JSON for each event, until Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 
 from .arguments import Commands, MachineRefused
 
-LOOKS: Final = ("metrics", "events")
-VERBS: Final = (*LOOKS, "drain", "restart", "workers", "suspend", "resume", "cut")
-#: Seconds for an answer: a restart answers when its last worker has been replaced.
-_PATIENCE: Final = 600.0
+QUERIES: Final = ("metrics", "events")
+VERBS: Final = (*QUERIES, "drain", "restart", "workers", "suspend", "resume", "cut")
+#: Seconds to wait for an answer. A restart answers when its last worker was replaced.
+_TIMEOUT: Final = 600.0
 
 
 def add_parser(commands: Commands) -> None:
@@ -44,7 +44,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Send the command, and print the answer. Raises: MachineRefused if there is no answer, or an error."""
     request = {
-        "want" if arguments.verb in LOOKS else "do": arguments.verb,
+        "want" if arguments.verb in QUERIES else "do": arguments.verb,
         **{
             name: value
             for name in ("count", "worker", "connection", "server", "kinds")
@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
     answer = b""
     try:
         with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(_PATIENCE)
+            sock.settimeout(_TIMEOUT)
             sock.connect(arguments.socket)
             sock.sendall(json.dumps(request).encode() + b"\n")
             if arguments.verb == "events":
@@ -63,13 +63,26 @@ def run(arguments: argparse.Namespace) -> int:
                 answer += data
     except OSError as error:
         raise MachineRefused(f"{arguments.socket}: {error.strerror or error}") from None
-    if not answer:
-        raise MachineRefused(f"{arguments.socket} does not answer: it obeys only its own user")
-    said = json.loads(answer)
-    if "error" in said:
-        raise MachineRefused(said["error"])
-    print(said.get("done") or said["metrics"].rstrip("\n"))
+    print(_read_answer(arguments.socket, answer))
     return 0
+
+
+def _read_answer(path: str, answer: bytes) -> str:
+    """Return the text of an answer. Raises: MachineRefused if it is an error, or no answer of triosock."""
+    if not answer:
+        raise MachineRefused(f"{path} does not answer: the program answers only the user that it runs as")
+    try:
+        said = json.loads(answer)
+    except ValueError:
+        said = None
+    match said:
+        case {"error": error}:
+            raise MachineRefused(str(error))
+        case {"done": str(text)} | {"metrics": str(text)}:
+            return text.rstrip("\n")
+    raise MachineRefused(
+        f"{path} has sent no whole answer: the program has ended, or it is no control socket of triosock"
+    )
 
 
 def _print_lines(sock: socket.socket) -> int:

@@ -1,9 +1,9 @@
 """`python -m triosock top SOCKET`, or `--pid N`: shows the live tree of a running program repeatedly.
 
-For a socket, the program must have been started with ``triosock.run(…, control="SOCKET")``, or call
-`serve_control`, by the same user. Any other process is inspected by its pid: see `processes.py`. With `rich`
-(the extra ``cli``) the view is redrawn in place and in colours; without it, or if the output is no terminal,
-each snapshot is printed below the last.
+For a socket, the program must run as the same user, and have been started with
+``triosock.run(…, control="SOCKET")``, or call `serve_control`. Any other process is inspected by its pid: see
+`processes.py`. With `rich` (the extra ``cli``) the view is redrawn in place and in colours; without it, or if
+the output is no terminal, each snapshot is printed below the last one.
 """
 
 from __future__ import annotations
@@ -83,9 +83,9 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show snapshots until Ctrl-C, or until the program has ended; return the exit code."""
     if (arguments.socket is None) == (arguments.pid is None):
-        raise Mistake("give either a control socket or a process, with --pid")
+        raise Mistake("give either a control socket or a process, with --pid and its process id")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        # A name may have characters that the terminal's encoding lacks.
+        # A name may have characters that the encoding of the terminal does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         with _view(arguments) as show:
@@ -178,7 +178,7 @@ def _view(arguments: argparse.Namespace) -> Iterator[Show]:
         yield lambda node: print(_title(node), format_tree(node), sep="\n", end="\n\n", flush=True)
         return
     with live_class(screen=True, auto_refresh=False) as live:
-        yield lambda node: live.update(_drawn(node, live.console.height), refresh=True)
+        yield lambda node: live.update(_render(node, live.console.height), refresh=True)
 
 
 def _live() -> type[Live] | None:
@@ -196,8 +196,10 @@ def _title(node: Node) -> str:
     return f"{datetime.now():%H:%M:%S}  {count(len(servers), 'server')}, {active:,} active"
 
 
-def _drawn(node: Node, height: int) -> Text:
-    """Return the tree for a terminal of `height` lines: lines that do not fit are counted."""
+def _render(node: Node, height: int) -> Text:
+    """Return the tree for a terminal of `height` lines; the last line gives the number of lines that do not
+    fit.
+    """
     from rich.text import Text
 
     lines = [(start, one, text) for start, one, text in tree_lines(node)]

@@ -9,19 +9,19 @@ see `docs/discussion/compat.md`.
 
 Five packages; each imports only from those above it:
 
-    requests    the table of requests: one record each; the port to what needs trio
-    waiting     how an idle server waits, without trio
-    stdlib      the standard library's classes; reads like its module
-    bridge      where trio starts: the run that servers use from their threads
-    control     policies, drains, a place in a trio program
+    requests    the table of requests, a record for each; the port through which they reach what needs trio
+    waiting     the wait of an idle server, without trio
+    stdlib      the standard library's classes, in the structure of its module
+    bridge      the trio run that servers use from their threads
+    control     policies, drains, and servers in a trio program
 
-`green` stands beside `control`: handlers in trio tasks. Three files import from all of them: this one,
-`loading.py` (imports what needs trio, at one moment) and `choose.py` (chooses the wait of a loop).
+`green`, beside `control`, runs handlers in trio tasks. Three files import from all packages: this one,
+`loading.py` (imports everything that needs trio at one moment) and `choose.py` (chooses the wait of a loop).
 
-Read on: `stdlib/base.py` (the loop and its hooks), `waiting/poll.py` (how an idle server waits), and
-`bridge/trio_thread.py` (where the trio run lives).
+The main files are `stdlib/base.py` (the loop and its hooks), `waiting/poll.py` (the wait of an idle server),
+and `bridge/trio_thread.py` (the trio run).
 
-Importing this imports neither trio nor the rest of triosock: see `loading.py`.
+Importing this module imports neither trio nor the rest of triosock: see `loading.py`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ from typing import TYPE_CHECKING, get_type_hints
 from triosock._core.inspect.providers import elsewhere as _elsewhere
 
 from . import loading as _loading
-from .choose import serving as _serving  # noqa: F401 - for base.py, which it stands above
+from .choose import serving as _serving  # noqa: F401 - base.py finds it here
 from .install import install as install
 from .requests import table as _table
 from .stdlib import deferred_tls as _deferred_tls  # noqa: F401
@@ -52,7 +52,7 @@ from .stdlib.mixins import _NoThreads as _NoThreads
 from .stdlib.mixins import _Threads as _Threads
 from .stdlib.servers import TCPServer, UDPServer
 from .stdlib.writer import _SocketWriter as _SocketWriter
-from .waiting import forking as _forking  # noqa: F401 - what servers need comes with this module
+from .waiting import forking as _forking  # noqa: F401 - a running server imports nothing
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -88,7 +88,7 @@ _VERSION = "0.4"
 if sys.version_info < (3, 15):
     __version__ = _VERSION
 
-#: The clock of `handle_request()`, under the name that programs replace.
+#: The clock of `handle_request()`, under the standard library's name, which programs replace.
 time = _monotonic
 
 #: The selector class that waits for requests. Programs may replace it; it is looked up by each
@@ -127,15 +127,15 @@ if hasattr(socket, "AF_UNIX"):
 
         __all__ += ["ForkingUnixDatagramServer", "ForkingUnixStreamServer"]
 
-#: Names that no forking server needs: the first use of one imports trio. See `loading.py`.
+#: Names that no forking server needs. The first use of one imports trio: see `loading.py`.
 _THREADING = {name: getattr(_mixins, name) for name in __all__ if name.startswith("Threading")}
 
 
 def _as_in_the_standard_library() -> None:
-    """Make what the standard library has too look as there: of this module, and without annotations.
+    """Give the names of the standard library this module as `__module__`, and remove their annotations.
 
-    The annotations are for type checkers, which read the source; at run time some of their names cannot be
-    resolved.
+    The standard library's have no annotations. Ours are for type checkers, which read the source; at run time
+    some of the names in them cannot be resolved.
     """
     there = [_THREADING.get(name) or globals()[name] for name in __all__]
     for thing in (*there, install, _SocketWriter, _Threads, _NoThreads):
@@ -150,7 +150,7 @@ def _as_in_the_standard_library() -> None:
 _as_in_the_standard_library()
 del _as_in_the_standard_library
 
-#: The names that are new, and the modules that they come from; the first use of one imports trio.
+#: The names that the standard library does not have, with their modules. The first use of one imports trio.
 _NEW = {
     "CompatServer": "control.serve",
     "GreenMixIn": "green.mixins",
@@ -173,8 +173,8 @@ _EXTRAS = ("install", *_NEW)
 if not TYPE_CHECKING:
 
     def _module(name: str) -> object:
-        room, _, part = name.partition(".")
-        if room != "green":
+        package, _, part = name.partition(".")
+        if package != "green":
             return _loading.late(name)
         try:
             return _loading.late_green(part)

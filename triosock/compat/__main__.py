@@ -30,7 +30,7 @@ def main() -> None:
     if arguments[:1] == ["--green"]:
         del arguments[0]
         table.all_green = True
-        with suppress(RuntimeError):  # said when a server is made
+        with suppress(RuntimeError):  # raised again when a server is made
             loading.green()
     module = arguments[:1] == ["-m"]
     if module:
@@ -39,8 +39,8 @@ def main() -> None:
         sys.exit(USAGE)
     compat.install()
     sys.argv[:] = arguments
-    # As Python does: a script's own folder comes first, or the current one for a module. It is there already
-    # for a module, as this file was run as one.
+    # As Python does, the first entry of the path is the script's folder, or the current one for a module. The
+    # latter is there already, since this file is run as a module.
     if module:
         runpy.run_module(arguments[0], run_name="__main__", alter_sys=True)
         return

@@ -1,7 +1,7 @@
 """Chooses the wait of one call of `serve_forever()`: see the rules of `waiting/poll.py`.
 
-It is in no package, since it chooses between waits of `waiting` and of `bridge`. `stdlib/base.py` finds it in
-`triosock.compat`, as `_serving`.
+It is in no package, since it chooses among the waits of `waiting` and `bridge`. `stdlib/base.py` calls it by
+the name `_serving` in `triosock.compat`.
 """
 
 from __future__ import annotations
@@ -27,13 +27,13 @@ def serving(server: BaseServer, selector: selectors.BaseSelector, public: Module
     """Return the wait for one call of `serve_forever()`: a context manager, open as long as the loop runs."""
     if type(selector) is not DEFAULT_SELECTOR or not CAN_POLL:
         return Waiting(server, selector)
-    # Programs replace names in `triosock.compat`; a name that was never looked up there was not replaced.
+    # Programs replace names in `triosock.compat`; a name that is not in its namespace was not replaced.
     names = vars(public)
     if "ForkingMixIn" in names and isinstance(server, names["ForkingMixIn"]):
         return ForkingWait(server, selector)
     if not is_loaded():
         return PollWait(server, selector)
-    # A host was chosen only if a trio program serves this server.
+    # There is a chosen host only if a trio program serves this server.
     chosen = late("bridge.trio_thread").host_for(server)
     threading_mixin = names.get("ThreadingMixIn", mixins.ThreadingMixIn)
     if chosen is None and not isinstance(server, threading_mixin) and _active_count() == 1:

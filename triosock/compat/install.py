@@ -1,9 +1,9 @@
-"""Running programs that import `socketserver`, unedited.
+"""Runs programs that import `socketserver`, without a change in their source.
 
 Rules of this file:
 
-1. **Installed before the first user, or an error.** A module that was imported earlier has the standard
-   library's classes as its bases, and a program must not use both modules.
+1. **It is installed before the first module that uses it, or raises.** A module that was imported earlier has
+   the standard library's classes as its bases, and a program must not use both modules.
 2. Only `sys.modules["socketserver"]` is changed.
 """
 
@@ -16,10 +16,10 @@ _NAME = "socketserver"
 
 
 def install() -> None:
-    """Have every `import socketserver` from now on mean `triosock.compat`. May be called again.
+    """Make every later `import socketserver` import `triosock.compat`. Does nothing when called again.
 
-    Raises: RuntimeError, naming them, if there are modules already that use the standard library's;
-    `http.server` and `xmlrpc.server` are such modules once they are imported.
+    Raises: RuntimeError, which names them, if imported modules use the standard library's already, such as
+    `http.server` and `xmlrpc.server`.
     """
     compat = sys.modules[__name__.rpartition(".")[0]]
     present = sys.modules.get(_NAME)
@@ -36,8 +36,8 @@ def install() -> None:
 
 
 def _users_of(present: ModuleType) -> list[str]:
-    """Return the names of the modules that hold the module, or a class that is or inherits from one of its
-    own.
+    """Return the names of the modules in which a global is that module, or one of its classes, or a subclass
+    of one.
     """
     theirs = {
         value for value in vars(present).values() if isinstance(value, type) and value.__module__ == _NAME

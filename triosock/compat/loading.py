@@ -1,19 +1,19 @@
-"""Imports what needs trio: at one moment, as a whole, and by the original import system.
+"""Imports everything that needs trio at one moment, completely or not at all, by the original import system.
 
 Programs change their process while a server runs: tests replace `socket.socket`, import hooks make modules
-lazy, a daemon calls chroot(2). An import at such a moment fails, or leaves half of a package behind.
+lazy, a daemon calls chroot(2). An import after that may fail, or leave a package half imported.
 
 The invariants:
 
-1. **A running server imports nothing.** What servers need is imported with `triosock.compat`, except what
-   needs trio; that is imported on the first use of a name that no forking server needs (`ThreadingMixIn`, the
-   classes made with it, and all that is new). A class is defined before its servers run. A server of another
-   class waits without trio until then.
+1. **A running server imports nothing.** All modules that do not need trio are imported with
+   `triosock.compat`. The others are imported on the first use of a name that no forking server needs:
+   `ThreadingMixIn`, the classes made with it, and the names that the standard library does not have. A class
+   is defined before its servers run. Until then, servers of other classes wait without trio.
 2. **A forking program does not import trio**, which would double the pages that each fork copies, unless it
-   uses such a name itself. Green mode is imported with the first of its names or policies.
-3. **All or nothing.** A failed import removes what it has imported.
+   uses such a name itself. Green mode is imported with the first use of its names or of a policy for it.
+3. **A failed import removes all modules that it has imported.**
 
-Imports use the hooks, the path and the `__import__` of the moment when `triosock.compat` was imported.
+Imports use the hooks, the path and the `__import__` of the time when `triosock.compat` was imported.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ _NEED_TRIO: Final = (
         "control.tree",
     ),
 )
-#: All modules of green mode, which need an extra besides.
+#: All modules of green mode, which need the extra `green` too.
 _NEED_GREENLET: Final = (
     *(
         "accepting",
@@ -83,7 +83,7 @@ _hooks: Final = tuple(sys.meta_path)
 _path_hooks: Final = tuple(sys.path_hooks)
 _path: Final = tuple(sys.path)
 _lock: Final = threading.RLock()
-#: By their short names; all of them, or none.
+#: The imported modules by their short names: all of them, or none.
 _modules: dict[str, ModuleType] = {}
 _greens: dict[str, ModuleType] = {}
 
@@ -94,8 +94,8 @@ def is_loaded() -> bool:
 
 
 def late(name: str) -> ModuleType:
-    """Return a module of this package that needs trio. If none was loaded yet, all are, with what `load()`
-    raises.
+    """Return a module of this package that needs trio; call `load()` if they are not imported yet. Raises: as
+    `load()`.
     """
     if not _modules:
         load()
@@ -103,21 +103,21 @@ def late(name: str) -> ModuleType:
 
 
 def load() -> None:
-    """Import everything that needs trio, if that was not done yet. From any thread.
+    """Import all modules that need trio, if they are not imported yet. From any thread.
 
-    Raises: ImportError, or whatever a module raises; nothing of it is left then.
+    Raises: ImportError, or another exception of a module; none of the modules is left imported then.
     """
     with _lock:
         if not _modules:
             with _as_it_was(), _all_or_nothing():
-                # In one step: a reader without the lock finds all of them, or none.
+                # In one step, so that a reader without the lock finds all of them, or none.
                 _modules.update({name: import_module(f"{_PACKAGE}.{name}") for name in _NEED_TRIO})
 
 
 def late_green(name: str) -> ModuleType:
-    """Return a module of green mode. If none was loaded yet, all are, with what `load()` raises.
+    """Return a module of green mode; import all of them if that was not done yet.
 
-    Raises: RuntimeError, with the reason, if there can be no green servers here.
+    Raises: RuntimeError, with the reason, if green servers cannot run here; what `load()` raises.
     """
     if not _greens:
         _load_green()
@@ -125,27 +125,27 @@ def late_green(name: str) -> ModuleType:
 
 
 def trio() -> TrioPart[RequestTable]:
-    """Return the parts that need trio, for the packages below them: see `requests/ports.py`."""
+    """Return the port to the modules that need trio: see `requests/ports.py`."""
     port: TrioPart[RequestTable] = late("bridge.port").PORT
     return port
 
 
 def green() -> GreenPart[RequestTable]:
-    """Return the parts that need greenlets, for the packages below them.
+    """Return the port to green mode.
 
-    Raises: RuntimeError, with the reason, if there can be no green servers here.
+    Raises: RuntimeError, with the reason, if green servers cannot run here.
     """
     port: GreenPart[RequestTable] = late_green("port").PORT
     return port
 
 
 def green_if_loaded() -> GreenPart[RequestTable] | None:
-    """Return the same if it is imported already, otherwise None."""
+    """Return the port to green mode if that is imported, otherwise None."""
     return green() if _greens else None
 
 
 def has_green() -> bool:
-    """Whether there can be green servers here; nothing is imported for this."""
+    """Whether green servers can run here. Imports nothing."""
     try:
         return bool(_greens) or (_has_gil() and find_spec("greenlet") is not None)
     except ImportError:  # from an import hook of the program
@@ -174,11 +174,13 @@ def _load_green() -> None:
 
 @contextmanager
 def _as_it_was() -> Iterator[None]:
-    """Import with the hooks of the time when this module was imported; restore the present ones after."""
+    """Use the import hooks of the time when this module was imported, and restore the current ones
+    afterwards.
+    """
     imports = builtins.__import__
     now = [*sys.meta_path], [*sys.path_hooks], [*sys.path]
     builtins.__import__ = _import
-    # A hook that was removed since may not work any more, so it is left out.
+    # Path entries that were added since are kept, after the original ones.
     sys.meta_path[:], sys.path_hooks[:] = _hooks, _path_hooks
     sys.path[:] = [*_path, *(one for one in now[2] if one not in _path)]
     try:

@@ -1,13 +1,16 @@
-"""All workers in one place: the parent's control socket asks each worker at its own, and joins the answers.
+"""The control socket of the parent: it asks each worker at the worker's own control socket, and joins the
+answers.
 
-The rules are those of `triosock.observe.control`: off unless asked for, for the same user only, and nothing
-can be changed unless verbs are allowed. A worker that does not answer in time is shown without its tree.
+The rules are those of `triosock.observe.control`: there is no control socket unless the program asks for one,
+it answers the same user only, and it changes nothing unless verbs are allowed. A worker that does not answer
+in time is shown without its tree.
 """
 
 from __future__ import annotations
 
 import json
 import os
+from collections.abc import Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Final
 
@@ -28,10 +31,10 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .service import Workers
 
-_TO_WORKERS: Final = ("suspend", "resume", "cut")
+_WORKER_VERBS: Final = ("suspend", "resume", "cut")
 
 
-async def show(workers: Workers, listener: SocketListener, verbs: bool) -> None:
+async def serve_control(workers: Workers, listener: SocketListener, verbs: bool) -> None:
     """Answer at the control socket until cancelled."""
     await serve_replies(listener, partial(_reply, workers, verbs), partial(stream_events, workers))
 
@@ -53,7 +56,7 @@ async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
 
 
 async def _do(workers: Workers, request: Request) -> str:
-    """Do what is asked for, and say what was done. Raises: ValueError."""
+    """Carry out a verb; return a description of what was done. Raises: TypeError, ValueError."""
     match request:
         case {"do": "drain"}:
             workers.drain()
@@ -63,9 +66,9 @@ async def _do(workers: Workers, request: Request) -> str:
         case {"do": "workers", "count": count}:
             await workers.set_count(check_int(count, "count"))
             return f"{workers.count} workers"
-        case {"do": verb} if verb in _TO_WORKERS:
+        case {"do": verb} if verb in _WORKER_VERBS:
             return await _tell_workers(workers, request)
-    known = ", ".join(("drain", "restart", "workers", *_TO_WORKERS))
+    known = ", ".join(("drain", "restart", "workers", *_WORKER_VERBS))
     raise ValueError(f"do is one of {known}, not {request['do']!r}")
 
 
@@ -73,9 +76,11 @@ async def _tell_workers(workers: Workers, request: Request) -> str:
     number = request.get("worker")
     chosen = [one for one in workers.living() if number is None or one.number == number]
     if not chosen or (request["do"] == "cut" and number is None):
-        raise ValueError(f"there is no worker {number!r}: cut wants one by its number")
-    # Two may have one number: a worker and its predecessor, which drains.
-    answers = [await ask(worker, request) for worker in chosen]
+        raise ValueError(
+            "cut needs the number of a worker" if number is None else f"there is no worker {number!r}"
+        )
+    # Two workers may have one number: one, and its predecessor, which drains.
+    answers = await _ask_all(chosen, request)
     done = [
         f"worker {worker.number}: {answer['done']}"
         for worker, answer in zip(chosen, answers, strict=True)
@@ -89,34 +94,50 @@ async def _tell_workers(workers: Workers, request: Request) -> str:
 async def _tree(workers: Workers, limit: int) -> Node:
     nodes: dict[Worker, Node] = {}
 
-    async def look(worker: Worker) -> None:
+    async def query(worker: Worker) -> None:
         answer = await ask(worker, {"want": "tree", "limit": limit})
         try:
             tree = parse_tree(json.dumps(answer))
         except ValueError:
             tree = Node(kind="run")
-        status = next(one for one in workers.statistics() if one.process == worker.id)
+        status = next((one for one in workers.statistics() if one.process == worker.id), None)
+        if status is None:
+            return  # the worker has ended meanwhile
         nodes[worker] = Node(
             kind="process",
             name=f"worker {worker.number}, process {worker.id}",
             state=status.state,
             age=status.age,
             counts=(("generation", status.generation), ("memory", status.memory)),
-            # Without the socket at which it was just asked.
+            # The server of the control socket that was just asked is left out.
             children=tuple(child for child in tree.children if child.name != NAME),
         )
 
     living = [one for one in workers.living() if one.id]
     async with trio.open_nursery() as nursery:
         for worker in living:
-            nursery.start_soon(look, worker)
-    found = tuple(nodes[worker] for worker in living)
+            nursery.start_soon(query, worker)
+    found = tuple(nodes[worker] for worker in living if worker in nodes)
     return Node(kind="run", name=f"parent {os.getpid()}", children=found)
 
 
 async def _metrics(workers: Workers) -> Reply:
-    answers = [(worker.number, await ask(worker, {"want": "metrics"})) for worker in workers.living()]
-    texts = [(number, str(answer["metrics"])) for number, answer in answers if "metrics" in answer]
+    asked = workers.living()
+    answers = [*zip(asked, await _ask_all(asked, {"want": "metrics"}), strict=True)]
+    texts = [(worker.number, str(answer["metrics"])) for worker, answer in answers if "metrics" in answer]
     if not texts:
-        return {"error": "; ".join(f"worker {number}: {one.get('error')}" for number, one in answers)}
+        return {"error": "; ".join(f"worker {worker.number}: {one.get('error')}" for worker, one in answers)}
     return {"metrics": merge_metrics(texts)}
+
+
+async def _ask_all(workers: Sequence[Worker], request: Request) -> list[dict[str, object]]:
+    """Ask all of these at once, so that several stuck ones take no longer than one; return their answers."""
+    answers: dict[Worker, dict[str, object]] = {}
+
+    async def query(worker: Worker) -> None:
+        answers[worker] = await ask(worker, request)
+
+    async with trio.open_nursery() as nursery:
+        for worker in workers:
+            nursery.start_soon(query, worker)
+    return [answers[worker] for worker in workers]

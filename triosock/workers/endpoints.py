@@ -1,14 +1,14 @@
-"""The endpoints: sockets that the parent opens and each worker inherits.
+"""The endpoints: the sockets that the parent opens, and each worker inherits.
 
 The invariants:
 
-1. **The parent opens, and never accepts or receives.** Streams have one listener for all workers: a
-   connection in its queue is served by any free worker, and none is lost when a worker ends.
+1. **The parent opens the sockets, and never accepts or receives.** Streams have one listener for all workers:
+   any free worker accepts the next connection in its queue, and none is lost when a worker ends.
 2. **UDP has a socket of its own for each slot** (SO_REUSEPORT): the kernel sends one peer's datagrams to one
-   of them, so a session stays with its slot. The socket is the slot's and not the worker's: what arrives
-   while a worker is replaced waits in it.
-3. **Inherited sockets are passed on and their files kept**; what was made here is removed at the end, socket
-   files included.
+   of them, so a session stays with its slot. The socket belongs to the slot and not to the worker: datagrams
+   that arrive while a worker is replaced wait in it.
+3. **Inherited sockets are passed on, and their files are kept.** Sockets and socket files that were made here
+   are closed and removed at the end.
 """
 
 from __future__ import annotations
@@ -43,11 +43,11 @@ from .handover import Handover, slot_name, take_handover
 
 #: An address, or a listener that is open already.
 Endpoint: TypeAlias = "str | Listener | socket.socket"
-#: An inherited socket is written so: ``fd://NAME``, with its FileDescriptorName (systemd.socket(5)).
+#: The scheme of an inherited socket: ``fd://NAME`` with its FileDescriptorName (systemd.socket(5)).
 INHERITED: Final = "fd://"
-#: The name of the control socket at a handover; no endpoint has it, for they have no slash.
+#: The name of the control socket in a handover. No endpoint can have it, since their names have no slash.
 CONTROL: Final = "control/"
-#: That of the health endpoint.
+#: The name of the health endpoint in a handover.
 HEALTH: Final = "health/"
 _logger: Final = logging.getLogger("triosock.workers")
 
@@ -55,26 +55,28 @@ _logger: Final = logging.getLogger("triosock.workers")
 @final
 @attrs.define
 class Endpoints:
-    """All sockets of a service: `shared` ones, and those of UDP, by name, of which each slot gets its own."""
+    """All sockets of a service. All workers inherit the `shared` ones; of each address in `udp`, each slot
+    has a socket of its own.
+    """
 
     shared: list[tuple[str, SocketListener]] = attrs.field(factory=list)
-    #: Datagram sockets that cannot be multiplied: handed down by a service manager.
+    #: Inherited datagram sockets. All workers share them: they cannot be opened again for each slot.
     borrowed: list[tuple[str, socket.socket]] = attrs.field(factory=list)
     udp: list[tuple[str, UdpAddress]] = attrs.field(factory=list)
     addresses: list[Address] = attrs.field(factory=list)
-    #: As they were asked for, by name: what a successor compares its own with.
+    #: The addresses as the caller wrote them, by name; a successor compares its own with them.
     wanted: dict[str, str] = attrs.field(factory=dict)
     handover: Handover | None = None
-    #: Of the control socket, which no worker inherits.
+    #: The listener of the control socket, which no worker inherits.
     control: SocketListener | None = None
-    #: Of the health endpoint: likewise.
+    #: The listeners of the health endpoint, which no worker inherits.
     health: list[SocketListener] = attrs.field(factory=list)
     #: Removes the socket files if this process is killed.
     guard: FileGuard | None = None
     _slots: dict[int, list[tuple[str, KernelSocket]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
-        """Open what a slot has of its own. Raises: as `open_udp_sockets`."""
+        """Open the UDP sockets of a slot. Raises: as `open_udp_sockets`."""
         opened: list[tuple[str, KernelSocket]] = []
         self._slots[number] = opened
         for index, (name, address) in enumerate(self.udp):
@@ -85,19 +87,19 @@ class Endpoints:
             if not sockets:
                 sockets = await open_udp_sockets(address.port, host=host_to_bind(address), reuse_port=True)
             opened += [(name, sock) for sock in sockets]
-            # Port 0 is any free one, and then the same one for all slots.
+            # Port 0 stands for a free port; the other slots then get the same one.
             bound = sockets[0].address
             if isinstance(bound, UdpAddress) and address.port == 0:
                 self.udp[index] = (name, attrs.evolve(address, port=bound.port))
                 self.addresses.append(bound)
 
     def close_slot(self, number: int) -> None:
-        """Close what a slot has of its own; what waits there is lost."""
+        """Close the UDP sockets of a slot. Datagrams that wait in them are lost."""
         for _, sock in self._slots.pop(number, []):
             sock.close()
 
     def descriptors(self, number: int) -> list[tuple[str, int]]:
-        """Return what the worker of this slot inherits: names and descriptors."""
+        """Return the names and descriptors that the worker of this slot inherits."""
         return [
             *((name, listener.socket.fileno()) for name, listener in self.shared),
             *((name, sock.fileno()) for name, sock in self.borrowed),
@@ -105,17 +107,19 @@ class Endpoints:
         ]
 
     def handed_over(self) -> list[tuple[str, int]]:
-        """Return what a successor of the parent inherits: names and descriptors."""
+        """Return the names and descriptors that a successor of the parent inherits."""
         slots = [
             (slot_name(name, number), sock.socket.fileno())
             for number, sockets in self._slots.items()
             for name, sock in sockets
         ]
-        aside = [(name, listener.socket.fileno()) for name, listener in self._aside()]
+        aside = [(name, listener.socket.fileno()) for name, listener in self._own_listeners()]
         return [*self.descriptors(0), *slots, *aside]
 
     def files(self) -> dict[str, tuple[str, int, int]]:
-        """Return the socket files that were made here, by the endpoint's name: path, device, inode."""
+        """Return path, device and inode of each socket file that was made here, by the name of its
+        endpoint.
+        """
         return {
             name: (one._path, *one._made)
             for name, one in self._listeners()
@@ -123,20 +127,20 @@ class Endpoints:
         }
 
     def disown_files(self) -> None:
-        """Leave the socket files to a successor."""
+        """Give up the socket files, which a successor owns from now on."""
         for _, one in self._listeners():
             if isinstance(one, UnixListener):
                 one._path = None
         if self.guard is not None:
-            self.guard.stand_down()
+            self.guard.dismiss()
 
     def is_guard(self, process: int) -> bool:
-        """Whether this process id is the guard's of the socket files."""
+        """Whether this is the process id of the file guard."""
         return self.guard is not None and self.guard.id == process
 
     async def guard_files(self, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Have a process remove the socket files if this one is killed, until cancelled, or until that one
-        ends; `started` when it is there, or there are none. Raises: as `FileGuard`.
+        """Run a `FileGuard` until cancelled, or until its process has ended; report started when it runs, or
+        when there are no files. Raises: as `FileGuard`.
         """
         files = self.files().values()
         if not files:
@@ -146,23 +150,24 @@ class Endpoints:
             async with FileGuard(files) as self.guard:
                 task_status.started()
                 await self.guard.wait()
-                if not self.guard.stood_down:
+                if not self.guard.dismissed:
                     _logger.error(
-                        "the guard of the socket files was killed: nothing removes them if this process is"
+                        "the process that guards the socket files was killed: if this process is killed too, "
+                        "the files stay"
                     )
         finally:
-            self.guard = None  # another process may have its id
+            self.guard = None  # another process may get its id
 
     def _listeners(self) -> list[tuple[str, SocketListener]]:
-        return [*self.shared, *self._aside()]
+        return [*self.shared, *self._own_listeners()]
 
-    def _aside(self) -> list[tuple[str, SocketListener]]:
-        """What is the parent's own, and no worker's."""
+    def _own_listeners(self) -> list[tuple[str, SocketListener]]:
+        """Return the listeners of the parent, which no worker inherits, with their names."""
         control = [] if self.control is None else [(CONTROL, self.control)]
         return [*control, *((HEALTH, one) for one in self.health)]
 
-    def own_files(self) -> None:
-        """Take over the socket files of the predecessor."""
+    def take_files(self) -> None:
+        """Become the owner of the predecessor's socket files."""
         if self.handover is None:
             return
         self.shared = [(name, self.handover.own(name, one)) for name, one in self.shared]
@@ -173,8 +178,8 @@ class Endpoints:
         self.handover = None
 
     def close_control(self) -> None:
-        """Close the control socket and the health endpoint, which are looked at in a drain too."""
-        for _, listener in self._aside():
+        """Close the control socket and the health endpoint, which answer in a drain too."""
+        for _, listener in self._own_listeners():
             listener.close()
 
     def close(self) -> None:
@@ -195,11 +200,15 @@ async def open_endpoints(
     control: str | os.PathLike[str] | None = None,
     health: str | None = None,
 ) -> Endpoints:
-    """Open all of these, or none.
+    """Open all endpoints, or none.
 
-    Args: addresses such as ``tcp://*:9999``, ``unix:///run/app.sock``, ``udp://*:53``, or ``fd://NAME`` for
-    an inherited one; or listeners that are open. By name if a mapping is given: the name is what a worker
-    asks `inherited_listeners` for.
+    Args:
+      endpoints: addresses such as ``tcp://*:9999``, ``unix:///run/app.sock``, ``udp://*:53``, or ``fd://NAME``
+        for an inherited socket; or open listeners. The keys of a mapping are the names by which a worker asks
+        `inherited_listeners` for them.
+      modes: permission bits of the files of ``unix://`` endpoints, by name.
+      control: the path of the parent's control socket; None for none.
+      health: the address of the health endpoint; None for none.
 
     Raises: TypeError, ValueError; AddressUnavailable; socket.gaierror.
     """
@@ -267,7 +276,7 @@ async def _open_health(endpoint: str, opened: Endpoints) -> None:
     check_h11()
     opened.wanted[HEALTH] = endpoint
     left = opened.handover.take(HEALTH, endpoint) if opened.handover is not None else []
-    # Only what is no socket of the kernel's is no SocketListener.
+    # All of them are SocketListeners, since the address is one of the kernel: this is for the type checker.
     opened.health = left or [one for one in await open_endpoint(endpoint) if isinstance(one, SocketListener)]
 
 

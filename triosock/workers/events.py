@@ -1,7 +1,8 @@
-"""One stream of the events of all workers, each with its worker's number, and of their own coming and going.
+"""One stream of the events of all workers, each with its worker's number, and of the starts and ends of
+workers.
 
-Rule: a worker that starts while the stream is read joins it as soon as it is ready. Its earlier events are
-not in the stream.
+Rule: the events of a worker that starts while the stream is read are in it from when that worker is ready;
+its earlier events are not.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 async def stream_events(workers: Workers, conn: Connection, kinds: Collection[str] | None) -> None:
-    """Send the events of all workers, those that start meanwhile included, until the reader hangs up."""
+    """Send the events of all workers, including those that start meanwhile, until the reader disconnects."""
     stream = EventStream()
     stream.put(note(FOLLOWS))
     async with trio.open_nursery() as nursery:
@@ -33,7 +34,7 @@ async def stream_events(workers: Workers, conn: Connection, kinds: Collection[st
 
         with workers.followed_by(follow):
             await send_stream(conn, stream)
-        nursery.cancel_scope.cancel(reason="triosock: the reader of events has hung up")
+        nursery.cancel_scope.cancel(reason="triosock: the reader of events has disconnected")
 
 
 async def _follow(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
@@ -49,7 +50,7 @@ def _whose(worker: Worker) -> dict[str, object]:
 
 
 async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] | None) -> None:
-    """Ask a worker for its events, and pass them on until it hangs up."""
+    """Request the events of a worker, and forward them until it closes the connection."""
     request: dict[str, object] = {"want": "events"}
     if kinds is not None:
         request["kinds"] = list(kinds)

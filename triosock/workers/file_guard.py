@@ -1,15 +1,15 @@
 """A child process that removes the socket files of a service whose parent was killed (SIGKILL, the kernel's
-OOM killer): no other process is left then, since the workers are killed with the parent.
+OOM killer). No other process could do it, since the workers are killed with the parent.
 
 The invariants:
 
-1. **It acts only when this process is dead**: the end of a pipe tells it, whose writing end is here.
-2. It removes only the files that were made here, by device and inode.
-3. **It ends with this process**, and before it: it is notified that there is nothing left to do, and reaped.
-4. **Its end is noticed at any time**: its starter waits for it, as `reaper.py` expects of the owner of a
-   child.
+1. **It acts only when this process is dead**: it reads from a pipe whose writing end only this process has.
+2. It removes only the files that were made here; it compares device and inode.
+3. **It ends before this process**: `dismiss()` tells it that nothing is left to do, and it is reaped.
+4. **Its end is noticed at any time**: its starter waits for it, since `reaper.py` leaves a child to the code
+   that has started it.
 
-Rejected: a worker that removes them, since workers that go on for a moment could still accept.
+Rejected: a worker that removes the files. Other workers may run a moment longer than the parent, and accept.
 """
 
 from __future__ import annotations
@@ -29,49 +29,53 @@ _PROGRAM: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "file
 
 @final
 class FileGuard:
-    """A running guard, an async context manager. `files`: of each the path, the device and the inode.
+    """The running process, as an async context manager.
 
-    Raises: OSError if the machine has no room for another process.
+    Args: `files`, each as its path, device and inode.
+
+    Raises: OSError if no process or descriptor can be had.
     """
 
     def __init__(self, files: Iterable[tuple[str, int, int]]) -> None:
         arguments = [str(part) for one in files for part in one]
-        reading, self._tie = os.pipe()
+        reading, self._pipe = os.pipe()
         try:
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", _PROGRAM, *arguments],
                 stdin=reading,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                start_new_session=True,  # a Ctrl-C at the terminal, or a hang-up of it, is for the parent
+                start_new_session=True,  # Ctrl-C and SIGHUP of the terminal are for the parent
             )
             self._handle = open_handle(self._popen)
         except BaseException:
-            os.close(self._tie)
+            os.close(self._pipe)
             raise
         finally:
             os.close(reading)
         self.id: Final = self._popen.pid
 
-    def stand_down(self) -> None:
-        """Say that there is nothing left to do: the files are gone, or a successor's. May be said again."""
-        if self._tie == -1:
+    def dismiss(self) -> None:
+        """Tell the process that the files are removed, or have another owner. Does nothing when called
+        again.
+        """
+        if self._pipe == -1:
             return
-        tie, self._tie = self._tie, -1
+        tie, self._pipe = self._pipe, -1
         try:
             os.write(tie, b"\n")
         except BrokenPipeError:
-            pass  # it was killed
+            pass  # the process was killed
         finally:
             os.close(tie)
 
     @property
-    def stood_down(self) -> bool:
-        """Whether it was notified that there is nothing left to do."""
-        return self._tie == -1
+    def dismissed(self) -> bool:
+        """Whether `dismiss()` was called."""
+        return self._pipe == -1
 
     async def wait(self) -> None:
-        """Return when it has ended and is reaped. Cancelled, it goes on."""
+        """Return when the process has ended and is reaped. A cancellation does not end the process."""
         if self._popen.returncode is None:
             await trio.lowlevel.wait_readable(self._handle)
             self._popen.wait()
@@ -81,6 +85,6 @@ class FileGuard:
         return self
 
     async def __aexit__(self, *error: object) -> None:
-        self.stand_down()
-        with trio.CancelScope(shield=True):  # it ends at once: reading is all that it does
+        self.dismiss()
+        with trio.CancelScope(shield=True):  # bounded: the process only reads, and ends after that
             await self.wait()

@@ -1,11 +1,11 @@
-"""The handover to the next parent: the sockets, under the names of their endpoints, and a description.
+"""The handover to the next parent: the sockets, named after their endpoints, and a description of them.
 
 The rules:
 
 1. **A successor takes a socket by the name of its endpoint.** An endpoint whose address has changed is opened
-   anew; a socket that is not taken is closed.
-2. **A socket file has one owner at each moment.** It changes hands when the successor is ready and not
-   before, so that one that fails removes nothing.
+   again; a socket that is not taken is closed.
+2. **A socket file has one owner at each moment.** The successor becomes its owner when it is ready and not
+   before, so that a successor that fails removes no file.
 """
 
 from __future__ import annotations
@@ -24,20 +24,22 @@ from .._core.listeners.unix import UnixListener
 
 Taken = TypeVar("Taken", SocketListener, socket.socket)
 
-#: In the environment of a successor.
+#: The environment variable that has the description.
 VARIABLE: Final = "TRIOSOCK_HANDOVER"
 
 
 def slot_name(name: str, number: int) -> str:
-    """Return the name of a slot's own socket of this endpoint."""
+    """Return the name, in a handover, of the socket that this slot has of this endpoint."""
     return f"{name}/{number}"
 
 
 @final
 @attrs.define
 class Handover:
-    """What the predecessor left. `ready` is where it waits to be told that this process is ready, `names` are
-    those of all sockets, `addresses` and `files` belong to some of them.
+    """What a successor gets from its predecessor.
+
+    `ready` is the path of the predecessor's sd_notify(3) socket; `names` are the names of all sockets;
+    `addresses` and `files` (path, device, inode) are those of some of them, by name.
     """
 
     ready: str
@@ -46,11 +48,13 @@ class Handover:
     files: dict[str, tuple[str, int, int]]
 
     def take(self, name: str, address: str) -> list[SocketListener]:
-        """Return the listeners of this endpoint; none if it had another address, or is none of streams."""
+        """Return the listeners of this endpoint; none if its address has changed, or if it has datagram
+        sockets.
+        """
         return self._take(name, inherited_listeners) if self.addresses.get(name) == address else []
 
     def take_datagrams(self, name: str, address: str, number: int | None = None) -> list[socket.socket]:
-        """Return the datagram sockets of this endpoint, or of its slot with this number."""
+        """Return the datagram sockets of this endpoint, or of one slot; none if its address has changed."""
         if self.addresses.get(name) != address:
             return []
         return self._take(name if number is None else slot_name(name, number), inherited_datagram_sockets)
@@ -61,7 +65,7 @@ class Handover:
         try:
             taken = take([name])
         except ValueError:
-            return []  # of the other kind
+            return []  # the sockets of this name are of the other kind
         self.names.remove(name)
         return taken
 
@@ -73,7 +77,7 @@ class Handover:
         return UnixListener(listener.socket, path, (device, inode))
 
     def close(self) -> None:
-        """Close what was not taken."""
+        """Close the sockets that were not taken."""
         for name in list(self.names):
             for listener in self._take(name, inherited_listeners):
                 listener.close()
@@ -82,12 +86,12 @@ class Handover:
 
 
 def describe(handover: Handover) -> str:
-    """Return the value of the variable. `take_handover` reads it."""
+    """Return the value of `VARIABLE`, which `take_handover` reads."""
     return json.dumps(attrs.asdict(handover))
 
 
 def take_handover() -> Handover | None:
-    """Return what a predecessor has left to this process, once; None if there was none."""
+    """Return the handover of the predecessor, and remove it from the environment; None without one."""
     text = os.environ.pop(VARIABLE, "")
     if not text:
         return None

@@ -1,10 +1,11 @@
-"""The health of all workers as one answer: the parent's port, and what its workers say.
+"""The health endpoint of the parent, which answers for all workers.
 
-The rule: **the service is ready while one of its workers is**, for they share their listeners, and whichever
-is free takes the next client. So a worker that is full, or stuck, or being replaced takes nothing out of a
-load balancer; and a drain of the service, its delay included, takes out all.
+The rule: **the service is ready while one of its workers is**, since they share their listeners, and any free
+worker accepts the next client. A worker that is full, stuck, or being replaced does not make the service
+unready; a drain of the service, including its delay, does.
 
-A worker with another program does not report its health; its readiness by sd_notify(3) counts.
+A worker whose program is not `triosock.run` has no control socket: it counts as ready from its READY message
+by sd_notify(3) on.
 """
 
 from __future__ import annotations
@@ -23,53 +24,54 @@ from .worker import Worker
 if TYPE_CHECKING:
     from .service import Workers
 
-#: Seconds for those who have asked, when a successor takes over.
-LAST_ANSWERS: Final = 5.0
+#: Seconds within which requests in progress are answered when a successor takes over.
+PROBE_GRACE: Final = 5.0
 
 
 @attrs.define
 class ParentView:
-    """What a parent shows of itself, in its control socket (`window`) and at its health endpoint, until a
-    successor does so. `begun`: it serves, and has taken over if there was a predecessor; `ended`: a successor
-    has.
+    """The time in which a parent answers at its control socket (in `control_scope`) and its health endpoint.
+
+    `begun` is set when it serves, and has taken over from its predecessor, if it has one; `ended` is set when
+    a successor has taken over.
     """
 
-    window: trio.CancelScope = attrs.field(factory=trio.CancelScope)
+    control_scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
     begun: trio.Event = attrs.field(factory=trio.Event)
     ended: trio.Event = attrs.field(factory=trio.Event)
 
     def end(self) -> None:
-        """Show nothing any more."""
+        """Stop answering: a successor has taken over."""
         self.ended.set()
-        self.window.cancel(reason="triosock: the successor shows itself")
+        self.control_scope.cancel(reason="triosock: the successor has taken over")
 
 
-async def answer_health(workers: Workers, shown: ParentView) -> None:
-    """Answer at the health endpoint, if there is one, until a successor does: from the beginning, or, as a
-    successor, from when this has taken over, since until then the predecessor answers.
+async def answer_health(workers: Workers, view: ParentView) -> None:
+    """Answer at the health endpoint, if there is one, until a successor has taken over. A process that is
+    itself a successor begins when it has taken over, since its predecessor answers until then.
     """
     endpoints = workers.endpoints
     if not endpoints.health:
         return
-    one_at_a_time = trio.Lock()
+    query_lock = trio.Lock()
 
     async def why_not() -> Sequence[str]:
-        # A flood of probes is no flood of questions.
-        async with one_at_a_time:
+        # Many probes at once must not become as many requests to each worker.
+        async with query_lock:
             reasons = await why_not_ready(workers)
-        # If a successor has taken over meanwhile, the one who was asked is over, and the service goes on.
-        return [] if shown.ended.is_set() else reasons
+        # If a successor has taken over meanwhile, this process drains, and the service does not.
+        return [] if view.ended.is_set() else reasons
 
     if endpoints.handover is not None:
-        await shown.begun.wait()
+        await view.begun.wait()
     async with trio.open_nursery() as nursery:
         server: StreamServer = await nursery.start(answer_at, endpoints.health, why_not)
-        await shown.ended.wait()
-        server.drain(grace=LAST_ANSWERS)  # those who have asked this one are answered
+        await view.ended.wait()
+        server.drain(grace=PROBE_GRACE)  # requests that have come are answered
 
 
 async def why_not_ready(workers: Workers) -> Sequence[str]:
-    """Return why the service should be sent no more clients, in lines; none if it is ready."""
+    """Return the reasons why the service should get no more clients, a line each; none if it is ready."""
     if workers.draining:
         return ["draining"]
     asked = [worker for worker in workers.living() if worker.state == "ready"]
@@ -78,20 +80,20 @@ async def why_not_ready(workers: Workers) -> Sequence[str]:
     reasons: dict[Worker, str] = {}
     async with trio.open_nursery() as nursery:
 
-        async def look(worker: Worker) -> None:
+        async def query(worker: Worker) -> None:
             reasons[worker] = await _why_not(worker)
             if not reasons[worker]:
-                nursery.cancel_scope.cancel(reason="triosock: one worker is ready, and that is enough")
+                nursery.cancel_scope.cancel(reason="triosock: one ready worker is enough")
 
         for worker in asked:
-            nursery.start_soon(look, worker)
+            nursery.start_soon(query, worker)
     if not all(reasons.values()):
         return []
     return [f"worker {worker.number}: {reasons[worker]}" for worker in asked]
 
 
 async def _why_not(worker: Worker) -> str:
-    if not worker.speaks:
+    if not worker.can_be_asked:
         return ""
     answer = await ask(worker, {"want": "ready"})
     reasons = answer.get("not_ready")

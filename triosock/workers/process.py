@@ -1,16 +1,16 @@
-"""One child process: started, drained, waited for, killed.
+"""One child process: its start, its drain, its end.
 
 The invariants:
 
-1. **The code that starts a process reaps it.** `Process` is a context manager of its caller's own making:
-   `wait` and `end_at_once` return only when the kernel has nothing left of it.
+1. **The code that starts a process reaps it**: `wait` and `end_at_once` return when it is reaped, and a
+   caller that is cancelled calls `end_at_once` in a shielded scope.
 2. **It is started from the trio thread itself**, and not from a worker thread as `trio.lowlevel.open_process`
    does: the kernel kills the child when the thread that started it ends (PR_SET_PDEATHSIG), and trio's
    threads end when they have been idle. `subprocess.Popen` blocks for the milliseconds that vfork and exec
    take.
-3. **The lifeline is a pipe whose writing end only the parent has.** A line in it begins a drain of the worker
-   and may be repeated, unlike a signal, of which the second one cancels; its end means that the parent is
-   gone.
+3. **The lifeline is a pipe whose writing end only the parent has.** A line in it begins a drain of the
+   worker, and a further line can tighten it; rejected: a signal, of which the second one cancels. The end of
+   the pipe means that the parent has ended.
 """
 
 from __future__ import annotations
@@ -25,21 +25,22 @@ from typing import Final, final
 import trio
 
 _TRAMPOLINE: Final = os.path.join(os.path.dirname(os.path.abspath(__file__)), "trampoline.py")
-#: Seconds that a process has to end by itself after the command to end at once.
-PATIENCE: Final = 1.0
+#: Seconds from SIGTERM to SIGKILL in `end_at_once`.
+TERM_TIMEOUT: Final = 1.0
 
 
 @final
 class Process:
-    """A running child. Its sockets are its descriptors 3 and up, as sd_listen_fds(3) says.
+    """A running child. Its sockets are its descriptors from 3 on, as sd_listen_fds(3) specifies.
 
     Args:
       command: the program and its arguments.
-      sockets: the descriptors to hand down, each with its name.
-      environment: of the child, to which LISTEN_* and TRIOSOCK_LIFELINE are added.
-      tied: whether it dies with this process, and has a lifeline. One that is not can be released.
+      sockets: the descriptors that it inherits, each with its name.
+      environment: its environment, to which LISTEN_* and TRIOSOCK_LIFELINE are added.
+      dies_with_parent: whether the kernel kills it when this process ends, and it has a lifeline. Otherwise
+        it can be released.
 
-    Raises: OSError if the machine has no room for another process.
+    Raises: OSError if no process or descriptor can be had.
     """
 
     def __init__(
@@ -48,18 +49,18 @@ class Process:
         sockets: Sequence[tuple[str, int]],
         environment: Mapping[str, str],
         *,
-        tied: bool = True,
+        dies_with_parent: bool = True,
     ) -> None:
         reading, self._lifeline = os.pipe()
-        os.set_blocking(self._lifeline, False)  # a worker that is stuck must not stop its parent
+        os.set_blocking(self._lifeline, False)  # a worker that does not read must not block its parent
         try:
             descriptors = [descriptor for _, descriptor in sockets]
             handed = ",".join(map(str, descriptors))
-            tie = [str(os.getpid()), str(reading)] if tied else ["0", "-1"]
+            tie = [str(os.getpid()), str(reading)] if dies_with_parent else ["0", "-1"]
             self._popen = subprocess.Popen(
                 [sys.executable, "-I", "-S", _TRAMPOLINE, *tie, handed, *command],
                 stdin=subprocess.DEVNULL,
-                pass_fds=[*descriptors, reading] if tied else descriptors,
+                pass_fds=[*descriptors, reading] if dies_with_parent else descriptors,
                 env={**environment, "LISTEN_FDNAMES": ":".join(name for name, _ in sockets)},
             )
             self._handle = open_handle(self._popen)
@@ -76,20 +77,24 @@ class Process:
         return self._popen.returncode
 
     def tell(self, line: str) -> None:
-        """Write a line to the lifeline. One that has closed it, or takes nothing from it, is not told."""
+        """Write a line to the lifeline. The line is lost if the child has closed the pipe, or does not empty
+        it.
+        """
         if self._popen.returncode is None:
             try:
                 os.write(self._lifeline, line.encode() + b"\n")
             except OSError:
-                pass  # it is ending
+                pass  # EPIPE: it is ending; EAGAIN: it is stuck, and its deadline ends it
 
     def signal(self, number: int) -> None:
-        """Send a signal, if it has not been reaped."""
+        """Send a signal, if the process is not reaped yet."""
         if self._popen.returncode is None:
             signal.pidfd_send_signal(self._handle, number)
 
     async def wait(self) -> int:
-        """Return its exit code when it has ended and is reaped. A checkpoint; cancelled, it goes on."""
+        """Return its exit code when it has ended and is reaped. A checkpoint. A cancellation does not end
+        it.
+        """
         if self._popen.returncode is None:
             await trio.lowlevel.wait_readable(self._handle)
             self._popen.wait()
@@ -97,35 +102,37 @@ class Process:
             os.close(self._lifeline)
         else:
             await trio.lowlevel.checkpoint()
-        return self._popen.wait()  # at once, for it has ended
+        return self._popen.wait()  # returns at once: it has ended
 
     def release(self) -> None:
-        """Release a process that is not tied: it outlives this one, and is not reaped here."""
+        """Give up a process that does not die with its parent: it outlives this one, and is not reaped
+        here.
+        """
         if self._popen.returncode is None:
-            self._popen.returncode = 0  # or subprocess warns that it runs
+            self._popen.returncode = 0  # otherwise subprocess warns that it still runs
             os.close(self._handle)
             os.close(self._lifeline)
 
     async def end_at_once(self) -> None:
-        """End it, orderly for one second and then by SIGKILL, and return when it is reaped. Must be shielded
-        from cancellation.
+        """Cancel it, send SIGKILL after `TERM_TIMEOUT` seconds, and return when it is reaped. Call it in a
+        scope that is shielded from cancellation.
         """
-        # A program of triosock.run would only drain at the signal.
+        # SIGTERM alone would only begin a drain in a program of triosock.run.
         self.tell("end")
         self.signal(signal.SIGTERM)
-        with trio.move_on_after(PATIENCE):
+        with trio.move_on_after(TERM_TIMEOUT):
             await self.wait()
         self.signal(signal.SIGKILL)
         await self.wait()
 
 
 def open_handle(popen: subprocess.Popen[bytes]) -> int:
-    """Return a descriptor of a child that was just started: it is readable when the child has ended.
+    """Return a pidfd of a child that was just started: it is readable when the child has ended.
 
-    Raises: OSError if there is no room for one; the child is killed and reaped then.
+    Raises: OSError if no descriptor can be had; the child is killed and reaped then.
     """
     try:
-        return os.pidfd_open(popen.pid)  # it cannot have been reaped yet, so its id is its own
+        return os.pidfd_open(popen.pid)  # nothing has reaped it yet, so the id cannot be reused
     except BaseException:
         popen.kill()
         popen.wait()

@@ -1,7 +1,7 @@
-"""What a worker is when `serve_workers` was given ``module:function``: ``python -m
+"""The program of a worker if `serve_workers` was given ``module:function``: ``python -m
 triosock.workers.program``.
 
-Rule: it is an ordinary program. It does what a user's own script does: `triosock.run(function)`.
+Rule: it does only what a user's own script would do, `triosock.run(function)`.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from .. import run
 
 def main(argv: list[str]) -> None:
     """Run the function that the one argument names, until it is drained."""
-    # The parent sends SIGABRT to a worker whose event loop stands: this says where.
+    # The parent sends SIGABRT to a worker whose event loop is blocked; the handler prints its stacks.
     faulthandler.enable()
     number = os.environ.get("TRIOSOCK_WORKER", "?")
     logging.basicConfig(level="INFO", format=f"%(asctime)s %(levelname)s worker {number}: %(message)s")

@@ -1,4 +1,4 @@
-"""Process 1 of a container inherits every orphan, and must reap it, or its entry stays in the process table.
+"""Reaps orphans in process 1 of a container, which inherits them. Otherwise they would stay as zombies.
 
 The rule: **a child of this program is reaped only by the code that started it.** The kernel does not say
 which children are orphans, so only a program that knows all of its own children may do this.
@@ -16,13 +16,14 @@ import trio
 async def reap_orphans(
     is_ours: Callable[[int], bool], *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Reap children that this process has not started, until cancelled.
+    """Reap children that this process has not started, until cancelled; report started when SIGCHLD is
+    caught.
 
-    Args: `is_ours`, whether other code waits for this process id.
+    Args: `is_ours` returns whether other code waits for this process id.
     """
     with trio.open_signal_receiver(signal.SIGCHLD) as arriving:
         task_status.started()
-        await _reap(is_ours)  # who ended before we listened
+        await _reap(is_ours)  # children that ended before SIGCHLD was caught
         async for _ in arriving:
             await _reap(is_ours)
 
@@ -30,7 +31,8 @@ async def reap_orphans(
 async def _reap(is_ours: Callable[[int], bool]) -> None:
     while ended := _next_ended():
         if is_ours(ended):
-            # It hides the others until its owner, whom its end has woken too, has reaped it.
+            # waitid() returns it again, and no other child, until its owner, which its end has woken, reaps
+            # it.
             await trio.lowlevel.checkpoint()
         else:
             os.waitpid(ended, os.WNOHANG)  # noqa: ASYNC222 - it has ended

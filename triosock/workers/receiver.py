@@ -1,8 +1,8 @@
-"""The manager's end of sd_notify(3): what workers tell their parent.
+"""The manager's side of sd_notify(3): receives the messages of workers.
 
-The invariant: **a message counts for the process that the kernel says has sent it** (SCM_CREDENTIALS,
+The invariant: **a message belongs to the process that the kernel names as its sender** (SCM_CREDENTIALS,
 unix(7)). The socket has an abstract name, so that no file can be left, and any process on the machine may
-send to it; what does not come from a registered process is dropped.
+send to it; a message of a process that is not registered is dropped.
 """
 
 from __future__ import annotations
@@ -22,22 +22,27 @@ Fields: TypeAlias = Mapping[str, str]
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): process, user, group
 #: As much as Linux allows by default to send in one datagram (net.core.wmem_default).
 _MAX_BYTES: Final = 262_144
-#: So many messages are taken in a row, so that a chatterbox does not keep everything else waiting.
+#: How many messages are read in a row: a worker that sends all the time must not starve other tasks.
 _IN_A_ROW: Final = 100
 
 
 @final
 class NotifyReceiver:
-    """Passes each worker's messages to the code that registered its process. A context manager that closes
-    it."""
+    """Passes the messages of each registered process to its callback. A context manager, which closes the
+    socket.
+
+    `path` is the value of NOTIFY_SOCKET for the workers.
+
+    Raises: OSError if no descriptor can be had.
+    """
 
     def __init__(self) -> None:
-        self._takers: dict[int, Callable[[Fields], None]] = {}
+        self._callbacks: dict[int, Callable[[Fields], None]] = {}
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
             self._socket.setblocking(False)
-            # An empty address: the kernel finds an abstract name that is free (unix(7), "autobind").
+            # With an empty address the kernel chooses a free abstract name (unix(7), "autobind").
             self._socket.bind("")
         except BaseException:
             self._socket.close()
@@ -51,30 +56,32 @@ class NotifyReceiver:
     def __exit__(self, *error: object) -> None:
         self._socket.close()
 
-    def register(self, process: int, taker: Callable[[Fields], None]) -> None:
-        """Have `taker` called with each message of this process."""
-        self._takers[process] = taker
+    def register(self, process: int, callback: Callable[[Fields], None]) -> None:
+        """Call `callback` with the fields of each message of this process from now on."""
+        self._callbacks[process] = callback
 
     def forget(self, process: int) -> None:
-        """Drop what this process says from now on."""
-        self._takers.pop(process, None)
+        """Drop the messages of this process from now on."""
+        self._callbacks.pop(process, None)
 
     async def run(self) -> None:
-        """Hand out messages until cancelled."""
+        """Receive messages until cancelled."""
         while True:
             await trio.lowlevel.wait_readable(self._socket)
             self.read_pending()
 
     def read_pending(self) -> None:
-        """Hand out what is here. Synchronous: for a moment at which what was said before must count."""
+        """Receive the messages that have arrived. Synchronous, so that a decision can take account of all of
+        them.
+        """
         for _ in range(_IN_A_ROW):
             try:
                 data, control, _, _ = self._socket.recvmsg(_MAX_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
                 return
-            taker = self._takers.get(_sender(control))
-            if taker is not None:
-                taker(parse_message(data))
+            callback = self._callbacks.get(_sender(control))
+            if callback is not None:
+                callback(parse_message(data))
 
 
 def _sender(control: list[tuple[int, int, bytes]]) -> int:

@@ -1,7 +1,7 @@
-"""The reports of many workers as one.
+"""Merges the drain reports of workers into one.
 
-Rule: counts add up, the slowest are the slowest of all, and a worker that could not report is not passed
-over: the whole has then not drained.
+Rule: counts are summed, the slowest requests are those of all workers, and if a worker that served has ended
+without a report, the merged report is not `drained`.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from .._worker import COUNTS, parse_reports
 
 
 def read_reports(text: str) -> list[DrainReport]:
-    """Return the reports that a worker has sent. Raises: ValueError, KeyError or TypeError if they are
-    none.
+    """Return the reports in the message of a worker. Raises: ValueError, KeyError, TypeError or
+    AttributeError if it has another form.
     """
     return [_report(fields) for fields in parse_reports(text)]
 
@@ -48,15 +48,14 @@ def _address(text: str) -> Address:
     try:
         return parse_address(text)
     except ValueError:
-        return MemoryAddress(
-            text.removeprefix("memory://")
-        )  # of a listener of the user's, which need not write as ours do
+        # A listener of the program's own may have addresses of another form.
+        return MemoryAddress(text.removeprefix("memory://"))
 
 
 def merge_reports(reports: Iterable[DrainReport], *, duration: float, missing: int = 0) -> DrainReport:
-    """Return one report of all.
+    """Return the merged report.
 
-    Args: `duration`, of the whole drain, in seconds; `missing` workers ended without a report.
+    Args: `duration` of the whole drain, in seconds; `missing`, the number of workers without a report.
     """
     reports = list(reports)
     causes: Counter[Cause] = Counter()

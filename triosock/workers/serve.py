@@ -1,6 +1,6 @@
-"""Open endpoints and serve them with workers, in one await: `serve_workers`.
+"""`serve_workers`: opens endpoints, and serves them with worker processes.
 
-Rule: a wrong argument raises before anything is opened, and what was opened is closed in every case.
+Rule: a wrong argument raises before anything is opened, and all that was opened is closed however it ends.
 """
 
 from __future__ import annotations
@@ -43,41 +43,41 @@ async def serve_workers(
     name: str = "workers",
     task_status: trio.TaskStatus[Workers] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Open `endpoints`, and have worker processes serve them, each a fresh interpreter that inherits the
+    """Open `endpoints`, and serve them with worker processes. Each is a fresh interpreter, which inherits the
     sockets by the convention of sd_listen_fds(3).
 
     Args:
-      program: what each worker runs: ``module:function``, an async function without arguments, which
-        `triosock.run` runs, and which finds its sockets with `inherited_listeners`; or a command line. It is
-        ready when it says so by sd_notify(3), as `triosock.run` does (see `triosock.notify`).
-      endpoints: ``tcp://HOST:PORT`` (``*`` for all), ``unix:///PATH``, ``udp://HOST:PORT``, ``fd://NAME`` for
-      an
-        inherited socket; or listeners that are open, which then belong to the service. A mapping gives each
-        a name for `inherited_listeners`; without one they are endpoint1, endpoint2, ...
-      modes: permissions of the files of ``unix://`` endpoints, by the endpoint's name.
-      workers: how many, from 1 on; "auto" is as many as this process may use processors.
-      grace, idle_grace: of the drain of a worker, as for `DrainScope.drain`. One that takes 5 seconds longer
-        is killed.
+      program: the program of each worker: ``module:function``, an async function without arguments, which
+        `triosock.run` runs, and which gets its sockets from `inherited_listeners`; or a command line, as
+        several str. A worker is ready when it sends READY=1 by sd_notify(3), as `triosock.run` does (see
+        `triosock.notify`).
+      endpoints: ``tcp://HOST:PORT`` (``*`` for all addresses), ``unix:///PATH``, ``udp://HOST:PORT``,
+        ``fd://NAME`` for an inherited socket; or open listeners, which the service then closes. The keys of a
+        mapping are their names for `inherited_listeners`; without a mapping these are endpoint1, endpoint2, …
+      modes: permission bits of the files of ``unix://`` endpoints, by the endpoint's name.
+      workers: the number of workers, from 1 on; "auto" is the number of processors that this process may use.
+      grace, idle_grace: seconds, from 0 on, of the drain of a worker, as for `DrainScope.drain`. A worker
+        that takes 5 seconds longer is killed.
       supervision, recycle: how failing workers are treated, and when healthy ones are replaced.
-      environment: of the workers; None is that of this process.
-      signals: SIGHUP is `Workers.restart`, SIGTTIN and SIGTTOU are one worker more or less, SIGUSR2 is
-        `Workers.upgrade`; in the main thread only. SIGTERM and SIGINT are `triosock.run`'s.
-      control: path of a Unix socket for ``python -m triosock top``. With `verbs`, ``triosock tell`` may
-      change
-        things there.
+      environment: the environment of the workers; None is that of this process.
+      signals: whether SIGHUP calls `Workers.restart`, SIGTTIN and SIGTTOU add and remove one worker, and
+        SIGUSR2 calls `Workers.upgrade`; in the main thread only. SIGTERM and SIGINT are left to
+        `triosock.run`.
+      control: the path of a Unix socket for ``python -m triosock top``. With `verbs`, ``triosock tell`` may
+        change the service there.
       health: ``tcp://HOST:PORT`` or ``unix:///PATH`` at which the parent answers ``GET /live`` and ``GET
-        /ready`` for all workers, as `open_health` does: ready while one of them is, and the service does not
-        drain.
-      name: what logs call the service.
+        /ready`` for all workers, as `open_health` does. The service is ready while one worker is, and the
+        service does not drain.
+      name: the name of the service in logs.
 
-    Returns: the `DrainReport` of all workers together. `nursery.start` gives the `Workers` when all are
-    ready.
+    Returns: the merged `DrainReport` of all workers. `nursery.start` gives the `Workers` when all are ready.
 
-    Raises: TypeError, ValueError; as the openers of the endpoints; WorkersFailed if a worker of the beginning
-    does not become ready, or if later those of all slots crash again and again.
+    Raises: TypeError, ValueError; what opening the endpoints raises; WorkersFailed if one of the first
+    workers does not become ready, or if later the workers of all slots have crashed `Supervision.max_crashes`
+    times in a row.
 
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
-    drain, with one deadline. A parent that is killed takes its workers with it.
+    workers drain, with one deadline. If the parent is killed, the kernel kills its workers.
     """
     count = usable_processors() if workers == "auto" else check_int(workers, "workers")
     settings = _settings(

@@ -1,14 +1,14 @@
-"""Parent and workers: one life, from open endpoints to the merged report.
+"""The parent and its workers, from open endpoints to the merged report.
 
-    open endpoints ── a slot for each worker, all ready ── started(workers) ── … ── drain: the parent's own
-    copies of the listeners are closed, every worker is told, one deadline for all ── report
+    open endpoints ── a slot for each worker, all ready ── started(workers) ── … ── drain: the parent closes
+    its own copies of the listeners, all workers drain with one deadline ── report
 
 The invariants:
 
-1. **Nothing outlives its brackets, processes included**: each worker is a task's, in the nursery of its slot.
-2. **The service begins whole or not at all**: the first worker that does not become ready ends the start.
-3. **It ends when it cannot go on**: only if the workers of all slots crash again and again.
-4. **One replacement at a time**.
+1. **Nothing outlives its brackets, processes included**: each worker has a task in the nursery of its slot.
+2. **The service starts with all workers or not at all**: the first one that does not become ready ends it.
+3. **Later it fails only if the workers of all slots crash** `Supervision.max_crashes` times in a row.
+4. **One worker or parent is replaced at a time**, under one lock.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
 from ..notify import current_notifier
-from .control import show
+from .control import serve_control
 from .endpoints import Endpoints
 from .health import ParentView, answer_health
-from .obey import obey_signals
 from .receiver import NotifyReceiver
 from .reports import merge_reports
+from .signals import handle_signals
 from .slot import Slot
 from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
 from .worker import Settings, State, Worker
@@ -46,14 +46,14 @@ _logger: Final = logging.getLogger("triosock.workers")
 
 
 class WorkersFailed(TriosockError):
-    """The service could not begin, or not go on; the text says why."""
+    """The first workers did not become ready, or the workers of all slots crashed; the text says why."""
 
 
 @final
 @attrs.frozen(kw_only=True)
 class RestartReport:
-    """How a rolling restart went: how many workers were `replaced`, and why it stopped (`failure`), if it
-    did; those that were not replaced go on.
+    """The result of a rolling restart: the number of workers that were `replaced`, and the reason why it
+    stopped early (`failure`, "" if it did not). Workers that were not replaced go on.
     """
 
     replaced: int = 0
@@ -67,7 +67,7 @@ class RestartReport:
 @final
 @attrs.frozen(kw_only=True)
 class WorkerStatus:
-    """One worker at one moment. `age` is in seconds since it was ready, 0 before; `memory` in bytes."""
+    """One worker at one moment. `age`: seconds since it was ready, 0 before; `memory`: resident bytes."""
 
     number: int
     process: int
@@ -80,7 +80,7 @@ class WorkerStatus:
 
 @final
 class Workers:
-    """Parent and workers, running. `serve_workers` makes it and hands it out by `started()`.
+    """A running service of a parent and its workers: `serve_workers` passes it to `task_status.started()`.
 
     All methods belong to the trio program's own thread.
     """
@@ -101,40 +101,40 @@ class Workers:
         self._name = name
         self._scope = scope
         self._slots: list[Slot] = []
-        #: Those that are retired and still have workers.
-        self._leaving: list[Slot] = []
+        #: Retired slots that still have workers.
+        self._retiring: list[Slot] = []
         self._followers: list[Callable[[Worker], None]] = []
         self._is_starting = True
         self._generation = 1
         self._ended: list[Worker] = []
         self._failure = ""
-        self._everything = trio.CancelScope()
-        self._shown = ParentView()
-        self._one_at_a_time = trio.Lock()
+        self._all_workers = trio.CancelScope()
+        self._view = ParentView()
+        self._replacing = trio.Lock()
         self._resizing = trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()
         self._report = DrainReport()
 
-    # For users
+    # For programs
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where the service listens."""
+        """The addresses at which the service listens."""
         return tuple(self.endpoints.addresses)
 
     @property
     def count(self) -> int:
-        """How many workers there should be."""
+        """The number of workers that there should be; while it changes, there may be more or less."""
         return self._count
 
     @property
     def draining(self) -> bool:
-        """Whether the service was told to drain; also during the delay of the drain."""
+        """Whether `drain()` was called; True also during the delay of the drain."""
         return self._scope.draining
 
     def statistics(self) -> tuple[WorkerStatus, ...]:
-        """Return what each worker is doing, in the order of their numbers, the older of one number first."""
+        """Return the status of each worker, by number; of those with one number, the older one first."""
         check_trio_thread("statistics", "workers")
         now = trio.current_time()
         return tuple(
@@ -153,27 +153,28 @@ class Workers:
     def drain(
         self, *, grace: float | None = None, idle_grace: float | None = None, delay: float | None = None
     ) -> None:
-        """Tell all to drain, as `DrainScope.drain`; None are the values of `serve_workers`. Synchronous;
-        again, it can only tighten.
+        """Drain all workers, as `DrainScope.drain`. None stands for the values that `serve_workers` was
+        given. Synchronous. A further call can only tighten the drain.
         """
         self._scope.drain(grace=grace, idle_grace=idle_grace, delay=delay)
 
     async def wait_closed(self) -> DrainReport:
-        """Return the report when nothing is left. A checkpoint."""
+        """Wait until the service has ended, and return its report. A checkpoint."""
         await self._closed.wait()
         return self._report
 
     async def restart(self) -> RestartReport:
-        """Replace the workers, one after the other, by fresh ones, which have the code of now.
+        """Replace the workers, one after the other, by fresh processes, which load the code again.
 
-        Each successor is ready, and has lived for `Supervision.settle`, before its predecessor drains. The
-        first that fails stops the restart: all that were not replaced go on. Returns when the last successor
-        has taken over; predecessors may still be draining then, so that there can be twice as many processes
-        as workers for as long as the grace.
+        Each successor is ready, and has run for `Supervision.settle`, before its predecessor drains. The
+        first one that fails stops the restart, and the workers that were not replaced go on. Returns when the
+        last successor has taken over; predecessors may still be draining then, so that there can be twice as
+        many processes as workers until their grace period is over.
 
-        Cancellation: a successor that is starting may still take over.
+        Cancellation: a successor that is starting may still take over. Drain, or the end of the service: the
+        restart stops, and the report says why.
         """
-        async with self._one_at_a_time:
+        async with self._replacing:
             self._generation += 1
             replaced = 0
             for slot in list(self._slots):
@@ -188,16 +189,16 @@ class Workers:
     async def upgrade(self, command: Sequence[str] | None = None) -> None:
         """Hand the service over to a new parent, a fresh interpreter, and drain.
 
-        Args: `command` starts it; None is how this process was started (`sys.orig_argv`). It must call
-        `serve_workers` with the same endpoints, in the same words.
+        Args: `command`, the command line of the new parent; None for that of this process (`sys.orig_argv`).
+        It must call `serve_workers` with the same endpoints, written in the same way.
 
-        Raises: UpgradeFailed if it did not become ready, within twice `Supervision.ready`; then nothing has
-        changed. Cancellation: the new one is ended, unless it is ready.
+        Raises: UpgradeFailed if the new parent is not ready within twice `Supervision.ready`, or in process 1
+        of a container; then nothing has changed. Cancellation: the new parent is ended, unless it is ready.
 
-        A supervisor that watches this process id must learn the new one: systemd does, by MAINPID. Process 1
-        of a container cannot have a successor.
+        A service manager that watches the process id of the parent must be told the new one; systemd is, by
+        MAINPID.
         """
-        async with self._one_at_a_time:
+        async with self._replacing:
             settings = self._settings
             environment = environment_of_successor(settings.environment)
             successor = await start_successor(
@@ -208,7 +209,7 @@ class Workers:
                 2 * settings.supervision.ready,
             )
             self.endpoints.disown_files()
-            self._shown.end()
+            self._view.end()
             _logger.info("process %d has taken over", successor.id)
             notifier = current_notifier()
             if notifier is not None:
@@ -217,16 +218,17 @@ class Workers:
         self.drain()
 
     async def set_count(self, count: int) -> None:
-        """Have so many workers, from 1 on. Returns when new ones are ready; superfluous ones, those with the
-        highest numbers, drain meanwhile.
+        """Change the number of workers to `count`, from 1 on. Returns when new workers are ready; the workers
+        with the highest numbers are the first to be removed, and may still be draining then.
 
-        With UDP, another number of sockets means that the kernel deals peers out anew.
+        Raises: TypeError, ValueError. With UDP, the kernel assigns peers to sockets by their number: sessions
+        may move to another worker, which does not know them.
         """
         self._count = check_int(count, "count")
         async with self._resizing:
             while len(self._slots) > self._count:
                 slot = self._slots.pop()
-                self._leaving.append(slot)
+                self._retiring.append(slot)
                 slot.retire()
             new = []
             while len(self._slots) < self._count and not self._scope.draining:
@@ -235,20 +237,20 @@ class Workers:
             await slot.ready.wait()
 
     def living(self) -> list[Worker]:
-        """Return the workers themselves, in the order of `statistics`. For the control socket."""
+        """Return the running workers, in the order of `statistics`. For the control socket."""
         return [
             worker
-            for slot in sorted((*self._slots, *self._leaving), key=lambda slot: slot.number)
+            for slot in sorted((*self._slots, *self._retiring), key=lambda slot: slot.number)
             for worker in slot.workers
         ]
 
     def has_started(self, process: int) -> bool:
-        """Whether this process id is a child's that is waited for here."""
+        """Whether this is the process id of a child that this service waits for."""
         return self.endpoints.is_guard(process) or any(one.process == process for one in self.statistics())
 
     @contextlib.contextmanager
     def followed_by(self, follower: Callable[[Worker], None]) -> Iterator[None]:
-        """Call `follower` for each worker that there is, and for each that is made in the block."""
+        """Call `follower` with each running worker, and with each that is made in the block."""
         self._followers.append(follower)
         try:
             for worker in self.living():
@@ -257,23 +259,18 @@ class Workers:
         finally:
             self._followers.remove(follower)
 
-    # Its life
+    # Serving
 
-    async def serve(
-        self,
-        task_status: trio.TaskStatus[Workers],
-        *,
-        signals: bool,
-    ) -> DrainReport:
+    async def serve(self, task_status: trio.TaskStatus[Workers], *, signals: bool) -> DrainReport:
         """Serve until drained. `serve_workers` calls it."""
         try:
             async with trio.open_nursery() as nursery:
-                with self._everything:
+                with self._all_workers:
                     nursery.start_soon(self._receiver.run)
-                    nursery.start_soon(answer_health, self, self._shown)
+                    nursery.start_soon(answer_health, self, self._view)
                     if signals and threading.current_thread() is threading.main_thread():
-                        await nursery.start(obey_signals, self)
-                    await self._keep_slots(task_status, nursery)
+                        await nursery.start(handle_signals, self)
+                    await self._run_slots(task_status, nursery)
                 nursery.cancel_scope.cancel(reason="triosock: no worker is left")
         finally:
             self._closed.set()
@@ -281,8 +278,8 @@ class Workers:
             raise WorkersFailed(self._failure)
         return self._report
 
-    async def _keep_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
-        # Synchronously, and again when the deadline is tightened.
+    async def _run_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
+        # It is called synchronously, and again when the deadline is tightened.
         self._scope.on_drain = self._drain_all
         async with trio.open_nursery() as self._nursery:
             for _ in range(self._count):
@@ -296,63 +293,61 @@ class Workers:
             if not self._scope.draining:
                 await tell_predecessor(self.endpoints)
                 await outside.start(self.endpoints.guard_files)
-            self._shown.begun.set()
+            self._view.begun.set()
             if self.endpoints.control is not None:
-                # Outside, for a drain is looked at too.
-                outside.start_soon(self._show, self.endpoints.control)
+                # In the outer nursery, since it answers during a drain too.
+                outside.start_soon(self._serve_control, self.endpoints.control)
             task_status.started(self)
-            await self._scope.wait_draining()
-            await trio.sleep_until(self._scope.begins)
-            self._close_ours()
+            await self._scope.wait_begun()
+            self._close_listeners()
             began = trio.current_time()
-            leaving = [worker for slot in (*self._slots, *self._leaving) for worker in slot.workers]
+            leaving = [worker for slot in (*self._slots, *self._retiring) for worker in slot.workers]
             for slot in self._slots:
                 slot.retire()
         self._report = self._merge(leaving, trio.current_time() - began)
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report, _logger.name)
 
-    async def _show(self, listener: SocketListener) -> None:
-        with self._shown.window:
-            await show(self, listener, self._settings.control == "verbs")
+    async def _serve_control(self, listener: SocketListener) -> None:
+        with self._view.control_scope:
+            await serve_control(self, listener, self._settings.control == "verbs")
 
     def _drain_all(self) -> None:
         if self._scope.begins <= trio.current_time():
-            self._close_ours()
-        for slot in (*self._slots, *self._leaving):
+            self._close_listeners()
+        for slot in (*self._slots, *self._retiring):
             slot.drain()
             if self._is_starting:
-                slot.retire()  # it may never be ready, and serves no client yet
+                slot.retire()  # its worker may never be ready, and serves no client
 
-    def _close_ours(self) -> None:
-        # Our copies of the listeners go before those of the workers: a connect is refused as soon as no
-        # process has one any more, and no client may be left in a queue that no worker reads.
+    def _close_listeners(self) -> None:
+        # Before the workers close theirs: no client may be left in the queue of a listener that only we have.
         self.endpoints.close()
 
     def _merge(self, workers: Sequence[Worker], duration: float) -> DrainReport:
         reports = [report for worker in workers for report in worker.reports or ()]
-        # A program that is none of ours sends no report: its exit code says how it ended.
+        # A program that does not use triosock.run sends no report; it counts as drained if it exited with 0.
         silent = [one for one in workers if one.reports is None and one.ready.is_set() and one.has_failed]
         for worker in silent:
             _logger.error("%s %s, without a report", worker, worker.describe_end())
         return merge_reports(reports, duration=duration, missing=len(silent))
 
     async def _add_slot(self) -> Slot:
-        taken = {slot.number for slot in (*self._slots, *self._leaving)}
+        taken = {slot.number for slot in (*self._slots, *self._retiring)}
         number = next(one for one in itertools.count(1) if one not in taken)
         await self.endpoints.open_slot(number)
-        slot = Slot(number, self._make, self._drain, self._judge, self._settings.supervision)
+        slot = Slot(number, self._make, self._drain, self._check_crashes, self._settings.supervision)
         self._slots.append(slot)
         assert self._nursery is not None
-        self._nursery.start_soon(self._keep, slot)
+        self._nursery.start_soon(self._run_slot, slot)
         return slot
 
-    async def _keep(self, slot: Slot) -> None:
+    async def _run_slot(self, slot: Slot) -> None:
         try:
-            await slot.keep()
+            await slot.run()
         finally:
-            if slot in self._leaving:
-                self._leaving.remove(slot)
+            if slot in self._retiring:
+                self._retiring.remove(slot)
             self.endpoints.close_slot(slot.number)
 
     def _make(self, number: int) -> Worker:
@@ -370,8 +365,10 @@ class Workers:
         begins = max(now, scope.begins)
         worker.drain(max(0.0, scope.deadline - begins), scope.idle_grace or None, begins - now)
 
-    def _judge(self) -> None:
-        """After a crash: does the service go on?"""
+    def _check_crashes(self) -> None:
+        """End the service after a crash, if it is starting, or if all slots have had `max_crashes` in a
+        row.
+        """
         most = self._settings.supervision.max_crashes
         if self._is_starting:
             self._fail("; ".join(slot.failure for slot in self._slots if slot.failure))
@@ -381,18 +378,18 @@ class Workers:
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
-        self._everything.cancel(reason=f"triosock: {why}")
+        self._all_workers.cancel(reason=f"triosock: {why}")
 
     def _recycle(self, worker: Worker, reason: str) -> None:
-        """A worker should be replaced: when it is its turn."""
+        """Start a task that replaces a worker when no other replacement runs."""
         if self._nursery is not None and not self._scope.draining:
             self._nursery.start_soon(self._replace_one, worker, reason)
 
     async def _replace_one(self, worker: Worker, reason: str) -> None:
-        async with self._one_at_a_time:
+        async with self._replacing:
             slot = next((slot for slot in self._slots if slot.worker is worker), None)
             if slot is None:
-                return  # it has gone meanwhile
+                return  # it has ended or was replaced meanwhile
             _logger.info("%s is replaced: %s", worker, reason)
             if failure := await slot.replace():
                 _logger.error("%s stays: %s", worker, failure)

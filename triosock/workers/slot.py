@@ -1,12 +1,13 @@
-"""A slot: the place of one worker. If it crashes, another one is started.
+"""A slot: the place of one worker. It starts another worker after a crash, and replaces a worker on request.
 
 The invariants:
 
-1. **A successor is ready before its predecessor drains.** One that fails, within `Supervision.settle` too,
-   leaves the predecessor as it was.
-2. **A worker that ends without a drain is replaced**: at once the first time, then with a delay that doubles.
-   One that lived for `Supervision.stable` starts the count anew.
-3. **One task decides**: other tasks send it messages.
+1. **A successor is ready before its predecessor drains.** If the successor ends before that, or within
+   `Supervision.settle` after, the predecessor goes on.
+2. **A worker that ends without a drain is replaced**: at once the first time, then after a delay that
+   doubles. The count of crashes in a row begins again with a worker that was ready for `Supervision.stable`.
+3. **One task changes the slot**: other tasks send it messages.
+4. **However that task ends, every task that waits for the slot goes on.**
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ _logger: Final = logging.getLogger("triosock.workers")
 @final
 @attrs.define(eq=False)
 class _Replace:
-    """Asks for a successor. `reason` says why there is none, or is "", when it is `answered`."""
+    """Asks for a successor. When `answered` is set, `reason` is "", or the reason why there is none."""
 
     reason: str = ""
     answered: trio.Event = attrs.field(factory=trio.Event)
@@ -41,7 +42,7 @@ class _Replace:
 @final
 @attrs.frozen(eq=False)
 class _Ended:
-    """This worker has ended."""
+    """Says that this worker has ended."""
 
     worker: Worker
 
@@ -56,9 +57,10 @@ class Slot:
 
     Args:
       number: from 1 on.
-      make: makes the next worker of this slot.
-      drain: tells a worker to drain.
-      has_crashed: called after each crash, so that the service can decide whether to go on.
+      make: returns the next worker of the slot with this number, which is not started yet.
+      drain: begins the drain of a worker.
+      has_crashed: called after each crash; it may end the service.
+      supervision: the time limits.
     """
 
     def __init__(
@@ -72,10 +74,10 @@ class Slot:
         self.number = number
         self.ready: trio.Event = trio.Event()
         self.worker: Worker | None = None
-        #: All that live, the oldest first.
+        #: The running workers, the oldest first.
         self.workers: list[Worker] = []
         self.crashes: int = 0
-        #: What the last crash was.
+        #: The description of the last crash.
         self.failure: str = ""
         self._make = make
         self._drain = drain
@@ -84,59 +86,67 @@ class Slot:
         self._is_retired = False
         self._retired: trio.CancelScope = trio.CancelScope()
         self._pause: trio.CancelScope = trio.CancelScope()
-        self._tell, self._inbox = trio.open_memory_channel[_Message](math.inf)
+        self._send, self._receive = trio.open_memory_channel[_Message](math.inf)
 
-    # What others want of it
+    # For other tasks
 
     def retire(self) -> None:
-        """Keep no worker any more: one that serves drains, and one that starts is ended."""
+        """Have no worker any more: one that is ready drains, and one that is starting is ended."""
         self._is_retired = True
         self._retired.cancel(reason="triosock: the slot is retired")
 
     def drain(self) -> None:
-        """Have all workers of this slot drain, the predecessors too; again, it can only tighten."""
+        """Drain all workers of this slot, including predecessors. A further call can only tighten the
+        drain.
+        """
         for worker in self.workers:
             self._drain(worker)
 
     async def replace(self) -> str:
-        """Replace the worker by a successor; return "" when it has, or the reason why the old one stays."""
+        """Replace the worker by a successor; return "" when that has happened, or the reason why it has
+        not.
+        """
         if self._is_retired:
             await trio.lowlevel.checkpoint()
             return _RETIRED
-        wish = _Replace()
-        self._tell.send_nowait(wish)
+        request = _Replace()
+        self._send.send_nowait(request)
         self._pause.cancel(reason="triosock: a new worker is wanted now")
-        await wish.answered.wait()
-        return wish.reason
+        await request.answered.wait()
+        return request.reason
 
     # Its task
 
-    async def keep(self) -> None:
-        """Have one worker serve until retired; return when the last of them has ended."""
-        with self._tell, self._inbox:
+    async def run(self) -> None:
+        """Have one worker serve until retired; return when the last worker has ended."""
+        with self._send, self._receive:
             async with trio.open_nursery() as nursery:
-                with self._retired:
-                    await self._serve(nursery)
-                self.ready.set()  # for tasks that still wait for it
-                self._answer_all(_RETIRED)
+                try:
+                    with self._retired:
+                        await self._serve(nursery)
+                finally:
+                    # Also if the service fails: no task may wait for this slot for ever.
+                    self._is_retired = True
+                    self.ready.set()
+                    self._answer_all(_RETIRED)
                 self.drain()
 
     async def _serve(self, nursery: trio.Nursery) -> None:
         self.worker = await self._start_until_ready(nursery)
         self.ready.set()
-        async for message in self._inbox:
+        async for message in self._receive:
             if isinstance(message, _Replace):
                 reason = _RETIRED
                 try:
-                    reason = await self._succeed(nursery)
+                    reason = await self._start_successor(nursery)
                 finally:
-                    message.answer(reason)  # the caller must not wait for ever
+                    message.answer(reason)  # also if cancelled: the caller must not wait for ever
             elif message.worker is self.worker:
                 self._count_crash(message.worker)
                 self.worker = await self._start_until_ready(nursery)
 
     async def _start_until_ready(self, nursery: trio.Nursery) -> Worker:
-        """Start workers until one is ready."""
+        """Start workers, one after the other, until one is ready; return it."""
         while True:
             if delay := self._supervision.delay(self.crashes):
                 _logger.warning("slot %d: the next worker starts in %g s", self.number, delay)
@@ -145,15 +155,15 @@ class Slot:
             try:
                 return await self._start(nursery)
             except StartFailed as error:
-                self._tell_crash(str(error))
+                self._record_crash(str(error))
                 self._answer_all(str(error))
 
     def _count_crash(self, worker: Worker) -> None:
         if trio.current_time() - worker.ready_at >= self._supervision.stable:
             self.crashes = 0
-        self._tell_crash(f"{worker} {worker.describe_end()}")
+        self._record_crash(f"{worker} {worker.describe_end()}")
 
-    def _tell_crash(self, what: str) -> None:
+    def _record_crash(self, what: str) -> None:
         self.crashes += 1
         self.failure = what
         _logger.error("%s", what)
@@ -162,18 +172,20 @@ class Slot:
     async def _start(self, nursery: trio.Nursery) -> Worker:
         worker = self._make(self.number)
         self.workers.append(worker)
-        await nursery.start(self._live, worker)
+        await nursery.start(self._run_worker, worker)
         return worker
 
-    async def _live(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:
+    async def _run_worker(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:
         try:
             await worker.run(task_status)
         finally:
             self.workers.remove(worker)
-            self._tell.send_nowait(_Ended(worker))
+            self._send.send_nowait(_Ended(worker))
 
-    async def _succeed(self, nursery: trio.Nursery) -> str:
-        """Put a successor into the place of the worker; return "", or why not."""
+    async def _start_successor(self, nursery: trio.Nursery) -> str:
+        """Start a successor, and put it into the place of the worker; return "", or the reason why it
+        failed.
+        """
         try:
             successor = await self._start(nursery)
         except StartFailed as error:
@@ -188,10 +200,12 @@ class Slot:
         return ""
 
     def _answer_all(self, reason: str) -> None:
-        """Tell all who wait for a successor why there is none. What else is in the inbox is of the past."""
+        """Answer all requests for a successor with `reason`. Ends of workers in the queue have no effect any
+        more.
+        """
         while True:
             try:
-                message = self._inbox.receive_nowait()
+                message = self._receive.receive_nowait()
             except trio.WouldBlock:
                 return
             if isinstance(message, _Replace):

@@ -1,14 +1,13 @@
-"""The first code of a worker process: puts its descriptors where sd_listen_fds(3) wants them, ties its life
-to the parent's, and becomes the program.
+"""The first code of a worker process: it moves the descriptors to the numbers of sd_listen_fds(3), has the
+kernel kill the process when its parent dies, and executes the program.
 
 It is run by the path of this file with ``python -I -S``, and imports nothing of triosock: it must be fast,
-and what it is followed by (`exec`) starts with a clean interpreter. It exists because only the child itself
-knows the process id that LISTEN_PID must say, and because code between fork and exec of a threaded parent
-(`preexec_fn`) is not safe.
+and `exec` replaces the interpreter. It exists since only the child knows the process id for LISTEN_PID, and
+since code between fork and exec of a threaded parent (`preexec_fn`) is not safe.
 
-Arguments: the parent's process id (0 for one that is to outlive it), the lifeline's descriptor (-1), the
-descriptors of the sockets with commas between, and the program's own command line. The descriptors arrive
-under their numbers in the parent.
+Arguments: the parent's process id (0 for a process that may outlive it), the descriptor of the lifeline (-1
+for none), the descriptors of the sockets, separated by commas, and the command line of the program. The
+descriptors have their numbers of the parent.
 """
 
 from __future__ import annotations
@@ -23,11 +22,11 @@ _PR_SET_PDEATHSIG = 1
 
 
 def main(parent: int, lifeline: int, sockets: list[int], command: list[str]) -> None:
-    """Become the program; never returns."""
+    """Execute the program; never returns."""
     if parent:
-        die_with(parent)
-        # A Ctrl-C at the terminal goes to the whole foreground group: the parent drains its workers itself,
-        # and a second signal would cut them off.
+        die_with_parent(parent)
+        # Ctrl-C at the terminal sends SIGINT to the whole foreground process group. The parent drains its
+        # workers itself, and the signal would be a second one, which cancels.
         os.setpgid(0, 0)
     move([*sockets, lifeline] if parent else sockets)
     os.environ["LISTEN_PID"] = str(os.getpid())
@@ -40,17 +39,17 @@ def main(parent: int, lifeline: int, sockets: list[int], command: list[str]) -> 
         sys.exit(f"cannot run {command[0]!r}: {error.strerror}")
 
 
-def die_with(parent: int) -> None:
-    """Have the kernel kill this process when its parent dies (prctl(2)). It outlives `exec`.
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when its parent dies (prctl(2)); `exec` does not reset this.
 
-    The parent must have started it from a thread that lives as long as the parent: that thread's end counts.
-    Elsewhere than on Linux the end of the lifeline tells.
+    The kernel does so when the thread ends that has started this process, so the parent starts it from its
+    trio thread. On other systems than Linux the worker ends at the end of the lifeline.
     """
     if sys.platform == "linux":
         import ctypes
 
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
-    # The parent may have died before that.
+    # The parent may have died before the call.
     if os.getppid() != parent:
         sys.exit("the parent has ended")
 
@@ -58,7 +57,7 @@ def die_with(parent: int) -> None:
 def move(descriptors: list[int]) -> None:
     """Give the descriptors the numbers from 3 on, in this order, and close their old numbers."""
     beyond = max([_FIRST + len(descriptors), *(one + 1 for one in descriptors)])
-    # First out of each other's way.
+    # They are copied above all old and new numbers first, so that no dup2() overwrites one that is needed.
     copies = [fcntl.fcntl(one, fcntl.F_DUPFD_CLOEXEC, beyond) for one in descriptors]
     for one in set(descriptors):
         os.close(one)

@@ -1,11 +1,11 @@
-"""A new parent, with new code and perhaps a new Python, takes the service over.
+"""Starts a new parent, with new code and perhaps a new Python, which takes over the service.
 
 The invariants:
 
-1. **The old one goes on until the new one has said that it is ready**, with all its workers; if that fails,
-   or takes too long, the new one is ended and nothing has changed.
-2. **The listeners are never closed in between**: both parents have them, and both sets of workers accept.
-3. The successor has no lifeline, since the old parent ends before it.
+1. **The old parent serves until the new one and all its workers are ready.** If the new one fails, or takes
+   too long, it is ended, and nothing has changed.
+2. **The listeners are never closed in between**: both parents have them, and the workers of both accept.
+3. The successor does not die with its parent and has no lifeline, since the old parent ends before it.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class UpgradeFailed(TriosockError):
     """The successor did not become ready; the service goes on as it was."""
 
 
-#: How this program was started: what a successor is, unless something else is asked for.
+#: The command line of this program, which is the default for its successor.
 OWN_COMMAND: Final = (sys.executable, *sys.orig_argv[1:])
 
 
@@ -40,9 +40,11 @@ async def start_successor(
     environment: Mapping[str, str],
     patience: float,
 ) -> Process:
-    """Start `command` as the new parent, and return it, released, when it is ready.
+    """Start `command` as the new parent; return its process, released, when it is ready.
 
-    Raises: UpgradeFailed, after it has been ended. Cancellation: it is ended at once.
+    Args: `patience`, the seconds within which it must be ready.
+
+    Raises: UpgradeFailed if it does not become ready; it has been ended then. Cancellation: it is ended.
     """
     if os.getpid() == 1:
         raise UpgradeFailed(
@@ -73,7 +75,7 @@ def _start(
     command: Sequence[str], sockets: Sequence[tuple[str, int]], environment: Mapping[str, str]
 ) -> Process:
     try:
-        return Process(command, sockets, environment, tied=False)
+        return Process(command, sockets, environment, dies_with_parent=False)
     except OSError as error:
         raise UpgradeFailed(f"the successor cannot be started: {error}") from error
 
@@ -97,7 +99,7 @@ async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
 
 
 def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of a successor: it notifies the service manager from then on."""
+    """Return the environment of a successor, with the variables by which it notifies the service manager."""
     notifier = current_notifier()
     if notifier is None:
         return dict(environment)
@@ -108,7 +110,9 @@ def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
 
 
 async def tell_predecessor(endpoints: Endpoints) -> None:
-    """Tell the predecessor, if there is one, that this process is ready, and take its socket files over."""
+    """Notify the predecessor, if there is one, that this process is ready, and own its socket files from now
+    on.
+    """
     if endpoints.handover is None:
         return
     notifier = Notifier(endpoints.handover.ready)
@@ -116,4 +120,4 @@ async def tell_predecessor(endpoints: Endpoints) -> None:
         await notifier.ready()
     finally:
         notifier.close()
-    endpoints.own_files()
+    endpoints.take_files()

@@ -2,11 +2,12 @@
 
 The invariants:
 
-1. **`run` is the worker's whole life.** When it returns or raises, cancelled or not, the process is reaped.
-2. **At every moment there is one deadline, with a reason**: to be ready, to feed the watchdog, or to have
-   drained. When it is over the process is killed, and the reason is logged.
-3. **Messages come first**: those that have arrived are read before a deadline, or the end of the process, is
-   acted on.
+1. **The process exists only within `run`.** When it returns or raises, cancelled or not, the process is
+   reaped.
+2. **There is always one next deadline, with a reason**: to be ready, to feed the watchdog, or to have
+   drained. When it has passed, the process is killed, and the reason is logged.
+3. **Messages are read first**: those that have arrived are read before a deadline, or the end of the process,
+   has an effect.
 
     starting ── READY ── ready ── drain() ── draining ── ended
         └─────────────────┴── crash, kill ───────┴─────────┘
@@ -28,14 +29,14 @@ import trio
 from .._core.registry.drain_report import DrainReport
 from .._worker import CONTROL, JOINED, MAX_REQUESTS, RECYCLE, REPORTS, format_drain
 from .policy import Recycle, Supervision
-from .process import PATIENCE, Process
+from .process import TERM_TIMEOUT, Process
 from .receiver import Fields, NotifyReceiver
 from .reports import read_reports
 
 State: TypeAlias = Literal["starting", "ready", "draining", "ended"]
 
 _logger: Final = logging.getLogger("triosock.workers")
-#: Seconds that a worker has beyond its grace, to cut what is left and to tell its report.
+#: Seconds after the end of its grace period within which a worker must send its report and exit.
 MARGIN: Final = 5.0
 _PAGE: Final = os.sysconf("SC_PAGE_SIZE")
 
@@ -47,7 +48,7 @@ class StartFailed(Exception):
 @final
 @attrs.frozen(kw_only=True)
 class Settings:
-    """What all workers of a service have in common."""
+    """The settings that all workers of a service share."""
 
     command: Sequence[str]
     environment: Mapping[str, str]
@@ -55,17 +56,17 @@ class Settings:
     recycle: Recycle
     grace: float
     idle_grace: float | None
-    #: What the workers' own control sockets are for: the parent asks them.
+    #: Whether workers have control sockets, at which the parent asks them, and whether these allow verbs.
     control: Literal["none", "looks", "verbs"] = "none"
 
 
 @final
 class Worker:
-    """A child process that serves.
+    """One worker process.
 
     Args:
       number: of its slot, from 1 on.
-      generation: how often all have been restarted; for those who look.
+      generation: 1, and one more after each `Workers.restart`; for statistics.
       sockets: the descriptors it inherits, each with its name.
       on_recycle: called with the reason, once, when the worker should be replaced.
     """
@@ -83,7 +84,7 @@ class Worker:
         self.generation = generation
         self.state: State = "starting"
         self.status: str = ""
-        #: The abstract name at which it shows itself; "" for nowhere.
+        #: The abstract name of its control socket; "" for none.
         self.control: str = ""
         self.process: Process | None = None
         self.reports: list[DrainReport] | None = None
@@ -99,14 +100,14 @@ class Worker:
         self._has_joined = False
         self._feeds_watchdog = False
         self._pinged_at = self._start_by = self._drained_by = math.inf
-        self._waiting = trio.CancelScope()
+        self._wait_scope = trio.CancelScope()
 
     def __str__(self) -> str:
         return f"worker {self.number} (process {self.process.id if self.process else 'none'})"
 
     @property
-    def speaks(self) -> bool:
-        """Whether it can be asked: it runs `triosock.run`, and was given a control socket."""
+    def can_be_asked(self) -> bool:
+        """Whether it has a control socket: it was given one, and its program is `triosock.run`."""
         return bool(self.control) and self._has_joined
 
     @property
@@ -114,10 +115,10 @@ class Worker:
         """Its process id; 0 before it has one."""
         return self.process.id if self.process else 0
 
-    # Its life
+    # The process
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Live; `started` when it is ready.
+        """Start the process, and return when it is reaped; report started when it is ready.
 
         Raises: StartFailed if it ended before it was ready. Cancellation: the process is ended at once.
         """
@@ -131,9 +132,10 @@ class Worker:
         self._receiver.register(process.id, self._take)
         try:
             async with trio.open_nursery() as nursery:
-                nursery.start_soon(self._tell_ready, task_status)
+                nursery.start_soon(self._report_ready, task_status)
                 nursery.start_soon(self._recycle_by_age)
                 await self._wait_in_time(process)
+                self._receiver.read_pending()
                 nursery.cancel_scope.cancel(reason="triosock: the worker has ended")
         finally:
             with trio.CancelScope(shield=True):
@@ -161,16 +163,16 @@ class Worker:
             environment[MAX_REQUESTS] = str(int(most))
         return Process(self._settings.command, self._sockets, environment)
 
-    async def _tell_ready(self, task_status: trio.TaskStatus[None]) -> None:
+    async def _report_ready(self, task_status: trio.TaskStatus[None]) -> None:
         await self.ready.wait()
         _logger.info("%s is ready", self)
         task_status.started()
 
     async def _wait_in_time(self, process: Process) -> None:
-        """Return when the process has ended, by itself or because a deadline was over."""
+        """Return when the process has ended, by itself or since a deadline has passed."""
         while True:
             due, reason = self._next_deadline()
-            with trio.CancelScope(deadline=due) as self._waiting:
+            with trio.CancelScope(deadline=due) as self._wait_scope:
                 await process.wait()
                 return
             self._receiver.read_pending()
@@ -180,16 +182,17 @@ class Worker:
         self.killed_for = reason
         _logger.error("%s is killed: %s", self, reason)
         if process.exit_code is None and self.state == "ready":
-            # The default of SIGABRT dumps core; a worker with faulthandler says where it was stuck.
+            # SIGABRT dumps core by default; a worker with faulthandler prints the stack in which it is
+            # blocked.
             process.signal(signal.SIGABRT)
-            with trio.move_on_after(PATIENCE):
+            with trio.move_on_after(TERM_TIMEOUT):
                 await process.wait()
         process.signal(signal.SIGKILL)
         await process.wait()
 
     def _next_deadline(self) -> tuple[float, str]:
         supervision = self._settings.supervision
-        # A program that never feeds the watchdog has none; and to start may take longer than a ping.
+        # The watchdog counts from READY on, and only if the program feeds it.
         stuck = self._pinged_at if self._feeds_watchdog and self.ready.is_set() else math.inf
         deadlines = [
             (self._start_by, f"not ready within {supervision.ready:g} s"),
@@ -198,13 +201,13 @@ class Worker:
         ]
         return min(deadlines)
 
-    def _look_at_the_clock_again(self) -> None:
-        self._waiting.deadline = self._next_deadline()[0]
+    def _update_deadline(self) -> None:
+        self._wait_scope.deadline = self._next_deadline()[0]
 
     def drain(self, grace: float, idle_grace: float | None = None, delay: float = 0.0) -> None:
-        """Tell it to drain, as `DrainScope.drain`; again, it can only tighten. Synchronous.
+        """Begin its drain, as `DrainScope.drain`. Synchronous. A further call can only tighten the drain.
 
-        One that is not ready yet serves no connection, and is ended by its starter.
+        Does nothing before it is ready: then it serves no connection, and the task that starts it ends it.
         """
         if self.state in ("starting", "ended") or self.process is None:
             return
@@ -215,9 +218,9 @@ class Worker:
             self.process.tell(format_drain(grace, idle_grace, delay))
         elif first:
             self.process.signal(signal.SIGTERM)
-        self._look_at_the_clock_again()
+        self._update_deadline()
 
-    # What it says
+    # Its messages
 
     def _take(self, fields: Fields) -> None:
         now = trio.current_time()
@@ -240,7 +243,7 @@ class Worker:
                 self.reports = read_reports(fields[REPORTS])
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 _logger.error("%s sent a report that cannot be read: %r", self, error)
-        self._look_at_the_clock_again()
+        self._update_deadline()
 
     async def wait_ready_or_ended(self) -> None:
         """Return when it is ready, or has ended before that."""
@@ -248,12 +251,12 @@ class Worker:
 
             async def wait(event: trio.Event) -> None:
                 await event.wait()
-                nursery.cancel_scope.cancel(reason="triosock: one of the two has come")
+                nursery.cancel_scope.cancel(reason="triosock: the worker is ready or has ended")
 
             nursery.start_soon(wait, self.ready)
             nursery.start_soon(wait, self.ended)
 
-    # When it should be replaced
+    # Recycling
 
     async def _recycle_by_age(self) -> None:
         await self.ready.wait()
@@ -269,10 +272,10 @@ class Worker:
             ask, self._on_recycle = self._on_recycle, None
             ask(self, reason)
 
-    # For those who look
+    # For statistics and logs
 
     def memory(self) -> int:
-        """Return its resident memory in bytes; 0 if the system does not say."""
+        """Return its resident memory in bytes; 0 without /proc, or after its end."""
         try:
             with open(f"/proc/{self.process.id if self.process else 0}/statm") as file:
                 return int(file.read().split()[1]) * _PAGE
@@ -285,7 +288,7 @@ class Worker:
         return bool(self.killed_for) or self.process is None or self.process.exit_code != 0
 
     def describe_end(self) -> str:
-        """Say in a few words how it ended."""
+        """Return a phrase that says how it ended, such as "exited with 1"."""
         if self.killed_for:
             return f"was killed ({self.killed_for})"
         code = None if self.process is None else self.process.exit_code

@@ -195,11 +195,11 @@ def test_requests_that_take_their_time_at_the_end_of_the_interpreter_are_waited_
 clients = [socket.create_connection(server.server_address) for _ in range(5)]
 assert [client.recv(10) for client in clients] == [b"here"] * 5
 """
-    program = AT_EXIT.replace("finally:", "finally:\n            time.sleep(AT_EXIT_PATIENCE * 0.4)")
+    program = AT_EXIT.replace("finally:", "finally:\n            time.sleep(AT_EXIT_TIMEOUT * 0.4)")
     program = program.replace("import socket", "import time, socket").replace(
         'print("main', clients + 'print("main'
     )
-    program = "from triosock.compat.green.tasks import AT_EXIT_PATIENCE\n" + program
+    program = "from triosock.compat.green.tasks import AT_EXIT_TIMEOUT\n" + program
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
     assert (run.stdout, run.stderr, run.returncode) == ("main ends\n" + "left\n" * 6, "", 0)
 
@@ -228,7 +228,7 @@ if not os.fork():
     began = time.monotonic()
     from triosock.compat.green import tasks
     tasks.end_all()
-    print(time.monotonic() - began < tasks.AT_EXIT_PATIENCE, flush=True)
+    print(time.monotonic() - began < tasks.AT_EXIT_TIMEOUT, flush=True)
     os._exit(0)
 os.wait()
 """

@@ -65,7 +65,7 @@ def test_each_file_is_in_it_once(text):
     own = [file for file in data["files"] if file["own"]]
     assert [file["name"] for file in own] == ["tests/observe/stepping/programs.py"]
     assert own[0]["text"][0].startswith('"""Programs whose every step is known')
-    # The folder of this checkout is nobody's business.
+    # The folder of this checkout is not told.
     assert str(programs.__file__) not in text
 
 
@@ -86,7 +86,7 @@ def test_the_script_finds_what_it_looks_for(parsed):
     assert "</script" not in script
 
 
-def test_it_can_be_used_with_a_keyboard_and_a_voice(parsed):
+def test_it_can_be_used_with_a_keyboard_and_a_screen_reader(parsed):
     by_id = {attrs.get("id"): attrs for _, attrs in parsed.tags}
     assert (by_id["said"]["role"], by_id["said"]["aria-live"]) == ("status", "polite")
     assert by_id["slider"]["type"] == "range"

@@ -13,4 +13,4 @@ class Handler(compat.StreamRequestHandler):
 
 
 class Server(compat.ThreadingTCPServer):
-    trio_policy = compat.Policy(request_timeout=0.5)
+    trio_policy = compat.Policy(request_timeout=1.0)

@@ -1,11 +1,11 @@
 """The bridge to trio: the trio run that serving threads use (the host), and requests as entries of the core's
 registry.
 
-    trio_thread, calls, trio_wait                     the run, calls into it, and waits in it
+    trio_thread, calls, trio_wait                     the trio run, calls into it, and waits in it
     supervisor, request_entry, deadline_task          requests as entries of the core's registry
-    thread_interrupt, draining_socket, tcp_state      ending a blocking call of a thread
+    thread_interrupt, draining_socket, tcp_state      end a blocking call of a thread
     lifecycle_events, addresses                       events for observers
-    port                                              what the packages below get
+    port                                              the interface for the packages below
 
 May import: requests, waiting, stdlib, the facade, the core.
 

@@ -31,22 +31,22 @@ def cause_of(error: BaseException | None) -> Cause:
 
 
 def _socket_of(request: object) -> Any:
-    """Return what may be a socket: the request, or what a datagram came by."""
+    """Return the request, or the second part of a datagram's request: the object that may be a socket."""
     return request[1] if isinstance(request, tuple) and len(request) == 2 else request
 
 
 def address_of(request: object, client_address: ClientAddress) -> Address:
-    """Return where a request comes from."""
+    """Return the address of the client of a request."""
     sock = _socket_of(request)
     try:
         return from_sockaddr(sock.family, sock.type, client_address)
     except _NO_ADDRESS:
-        # get_request() may return any object.
+        # Any object may be the request or the address.
         return MemoryAddress(repr(client_address))
 
 
 def address_of_listener(server: Server) -> Address:
-    """Return where a server listens."""
+    """Return the address at which a server listens."""
     return local_of(getattr(server, "socket", None))
 
 

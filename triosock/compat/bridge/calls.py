@@ -1,16 +1,16 @@
 """Calls into the host's trio run, from other threads.
 
 `TrioToken.run_sync_soon()` wakes the run through a pair of `socket.socket`, whose methods programs replace:
-if `socket.socket.send` is a mock, the run is not woken, and the thread waits for ever. So these calls wake it
-by a `Wakeup`.
+if `socket.socket.send` is a mock, the run is not woken, and the thread waits for ever. So these calls wake
+the run with a `Wakeup`.
 
 The invariants:
 
-1. A call is made exactly once, in the order of arrival, or it is refused: `soon()` returns which. A call that
-   was accepted before the end is still made.
+1. A call is made exactly once, in the order of arrival, or it is refused, and `soon()` returns which of the
+   two. A call that was accepted before the end is still made.
 2. A call is in the queue before the wakeup is signalled, and the wakeup is reset before the queue is emptied:
-   a call that comes meanwhile signals again.
-3. A signal handler may call while its own thread does, so the lock is reentrant.
+   a call that comes in between signals again.
+3. The lock is reentrant, since a signal handler may make a call while it interrupts one of its own thread.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Ts = TypeVarTuple("Ts")
 class Calls:
     """The calls into one trio run, in which `pump()` makes them.
 
-    Raises: OSError if there is no descriptor left.
+    Raises: OSError if no descriptor can be had.
     """
 
     def __init__(self) -> None:
-        self._alarm = Wakeup(None)
-        if self._alarm.fd < 0:
+        self._wakeup = Wakeup(None)
+        if self._wakeup.fd < 0:
             raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
         self._queue: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
         self._lock = _Lock()
@@ -50,12 +50,12 @@ class Calls:
     # From any thread
 
     def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> bool:
-        """Have a sync function called in the trio thread; False if the run is over. Never blocks."""
+        """Have a sync function called in the trio thread; return False if the run is over. Never blocks."""
         with self._lock:
             if self._closed:
                 return False
             self._queue.append((function, args))
-        self._alarm.ring()
+        self._wakeup.signal()
         return True
 
     def run(self, async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
@@ -75,7 +75,7 @@ class Calls:
             try:
                 result = await async_fn(*args)
             except BaseException as error:
-                # Also Cancelled, at the end of the run: a thread waits for the result.
+                # Cancelled included, at the end of the run: the calling thread must get some result.
                 answer.put(error)
             else:
                 answer.put((result,))
@@ -91,7 +91,7 @@ class Calls:
         try:
             raise got
         finally:
-            del got  # whose traceback has this frame
+            del got  # its traceback refers to this frame: a cycle
 
     # In the trio thread
 
@@ -99,8 +99,8 @@ class Calls:
         """Make the calls until `end()` is one of them. After that, calls are refused."""
         try:
             while not self._ends:
-                await trio.lowlevel.wait_readable(self._alarm.fd)
-                self._alarm.silence()
+                await trio.lowlevel.wait_readable(self._wakeup.fd)
+                self._wakeup.reset()
                 self._make()
         finally:
             with self._lock:
@@ -108,14 +108,14 @@ class Calls:
             try:
                 self._make()
             finally:
-                self._alarm.close()
+                self._wakeup.close()
 
     def end(self) -> None:
-        """Have `pump()` return when the calls that came before are made."""
+        """Have `pump()` return after the calls that came before."""
         self._ends = True
 
     def _make(self) -> None:
-        # Only those in the queue now: a caller that repeats must not starve the run.
+        # Only those in the queue now: a caller that calls again and again must not starve the run.
         for _ in range(len(self._queue)):
             function, args = self._queue.popleft()
             function(*args)

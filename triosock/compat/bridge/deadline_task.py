@@ -1,8 +1,8 @@
-"""The task that enforces `Policy.request_timeout`: it cuts the requests whose time is over.
+"""The task that enforces `Policy.request_timeout`: it cuts requests that have passed it.
 
-It runs in the host as long as the server is served or a request of it is handled. It costs the requests
-nothing: all have the same time, so the next deadline is that of the oldest, and a later request cannot be due
-before the next check.
+It runs in the host as long as a loop of the server runs or a request is handled. Requests do not register
+with it: all have the same timeout, so the oldest has the next deadline, and no later request is due before
+the next check.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class DeadlineTask:
 
     request_table: RequestTable
     host: Host
-    #: Whether the host was acquired for this; False if the request table is supervised in it already.
+    #: Whether the host was acquired for this task; False if the request table was supervised in it already.
     own: bool
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
 
     def end(self) -> None:
-        """Stop, and give the host back."""
+        """Stop the task, and release the host if this has acquired it."""
         self.host.soon(self.scope.cancel)
         if self.own:
             self.request_table.supervision.end(self.host)
@@ -44,7 +44,7 @@ def begin(request_table: RequestTable, request_timeout: float) -> DeadlineTask:
     """Enforce the deadlines of a request table, in the trio run that supervises it already, or in the host
     of this process.
 
-    Raises: RuntimeError if there can be no host, or if this is a trio thread.
+    Raises: RuntimeError if the host cannot be started, or in a trio thread.
     """
     host = request_table.host
     deadlines = DeadlineTask(request_table, host or hosts.acquire_host(), own=host is None)

@@ -1,13 +1,13 @@
 """The socket of a request during a drain: a wait for another request returns the end of the stream.
 
-The object stays and its class is changed, which is possible since these classes add no attributes. Sockets of
-other types stay as they are; their requests have until the deadline.
+The class of the socket object is changed, which is possible since these classes add no attributes. Sockets of
+other types are not changed; their requests may run until the deadline of the drain.
 
-The invariant: **a wait is ended only if this side sent last.** The new class notes what it sends and reads. A
-call of the old class may be under way when the class is changed, unseen, and only one, since a handler makes
-one call after the other. If more was written since the change, and nothing has come, that call has sent an
-answer. When each of the two was last done does not tell, for the kernel's clock is too coarse: it may be the
-beginning of a request that was read, and not an answer that was sent.
+The invariant: **a wait is ended only if this side sent last.** The new class notes what it sends and reads.
+It does not see a call of the old class that is in progress when the class is changed; there is at most one,
+since a handler makes one call after the other. If bytes were written since the change and none were received,
+that call has sent an answer. Rejected: the kernel's times of the last byte in each direction. Its clock is
+too coarse to tell an answer that was sent from the beginning of a request that was read.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from ..stdlib.reply_order import answered
 from .tcp_state import count_received_and_written, has_unread
 
 T = TypeVar("T")
-#: Sockets whose class was changed, and which were neither read from nor written to since: how many bytes had
-#: come and were written then.
+#: The numbers of bytes received and written when the class of a socket was changed, until it is next read or
+#: written.
 _at_change: weakref.WeakKeyDictionary[socket.socket, tuple[int, int]] = weakref.WeakKeyDictionary()
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ class _Draining(_Mixed):
 
     __slots__ = ()
 
-    # Called with the same arguments: an SSLSocket's `recv()` needs none, a socket's does.
+    # The arguments are passed on as they are: `SSLSocket.recv()` has a default, `socket.recv()` has none.
 
     def recv(self, *args: Any) -> bytes:
         return b"" if self._is_over() else self._read(super().recv(*args))
@@ -82,7 +82,8 @@ def make_draining(request: socket.socket) -> None:
     kind = _DRAINING.get(type(request))
     if kind is None:
         return
-    # In this order: what is not in the count is noted, or is the one call that is under way.
+    # In this order: bytes that are not counted here are noted by the new class, or belong to the one call
+    # that is in progress.
     request.__class__ = kind
     counts = count_received_and_written(request)
     if counts is not None:

@@ -3,14 +3,14 @@ closed.
 
 Rules of this file:
 
-1. `ServerStarted` comes with the first loop, `ServerSuspended` when the last one has ended and the listener
-   is still open (new connections wait in the kernel's queue), `ServerResumed` with the next loop.
+1. The first loop emits `ServerStarted`; the last loop emits `ServerSuspended` at its end if the listener is
+   still open (new connections wait in the kernel's queue); the next loop emits `ServerResumed`.
 2. **`ServerClosed` is the last event**: the listener is closed, no loop runs, and no request is handled or
-   expected. The last of a loop, a request and `server_close()` emits it.
-3. Loops and requests hold the request table until their own last event, so the last `release()` comes after
-   all others. A thread that `server_close()` waits for is expected until it has ended.
-4. A server without observers has none of this.
-5. A server in a trio program (`compat.serve`) emits these events itself. One that only uses
+   expected. It is emitted by the last to end of the loops, the requests and `server_close()`.
+3. Loops and requests hold the request table until they have emitted their last event, so the last `release()`
+   comes after all other events. A thread that `server_close()` waits for is expected until it has ended.
+4. A server without observers has no `LifecycleEvents`.
+5. For a server in a trio program, `compat.serve` emits these events. A server that only uses
    `handle_request()` has no loop, and emits none.
 """
 
@@ -48,7 +48,7 @@ class LifecycleEvents:
         self._listening = False
 
     def loop_begins(self, server: Server) -> None:
-        """In the thread that serves, which holds the request table."""
+        """A loop begins. In the serving thread, which holds the request table."""
         request_table = self._request_table
         with self._lock:
             self._loops += 1
@@ -57,14 +57,14 @@ class LifecycleEvents:
             if request_table.emitter is None or request_table.served is not None:
                 return
             if self._begun and self._listening:
-                request_table.tell(ServerResumed)
+                request_table.emit(ServerResumed)
                 return
             self._begun = self._listening = True
             self._address = address_of_listener(server)
-            request_table.tell(ServerStarted, addresses=(self._address,), lifetime=request_table.lifetime)
+            request_table.emit(ServerStarted, addresses=(self._address,), lifetime=request_table.lifetime)
 
     def loop_ends(self, server: Server) -> None:
-        """In the thread that serves, which still holds the request table."""
+        """A loop has ended. In the serving thread, which still holds the request table."""
         with self._lock:
             self._loops -= 1
             if self._loops or not self._listening:
@@ -72,30 +72,30 @@ class LifecycleEvents:
             if is_closed(server):
                 self._shut()
             else:
-                self._request_table.tell(ServerSuspended)
+                self._request_table.emit(ServerSuspended)
 
-    def closes(self) -> None:
-        """The listener has been closed by `server_close()`. In any thread."""
+    def listener_closed(self) -> None:
+        """`server_close()` has closed the listener. In any thread."""
         if self._begun and self._request_table.served is None:
             self._end(listening=False)
 
-    def look(self) -> None:
-        """Emit `ServerClosed` if nothing is left; the request table is not held any more."""
+    def check_closed(self) -> None:
+        """Emit `ServerClosed` if nothing is left. The caller does not hold the request table."""
         if self._begun and not self._listening:
             self._end()
 
-    def look_held(self) -> None:
-        """The same for the last holder of the request table."""
+    def check_closed_held(self) -> None:
+        """Emit `ServerClosed` if nothing is left. The caller is the last one that holds the request table."""
         with self._lock:
             if self._is_over():
                 self._begun = False
-                self._request_table.tell(ServerClosed)
+                self._request_table.emit(ServerClosed)
 
     def _end(self, listening: bool | None = None) -> None:
         try:
             self._request_table.hold()
         except RuntimeError:
-            return  # in a trio thread, or if no thread can be started: it cannot be emitted
+            return  # in a trio thread, or if no thread can be started, the event cannot be emitted
         try:
             with self._lock:
                 if listening is False and self._listening:
@@ -105,14 +105,14 @@ class LifecycleEvents:
 
     def _shut(self) -> None:
         self._listening = False
-        self._request_table.tell(ListenerClosed, address=self._address)
+        self._request_table.emit(ListenerClosed, address=self._address)
 
     def _is_over(self) -> bool:
         return self._begun and not self._listening and not self._loops and self._request_table.is_empty
 
 
 def is_closed(server: Server) -> bool:
-    """Whether the socket that a server listens on is closed; one without a socket has nothing to close."""
+    """Whether the listener of a server is closed; True also for a server without a socket."""
     sock = getattr(server, "socket", None)
     try:
         return sock is None or sock.fileno() == -1

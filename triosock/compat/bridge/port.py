@@ -1,4 +1,6 @@
-"""What `bridge` provides through `requests.table.port.parts`: see `requests/ports.py`."""
+"""The interface of `bridge` for the packages below, in `requests.table.port.parts`: see
+`requests/ports.py`.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class BridgePort:
-    """A `ports.TrioPart`."""
+    """The implementation of `ports.TrioPart`."""
 
     def make_emitter(self, request_table: RequestTable, watched: bool) -> Emitter | None:
         """Return the emitter of a request table, if it has observers or a timeline is open."""
@@ -28,19 +30,19 @@ class BridgePort:
         return supervisor.Supervisor(request_table)
 
     def watch_deadlines(self, request_table: RequestTable, request_timeout: float) -> Deadlines:
-        """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
+        """Start the deadline task. Raises: RuntimeError if no trio run can be started."""
         return deadline_task.begin(request_table, request_timeout)
 
-    def tell_life(self, request_table: RequestTable) -> Lifecycle:
+    def make_lifecycle(self, request_table: RequestTable) -> Lifecycle:
         """Return the object that emits the lifecycle events of a server."""
         return lifecycle_events.LifecycleEvents(request_table)
 
-    def tell_accept_error(
+    def emit_accept_failed(
         self, request_table: RequestTable, server: Server, error: OSError, action: str, delay: float
     ) -> None:
         """Emit `AcceptFailed`."""
         address = address_of_listener(server)
-        request_table.tell(AcceptFailed, address=address, error=error, action=action, delay=delay)
+        request_table.emit(AcceptFailed, address=address, error=error, action=action, delay=delay)
 
 
 PORT = BridgePort()

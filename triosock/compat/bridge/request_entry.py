@@ -1,5 +1,5 @@
-"""A request of a compat server as an entry of the core's registry: what a drain, a deadline or a cancellation
-acts on.
+"""A request of a compat server as an entry of the core's registry, on which a drain, a deadline or a
+cancellation acts.
 
 Each action takes the lock of its request table, and does nothing once the request is sealed: then its thread
 has left the handler.
@@ -41,9 +41,9 @@ class Request(Entry):
     was_cut: bool = False
     #: Whether it did not end after a cut in a drain, and was counted in its report.
     reported: bool = False
-    #: The async call that its handler is in (`compat.run`): ended by its scope, and not by an exception.
+    #: Cancels the async call that its handler is in (`compat.run`); such a request is cut in no other way.
     call: Callable[[], None] | None = None
-    #: Its task, if it is a green one: cut by cancellation, in the trio thread.
+    #: Its task, if it is a green request, which is cut by a cancellation in the trio thread.
     green: GreenTask | None = None
 
     @property
@@ -58,7 +58,7 @@ class Request(Entry):
 
     @property
     def phase(self) -> Phase:
-        """Idle or working; a thread shows no more."""
+        """Idle or working: of a thread no more is known."""
         return "idle" if self.is_idle else "working"
 
     def handler_thread(self) -> int:
@@ -87,7 +87,7 @@ class Request(Entry):
                 thread_interrupt.cut(self.request, self.thread, self.reason())
 
     def reason(self) -> str:
-        """What `RequestCut` says."""
+        """Return the text of its `RequestCut`."""
         return f"the request of {self.peer} was cut off: {_WHY.get(self.cause, self.cause)}"
 
     def stack(self) -> tuple[str, ...]:

@@ -2,11 +2,11 @@
 
 Rules of this file:
 
-1. It is made for the first drain, deadline, observer or statistics of a server. Its table is *supervised* as
-   long as it has a host: its records have become entries, with the clock of the supervising trio run, and
-   later requests are entries from their start.
-2. Entries are added and removed under the lock of the request table. If a thread ends its request while the
-   entry is being made, the entry is removed by its maker or by the thread: by the one that sees the other.
+1. It is made for the first drain, deadline, observer or statistics of a server. The request table is
+   *supervised* as long as it has a host: each record then has an entry, whose times are those of the
+   supervising trio run, and later requests get an entry at their start.
+2. Entries are added and removed under the lock of the request table. If a request ends while its entry is
+   being made, at least one of the two threads sees the other's change, and removes the entry.
 """
 
 from __future__ import annotations
@@ -47,10 +47,10 @@ class Supervisor:
 
     def __init__(self, request_table: RequestTable) -> None:
         self.registry: Registry = Registry(Limits())
-        #: The clock of the (last) supervising trio run less `clock.now()`.
+        #: The time of the (last) supervising trio run minus `clock.now()`, in seconds.
         self.clock: float = 0.0
         self._request_table = request_table
-        #: The counts of the request table that are in the registry's tally already, and how often they were
+        #: The counts of the request table that the tally of the registry has already, and how often they were
         #: read.
         self._left = 0
         self._reads = 0
@@ -60,10 +60,10 @@ class Supervisor:
     # In the serving threads
 
     def attend(self, thread: int, record: Record) -> None:
-        """Make the entry of a record that was just added."""
+        """Make the entry of a record that was just added, in the thread that handles it."""
         with self._request_table.lock:
             entry = self._promote(thread, record)
-        self._tell_opened(entry)
+        self._emit_opened(entry)
 
     def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
         """Remove the entry of a record, in the thread that handled it; False if it was removed already."""
@@ -75,14 +75,14 @@ class Supervisor:
             entry.sealed = True
             if entry.was_cut and entry.green is None:
                 thread_interrupt.withdraw_cut(thread)
-            # No cut can come between these.
+            # Under the lock, so that no cut comes in between.
             entry.gone = True
             self.registry.remove(entry)
             cause = entry.cause or cause_of(error)
             if not entry.reported:
                 entry.reported = True
                 self.registry.tally.ended[cause] += 1
-        self._tell_closed(entry, cause, error)
+        self._emit_closed(entry, cause, error)
         return True
 
     def own_entry(self) -> Request | None:
@@ -95,7 +95,7 @@ class Supervisor:
             return self._promote(thread, record)
 
     def tally(self) -> Tally:
-        """Return what was counted up to now."""
+        """Return the counts up to now."""
         request_table = self._request_table
         with request_table.lock:
             tally = self.registry.tally
@@ -121,7 +121,7 @@ class Supervisor:
     # In the supervising trio thread
 
     def begin(self, host: Host) -> None:
-        """Make entries of the records, in the time of the calling trio run, and of all that come later."""
+        """Make an entry for each record, now and later, with the times of the calling trio run."""
         request_table = self._request_table
         self.tally()
         with request_table.lock:
@@ -158,7 +158,7 @@ class Supervisor:
         self.registry.add(entry)
         record[ENTRY] = entry
         if request_table.live.get(thread) is not record:
-            # Its thread has ended the request, or will find `gone`; it counts the request.
+            # Its thread has ended the request and counts it, or finds `gone` and counts it then.
             entry.sealed = entry.gone = True
             self.registry.remove(entry)
             self.registry.tally.accepted -= 1
@@ -171,26 +171,26 @@ class Supervisor:
 
     # Events
 
-    def _tell_opened(self, entry: Request) -> None:
+    def _emit_opened(self, entry: Request) -> None:
         emitter = self._request_table.emitter
         if emitter is not None and emitter.wants_openings:
             local = local_of(entry.request)
-            self._request_table.tell(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
+            self._request_table.emit(ConnectionOpened, connection=entry.number, peer=entry.peer, local=local)
 
-    def _tell_closed(self, entry: Request, cause: Cause, error: BaseException | None) -> None:
+    def _emit_closed(self, entry: Request, cause: Cause, error: BaseException | None) -> None:
         request_table = self._request_table
         if request_table.emitter is None:
             return
         who = {"connection": entry.number, "peer": entry.peer}
         if cause is Cause.FAILED and error is not None:
-            request_table.tell(HandlerFailed, error=error, **who)
+            request_table.emit(HandlerFailed, error=error, **who)
         if request_table.emitter.takers(ConnectionClosed):
             received, sent = tcp_state.count_bytes(entry.request)
             with request_table.lock:
                 self.registry.tally.received += received
                 self.registry.tally.sent += sent
             duration = now() + self.clock - entry.accepted
-            request_table.tell(
+            request_table.emit(
                 ConnectionClosed,
                 cause=cause, received=received, sent=sent, duration=duration, error=error, **who,
             )  # fmt: skip

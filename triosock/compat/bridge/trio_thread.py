@@ -6,14 +6,16 @@ Rules of this file:
 1. **Sync code never runs in the trio thread, and trio never runs in the caller's thread.** `Host.run()`
    crosses between them.
 2. The helper thread exists from the first `acquire_host()` to the last `release_host()`, which returns when
-   the thread has ended. It is keyed by process id: after a fork, the parent's thread does not exist in the
-   child, its lock may be held, and its descriptors are not served; the child uses none of them.
-3. The caller of `Host.run()` may be the main thread, and be interrupted there by a signal handler that
-   raises. The async function is then cancelled and not waited for, so that Ctrl-C takes effect at once.
+   the thread has ended. It belongs to one process: in the child of a fork, the parent's thread does not
+   exist, its lock may be held, and no task waits for its descriptors; so the child starts its own.
+3. A signal handler may raise in a thread that waits in `Host.run()`. The async function is then cancelled and
+   not waited for, so that Ctrl-C takes effect at once.
+4. The lock of the helper is reentrant, since a signal handler may need the host while it interrupts its own
+   thread in the start or the end of the host.
 
-The thread is a daemon, as programs whose serving threads are daemons must be able to exit. It blocks no
-signal: threads and child processes that async code starts from it would inherit that. The system gives a
-process's signals to the main thread if it can.
+The thread is a daemon, since a program whose serving threads are daemons must be able to exit. It does not
+block signals, since threads and child processes that async code starts from it would inherit the mask. The
+kernel delivers signals of the process to its main thread if that does not block them.
 """
 
 from __future__ import annotations
@@ -35,17 +37,17 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-_Lock: Final = threading.Lock
-#: What trio needs to start a run, as it was at import; a program or a test may have replaced it.
+_RLock: Final = threading.RLock
+#: The names that trio uses to start a run, as they were at import: a program or a test may replace them.
 _NEEDED: Final = (
     (socket, "socket", socket.socket),
     (socket, "socketpair", socket.socketpair),
     (threading, "Thread", threading.Thread),
     (threading, "Lock", threading.Lock),
 )
-_Birth: TypeAlias = "tuple[trio.lowlevel.TrioToken, Calls]"
+_Running: TypeAlias = "tuple[trio.lowlevel.TrioToken, Calls]"
 
-#: The name of the helper thread; fixed, so that the numbers in `Thread-N` stay the program's own.
+#: The name of the helper thread. With a default name it would take one of the program's `Thread-N` numbers.
 THREAD_NAME = "triosock host"
 
 
@@ -64,7 +66,7 @@ class Host:
         """Run `async_fn(*args)` inside `scope` in the trio thread and return its result. Blocks the calling
         thread.
 
-        Raises what it raises, and Ended if `scope` was cancelled first. An exception that a signal handler
+        Raises: what it raises; Ended if `scope` was cancelled first. An exception that a signal handler
         raises in the waiting thread cancels the scope.
         """
 
@@ -82,14 +84,14 @@ class Host:
             raise
 
     def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
-        """Call a sync function in the trio thread, soon; nothing happens if the run is over. Never blocks."""
+        """Have a sync function called in the trio thread, unless the run is over. Never blocks."""
         try:
             self.call(function, *args)
         except trio.RunFinishedError:
-            pass  # the run is over
+            pass
 
     def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
-        """Call a sync function in the trio thread, soon. Never blocks.
+        """Have a sync function called in the trio thread. Never blocks.
 
         Raises: trio.RunFinishedError if the run is over.
         """
@@ -101,14 +103,14 @@ class Host:
 
 @attrs.define(eq=False)
 class _Helper(Host):
-    """The host in a thread of its own."""
+    """The host that runs in the helper thread."""
 
     thread: threading.Thread = attrs.field(kw_only=True)
     calls: Calls = attrs.field(kw_only=True)
     users: int = 0
 
     def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
-        """As above."""
+        """As `Host.call`."""
         if not self.calls.soon(function, *args):
             raise trio.RunFinishedError("the trio run for compat servers is over")
 
@@ -117,22 +119,22 @@ class _Helper(Host):
 
 
 class _HelperSlot:
-    """This process's helper, if there is one, and the lock for its start and end."""
+    """The helper of one process, if there is one, and the lock for its start and end."""
 
     def __init__(self) -> None:
         self.pid = os.getpid()
-        self.lock = _Lock()
+        self.lock = _RLock()
         self.helper: _Helper | None = None
 
 
 _slot = _HelperSlot()
 
-#: Servers that run in their caller's trio program, by id, as long as they do.
+#: The hosts of servers that run in a trio program, by the id of the server, as long as they run there.
 _chosen: dict[int, Host] = {}
 
 
 def _own_slot() -> _HelperSlot:
-    # Right after a fork there is one thread, so no two can find the parent's slot at once.
+    # After a fork the child has one thread, so no two threads replace the parent's slot at once.
     global _slot
     if _slot.pid != os.getpid():
         _slot = _HelperSlot()
@@ -140,7 +142,7 @@ def _own_slot() -> _HelperSlot:
 
 
 def acquire_host() -> Host:
-    """Return this process's host, starting it if this is the first use. Give it back exactly once.
+    """Return the host of this process; start it if there is none. Call `release_host()` exactly once.
 
     Raises: RuntimeError if it cannot be started (too many threads or descriptors, or the interpreter is
     ending).
@@ -148,14 +150,19 @@ def acquire_host() -> Host:
     slot = _own_slot()
     with slot.lock:
         if slot.helper is None:
-            slot.helper = _start()
+            helper = _start()
+            if slot.helper is None:
+                slot.helper = helper
+            else:
+                # A signal handler has started another one in this thread meanwhile.
+                _end(helper)  # type: ignore[unreachable]
         slot.helper.users += 1
         return slot.helper
 
 
 def release_host(host: object) -> None:
-    """Undo one `acquire_host()`; the last one ends the thread and waits for that. A chosen host is left
-    alone.
+    """Undo one `acquire_host()`; the last call ends the thread, and waits until it has ended. Does nothing
+    for the host of a trio program.
     """
     if not isinstance(host, _Helper) or host.pid != os.getpid():
         return
@@ -165,19 +172,23 @@ def release_host(host: object) -> None:
         if host.users:
             return
         slot.helper = None
-        host.calls.soon(host.calls.end)
-        # Not where the last green request gives it back, in that thread: it ends when this task has.
-        if threading.current_thread() is not host.thread:
-            host.thread.join()
+        _end(host)
+
+
+def _end(helper: _Helper) -> None:
+    helper.calls.soon(helper.calls.end)
+    # The last green request releases it in that thread itself, which ends when the task has ended.
+    if threading.current_thread() is not helper.thread:
+        helper.thread.join()
 
 
 def host_for(server: object) -> Host | None:
-    """Return the host chosen for this server (`await compat.serve(server)`), or None: the process's own."""
+    """Return the host that `choose()` has set for this server; None for the host of the process."""
     return _chosen.get(id(server))
 
 
 def choose(server: object, host: Host | None) -> None:
-    """Use `host` for the waits of this server, until None is chosen."""
+    """Use `host` for the waits of this server, until this is called with None."""
     if host is None:
         _chosen.pop(id(server), None)
     else:
@@ -185,17 +196,17 @@ def choose(server: object, host: Host | None) -> None:
 
 
 class _RealTime(trio.abc.Clock):
-    """The clock of the host: that of the requests."""
+    """The clock of the host: the one of the requests, `clock.now()`."""
 
     def start_clock(self) -> None:
-        """Nothing: it runs already."""
+        """Do nothing: the clock runs already."""
 
     def current_time(self) -> float:
-        """Return seconds since some moment."""
+        """Return `clock.now()`, in seconds."""
         return now()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
-        """Return how long to wait for that time."""
+        """Return the seconds until `deadline`."""
         return deadline - self.current_time()
 
 
@@ -205,38 +216,38 @@ def _start() -> _Helper:
             raise RuntimeError(
                 f"the program has replaced {module.__name__}.{name}: no trio run can start now"
             )
-    born: SimpleQueue[_Birth | BaseException] = SimpleQueue()
-    thread = threading.Thread(target=_main, args=(born,), name=THREAD_NAME, daemon=True)
+    started: SimpleQueue[_Running | BaseException] = SimpleQueue()
+    thread = threading.Thread(target=_main, args=(started,), name=THREAD_NAME, daemon=True)
     thread.start()
     try:
-        birth = born.get()
+        running = started.get()
     except BaseException:
-        # Ctrl-C while it starts: wait until it runs, since it can only be ended then.
-        birth = born.get()
-        if not isinstance(birth, BaseException):
-            birth[1].soon(birth[1].end)
+        # Ctrl-C during the start: the run can be ended only when it runs.
+        running = started.get()
+        if not isinstance(running, BaseException):
+            running[1].soon(running[1].end)
         raise
-    if isinstance(birth, BaseException):
+    if isinstance(running, BaseException):
         thread.join()
-        raise RuntimeError("the trio run for compat servers could not start") from birth
-    return _Helper(birth[0], thread=thread, calls=birth[1])
+        raise RuntimeError("the trio run for compat servers could not start") from running
+    return _Helper(running[0], thread=thread, calls=running[1])
 
 
-def _main(born: SimpleQueue[_Birth | BaseException]) -> None:
-    alive = False
+def _main(started: SimpleQueue[_Running | BaseException]) -> None:
+    is_running = False
 
-    async def live() -> None:
-        """Take calls. All work is done in other tasks, which they start."""
-        nonlocal alive
+    async def serve_calls() -> None:
+        """Make the calls. Each starts a task of its own for what can block."""
+        nonlocal is_running
         calls = Calls()
-        born.put((trio.lowlevel.current_trio_token(), calls))
-        alive = True
+        started.put((trio.lowlevel.current_trio_token(), calls))
+        is_running = True
         await calls.pump()
 
     try:
-        trio.run(live, clock=_RealTime())
+        trio.run(serve_calls, clock=_RealTime())
     except BaseException as error:
-        # Mostly out of descriptors; the waiting thread gets the error, and can wait without a host.
-        if alive:
+        # Usually EMFILE. The waiting thread gets the error, and its server waits without a host.
+        if is_running:
             raise
-        born.put(error)
+        started.put(error)

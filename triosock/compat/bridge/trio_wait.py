@@ -1,6 +1,8 @@
-"""The wait of a server in the host: a `poll.PollWait` while it is busy, then a wait in the trio run.
+"""The wait of a server in the host: for `LINGER` seconds after a request a `poll.PollWait`, then a wait in
+the trio run.
 
-It is a file of its own, since it imports trio: a server that waits without trio never imports it.
+The file is separate from `waiting/poll.py` since it imports trio, which a server that waits without trio
+never does.
 """
 
 from __future__ import annotations
@@ -23,12 +25,12 @@ if TYPE_CHECKING:
 
 
 def may_block() -> bool:
-    """Whether the calling thread may block for a trio run: not if it runs one itself."""
+    """Whether the calling thread may block for a trio run: False if it runs one itself."""
     return not trio.lowlevel.in_trio_run()
 
 
 class TrioWait(PollWait):
-    """Hands a longer wait to the host's trio run; without a host, waits on its own `poll`."""
+    """Waits in the trio run of the host; on its own `poll` after a request, and if there can be no host."""
 
     def __init__(
         self, server: Server, selector: selectors.BaseSelector, host: hosts.Host | None = None
@@ -36,9 +38,9 @@ class TrioWait(PollWait):
         super().__init__(server, selector)
         self._host = host
         self._scope: trio.CancelScope | None = None
-        # Made with the first request: an unused server has no wakeup, and so no extra descriptor.
-        self._lingers = False
-        self._alone = False
+        # The wakeup is made with the first request, so that an unused server has no extra descriptor.
+        self._polls_first = False
+        self._no_host = False
         self._is_bounded = self.request_table.max_requests != math.inf
         #: Whether requests of this server can be accepted in the trio thread, which handles them.
         self._accepts = self.request_table.green is not None and not self._is_bounded
@@ -50,30 +52,31 @@ class TrioWait(PollWait):
         return self
 
     def wait(self, interval: float | None) -> bool:
-        """As above; also ended by `wake()`."""
-        # Compared with 0 first, so that a value that is no number raises as in poll().
-        if self._alone or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
+        """As `Waiting.wait()`; `wake()` ends it."""
+        # Compared with 0 first, so that a value that is no number raises as in `poll()`.
+        if self._no_host or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super().wait(interval)
-        if self._lingers and not self._exhausted and not (self._is_bounded and self.request_table.is_full):
-            # Set before the flag is read, below; wake() sets the flag and then looks for it.
-            if self._alarm is None:
-                self._alarm = Wakeup(self._poll)
+        is_full = self._is_bounded and self.request_table.is_full
+        if self._polls_first and not self._must_pause and not is_full:
+            # It exists before the flag is read below; wake() sets the flag before it looks for the wakeup.
+            if self._wakeup is None:
+                self._wakeup = Wakeup(self._poll)
             if self._look(LINGER_MS):
                 return True
-            self._lingers = False
+            self._polls_first = False
             if interval is not None:
                 interval -= LINGER
         if not self._woken:
             host = self._find_host()
             if host is None:
                 return super().wait(interval)
-            self._lingers = self._wait_in(host, interval)
+            self._polls_first = self._wait_in(host, interval)
         if self._woken:
             self._woken = False
-            if self._alarm is not None:
-                self._alarm.silence()
+            if self._wakeup is not None:
+                self._wakeup.reset()
             return False
-        return self._lingers
+        return self._polls_first
 
     def wake(self) -> None:
         """End the current wait, or the next one."""
@@ -82,15 +85,15 @@ class TrioWait(PollWait):
             self._host.soon(self._cancel)
 
     def close(self) -> None:
-        """Close the wakeup, and give the host back."""
+        """Close the wakeup, and release the host."""
         super().close()
         try:
-            # Both wait for a thread, and Ctrl-C may end that.
+            # Both calls wait for a thread, and Ctrl-C may interrupt them.
             if self.request_table.green is not None and self.is_here():
                 self.request_table.green.loop_ends()
                 if self._host is not None:
-                    # A task ends in the same step of the trio run in which its client sees the end: after one
-                    # step, no finished task holds the host.
+                    # A task ends in the step of the trio run in which its client sees the end. After one more
+                    # step, no task that has ended holds the host.
                     self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
         finally:
             if self._host is not None:
@@ -104,7 +107,7 @@ class TrioWait(PollWait):
 
     @property
     def is_woken(self) -> bool:
-        """Whether the wait is to end, for `wake()` was called."""
+        """Whether `wake()` was called, and the wait must end."""
         return self._woken
 
     def _cancel(self) -> None:
@@ -117,18 +120,17 @@ class TrioWait(PollWait):
             try:
                 self._host = hosts.acquire_host()
             except RuntimeError:
-                self._alone = True
+                self._no_host = True
         elif not self.is_here():
-            # A handler has forked, and the child has returned to the loop: the parent's host is not in this
-            # process.
-            self._alone = True
-        return None if self._alone else self._host
+            # A handler has forked, and the child has returned to the loop: the host is in the parent only.
+            self._no_host = True
+        return None if self._no_host else self._host
 
     def _wait_in(self, host: hosts.Host, interval: float | None) -> bool:
         self._scope = scope = trio.CancelScope()
         fd = None
-        if self._exhausted:
-            self._exhausted = False
+        if self._must_pause:
+            self._must_pause = False
             interval = PAUSE if interval is None else min(interval, PAUSE)
         elif not self.request_table.is_full:
             fd = self._fd
@@ -137,16 +139,16 @@ class TrioWait(PollWait):
         except hosts.Ended:
             return False
         except trio.BusyResourceError:
-            # Two threads serve one server, or its number is that of a closed listener which another server
-            # still waits for.
-            self._alone = True
+            # Two threads serve one server, or the descriptor has the number of a closed listener for which
+            # another server still waits.
+            self._no_host = True
             return False
         finally:
             self._scope = None
 
     async def _readable(self, scope: trio.CancelScope, fd: int | None, interval: float | None) -> bool:
-        # Runs in the trio thread, as _cancel() does. The scope is there before the flag is read: one of them
-        # sees the wake-up.
+        # Runs in the trio thread, as _cancel() does. The scope exists before the flag is read, so that no
+        # call of wake() is missed.
         if self._woken:
             return False
         if interval is not None:
@@ -159,5 +161,5 @@ class TrioWait(PollWait):
                 return await table.port.parts.green().accept(self, fd)
             await trio.lowlevel.wait_readable(fd)
         except OSError:
-            pass  # closed by another thread: get_request() finds out, as it does after a poll
+            pass  # another thread has closed the listener: get_request() raises, as it does after a poll
         return True

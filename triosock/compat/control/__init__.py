@@ -1,12 +1,12 @@
-"""What a program may ask of a server beyond the standard library: a policy, a drain, a trio program.
+"""The features that the standard library does not have: policies, drains, servers in a trio program.
 
-    policy                          what a class asks for
+    policy                          the options of a server class
     drain, drain_target             `drain(server)`
     serve                           `await serve(server)`
     call_trio, current_request      `run(async_fn)` in a handler
-    statistics, tree                what a server has counted, and a picture of it
+    statistics, tree                the counts of a server, and its tree
 
 May import: requests, waiting, stdlib, bridge, the facade, the core.
 
-The invariant: what was not asked for does not happen, and no server gets a new name.
+The invariant: a feature that a program does not use has no effect, and no server gets a new public name.
 """

@@ -1,7 +1,6 @@
-"""`run(async_fn)`: async code, called from a sync handler.
+"""`run(async_fn)`: calls async code from a sync handler.
 
-When its request is cut, the async function is cancelled, and `RequestCut` is raised from the call and not
-asynchronously.
+When the request is cut, the async function is cancelled, and `run()` itself raises `RequestCut`.
 """
 
 from __future__ import annotations
@@ -28,11 +27,13 @@ def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     """Call async code from a sync handler: run `async_fn(*args)` in the trio run of its server, and return
     its result.
 
-    At the request's deadline, at the end of a drain's grace period, or when the trio program around is
-    cancelled, the function is cancelled and `RequestCut` raised. Outside a request it runs in the host of
-    this process, without a deadline.
+    At the request's deadline, at the end of a drain's grace period, or when the trio program that serves it
+    is cancelled, the function is cancelled, and `RequestCut` is raised. Outside a request the function runs
+    in the host of this process, without a deadline. Blocks the calling thread. An exception that a signal
+    handler raises there cancels the function.
 
-    Raises: what `async_fn` raises; RuntimeError in a trio thread.
+    Raises: what `async_fn` raises; RequestCut; RuntimeError in a trio thread, or if no trio run can be
+    started.
     """
     green = table.port.parts.green_if_loaded()
     if green is not None and green.current() is not None:
@@ -40,16 +41,16 @@ def run(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
     request_table = request_table_of_thread()
     entry = request_table.supervision.own_entry() if request_table is not None else None
     host = request_table.host if request_table is not None else None
-    borrowed = None
+    acquired = None
     if host is None:
-        host = borrowed = hosts.acquire_host()
+        host = acquired = hosts.acquire_host()
     try:
         if request_table is None or entry is None:
             return host.run(trio.CancelScope(), async_fn, *args)
         return _run_for(request_table, entry, host, async_fn, *args)
     finally:
-        if borrowed is not None:
-            hosts.release_host(borrowed)
+        if acquired is not None:
+            hosts.release_host(acquired)
 
 
 def _run_for(

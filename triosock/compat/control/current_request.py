@@ -1,7 +1,7 @@
-"""Which request a thread handles: found on its stack, so that requests need not register it.
+"""Finds the request that a thread handles on its stack, so that requests need not register their threads.
 
-Rules of this file: the frame of the stock `finish_request()` has the table (`ours`) and the request as its
-variables; the frames above it are those of the handler. Frames are only read.
+Rules of this file: the frame of the stock `finish_request()` has the request table (`ours`) and the request
+as variables; the frames that it has called are those of the handler. Frames are only read.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 def request_table_of_thread() -> RequestTable | None:
-    """Return the request table of the server whose request the calling thread handles, the innermost, or
-    None.
+    """Return the request table of the server whose request the calling thread handles; the innermost one, if
+    it handles several; None if it handles none.
     """
     return _request_table_of(sys._getframe())
 

@@ -1,6 +1,7 @@
-"""`drain(server)`: stop accepting, let requests finish, return a report.
+"""`drain(server)`: stops accepting, lets requests finish, returns a report.
 
-A server has one drain at a time. A second call tightens it, and returns the same report.
+A server has one drain at a time. A second call tightens it, and returns the same report. It may be made in a
+signal handler that interrupts the thread of the first call, so the drain ends in the trio thread.
 """
 
 from __future__ import annotations
@@ -29,23 +30,23 @@ if TYPE_CHECKING:
 def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     """Stop accepting, let the requests in progress finish, and return the `DrainReport`.
 
-    What the kernel has accepted already is served, and the listener closed; idle keep-alive connections end
-    at once, as if the client had closed; busy requests finish; after `grace` seconds the rest gets
-    `RequestCut`. A handler that is blocked outside its socket is described in the report and not waited for.
-    `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
+    The connections in the kernel's queue are served, and the listener is closed. Idle keep-alive connections
+    end at once: their handlers see the end of the stream. Busy requests finish; those that still run after
+    `grace` seconds get `RequestCut`. A handler that is blocked outside its socket is described in the report
+    and not waited for. `serve_forever()` returns; call `server_close()` afterwards, as after `shutdown()`.
 
     Args: `grace` in seconds from 0 on, inf for no end; None for the policy's, or 15 s. A second call during a
     drain can only tighten it, and returns the same report.
 
     Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler.
 
-    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread and in a trio
-    thread.
+    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread, in a trio thread,
+    and in a signal handler that interrupts another call for this server before its drain has begun.
     """
     if not isinstance(server, BaseServer):
         raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
     servings = poll.servings_of(server)
-    if any(serving.mine() for serving in servings):
+    if any(serving.is_own_thread() for serving in servings):
         raise RuntimeError(
             "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
             "from another thread; in a signal handler, "
@@ -53,7 +54,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         )
     request_table = request_table_of(server)
     if request_table.served is not None:
-        return _tell(request_table.served, request_table, grace)
+        return _drain_in_trio_program(request_table.served, request_table, grace)
     running = Running(scope_for(request_table, grace))
     with request_table.lock:
         other, request_table.drain = request_table.drain, request_table.drain or running
@@ -71,9 +72,8 @@ def _drain_now(
         with _host_of(request_table) as host:
             if not loops:
                 poll.close_listener(server)
-            report = host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
-            request_table.drain = None  # before others are woken, who may serve again
-            return running.finish(report)
+            running.has_begun = True
+            return host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
     except BaseException as error:
         request_table.drain = None
         running.fail(error)
@@ -82,8 +82,8 @@ def _drain_now(
 
 @contextmanager
 def _host_of(request_table: RequestTable) -> Iterator[Host]:
-    """The trio run that supervises a request table, or else the host of this process; it stays for the
-    block.
+    """Yield the trio run that supervises a request table, or the host of this process, which exists at least
+    as long as the block.
     """
     request_table.hold()
     try:
@@ -101,8 +101,10 @@ def _host_of(request_table: RequestTable) -> Iterator[Host]:
         request_table.release()
 
 
-def _tell(served: ServedInTrio, request_table: RequestTable, grace: float | None) -> DrainReport:
-    """Drain a server that runs in a trio program: it does so itself."""
+def _drain_in_trio_program(
+    served: ServedInTrio, request_table: RequestTable, grace: float | None
+) -> DrainReport:
+    """Have the trio program that serves a server drain it; wait for the report."""
     host = request_table.host
     if host is None or threading.get_ident() in request_table.live:
         raise RuntimeError(
@@ -121,14 +123,22 @@ async def _drain(
     target = DrainTarget(server, request_table, running.scope, own)
     with running.scope:
         running.begin(host, target)
-        return await target.drain()
+        report = await target.drain()
+    # In the trio thread, so that a second call can return while it interrupts the first one's thread (in a
+    # signal handler). In this order: the callers that `finish()` wakes may serve again.
+    request_table.drain = None
+    running.finish(report)
+    return report
 
 
 class Running:
-    """A drain in progress, for callers of a second one."""
+    """A drain in progress, which later calls of `drain()` find."""
 
     def __init__(self, scope: DrainScope) -> None:
         self.scope = scope
+        #: Whether it goes on without the thread that called `drain()`.
+        self.has_begun: bool = False
+        self._thread = threading.get_ident()
         self._host: Host | None = None
         self._done = threading.Event()
         self._tightest: float | None = None
@@ -136,7 +146,7 @@ class Running:
         self._error: BaseException | None = None
 
     def begin(self, host: Host, target: DrainTarget) -> None:
-        """In the trio thread: connect the scope with the drain, so that it can be tightened."""
+        """Connect the scope with the drain, so that it can be tightened. In the trio thread."""
         self._host = host
         self.scope.on_drain = target.tighten
         self.scope.drain(grace=self._tightest)
@@ -150,11 +160,10 @@ class Running:
         if self._host is not None:
             self._host.soon(lambda: self.scope.drain(grace=grace))
 
-    def finish(self, report: DrainReport) -> DrainReport:
+    def finish(self, report: DrainReport) -> None:
         """Give the report to the waiting callers."""
         self._report = report
         self._done.set()
-        return report
 
     def fail(self, error: BaseException) -> None:
         """Raise the error in the waiting callers."""
@@ -162,7 +171,16 @@ class Running:
         self._done.set()
 
     def wait(self) -> DrainReport:
-        """Wait for the report. Blocks."""
+        """Wait for the report. Blocks.
+
+        Raises: RuntimeError if the drain failed, or if this thread is yet to begin it.
+        """
+        if not self.has_begun and self._thread == threading.get_ident():
+            raise RuntimeError(
+                "drain() was called in a signal handler that interrupted another drain() of this server, "
+                "which has not begun: call it from another thread, "
+                "threading.Thread(target=compat.drain, args=(server,)).start()"
+            )
         self._done.wait()
         if self._report is None:
             raise RuntimeError("the drain that was going on failed") from self._error

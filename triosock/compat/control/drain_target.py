@@ -3,13 +3,13 @@ it as it drains a registry.
 
 Rules of this file:
 
-1. The serving loops are told to accept what the kernel has accepted, close the listener and end; they do it
-   in their own threads.
+1. The serving loops accept the connections in the kernel's queue, close the listener and end, each in its own
+   thread.
 2. The server is empty when no loop runs, no request is handled or expected, and no child process is left.
-3. **A report does not wait for what cannot be ended.** A request that still runs `PATIENCE` seconds after the
-   cut is blocked outside its socket, or keeps catching the exception: it is counted, described and not waited
-   for.
-4. The caller's own request, if a handler drains its own server, is not waited for.
+3. **The report does not wait for requests that cannot be ended.** A request that still runs `CUT_TIMEOUT`
+   seconds after the cut is blocked outside its socket, or catches the exception each time: it is counted and
+   described.
+4. If a handler drains its own server, its own request is not waited for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from __future__ import annotations
 import os
 import signal
 import sys
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import attrs
@@ -39,13 +40,13 @@ if TYPE_CHECKING:
     from ..requests.table import RequestTable
     from ..stdlib.base import BaseServer
 
-#: How long handlers may take to end after the cut, before the report is made, in seconds.
-PATIENCE = 1.0
+#: Seconds from the cut, or from SIGTERM to a child process, until the report is made, or the child is killed.
+CUT_TIMEOUT = 1.0
 
 
 @attrs.define(eq=False, slots=True, kw_only=True)
 class Child(Entry):
-    """A child process of a forking server. Whether it is idle is not known; it is terminated and not cut."""
+    """A child process of a forking server. Whether it is idle is not known, and a cut is a SIGTERM."""
 
     pid: int
     cause: Cause | None = None
@@ -56,10 +57,10 @@ class Child(Entry):
         return MemoryAddress(f"child process {self.pid}")
 
     def interrupt(self, cause: Cause) -> None:
-        """Nothing: a child process has no idle wait that could be ended."""
+        """Do nothing: this process cannot end an idle wait of a child process."""
 
     def cut(self, cause: Cause) -> None:
-        """Terminate it."""
+        """Send SIGTERM."""
         if self.cause is None:
             self.cause = cause
         try:
@@ -68,20 +69,24 @@ class Child(Entry):
             pass
 
     def stack(self) -> tuple[str, ...]:
-        """No stack: it is another process."""
+        """Return an empty stack, since it is another process."""
         return ()
 
 
 class DrainTarget:
-    """One drain of one server; lives in the trio thread. A core `Drainable`."""
+    """One drain of one server, used in the trio thread. It implements the core's `Drainable`."""
 
     def __init__(
-        self, server: BaseServer, request_table: RequestTable, scope: DrainScope, besides: int | None = None
+        self,
+        server: BaseServer,
+        request_table: RequestTable,
+        scope: DrainScope,
+        own_thread: int | None = None,
     ) -> None:
         self._server = server
         self._request_table = request_table
         self._scope = scope
-        self._besides = besides
+        self._own_thread = own_thread
         self._children: dict[int, Child] = {}
         self._watched: set[int] = set()
         self._changed = trio.Event()
@@ -92,7 +97,7 @@ class DrainTarget:
 
     @property
     def tally(self) -> Tally:
-        """What the server has counted."""
+        """The counts of the server."""
         return self._request_table.tally()
 
     def entries(self) -> tuple[Entry, ...]:
@@ -100,18 +105,18 @@ class DrainTarget:
         request_table = self._request_table
         with request_table.lock:
             requests = request_table.registry.entries()
-        others = (one for one in requests if isinstance(one, Request) and one.thread != self._besides)
+        others = (one for one in requests if isinstance(one, Request) and one.thread != self._own_thread)
         return (*others, *self._children.values())
 
     async def wait_empty(self) -> None:
-        """Return when none is left, or `PATIENCE` seconds after the cut. A checkpoint."""
+        """Return when none is left, or `CUT_TIMEOUT` seconds after the cut. A checkpoint."""
         await trio.lowlevel.checkpoint()
         while not self._is_empty():
             self._changed = trio.Event()
-            # Computed each time, since the deadline can be tightened meanwhile.
-            with trio.CancelScope(deadline=self._scope.deadline + PATIENCE) as patience:
+            # Computed each time, since the deadline can be tightened.
+            with trio.CancelScope(deadline=self._scope.deadline + CUT_TIMEOUT) as limit:
                 await self._changed.wait()
-            if patience.cancelled_caught:
+            if limit.cancelled_caught:
                 return
 
     def _is_empty(self) -> bool:
@@ -123,13 +128,13 @@ class DrainTarget:
         if self._children:
             return False
         with request_table.lock:
-            own = request_table.live.get(self._besides) if self._besides is not None else None
+            own = request_table.live.get(self._own_thread) if self._own_thread is not None else None
             expected = len(request_table.expected) - (
                 own is not None and id(own[REQUEST]) in request_table.expected
             )
             return not expected and len(request_table.live) == (own is not None)
 
-    def poke(self) -> None:
+    def notify(self) -> None:
         """Have `wait_empty()` check again."""
         self._changed.set()
 
@@ -144,13 +149,13 @@ class DrainTarget:
         idle = sum(entry.is_idle for entry in entries) if is_told else 0
         grace = max(0.0, self._scope.deadline - now)
         self._run = DrainRun(self, self._scope)
-        request_table.tell(DrainStarted, grace=grace, active=len(entries), idle=idle)
-        request_table.on_leave, request_table.is_poked = self.poke, False
+        request_table.emit(DrainStarted, grace=grace, active=len(entries), idle=idle)
+        request_table.on_leave, request_table.is_notified = self.notify, False
         try:
             async with trio.open_nursery() as nursery:
                 self._nursery = nursery
                 try:
-                    request_table.on_newcomer = self._greet
+                    request_table.on_newcomer = self._spare_newcomer
                     self._watch_children()
                     for serving in poll.servings_of(self._server):
                         serving.drain()
@@ -163,11 +168,11 @@ class DrainTarget:
             request_table.on_newcomer = request_table.on_leave = None
         report = self._run.report()
         fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
-        request_table.tell(DrainFinished, **{name: getattr(report, name) for name in fields})
+        request_table.emit(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
 
     def tighten(self) -> None:
-        """Take over the scope's deadline, if the drain has begun."""
+        """Apply the deadline of the scope, if the drain has begun."""
         if self._run is not None:
             self._run.tighten()
 
@@ -179,7 +184,7 @@ class DrainTarget:
             Child(accepted=trio.current_time(), pid=pid).cut(cause)
 
     async def end_children(self, cause: Cause) -> None:
-        """Terminate the remaining child processes, and kill those that still run after `PATIENCE` seconds.
+        """Terminate the remaining child processes, and kill those that still run after `CUT_TIMEOUT` seconds.
         Called when no loop runs that could fork more.
         """
         children = frozenset(getattr(self._server, "active_children", None) or ())
@@ -187,20 +192,22 @@ class DrainTarget:
             Child(accepted=trio.current_time(), pid=pid).cut(cause)
         ends = open_child_ends(children)
         try:
-            with trio.move_on_after(PATIENCE) as patience:
+            with trio.move_on_after(CUT_TIMEOUT) as limit:
                 for end in ends:
                     await trio.lowlevel.wait_readable(end)
-            if patience.cancelled_caught and sys.platform != "win32":
-                # It handles or ignores SIGTERM, perhaps by a handler inherited from its parent.
-                for pid in ends.values():
-                    os.kill(pid, signal.SIGKILL)
+            if limit.cancelled_caught and sys.platform != "win32":
+                # A child may ignore SIGTERM, or have inherited a handler for it.
+                # By its descriptor: one that was reaped meanwhile may have left its id to another process.
+                for end in ends:
+                    with suppress(ProcessLookupError):
+                        signal.pidfd_send_signal(end, signal.SIGKILL)
         finally:
             for end in ends:
                 os.close(end)
 
     async def wait_all_left(self) -> None:
-        """Return when none is left, without a limit of time. A checkpoint."""
-        self._request_table.on_leave, self._request_table.is_poked = self.poke, False
+        """Return when nothing is left, however long that takes. A checkpoint."""
+        self._request_table.on_leave, self._request_table.is_notified = self.notify, False
         try:
             await trio.lowlevel.checkpoint()
             while not self._is_empty():
@@ -209,7 +216,7 @@ class DrainTarget:
         finally:
             self._request_table.on_leave = None
 
-    def _greet(self, entry: RequestEntry) -> None:
+    def _spare_newcomer(self, entry: RequestEntry) -> None:
         # The thread of a request reports it; the trio thread may see that when request and drain are over.
         if self._nursery is not None:
             self._nursery.start_soon(self._watch_newcomer, entry)
@@ -223,7 +230,11 @@ class DrainTarget:
         tally = self.tally
         with self._request_table.lock:
             for request in self._request_table.registry.entries():
-                if isinstance(request, Request) and request.thread != self._besides and not request.reported:
+                if (
+                    isinstance(request, Request)
+                    and request.thread != self._own_thread
+                    and not request.reported
+                ):
                     request.reported = True
                     tally.ended[request.cause or Cause.DRAIN] += 1
 
@@ -240,18 +251,18 @@ class DrainTarget:
             self._nursery.start_soon(self._wait_child, end, pid)
 
     async def _wait_child(self, end: int, pid: int) -> None:
-        # Not reaped here: collect_children() does that, in the thread that calls server_close().
+        # The child is not reaped here: collect_children() does so, in the thread that calls server_close().
         try:
             await trio.lowlevel.wait_readable(end)
         finally:
             os.close(end)
         child = self._children.pop(pid)
         self.tally.ended[child.cause or Cause.FINISHED] += 1
-        self.poke()
+        self.notify()
 
 
 def scope_for(request_table: RequestTable, grace: float | None = None) -> DrainScope:
-    """Return the scope of a server's drain, with the grace given, the policy's, or the default."""
+    """Return the scope of a server's drain, with `grace`, or that of the policy, or the default."""
     if grace is None:
         grace = Timeouts().grace if request_table.policy is None else request_table.policy.grace
     return DrainScope(grace=grace)

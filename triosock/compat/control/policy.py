@@ -1,7 +1,7 @@
-"""The options of a server class beyond the standard library: `trio_policy = Policy(...)`.
+"""The options of a server class that the standard library does not have: `trio_policy = Policy(...)`.
 
-Rules of this file: every option is off by default and is set by one class attribute; servers get no other new
-names, which could collide with a program's own.
+Rules of this file: every option is off by default. One class attribute sets all of them, since further names
+could collide with a program's own.
 """
 
 from __future__ import annotations
@@ -26,27 +26,29 @@ class Policy:
     the standard library.
 
     `request_timeout`
-        Seconds from the accept to the end of the handler; then it is cut: `RequestCut` is raised in its
-        thread. No limit by default, like the standard library.
+        Seconds, above 0, from the accept to the end of the handler. A request that takes longer is cut:
+        `RequestCut` is raised in its thread. inf by default: the standard library has no limit.
     `max_requests`
-        Requests handled at once; the next ones wait in the kernel's queue. No limit by default.
+        The number of requests handled at once, from 1 on; further ones wait in the kernel's queue. inf by
+        default.
     `grace`
-        Seconds that a drain gives to requests in progress. 15 s is `Timeouts.grace`. 0 cuts at once.
+        Seconds, from 0 on, that a drain gives to requests in progress; 0 cuts them at once. 15 by default, as
+        `Timeouts.grace`.
     `observers`
-        Observers: they get the same events as those of a native server, in the trio thread.
+        Observers. They get the same events as those of a native server, in the trio thread.
     `mode`
-        "own": what the class is, a thread, a process or neither per request. "green": a trio task in the
+        "own": a thread, a process or neither for each request, as the class is. "green": a trio task in the
         place of each thread of a `ThreadingMixIn`; needs the extra `green`.
     `proxy`
-        Expect a PROXY protocol header first, in a green server of streams: True for the default
-        `ProxyPolicy`, or one of your own. It is read in the request's task, before TLS, for at most 10 s; the
-        handler's `client_address` is the client's then. `verify_request()` and `process_request()` still see
-        the proxy's. A client that sends no header, or a bad one, is dropped without a hook.
+        Whether a PROXY protocol header comes first, in a green server of streams: True for the default
+        `ProxyPolicy`, or a `ProxyPolicy`. The header is read in the request's task, before TLS, for at most
+        10 s. The handler's `client_address` is that of the client; `verify_request()` and `process_request()`
+        get that of the proxy. A client that sends no header, or a malformed one, is dropped without a hook.
     `blocking_after`
-        Seconds that a green handler may run without a wait, while `serve_forever()` runs. A handler that
-        takes longer blocks all the others, and is reported on standard error with its stack, once for each
-        place. inf for never. A second is longer than the usual scheduling delay of a busy machine, and
-        shorter than users wait.
+        Seconds, above 0, that a green handler may run without a wait, while `serve_forever()` runs. A handler
+        that takes longer blocks all others, and is reported on standard error with its stack, once for each
+        place in the code. inf for never. The default, 1, is longer than the usual scheduling delay of a busy
+        machine, and shorter than users wait.
     """
 
     request_timeout: float = attrs.field(default=math.inf, validator=seconds)
@@ -59,7 +61,7 @@ class Policy:
 
     def __attrs_post_init__(self) -> None:
         if self.mode == "green":
-            # When the class is defined; whether its servers can be green is checked when one is made.
+            # The class is being defined, so green mode is imported now. A server is checked when it is made.
             with suppress(RuntimeError):
                 table.port.parts.green()
 

@@ -1,7 +1,7 @@
-"""`await compat.serve(server)`: a server in a trio program, beside native ones.
+"""`await compat.serve(server)`: runs a server in a trio program, beside native ones.
 
-    caller's trio run ── serve() ── the loop: server.serve_forever() in a thread, whose waits come back here
-                                └── handlers, in whatever threads the server gives them
+    caller's trio run ── serve() ── the loop: server.serve_forever() in a thread, whose waits are in this run
+                                └── handlers, in the threads or processes that the server starts
 
 Rules of this file: when `serve()` returns or raises, the loop's thread and the handlers have ended and the
 server is closed, in every case. A handler that cannot be ended from outside is waited for: see
@@ -50,18 +50,22 @@ async def serve(
     """Run `server.serve_forever(poll_interval)` in this trio program until it is drained, shut down or
     cancelled.
 
-    Its hooks run in a thread of their own, its waits in this trio run. It belongs to the `DrainScope` around.
+    The hooks of the server run in a thread of their own, its waits in this trio run. It belongs to the
+    enclosing `DrainScope`.
 
     Args:
-      server: bound and active, as its constructor leaves it. It is closed (`server_close()`) at the end.
-      grace: seconds that a drain gives to requests in progress; None for the policy's, or 15.
-      observers: besides those of the policy.
-      name: what events and reports call it; None for its class's name.
+      server: bound and active, as its constructor returns it. It is closed (`server_close()`) at the end.
+      poll_interval: seconds between two calls of `service_actions()` of an idle server; None for only after
+        requests.
+      grace: seconds, from 0 on, that a drain gives to requests in progress; None for the policy's, or 15.
+      observers: observers in addition to those of the policy.
+      name: the name of the server in events and reports; None for the name of its class.
 
     Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
     server.
 
-    Raises: what `serve_forever()` raises.
+    Raises: what `serve_forever()` or `server_close()` raises; RuntimeError if the server is being served or
+    drained already.
 
     Cancellation: accepting stops, and the handlers get `RequestCut` and are waited for. Drain: as
     `compat.drain`.
@@ -89,13 +93,13 @@ class CompatServer:
         self._scope.owner = self
         # For `describe`.
         self._since = trio.current_time()
-        self._around = trio.current_effective_deadline()
+        self._outer_deadline = trio.current_effective_deadline()
         asked = () if self._request_table.policy is None else self._request_table.policy.observers
         if name is not None:
             self._request_table.name = name
         several = check_several(observers, "observers must be several observers in a list")
         self._emitter = Emitter(self._request_table.name, trio.current_time, (*asked, *several))
-        self._told, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
+        self._drain_begun, self._closed, self._loop_ended = trio.Event(), trio.Event(), trio.Event()
         self._target: DrainTarget | None = None
         self._error: BaseException | None = None
         self._report = DrainReport(drained=False)
@@ -103,12 +107,12 @@ class CompatServer:
 
     @property
     def name(self) -> str:
-        """What events and reports call it."""
+        """The name of the server in events and reports."""
         return self._request_table.name
 
     @property
     def addresses(self) -> tuple[Address, ...]:
-        """Where it listens."""
+        """The address at which it listens, in a tuple."""
         return self._addresses
 
     @property
@@ -122,7 +126,10 @@ class CompatServer:
         return self._scope.draining
 
     def drain(self, *, grace: float | None = None) -> None:
-        """Begin a drain; `wait_closed()` waits for its end. A second call can only tighten it."""
+        """Begin a drain. Synchronous; `wait_closed()` waits for its end. A second call can only tighten it.
+
+        Args: `grace`, seconds from 0 on; None for that of `serve()`.
+        """
         self._scope.drain(grace=grace)
 
     async def wait_closed(self) -> DrainReport:
@@ -131,15 +138,15 @@ class CompatServer:
         return self._report
 
     def statistics(self) -> ServerStatistics:
-        """Return a frozen snapshot."""
+        """Return the current counts, as a frozen value."""
         return statistics(self._server)
 
     def entries(self) -> tuple[Entry, ...]:
-        """Return the requests that are served now. For inspection."""
+        """Return the entries of the requests that are handled now. For inspection."""
         return self._request_table.registry.entries()
 
     def why_not_ready(self) -> str:
-        """Return why it should get no more clients; "" if it is ready."""
+        """Return the reason why it should get no more clients; "" if it is ready."""
         return "draining" if self.draining else ""
 
     def describe(self, look: SnapshotOptions) -> Node:
@@ -149,17 +156,17 @@ class CompatServer:
             name=self.name,
             state="draining" if self.draining else "serving",
             since=self._since,
-            around=self._around,
+            around=self._outer_deadline,
             registry=self._request_table.registry,
             entries=EntryView(lifetime=math.inf if policy is None else policy.request_timeout),
             listeners=[describe_listener(one, is_closed=self.draining) for one in self._addresses],
         )
         return view.describe(look, grace_of(self._scope), describe_inside(self._scope, look))
 
-    # The life
+    # Serving
 
     def _on_drain(self) -> None:
-        self._told.set()
+        self._drain_begun.set()
         if self._target is not None:
             self._target.tighten()
 
@@ -175,33 +182,39 @@ class CompatServer:
         cut_before = request_table.tally().ended[Cause.PARENT]
         try:
             with self._scope:
-                await self._live(task_status)
+                await self._run_loop_and_drain(task_status)
         finally:
-            with trio.CancelScope(shield=True):
-                await self._close()
-            request_table.supervision.end(host)
-            hosts.choose(self._server, None)
-            request_table.drain = request_table.served = None
-            request_table.emitter = before
-            if not self._report.drained:
-                self._report = DrainReport(
-                    cancelled=request_table.tally().ended[Cause.PARENT] - cut_before, drained=False
-                )
-            self._emitter.emit(ServerClosed)
-            self._scope._record(self.name, self._report)
-            self._closed.set()
+            try:
+                with trio.CancelScope(shield=True):
+                    await self._close()
+            finally:
+                # Also if server_close() raises, which a program may override.
+                request_table.supervision.end(host)
+                hosts.choose(self._server, None)
+                request_table.drain = request_table.served = None
+                request_table.emitter = before
+                self._finish(cut_before)
         if self._error is not None:
             raise self._error
         return self._report
 
-    async def _live(self, task_status: trio.TaskStatus[CompatServer]) -> None:
+    def _finish(self, cut_before: int) -> None:
+        """Make the report, if no drain has made it, and tell all who wait for the end."""
+        if not self._report.drained:
+            cut = self._request_table.tally().ended[Cause.PARENT] - cut_before
+            self._report = DrainReport(cancelled=cut, drained=False)
+        self._emitter.emit(ServerClosed)
+        self._scope._record(self.name, self._report)
+        self._closed.set()
+
+    async def _run_loop_and_drain(self, task_status: trio.TaskStatus[CompatServer]) -> None:
         request_table = self._request_table
         async with trio.open_nursery() as nursery:
             self._emitter.emit(ServerStarted, addresses=self._addresses, lifetime=request_table.lifetime)
             nursery.start_soon(self._loop)
             task_status.started(self)
             try:
-                await self._told.wait()
+                await self._drain_begun.wait()
                 if self._error is None:
                     await self._drain()
             finally:
@@ -217,13 +230,13 @@ class CompatServer:
         except trio.Cancelled:
             raise
         except BaseException as error:
-            self._error = error  # not through the nursery, which would put a group around it
+            self._error = error  # not raised here: the nursery would put it into a group
         finally:
             self._loop_ended.set()
-            self._told.set()
+            self._drain_begun.set()
 
     async def _drain(self) -> None:
-        # A shutdown() from elsewhere leads here too: busy requests get the same grace period.
+        # Also after a shutdown() by another thread: busy requests get the same grace period.
         self._request_table.drain = Running(self._scope)
         if not self._scope.draining:
             self._scope.drain()
@@ -234,7 +247,7 @@ class CompatServer:
         def cut(entry: RequestEntry) -> None:
             entry.cut(Cause.PARENT)
 
-        # In this order: the request table reports requests that come after the entries were read.
+        # In this order: requests that come after the entries are read are passed to `on_newcomer`.
         self._request_table.on_newcomer = cut
         vars(self._server)["_BaseServer__shutdown_request"] = True
         for serving in poll.servings_of(self._server):
@@ -246,7 +259,7 @@ class CompatServer:
         target = DrainTarget(self._server, self._request_table, self._scope)
         await target.wait_all_left()
         self._request_table.on_newcomer = None
-        # Not sooner: the loop may have been forking when the other children were terminated.
+        # Not before the loop has ended: it may have forked while the other children were terminated.
         if not self._report.drained or trio.current_time() >= self._scope.deadline:
             await target.end_children(Cause.DRAIN if self._report.drained else Cause.PARENT)
         await trio.to_thread.run_sync(self._server.server_close, limiter=trio.CapacityLimiter(1))

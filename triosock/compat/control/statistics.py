@@ -1,4 +1,4 @@
-"""`statistics(server)`: what a server has counted."""
+"""`statistics(server)`: the counts of a server."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..stdlib.base import BaseServer
 
 
 def statistics(server: BaseServer) -> ServerStatistics:
-    """Return a frozen snapshot of a server, from any thread: the same as a native server's.
+    """Return the current counts of a server, as a frozen value like that of a native server. From any thread.
 
-    `received` and `sent` are bytes of TCP connections that have ended, and are counted only for observers.
+    `received` and `sent` are the bytes of TCP connections that have ended; they are counted only if the
+    server has observers. `queued` is always 0, and `suspended` False.
     """
     request_table = request_table_of(server)
     tally = request_table.tally()

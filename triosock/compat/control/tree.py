@@ -1,12 +1,12 @@
-"""Servers that plain threads serve, as nodes for `triosock.observe.tree()`.
+"""The servers that plain threads serve, as nodes for `triosock.observe.tree()`.
 
 Rules of this file:
 
 1. **Inspection changes nothing**: it starts no trio run, makes no entries and emits no events. It reads the
    records, whose times are those of `clock.now()`.
-2. A server in a trio program (`compat.serve`) is in the tree of that program, and not here.
-3. It may run in any thread while requests begin and end: it describes a copy made under the request table's
-   lock.
+2. A server in a trio program (`compat.serve`) is in the tree of that program, and not in this one.
+3. It may run in any thread while requests begin and end: it describes a copy, made under the lock of the
+   request table.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
 
 
 class _Look:
-    """One inspection of one server, of which only the requests may be known."""
+    """One inspection of one server. `server` is None if only its requests are known."""
 
     def __init__(self, request_table: RequestTable, server: Server | None, limit: int) -> None:
         self._request_table = request_table
@@ -72,7 +72,8 @@ class _Look:
         self._grace = math.inf
         drain = request_table.drain
         if drain is not None and drain.scope.deadline < math.inf:
-            # Of the supervising trio run; the difference of its clock to that of the records.
+            # The deadline is in the time of the supervising trio run, and is converted to that of the
+            # records.
             self._grace = drain.scope.deadline - request_table.supervision.clock - self._now
 
     def server(self) -> Node:
@@ -130,7 +131,7 @@ class _Look:
             due, origin = lifetime - age, "Policy.request_timeout"
         green = None if self._request_table.green is None else self._request_table.green.task(thread)
         where = innermost(stack_of(thread) if green is None else green.stack())
-        # All green requests run in the thread of the host.
+        # A green request has no thread of its own: it runs in that of the host.
         name = THREAD_NAME if green is not None else self._threads.get(thread, str(thread))
         return Node(
             kind="connection",

@@ -1,16 +1,16 @@
-"""Accepts in the trio thread, where the requests run, if that is not observable.
+"""Accepts in the trio thread, where the requests run, if the program cannot observe it.
 
-A connection that the serving thread accepts is handed over to the trio thread, and each hand-over costs two
-thread switches. Here the wait for a request, which is in the trio run already, accepts as well.
+A connection that the serving thread accepts is passed to the trio thread, which costs two thread switches.
+Here the wait for a request, which is in the trio run already, accepts as well.
 
 The invariants:
 
-1. **The change cannot be observed.** It is used only if every method between the accept and the request's
-   task is the stock one, of the class and of the server; that is checked for each batch, since they may be
+1. **The program cannot observe it.** It is used only if every method between the accept and the request's
+   task is the stock one, in the class and in the server; that is checked for each batch, since they may be
    replaced at any time. Otherwise the wait ends, and the serving thread accepts.
-2. **What is taken from the kernel's queue has a task**, with no await between.
-3. An accept never blocks, also if another process has taken the connection: the listener is non-blocking
-   meanwhile. A thread that accepts from it then gets a BlockingIOError, which the loop ignores.
+2. **Each accepted connection gets its task** with no await in between.
+3. An accept never blocks, even if another process has taken the connection: the listener is non-blocking
+   during the batch. A thread that accepts from it then gets a BlockingIOError, which the loop ignores.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 from triosock.compat.stdlib.base import BaseServer
 from triosock.compat.stdlib.mixins import ThreadingMixIn
 from triosock.compat.stdlib.servers import TCPServer
-from triosock.compat.waiting.poll import ASKED_AGAIN, note_accept_error
+from triosock.compat.waiting.poll import PERSISTENT_ERRORS, note_accept_error
 
 from .socket import GreenSocket
 from .tasks import wait_readable
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
     from triosock.compat.requests.ports import GreenWait, Group, Server
 
-#: How many are accepted before a checkpoint, as in native servers.
+#: How many connections are accepted before a checkpoint, as in native servers.
 BATCH = 100
 
 _Socket = socket.socket
@@ -59,9 +59,9 @@ def is_stock(server: Server) -> TypeGuard[ThreadingMixIn]:
 
 
 async def accept(waiting: GreenWait, fd: int) -> bool:
-    """Accept until the serving thread is needed: return True if it is to accept, False after `wake()`.
+    """Accept until the serving thread is needed; return True if it must accept, False after `wake()`.
 
-    Waits for the listener's descriptor. Raises what that raises.
+    Raises: what the wait for the listener's descriptor raises.
     """
     server = waiting.server
     while True:
@@ -72,20 +72,21 @@ async def accept(waiting: GreenWait, fd: int) -> bool:
             return True
         try:
             daemon, counts = server.daemon_threads, server.block_on_close
-        except (
-            Exception
-        ):  # a property of the program raises: it raises in the serving thread too, which handles it
+        except Exception:
+            # A property of the program raises. The serving thread gets the same exception, and handles it.
             return True
         try:
             _accept_some(waiting.group, server, daemon, counts)
         except OSError as error:
-            if error.errno in ASKED_AGAIN:
-                return True  # the connection is still there, and the serving thread gets the same error
+            if error.errno in PERSISTENT_ERRORS:
+                return (
+                    True  # the connection is still in the queue, and the serving thread gets the same error
+                )
             note_accept_error(server, error)
 
 
 def _accept_some(group: Group, server: ThreadingMixIn, daemon: bool, counts: bool) -> None:
-    listener: Any = server.socket  # for `_accept()`, which is not in its type
+    listener: Any = server.socket  # typeshed does not have its `_accept()`
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
     listener.setblocking(False)

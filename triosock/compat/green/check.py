@@ -1,4 +1,4 @@
-"""Whether a server can be green, asked when it is made: before it has a socket."""
+"""Checks whether a server can be green, when it is made and has no socket yet."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""A connection of a native server as the socket of a green handler.
+"""The socket of a green handler under a native server: an interface to its connection.
 
 The rules:
 
-1. **Each call does what it does on a blocking socket**, with its errors: OSError, ConnectionError, and
-   TimeoutError after `settimeout()`. What has no sense without a descriptor is an error that says so.
-2. **A wait between requests is idle**, as on a green socket: before the first byte, and after the last word
-   was ours. A drain ends it, and it looks like the end of the stream.
+1. **Each call behaves as on a blocking socket**, with the same errors: OSError, ConnectionError, and
+   TimeoutError after `settimeout()`. A call that needs a descriptor raises OSError with the reason.
+2. **A wait between requests is an idle wait**, as on a green socket: before the first byte, and if this side
+   sent last. A drain ends it: the handler sees the end of the stream.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ Ts = TypeVarTuple("Ts")
 
 #: ConnectionResetError or BrokenPipeError.
 _Broken: TypeAlias = "Callable[[int, str], OSError]"
-#: What a `socket.socket` makes files with, of anything that has `recv_into`, `send` and `_io_refs`.
+#: `socket.makefile()`, which works with any object that has `recv_into`, `send` and `_io_refs`.
 _makefile: Any = socket.socket.makefile
 
 
 def sockaddr_of(address: Address) -> ClientAddress:
-    """Return an address as a socket has it."""
+    """Return an address in the form of `socket.getpeername()`."""
     if isinstance(address, (TcpAddress, UnixAddress)):
         return address.sockaddr
     return str(address) if isinstance(address, MemoryAddress) else (str(address), 0)
@@ -48,7 +48,7 @@ def sockaddr_of(address: Address) -> ClientAddress:
 
 @final
 class ConnectionSocket(OwnTimeout):
-    """What a handler has as its `request`. To be used in its green task."""
+    """The `request` of a handler. It can be used only in the handler's green task."""
 
     type: int = socket.SOCK_STREAM
     proto: int = 0
@@ -57,9 +57,9 @@ class ConnectionSocket(OwnTimeout):
         self._conn = conn
         self._green_timeout: float | None = None
         self._closed = False
-        #: Of files that were made of it; as in `socket.socket`.
+        #: The number of open files that `makefile()` has made, as in `socket.socket`.
         self._io_refs = 0
-        #: Whether the last data was sent by this side, or there was none.
+        #: Whether this side sent last, or nothing was sent or received yet.
         self._owes_nothing = True
 
     def __repr__(self) -> str:
@@ -127,7 +127,7 @@ class ConnectionSocket(OwnTimeout):
         self._owes_nothing = True
 
     def shutdown(self, how: int, /) -> None:
-        """As `socket.socket.shutdown()`; of the receiving side nothing is noted."""
+        """As `socket.socket.shutdown()`. Does nothing for the receiving side."""
         self._check_open()
         if how != socket.SHUT_RD:
             self._wait(BrokenPipeError, self._conn.send_eof)
@@ -139,12 +139,12 @@ class ConnectionSocket(OwnTimeout):
         return _makefile(self, *args, **options)
 
     def close(self) -> None:
-        """As `socket.socket.close()`: closes when the files are closed, too."""
+        """As `socket.socket.close()`: the connection is closed when its files are closed too."""
         self._closed = True
         self._close_if_last()
 
     def _decref_socketios(self) -> None:
-        # What a file calls when it is closed.
+        # `socket.SocketIO.close()` calls this.
         self._io_refs -= 1
         if self._closed:
             self._close_if_last()
@@ -164,10 +164,10 @@ class ConnectionSocket(OwnTimeout):
         return sockaddr_of(self._conn.local)
 
     def setsockopt(self, *args: object) -> None:
-        """Nothing: options are for the kernel."""
+        """Do nothing: there may be no socket of the kernel."""
 
     def fileno(self) -> int:
-        """Raise OSError: there may be no descriptor, so that nothing else can wait for it."""
+        """Raise OSError: there may be no descriptor, and a wait for one would bypass trio."""
         raise OSError(errno.EOPNOTSUPP, "this request is a connection of a native server, and no descriptor")
 
     def _check_open(self) -> None:

@@ -1,5 +1,5 @@
-"""greenlet, as far as it is used here, with types: the package has none. These are its own objects, called by
-no other way.
+"""The functions of the package greenlet that are used here, with types, which the package does not have. They
+are the package's own objects, without wrappers.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ import greenlet  # type: ignore[import-untyped]
 
 
 class Greenlet(Protocol):
-    """A greenlet. What passes through `switch()` is what the other side gives: anything."""
+    """A greenlet. `switch()` returns what the other greenlet passes to its own `switch()`: any object."""
 
     gr_context: Context | None
 
     @property
     def gr_frame(self) -> FrameType | None:
-        """Where it was left; None if it runs, or is over."""
+        """The frame in which it is suspended; None if it runs, or has ended."""
 
     @property
     def dead(self) -> bool:
@@ -27,10 +27,10 @@ class Greenlet(Protocol):
         raise NotImplementedError
 
     def switch(self, *args: object) -> Any:
-        """Go on there; return what comes back."""
+        """Continue in this greenlet; return what is passed to the switch back."""
 
     def throw(self, error: BaseException) -> Any:
-        """Go on there with an exception; return what comes back."""
+        """Raise an exception in this greenlet; return what is passed to the switch back."""
 
 
 _untyped: Any = greenlet

@@ -1,14 +1,14 @@
-"""The green requests of one server: started from the thread that serves, run as tasks in the server's host.
+"""The green requests of one server: started by the serving thread, run as tasks in the server's host.
 
 Rules of this file:
 
-1. The host is held as long as a request is there: from `start()` to the end of its task. The last one gives
-   it back, from its own task if the loop has ended before.
-2. They are system tasks, so no exception but a cancellation may leave one: others go to
-   `threading.excepthook`, as from a thread.
+1. The group has acquired the host as long as a request is live: from `start()` to the end of its task. The
+   last request releases it, in its own task if the loop has ended before.
+2. They are system tasks, so no exception but a cancellation may leave one: others are passed to
+   `threading.excepthook`, as those of a thread.
 3. Handlers that block the event loop are reported while a loop of the server runs, from its first request on.
-4. `join()` returns when all that are not daemons have ended; the group stands where `server_close()` expects
-   the server's threads.
+4. `join()` returns when all requests that are not daemons have ended. The group is the server's `_threads`,
+   which `server_close()` joins.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ if TYPE_CHECKING:
 
     from .watch import Watch
 
-#: `Policy.blocking_after`, where there is no policy.
-DEFAULT_PATIENCE = 1.0
+#: `Policy.blocking_after` of a server without a policy, in seconds.
+DEFAULT_BLOCKING_AFTER = 1.0
 
 
 class Group:
@@ -49,36 +49,35 @@ class Group:
         self._changed = threading.Condition()
         self._live: dict[int, tasks.GreenTask] = {}
         self._host: hosts.Host | None = None
-        #: Whether the host is the caller's trio program, which is not given back.
+        #: Whether the host is a trio program, which is not released.
         self._is_chosen = False
-        #: How many loops run, and what watches the requests for them.
+        #: The number of running loops, and the watch of the requests while there is one.
         self._loops = 0
         self._watch: Watch | None = None
         self._proxy = None if request_table.policy is None else request_table.policy.proxy
-        self._patience: float = (
-            DEFAULT_PATIENCE if request_table.policy is None else request_table.policy.blocking_after
+        self._blocking_after: float = (
+            DEFAULT_BLOCKING_AFTER if request_table.policy is None else request_table.policy.blocking_after
         )
 
     def __len__(self) -> int:
-        """Return how many `join()` would wait for."""
+        """Return the number of requests that `join()` would wait for."""
         return sum(not task.daemon for task in tuple(self._live.values()))
 
     def __iter__(self) -> Iterator[tasks.GreenTask]:
-        """Go through those that `join()` would wait for."""
+        """Iterate over the requests that `join()` would wait for."""
         return iter([task for task in tuple(self._live.values()) if not task.daemon])
 
-    # In the thread that serves
+    # In the serving thread
 
     def start(self, server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:
-        """Have `server.process_request_thread()` called in a task. Never waits for its end. If no loop runs,
-        waits for its beginning, as the start of a thread does: a program that calls `handle_request()` may
-        count threads.
+        """Have `server.process_request_thread()` called in a task. Does not wait for its end. If no loop
+        runs, waits for its beginning, as `Thread.start()` does: a program that calls `handle_request()` may
+        count requests afterwards.
 
-        Raises: RuntimeError if there can be no trio run; the request is closed then.
+        Raises: RuntimeError if no trio run can be started; the request is closed then.
         """
-        task = tasks.GreenTask(
-            daemon=server.daemon_threads
-        )  # may run code of the program: before the socket is taken over
+        # Before the socket is taken over: a property `daemon_threads` is code of the program, and may raise.
+        task = tasks.GreenTask(daemon=server.daemon_threads)
         green = make_green(request)
         try:
             host = self._enter(server, task, green)
@@ -94,7 +93,7 @@ class Group:
 
     def _spawn_and_wait(self, host: hosts.Host, spawn: Callable[[], None]) -> None:
         """Have the task started, and return when it has begun."""
-        # The host is held, since a short request would give it back during this wait.
+        # Acquired once more, since a short request may release the host during this wait.
         held = host if self._is_chosen else hosts.acquire_host()
         try:
             host.call(spawn)
@@ -108,16 +107,18 @@ class Group:
             self._loops += 1
 
     def loop_ends(self) -> None:
-        """One has ended; with the last one the watch of the requests ends."""
+        """A `serve_forever()` has ended. The last one ends the watch of the requests."""
         with self._changed:
             self._loops -= 1
             if self._loops or self._watch is None:
                 return
             watch, self._watch = self._watch, None
-        watch.end(self._patience)
+        watch.end(self._blocking_after)
 
     def join(self) -> None:
-        """Wait until all that are no daemons have ended. Raises RuntimeError in a green handler."""
+        """Wait until all requests that are not daemons have ended. Raises: RuntimeError in a green
+        handler.
+        """
         if tasks.current() is not None:
             raise RuntimeError(
                 "server_close() waits for all requests, and this is one of them: it would wait for itself"
@@ -125,7 +126,7 @@ class Group:
         with self._changed:
             if not len(self):
                 return
-            # The host is held, so that its thread has ended when this returns.
+            # Acquired, so that this call is the last one to release it, and its thread has ended afterwards.
             held = self._host if self._is_chosen else hosts.acquire_host()
             assert held is not None
         try:
@@ -146,7 +147,7 @@ class Group:
 
     def _leave(self, task: tasks.GreenTask, request: Request) -> None:
         self._request_table.expected.pop(id(request), None)
-        self._request_table.arrived()
+        self._request_table.expected_changed()
         with self._changed:
             self._live.pop(task.number, None)
             host = None if self._live else self._host
@@ -166,9 +167,9 @@ class Group:
         daemon: bool,
         counts: bool,
     ) -> None:
-        """Do what `start()` does, for a request that was accepted here.
+        """Do what `start()` does, for a request that was accepted in the trio thread.
 
-        `daemon` and `counts` are the server's `daemon_threads` and `block_on_close`.
+        Args: `daemon` and `counts` are the server's `daemon_threads` and `block_on_close`.
         """
         if counts:
             vars(server).setdefault("_threads", self)
@@ -181,15 +182,15 @@ class Group:
             green.close()
             raise
 
-    def _be_watched(self) -> None:
+    def _start_watch(self) -> None:
         with self._changed:
-            if self._watch is not None or not self._loops or self._patience == math.inf:
+            if self._watch is not None or not self._loops or self._blocking_after == math.inf:
                 return
             watch = tasks.readers_here().watch
             try:
-                watch.begin(self._patience)
+                watch.begin(self._blocking_after)
             except RuntimeError:
-                return  # no thread can be started: go on without a watch
+                return  # no thread can be started: the server runs without a watch
             self._watch = watch
 
     def task(self, number: int) -> tasks.GreenTask | None:
@@ -200,7 +201,7 @@ class Group:
         self, server: ThreadingServer, task: tasks.GreenTask, request: Request, client_address: ClientAddress
     ) -> None:
         if self._watch is None:
-            self._be_watched()
+            self._start_watch()
         tasks.spawn(self._run, server, task, request, client_address, name=type(server).__name__)
 
     async def _run(
@@ -216,10 +217,10 @@ class Group:
         except trio.Cancelled:
             raise  # the trio program itself ends
         except BaseException as error:
-            # Also SystemExit and KeyboardInterrupt, as a thread does: `handle_error()` does not take them.
-            _tell(error)
+            # SystemExit and KeyboardInterrupt included, as in a thread: `handle_error()` does not get them.
+            _report(error)
         finally:
-            if task.was_told and not task.scope.cancelled_caught:
+            if task.was_cancelled and not task.scope.cancelled_caught:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
             self._leave(task, request)
 
@@ -238,7 +239,7 @@ _SWALLOWED = (
 )
 
 
-def _tell(error: BaseException) -> None:
+def _report(error: BaseException) -> None:
     told = (type(error), error, error.__traceback__, threading.current_thread())
     threading.excepthook(threading.ExceptHookArgs(told))
 
@@ -247,5 +248,5 @@ def _handle(server: ThreadingServer, request: Request, client_address: ClientAdd
     try:
         server.process_request_thread(request, client_address)
     finally:
-        if isinstance(request, tuple) and hasattr(request[1], "let_go"):
-            request[1].let_go()
+        if isinstance(request, tuple) and hasattr(request[1], "release_descriptor"):
+            request[1].release_descriptor()

@@ -1,4 +1,4 @@
-"""Makes the green socket of a request: plain, of datagrams, or of TLS."""
+"""Makes the green socket of a request: a stream socket, a datagram socket, or an SSLSocket."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ if TYPE_CHECKING:
 
 
 def make_green(request: Request) -> Request:
-    """Return the green socket for a request; an object that is no socket of the standard library is returned
-    as it is.
+    """Return the green socket for a request. An object that is no socket of the standard library is returned
+    unchanged.
     """
     kind = type(request)
     if kind is socket.socket:

@@ -1,5 +1,5 @@
 # ruff: noqa: D101 - the ready-made classes are empty, like those of the standard library.
-"""`GreenMixIn`, which goes where `ThreadingMixIn` goes, and the ready-made classes."""
+"""`GreenMixIn`, which is used in the place of `ThreadingMixIn`, and the ready-made classes."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ class GreenMixIn(ThreadingMixIn):
     """Process each request in a trio task: `class S(GreenMixIn, TCPServer): pass`, mixin first.
 
     It is a `ThreadingMixIn` whose requests have tasks instead of threads: `process_request_thread()` runs in
-    the task, `block_on_close` and `daemon_threads` mean the same. Making a server raises RuntimeError if the
-    extra `green` is not installed, and TypeError for a class that forks.
+    the task; `block_on_close` and `daemon_threads` have the same meaning. The constructor of a server raises
+    RuntimeError if the extra `green` is not installed, and TypeError for a class that forks.
     """
 
-    #: The marker that `table.is_green()` checks.
+    #: `table.is_green()` checks this.
     _BaseServer__green = True
 
 

@@ -1,12 +1,13 @@
-"""`green_handler`: a handler class of `socketserver`, unchanged, as the handler of a native server.
+"""`green_handler`: makes a handler class of `socketserver`, unchanged, the handler of a native server.
 
     await triosock.serve_tcp(compat.green_handler(Handler), 9000)
     await world.serve(compat.green_handler(Handler))      # in a simulated world
 
-Accepting, limits, timeouts and drains are the native server's; from `verify_request` on it is what a
-threading server does with a request, in its order, in a greenlet in the connection's task.
+The native server accepts, and enforces limits, timeouts and drains. From `verify_request` on, the hooks are
+those of a threading server, in the same order, in a greenlet in the connection's task.
 
-The invariant: **nothing here needs a descriptor or a thread**, so that any stream and any clock will do.
+The invariant: **nothing here needs a descriptor or a thread**, so that it works over any stream and any
+clock.
 """
 
 from __future__ import annotations
@@ -29,24 +30,25 @@ from .tasks import GreenTask
 def green_handler(
     handler_class: HandlerFactory, server: BaseServer | None = None
 ) -> Callable[[Connection], Awaitable[None]]:
-    """Return an async function that has a connection handled by `handler_class`, for a native server.
+    """Return an async handler, for a native server, that handles a connection with `handler_class`.
 
     Args:
-      handler_class: what a server's `RequestHandlerClass` is: called with (request, client_address, server)
-        for each connection, in a greenlet of its own. The request does what a blocking socket does, without
-        flags and without a descriptor; a wait in it is a wait of the connection's task.
-      server: what the handler is given as its server, and whose hooks are called: `verify_request`,
-        `finish_request`, `shutdown_request`, `close_request`, `handle_error`; any threading server that was
-        made with ``bind_and_activate=False``. None for a stand-in that has nothing but the hooks.
+      handler_class: a `RequestHandlerClass`, or any callable: it is called with (request, client_address,
+        server) for each connection, in a greenlet of its own. The request behaves as a blocking socket,
+        without flags and without a descriptor; a wait in it is a wait of the connection's task.
+      server: the server that the handler gets, and whose hooks are called: `verify_request`,
+        `finish_request`, `shutdown_request`, `close_request`, `handle_error`. It may be any threading server
+        that was made with ``bind_and_activate=False``; None for a placeholder that has only the hooks.
 
-    Errors: what the handler raises is given to `handle_error`, if `server` has one of its own, and then to
-    the native server, which counts and tells it. A peer that has reset the connection is no failure.
+    Errors: an exception of the handler is passed to `handle_error`, if `server` overrides that, and then to
+    the native server, which counts and reports it. A reset by the peer is not counted as a failure.
 
-    Drain: a wait for the peer, before its first byte and after the last word was the handler's, looks like
+    End of the stream: `recv()` returns b"". Reset: `recv()` raises ConnectionResetError, `sendall()`
+    BrokenPipeError. Drain: a wait for the peer, before its first byte or if the handler sent last, returns
     the end of the stream. Cancellation: trio.Cancelled is raised where the handler waits.
 
-    Raises: TypeError for what cannot be called; from `triosock.compat` the import raises ImportError without
-    the extra `green`.
+    Raises: TypeError if `handler_class` is not callable. Without the extra `green`, importing this name
+    raises ImportError.
     """
     if not callable(handler_class):
         raise TypeError(f"handler_class must be a class of request handlers, not {handler_class!r}")
@@ -55,11 +57,11 @@ def green_handler(
     async def handle(conn: Connection) -> None:
         task = GreenTask(daemon=True)
         try:
-            with task.scope:  # which is cancelled when the interpreter ends
+            with task.scope:  # cancelled when the interpreter ends
                 await task.run(_process, hooks, handler_class, conn)
         except ConnectionError as error:
             if isinstance(error.__cause__, trio.BrokenResourceError):
-                raise error.__cause__ from None  # the peer's doing, and told as such
+                raise error.__cause__ from None  # the native server counts it as caused by the peer
             raise
 
     return handle
@@ -67,7 +69,7 @@ def green_handler(
 
 @final
 class _PlaceholderServer(ThreadingMixIn, TCPServer):
-    """The server of handlers that have no other: hooks, and no socket."""
+    """The server that handlers get if the caller has given none: hooks without a socket."""
 
     def __init__(self, handler_class: HandlerFactory) -> None:
         BaseServer.__init__(self, ("", 0), handler_class)
@@ -81,7 +83,7 @@ def _process(server: BaseServer, handler_class: HandlerFactory, conn: Connection
         return
     try:
         if _is_stock(server, "finish_request"):
-            # Past the request table of a compat server: here the native server has it.
+            # Not the stock `finish_request()`, which uses a request table: the native server has a registry.
             handler_class(request, client_address, server)
         else:
             server.finish_request(request, client_address)

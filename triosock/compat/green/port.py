@@ -1,4 +1,4 @@
-"""What green mode provides through `requests.table.port.parts`: see `requests/ports.py`."""
+"""The interface of green mode for other packages, in `requests.table.port.parts`: see `requests/ports.py`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ Ts = TypeVarTuple("Ts")
 
 
 class GreenPort:
-    """A `ports.GreenPart`."""
+    """The implementation of `ports.GreenPart`."""
 
     def check(self, server: object) -> None:
         """Raise TypeError if a server cannot be green."""
         check.check(server)
 
     def group(self, request_table: RequestTable) -> Group:
-        """Return where the requests of a green server go."""
+        """Return the group of the requests of a green server."""
         return group.Group(request_table)
 
     def current(self) -> GreenTask | None:
@@ -40,7 +40,7 @@ class GreenPort:
         return tasks.blocking(fn, *args)
 
     async def accept(self, waiting: GreenWait, fd: int) -> bool:
-        """Accept requests in the trio thread; return whether the serving thread is to look."""
+        """Accept requests in the trio thread; return whether the serving thread must accept the next one."""
         return await accepting.accept(waiting, fd)
 
 

@@ -1,18 +1,18 @@
-"""The portal: a sync function in a greenlet inside a trio task, which awaits what the function waits for.
+"""The portal: runs a sync function in a greenlet inside a trio task, which awaits on behalf of the function.
 
-trio's run loop steps a task with `send()`, and takes what the task yields as a message. Here the coroutine of
-the task forwards both: each step switches into the greenlet, and each message comes back by a switch.
+trio's run loop steps a task with `send()`, and gets messages that the task yields. Here the coroutine of the
+task forwards both: each step switches into the greenlet, and each message comes back by a switch.
 
 The invariants:
 
-1. **A greenlet is resumed by its task, and by nothing else.** So trio schedules it, cancels it, and gives it
-   its context; and `Portal.wait()` is an error anywhere else.
-2. **Exceptions pass unchanged.** A wait raises what trio raises there, and what the function raises leaves
-   the task, both with complete tracebacks.
-3. A greenlet that the function has started itself may wait too: it is the one that is resumed.
+1. **Only its task resumes a greenlet.** So trio schedules it, cancels it, and sets its context;
+   `Portal.wait()` must not be called anywhere else.
+2. **Exceptions pass unchanged.** A wait raises what trio raises there, and an exception of the function
+   leaves the task, both with complete tracebacks.
+3. A greenlet that the function has started itself may wait too: the one that waits is resumed.
 
-greenback does this for any awaitable and for two event loops. This is a version for trio only, since every
-wait of every handler passes through: greenback takes several times as long.
+Rejected: greenback, which does this for any awaitable and two event loops. Every wait of every handler is
+here, and greenback takes several times as long.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ Ts = TypeVarTuple("Ts")
 
 
 class Portal:
-    """Between one task and the greenlet in it."""
+    """The connection between one task and the greenlet in it."""
 
     __slots__ = ("_hub", "_waiting", "_watch", "root")
 
@@ -46,7 +46,7 @@ class Portal:
         watch = self._watch
         self._hub = hub = getcurrent()
         self.root = self._waiting = root = make_greenlet(fn)
-        # The task's own context, and not a copy: what the function sets there is seen by what it awaits.
+        # The task's own context and not a copy, so that awaited functions see the variables that `fn` sets.
         root.gr_context = hub.gr_context
         try:
             watch.enter(self)
@@ -56,11 +56,11 @@ class Portal:
                 try:
                     answer = yield message
                 except BaseException as error:
-                    # Only when the run loop gives the task up; trio sends what it raises as an answer.
+                    # Only if the coroutine is closed or thrown into: trio sends exceptions as values.
                     watch.enter(self)
                     message = self._waiting.throw(error)
                 else:
-                    # This is `watch.enter()`, for each step of each handler.
+                    # `watch.enter()`, inlined, since it is called for each step of each handler.
                     watch.running = self
                     watch.steps += 1
                     if watch.is_asleep:
@@ -74,7 +74,7 @@ class Portal:
             del self._waiting, self._hub
 
     def yield_(self, message: object) -> Any:
-        """Give trio's run loop a message; return its answer, which is to be unwrapped. In the greenlet."""
+        """Yield a message to trio's run loop; return its answer, an `Outcome`. In the greenlet."""
         self._waiting = getcurrent()
         return self._hub.switch(message)
 
@@ -92,12 +92,12 @@ class Portal:
             try:
                 answer = hub.switch(message)
             except BaseException as error:
-                # The task is given up, or the greenlet; what is awaited ends with it.
+                # The coroutine or the greenlet is closed; the awaited function must end with it.
                 answer = _Raised(error)
 
 
 class _Raised:
-    """An answer that raises, as trio's do."""
+    """An answer that raises in `unwrap()`, as `outcome.Error`."""
 
     def __init__(self, error: BaseException) -> None:
         self._error = error

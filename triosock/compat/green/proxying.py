@@ -1,6 +1,7 @@
-"""The PROXY header before a green request, if its server's policy wants one: read by the core's own parser.
+"""Reads the PROXY header before a green request, if the policy of its server demands one, with the core's
+parser.
 
-The invariant: **no byte after the header is read.** The parser says how many bytes it needs, and they are
+The invariant: **no byte after the header is read.** The parser asks for a number of bytes, and not more are
 read from the kernel, below TLS.
 """
 
@@ -27,10 +28,11 @@ _recv = socket.socket.recv
 async def read_client_address(
     proxy: ProxyPolicy, request: socket.socket, client_address: ClientAddress
 ) -> tuple[bool, ClientAddress]:
-    """Read the header that is due; return whether the request is to be handled, and the client's address.
+    """Read the header, if the policy demands one of this peer; return whether the request is handled, and the
+    client's address.
 
-    It is not if the peer is refused, sends something else, or sends nothing for `TIMEOUT` seconds. A
-    checkpoint, unless no header is due.
+    It is not handled if the policy refuses the peer, or if the header is malformed or not complete within
+    `TIMEOUT` seconds. A checkpoint, unless no header is demanded.
     """
 
     async def receive(size: int) -> bytes:

@@ -1,10 +1,10 @@
-"""The reader group: the green requests of one trio run, which share one epoll reader.
+"""The reader group: the green requests of one trio run share one epoll reader.
 
 The invariants:
 
 1. **Every task that sleeps for input is in the reader group, and the epoll reader runs while the reader
    group is not empty.** The last task to leave ends the reader.
-2. A socket has a reference to its reader. The next reader group has another one, to which it is added again.
+2. A socket has a reference to its reader. A new reader has another identity, and the socket is added to it.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from triosock._core.transport.epoll import HAS_EPOLL, EpollReader
 
 from .watch import Watch
 
-#: Below this size, trio's `wait_readable()` is cheaper.
+#: The number of requests from which on an epoll reader is cheaper than trio's `wait_readable()`.
 _ENOUGH: Final = 5
 
 
 class ReaderGroup:
-    """The green requests of a trio run. Made and used in its thread."""
+    """The green requests of one trio run. Made and used in its thread."""
 
     __slots__ = ("__weakref__", "_users", "on_empty", "pid", "reader", "token", "watch")
 
@@ -33,15 +33,15 @@ class ReaderGroup:
         self._users = 0
         self.pid: int = os.getpid()
         self.token: TrioToken = current_trio_token()
-        #: Called when the last request has left, once the interpreter ends.
+        #: Set when the interpreter ends: called when the last request has left.
         self.on_empty: Callable[[], object] | None = None
-        #: None until there have been enough of them.
+        #: None until there are `_ENOUGH` requests.
         self.reader: EpollReader | None = None
         self.watch: Watch = Watch()
 
     @property
     def size(self) -> int:
-        """How many requests there are."""
+        """The number of requests."""
         return self._users
 
     def enter(self) -> None:
@@ -64,21 +64,21 @@ class ReaderGroup:
 
 
 class Input:
-    """What is known about the input of a green socket. The epoll reader calls it."""
+    """The state of the input of a green socket. The epoll reader updates it."""
 
     __slots__ = ("ended", "quiet", "reader", "sleepers")
 
     def __init__(self) -> None:
-        #: The last read has emptied the socket, and nothing has arrived since.
+        #: Whether the last read has emptied the socket, and nothing has arrived since.
         self.quiet: bool = False
-        #: The end of the stream, or an error, has come: there is always something to read.
+        #: Whether the end of the stream or an error has come: the socket is readable from then on.
         self.ended: bool = False
         #: The epoll reader that watches the socket.
         self.reader: EpollReader | None = None
         self.sleepers: list[Task] = []
 
     def note_input(self, ended: bool) -> None:
-        """Called by the epoll reader: something has arrived."""
+        """Note that something has arrived. The epoll reader calls this."""
         self.quiet = False
         if ended:
             self.ended = True

@@ -4,10 +4,10 @@ Rules of this file:
 
 1. Calls give the standard library's results and errors: partial results, `TimeoutError("timed out")` after
    `settimeout()` seconds, BlockingIOError at once for a timeout of 0.
-2. O_NONBLOCK of the descriptor is not changed: calls use MSG_DONTWAIT, since a datagram server's socket is
-   shared with the serving thread.
+2. O_NONBLOCK of the descriptor is not changed, since the serving thread shares the socket of a datagram
+   server: calls use MSG_DONTWAIT.
 3. A handler that never has to wait yields after `IN_A_ROW` calls: see `waiting.py`.
-4. In a drain, the wait for another request is the end of the stream: see `is_over()`.
+4. In a drain, a wait for another request returns the end of the stream: see `is_over()`.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-#: As an int: an enum would make a new one for each `|`.
+#: As an int: each `|` of an enum would make a new member.
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 _plain = socket.socket
 _recv, _recv_into, _send = _plain.recv, _plain.recv_into, _plain.send
@@ -76,10 +76,10 @@ class GreenSocket(Waiting, socket.socket):
         self._green_last: bool = False
         self._green_input = Input()
         self._green_looks = LOOKS
-        #: How many tasks wait for the descriptor by trio's `wait_readable` and its kind.
+        #: The number of tasks that wait for the descriptor in trio's `wait_readable` or `wait_writable`.
         self._green_waits: int = 0
         if _plain.gettimeout(self) is not None:
-            _plain.settimeout(self, None)  # setdefaulttimeout(): C would wait by itself
+            _plain.settimeout(self, None)  # after setdefaulttimeout() the C code would wait itself
             self._green_timeout = socket.getdefaulttimeout()
 
     # Receiving
@@ -94,7 +94,7 @@ class GreenSocket(Waiting, socket.socket):
             except BlockingIOError:
                 pass
             else:
-                self._green_input.quiet = False  # whether more is left is not known
+                self._green_input.quiet = False  # it is not known whether the socket is empty now
                 self._green_answered = False
                 self.note_call()
                 return result
@@ -114,10 +114,10 @@ class GreenSocket(Waiting, socket.socket):
         elif self._green_looks:
             self._green_looks -= 1
             self._green_row = 0
-            task.give_turn()  # and the caller looks again; a cancellation waits until that sleeps
+            task.give_turn()  # the caller tries again; a cancellation is delivered when it sleeps
         else:
             state.reader, state.quiet, state.ended = reader, True, False
-            reader.add(self.fileno(), state)  # tells of what is there, too
+            reader.add(self.fileno(), state)  # it also reports input that has arrived already
             self._sleep(task, state, until)
 
     def _sleep(self, task: tasks.GreenTask, state: Input, until: float | None) -> None:
@@ -139,8 +139,8 @@ class GreenSocket(Waiting, socket.socket):
         finally:
             self._green_waits -= 1
 
-    # The two that nearly everything is read with, written out. They wait outside of `except`: a handler that
-    # waits for hours is not to keep an exception.
+    # The two most frequent calls are inlined. They wait outside of `except`, so that a long wait does not
+    # keep an exception alive.
 
     def recv(self, bufsize: int, flags: int = 0, /) -> bytes:
         """As `socket.socket.recv()`."""
@@ -259,7 +259,7 @@ class GreenSocket(Waiting, socket.socket):
         flags |= _DONTWAIT
         at = 0
         if type(data) is bytes:
-            # The usual case: the kernel takes all of it.
+            # Usually the kernel takes all of it.
             try:
                 at = _send(self, data, flags)
             except BlockingIOError:
@@ -310,7 +310,7 @@ class GreenSocket(Waiting, socket.socket):
         return super().detach()
 
     def _real_close(self, *args: object) -> None:
-        # Called by close(), when the last of the files is closed too.
+        # `close()` calls this when the last file is closed too.
         self._leave_reader(self._green_input.reader.forget if self._green_input.reader else None)
         super()._real_close(*args)
 
@@ -329,7 +329,9 @@ class GreenSocket(Waiting, socket.socket):
 
 
 class GreenDatagramSocket(GreenSocket):
-    """The socket of a datagram server, as the handlers of one of its requests see it: not theirs to close."""
+    """The socket of a datagram server for one request. It shares the descriptor, and does not close it at its
+    end.
+    """
 
     __slots__ = ("_green_shared",)
 
@@ -337,33 +339,33 @@ class GreenDatagramSocket(GreenSocket):
 
     @classmethod
     def of(cls, shared: socket.socket) -> GreenDatagramSocket:
-        """Return one for a request."""
+        """Return a socket for one request."""
         green = cls(shared.family, shared.type, shared.proto, shared.fileno())
         green._green_shared = shared
         green._green_timeout = shared.gettimeout()
         return green
 
     async def _wait_writable(self, fd: int) -> None:
-        # Only one task may wait for a descriptor in trio; those of other requests queue.
-        async with _turns.setdefault(fd, trio.Lock()):
+        # In trio only one task may wait until a descriptor is writable, so the others wait for a lock.
+        async with _write_locks.setdefault(fd, trio.Lock()):
             await wait_writable(fd)
 
     def close(self) -> None:
-        """As the server's socket: closes it."""
-        self.let_go()
+        """Close the server's socket, as in the standard library."""
+        self.release_descriptor()
         self._green_shared.close()
 
-    def let_go(self) -> None:
+    def release_descriptor(self) -> None:
         """Give the descriptor back to the server; the object cannot be used afterwards."""
         if self.fileno() != -1:
             self.detach()
 
     def _wait_input(self, until: float | None) -> None:
-        # The server's thread waits for the same descriptor, so no epoll reader may watch it.
+        # No epoll reader may watch the descriptor, since the serving thread waits for it too.
         if self._green_timeout == 0.0:
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         self._wait_descriptor(until, wait_readable)
 
 
-#: Which task may wait for a shared descriptor.
-_turns: dict[int, trio.Lock] = {}
+#: By descriptor: the task that has the lock may wait until it is writable.
+_write_locks: dict[int, trio.Lock] = {}

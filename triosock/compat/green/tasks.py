@@ -1,4 +1,4 @@
-"""The task of a green request, and how sync code in it waits.
+"""The task of a green request, and the waits of sync code in it.
 
 Rules of this file:
 
@@ -6,12 +6,12 @@ Rules of this file:
    loop.
 2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
    ended, and is reported on standard error.
-3. **When the interpreter ends, no greenlet is left to switch to**, as far as handlers heed a cancellation.
-   Requests with `daemon_threads` may be here then, as daemon threads are. Until 3.13 the interpreter ends a
-   thread that wants to go on at that time by unwinding its C stack (pthread_exit(3)), and a switch between
-   greenlets is C++ that does not survive that: the process would crash. So they are cancelled and waited for,
-   as long as one after the other ends, and none begins any more. Rejected: a fixed time, in which thousands
-   of them may not be done; and to stop the thread where it is, since what atexit calls later may need it.
+3. **When the interpreter ends, no greenlet is left**, unless a handler catches the cancellation. Requests
+   with `daemon_threads` may run then, as daemon threads do. Until 3.13 the interpreter ends a thread that
+   runs at that time by unwinding its C stack (pthread_exit(3)); a switch between greenlets is C++ code that
+   this crashes. So the requests are cancelled and waited for as long as one ends every `AT_EXIT_TIMEOUT`
+   seconds, and none begins any more. Rejected: a fixed time, which may be too short for thousands of them;
+   and to stop the thread at once, since later atexit functions may need it.
 """
 
 from __future__ import annotations
@@ -42,14 +42,15 @@ from .watch import ROOTS
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
 
-#: The green requests by the greenlet in which they run; changed in trio threads only.
+#: The green requests by their greenlets. Changed in trio threads only.
 _by_greenlet: dict[Greenlet, GreenTask] = {}
-#: The same by their trio tasks: for greenlets that a handler starts.
+#: The green requests by their trio tasks, for greenlets that a handler has started.
 _by_task: dict[trio.lowlevel.Task, GreenTask] = {}
-#: Seconds at the end of the interpreter in which none has ended: they do not heed it, or block their thread.
-AT_EXIT_PATIENCE: Final = 1.0
+#: At the end of the interpreter, seconds without the end of a request after which the others are not waited
+#: for.
+AT_EXIT_TIMEOUT: Final = 1.0
 AT_EXIT: Final = "triosock.compat: the interpreter ends"
-#: Below zero, as identifiers of threads are above: a request table has both as keys.
+#: Negative, since identifiers of threads are positive, and a request table has both as keys.
 _numbers = itertools.count(-1, -1)
 _readers: RunVar[ReaderGroup] = RunVar("triosock.compat.green.readers")
 #: The reader groups of all runs, including ended ones.
@@ -60,13 +61,13 @@ _ending_process = 0
 
 @attrs.define(eq=False, slots=True)
 class GreenTask:
-    """A green request's task. `number` stands for it where a thread's identifier stands for a thread."""
+    """The task of a green request. `number` is its key where a thread has its identifier."""
 
     daemon: bool
     number: int = attrs.field(factory=_numbers.__next__)
     scope: trio.CancelScope = attrs.field(factory=trio.CancelScope)
-    #: Whether a wait of the handler has raised Cancelled.
-    was_told: bool = False
+    #: Whether a wait of the handler has raised trio.Cancelled.
+    was_cancelled: bool = False
     #: The reader group of its trio run, and its task; set by `run()`.
     readers: ReaderGroup = attrs.field(init=False, repr=False)
     trio_task: trio.lowlevel.Task = attrs.field(init=False, repr=False)
@@ -99,7 +100,7 @@ class GreenTask:
             del _by_greenlet[here]
 
     def is_alive(self) -> bool:
-        """Whether its handler runs; as of a thread."""
+        """Whether its handler runs, as `Thread.is_alive()`."""
         return self._portal is not None
 
     def wait(self, async_fn: Callable[[*Ts], Coroutine[object, object, T]], *args: Unpack[Ts]) -> T:
@@ -108,11 +109,11 @@ class GreenTask:
         try:
             return self._portal.wait(async_fn(*args))
         except trio.Cancelled:
-            self.was_told = True
+            self.was_cancelled = True
             raise
 
     def sleep(self, state: Input) -> None:
-        """Sleep until something has arrived at a socket; from the greenlet. `state.quiet` is True."""
+        """Sleep until something has arrived at a socket. In the greenlet, and only if `state.quiet`."""
         portal, task = self._portal, self.trio_task
         if portal is None or SLEEP_MESSAGE is None:
             return self.wait(state.sleep, task)
@@ -121,13 +122,13 @@ class GreenTask:
         try:
             portal.yield_(SLEEP_MESSAGE).unwrap()
         except trio.Cancelled:
-            self.was_told = True
+            self.was_cancelled = True
             raise
         finally:
             state.sleepers.remove(task)
 
     def give_turn(self) -> None:
-        """Let others run; from the greenlet. Not cancelled here."""
+        """Let other tasks run. In the greenlet. Does not raise trio.Cancelled."""
         portal = self._portal
         if portal is None or TURN_MESSAGE is None:
             return self.wait(_give_turn)
@@ -155,37 +156,37 @@ def readers_here() -> ReaderGroup:
         _readers.set(readers)
         _reader_groups[:] = [known for known in _reader_groups if known() is not None]
         _reader_groups.append(weakref.ref(readers))
-        # In this order: `end_all()` finds it, or it finds that the interpreter ends.
+        # In this order, so that `end_all()` finds it, or this check finds that the interpreter ends.
         if _ending_process == readers.pid:
             readers.on_empty = _do_nothing
         return readers
 
 
 def _do_nothing() -> None:
-    """Stand for a wait that is over."""
+    """Serve as `on_empty` of a reader group that nothing waits for."""
 
 
 def end_all() -> None:
-    """Cancel all green requests of this process, and wait until they are gone: the interpreter ends."""
+    """Cancel all green requests of this process, and wait for their end: rule 3. Called by atexit."""
     global _ending_process
     _ending_process = os.getpid()
     for known in tuple(_reader_groups):
         readers = known()
         if readers is None or readers.pid != os.getpid():
-            continue  # over, or this is the child of a fork, with what its parent had
+            continue  # the run has ended, or it is the parent's, and this is the child of a fork
         empty = threading.Event()
         try:
             readers.token.run_sync_soon(_end, readers, empty.set)
         except trio.RunFinishedError:
             continue
         left = readers.size
-        while not empty.wait(AT_EXIT_PATIENCE) and readers.size < left:
+        while not empty.wait(AT_EXIT_TIMEOUT) and readers.size < left:
             left = readers.size
 
 
 def _end(readers: ReaderGroup, on_empty: Callable[[], object]) -> None:
     readers.on_empty = on_empty
-    # A copy, made at once: other runs, in threads of their own, may begin requests meanwhile.
+    # An atomic copy: other runs, in threads of their own, may begin requests meanwhile.
     tasks = [task for task in tuple(_by_task.values()) if task.readers is readers]
     for task in tasks:
         task.scope.cancel(AT_EXIT)
@@ -201,7 +202,7 @@ async def _give_turn() -> None:
 
 
 def spawn(async_fn: Callable[[*Ts], Awaitable[object]], *args: Unpack[Ts], name: str) -> None:
-    """Start a task that no nursery of a user holds. In the trio thread."""
+    """Start a system task. In the trio thread."""
     spawn_system_task(async_fn, *args, name=name)
 
 
@@ -226,9 +227,9 @@ def here() -> GreenTask:
 
 
 def wait(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
-    """Run `async_fn(*args)` in the task of the calling green handler and return its result.
+    """Run `async_fn(*args)` in the task of the calling green handler; return its result.
 
-    Raises: what it raises; `trio.Cancelled` when the request is cut; RuntimeError outside of a green handler.
+    Raises: what it raises; trio.Cancelled when the request is cut; RuntimeError outside of a green handler.
     """
 
     async def call() -> T:
@@ -238,18 +239,20 @@ def wait(async_fn: Callable[[*Ts], Awaitable[T]], *args: Unpack[Ts]) -> T:
 
 
 def sleep(seconds: float) -> None:
-    """Sleep in a green handler, while others run. A checkpoint.
+    """Sleep in a green handler for `seconds`, from 0 on, while other handlers run. A checkpoint.
 
-    Raises: ValueError for less than 0; RuntimeError outside of a green handler.
+    Raises: ValueError for less than 0 and for NaN; trio.Cancelled when the request is cut; RuntimeError
+    outside of a green handler.
     """
     here().wait(trio.sleep, seconds)
 
 
 def blocking(fn: Callable[[*Ts], T], *args: Unpack[Ts]) -> T:
-    """Run `fn(*args)`, which blocks, in a worker thread of trio, while other green handlers run.
+    """Run the blocking call `fn(*args)` in a worker thread of trio, while other green handlers run; return
+    its result.
 
-    A cut waits until it has returned, as a thread cannot be ended. Raises: what `fn` raises; RuntimeError
-    outside of a green handler.
+    A cut of the request takes effect when `fn` has returned, since a thread cannot be ended. Raises: what
+    `fn` raises; trio.Cancelled; RuntimeError outside of a green handler.
     """
 
     async def call() -> T:

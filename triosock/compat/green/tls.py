@@ -1,7 +1,7 @@
 """`GreenSSLSocket`: an SSLSocket whose handshake, reads and writes wait in trio.
 
-Its class is changed, which is possible since the layout is the same. Its descriptor is then non-blocking, so
-that OpenSSL reports what it waits for.
+The class of an SSLSocket is changed, which is possible since both have the same layout. Its descriptor is
+made non-blocking, so that OpenSSL reports what it waits for.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ T = TypeVar("T")
 
 
 def make_green_tls(request: ssl.SSLSocket) -> GreenSSLSocket:
-    """Turn a request into a green one; the object stays."""
+    """Change the class of a request to `GreenSSLSocket`; return the same object."""
     timeout = request.gettimeout()
     _plain.setblocking(request, False)
     request.__class__ = GreenSSLSocket
@@ -62,14 +62,14 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
         """As `SSLSocket.read()`."""
         if self.is_over():
             return b"" if buffer is None else 0
-        # Of None as an argument OpenSSL's module says that it is no buffer.
+        # Without a buffer the argument is left out: the module `_ssl` refuses None.
         call = partial(ssl.SSLSocket.read, self, len, *(() if buffer is None else (buffer,)))
         result = self._tls("The read operation timed out", call)
         self._green_answered = False
         return result
 
     def send(self, data: ReadableBuffer, flags: int = 0) -> int:
-        """As `SSLSocket.send()`; `sendall()` is made of it."""
+        """As `SSLSocket.send()`, which `SSLSocket.sendall()` calls."""
         result = self._tls("The write operation timed out", lambda: ssl.SSLSocket.send(self, data, flags))
         self._green_answered = True
         return result

@@ -1,4 +1,4 @@
-"""What all green sockets share: timeouts of their own, waits in trio, fairness, and how drains end them."""
+"""The base classes of green sockets: timeouts, waits in trio, fairness, and the end of a wait by a drain."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 Ts = TypeVarTuple("Ts")
 
-#: How many calls in a row may go without a wait.
+#: How many calls in a row may return without a checkpoint.
 IN_A_ROW = 16
 
 
 class OwnTimeout:
-    """The timeout of whatever a green handler has for a socket.
+    """The timeout of a green handler's socket, which the C code of `socket` does not know.
 
-    Mixed into its class; the layout stays that of its base.
+    A mixin without slots, so that a class with it has the layout of its base.
     """
 
     if not TYPE_CHECKING:
@@ -35,7 +35,7 @@ class OwnTimeout:
     _green_timeout: float | None
 
     def settimeout(self, value: float | None) -> None:
-        """As `socket.socket.settimeout()`; the descriptor's mode stays."""
+        """As `socket.socket.settimeout()`, but O_NONBLOCK of the descriptor is not changed."""
         if value is not None:
             value = float(value)
             if value < 0:
@@ -61,9 +61,9 @@ class OwnTimeout:
 
 
 class Waiting(OwnTimeout):
-    """The part that plain and TLS sockets share: a timeout of its own, waits in trio, fairness, drains.
+    """The part that plain and TLS sockets share: the timeout, waits in trio, fairness, drains.
 
-    Mixed into a socket class; the layout stays that of its base.
+    A mixin without slots, so that a class with it has the layout of its base.
     """
 
     if not TYPE_CHECKING:
@@ -75,7 +75,7 @@ class Waiting(OwnTimeout):
     _green_last: bool
 
     if TYPE_CHECKING:
-        # Attributes of the sockets that it is mixed into; the last two have no types in typeshed.
+        # Methods of the socket classes; typeshed does not have the last two.
 
         def fileno(self) -> int:
             """As `socket.socket.fileno()`."""
@@ -88,12 +88,14 @@ class Waiting(OwnTimeout):
             raise NotImplementedError
 
     def begin(self) -> float | None:
-        """Return when a call that begins now times out, on the clock of `time.monotonic()`."""
+        """Return the time, of `time.monotonic()`, at which a call that begins now times out; None for
+        never.
+        """
         timeout = self._green_timeout
         return None if timeout is None else monotonic() + timeout
 
     def note_call(self) -> None:
-        """Note a call that did not have to wait; after `IN_A_ROW` of them there is a checkpoint."""
+        """Count a call that did not have to wait; each `IN_A_ROW` of them end with a checkpoint."""
         self._green_row += 1
         if self._green_row >= IN_A_ROW and self._green_timeout != 0.0:
             task = tasks.current()
@@ -108,7 +110,7 @@ class Waiting(OwnTimeout):
         *args: Unpack[Ts],
         late: str = "timed out",
     ) -> None:
-        """Await `wait(*args)`. Raises TimeoutError if that takes too long, RuntimeError in another thread."""
+        """Await `wait(*args)`. Raises: TimeoutError at the time `until`; RuntimeError in another thread."""
         task = tasks.here()
         self._green_row = 0
         if until is None:
@@ -117,7 +119,7 @@ class Waiting(OwnTimeout):
             raise TimeoutError(late)
 
     def is_over(self) -> bool:
-        """Whether a drain ends the next wait: the peer owes nothing, and has sent nothing more."""
+        """Whether a drain ends the next wait: it would be an idle one, and nothing has arrived."""
         if not self._green_last or self._green_answered is False:
             return False
         return not (isinstance(self, socket.socket) and has_unread(self))

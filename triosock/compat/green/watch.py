@@ -1,4 +1,4 @@
-"""Reports handlers that block the event loop: those that run for a while without a wait, with their stacks.
+"""Reports handlers that block the event loop, with their stacks: those that run too long without a wait.
 
 `_core/inspect/step_watch.py` counts the steps of greenlets and watches them from a thread; this file makes
 the report.
@@ -15,14 +15,16 @@ from ..._core.inspect.step_watch import LOOKS as LOOKS
 from ..._core.inspect.step_watch import THREAD_NAME as THREAD_NAME
 from ..._core.inspect.step_watch import StepWatch
 
-#: How many places are remembered, so that each is reported once.
+#: The number of places in the code that are reported, each once.
 PLACES = 100
 
 _told: set[tuple[str, int]] = set()
 
 
 class Watch(StepWatch[object]):
-    """The watch of one trio run. `begin()` and `end()` may be called in any thread, the rest in its own."""
+    """The watch of one trio run. `begin()` and `end()` may be called in any thread, other methods in the trio
+    thread.
+    """
 
     __slots__ = ()
 
@@ -45,12 +47,12 @@ _BLOCKS = (
     "time.sleep(seconds). This is where it is, most recent call last; it is told once for each place:"
 )
 
-#: The file where greenlets begin: frames up to there are not the handler's. See `tasks.py`.
+#: The code with which greenlets begin: it and its callers do not belong to the handler. Set by `tasks.py`.
 ROOTS: set[CodeType] = set()
 
 
 def _handlers_part(frame: FrameType | None) -> list[FrameType]:
-    """Return the frames of a running greenlet, the outermost first, without those of the run loop."""
+    """Return the frames of a handler, the outermost first, without those of the run loop."""
     found: list[FrameType] = []
     while frame is not None and frame.f_code not in ROOTS:
         found.append(frame)

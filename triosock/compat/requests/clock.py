@@ -1,7 +1,7 @@
 """The clock of requests and their deadlines, which libraries that freeze time do not replace.
 
-Such libraries replace the functions of the module `time` in every module that refers to one. They look for
-the function itself, so a `partial` of it stays.
+Such libraries replace the functions of the module `time` in every module that has one as a global. They
+compare with the function itself, so a `partial` of it is not replaced.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
-"""The Protocols of what the packages above trio provide to those below.
+"""The Protocols of the objects that `bridge`, `control` and `green` make for the packages below them.
 
-A server uses objects of packages above it: it wakes trio, counts in a drain, starts green requests. `bridge`,
-`control` and `green` make these objects, and import the packages below. This file has their Protocols, and
-`Parts` is the one port through which the packages below get them: `table.port.parts`, set by
-`triosock.compat`. Nothing imports this file at run time.
+A server calls these objects: it wakes a trio run, reports to a drain, starts green requests. The packages
+that make them import `requests`, `waiting` and `stdlib`, and not the reverse. `Parts` is the one port through
+which the packages below get the objects: `table.port.parts`, which `triosock.compat` sets. Nothing imports
+this file at run time.
 
 The Protocols are generic in the request table, which has attributes of their types.
 """
@@ -29,9 +29,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 Ts = TypeVarTuple("Ts")
-BookT_contra = TypeVar("BookT_contra", contravariant=True)
+TableT_contra = TypeVar("TableT_contra", contravariant=True)
 
-#: The record of a request; `table.py` says what is in it.
+#: The record of a request: `table.py` describes its items.
 Record: TypeAlias = list[Any]
 
 
@@ -57,7 +57,7 @@ class ThreadingServer(Server, Protocol):
 
 
 class Policy(Protocol):
-    """What a program asked for: `control.policy.Policy`."""
+    """The options of a server class: `control.policy.Policy`."""
 
     @property
     def request_timeout(self) -> float:
@@ -66,7 +66,7 @@ class Policy(Protocol):
 
     @property
     def max_requests(self) -> float:
-        """How many at once."""
+        """The number of requests handled at once."""
         raise NotImplementedError
 
     @property
@@ -81,7 +81,7 @@ class Policy(Protocol):
 
     @property
     def proxy(self) -> ProxyPolicy | None:
-        """Whether a PROXY header comes first."""
+        """The policy for PROXY headers; None if there are none."""
 
     @property
     def blocking_after(self) -> float:
@@ -102,10 +102,10 @@ class Host(Protocol):
         raise NotImplementedError
 
     def soon(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
-        """Call a function there, soon."""
+        """Have a function called there, unless the run is over. Never blocks."""
 
     def call(self, function: Callable[[*Ts], object], *args: Unpack[Ts]) -> None:
-        """The same, or trio.RunFinishedError."""
+        """Have a function called there. Never blocks. Raises: trio.RunFinishedError."""
 
 
 class GreenTask(Protocol):
@@ -118,11 +118,11 @@ class GreenTask(Protocol):
 
     @property
     def scope(self) -> trio.CancelScope:
-        """What cuts it."""
+        """The cancel scope that cuts it."""
         raise NotImplementedError
 
     def stack(self) -> tuple[str, ...]:
-        """Where it waits."""
+        """Return the stack of its handler."""
         raise NotImplementedError
 
 
@@ -141,7 +141,7 @@ class Group(Protocol):
         daemon: bool,
         counts: bool,
     ) -> None:
-        """The same, in the trio thread."""
+        """Have a request handled that was accepted in the trio thread."""
 
     def loop_begins(self) -> None:
         """A loop begins."""
@@ -167,7 +167,7 @@ class RequestEntry(Protocol):
         """End it."""
 
     def reason(self) -> str:
-        """Why it was cut."""
+        """Return the reason why it was cut."""
         raise NotImplementedError
 
 
@@ -181,21 +181,21 @@ class Supervision(Protocol):
         """Make the entry of a record."""
 
     def leave(self, thread: int, record: Record, error: BaseException | None) -> bool:
-        """Take out the entry of a record."""
+        """Remove the entry of a record."""
         raise NotImplementedError
 
     def own_entry(self) -> RequestEntry | None:
         """Return the entry of the calling thread."""
 
     def tally(self) -> Tally:
-        """Return what was counted."""
+        """Return the counts."""
         raise NotImplementedError
 
     def begin(self, host: Host) -> None:
-        """Begin, in a trio thread."""
+        """Begin to supervise. In the trio thread."""
 
     def end(self, host: Host) -> None:
-        """End what was begun."""
+        """Stop supervising."""
 
 
 class Deadlines(Protocol):
@@ -214,18 +214,18 @@ class Lifecycle(Protocol):
     def loop_ends(self, server: Server) -> None:
         """A loop has ended."""
 
-    def closes(self) -> None:
+    def listener_closed(self) -> None:
         """The listener is closed."""
 
-    def look(self) -> None:
+    def check_closed(self) -> None:
         """A request or a loop has ended."""
 
-    def look_held(self) -> None:
+    def check_closed_held(self) -> None:
         """The last holder of the request table is about to release it."""
 
 
 class RunningDrain(Protocol):
-    """A drain that is going on: `control.drain.Running`."""
+    """A drain in progress: `control.drain.Running`."""
 
     @property
     def scope(self) -> DrainScope:
@@ -233,7 +233,7 @@ class RunningDrain(Protocol):
         raise NotImplementedError
 
     def tighten(self, grace: float | None) -> None:
-        """Have it end sooner."""
+        """Shorten its grace period."""
 
     def wait(self) -> DrainReport:
         """Wait for its report."""
@@ -241,17 +241,17 @@ class RunningDrain(Protocol):
 
 
 class ServedInTrio(Protocol):
-    """What serves a server in a trio program: `control.serve.CompatServer`."""
+    """A server in a trio program: `control.serve.CompatServer`."""
 
     def drain(self, *, grace: float | None = None) -> None:
-        """Tell it to drain."""
+        """Begin its drain."""
 
     async def wait_closed(self) -> DrainReport:
         """Wait for its end."""
         raise NotImplementedError
 
     def describe(self, look: SnapshotOptions) -> Node:
-        """Return what lives in it."""
+        """Return its node with its requests."""
         raise NotImplementedError
 
 
@@ -260,52 +260,52 @@ class GreenWait(Protocol):
 
     @property
     def server(self) -> Server:
-        """Whose wait it is."""
+        """The server that waits."""
         raise NotImplementedError
 
     @property
     def group(self) -> Group:
-        """Where the requests go."""
+        """The group that the requests are added to."""
         raise NotImplementedError
 
     @property
     def is_woken(self) -> bool:
-        """Whether the wait is to end."""
+        """Whether the wait must end."""
         raise NotImplementedError
 
 
-class TrioPart(Protocol[BookT_contra]):
-    """What needs trio."""
+class TrioPart(Protocol[TableT_contra]):
+    """The port to the modules that need trio."""
 
-    def make_emitter(self, request_table: BookT_contra, watched: bool) -> Emitter | None:
+    def make_emitter(self, request_table: TableT_contra, watched: bool) -> Emitter | None:
         """Return the emitter of a request table."""
 
-    def supervise(self, request_table: BookT_contra) -> Supervision:
+    def supervise(self, request_table: TableT_contra) -> Supervision:
         """Return the supervisor of a request table."""
         raise NotImplementedError
 
-    def watch_deadlines(self, request_table: BookT_contra, request_timeout: float) -> Deadlines:
-        """Begin to cut the requests whose time is over. Raises RuntimeError if there can be no trio run."""
+    def watch_deadlines(self, request_table: TableT_contra, request_timeout: float) -> Deadlines:
+        """Start the deadline task. Raises: RuntimeError if no trio run can be started."""
         raise NotImplementedError
 
-    def tell_life(self, request_table: BookT_contra) -> Lifecycle:
+    def make_lifecycle(self, request_table: TableT_contra) -> Lifecycle:
         """Return the object that emits the lifecycle events of a server."""
         raise NotImplementedError
 
-    def tell_accept_error(
-        self, request_table: BookT_contra, server: Server, error: OSError, action: str, delay: float
+    def emit_accept_failed(
+        self, request_table: TableT_contra, server: Server, error: OSError, action: str, delay: float
     ) -> None:
         """Emit `AcceptFailed`."""
 
 
-class GreenPart(Protocol[BookT_contra]):
-    """What needs greenlets."""
+class GreenPart(Protocol[TableT_contra]):
+    """The port to green mode."""
 
     def check(self, server: object) -> None:
         """Raise TypeError if a server cannot be green."""
 
-    def group(self, request_table: BookT_contra) -> Group:
-        """Return where the requests of a green server go."""
+    def group(self, request_table: TableT_contra) -> Group:
+        """Return the group of the requests of a green server."""
         raise NotImplementedError
 
     def current(self) -> GreenTask | None:
@@ -320,20 +320,20 @@ class GreenPart(Protocol[BookT_contra]):
         raise NotImplementedError
 
     async def accept(self, waiting: GreenWait, fd: int) -> bool:
-        """Accept requests in the trio thread; return whether the serving thread is to look."""
+        """Accept requests in the trio thread; return whether the serving thread must accept the next one."""
         raise NotImplementedError
 
 
-class Parts(Protocol[BookT_contra]):
-    """How the lower packages reach the higher ones. `triosock.compat.loading` is one."""
+class Parts(Protocol[TableT_contra]):
+    """The ports to the packages above; `triosock.compat.loading` implements it."""
 
-    def trio(self) -> TrioPart[BookT_contra]:
-        """Return what needs trio. Imports it, if that was not done yet."""
+    def trio(self) -> TrioPart[TableT_contra]:
+        """Return the port to the modules that need trio. Imports them, if that was not done yet."""
         raise NotImplementedError
 
-    def green(self) -> GreenPart[BookT_contra]:
-        """Return what needs greenlets. Raises RuntimeError, with the reason, if there can be none."""
+    def green(self) -> GreenPart[TableT_contra]:
+        """Return the port to green mode. Raises: RuntimeError, with the reason, if it cannot run here."""
         raise NotImplementedError
 
-    def green_if_loaded(self) -> GreenPart[BookT_contra] | None:
-        """Return the same if it was asked for already."""
+    def green_if_loaded(self) -> GreenPart[TableT_contra] | None:
+        """Return the port to green mode if that is imported, otherwise None."""

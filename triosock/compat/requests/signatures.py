@@ -1,4 +1,4 @@
-"""What the hooks of a server are given, as types.
+"""The types of the arguments of a server's hooks.
 
 Requests and addresses are what `get_request()` returns, which a program may override. A hook of a subclass
 declares its own type (`request: socket.socket`), which type checkers accept only in the place of `Any`;

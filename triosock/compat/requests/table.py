@@ -15,11 +15,11 @@ Rules of this file:
 3. *No new request is missed*: a thread adds its record before it reads `host`; a supervisor sets `host`
    before it reads the records. *No end is missed*: a thread removes its record before it looks for its entry;
    a supervisor that makes an entry checks afterwards whether the record is still there. In both cases, one of
-   the two sees the other.
-4. **No request is missing from the count**: one that waits for its thread to start is `expected`. One whose
-   handler has returned is sealed before its thread goes on, so that no cut reaches what the thread does next.
-5. A table belongs to one process. After a fork the child finds the parent's, and begins a new one as soon as
-   there is more to do than to add a record.
+   the two sees the other's change.
+4. **Every request is counted**: one whose thread has not begun is in `expected`. A request is sealed when its
+   handler has returned, before its thread goes on, so that no cut reaches what the thread does next.
+5. A table belongs to one process. The child of a fork has a copy of the parent's table; it makes a new one as
+   soon as there is more to do than to add a record.
 6. No reference to a request is kept after its handler has ended.
 """
 
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
 
 
 class Port:
-    """Holds the parts that the packages above provide."""
+    """Holds the ports to the packages above."""
 
     #: Set by `triosock.compat`, before any server exists.
     parts: Parts[RequestTable]
@@ -70,39 +70,39 @@ class Port:
 port: Port = Port()
 
 SLOT = "_BaseServer__triosock"
-#: The marker of a `GreenMixIn`; and whether `--green` was given for the whole program.
+#: The class attribute that marks a `GreenMixIn`; and whether `--green` was given for the whole program.
 GREEN = "_BaseServer__green"
 all_green: bool = False
 
-#: A record is a list, which is faster to make than an object: the request, the client's address, its
-#: beginning (in `clock.now()`), its entry once one was made, and its state.
+#: A record is a list, which is faster to make than an object. Its items are the request, the client's
+#: address, the time of its beginning (`clock.now()`), its entry if one was made, and its state.
 REQUEST, ADDRESS, SINCE, ENTRY, STATE = range(5)
-#: The states of a record besides None: the request table is held for it; its end was counted.
+#: The states of a record: None, or the request table is held for it, or its end was counted.
 HELD, LEFT = "held", "left"
 
 
 class RequestTable:
     """The records of one server in one process."""
 
-    #: Counters: requests that failed, or lost their peer; the most at once; errors of accept.
+    #: The numbers of requests that failed or lost their peer; the most at once; the errors of accept().
     failed: int = 0
     lost: int = 0
     peak: int = 0
     accept_errors: int = 0
-    #: The trio run that supervises, if one does.
+    #: The trio run that supervises the requests; None for none.
     host: Host | None = None
     emitter: Emitter | None = None
-    #: Called in the trio thread when a request has ended, and for each that comes during a drain. Set only
-    #: while there is a host.
+    #: Called in the trio thread when a request has ended (`on_leave`), and for each request that begins
+    #: during a drain (`on_newcomer`). Set only while there is a host.
     on_leave: Callable[[], None] | None = None
-    #: Whether that call is on its way: thousands may leave in one turn, and one call is enough for all.
-    is_poked: bool = False
+    #: Whether `on_leave` is scheduled already: one call is enough for all requests that end before it.
+    is_notified: bool = False
     on_newcomer: Callable[[RequestEntry], None] | None = None
     #: The `CompatServer` that serves it in a trio program.
     served: ServedInTrio | None = None
-    #: The drain that is going on.
+    #: The drain in progress.
     drain: RunningDrain | None = None
-    #: The group of its requests in tasks, if it is a green server.
+    #: The group of its requests, if it is a green server.
     green: Group | None = None
     #: Ends the waits of the serving loops, from any thread.
     wakers: list[Callable[[], None]]
@@ -115,7 +115,7 @@ class RequestTable:
     _holds: int = 0
     _deadlines: Deadlines | None = None
     _supervision: Supervision | None = None
-    _life: Lifecycle | None = None
+    _lifecycle: Lifecycle | None = None
 
     def __init__(
         self,
@@ -127,12 +127,12 @@ class RequestTable:
         green: bool = False,
     ) -> None:
         self.pid: int = getpid()
-        # Reentrant: a signal handler may read statistics while its own thread counts.
+        # Reentrant, since a signal handler may read statistics while it interrupts a thread that counts.
         self.lock: RLock = _RLock()
         self.name = name
         self.policy = policy
         self.live: dict[int, Record] = {}
-        #: Counted by `next()`, which threads cannot get between, and read by it too.
+        #: Incremented by `next()`, which is atomic, and also read by it.
         self.leaves: Iterator[int] = itertools.count()
         self.expected: dict[int, None] = {}
         self.wakers = []
@@ -157,9 +157,9 @@ class RequestTable:
         return get_ident()
 
     def attend(self, record: Record) -> None:
-        """Do for a request what is more than a record. In its thread, after the record was added."""
+        """Do what a request needs besides its record. In its thread, after the record was added."""
         if self.pid != getpid():
-            return  # a child of a fork, with what its parent had
+            return  # the child of a fork, with the parent's table
         if self.is_overseen:
             self.hold()
             record[STATE] = HELD
@@ -168,8 +168,8 @@ class RequestTable:
             self.supervision.attend(self.me(), record)
 
     def leave(self, record: Record, around: Record | None, error: BaseException | None = None) -> None:
-        """Note that the handler of this record, in the calling thread, has ended, by `error` if it raised;
-        `around` is the request that the thread was handling before. Does nothing when called again.
+        """Remove a record whose handler, in the calling thread, has ended, by `error` if it raised. `around`
+        is the record of the request that the thread was handling before. Does nothing when called again.
         """
         thread, live = self.me(), self.live
         if live.get(thread) is record:
@@ -190,7 +190,7 @@ class RequestTable:
             record[STATE] = LEFT
             self._count(error)
         record[STATE] = LEFT
-        self.poke()
+        self.notify()
         if state is HELD:
             self.release()
 
@@ -201,33 +201,33 @@ class RequestTable:
                 self.lost += isinstance(error, ConnectionError)
         next(self.leaves)
 
-    def arrived(self) -> None:
-        """A request was taken out of `expected`: its thread is over, or could not start."""
+    def expected_changed(self) -> None:
+        """Notify drains and observers that a request was removed from `expected`."""
         if self.pid == getpid():
-            self.poke()
+            self.notify()
             if self.is_overseen:
-                self.life.look()
+                self.lifecycle.check_closed()
 
-    def poke(self) -> None:
-        """Wake what waits for an end, to check again."""
+    def notify(self) -> None:
+        """Have the drain and the waits of the loops check again whether a request has ended."""
         host = self.host
-        if self.on_leave is not None and host is not None and not self.is_poked:
-            self.is_poked = True
-            host.soon(self._look_again)
+        if self.on_leave is not None and host is not None and not self.is_notified:
+            self.is_notified = True
+            host.soon(self._notify_drain)
         if self.max_requests != math.inf:
             for wake in tuple(self.wakers):
                 wake()
 
-    def _look_again(self) -> None:
-        # The flag is reset first: what ends from here on pokes again.
-        self.is_poked = False
+    def _notify_drain(self) -> None:
+        # The flag is reset first, so that a request that ends from here on schedules the next call.
+        self.is_notified = False
         on_leave = self.on_leave
         if on_leave is not None:
             on_leave()
 
     def hold(self) -> None:
-        """Have deadlines and observers served by a trio run until `release()`. Raises RuntimeError if there
-        can be none and the policy needs one; not for a timeline alone.
+        """Have a trio run serve the deadlines and observers until `release()`. Raises: RuntimeError if no
+        trio run can be started and the policy needs one, which a timeline alone does not.
         """
         if not self.is_overseen:
             return
@@ -242,12 +242,12 @@ class RequestTable:
             self._holds += 1
 
     def release(self) -> None:
-        """Take back one `hold()`."""
+        """Undo one `hold()`; the last call ends the deadline task."""
         if not self.is_overseen:
             return
         with self._holding:
             if self._holds == 1:
-                self.life.look_held()
+                self.lifecycle.check_closed_held()
             self._holds -= 1
             if not self._holds and self._deadlines is not None:
                 deadlines, self._deadlines = self._deadlines, None
@@ -259,12 +259,12 @@ class RequestTable:
         return self.tracking >= Tracking.WATCHED
 
     @property
-    def life(self) -> Lifecycle:
-        """The lifecycle events of the server; only if its requests are supervised."""
-        found = self._life
+    def lifecycle(self) -> Lifecycle:
+        """The object that emits the lifecycle events. Only for a server whose requests are supervised."""
+        found = self._lifecycle
         if found is None:
             with self.lock:
-                found = self._life = self._life or port.parts.trio().tell_life(self)
+                found = self._lifecycle = self._lifecycle or port.parts.trio().make_lifecycle(self)
         return found
 
     @property
@@ -276,7 +276,7 @@ class RequestTable:
     @property
     def is_full(self) -> bool:
         """Whether `Policy.max_requests` are being served."""
-        # With the stock threads, a request stays expected while it is handled; then that is all of them.
+        # With the stock threads, a request stays expected while it is handled, so `expected` has all of them.
         return max(len(self.live), len(self.expected)) >= self.max_requests
 
     @property
@@ -301,10 +301,10 @@ class RequestTable:
         return self.supervision.registry
 
     def tally(self) -> Tally:
-        """Return what was counted up to now."""
+        """Return the counts up to now."""
         return self.supervision.tally()
 
-    def tell(self, kind: type[Event], **fields: object) -> None:
+    def emit(self, kind: type[Event], **fields: object) -> None:
         """Emit an event in the trio thread, if an observer wants it."""
         emitter, host = self.emitter, self.host
         if emitter is not None and host is not None and emitter.takers(kind):
@@ -315,8 +315,8 @@ ABSENT: Final = object()
 
 
 def of_class(server: object, name: str, default: Any = None) -> Any:
-    """Return an attribute of the server's class. Not of the server itself, which may have a `__getattr__` for
-    any name and not be initialised yet.
+    """Return an attribute of the server's class. The server itself may have a `__getattr__` for any name, and
+    may not be initialised yet.
     """
     for kind in type(server).__mro__:
         if name in kind.__dict__:
@@ -329,7 +329,7 @@ def request_table_of(server: object) -> RequestTable:
     attributes = vars(server)
     request_table: RequestTable | None = attributes.get(SLOT)
     if request_table is None or request_table.pid != getpid():
-        # Not if it forks: a recording would need a thread beside a fork, and children could not add to it.
+        # A forking server is not recorded: that needs a thread, and children could not add to it.
         forks = of_class(server, "active_children", ABSENT) is not ABSENT
         policy = check_policy(server)
         fresh = RequestTable(
@@ -340,7 +340,7 @@ def request_table_of(server: object) -> RequestTable:
             green=is_green(server),
         )
         if request_table is None:
-            # Two threads may be here at once; they must agree.
+            # Two threads may be here at once, and must get the same table.
             agreed: RequestTable = attributes.setdefault(SLOT, fresh)
             return agreed
         attributes[SLOT] = fresh
@@ -349,7 +349,7 @@ def request_table_of(server: object) -> RequestTable:
 
 
 def check_policy(server: object) -> Policy | None:
-    """Return a server's policy, or None. Raises: TypeError for what is none, or is not for this server."""
+    """Return a server's policy, or None. Raises: TypeError if it is no Policy, or not for this server."""
     policy: Policy | None = vars(server).get("trio_policy") or of_class(server, "trio_policy")
     if policy is None:
         return None
@@ -365,9 +365,8 @@ def check_policy(server: object) -> Policy | None:
 
 
 def request_table_for(server: object, request_table: RequestTable | None) -> RequestTable | None:
-    """Return the request table of this process for a request of the server, which has `request_table` now;
-    None in the child of a forking server: nothing could read it there, and each page that is written is
-    copied.
+    """Return the table of this process for a request of the server, whose current table is `request_table`;
+    None in the child of a forking server: nothing reads a table there, and writing it would copy pages.
     """
     if (
         request_table is not None
@@ -380,7 +379,7 @@ def request_table_for(server: object, request_table: RequestTable | None) -> Req
 
 
 def is_green(server: object) -> bool:
-    """Whether the requests of a server are to have tasks instead of threads."""
+    """Whether the requests of a server have tasks instead of threads."""
     if of_class(server, GREEN) or (all_green and of_class(server, "process_request_thread")):
         return True
     policy = vars(server).get("trio_policy") or of_class(server, "trio_policy")
@@ -388,13 +387,13 @@ def is_green(server: object) -> bool:
 
 
 def _is_watched() -> bool:
-    # A timeline has imported the emitter.
+    # An open timeline has imported the emitter.
     emitter = sys.modules.get("triosock._core.model.emitter")
     return emitter is not None and bool(getattr(emitter, "watchers", ()))
 
 
-def closes(server: object) -> None:
+def emit_listener_closed(server: object) -> None:
     """Emit `ListenerClosed` for a server, if it has observers in this process."""
     request_table: RequestTable | None = vars(server).get(SLOT)
     if request_table is not None and request_table.is_overseen and request_table.pid == getpid():
-        request_table.life.closes()
+        request_table.lifecycle.listener_closed()

@@ -1,4 +1,4 @@
-"""Attention: how much work each request of a server needs besides its record. Decided once per server."""
+"""Tracking: how much work each request of a server needs besides its record. Decided once for each server."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class Tracking(IntEnum):
     NONE = 0
     #: Counting, for a policy's limit or grace.
     COUNTED = 1
-    #: Supervision while it runs, if possible: a timeline is open.
+    #: Supervision while it runs, if a trio run can be started: a timeline is open.
     WATCHED = 2
-    #: Supervision for the policy's deadline or observers; an error if that is not possible.
+    #: Supervision for the policy's deadline or observers; an error if no trio run can be started.
     REQUIRED = 3
 
 

@@ -1,8 +1,8 @@
-"""What the standard library's `socketserver` has, hook for hook; it reads like that module.
+"""The classes of the standard library's `socketserver`, hook for hook, in the structure of that module.
 
     base, servers, mixins, handlers    the classes
     writer, reply_order                the files of a stream handler
-    deferred_tls                       handshakes in the request's own thread or process
+    deferred_tls                       TLS handshakes in the request's own thread or process
 
 May import: requests, waiting. Nothing here imports trio.
 

@@ -1,16 +1,15 @@
-"""BaseServer: the loop, the hooks it calls, and where their errors go.
+"""BaseServer: the loop, the hooks that it calls, and the handling of their errors.
 
 Rules of this file:
 
-1. It follows the contract of the standard library's module, hook for hook: which one is called, in which
-   order, in which thread, and which caller gets its exception. A bare `except` or a flag that is set again in
-   a `finally` is observable, and real programs depend on it.
-2. **Hooks run only in the thread that called** `serve_forever()` or `handle_request()`. Only the wait is
-   elsewhere: `waiting/poll.py`.
-3. `__is_shut_down.set()` is the last thing that `serve_forever()` does: a program that it wakes may count
-   threads at once.
-4. Programs replace names in the module that they import, `triosock.compat`; so these are looked up there, at
-   the time of the call: `_public`.
+1. It follows the contract of the standard library's module, hook for hook: which hook is called, in which
+   order, in which thread, and which caller gets its exception. A bare `except`, or a flag that a `finally`
+   resets, is observable, and programs depend on it.
+2. **Hooks run only in the thread that called** `serve_forever()` or `handle_request()`. Only the wait may be
+   in another thread: `waiting/poll.py`.
+3. `__is_shut_down.set()` is the last action of `serve_forever()`: a program that it wakes may count threads.
+4. Programs replace names in the module that they import, `triosock.compat`; so these are looked up there at
+   the time of the call (`_public`).
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from socket import socket as Socket
 
-# The package, half-initialised at this moment; its names are read when they are needed (rule 4).
+# The package, which is being imported now; its names are read at the time of a call (rule 4).
 _public: ModuleType = sys.modules[__name__.rpartition(".stdlib.")[0]]
 
 _Server = TypeVar("_Server", bound="BaseServer")
@@ -46,12 +45,12 @@ SELF_SHUTDOWN = (
 
 
 class BaseServer:
-    """What all servers do: wait for a request, ask the hooks about it, have it processed.
+    """The part that all servers share: waits for a request, verifies it, processes it.
 
-    `server_address` is what the subclass makes of it; `RequestHandlerClass` is called with (request,
-    client_address, server) for each request: a class, or any callable.
+    The subclass defines the meaning of `server_address`. `RequestHandlerClass`, a class or any callable, is
+    called with (request, client_address, server) for each request.
 
-    Subclasses give `fileno()`, `get_request()` and, for `handle_request()`, `socket`.
+    Subclasses define `fileno()`, `get_request()` and, for `handle_request()`, `socket`.
     """
 
     timeout: float | None = None
@@ -64,7 +63,7 @@ class BaseServer:
             raise NotImplementedError
 
         def fileno(self) -> int:
-            """Return the descriptor that is waited for."""
+            """Return the descriptor that the loop waits for."""
             raise NotImplementedError
 
     def __init__(self, server_address: ClientAddress, RequestHandlerClass: HandlerFactory) -> None:
@@ -77,16 +76,16 @@ class BaseServer:
             table.port.parts.green().check(self)
 
     def server_activate(self) -> None:
-        """Called by the constructor, after the socket has its address. Nothing here."""
+        """Called by the constructor after the socket has its address. Does nothing here."""
 
     def serve_forever(self, poll_interval: float | None = 0.5) -> None:
         """Serve requests until `shutdown()`, in this thread.
 
-        `service_actions()` runs after each request, and at least every `poll_interval` seconds (None: only
-        after requests). Unlike the standard library's, an idle server does not wait for the interval to
-        notice `shutdown()`.
+        `service_actions()` is called after each request, and at least every `poll_interval` seconds (None:
+        only after requests). An idle server notices `shutdown()` at once; the standard library's does so
+        after the interval.
 
-        Raises what the hooks raise, other than an Exception from `process_request` and an OSError from
+        Raises: what the hooks raise, except an Exception from `process_request` and an OSError from
         `get_request`. It may be called again afterwards.
         """
         self.__is_shut_down.clear()
@@ -96,10 +95,10 @@ class BaseServer:
                     ready = waiting.wait(poll_interval)
                     # A connection that arrives together with the shutdown stays in the kernel's queue.
                     if self.__shutdown_request:
-                        break  # type: ignore[unreachable]  # another thread or a hook sets it
+                        break  # type: ignore[unreachable]  # set by another thread or a hook
                     if ready:
                         self._handle_request_noblock()
-                    elif waiting.swept:
+                    elif waiting.queue_is_empty:
                         break
                     self.service_actions()
         finally:
@@ -107,38 +106,38 @@ class BaseServer:
             self.__is_shut_down.set()
 
     def shutdown(self) -> None:
-        """Stop `serve_forever()`, which runs in another thread, and wait until it has ended. An idle one ends
-        at once.
+        """Stop `serve_forever()`, which runs in another thread, and wait until it has ended. An idle server
+        ends at once.
 
-        Raises RuntimeError in the thread that serves: the standard library's deadlocks there. As there, it
-        waits for the next `serve_forever()` if none is running yet, and makes the next one return at once if
-        one has already ended.
+        Raises: RuntimeError in the serving thread, where the standard library's deadlocks. As there, it waits
+        for the next `serve_forever()` if none has run yet, and makes the next one return at once if one has
+        ended already.
         """
         servings = poll.servings_of(self)
-        if servings and all(serving.mine() for serving in servings):
+        if servings and all(serving.is_own_thread() for serving in servings):
             raise RuntimeError(SELF_SHUTDOWN)
         self.__shutdown_request = True
-        # Looked up again after the flag is set, since a loop reads the flag after it can be found here: one
-        # of the two sees the other. One flag stops one loop; so does one wake-up, if two threads serve.
+        # Looked up again after the flag is set: a loop that is not found here yet reads the flag later. One
+        # flag stops one loop, so one loop is woken, even if two threads serve.
         for serving in poll.servings_of(self)[:1]:
             serving.wake()
         if table.is_green(self):
             green = table.port.parts.green()
             if green.current() is not None:
-                # The loop may need the trio run, in which this handler runs, in order to end.
+                # This handler must not block the trio run, which the loop may need in order to end.
                 green.blocking(self.__is_shut_down.wait)
                 return
         self.__is_shut_down.wait()
 
     def service_actions(self) -> None:
-        """Called by the loop after each request and each interval. Nothing here."""
+        """Called by the loop after each request and each interval. Does nothing here."""
 
     def handle_request(self) -> object:
-        """Wait for one request and handle it; after the timeout, if there is one, call `handle_timeout()` and
-        return its result.
+        """Wait for one request and handle it. If none has come within the timeout, call `handle_timeout()`,
+        and return its result.
 
-        The timeout is the smaller of `self.timeout` and the socket's own. It bounds the wait, not the
-        handler. No thread but this one takes part.
+        The timeout, in seconds, is the smaller of `self.timeout` and the socket's own. It bounds the wait and
+        not the handler. It waits in the calling thread.
         """
         timeout = self.socket.gettimeout()
         if timeout is None:
@@ -150,22 +149,22 @@ class BaseServer:
         with _public._ServerSelector() as selector:
             selector.register(self, selectors.EVENT_READ)
             while not selector.select(timeout):
-                # A wait that was interrupted by a signal goes on for the rest of its time.
+                # After an interruption by a signal, wait for the rest of the time.
                 if timeout is not None:
                     timeout = deadline - clock()
                     if timeout < 0:
                         return self.handle_timeout()
-            # An override may return a value.
+            # An override may return a value, which is returned as in the standard library.
             take_one: Callable[[], object] = self._handle_request_noblock
             return take_one()
 
     def _handle_request_noblock(self) -> None:
-        """Pass one request, which has arrived, through the hooks."""
+        """Take one request that has arrived, and call the hooks for it."""
         try:
             request, client_address = self.get_request()
         except OSError as error:
-            # The client has gone, a handshake has failed, or another thread has closed the listener: the loop
-            # goes on.
+            # The client has disconnected, a handshake has failed, or another thread has closed the listener.
+            # The loop goes on.
             poll.note_accept_error(self, error)
             return
         if not self.verify_request(request, client_address):
@@ -174,8 +173,9 @@ class BaseServer:
         try:
             self.process_request(request, client_address)
         except Exception:
-            # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`. A handshake
-            # that was left to a thread which could not start is done before these hooks see the request.
+            # Inside the clause, so that handle_error() may use sys.exc_info() or a bare `raise`. If the
+            # thread that should do a handshake could not start, the handshake is done here, before these
+            # hooks are called.
             if deferred_tls.complete(request):
                 self.handle_error(request, client_address)
                 self.shutdown_request(request)
@@ -184,26 +184,26 @@ class BaseServer:
             raise
 
     def handle_timeout(self) -> object:
-        """Called by `handle_request()` when nothing came in time. Nothing here."""
+        """Called by `handle_request()` when no request has come in time. Does nothing here."""
 
     def verify_request(self, request: Request, client_address: ClientAddress) -> object:
-        """Tell whether to process the request. True here."""
+        """Return whether to process the request. True here."""
         return True
 
     def process_request(self, request: Request, client_address: ClientAddress) -> None:
-        """Process a request: here, in this thread, before anything else is accepted."""
+        """Process a request. Here it is processed in this thread, before another one is accepted."""
         self.finish_request(request, client_address)
         self.shutdown_request(request)
 
     def server_close(self) -> None:
-        """Give back what the server holds. Nothing here."""
+        """Release the resources of the server. Does nothing here."""
 
     def finish_request(self, request: Request, client_address: ClientAddress) -> None:
         """Make the handler, which does all its work in its constructor.
 
-        Inlined, since a call costs a percent of a short connection. A cut may come at any moment before the
-        seal, also right before `leave()`. There is at most one for each request, so the second call of
-        `leave()` completes, or the first one has.
+        The work of the request table is inlined, since one call takes one percent of the time of a short
+        connection. A cut may raise at any moment before the request is sealed, also in `leave()`. There is at
+        most one cut for each request, so one of the two calls of `leave()` completes.
         """
         ours, thread = self.__dict__.get(SLOT), get_ident()
         if ours is None or ours.is_special:
@@ -236,15 +236,15 @@ class BaseServer:
             raise
 
     def shutdown_request(self, request: Request) -> None:
-        """End a request: `close_request()`."""
+        """End a request. Here it calls `close_request()`."""
         self.close_request(request)
 
     def close_request(self, request: Request) -> None:
-        """Clean up after a request. Nothing here."""
+        """Clean up after a request. Does nothing here."""
 
     def handle_error(self, request: Request, client_address: ClientAddress) -> None:
-        """Print the exception being handled to sys.stderr; the server goes on."""
-        import traceback  # a server without errors never needs it
+        """Print the exception that is being handled to sys.stderr. The server goes on."""
+        import traceback  # only if there is an error
 
         rule = "-" * 40
         print(rule, file=sys.stderr)
@@ -259,5 +259,5 @@ class BaseServer:
         self.server_close()
 
 
-#: What is found on the stack of a thread that handles a request: see `control/current_request.py`.
+#: The code that `control/current_request.py` looks for on the stack of a thread that handles a request.
 FINISHING = BaseServer.finish_request.__code__

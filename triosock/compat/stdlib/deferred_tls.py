@@ -1,22 +1,22 @@
 """TLS handshakes outside the accept loop, for servers whose listener is an SSLSocket.
 
-`SSLSocket.accept()` does the handshake before it returns: one client that connects and sends nothing stops
-the whole server. Here, if the request gets a thread or a process of its own and no method on the way is
-overridden, `get_request()` only accepts; the thread or process does the handshake first, for at most
-`TIMEOUT` seconds.
+`SSLSocket.accept()` does the handshake before it returns: one client that connects and sends nothing blocks
+the whole server. Here, if the request gets a thread or a process of its own, and no method between the accept
+and that thread is overridden, `get_request()` only accepts. The thread or process does the handshake first,
+for at most `TIMEOUT` seconds.
 
 The observable behaviour is the standard library's. If a program overrides `get_request()`, `verify_request()`
-or another method on the way, the handshake stays in the accept. The handler gets an SSLSocket with its
-handshake done; a client whose handshake fails is dropped without a hook, as after a failed `accept()`. A
-server that handles requests in the accepting thread does handshakes there too: its handlers block it in the
-same way.
+or another method in between, `accept()` does the handshake. The handler gets an SSLSocket whose handshake is
+done; a client whose handshake fails is dropped without a hook, as after a failed `accept()`. A server that
+handles requests in the accepting thread does handshakes there too, since its handlers block it in the same
+way.
 
 If no thread or process can be started, the accepting thread does the handshake before it calls the hooks for
-that.
+that error.
 
 A forked child does handshakes only if its parent has no other thread. A lock of OpenSSL that another thread
-held at the fork is never released in the child, and a handshake takes many of them: it would wait for ever,
-while the standard library's child gets a finished handshake.
+held at the fork is never released in the child, and a handshake acquires many: it would wait for ever. The
+standard library's child gets an SSLSocket whose handshake is done.
 
 The module `ssl` is not imported here: a program with an SSLSocket has imported it.
 """
@@ -40,7 +40,7 @@ _active_count = threading.active_count
 
 
 def is_tls(sock: object) -> bool:
-    """Whether this is an SSLSocket, and not of a subclass."""
+    """Whether this is an SSLSocket, and no instance of a subclass."""
     ssl = sys.modules.get("ssl")
     return ssl is not None and type(sock) is ssl.SSLSocket
 
@@ -67,8 +67,8 @@ def accept(server: Server) -> tuple[socket.socket, ClientAddress]:
 
 
 def complete(request: Request) -> bool:
-    """Do the handshake if `accept()` has left it; return whether the request can be handled."""
-    # An instance of a subclass is one that a green server made of it.
+    """Do the handshake if `accept()` has not; return whether the request can be handled."""
+    # Instances of a subclass too: a green server has changed the class.
     ssl = sys.modules.get("ssl")
     if ssl is None or not isinstance(request, ssl.SSLSocket) or not request.__dict__.pop(_DUE, False):
         return True
@@ -78,24 +78,24 @@ def complete(request: Request) -> bool:
         request.do_handshake()
         request.settimeout(timeout)
     except (OSError, ValueError):
-        # ValueError: the peer has hung up before it began. As after a failed accept(), no hook is called.
+        # ValueError: the peer has disconnected before the handshake. No hook is called, as after a failed
+        # accept().
         request.close()
         return False
-    # As the listener's accept() sets it: for a socket whose handshake is done.
+    # The value that it has after `SSLSocket.accept()`.
     request.do_handshake_on_connect = True
     return True
 
 
-#: For each mixin whose requests pass through `complete()`: the methods between the accept and there, as they
-#: are in this package.
+#: For each mixin that calls `complete()`: the stock methods between the accept and that call, by name.
 _stock: dict[type, dict[str, object]] = {}
-#: Those of them whose requests have processes.
+#: The mixins of `_stock` whose requests have processes.
 _forking: set[type] = set()
 
 
 def completes(mixin: type, server: type, *names: str, forks: bool = False) -> None:
-    """Note that requests of servers with this mixin pass through `complete()`, if these methods of theirs are
-    those that `mixin` and `server` have now; in a child process, if it `forks`.
+    """Register a mixin that calls `complete()` for each request, if the server's methods of these names are
+    those that `mixin` and `server` have now. `forks` says whether it does so in a child process.
     """
     if forks:
         _forking.add(mixin)
@@ -103,8 +103,8 @@ def completes(mixin: type, server: type, *names: str, forks: bool = False) -> No
 
 
 def _is_stock(server: Server) -> bool:
-    """Whether a request of this server certainly passes through `complete()`, in a thread or process of its
-    own, before any code of the program gets it.
+    """Whether `complete()` is certainly called for a request of this server, in a thread or process of its
+    own, before code of the program gets the request.
     """
     kind = type(server)
     for mixin, methods in _stock.items():

@@ -1,7 +1,7 @@
-"""The handlers: an object per request, which does its work in its constructor.
+"""The handler classes: an object for each request, which does its work in its constructor.
 
-Rules of this file: of a request, only the methods that the standard library uses are called (`makefile` and
-`sendall` for a stream), since programs pass objects of their own; and no reference to a handler is kept.
+Rules of this file: only the methods that the standard library calls are called on a request (`makefile` and
+`sendall` for a stream), since programs pass objects of their own. No reference to a handler is kept.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ _UNIX = getattr(socket, "AF_UNIX", object())
 
 
 class BaseRequestHandler:
-    """`setup()`, `handle()`, `finish()`, in the constructor; `finish()` also if `handle()` raises, not if
-    `setup()` does.
+    """The base class. Its constructor calls `setup()`, `handle()` and `finish()`; `finish()` also if
+    `handle()` raises, but not if `setup()` does.
 
-    `self.request`, `self.client_address` and `self.server` are there for them.
+    These methods have `self.request`, `self.client_address` and `self.server`.
     """
 
     def __init__(self, request: Request, client_address: ClientAddress, server: BaseServer) -> None:
@@ -35,20 +35,21 @@ class BaseRequestHandler:
             self.finish()
 
     def setup(self) -> None:
-        """Called first. Nothing here."""
+        """Called first. Does nothing here."""
 
     def handle(self) -> None:
-        """Called to do the work. Nothing here."""
+        """Called to do the work. Does nothing here."""
 
     def finish(self) -> None:
-        """Called last. Nothing here."""
+        """Called last. Does nothing here."""
 
 
 class StreamRequestHandler(BaseRequestHandler):
-    """`self.rfile` to read from and `self.wfile` to write to a connection, which is also `self.connection`.
+    """A handler of a connection: it reads from `self.rfile` and writes to `self.wfile`. `self.connection` is
+    the request.
 
-    `rbufsize` and `wbufsize` are the buffers' sizes (-1: the default size, 0: none); `timeout` is set on the
-    socket, in seconds; `disable_nagle_algorithm` sets TCP_NODELAY.
+    `rbufsize` and `wbufsize` are the sizes of the buffers in bytes (-1: the default size, 0: none);
+    `timeout`, in seconds, is set on the socket; `disable_nagle_algorithm` sets TCP_NODELAY.
     """
 
     rbufsize = -1
@@ -81,13 +82,15 @@ class StreamRequestHandler(BaseRequestHandler):
             try:
                 self.wfile.flush()
             except OSError:
-                pass  # the client is gone
+                pass  # the client has disconnected
         self.wfile.close()
         self.rfile.close()
 
 
 class DatagramRequestHandler(BaseRequestHandler):
-    """`self.rfile` has the datagram; what is written to `self.wfile` is sent back, always, even if empty."""
+    """A handler of a datagram, which is in `self.rfile`. The content of `self.wfile` is sent back, even if
+    empty.
+    """
 
     packet: bytes
     socket: Socket

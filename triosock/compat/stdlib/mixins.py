@@ -3,11 +3,11 @@
 
 Rules of this file:
 
-1. A thread per request is a new `threading.Thread` with its usual name. Not one from trio's cache: those are
-   daemons, are reused, and keep the thread-locals of the last user.
-2. A forking server adds no thread to the process: not here, and not where it waits (`waiting/poll.py`). A
+1. A request's thread is a new `threading.Thread` with its usual name. Rejected: threads of trio's cache,
+   which are daemons, are reused, and keep the thread-locals of their last user.
+2. A forking server adds no thread to the process, neither here nor where it waits (`waiting/poll.py`). A
    process that is forked beside other threads may inherit a lock that is never released.
-3. The child runs the handler and `os._exit()`; nothing of the parent's loop ever returns in it.
+3. The child runs the handler and `os._exit()`; it never returns to the parent's loop.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ else:
     _Mixed = object
 
 
-#: The type of most requests, for which `complete()` has nothing to do.
+#: The types of most requests, for which `complete()` has nothing to do.
 _PLAIN = frozenset({socket.socket, tuple})
 
 
 class _Threads(list[threading.Thread]):
-    """The threads that `server_close()` waits for: those alive that are not daemons."""
+    """The threads that `server_close()` waits for: those that are alive, and not daemons."""
 
     def append(self, thread: threading.Thread) -> None:
         self.reap()
@@ -59,7 +59,7 @@ class _Threads(list[threading.Thread]):
 
 
 class _NoThreads:
-    """The empty collection, if no thread is waited for."""
+    """An empty collection, for a server that waits for no thread."""
 
     def append(self, thread: threading.Thread) -> None:
         pass
@@ -92,7 +92,7 @@ class ThreadingMixIn(_Mixed):
                 if request_table is not None:
                     request_table.expected.pop(id(request), None)
                     if request_table.is_special or request_table.host is not None:
-                        request_table.arrived()
+                        request_table.expected_changed()
 
     def process_request(self, request: Request, client_address: ClientAddress) -> None:
         """Start a thread for the request; a task, if the server is green."""
@@ -110,22 +110,22 @@ class ThreadingMixIn(_Mixed):
         if type(self).process_request_thread is not STOCK_THREAD:
             thread.start()
             return
-        # Counted before its thread starts; the stock method is known to take the count back.
+        # Added before its thread starts; the stock `process_request_thread()` removes it.
         request_table.expected[id(request)] = None
         try:
             thread.start()
         except BaseException:
             request_table.expected.pop(id(request), None)
-            request_table.arrived()
+            request_table.expected_changed()
             raise
 
     def server_close(self) -> None:
-        """Close the listener, then wait for the threads that are no daemons, if `block_on_close` is true."""
+        """Close the listener, then wait for the threads that are not daemons, if `block_on_close` is true."""
         super().server_close()
         self._threads.join()
 
 
-#: The original, even if a program replaces it.
+#: The original method, which a program may replace.
 STOCK_THREAD: Final[Callable[..., None]] = ThreadingMixIn.process_request_thread
 _SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
 deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
@@ -146,12 +146,12 @@ if hasattr(os, "fork"):
         block_on_close = True
 
         def collect_children(self, *, blocking: bool = False) -> None:
-            """Reap the children that have ended; all of them, and wait for it, if `blocking`."""
+            """Reap the children that have ended; if `blocking`, wait until all have ended, and reap them."""
             children = self.active_children
             if children is None:
                 return
             while len(children) >= self.max_children:
-                # Any child counts, also one that the program has started: the limit is on processes.
+                # This reaps any child, as the standard library does, including children of the program.
                 try:
                     pid, _ = os.waitpid(-1, 0)
                 except ChildProcessError:
@@ -171,7 +171,7 @@ if hasattr(os, "fork"):
                     children.discard(pid)
 
         def handle_timeout(self) -> None:
-            """Reap children while nothing comes in."""
+            """Reap children when no request has come in time."""
             self.collect_children()
 
         def service_actions(self) -> None:

@@ -1,6 +1,6 @@
-"""Which side sent last on a connection: noted for Unix sockets, where the kernel does not know.
+"""Notes which side sent last on a Unix socket, of which the kernel does not know it.
 
-Rules of this file: no reference to a socket is kept, and only the stock files are changed.
+Rules of this file: no strong reference to a socket is kept, and only the stock files are changed.
 """
 
 from __future__ import annotations
@@ -20,9 +20,7 @@ answered: weakref.WeakSet[socket.socket] = weakref.WeakSet()
 
 
 def note_order(connection: socket.socket, rfile: BufferedIOBase, wfile: BufferedIOBase) -> BufferedIOBase:
-    """Have the files of a connection keep what `is_idle()` needs (`bridge/tcp_state.py`); return the one to
-    write to.
-    """
+    """Have the files of a connection note what `is_idle()` needs (`bridge/tcp_state.py`); return `wfile`."""
     answered.add(connection)
     for file in (rfile, wfile):
         raw = getattr(file, "raw", None)
@@ -36,7 +34,7 @@ def note_order(connection: socket.socket, rfile: BufferedIOBase, wfile: Buffered
 class _NotingFile(socket.SocketIO):
     """The raw file under `rfile`, and under a buffered `wfile`."""
 
-    _sock: socket.socket  # of its base class, whose types leave it out
+    _sock: socket.socket  # typeshed does not have it
 
     def readinto(self, b: WriteableBuffer) -> int | None:
         size = super().readinto(b)

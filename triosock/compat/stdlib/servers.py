@@ -1,11 +1,11 @@
-"""The four servers with a socket of their own: TCP, UDP, and the same over Unix sockets.
+"""The four server classes with a socket: TCP, UDP, and the same over Unix sockets.
 
 Rules of this file:
 
 1. Attributes are read from the instance when they are needed, since programs set them on the class, on a base
-   class, on the instance, before and after the constructor.
-2. The socket is used only as the standard library uses it, since tests and programs replace it by objects of
-   their own.
+   class, and on the instance, before and after the constructor.
+2. Only the socket methods that the standard library calls are called, since tests and programs replace the
+   socket by objects of their own.
 """
 
 from __future__ import annotations
@@ -33,11 +33,12 @@ _type_of: Callable[[socket.socket], int] = socket.SocketType.type.__get__
 
 
 def _accept(listener: _Socket) -> tuple[_Socket, ClientAddress]:
-    """Do what `socket.accept()` does, without making enum members of the listener's family and type for each
-    connection: they cost more than all that a compat server does besides the standard library's calls.
+    """Do what `socket.accept()` does, without enum members for the listener's family and type. Making these
+    takes longer than all that a compat server does for a connection in addition to the standard library's
+    calls.
     """
     if type(listener) is not _Socket or socket.socket is not _Socket or _Socket.accept is not _ACCEPT:
-        return listener.accept()  # an accept of the program's own
+        return listener.accept()  # the program has replaced it
     descriptor, address = listener._accept()  # type: ignore[attr-defined]
     sock = socket.socket(_family_of(listener), _type_of(listener), listener.proto, descriptor)
     if listener.gettimeout() and socket.getdefaulttimeout() is None:
@@ -76,7 +77,7 @@ class TCPServer(BaseServer):
                 raise
 
     def server_bind(self) -> None:
-        """Give the socket its address, and `server_address` what the system made of it."""
+        """Bind the socket, and set `server_address` to its address."""
         if self.allow_reuse_address and hasattr(socket, "SO_REUSEADDR"):
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         may_reuse = not _REUSEPORT_IS_FOR_IP_ONLY or self.address_family in (socket.AF_INET, socket.AF_INET6)
@@ -86,30 +87,29 @@ class TCPServer(BaseServer):
         self.server_address: ClientAddress = self.socket.getsockname()
 
     def server_activate(self) -> None:
-        """Listen, with `request_queue_size` as the length of the accept queue."""
+        """Listen, with `request_queue_size` as the length of the kernel's queue."""
         self.socket.listen(self.request_queue_size)
 
     def server_close(self) -> None:
         """Close the listening socket. May be called any number of times."""
         self.socket.close()
-        table.closes(self)
+        table.emit_listener_closed(self)
 
     def fileno(self) -> int:
-        """The listening socket's file descriptor: what the loop waits for."""
+        """Return the descriptor of the listening socket, for which the loop waits."""
         return int(self.socket.fileno())
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Accept a connection: (its socket, the client's address)."""
+        """Accept a connection; return (its socket, the client's address)."""
         listener = self.socket
         if type(listener) is not _Socket and deferred_tls.is_tls(listener):
             return deferred_tls.accept(self)
         return _accept(listener)
 
     def shutdown_request(self, request: Request) -> None:
-        """Tell the client that no more will come, then `close_request()`."""
+        """Shut down the sending side of the connection, then call `close_request()`."""
         try:
-            # An explicit end, for close() alone sends nothing while another process (a child) has the
-            # socket as well.
+            # close() alone sends no FIN while another process, such as a child, has the socket too.
             request.shutdown(socket.SHUT_WR)
         except OSError:
             pass  # not connected, or closed already
@@ -123,7 +123,7 @@ class TCPServer(BaseServer):
 class UDPServer(TCPServer):
     """A server of datagrams; each is one request: (its bytes, the server's socket).
 
-    What a datagram has beyond `max_packet_size` bytes is lost.
+    Of a datagram of more than `max_packet_size` bytes the rest is lost.
     """
 
     allow_reuse_port = False
@@ -132,19 +132,19 @@ class UDPServer(TCPServer):
     max_packet_size = 8192
 
     def get_request(self) -> tuple[Request, ClientAddress]:
-        """Receive a datagram: ((its bytes, the server's socket), the sender's address)."""
+        """Receive a datagram; return ((its bytes, the server's socket), the sender's address)."""
         data, client_address = self.socket.recvfrom(self.max_packet_size)
         return (data, self.socket), client_address
 
     def server_activate(self) -> None:
-        """Nothing: there is no listening on datagrams."""
+        """Do nothing: a datagram socket does not listen."""
 
     def shutdown_request(self, request: Request) -> None:
-        """Only `close_request()`: there is no connection to end."""
+        """Call `close_request()`: there is no connection to shut down."""
         self.close_request(request)
 
     def close_request(self, request: Request) -> None:
-        """Nothing: the socket is the server's."""
+        """Do nothing: the socket is the server's."""
 
 
 if hasattr(socket, "AF_UNIX"):

@@ -1,7 +1,7 @@
-"""How an idle `serve_forever()` waits, without trio.
+"""The wait of an idle `serve_forever()`, without trio.
 
     poll       the wait of one loop, which `wake()` ends; the running loops of this process
-    forking    the same for a forking server: the ends of its children wake it
+    forking    the wait of a forking server, which the end of a child ends too
     wakeup     descriptors that any thread can make readable
 
 May import: requests. Nothing here imports trio.

@@ -1,7 +1,7 @@
 """The wait of a forking server: a `poll.PollWait` that the end of a child ends too.
 
-It needs no thread (see `poll.py`): a descriptor for the child (pidfd_open(2)) becomes readable when it ends.
-SIGCHLD is not used, since its handler belongs to the program.
+It needs no thread (see `poll.py`): the pidfd of a child (pidfd_open(2)) becomes readable when it ends.
+Rejected: SIGCHLD, whose handler belongs to the program.
 """
 
 from __future__ import annotations
@@ -31,13 +31,13 @@ class ForkingWait(PollWait):
         children: set[int] = getattr(self.server, "active_children", None) or set()
         if not children or (interval is not None and (interval <= 0 or interval <= LINGER)):
             return super()._is_ready(interval)
-        # Under load the children are reaped between requests anyway: their descriptors are opened for a
-        # longer wait only.
+        # Under load, service_actions() reaps children between requests; so pidfds are opened only for a
+        # longer wait.
         if self._look(LINGER_MS):
             return True
         if self._woken:
-            return False  # reset the wakeup
-        # Each end wakes once: a service_actions() that reaps nothing must not cause a busy loop.
+            return False  # the next wait() resets the wakeup
+        # Each end wakes only once, since a program's service_actions() may reap nothing: no busy loop.
         self._told &= children
         ends = open_child_ends(children - self._told)
         for end in ends:

@@ -1,21 +1,20 @@
-"""How an idle `serve_forever()` waits: until a request is there, `shutdown()` is called, or the interval is
+"""The wait of an idle `serve_forever()`: until a request has come, `shutdown()` is called, or the interval is
 over.
 
 Rules of this file:
 
-1. **It differs from the standard library only in that `shutdown()` returns at once.** Each `serve_forever()`
-   makes a selector and registers the server in it once. A selector class that a program puts in the place of
-   `_ServerSelector` is used as there, with nothing else registered in it (`Waiting`).
-2. **An idle server waits in the host's trio run** (`bridge/trio_wait.py`). A busy one avoids the cost: after
-   a request its thread waits on a `poll` of its own for a moment, and only then hands the wait over.
-3. **A process that the standard library would leave with one thread has one thread here too** (`PollWait`): a
-   forking server, and a server without threads in a process that has none, wait on their own selector, with a
-   descriptor in it that wakes them. The same wait is used where the host cannot be: in a trio thread, or when
+1. **The observable difference from the standard library is that `shutdown()` returns at once.** Each
+   `serve_forever()` makes a selector, and registers the server in it once. If a program has replaced
+   `_ServerSelector`, its selector is used as there, with nothing else registered in it (`Waiting`).
+2. **An idle server waits in the host's trio run** (`bridge/trio_wait.py`). After a request, its thread first
+   waits for `LINGER` seconds on a `poll` of its own, so that a busy server needs no thread switches.
+3. **A process that has one thread with the standard library has one thread here too** (`PollWait`): a forking
+   server, and a server without threads in a process that has no others, wait on a `poll` of their own, with a
+   descriptor in it that wakes them. The same wait is used where there can be no host: in a trio thread, or if
    no thread can be started. A forking server does not import trio: every fork copies its pages, and trio
    would nearly double them.
-4. A listener that was closed by another thread, or an accept that fails for want of descriptors, is tried
-   again a little later and not in a busy loop. The loop goes on, as the standard library's does, until
-   `shutdown()`.
+4. A listener that another thread has closed, or an accept that fails with EMFILE, is tried again after
+   `PAUSE`, and not in a busy loop. The loop goes on until `shutdown()`, as the standard library's does.
 """
 
 from __future__ import annotations
@@ -41,45 +40,48 @@ if TYPE_CHECKING:
 
     from ..requests.ports import Server
 
-#: Taken at import, since a program may replace it while a server waits.
+#: As it is at import, since a program may replace it while a server waits.
 _poll: Callable[[], select.poll] | None = getattr(select, "poll", None)
 
 CAN_POLL = _poll is not None
 
-#: How long a server that has just handled a request looks for the next one itself, in seconds. A hand-over
-#: costs about 0.2 ms; clients that come one after the other would get 0.4 times the standard library's rate
-#: without this. One millisecond is enough on an idle machine; more costs nothing, since `wake()` ends this
-#: wait too, and helps where a client is not scheduled for a while.
+#: Seconds that the serving thread itself waits for the next request after one. A wait in the trio run takes
+#: about 0.2 ms longer; without this time, clients that connect one after the other get 0.4 times the standard
+#: library's rate. One millisecond is enough on an idle machine. More has no cost, since `wake()` ends this
+#: wait too, and helps if a client is not scheduled at once.
 LINGER = 0.005
 LINGER_MS = 5
 
-#: The pause after an accept error that an immediate retry would not cure, in seconds (at most the interval).
+#: Seconds (at most the poll interval) after an accept error that an immediate retry would give again.
 PAUSE = 0.1
 
-#: How many datagrams a drain takes from the kernel's buffer at most.
+#: The maximum of datagrams that a drain takes from the kernel's buffer.
 DATAGRAMS_IN_DRAIN = 1000
 
-#: After these errors of accept the connection is still in the queue, and the cause persists.
-ASKED_AGAIN = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
+#: The errors of accept() after which the connection is still in the queue, and an immediate retry fails
+#: again.
+PERSISTENT_ERRORS = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM, errno.EBADF})
 
-#: The calls of `serve_forever()` that are running. Changed by `append` and `remove` and copied by `tuple`
-#: only, each atomic with the GIL, and without it by the list's own lock (PEP 703); so no lock is needed,
-#: which a fork could leave locked for ever.
+#: The running calls of `serve_forever()`. Only `append`, `remove` and `tuple` are used on it, which are
+#: atomic by the GIL, or by the list's own lock (PEP 703). Rejected: a lock of ours, which a fork could leave
+#: locked for ever.
 _servings: list[Waiting] = []
 
 
 class Waiting:
-    """One call of `serve_forever()`, as the loop, `shutdown()` and a drain see it; waits like the stdlib."""
+    """One call of `serve_forever()`, for the loop, `shutdown()` and drains. It waits as the standard library
+    does.
+    """
 
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         self.server = server
         self.draining: bool = False
         #: Whether a drain has found the kernel's queue empty.
-        self.swept: bool = False
+        self.queue_is_empty: bool = False
         self.request_table: RequestTable = request_table_of(server)
         self._selector = selector
         self._left = 0
-        #: When it began, in `clock.now()`.
+        #: The time of its beginning (`clock.now()`).
         self.since: float = now()
         self._thread = get_ident()
         self._pid = getpid()
@@ -100,9 +102,9 @@ class Waiting:
             self._selector.__exit__(type(error), error, error.__traceback__)
             raise
         if self.request_table.is_overseen:
-            self.request_table.life.loop_begins(self.server)
+            self.request_table.lifecycle.loop_begins(self.server)
         if self.request_table.drain is not None:
-            self.drain()  # a drain has begun in the meantime
+            self.drain()  # a drain has begun before this loop could be found
         return self
 
     def __exit__(
@@ -111,21 +113,26 @@ class Waiting:
         if self.draining:
             close_listener(self.server)
         if self.is_here() and self.request_table.is_overseen:
-            # Before a drain can see that it is gone, and report the end.
-            self.request_table.life.loop_ends(self.server)
+            # Before `_leave()`, after which a drain may report the end.
+            self.request_table.lifecycle.loop_ends(self.server)
         self._leave()
-        self.close()
-        self._selector.__exit__(kind, error, traceback)
-        if self.is_here():
-            self.request_table.poke()
-            self.request_table.release()
+        try:
+            self.close()
+        finally:
+            # Ctrl-C may interrupt close(), which waits for threads.
+            self._selector.__exit__(kind, error, traceback)
+            if self.is_here():
+                self.request_table.notify()
+                self.request_table.release()
 
     def _leave(self) -> None:
         self.request_table.wakers.remove(self.wake)
         _servings.remove(self)
 
     def wait(self, interval: float | None) -> bool:
-        """Return whether there is a request; False after the interval or `wake()`."""
+        """Wait; return True if a request has come, False after `interval` seconds (None: no limit) or
+        `wake()`.
+        """
         if self.draining:
             return self._next_in_queue()
         return self._is_ready(interval)
@@ -134,13 +141,14 @@ class Waiting:
         """End the current wait, or the next one. From any thread."""
 
     def pause_once(self) -> None:
-        """Pause before the next wait; not with a selector of the program's own."""
+        """Pause before the next wait. Does nothing here: the selector is the program's own."""
 
     def drain(self) -> None:
-        """Have the loop take what the kernel has accepted already, close the listener, and end. From any
+        """Have the loop take the requests in the kernel's queue, close the listener, and end. From any
         thread.
         """
-        # As many as fit in the kernel's queue (listen(2) adds one); datagrams have no such number.
+        # The length of the kernel's queue, which has one place more than listen(2) was given. For datagrams
+        # there is no such number.
         stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
         self._left = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
         self.draining = True
@@ -148,28 +156,29 @@ class Waiting:
 
     def _next_in_queue(self) -> bool:
         self._left -= 1
-        self.swept = self._left < 0 or not self._is_ready(0)
-        return not self.swept
+        self.queue_is_empty = self._left < 0 or not self._is_ready(0)
+        return not self.queue_is_empty
 
     def _is_ready(self, interval: float | None) -> bool:
         return bool(self._selector.select(interval))
 
     def close(self) -> None:
-        """Release what the waits needed."""
+        """Release the resources of the waits."""
 
-    def mine(self) -> bool:
+    def is_own_thread(self) -> bool:
         """Whether the calling thread is the serving one."""
         return self._thread == get_ident()
 
     def is_here(self) -> bool:
-        """Whether it runs in this process, and not only in the parent before a fork."""
+        """Whether it runs in this process, and not in the parent of a fork."""
         return self._pid == getpid()
 
 
 class PollWait(Waiting):
-    """Waits on a `poll` object, with a descriptor in it that `wake()` makes readable. No thread takes part.
+    """Waits on a `poll` object, with a descriptor in it that `wake()` makes readable. It needs no other
+    thread.
 
-    It is not the selector, whose Python layer costs more than the system call.
+    Rejected: the selector, whose Python code takes longer than the system call.
     """
 
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
@@ -177,11 +186,11 @@ class PollWait(Waiting):
         assert _poll is not None
         self._poll = _poll()
         self._fd = -1
-        self._alarm: Wakeup | None = None
+        self._wakeup: Wakeup | None = None
         self._woken = False
-        self._exhausted = False
-        #: Whether the next wait may begin without a check.
-        self._calm = False
+        self._must_pause = False
+        #: Whether the next wait may begin without the checks for a wake-up, a drain or a limit.
+        self._skips_checks = False
 
     def __enter__(self) -> Self:
         super().__enter__()
@@ -190,50 +199,50 @@ class PollWait(Waiting):
         return self
 
     def wait(self, interval: float | None) -> bool:
-        """As above; also ended by `wake()`."""
-        if self._calm:
+        """As `Waiting.wait()`; `wake()` ends it."""
+        if self._skips_checks:
             return self._is_ready(interval)
         if self.draining:
             return self._next_in_queue()
-        if self._alarm is None:
-            self._alarm = Wakeup(self._poll)
-        # The wakeup exists before the flag is read, and wake() sets the flag before it looks for the wakeup:
-        # one of the two sees the other.
+        if self._wakeup is None:
+            self._wakeup = Wakeup(self._poll)
+        # The wakeup exists before the flag is read, and wake() sets the flag before it looks for the wakeup;
+        # so no call of wake() is missed.
         if self._woken:
             self._woken = False
-            self._alarm.silence()
+            self._wakeup.reset()
             return False
-        if self._exhausted and (interval is None or interval > 0):
-            self._exhausted = False
-            self._alarm.wait_alone(PAUSE if interval is None else min(interval, PAUSE))
+        if self._must_pause and (interval is None or interval > 0):
+            self._must_pause = False
+            self._wakeup.wait(PAUSE if interval is None else min(interval, PAUSE))
             return False
         if self.request_table.is_full:
-            self._alarm.wait_alone(interval)
+            self._wakeup.wait(interval)
             return False
-        self._calm = self.request_table.max_requests == math.inf and not self._exhausted
+        self._skips_checks = self.request_table.max_requests == math.inf and not self._must_pause
         if self._woken:
-            self._calm = False  # type: ignore[unreachable]  # another thread sets it
+            self._skips_checks = False  # type: ignore[unreachable]  # set by another thread
         return self._is_ready(interval)
 
     def pause_once(self) -> None:
         """Pause before the next wait. In the serving thread."""
-        self._exhausted = True
-        self._calm = False
+        self._must_pause = True
+        self._skips_checks = False
 
     def wake(self) -> None:
         """End the current wait, or the next one."""
         self._woken = True
-        self._calm = False
-        if self._alarm is not None and self.is_here():
-            self._alarm.ring()
+        self._skips_checks = False
+        if self._wakeup is not None and self.is_here():
+            self._wakeup.signal()
 
     def close(self) -> None:
         """Close the wakeup."""
-        if self._alarm is not None:
-            self._alarm.close()
+        if self._wakeup is not None:
+            self._wakeup.close()
 
     def _is_ready(self, interval: float | None) -> bool:
-        # Rounded up to milliseconds, as selectors do; compared with 0 first, so that a value that is no
+        # Rounded up to milliseconds, and compared with 0 first, as selectors do, so that a value that is no
         # number raises the same error.
         if interval is None:
             return self._look(None)
@@ -245,9 +254,9 @@ class PollWait(Waiting):
             return False
         if ready[0][0] == self._fd or any(fd == self._fd for fd, _ in ready):
             return True
-        if self._alarm is not None:
-            # Also a wakeup after its flag was seen, which would end every later wait at once.
-            self._alarm.silence()
+        if self._wakeup is not None:
+            # Reset here too: a signal that comes after its flag was read would end every later wait at once.
+            self._wakeup.reset()
         return False
 
 
@@ -261,16 +270,16 @@ def servings_of(server: Server) -> list[Waiting]:
 
 
 def note_accept_error(server: Server, error: OSError) -> None:
-    """Have the loop pause, if an immediate retry would give the same error."""
-    pauses = error.errno in ASKED_AGAIN
+    """Count an error of accept(), emit its event, and have the loop pause if a retry would fail again."""
+    pauses = error.errno in PERSISTENT_ERRORS
     request_table = request_table_of(server)
     request_table.accept_errors += 1
     if request_table.emitter is not None:
         action, delay = ("back off", PAUSE) if pauses else ("go on", 0.0)
-        table.port.parts.trio().tell_accept_error(request_table, server, error, action, delay)
+        table.port.parts.trio().emit_accept_failed(request_table, server, error, action, delay)
     if pauses:
         for serving in servings_of(server):
-            if serving.mine():
+            if serving.is_own_thread():
                 serving.pause_once()
 
 
@@ -279,4 +288,4 @@ def close_listener(server: Server) -> None:
     try:
         server.socket.close()
     except (AttributeError, OSError):
-        pass  # no socket of this kind, or closed badly
+        pass  # the server has no such socket, or its close() has failed

@@ -4,12 +4,13 @@ Rules of this file:
 
 1. An eventfd, or a pipe where there is none; never a socket, since tests replace `socket.socket` while a
    server waits.
-2. **A closed descriptor is never written to**: its number may have been reused. Signalling and closing
-   exclude each other (`_turn`).
-3. A wakeup belongs to one process. After a fork its descriptors are shared with the parent: the child neither
-   signals nor resets, but closes its copies (`abandon()`), without the lock, which may be locked for ever.
-4. A signal handler may signal while its own thread does, so the lock is reentrant.
-5. Functions are those of the time of import, since a program may replace them at any time.
+2. **A closed descriptor is never written to**: its number may have been reused. A lock (`_lock`) makes
+   signalling and closing exclude each other.
+3. A wakeup belongs to one process. In the child of a fork, its descriptors are shared with the parent: the
+   child neither signals nor resets, and closes its copies (`abandon()`) without the lock, which may be locked
+   for ever.
+4. The lock is reentrant, since a signal handler may signal while it interrupts a thread that signals.
+5. The functions of `os` and `select` are those of the time of import, since a program may replace them.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from os import close as _close
 from os import getpid as _getpid
 from os import read as _read
 from os import write as _write
-from threading import RLock as _Lock
+from threading import RLock as _RLock
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ _eventfd: Callable[[int, int], int] | None = getattr(os, "eventfd", None)
 _pidfd_open: Callable[[int], int] | None = getattr(os, "pidfd_open", None)
 _pipe = os.pipe
 _set_blocking = os.set_blocking
-#: What an eventfd adds to its counter, and a pipe takes as it is.
+#: The bytes that are written: an eventfd adds them to its counter, a pipe stores them.
 _ONE = (1).to_bytes(8, sys.byteorder)
 
 
@@ -44,7 +45,7 @@ class Wakeup:
     def __init__(self, poll: select.poll | None) -> None:
         self._poll = poll
         self._pid = _getpid()
-        self._turn = _Lock()
+        self._lock = _RLock()
         try:
             if _eventfd is not None:
                 self._fds = [_eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)]
@@ -53,7 +54,7 @@ class Wakeup:
                 for fd in self._fds:
                     _set_blocking(fd, False)
         except OSError:
-            # Out of descriptors: shutdown() is then noticed when the interval is over, as without us.
+            # EMFILE: shutdown() is then noticed after the interval, as in the standard library.
             self._fds = []
         else:
             if poll is not None:
@@ -61,22 +62,22 @@ class Wakeup:
 
     @property
     def fd(self) -> int:
-        """What becomes readable; -1 if there is none."""
+        """The descriptor that becomes readable; -1 if there is none."""
         return self._fds[0] if self._fds else -1
 
-    def ring(self) -> None:
+    def signal(self) -> None:
         """Make the descriptor readable: wake the current or next poll."""
         if self._pid != _getpid():
             return
-        with self._turn:
+        with self._lock:
             if self._fds:
                 try:
                     _write(self._fds[-1], _ONE)
                 except BlockingIOError:
                     pass  # signalled already
 
-    def silence(self) -> None:
-        """Reset all signals so far. Check what they were for afterwards, not before."""
+    def reset(self) -> None:
+        """Reset all signals so far. Check their reasons afterwards and not before, or one may be missed."""
         if self._pid != _getpid():
             self.abandon()
         elif self._fds:
@@ -85,8 +86,8 @@ class Wakeup:
             except BlockingIOError:
                 pass
 
-    def wait_alone(self, seconds: float | None) -> None:
-        """Wait for a signal only, for so many seconds (None: without a limit)."""
+    def wait(self, seconds: float | None) -> None:
+        """Wait only for a signal, for `seconds` at most (None: without a limit)."""
         assert _poll is not None
         poll = _poll()
         if self._fds:
@@ -98,7 +99,7 @@ class Wakeup:
         if self._pid != _getpid():
             self.abandon()
             return
-        with self._turn:
+        with self._lock:
             fds, self._fds = self._fds, []
             for fd in fds:
                 _close(fd)
@@ -113,12 +114,14 @@ class Wakeup:
 
 
 def open_child_ends(children: Iterable[int]) -> dict[int, int]:
-    """Return, for each child for which there can be one, a descriptor that is readable when it has ended."""
+    """Return a pidfd for each child that has one; it is readable when the child has ended. By pidfd: the
+    child.
+    """
     ends = {}
     if _pidfd_open is not None:
         for child in children:
             try:
                 ends[_pidfd_open(child)] = child
             except OSError:
-                pass  # reaped already, or no descriptors left: the next interval will see
+                pass  # reaped already, or EMFILE: its end is noticed after the next interval
     return ends

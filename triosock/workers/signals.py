@@ -1,8 +1,8 @@
-"""What signals do to a service: SIGHUP restarts its workers, SIGTTIN and SIGTTOU change their number,
-SIGUSR2 hands it over to a new parent.
+"""The actions of signals to a parent: SIGHUP restarts its workers, SIGTTIN and SIGTTOU add and remove one,
+SIGUSR2 hands the service over to a new parent.
 
-They are gunicorn's and nginx's. Rule: a signal starts something and waits for nothing, and what fails is told
-in the log: the service goes on.
+gunicorn and nginx use the same signals. Rule: a signal starts its action in a task and waits for nothing; an
+action that fails is logged, and the service goes on.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _logger: Final = logging.getLogger("triosock.workers")
 SIGNALS: Final = (signal.SIGHUP, signal.SIGTTIN, signal.SIGTTOU, signal.SIGUSR2)
 
 
-async def obey_signals(
+async def handle_signals(
     workers: Workers, *, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
 ) -> None:
-    """Do what signals say until cancelled; `started` when they are listened for."""
+    """Carry out the actions of signals until cancelled; report started when the signals are caught."""
     with trio.open_signal_receiver(*SIGNALS) as arriving:
         async with trio.open_nursery() as nursery:
             task_status.started()
@@ -42,7 +42,7 @@ async def obey_signals(
 
 
 async def restart(workers: Workers) -> None:
-    """Restart the workers, and tell the service manager and the log."""
+    """Restart the workers; log the result, and send it to the service manager."""
     notifier = current_notifier()
     if notifier is not None:
         await notifier.reloading()
@@ -61,5 +61,5 @@ async def _try(function: Callable[..., Awaitable[object]], *args: object) -> Non
         await function(*args)
     except UpgradeFailed as error:
         _logger.error("upgrade: %s; this process goes on", error)
-    except Exception:  # whatever it is (no room for a socket, perhaps): a signal must not end the service
-        _logger.exception("what a signal asked for has failed")
+    except Exception:  # of any kind, such as EMFILE for a new socket: a signal must not end the service
+        _logger.exception("the action of a signal has failed; the service goes on")
