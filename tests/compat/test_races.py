@@ -123,11 +123,11 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
-def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> None:
+def test_a_wake_up_in_the_first_poll_is_not_lost(kind: str, monkeypatch: Any) -> None:
     lingers = poll.PollWait._look
 
     def woken(self: Any, milliseconds: Any) -> bool:
-        if milliseconds == poll.LINGER_MS:
+        if milliseconds == poll.POLL_FIRST_MS:
             self.wake()
         return lingers(self, milliseconds)
 
@@ -141,7 +141,7 @@ def test_a_wake_up_in_the_linger_is_not_lost(kind: str, monkeypatch: Any) -> Non
             if isinstance(waiting, trio_wait.TrioWait):
                 waiting._polls_first = True  # as after a request
             elif kind == "TCPServer":
-                waiting.wake()  # alone, and without children: there is no linger
+                waiting.wake()  # alone, and without children: there is no first poll
             began = time.monotonic()
             assert waiting.wait(60) is False
             assert time.monotonic() - began < PATIENCE

@@ -17,7 +17,9 @@ _TIMEOUT: Final = 2.0
 
 
 @asynccontextmanager
-async def asking(worker: Worker, request: Mapping[str, object]) -> AsyncIterator[trio.socket.SocketType]:
+async def open_request(
+    worker: Worker, request: Mapping[str, object]
+) -> AsyncIterator[trio.socket.SocketType]:
     """Connect to a worker and send `request`; yield the socket, from which the answers come as lines of JSON.
 
     The socket is closed at the end of the block. Raises: OSError if the worker does not listen.
@@ -36,7 +38,7 @@ async def ask(worker: Worker, request: Mapping[str, object]) -> dict[str, object
     answer = b""
     try:
         with trio.move_on_after(_TIMEOUT):
-            async with asking(worker, request) as sock:
+            async with open_request(worker, request) as sock:
                 while not answer.endswith(b"\n") and (data := await sock.recv(1 << 20)):
                     answer += data
     except OSError as error:

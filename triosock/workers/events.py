@@ -16,7 +16,7 @@ import trio
 from .._core.stream.connection import Connection
 from ..observe.control import send_stream
 from ..observe.event_stream import FOLLOWS, EventStream, note
-from .asking import asking
+from .asking import open_request
 from .worker import Worker
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ async def _pass_on(worker: Worker, stream: EventStream, kinds: Collection[str] |
         request["kinds"] = list(kinds)
     pending = b""
     try:
-        async with asking(worker, request) as sock:
+        async with open_request(worker, request) as sock:
             while data := await sock.recv(1 << 16):
                 *lines, pending = (pending + data).split(b"\n")
                 for line in lines:

@@ -22,7 +22,7 @@ Fields: TypeAlias = Mapping[str, str]
 _CREDENTIALS: Final = struct.Struct("3i")  # struct ucred of unix(7): process, user, group
 #: As much as Linux allows by default to send in one datagram (net.core.wmem_default).
 _MAX_BYTES: Final = 262_144
-#: How many messages are read in a row: a worker that sends all the time must not starve other tasks.
+#: How many messages are read in a row if the length of the queue is not known.
 _IN_A_ROW: Final = 100
 
 
@@ -38,6 +38,7 @@ class NotifyReceiver:
 
     def __init__(self) -> None:
         self._callbacks: dict[int, Callable[[Fields], None]] = {}
+        self._queue_length = _queue_length()
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
@@ -71,10 +72,11 @@ class NotifyReceiver:
             self.read_pending()
 
     def read_pending(self) -> None:
-        """Receive the messages that have arrived. Synchronous, so that a decision can take account of all of
+        """Receive all messages that have arrived. Synchronous, so that a decision can take account of
         them.
         """
-        for _ in range(_IN_A_ROW):
+        # As many as the queue can have: a worker that sends all the time must not starve other tasks.
+        for _ in range(self._queue_length):
             try:
                 data, control, _, _ = self._socket.recvmsg(_MAX_BYTES, socket.CMSG_SPACE(_CREDENTIALS.size))
             except BlockingIOError:
@@ -82,6 +84,15 @@ class NotifyReceiver:
             callback = self._callbacks.get(_sender(control))
             if callback is not None:
                 callback(parse_message(data))
+
+
+def _queue_length() -> int:
+    """Return the maximum of messages in the queue of a new Unix datagram socket (Linux's sysctl)."""
+    try:
+        with open("/proc/sys/net/unix/max_dgram_qlen") as file:
+            return int(file.read()) + 1  # the kernel refuses a message when there are more than this
+    except (OSError, ValueError):
+        return _IN_A_ROW
 
 
 def _sender(control: list[tuple[int, int, bytes]]) -> int:

@@ -101,7 +101,7 @@ def _settings(
     grace: float,
     idle_grace: float | None,
     verbs: bool,
-    asks: object,
+    needs_queries: object,
 ) -> Settings:
     return Settings(
         command=_command(program),
@@ -110,7 +110,7 @@ def _settings(
         recycle=recycle or Recycle(),
         grace=check_seconds(grace, "grace", zero=True),
         idle_grace=idle_grace,
-        control="none" if asks is None else "verbs" if verbs else "looks",
+        control="none" if needs_queries is None else "verbs" if verbs else "looks",
     )
 
 

@@ -108,7 +108,7 @@ class Workers:
         self._generation = 1
         self._ended: list[Worker] = []
         self._failure = ""
-        self._all_workers = trio.CancelScope()
+        self._service_scope = trio.CancelScope()
         self._view = ParentView()
         self._replacing = trio.Lock()
         self._resizing = trio.Lock()
@@ -265,7 +265,7 @@ class Workers:
         """Serve until drained. `serve_workers` calls it."""
         try:
             async with trio.open_nursery() as nursery:
-                with self._all_workers:
+                with self._service_scope:
                     nursery.start_soon(self._receiver.run)
                     nursery.start_soon(answer_health, self, self._view)
                     if signals and threading.current_thread() is threading.main_thread():
@@ -378,7 +378,7 @@ class Workers:
 
     def _fail(self, why: str) -> None:
         self._failure = self._failure or why
-        self._all_workers.cancel(reason=f"triosock: {why}")
+        self._service_scope.cancel(reason=f"triosock: {why}")
 
     def _recycle(self, worker: Worker, reason: str) -> None:
         """Start a task that replaces a worker when no other replacement runs."""

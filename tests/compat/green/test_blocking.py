@@ -22,12 +22,12 @@ def policy(after: float) -> compat.Policy:
 
 @pytest.fixture(autouse=True)
 def _forget() -> None:
-    watch._told.clear()
+    watch._reported.clear()
 
 
 def told_here() -> list[int]:
     """The lines of this file that were told of. A loaded machine can halt a handler anywhere else, too."""
-    return [line for file, line in watch._told if file == __file__]
+    return [line for file, line in watch._reported if file == __file__]
 
 
 def watching() -> list[threading.Thread]:

@@ -60,10 +60,12 @@ async def _start(deadlines: DeadlineTask, request_timeout: float) -> None:
     if deadlines.own:
         deadlines.request_table.supervision.begin(deadlines.host)
     if request_timeout != math.inf:
-        trio.lowlevel.spawn_system_task(_look, deadlines, request_timeout, name="triosock.compat deadlines")
+        trio.lowlevel.spawn_system_task(
+            _enforce, deadlines, request_timeout, name="triosock.compat deadlines"
+        )
 
 
-async def _look(deadlines: DeadlineTask, request_timeout: float) -> None:
+async def _enforce(deadlines: DeadlineTask, request_timeout: float) -> None:
     with deadlines.scope:
         while True:
             now = trio.current_time()

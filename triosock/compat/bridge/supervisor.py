@@ -52,7 +52,7 @@ class Supervisor:
         self._request_table = request_table
         #: The counts of the request table that the tally of the registry has already, and how often they were
         #: read.
-        self._left = 0
+        self._counted = 0
         self._reads = 0
         self._failed = 0
         self._lost = 0
@@ -100,9 +100,9 @@ class Supervisor:
         with request_table.lock:
             tally = self.registry.tally
             # Threads count with next() and without a lock, and reading uses next() too.
-            left = next(request_table.leaves) - self._reads
+            ended = next(request_table.leaves) - self._reads
             self._reads += 1
-            more, self._left = left - self._left, left
+            more, self._counted = ended - self._counted, ended
             failed, self._failed = request_table.failed - self._failed, request_table.failed
             lost, self._lost = request_table.lost - self._lost, request_table.lost
             for cause, number in (

@@ -53,8 +53,8 @@ def end_idle(request: object) -> None:
     if not isinstance(request, socket.socket):
         return
     green: Any = request
-    if hasattr(green, "_green_last"):
-        green._green_last = True
+    if hasattr(green, "_green_draining"):
+        green._green_draining = True
     # In this order: an answer that is sent before the check makes the request idle, and one that is sent
     # later is noted by the changed class. In the other order, a request that is answered in between would
     # wait for the next one.

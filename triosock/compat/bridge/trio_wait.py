@@ -1,5 +1,5 @@
-"""The wait of a server in the host: for `LINGER` seconds after a request a `poll.PollWait`, then a wait in
-the trio run.
+"""The wait of a server in the host: for `POLL_FIRST` seconds after a request a `poll.PollWait`, then a wait
+in the trio run.
 
 The file is separate from `waiting/poll.py` since it imports trio, which a server that waits without trio
 never does.
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 import trio
 
 from ..requests import table
-from ..waiting.poll import LINGER, LINGER_MS, PAUSE, PollWait
+from ..waiting.poll import PAUSE, POLL_FIRST, POLL_FIRST_MS, PollWait
 from ..waiting.wakeup import Wakeup
 from . import trio_thread as hosts
 
@@ -54,18 +54,22 @@ class TrioWait(PollWait):
     def wait(self, interval: float | None) -> bool:
         """As `Waiting.wait()`; `wake()` ends it."""
         # Compared with 0 first, so that a value that is no number raises as in `poll()`.
-        if self._no_host or self.draining or (interval is not None and (interval <= 0 or interval <= LINGER)):
+        if (
+            self._no_host
+            or self.draining
+            or (interval is not None and (interval <= 0 or interval <= POLL_FIRST))
+        ):
             return super().wait(interval)
         is_full = self._is_bounded and self.request_table.is_full
         if self._polls_first and not self._must_pause and not is_full:
             # It exists before the flag is read below; wake() sets the flag before it looks for the wakeup.
             if self._wakeup is None:
                 self._wakeup = Wakeup(self._poll)
-            if self._look(LINGER_MS):
+            if self._look(POLL_FIRST_MS):
                 return True
             self._polls_first = False
             if interval is not None:
-                interval -= LINGER
+                interval -= POLL_FIRST
         if not self._woken:
             host = self._find_host()
             if host is None:

@@ -46,7 +46,7 @@ def look(what: object, limit: int) -> Iterator[Node]:
         if request_table.served is not None:
             yield request_table.served.describe(SnapshotOptions(trio.current_time(), limit))
         else:
-            yield _Look(request_table, what, limit).server()
+            yield _Inspection(request_table, what, limit).server()
     elif isinstance(what, CompatServer):
         yield what.describe(SnapshotOptions(trio.current_time(), limit))
     elif what is None:
@@ -57,10 +57,10 @@ def look(what: object, limit: int) -> Iterator[Node]:
             found.setdefault(request_table)
         for request_table, server in found.items():
             if request_table.served is None:
-                yield _Look(request_table, server, limit).server()
+                yield _Inspection(request_table, server, limit).server()
 
 
-class _Look:
+class _Inspection:
     """One inspection of one server. `server` is None if only its requests are known."""
 
     def __init__(self, request_table: RequestTable, server: Server | None, limit: int) -> None:

@@ -60,7 +60,7 @@ class ConnectionSocket(OwnTimeout):
         #: The number of open files that `makefile()` has made, as in `socket.socket`.
         self._io_refs = 0
         #: Whether this side sent last, or nothing was sent or received yet.
-        self._owes_nothing = True
+        self._sent_last = True
 
     def __repr__(self) -> str:
         return f"<ConnectionSocket of {self._conn.peer}{' (closed)' if self._closed else ''}>"
@@ -90,11 +90,11 @@ class ConnectionSocket(OwnTimeout):
         if self._green_timeout == 0.0 and not self._conn.wire.has_input():
             raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
         data = self._wait(ConnectionResetError, self._receive, bufsize)
-        self._owes_nothing = self._owes_nothing and not data
+        self._sent_last = self._sent_last and not data
         return data
 
     async def _receive(self, size: int) -> bytes:
-        if not self._owes_nothing:
+        if not self._sent_last:
             return await self._conn.receive_some(size)
         data = b""
         with self._conn.idle():
@@ -124,7 +124,7 @@ class ConnectionSocket(OwnTimeout):
             self._conn.send_all,
             data if isinstance(data, (bytes, bytearray)) else memoryview(data),
         )
-        self._owes_nothing = True
+        self._sent_last = True
 
     def shutdown(self, how: int, /) -> None:
         """As `socket.socket.shutdown()`. Does nothing for the receiving side."""

@@ -60,10 +60,10 @@ class GreenSocket(Waiting, socket.socket):
 
     __slots__ = (
         "_green_answered",
+        "_green_calls",
+        "_green_draining",
         "_green_input",
-        "_green_last",
-        "_green_looks",
-        "_green_row",
+        "_green_retries",
         "_green_timeout",
         "_green_waits",
     )
@@ -71,11 +71,11 @@ class GreenSocket(Waiting, socket.socket):
     def __init__(self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None) -> None:
         super().__init__(family, type, proto, fileno)
         self._green_timeout: float | None = None
-        self._green_row: int = 0
+        self._green_calls: int = 0
         self._green_answered: bool | None = None
-        self._green_last: bool = False
+        self._green_draining: bool = False
         self._green_input = Input()
-        self._green_looks = LOOKS
+        self._green_retries = LOOKS
         #: The number of tasks that wait for the descriptor in trio's `wait_readable` or `wait_writable`.
         self._green_waits: int = 0
         if _plain.gettimeout(self) is not None:
@@ -85,7 +85,7 @@ class GreenSocket(Waiting, socket.socket):
     # Receiving
 
     def _receive(self, call: Callable[[], T], empty: T) -> T:
-        if self._green_last and self.is_over():
+        if self._green_draining and self.is_over():
             return empty
         until = self.begin()
         while True:
@@ -111,9 +111,9 @@ class GreenSocket(Waiting, socket.socket):
         elif state.reader is reader:
             state.quiet = not state.ended
             self._sleep(task, state, until)
-        elif self._green_looks:
-            self._green_looks -= 1
-            self._green_row = 0
+        elif self._green_retries:
+            self._green_retries -= 1
+            self._green_calls = 0
             task.give_turn()  # the caller tries again; a cancellation is delivered when it sleeps
         else:
             state.reader, state.quiet, state.ended = reader, True, False
@@ -122,7 +122,7 @@ class GreenSocket(Waiting, socket.socket):
 
     def _sleep(self, task: tasks.GreenTask, state: Input, until: float | None) -> None:
         if until is None and state.quiet:
-            self._green_row = 0
+            self._green_calls = 0
             task.sleep(state)
         else:
             self.wait(until, state.sleep, task.trio_task)
@@ -146,7 +146,7 @@ class GreenSocket(Waiting, socket.socket):
         """As `socket.socket.recv()`."""
         if flags:
             return self._recv_with(bufsize, flags)
-        if self._green_last and self.is_over():
+        if self._green_draining and self.is_over():
             return b""
         until, state = self.begin(), self._green_input
         if state.quiet:
@@ -168,7 +168,7 @@ class GreenSocket(Waiting, socket.socket):
         """As `socket.socket.recv_into()`."""
         if flags:
             return self._recv_into_with(buffer, nbytes, flags)
-        if self._green_last and self.is_over():
+        if self._green_draining and self.is_over():
             return 0
         until, state = self.begin(), self._green_input
         if state.quiet:

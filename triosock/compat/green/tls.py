@@ -38,9 +38,9 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
     """A TLS connection of a green handler."""
 
     _green_timeout: float | None = None
-    _green_row: int = 0
+    _green_calls: int = 0
     _green_answered: bool | None = None
-    _green_last: bool = False
+    _green_draining: bool = False
 
     def _tls(self, late: str, call: Callable[[], T]) -> T:
         until = self.begin()

@@ -69,10 +69,10 @@ class Waiting(OwnTimeout):
     if not TYPE_CHECKING:
         __slots__ = ()
 
-    _green_row: int
+    _green_calls: int
     #: Whether this side sent last; None before the first send.
     _green_answered: bool | None
-    _green_last: bool
+    _green_draining: bool
 
     if TYPE_CHECKING:
         # Methods of the socket classes; typeshed does not have the last two.
@@ -96,11 +96,11 @@ class Waiting(OwnTimeout):
 
     def note_call(self) -> None:
         """Count a call that did not have to wait; each `IN_A_ROW` of them end with a checkpoint."""
-        self._green_row += 1
-        if self._green_row >= IN_A_ROW and self._green_timeout != 0.0:
+        self._green_calls += 1
+        if self._green_calls >= IN_A_ROW and self._green_timeout != 0.0:
             task = tasks.current()
             if task is not None:
-                self._green_row = 0
+                self._green_calls = 0
                 task.wait(checkpoint)
 
     def wait(
@@ -112,7 +112,7 @@ class Waiting(OwnTimeout):
     ) -> None:
         """Await `wait(*args)`. Raises: TimeoutError at the time `until`; RuntimeError in another thread."""
         task = tasks.here()
-        self._green_row = 0
+        self._green_calls = 0
         if until is None:
             task.wait(wait, *args)
         elif not task.wait(_wait_until, until, lambda: wait(*args)):
@@ -120,7 +120,7 @@ class Waiting(OwnTimeout):
 
     def is_over(self) -> bool:
         """Whether a drain ends the next wait: it would be an idle one, and nothing has arrived."""
-        if not self._green_last or self._green_answered is False:
+        if not self._green_draining or self._green_answered is False:
             return False
         return not (isinstance(self, socket.socket) and has_unread(self))
 

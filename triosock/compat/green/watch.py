@@ -18,7 +18,7 @@ from ..._core.inspect.step_watch import StepWatch
 #: The number of places in the code that are reported, each once.
 PLACES = 100
 
-_told: set[tuple[str, int]] = set()
+_reported: set[tuple[str, int]] = set()
 
 
 class Watch(StepWatch[object]):
@@ -35,16 +35,16 @@ class Watch(StepWatch[object]):
         if not is_certain() or not lines:
             return
         place = (lines[-1].filename, lines[-1].lineno or 0)
-        if place in _told or len(_told) >= PLACES:
+        if place in _reported or len(_reported) >= PLACES:
             return
-        _told.add(place)
+        _reported.add(place)
         print(_BLOCKS.format(after), *lines.format(), sep="\n", file=sys.stderr, end="")
 
 
 _BLOCKS = (
     "triosock.compat: a green handler has run for {:g} seconds without a wait, and no other handler can run "
     "meanwhile. Call what blocks through compat.blocking(fn, *args), and compat.sleep(seconds) instead of "
-    "time.sleep(seconds). This is where it is, most recent call last; it is told once for each place:"
+    "time.sleep(seconds). This is where it is, most recent call last; each place is reported once:"
 )
 
 #: The code with which greenlets begin: it and its callers do not belong to the handler. Set by `tasks.py`.

@@ -127,8 +127,8 @@ class ThreadingMixIn(_Mixed):
 
 #: The original method, which a program may replace.
 STOCK_THREAD: Final[Callable[..., None]] = ThreadingMixIn.process_request_thread
-_SEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
-deferred_tls.completes(ThreadingMixIn, TCPServer, *_SEEN, "process_request_thread")
+_METHODS_BETWEEN = ("get_request", "verify_request", "_handle_request_noblock", "process_request")
+deferred_tls.completes(ThreadingMixIn, TCPServer, *_METHODS_BETWEEN, "process_request_thread")
 
 
 if hasattr(os, "fork"):
@@ -207,7 +207,7 @@ if hasattr(os, "fork"):
             self.collect_children(blocking=self.block_on_close)
 
     # The parent closes its copy.
-    deferred_tls.completes(ForkingMixIn, TCPServer, *_SEEN, "close_request", forks=True)
+    deferred_tls.completes(ForkingMixIn, TCPServer, *_METHODS_BETWEEN, "close_request", forks=True)
 
     class ForkingUDPServer(ForkingMixIn, UDPServer):
         pass

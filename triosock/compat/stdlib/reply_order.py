@@ -1,4 +1,4 @@
-"""Notes which side sent last on a Unix socket, of which the kernel does not know it.
+"""Notes which side of a Unix socket sent last, since the kernel does not know it.
 
 Rules of this file: no strong reference to a socket is kept, and only the stock files are changed.
 """

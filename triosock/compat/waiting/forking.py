@@ -11,7 +11,7 @@ import select
 from os import close as _close
 from typing import TYPE_CHECKING
 
-from .poll import LINGER, LINGER_MS, PollWait
+from .poll import POLL_FIRST, POLL_FIRST_MS, PollWait
 from .wakeup import open_child_ends
 
 if TYPE_CHECKING:
@@ -25,28 +25,28 @@ class ForkingWait(PollWait):
 
     def __init__(self, server: Server, selector: selectors.BaseSelector) -> None:
         super().__init__(server, selector)
-        self._told: set[int] = set()
+        self._noticed: set[int] = set()
 
     def _is_ready(self, interval: float | None) -> bool:
         children: set[int] = getattr(self.server, "active_children", None) or set()
-        if not children or (interval is not None and (interval <= 0 or interval <= LINGER)):
+        if not children or (interval is not None and (interval <= 0 or interval <= POLL_FIRST)):
             return super()._is_ready(interval)
         # Under load, service_actions() reaps children between requests; so pidfds are opened only for a
         # longer wait.
-        if self._look(LINGER_MS):
+        if self._look(POLL_FIRST_MS):
             return True
         if self._woken:
             return False  # the next wait() resets the wakeup
         # Each end wakes only once, since a program's service_actions() may reap nothing: no busy loop.
-        self._told &= children
-        ends = open_child_ends(children - self._told)
+        self._noticed &= children
+        ends = open_child_ends(children - self._noticed)
         for end in ends:
             self._poll.register(end, select.POLLIN)
         try:
-            ready = self._poll.poll(None if interval is None else math.ceil((interval - LINGER) * 1000))
+            ready = self._poll.poll(None if interval is None else math.ceil((interval - POLL_FIRST) * 1000))
         finally:
             for end in ends:
                 self._poll.unregister(end)
                 _close(end)
-        self._told.update(ends[fd] for fd, _ in ready if fd in ends)
+        self._noticed.update(ends[fd] for fd, _ in ready if fd in ends)
         return any(fd == self._fd for fd, _ in ready)

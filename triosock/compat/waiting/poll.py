@@ -7,7 +7,7 @@ Rules of this file:
    `serve_forever()` makes a selector, and registers the server in it once. If a program has replaced
    `_ServerSelector`, its selector is used as there, with nothing else registered in it (`Waiting`).
 2. **An idle server waits in the host's trio run** (`bridge/trio_wait.py`). After a request, its thread first
-   waits for `LINGER` seconds on a `poll` of its own, so that a busy server needs no thread switches.
+   waits for `POLL_FIRST` seconds on a `poll` of its own, so that a busy server needs no thread switches.
 3. **A process that has one thread with the standard library has one thread here too** (`PollWait`): a forking
    server, and a server without threads in a process that has no others, wait on a `poll` of their own, with a
    descriptor in it that wakes them. The same wait is used where there can be no host: in a trio thread, or if
@@ -49,8 +49,8 @@ CAN_POLL = _poll is not None
 #: about 0.2 ms longer; without this time, clients that connect one after the other get 0.4 times the standard
 #: library's rate. One millisecond is enough on an idle machine. More has no cost, since `wake()` ends this
 #: wait too, and helps if a client is not scheduled at once.
-LINGER = 0.005
-LINGER_MS = 5
+POLL_FIRST = 0.005
+POLL_FIRST_MS = 5
 
 #: Seconds (at most the poll interval) after an accept error that an immediate retry would give again.
 PAUSE = 0.1
@@ -80,7 +80,7 @@ class Waiting:
         self.queue_is_empty: bool = False
         self.request_table: RequestTable = request_table_of(server)
         self._selector = selector
-        self._left = 0
+        self._remaining = 0
         #: The time of its beginning (`clock.now()`).
         self.since: float = now()
         self._thread = get_ident()
@@ -150,13 +150,13 @@ class Waiting:
         # The length of the kernel's queue, which has one place more than listen(2) was given. For datagrams
         # there is no such number.
         stream = getattr(self.server, "socket_type", None) is not socket.SOCK_DGRAM
-        self._left = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
+        self._remaining = getattr(self.server, "request_queue_size", 0) + 1 if stream else DATAGRAMS_IN_DRAIN
         self.draining = True
         self.wake()
 
     def _next_in_queue(self) -> bool:
-        self._left -= 1
-        self.queue_is_empty = self._left < 0 or not self._is_ready(0)
+        self._remaining -= 1
+        self.queue_is_empty = self._remaining < 0 or not self._is_ready(0)
         return not self.queue_is_empty
 
     def _is_ready(self, interval: float | None) -> bool:

@@ -114,8 +114,8 @@ class Wakeup:
 
 
 def open_child_ends(children: Iterable[int]) -> dict[int, int]:
-    """Return a pidfd for each child that has one; it is readable when the child has ended. By pidfd: the
-    child.
+    """Return a pidfd for each child that has one, with its process id. It is readable when the child has
+    ended.
     """
     ends = {}
     if _pidfd_open is not None:
