@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ssl
 
 import trio
@@ -39,6 +40,15 @@ def client_context(*, cert: bool = False, alpn: tuple[str, ...] = ()) -> ssl.SSL
     if alpn:
         context.set_alpn_protocols(list(alpn))
     return context
+
+
+def client_hello() -> bytes:
+    """Return the first bytes of a TLS client, of a handshake that nobody goes on with."""
+    incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+    client = client_context().wrap_bio(incoming, outgoing, server_hostname="localhost")
+    with contextlib.suppress(ssl.SSLWantReadError):
+        client.do_handshake()
+    return outgoing.read()
 
 
 async def dial_tls(

@@ -1,4 +1,4 @@
-"""Mistakes of the first hour that have nothing to do with a socket, and what they are answered with."""
+"""Mistakes of beginners that have nothing to do with sockets, and the errors that explain them."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import trustme
 
 from tests.certificates import der_of, lenient, replace, shown, write
 from tests.handlers import shout
-from tests.waiting import until_ended
+from tests.waiting import until_ended, until_served
 from triosock import CertificateFiles, CertificateRefused, Certificates, Connection, events
 from triosock._core.transport import certificates as module
 from triosock.testing import open_server
@@ -185,7 +185,7 @@ async def test_a_handshake_that_has_begun_keeps_the_old(
             client.do_handshake()
         hello = to_server.read()
         await stream.send_all(hello[:100])
-        await trio.testing.wait_all_tasks_blocked(0.01)
+        await until_served(server)
         write(tmp_path, CA, "one.example")
         certificates.reload()
         await stream.send_all(hello[100:])

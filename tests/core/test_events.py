@@ -1,4 +1,4 @@
-"""An event that nobody wants is not made, and an observer cannot hurt a server."""
+"""An event that nobody wants is not made, and an observer that fails does not disturb its server."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import trio
 import trio.testing
 
 from tests.handlers import shout
-from tests.tls import client_context, server_context
+from tests.tls import client_context, client_hello, server_context
 from triosock import Cause, Connection, Limits, events
 from triosock.testing import open_server
 from triosock.testing.open_server import OpenServer
@@ -65,15 +65,10 @@ class Client:
         self._in.write(data)
 
 
-def hello() -> bytes:
-    with contextlib.suppress(ssl.SSLWantReadError):
-        incoming, outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
-        CONTEXT.wrap_bio(incoming, outgoing, server_hostname="localhost").do_handshake()
-    return outgoing.read()
-
+HELLO = client_hello()
 
 #: What a client of each kind sends before it falls silent. The last one has the server answer.
-KINDS = {"one byte": hello()[:1], "half a hello": hello()[:250], "a whole hello": hello()}
+KINDS = {"one byte": HELLO[:1], "half a hello": HELLO[:250], "a whole hello": HELLO}
 
 
 @contextlib.asynccontextmanager
@@ -84,7 +79,7 @@ async def flood(served: OpenServer, sent: bytes, rate: float, drip: float = 0) -
         with contextlib.suppress(trio.BrokenResourceError):
             client = await served.connect()
             await client.send_all(sent)
-            for byte in hello()[len(sent) :] if drip else b"":
+            for byte in HELLO[len(sent) :] if drip else b"":
                 await trio.sleep(drip)
                 await client.send_all(bytes([byte]))
 
@@ -140,7 +135,7 @@ async def test_a_slow_honest_one_succeeds_in_a_flood(kind: str, autojump_clock: 
 
 async def test_who_sends_a_byte_now_and_then_holds_a_place_no_longer(autojump_clock: object) -> None:
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=20)) as served:
-        async with flood(served, hello()[:1], 15, drip=0.2):
+        async with flood(served, HELLO[:1], 15, drip=0.2):
             await trio.sleep(4)
             assert await quickly(served) < 0.05
             client = Client(await served.connect())
@@ -172,13 +167,13 @@ async def test_half_a_proxy_header_holds_a_place_no_longer(autojump_clock: objec
 async def test_as_long_as_places_are_free_nobody_is_hurried(autojump_clock: object) -> None:
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=3)) as served:
         for _ in range(2):
-            await (await served.connect()).send_all(hello())
+            await (await served.connect()).send_all(HELLO)
         await trio.sleep(9)
         assert await quickly(served) < 0.05
         assert served.server.statistics().refused == {}
 
 
-async def test_a_crowd_of_honest_ones_is_served_in_turn(autojump_clock: object) -> None:
+async def test_many_clients_that_come_at_once_are_served_in_turn(autojump_clock: object) -> None:
     """More than there are places, all at once: nobody is given up."""
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=40)) as served:
 

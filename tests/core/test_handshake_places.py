@@ -244,7 +244,7 @@ async def test_in_a_flood_everybody_is_given_a_place_in_time(autojump_clock: Any
 
 
 @pytest.mark.parametrize(("places", "crowd", "round_trip"), [(512, 2_000, 0.1), (20, 400, 0.01)])
-async def test_a_crowd_loses_nobody_while_the_server_is_what_it_waits_for(
+async def test_none_of_many_is_given_up_while_the_server_is_what_they_wait_for(
     autojump_clock: Any, places: int, crowd: int, round_trip: float
 ) -> None:
     """All come at once, and take turns at one processor that needs 0.64 s for as many as there are places."""

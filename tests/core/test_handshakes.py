@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +16,7 @@ import trio.testing
 import triosock
 from tests.handlers import ask, ask_line, reset, shout
 from tests.servers import connected
-from tests.tls import client_context, dial_tls, server_context
+from tests.tls import client_context, client_hello, dial_tls, server_context
 from tests.waiting import until, until_ended
 from triosock import Cause, Connection, Limits, Timeouts, events
 from triosock._core.model.emitter import Emitter
@@ -28,15 +27,6 @@ from triosock.testing import open_server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
-
-
-def hello() -> bytes:
-    """The first bytes of a TLS client."""
-    to_client, to_server = ssl.MemoryBIO(), ssl.MemoryBIO()
-    client = client_context().wrap_bio(to_client, to_server, server_hostname="localhost")
-    with contextlib.suppress(ssl.SSLWantReadError):
-        client.do_handshake()
-    return to_server.read()
 
 
 async def says_hello(server: triosock.StreamServer) -> None:
@@ -86,7 +76,7 @@ async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(auto
     answers: list[bytes] = []
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as served:
         slow, other = await served.connect(), await served.connect()
-        await slow.send_all(hello()[:20])
+        await slow.send_all(client_hello()[:20])
         await trio.testing.wait_all_tasks_blocked()
 
         async def talk() -> None:
@@ -181,7 +171,7 @@ async def test_silent_ones_of_plain_headers_are_bounded_too(serving: Any, dial: 
             assert await are_open(clients, ended=1) == [False, True, True]
 
 
-async def test_an_honest_one_gets_through_a_crowd_of_silent_ones(serving: Any, dial: Any) -> None:
+async def test_a_client_is_served_though_many_silent_ones_came_before(serving: Any, dial: Any) -> None:
     async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=10)) as server:
         clients = [await dial(server) for _ in range(200)]
         await says_hello(server)

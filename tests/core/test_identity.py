@@ -139,12 +139,12 @@ async def test_all_names_can_be_told(serving: Any, dial: Any) -> None:
     }
 
 
-async def test_who_has_shown_no_certificate_is_nobody(serving: Any, dial: Any) -> None:
+async def test_a_client_without_a_certificate_is_not_recognized(serving: Any, dial: Any) -> None:
     found = await ask(serving, dial, lenient(), client_names, tls=server_context())
     assert "has shown no certificate" in str(found)
 
 
-def test_without_tls_everyone_is_nobody() -> None:
+def test_without_tls_no_client_is_recognized() -> None:
     class Plain:
         tls = None
 
@@ -152,7 +152,7 @@ def test_without_tls_everyone_is_nobody() -> None:
         client_names(Plain())  # type: ignore[arg-type]
 
 
-def test_a_certificate_that_was_not_verified_is_nobodys() -> None:
+def test_a_certificate_that_was_not_verified_is_not_used() -> None:
     class Unverified:
         class tls:
             peer_certificate: dict[str, Any] = {}  # what the ssl module says of one  # noqa: RUF012
@@ -162,7 +162,7 @@ def test_a_certificate_that_was_not_verified_is_nobodys() -> None:
         client_names(Unverified())  # type: ignore[arg-type]
 
 
-async def test_a_certificate_without_names_is_for_nobody(serving: Any, dial: Any) -> None:
+async def test_a_certificate_without_names_fits_no_name(serving: Any, dial: Any) -> None:
     assert await ask(serving, dial, client_with(), client_names) == ()
     error = await ask(serving, dial, client_with(), lambda conn: check_client(conn, "common.internal"))
     assert "the client's certificate has no names, and not common.internal" in str(error)

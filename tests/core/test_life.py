@@ -1,4 +1,4 @@
-"""The life of a server, DESIGN section 4: two nurseries, the report, causes, suspension."""
+"""The life of a server: accepting and serving are apart; the report, causes, suspension."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from triosock._core.model import events
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# 1. Two nurseries
+# Accepting and serving are apart
 
 
 async def test_a_drain_stops_accepting_while_connections_go_on(serving, dial):
@@ -74,7 +74,7 @@ async def test_the_server_ends_with_a_drain_if_somebody_closes_its_listeners(dia
         assert (await server.wait_closed()).finished == 1
 
 
-# 8. and 9. The report, and causes
+# The report, and causes
 
 
 async def test_the_report_names_the_slowest_and_where_they_were(serving, dial, autojump_clock):

@@ -1,4 +1,4 @@
-"""The life of a server, DESIGN section 4: draining is not cancelling, and resets no connection."""
+"""The life of a server: draining is not cancelling, and resets no connection."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from triosock._core.model import events
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# 4. Draining is not cancelling
+# Draining is not cancelling
 
 
 async def test_an_idle_connection_ends_at_once_when_drained(serving, dial, autojump_clock):
@@ -147,7 +147,7 @@ async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump
         assert trio.current_time() - began == pytest.approx(3)
 
 
-# 5. Nobody gets a reset for being early or late
+# No client is reset for being early or late
 
 
 async def test_clients_in_the_kernels_queue_are_served_in_a_drain_and_not_reset(serving, dial):

@@ -1,4 +1,4 @@
-"""The life of a server, DESIGN section 4: a failing handler costs its own connection."""
+"""The life of a server: a failing handler ends its own connection, and no other."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from triosock._core.transport.socket import SocketWire
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# 6. A failing handler costs its own connection
+# A failing handler ends its own connection
 
 
 async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorder, caplog):

@@ -1,4 +1,4 @@
-"""The life of a server, DESIGN section 4: limits before accepting."""
+"""The life of a server: limits hold before it accepts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ async def dial_from(server, source):
     return trio.SocketStream(sock)
 
 
-# 3. Limits before accepting
+# Limits before accepting
 
 
 async def test_beyond_the_limit_clients_wait_in_the_kernel_in_order(serving, dial):

@@ -25,7 +25,7 @@ async def test_a_loop_over_the_bytes_ends_with_the_stream_and_takes_what_was_buf
 
 
 @pytest.mark.parametrize("make", [tcp_pair, trio.testing.memory_stream_pair])
-async def test_a_loop_over_the_bytes_ends_with_the_peers_goodbye(make):
+async def test_a_loop_over_the_bytes_ends_with_a_close_notify(make):
     server, client = (Connection(one) for one in make())
     heard = []
     async with server, client, trio.open_nursery() as nursery:

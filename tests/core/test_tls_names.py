@@ -115,14 +115,14 @@ async def test_a_peer_without_close_notify_is_broken_or_has_ended(
     options = {"tls": server_context(), "tls_https_compatible": https}
     if memory:
         async with open_server(listen, **options) as served:
-            await half_a_goodbye((await served.connect()).transport, done)
+            await end_without_close_notify((await served.connect()).transport, done)
     else:
         async with serving(listen, **options) as server:
-            await half_a_goodbye(await dial(server), done)
+            await end_without_close_notify(await dial(server), done)
     assert heard == [[b"hello\n"] if https else "broken"]
 
 
-async def half_a_goodbye(stream: Any, heard: trio.Event) -> None:
+async def end_without_close_notify(stream: Any, heard: trio.Event) -> None:
     """End the stream without a close_notify, and close it when the other side has heard that."""
     client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
     await client.send_all(b"hello\n")

@@ -71,7 +71,7 @@ async def test_who_is_cut_in_the_middle_of_a_request_is_reset_and_who_is_idle_is
         assert await read_all(idle) == b""
 
 
-async def test_a_function_that_returns_has_had_the_last_word(autojump_clock: Any) -> None:
+async def test_an_on_error_function_that_returns_ends_the_stream_without_a_reset(autojump_clock: Any) -> None:
     async def nothing(error: Exception, conn: Connection) -> None:
         """Says nothing, and by that: this is all."""
 

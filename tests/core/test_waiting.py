@@ -57,7 +57,7 @@ async def test_requests_begin_with_their_first_byte(autojump_clock: Any) -> None
     assert recorder.events[1].duration == pytest.approx(1)
 
 
-async def test_idleness_ends_the_wait_and_the_handler_says_goodbye(autojump_clock: Any) -> None:
+async def test_the_idle_timeout_ends_the_wait_and_the_handler_may_still_send(autojump_clock: Any) -> None:
     async def polite(conn: Connection) -> None:
         while await conn.wait_request():
             await conn.send_all(await conn.receive_some())

@@ -57,6 +57,7 @@ async def test_who_waits_for_the_peer_to_hang_up_goes_on_under_tls(serving: Any)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(listen)
             await conn.receive_exactly(1)
+            await conn.send_all(b"y")
             await conn.start_tls(server_context())
             heard.append("tls")
             await trio.sleep_forever()
@@ -64,7 +65,7 @@ async def test_who_waits_for_the_peer_to_hang_up_goes_on_under_tls(serving: Any)
     async with serving(handler) as server:
         stream = await dial_tls(server)
         async with stream.transport_stream as inner:
-            await inner.send_all(b"x")
+            assert await ask(inner, b"x") == b"y"
             await stream.do_handshake()
             await until(lambda: heard)
         await until(lambda: not server.statistics().active)

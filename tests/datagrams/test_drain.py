@@ -149,7 +149,7 @@ async def test_a_drain_scope_around_drains_it():
     assert [name for name, _ in scope.reports] == ["memory://server"]
 
 
-async def test_when_the_socket_is_closed_behind_its_back_it_ends(in_memory):
+async def test_it_ends_when_somebody_else_closes_its_socket(in_memory):
     held = Held()
     held.release.set()
     network = triosock.testing.DatagramNetwork()

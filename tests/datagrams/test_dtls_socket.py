@@ -49,7 +49,7 @@ async def test_errors_of_the_socket_that_end_nothing(
         assert server.statistics().accept_errors == 1
 
 
-async def test_an_error_in_no_row_ends_the_server_and_not_the_program(failing):
+async def test_any_other_error_ends_the_server_and_not_the_program(failing):
     async def send(task_status=trio.TASK_STATUS_IGNORED):
         server = await nursery.start(serve)
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
@@ -68,7 +68,7 @@ async def test_an_error_in_no_row_ends_the_server_and_not_the_program(failing):
     assert raised
 
 
-async def test_when_its_socket_is_closed_behind_its_back_it_drains(serving_dtls):
+async def test_it_drains_when_somebody_else_closes_its_socket(serving_dtls):
     async with serving_dtls(echo) as server:
         server._listeners[0].close()
         with trio.fail_after(10):

@@ -52,7 +52,7 @@ async def test_loss_duplication_and_lateness_on_request(autojump_clock):
     check(network)
 
 
-async def test_the_same_seed_the_same_fate(autojump_clock):
+async def test_the_same_seed_gives_the_same_faults(autojump_clock):
     async def run(seed):
         network = DatagramNetwork(loss=0.2, duplication=0.2, reordering=0.3, delay=0.1, seed=seed)
         a, b = network.open("a"), network.open("b")

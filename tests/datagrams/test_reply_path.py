@@ -12,6 +12,7 @@ import trio.testing
 import triosock
 from tests.datagrams.serving import settle, shout
 from tests.servers import drained, running
+from tests.waiting import until, until_ended, until_served
 from triosock import Cause, Sessions, Timeouts, UnixAddress
 from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
@@ -39,7 +40,7 @@ async def test_a_peer_without_a_name_cannot_be_answered_and_that_is_said(tmp_pat
     async with running(triosock.serve_unix_datagram, handler, path, observers=[recorder]) as server:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.sendto(b"anonymous", os.fspath(path))
-            await settle(0.02)
+            await until_ended(server)
         assert peers == [UnixAddress("")]
         assert server.statistics().ended == {Cause.PEER: 1}
         assert not recorder.of(events.HandlerFailed), "it is the peer's doing"
@@ -57,7 +58,7 @@ async def test_the_error_of_a_reply_to_nobody_says_what_to_do(tmp_path):
     async with running(triosock.serve_unix_datagram, handler, tmp_path / "server"):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.sendto(b"x", os.fspath(tmp_path / "server"))
-            await settle(0.02)
+            await until(lambda: said)
     assert said == [
         "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
         "a client that wants one must bind() its socket first"
@@ -75,7 +76,7 @@ async def test_unix_peers_without_a_name_share_a_session(tmp_path):
         for data in (b"1", b"2"):
             with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
                 client.sendto(data, os.fspath(tmp_path / "s"))
-        await settle(0.02)
+        await until(lambda: len(got) == 2)
     assert got == [(1, b"1"), (1, b"2")]
 
 
@@ -91,11 +92,11 @@ async def test_a_unix_peer_that_has_gone_costs_its_own_reply(tmp_path, how, reco
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
-            await settle(0.02)
+            await until_served(server)
         if how == "unlinked":
             (tmp_path / "client").unlink()
         go.set()
-        await settle(0.02)
+        await until_ended(server)
         assert server.statistics().ended == {Cause.PEER: 1}
         assert not recorder.of(events.HandlerFailed)
 
@@ -114,7 +115,7 @@ async def test_a_unix_reply_that_is_too_long_for_the_system(tmp_path):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
             client.bind(os.fspath(tmp_path / "client"))
             client.sendto(b"x", os.fspath(tmp_path / "s"))
-            await settle(0.02)
+            await until(lambda: texts)
     assert len(texts) == 1
 
 
@@ -165,17 +166,16 @@ async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
                 await kept[0].reply(b"x" * 2_000)
         raised.append(str(caught.value))
 
-    async with trio.open_nursery() as outer:
-        async with running(triosock.serve_unix_datagram, handler, tmp_path / "s") as server:
-            client = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-            client.bind(os.fspath(tmp_path / "client"))
-            client.connect(os.fspath(tmp_path / "s"))
-            client.send(b"x")
-            await settle(0.02)
-            outer.start_soon(keep_sending)
-            await settle(0.02)
-            await drained(server)
-    client.close()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+        client.bind(os.fspath(tmp_path / "client"))
+        async with trio.open_nursery() as outer:
+            async with running(triosock.serve_unix_datagram, handler, tmp_path / "s") as server:
+                client.connect(os.fspath(tmp_path / "s"))
+                client.send(b"x")
+                await until(lambda: kept)
+                outer.start_soon(keep_sending)
+                await settle()
+                await drained(server)
     assert raised
     assert "the server has ended" in raised[0]
 

@@ -17,14 +17,11 @@ import pytest
 import trio
 
 import triosock
+from tests.datagrams.serving import shout
 from triosock import Cause, events
 from triosock.testing import Recorder
 
 failed: list[Exception] = []
-
-
-async def shout(datagram: triosock.Datagram) -> None:
-    await datagram.reply(datagram.data.upper())
 
 
 async def note(error: Exception, datagram: object) -> None:
@@ -83,7 +80,7 @@ def send_from_nobody(source_port: int, port: int) -> None:
         raw.sendto(header + udp, ("::1", 0))
 
 
-async def test_a_source_port_of_0_is_nobody_to_answer_to(caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_datagram_from_port_0_cannot_be_answered(caplog: pytest.LogCaptureFixture) -> None:
     async with serving(triosock.serve_udp, 0, host="127.0.0.1", caplog=caplog) as server:
         with raw_socket(socket.AF_INET, socket.IPPROTO_UDP) as raw:
             port = server.addresses[0].port  # type: ignore[union-attr]

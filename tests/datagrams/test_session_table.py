@@ -44,7 +44,7 @@ async def test_what_all_sessions_have_waiting_is_bounded_too(in_memory):
         assert log.got["b"] == [b"1"]
 
 
-async def test_a_full_house_refuses(in_memory, recorder):
+async def test_with_all_places_taken_another_peer_is_refused(in_memory, recorder):
     log = Log()
     async with in_memory(log, sessions=Sessions(max=2), observers=[recorder]) as (server, network):
         for name in "abc":
@@ -56,7 +56,7 @@ async def test_a_full_house_refuses(in_memory, recorder):
         log.go.set()
 
 
-async def test_a_full_house_ends_the_one_that_has_been_idle_for_longest(in_memory, recorder):
+async def test_with_all_places_taken_the_one_that_has_been_idle_for_longest_is_ended(in_memory, recorder):
     log = Log()
     log.go.set()
     sessions = Sessions(max=2, when_full="evict")
@@ -91,7 +91,7 @@ async def test_a_place_that_becomes_free_goes_to_who_has_waited_for_it(in_memory
             assert (s.active, s.queued, s.idle) == (1, 0, 1)
 
 
-async def test_a_full_house_of_busy_ones_refuses_and_the_evicted_are_waited_for(in_memory):
+async def test_busy_sessions_are_not_ended_for_another_peer_and_the_evicted_are_waited_for(in_memory):
     log = Log()
     goodbye = trio.Event()
 

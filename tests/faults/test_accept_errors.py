@@ -161,7 +161,7 @@ async def test_one_of_two_listeners_may_be_closed_and_the_other_serves_on(autoju
 
 @pytest.mark.parametrize("where", ["accept", "wait"])
 @pytest.mark.parametrize("error", [*map(failure, BUGS), RuntimeError("no error of accept")], ids=repr)
-async def test_what_stands_in_no_row_is_a_bug_and_comes_out_loudly(autojump_clock, error, where):
+async def test_any_other_error_is_a_bug_and_crashes_the_server(autojump_clock, error, where):
     inner, listener = flaky([error], where)
     with no_leaks():
         with pytest.RaisesGroup(
@@ -194,7 +194,7 @@ async def test_a_drain_is_not_kept_by_an_accept_that_fails(autojump_clock, name)
     assert [event.error.errno for event in served.recorder.of(AcceptFailed)] == [getattr(errno, name)]
 
 
-async def test_a_real_listener_that_is_closed_behind_the_servers_back():
+async def test_a_real_listener_that_somebody_else_closes():
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     async with connected(shout, listeners=[listener]) as (served, client):
         assert await ask_line(client, b"hello\n") == b"HELLO\n"

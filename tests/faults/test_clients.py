@@ -48,7 +48,7 @@ async def ended(served, number=1):
     return next(event for event in closed if event.connection == number)
 
 
-# Slow, endless, deaf
+# Slow clients, endless lines, clients that do not read
 
 
 @pytest.mark.parametrize("pause", [0.1, 1, 4])
@@ -117,7 +117,7 @@ async def test_a_client_that_does_not_read_is_cut_by_the_send_timeout_from_its_l
         assert event.time - began == pytest.approx(10)
 
 
-async def test_a_client_that_does_not_read_its_goodbye_is_left_after_the_close_timeout(autojump_clock):
+async def test_a_client_that_does_not_close_is_left_after_the_close_timeout(autojump_clock):
     async with open_server(say_bye, timeouts=Timeouts(close=2)) as served:
         began = trio.current_time()
         client = await served.connect()
@@ -127,11 +127,11 @@ async def test_a_client_that_does_not_read_its_goodbye_is_left_after_the_close_t
         assert await client.receive_some() == b"bye"
 
 
-# Gone
+# Clients that reset
 
 
 def reset(client):
-    """Leave without a goodbye: a socket is closed with a reset, what is in memory too."""
+    """Close with a reset, in memory as over a socket."""
     client.abort()
 
 
@@ -230,7 +230,7 @@ async def test_a_client_that_leaves_in_the_tls_handshake_or_speaks_something_els
             assert not served.recorder.of(HandlerFailed)
 
 
-async def test_a_crowd_that_comes_and_goes_leaves_nothing(autojump_clock):
+async def test_many_clients_that_come_and_go_leave_nothing(autojump_clock):
     with no_leaks():
         async with open_server(shout, limits=Limits(max_connections=5)) as served:
 

@@ -25,7 +25,7 @@ def test_pipes_are_a_connection_without_an_address() -> None:
     assert errors.startswith(b"memory://stdio: listens on memory://stdio\n")
 
 
-def test_the_program_ends_when_the_handler_has_said_goodbye_though_stdin_is_open() -> None:
+def test_the_program_ends_when_the_handler_has_returned_though_stdin_is_open() -> None:
     with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
         assert process.stdin is not None
         assert process.stdout is not None

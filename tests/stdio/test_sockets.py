@@ -59,7 +59,7 @@ def test_a_handler_that_fails_ends_with_a_reset() -> None:
     assert process.returncode == 0
 
 
-def test_who_has_gone_before_the_program_began_is_nobody() -> None:
+def test_a_client_that_has_reset_before_the_program_begins_is_no_error() -> None:
     client, accepted = blocking_pair()
     reset(client)
     with accepted, ending(start(stdin=accepted, stdout=accepted, stderr=-1)) as process:

@@ -1,4 +1,4 @@
-"""Isolation: nothing that a handler or a peer does ends another connection."""
+"""Nothing that a handler or a peer does ends another connection."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from triosock import Cause
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-async def test_a_connection_may_be_aborted_while_it_waits_for_its_peers_goodbye(serving, dial):
+async def test_a_connection_may_be_aborted_while_it_waits_for_its_peer_to_close(serving, dial):
     seen = []
 
     async def handler(conn):
