@@ -15,28 +15,21 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
 def test_the_server_of_the_readme_serves_and_drains_as_it_says():
     (program,) = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
     assert len(program.splitlines()) <= 12
-    port = free_port()
-    # A line before it says when it listens, as nothing else does: the README's program is quiet.
+    # A line before it says where it listens, as nothing else does: the README's program is quiet.
     listening = "import logging\nlogging.basicConfig(level=logging.INFO)\n"
     process = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", listening + program.replace("9999", str(port))],
+        [sys.executable, "-X", "dev", "-W", "error", "-c", listening + program.replace("9999", "0")],
         stderr=subprocess.PIPE,
         text=True,
     )
     assert process.stderr is not None
     try:
-        while "listens on" not in process.stderr.readline():
+        while (listens := re.search(r"listens on tcp://\S+:(\d+)", process.stderr.readline())) is None:
             assert process.poll() is None
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as client:
+        with socket.create_connection(("127.0.0.1", int(listens[1])), timeout=30) as client:
             client.sendall(b"hello\n")
             assert client.recv(100) == b"HELLO\n"
             process.send_signal(signal.SIGINT)

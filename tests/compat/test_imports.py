@@ -107,7 +107,7 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str, way: str) -
                 serving = threading.Thread(target=loop)
                 serving.start()
                 with socket.socket(server.address_family, server.socket_type) as client:
-                    client.settimeout(5)
+                    client.settimeout(20)
                     if udp and "Unix" in KIND.__name__:
                         client.bind(own)
                     client.connect(server.server_address)

@@ -32,11 +32,11 @@ from typing import Any
 import pytest
 
 import triosock.compat
+from tests.waiting import PATIENCE, returns
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.requests import table
 
 MODULES = (socketserver, triosock.compat)
-PATIENCE = 20.0
 
 #: All the ready-made servers of the standard library of this Python.
 SERVERS = [name for name in socketserver.__all__ if name.endswith("Server") and name != "BaseServer"]
@@ -301,7 +301,7 @@ class Serving:
 
     def stop(self) -> str:
         """Shut down, and wait."""
-        self.server.shutdown()
+        assert returns(self.server.shutdown), "shutdown() did not return"
         return self.join()
 
 

@@ -95,18 +95,18 @@ def test_what_takes_the_place_of_a_function_is_nothing_to_a_server_that_waits_al
                 time.sleep(0.2)
             os.kill(int(sys.argv[2]), signal.SIGUSR1)
             time.sleep(0.5)
-            os.kill(int(sys.argv[2]), signal.SIGUSR1)
+            os.kill(int(sys.argv[2]), signal.SIGUSR2)
         '''
         def begin(*args):
             # A wake-up from somebody who has changed his mind; the standard library's loop has none.
             for wake in getattr(vars(server).get("_BaseServer__triosock"), "wakers", ()):
                 wake()
             server.before = server.turns
-            signal.signal(signal.SIGUSR1, end)
         def end(*args):
             server.during = server.turns - server.before
             server._BaseServer__shutdown_request = True
         signal.signal(signal.SIGUSR1, begin)
+        signal.signal(signal.SIGUSR2, end)
         port, pid = str(server.server_address[1]), str(os.getpid())
         client = subprocess.Popen([sys.executable, "-c", words, port, pid])
         with mock.patch({name!r}, return_value=b"made up", create=True):
@@ -150,11 +150,11 @@ class Handler(socketserver.StreamRequestHandler):
 class Server(socketserver.ThreadingTCPServer):
     pass
 if "triosock" in socketserver.__name__:
-    Server.trio_policy = socketserver.Policy(request_timeout=1)
+    Server.trio_policy = socketserver.Policy(request_timeout=3)
 with Server(("127.0.0.1", 0), Handler) as server, serving(server, 0.05):
     say(ask(server))
     freeze()
-    REAL["sleep"](1.5)
+    REAL["sleep"](3.5)  # longer than the request_timeout
     say([ask(server) for _ in range(8)])
     thaw()
     say(ask(server))
