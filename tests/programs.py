@@ -118,6 +118,17 @@ def running(*arguments: object, **options: Any) -> Iterator[Program]:
     assert program.expects_trouble or not TROUBLE.search(program.output), program.output
 
 
+@contextlib.contextmanager
+def ended(process: subprocess.Popen[str]) -> Iterator[subprocess.Popen[str]]:
+    """A process that ends by itself in the block, or is waited for at its end; killed if the block fails."""
+    with process:
+        try:
+            yield process
+        except BaseException:
+            process.kill()
+            raise
+
+
 class Client:
     """A plain blocking socket, with a bound on every wait."""
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import trio
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, returns
 from triosock import Connection, DrainReport
 from triosock.testing import OpenServer, check_nothing_left, open_server
 
@@ -41,11 +41,12 @@ async def drained(server: Any, **options: Any) -> DrainReport:
 @contextlib.contextmanager
 def serving_in_a_thread(server: Any, *interval: float) -> Iterator[threading.Thread]:
     """The `serve_forever()` of a server of socketserver, until the end of the block."""
-    thread = threading.Thread(target=server.serve_forever, args=interval, name="serving")
+    thread = threading.Thread(target=server.serve_forever, args=interval, name="serving", daemon=True)
     thread.start()
     try:
         yield thread
     finally:
-        server.shutdown()
+        has_ended = returns(server.shutdown)
         thread.join(PATIENCE)
+    assert has_ended
     assert not thread.is_alive()

@@ -18,7 +18,7 @@ import triosock
 from triosock.notify import Notifier, current_notifier, format_message, parse_message, takes_task_status
 
 from .handlers import shout
-from .programs import PATIENCE, dial, running
+from .programs import PATIENCE, dial, ended, running
 
 PROGRAM = """
 import functools, sys, time, trio, triosock, triosock.notify
@@ -122,7 +122,7 @@ def test_a_program_with_task_status_says_itself_when_it_is_ready(manager, source
         text=True,
         env={**os.environ, "NOTIFY_SOCKET": manager.path},
     )
-    with process:
+    with ended(process):
         assert process.stdin is not None
         assert process.stdout is not None
         assert process.stdout.readline() == "both listen\n"

@@ -9,6 +9,8 @@ import subprocess
 import sys
 import textwrap
 import threading
+from collections.abc import Iterator
+from typing import ClassVar
 
 import pytest
 import trio
@@ -65,6 +67,8 @@ TELLING = textwrap.dedent(
 
 
 class Program:
+    started: ClassVar[list[Program]] = []
+
     def __init__(
         self,
         *,
@@ -85,6 +89,7 @@ class Program:
             stderr=subprocess.PIPE,
             text=True,
         )
+        self.started.append(self)
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
@@ -110,6 +115,16 @@ class Program:
     async def end(self) -> tuple[int, str, str]:
         out, err = await trio.to_thread.run_sync(lambda: self.process.communicate(timeout=60))
         return self.process.returncode, out, err
+
+
+@pytest.fixture(autouse=True)
+def _no_program_is_left() -> Iterator[None]:
+    """A program whose test has failed may never end by itself."""
+    yield
+    while Program.started:
+        process = Program.started.pop().process
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

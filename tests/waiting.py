@@ -1,4 +1,4 @@
-"""Bounded waits for a condition without a notification: in a trio program, and in a thread."""
+"""Bounded waits: for a condition without a notification, in a trio program or in a thread; for a call."""
 
 from __future__ import annotations
 
@@ -52,3 +52,21 @@ def eventually(condition: Callable[[], object]) -> bool:
             return False
         pause.wait(0.005)
     return True
+
+
+def returns(function: Callable[[], object]) -> bool:
+    """Call this in a thread; False if it has not returned in time. Raises what it raises."""
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function()
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, name="bounded call", daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    for error in errors:
+        raise error
+    return not thread.is_alive()

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import os
+import signal
 import socket
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import PATIENCE, eventually, returns
 from triosock import DrainReport, compat
 
 
 class Gate:
-    """Where a handler stops until the test lets it go on; bounded, so that a failing test ends."""
+    """Where a handler stops until the test lets it go on; bounded, and opened when the test has ended."""
 
     def __init__(self) -> None:
         self.entered = threading.Event()
@@ -34,6 +36,7 @@ class Running:
     def __init__(self, server: Any) -> None:
         self.server = server
         self.error: BaseException | None = None
+        self._clients: weakref.WeakSet[socket.socket] = weakref.WeakSet()
         self.thread = threading.Thread(target=self._run, name="serving", daemon=True)
         self.thread.start()
 
@@ -46,6 +49,7 @@ class Running:
     def dial(self, data: bytes = b"") -> socket.socket:
         """Return a connected client that has sent `data`."""
         client = socket.socket(self.server.address_family, self.server.socket_type)
+        self._clients.add(client)
         client.settimeout(PATIENCE)
         client.connect(self.server.server_address)
         client.sendall(data)
@@ -53,13 +57,37 @@ class Running:
 
     def end(self) -> None:
         """Shut it down, and close it."""
-        self.server.shutdown()
+        self.shutdown()
         self.join()
-        self.server.server_close()
+        assert returns(self.server.server_close), "a handler has not ended"
+
+    def shutdown(self) -> None:
+        """Shut it down; an AssertionError if its loop does not end in time."""
+        assert returns(self.server.shutdown), "the loop of the server has not ended"
 
     def join(self) -> None:
         self.thread.join(PATIENCE)
         assert not self.thread.is_alive()
+
+    def stop(self) -> None:
+        """End all that is left of it; an AssertionError if something does not end by itself."""
+        self.hang_up()
+        if self.thread.is_alive():
+            self.shutdown()
+        self.join()
+        if not returns(self.server.server_close):
+            # A child has copies of the clients that were open at its fork, and may wait for their end.
+            for pid in tuple(getattr(self.server, "active_children", None) or ()):
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+            raise AssertionError("a handler has not ended, though its client is closed")
+
+    def hang_up(self) -> None:
+        """Close the clients that a failed test has left open: a handler may wait for their end."""
+        for client in tuple(self._clients):
+            with contextlib.suppress(OSError):
+                client.shutdown(socket.SHUT_RDWR)  # a forked child has a copy of it
+            client.close()
 
     @contextlib.contextmanager
     def draining(self, grace: float) -> Iterator[list[DrainReport]]:
@@ -77,9 +105,17 @@ _LOADED = compat.ThreadingMixIn
 
 
 @pytest.fixture
-def start() -> Iterator[Callable[..., Running]]:
+def gate() -> Gate:
+    return Gate()
+
+
+@pytest.fixture
+def start(gate: Gate) -> Iterator[Callable[..., Running]]:
     """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the
     test ends.
+
+    A test that failed may have left anything: closed gates, open clients, handlers and children that wait for
+    them. The end is bounded all the same.
     """
     before = set(threading.enumerate())
     with contextlib.ExitStack() as stack:
@@ -89,13 +125,12 @@ def start() -> Iterator[Callable[..., Running]]:
             address: Any = ("127.0.0.1", 0)
             if "Unix" in kind:
                 address = os.path.join(stack.enter_context(tempfile.TemporaryDirectory()), "socket")
-            server = stack.enter_context(server_class(address, handler))
-            running = Running(server)
-            stack.callback(running.join)
-            stack.callback(lambda: running.thread.is_alive() and server.shutdown())
+            running = Running(server_class(address, handler))
+            stack.callback(running.stop)
             return running
 
         yield start
+        gate.opened.set()
     for thread in set(threading.enumerate()) - before:
         if not thread.name.startswith("Trio thread"):
             thread.join(PATIENCE)
@@ -125,11 +160,6 @@ def read_all(client: socket.socket) -> bytes:
 @pytest.fixture(name="read_all")
 def _read_all() -> Any:
     return read_all
-
-
-@pytest.fixture
-def gate() -> Gate:
-    return Gate()
 
 
 @pytest.fixture

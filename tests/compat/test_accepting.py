@@ -4,6 +4,7 @@ put its own in the place of that gets its own.
 
 from __future__ import annotations
 
+import select
 import socket
 import subprocess
 import sys
@@ -31,6 +32,7 @@ def accept_by(server: compat.TCPServer, how: Any) -> tuple[Any, ...]:
     with socket.socket(server.address_family) as client:
         client.settimeout(10)  # whatever the default is
         client.connect(server.server_address)
+        select.select([server.socket], [], [], 10)  # the last step of the handshake comes after connect()
         accepted, address = how()
         with accepted:
             return (

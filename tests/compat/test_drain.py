@@ -19,6 +19,12 @@ from triosock.compat.bridge import trio_thread
 from triosock.compat.requests.table import request_table_of
 from triosock.compat.waiting import poll
 
+
+def function_of(thread: int) -> str:
+    """Return which function a thread is in."""
+    return sys._current_frames()[thread].f_code.co_name
+
+
 THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
 
 
@@ -46,7 +52,7 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
 @pytest.mark.parametrize("kind", THREADED)
 def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str, read_all: Any) -> None:
     class Handler(compat.StreamRequestHandler):
-        timeout = 3
+        timeout = 20
 
         def handle(self) -> None:
             for line in self.rfile:
@@ -87,9 +93,11 @@ def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
     start: Any, kind: str, read_all: Any, capsys: Any
 ) -> None:
     seen: list[Any] = []
+    handling: list[int] = []
 
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
+            handling.append(threading.get_ident())
             try:
                 seen.append(self.rfile.readline())
                 seen.append(self.rfile.read(10))
@@ -99,7 +107,7 @@ def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
 
     running = start(kind, Handler)
     client = running.dial(b"size 10\nhalf")
-    assert eventually(lambda: seen)
+    assert eventually(lambda: seen and function_of(handling[0]) == "readinto")
     report = compat.drain(running.server, grace=0.05)
     assert report.cancelled == 1
     assert report.causes == {Cause.DRAIN: 1}
@@ -129,16 +137,18 @@ def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any, capsys: Any) -> N
 
 
 def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(start: Any, gate: Any) -> None:
+    handling: list[int] = []
+
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(10)
             gate.entered.set()
-            # One wait in C that no exception reaches.
-            signal.sigtimedwait([], 20) if gate.opened is None else gate.opened.wait(20)
+            handling.append(threading.get_ident())
+            gate.opened.wait(20)  # in C, where no exception reaches it
 
     running = start("ThreadingTCPServer", Handler)
     with running.dial(b"x"):
-        assert gate.entered.wait(20)
+        assert eventually(lambda: handling and function_of(handling[0]) == "wait")
         report = compat.drain(running.server, grace=0.05)
         assert report.cancelled == 1
         assert any("in handle" in line for line in report.slowest[0].stack)
@@ -256,10 +266,15 @@ def test_children_are_waited_for_and_terminated_at_the_deadline(start: Any) -> N
                 signal.pause()
             self.request.sendall(b"done")
 
-    running = start("ForkingTCPServer", Handler)
+    def process_request(self: Any, request: Any, client_address: Any) -> None:
+        compat.ForkingTCPServer.process_request(self, request, client_address)
+        forked.append(client_address)
+
+    forked: list[Any] = []
+    running = start("ForkingTCPServer", Handler, process_request=process_request)
     with running.dial(b"stay"), running.dial(b"go") as quick:
         assert quick.recv(10) == b"done"
-        assert eventually(lambda: len(running.server.active_children or ()) == 1)
+        assert eventually(lambda: len(forked) == 2 and len(running.server.active_children) == 1)
         report = compat.drain(running.server, grace=0.05)
     assert report.cancelled == 1
     assert "child process" in str(report.slowest[0].peer)

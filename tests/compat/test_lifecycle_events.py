@@ -10,6 +10,7 @@ import pytest
 import trio
 
 import triosock
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
 from triosock._core.model.events import (
     ConnectionClosed,
@@ -22,6 +23,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
+from triosock.compat.waiting import poll
 
 
 @pytest.fixture
@@ -81,12 +83,14 @@ def test_a_second_loop_is_the_same_server(start: Any, lines: Any, recorder: Any,
     running = start("ThreadingTCPServer", lines, trio_policy=policy)
     with running.dial(b"x\n") as client:
         client.recv(10)
-    second = threading.Thread(target=running.server.serve_forever)
+    second = threading.Thread(target=running.server.serve_forever, daemon=True)
     second.start()
+    assert eventually(lambda: len(poll.servings_of(running.server)) == 2)
     for _ in range(2):
         running.server.shutdown()
     running.join()
-    second.join()
+    second.join(PATIENCE)
+    assert not second.is_alive()
     running.server.server_close()
     assert len(recorder.of(ServerStarted)) == len(recorder.of(ServerSuspended)) == 1
     assert kinds(recorder)[-1] is ServerClosed

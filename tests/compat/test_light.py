@@ -29,9 +29,11 @@ def ask(server):
 def serving(server):
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
-    yield
-    server.shutdown()
-    thread.join()
+    try:
+        yield
+    finally:
+        server.shutdown()
+        thread.join()
 """
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import socket
 import threading
 from typing import Any
 
@@ -44,8 +45,6 @@ def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all
 
     before = set(threading.enumerate())
     with Server(("127.0.0.1", 0), raw) as server:
-        import socket
-
         client = socket.create_connection(server.server_address, 20)
         server.handle_request()
         assert read_all(client) == b""

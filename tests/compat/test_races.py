@@ -19,14 +19,13 @@ import pytest
 import trio
 
 from tests.handlers import ask
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
 from triosock.compat.control.drain_target import DrainTarget
 from triosock.compat.requests.table import RequestTable, request_table_of
 from triosock.compat.waiting import forking, poll, wakeup
-
-PATIENCE = 20.0
 
 forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 
@@ -174,9 +173,8 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
         assert read_all(clients[0]) == b"ONE\n"
 
 
-def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
-    # The loop ends while somebody rings: the number may be another file's by the time of the write.
-
+def test_no_wake_up_is_written_to_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -> None:
+    # The loop ends during a wake-up: the number may be another file's by the time of the write.
     inside, go = threading.Event(), threading.Event()
     write = os.write
     written: list[bool] = []
@@ -199,7 +197,7 @@ def test_nobody_rings_at_a_closed_descriptor(monkeypatch: Any, no_leaks: None) -
     signalling.join(PATIENCE)
     closing.join(PATIENCE)
     assert written == [True]
-    wakeup_.signal()  # nobody is there
+    wakeup_.signal()  # writes to nothing
     assert wakeup_._fds == []
 
 
@@ -228,7 +226,9 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
     told, tell = os.pipe()
 
     def handle(request: Any, *args: Any) -> None:
-        if os.fork() == 0:
+        if child := os.fork():
+            children.append(child)
+        else:
             os.write(tell, b"c")
         request.sendall(b"x")
 
@@ -249,13 +249,15 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
                 os._exit(2)
 
     parent = os.getpid()
+    children: list[int] = []
     alarms: list[Any] = []
     with Server(("127.0.0.1", 0), handle) as server:
         serving = Serving(server)
         serving.start()
         with socket.create_connection(server.server_address, PATIENCE) as client:
             assert client.recv(1) == b"x"
-        _, status = os.wait()
+        assert eventually(lambda: children)
+        _, status = os.waitpid(children[0], 0)
         assert status == 0
         server.shutdown()
         assert serving.ends()
@@ -265,7 +267,7 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
 @pytest.mark.parametrize("where", ["attend", "leave"])
-def test_a_cut_that_comes_around_the_handler_leaves_nobody_in_the_request_table(
+def test_a_cut_that_comes_around_the_handler_leaves_no_request_in_the_table(
     start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,

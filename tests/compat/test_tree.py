@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import trio
 
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
 from triosock.compat.bridge import trio_thread
 from triosock.observe import Node, format_tree, snapshot, tree
@@ -71,7 +71,7 @@ async def test_a_trio_program_sees_them_beside_its_own(start: Any, gate: Any, ca
         own = compat.ThreadingUDPServer(("127.0.0.1", 0), compat.DatagramRequestHandler)
         mine: Any = await nursery.start(compat.serve, own)
         with running.dial(b"work\n"):
-            await trio.to_thread.run_sync(gate.entered.wait, 20)
+            assert await trio.to_thread.run_sync(gate.entered.wait, 20)
             servers = [node for node in snapshot().walk() if node.kind == "server"]
             assert [server.name for server in servers] == ["ThreadingUDPServer", "ThreadingTCPServer"]
             connection = only(servers[1], "connection")
@@ -100,7 +100,8 @@ def test_a_drain_is_seen_with_its_grace(start: Any, gate: Any) -> None:
         assert connection.due is not None
         assert 400 < connection.due <= 500
         gate.opened.set()
-        draining.join()
+        draining.join(PATIENCE)
+        assert not draining.is_alive()
 
 
 def test_more_connections_than_wanted_are_counted(start: Any, gate: Any) -> None:

@@ -13,7 +13,7 @@ import pytest
 import trio
 
 from tests.servers import serving_in_a_thread
-from tests.waiting import eventually
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
 from triosock.compat.bridge import trio_thread, trio_wait
 from triosock.compat.waiting import forking, poll, wakeup
@@ -205,10 +205,10 @@ def test_a_pipe_serves_where_there_is_no_eventfd(lines: Any, monkeypatch: Any, n
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
-def test_a_crowd_of_servers_ends_at_once_and_leaves_nothing(lines: Any, no_leaks: None, kind: str) -> None:
+def test_a_hundred_servers_end_at_once_and_leave_nothing(lines: Any, no_leaks: None, kind: str) -> None:
     before = set(threading.enumerate())
     servers = [getattr(compat, kind)(("127.0.0.1", 0), lines) for _ in range(100)]
-    serving = [threading.Thread(target=server.serve_forever, args=(60,)) for server in servers]
+    serving = [threading.Thread(target=server.serve_forever, args=(60,), daemon=True) for server in servers]
     for thread in serving:
         thread.start()
     assert eventually(lambda: all(poll.servings_of(server) for server in servers))
@@ -242,10 +242,11 @@ async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:
                 assert client.recv(10) == b"ONE\n"
             server.shutdown()
 
-        user = threading.Thread(target=use)
+        user = threading.Thread(target=use, daemon=True)
         user.start()
         server.serve_forever(10)
-        user.join()
+        user.join(PATIENCE)
+        assert not user.is_alive()
     assert not hosts()
 
 

@@ -32,9 +32,11 @@ def serving(server, *interval):
     # In a thread, until the end of the block.
     thread = threading.Thread(target=server.serve_forever, args=interval)
     thread.start()
-    yield thread
-    server.shutdown()
-    thread.join()
+    try:
+        yield thread
+    finally:
+        server.shutdown()
+        thread.join()
 
 def say(*args):
     print(*args, flush=True)
@@ -72,7 +74,7 @@ def run(program: str, *, send: int | None = None) -> list[Any]:
                 process.send_signal(send)
                 began = time.monotonic()
                 process.wait(PATIENCE)
-                extra.append("soon" if time.monotonic() - began < 2 else "late")
+                extra.append("soon" if time.monotonic() - began < PATIENCE / 2 else "late")
             out, err = process.communicate(timeout=PATIENCE)
         finally:
             # With its children, which would keep the pipes open.

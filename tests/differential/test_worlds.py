@@ -92,11 +92,12 @@ serving.start()
 for step in (None, freeze, thaw):
     if step is not None:
         step()
-    before = server.turns
-    REAL["sleep"](0.5)
+    before, deadline = server.turns, REAL["monotonic"]() + 10
+    while server.turns - before < 5 and REAL["monotonic"]() < deadline:
+        REAL["sleep"](0.01)
     say("turns", server.turns - before >= 5)
 server._BaseServer__shutdown_request = True
-serving.join(3)
+serving.join(10)
 say("ended by the private flag", not serving.is_alive())
 server.server_close()
 """
@@ -183,14 +184,18 @@ def test_a_program_that_looks_at_the_certificate_sees_it_and_no_client_ends_the_
             server.socket = ours.wrap_socket(server.socket, server_side=True)
             with serving(server, 0.05) as thread:
                 for words in (b"GET / HTTP/1.0\\r\\n\\r\\n", b""):
-                    with socket.create_connection(server.server_address, 5) as plain:
-                        plain.sendall(words)
-                    time.sleep(0.2)
+                    with socket.create_connection(server.server_address, 10) as plain:
+                        with contextlib.suppress(OSError):  # it may be reset at any point
+                            plain.sendall(words)
+                            plain.shutdown(socket.SHUT_WR)
+                            while plain.recv(1000):
+                                pass
                 for _ in range(2):
-                    with socket.create_connection(server.server_address, 5) as plain:
+                    with socket.create_connection(server.server_address, 10) as plain:
                         with theirs.wrap_socket(plain) as client:
-                            say(client.recv(10))
-                    time.sleep(0.2)
+                            # To the end, which comes after all that the server does with it.
+                            said = [client.recv(10), client.recv(10)]
+                    say(said)
                 say("alive", thread.is_alive())
         """
     )
@@ -248,7 +253,9 @@ def test_all_is_freed_by_counting_references(kind: str, fails: bool) -> None:
         except ConnectionResetError:
             pass
         client.close()
-        time.sleep(0.2)
+        deadline = time.monotonic() + 10  # the thread of the request ends a little later
+        while any(ref() for ref in refs) and time.monotonic() < deadline:
+            time.sleep(0.01)
         say([ref() is None for ref in refs])
         server.shutdown()
         server.server_close()

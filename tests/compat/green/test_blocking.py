@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import loading
 
@@ -34,12 +35,13 @@ def watching() -> list[threading.Thread]:
     return [thread for thread in threading.enumerate() if thread.name == watch.THREAD_NAME]
 
 
-def serve_until_told(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
+def serve_and_end(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
+    """What a server says on stderr, whose loop and watch have ended."""
     running = start("ThreadingTCPServer", handler, trio_policy=policy(0.05))
     for _ in range(times):
         with running.dial() as client:
             read_all(client)
-    running.server.shutdown()
+    running.end()
     return str(capfd.readouterr().err)
 
 
@@ -57,7 +59,7 @@ def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
                 compat.sleep(0.001)
                 time.sleep(0.2)
 
-    error = serve_until_told(start, read_all, Sleeps, capsys, times=3)
+    error = serve_and_end(start, read_all, Sleeps, capsys, times=3)
     assert "has run for 0.05 seconds without a wait" in error
     called = re.findall(r"in (\w+)\n", error)
     nap = called.index("nap")
@@ -76,7 +78,7 @@ def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None
                 while time.monotonic() < pause:
                     pass
 
-    assert "in handle" in serve_until_told(start, read_all, Spins, capsys)
+    assert "in handle" in serve_and_end(start, read_all, Spins, capsys)
 
 
 def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any, capsys: Any) -> None:
@@ -85,7 +87,7 @@ def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any,
             compat.sleep(0.3)
             compat.blocking(time.sleep, 0.3)
 
-    serve_until_told(start, read_all, Waits, capsys)
+    serve_and_end(start, read_all, Waits, capsys)
     assert not told_here()
 
 
@@ -97,13 +99,12 @@ def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any
     running = start("ThreadingTCPServer", Waits, trio_policy=policy(0.02))
     assert watching() == []
     client = running.dial()
-    for _ in range(2000):
+
+    def is_asleep() -> bool:
         frames = [sys._current_frames().get(thread.ident or 0) for thread in watching()]
-        if any(frame is not None and "_sleep" in called_by(frame) for frame in frames):
-            break
-        time.sleep(0.01)
-    else:
-        pytest.fail("it never sleeps")
+        return any(frame is not None and "_sleep" in called_by(frame) for frame in frames)
+
+    assert eventually(is_asleep)
     running.server.shutdown()
     running.join()
     assert watching() == []

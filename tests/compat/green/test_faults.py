@@ -18,6 +18,7 @@ import pytest
 import trio
 
 from tests.handlers import ask
+from tests.programs import ended
 from triosock import compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
@@ -263,7 +264,9 @@ print([thread.name for thread in threading.enumerate()])
 @pytest.mark.parametrize("daemon", [False, True])
 def test_ctrl_c_ends_serve_forever_and_requests_go_on_as_those_of_threads(daemon: bool) -> None:
     command = [sys.executable, "-X", "dev", "-c", INTERRUPTED.format(daemon=daemon)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    with ended(
+        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         client = socket.create_connection(("127.0.0.1", int(process.stdout.readline())))

@@ -186,13 +186,15 @@ def test_who_is_still_there_after_the_grace_is_cancelled_at_its_wait(start: Any,
         def handle(self) -> None:
             self.request.recv(1)
             try:
+                working.set()
                 compat.sleep(1000)
             finally:
                 ended.append("finally")
 
+    working = threading.Event()
     running = start(kind, Handler)
     with running.dial(b"x"):
-        assert eventually(lambda: compat.statistics(running.server).active == 1)
+        assert working.wait(20)
         report = compat.drain(running.server, grace=0)
         assert report.cancelled == 1
         assert ended == ["finally"]

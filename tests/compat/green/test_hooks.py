@@ -158,11 +158,8 @@ def test_service_actions_and_the_interval_are_those_of_the_loop(start: Any, raw:
             calls.append(threading.current_thread().name)
 
     with Server(("127.0.0.1", 0), raw) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.01,), name="serving")
-        thread.start()
-        assert eventually(lambda: len(calls) > 3)
-        server.shutdown()
-        thread.join()
+        with serving_in_a_thread(server, 0.01):
+            assert eventually(lambda: len(calls) > 3)
     assert set(calls) == {"serving"}
 
 
