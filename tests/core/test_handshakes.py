@@ -75,9 +75,10 @@ async def test_who_is_silent_holds_no_place(serving: Any, dial: Any) -> None:
 async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(autojump_clock: Any) -> None:
     answers: list[bytes] = []
     async with open_server(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as served:
-        slow, other = await served.connect(), await served.connect()
+        slow = await served.connect()
         await slow.send_all(client_hello()[:20])
         await trio.testing.wait_all_tasks_blocked()
+        other = await served.connect()
 
         async def talk() -> None:
             await other.start_tls(client_context(), server_side=False, server_hostname="localhost")

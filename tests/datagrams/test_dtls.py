@@ -174,13 +174,16 @@ async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder, mo
         assert refused.error is None
 
 
-async def test_who_proves_its_address_and_says_nothing_keeps_no_place(serving_dtls, dial_dtls, recorder):
+async def test_who_proves_its_address_and_says_nothing_keeps_no_place(
+    serving_dtls, dial_dtls, recorder, mock_clock
+):
     options = {"limits": Limits(max_handshakes=2), "timeouts": Timeouts(handshake=60)}
     async with serving_dtls(echo, observers=[recorder], **options) as server:
         with datagram_socket() as first, datagram_socket() as second, dial_dtls(server) as honest:
             await answer_the_cookie(first, server)
             await answer_the_cookie(second, server)
-            await until(lambda: server.statistics().active == 2)
+            await until_served(server, 2)
+            mock_clock.autojump_threshold = 0.01
             assert await exchange(honest, b"x") == b"X"  # long before a handshake has timed out
             await until_ended(server)
             assert server.statistics().refused == {"handshakes": 1}
