@@ -38,7 +38,7 @@ def kinds(recorder: Any) -> list[type]:
 ONE = [ConnectionOpened, ConnectionClosed]
 
 
-def test_doors_open_and_shut_and_in_the_end_nothing_is_left(
+def test_the_events_of_a_server_from_its_start_to_its_close(
     start: Any, lines: Any, recorder: Any, policy: Any, read_all: Any
 ) -> None:
     running = start("ThreadingTCPServer", lines, trio_policy=policy)
@@ -48,7 +48,7 @@ def test_doors_open_and_shut_and_in_the_end_nothing_is_left(
         assert read_all(client) == b""
     running.end()
     assert kinds(recorder)[:2] == [ServerStarted, ConnectionOpened]
-    # When the thread of the request gets to its end is its own affair.
+    # The thread of the request may end before or after the loop.
     assert sorted(kinds(recorder)[2:4], key=str) == sorted([ConnectionClosed, ServerSuspended], key=str)
     assert kinds(recorder)[4:] == [ListenerClosed, ServerClosed]
     where = (triosock.TcpAddress(*running.server.server_address),)
@@ -136,7 +136,7 @@ def test_a_drain_closes_it(start: Any, lines: Any, recorder: Any, policy: Any) -
     assert told == [ServerStarted, DrainStarted, ListenerClosed, DrainFinished, ServerClosed]
 
 
-def test_single_requests_have_no_doors(lines: Any, recorder: Any, policy: Any) -> None:
+def test_single_requests_have_no_events_of_a_start_and_an_end(lines: Any, recorder: Any, policy: Any) -> None:
     class Server(compat.TCPServer):
         trio_policy = policy
 

@@ -16,6 +16,7 @@ import socket
 import struct
 import threading
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -113,8 +114,20 @@ def what_is_there() -> tuple[int, int]:
     return len(ours), len(os.listdir("/proc/self/fd"))
 
 
+def children() -> set[int]:
+    """The child processes of this one, of other tests too."""
+    found = set()
+    for stat in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError):  # it has ended meanwhile
+            _, parent = stat.read_text().rpartition(")")[2].split()[:2]
+            if int(parent) == os.getpid():
+                found.add(int(stat.parent.name))
+    return found
+
+
 def soak(seconds: float, folder: str) -> int:
     """Play rounds for so long, at least one of each kind; return how many answers there were."""
+    others = children()
     for kind in KINDS:
         one_round(kind, 0, folder)  # what is opened once, by the interpreter, is opened now
     before = what_is_there()
@@ -124,8 +137,7 @@ def soak(seconds: float, folder: str) -> int:
         # Fewer is as good: what tests before this one had left to end by itself has ended.
         more = [now for now, then in zip(what_is_there(), before, strict=True) if now > then]
         assert not more, f"left behind by round {seed}: {KINDS[seed % len(KINDS)]}"
-        with pytest.raises(ChildProcessError):
-            os.waitpid(-1, os.WNOHANG)
+        assert children() <= others, f"children left by round {seed}"
         seed += 1
     return answered
 

@@ -45,7 +45,7 @@ def test_shutdown_before_serve_forever_ends_it_at_once(module: Any, log: Log) ->
 
 
 @compared
-def test_a_second_shutdown_poisons_the_next_serve_forever(module: Any, log: Log) -> Any:
+def test_a_second_shutdown_ends_the_next_serve_forever_at_once(module: Any, log: Log) -> Any:
     with module.ThreadingTCPServer(("127.0.0.1", 0), echo(module)) as server:
         Serving(server).stop()
         server.shutdown()
