@@ -72,7 +72,6 @@ def _drain_now(
         with _host_of(request_table) as host:
             if not loops:
                 poll.close_listener(server)
-            running.has_begun = True
             return host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
     except BaseException as error:
         request_table.drain = None
@@ -148,6 +147,7 @@ class Running:
     def begin(self, host: Host, target: DrainTarget) -> None:
         """Connect the scope with the drain, so that it can be tightened. In the trio thread."""
         self._host = host
+        self.has_begun = True
         self.scope.on_drain = target.tighten
         self.scope.drain(grace=self._tightest)
 

@@ -29,7 +29,6 @@ import itertools
 import math
 import sys
 from os import getpid
-from threading import Lock as _Lock
 from threading import RLock as _RLock
 from threading import get_ident
 from typing import TYPE_CHECKING, Any, Final
@@ -137,7 +136,8 @@ class RequestTable:
         self.expected: dict[int, None] = {}
         self.wakers = []
         self.max_requests: float = math.inf if policy is None else policy.max_requests
-        self._holding = _Lock()
+        # Reentrant, since a signal handler may drain while it interrupts a thread that holds or releases.
+        self._holding = _RLock()
         self.tracking = tracking_for(policy, watched)
         self.forks = forks
         self.is_special = forks or green or self.tracking > Tracking.NONE
