@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
 import sys
 import threading
 from typing import Any
@@ -13,9 +12,8 @@ import pytest
 import trio
 
 import triosock
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually
 from triosock import Cause, compat
-from triosock.compat.bridge import trio_thread
 from triosock.compat.requests.table import request_table_of
 from triosock.compat.waiting import poll
 
@@ -300,111 +298,6 @@ def test_behind_tls(start_tls: Any, contexts: Any, lines: Any, idle: bool, capsy
 def test_a_report_is_the_cores_own() -> None:
     with compat.TCPServer(("127.0.0.1", 0), print) as server:
         assert isinstance(compat.drain(server), triosock.DrainReport)
-
-
-SECOND_SIGNAL = """
-import signal, socket, threading
-from triosock import compat
-
-entered = threading.Event()
-reports = []
-
-class Handler(compat.BaseRequestHandler):
-    def handle(self):
-        self.request.recv(1)
-        entered.set()
-        self.request.recv(1)
-
-def drain_again(*_):
-    reports.append(compat.drain(server, grace=0))
-
-server = compat.ThreadingTCPServer(("127.0.0.1", 0), Handler)
-threading.Thread(target=server.serve_forever).start()
-client = socket.create_connection(server.server_address)
-client.sendall(b"x")
-entered.wait()
-signal.signal(signal.SIGALRM, drain_again)
-signal.setitimer(signal.ITIMER_REAL, 0.5)
-reports.append(compat.drain(server, grace=600))
-server.server_close()
-print(reports[0] is reports[1], reports[0].cancelled)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
-def test_a_signal_handler_may_tighten_the_drain_that_its_own_thread_waits_for() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SECOND_SIGNAL], stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
-    )
-    assert done.stdout == "True 1\n"
-
-
-@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
-def test_a_drain_in_a_signal_handler_before_the_other_has_begun_is_an_error(
-    start: Any, lines: Any, monkeypatch: Any
-) -> None:
-    running = start("ThreadingTCPServer", lines)
-    acquire, errors = trio_thread.acquire_host, []
-
-    def acquire_and_be_interrupted() -> Any:
-        monkeypatch.setattr(trio_thread, "acquire_host", acquire)
-        with pytest.raises(RuntimeError) as caught:  # as in a handler of a signal that comes here
-            compat.drain(running.server)
-        errors.append(str(caught.value))
-        return acquire()
-
-    monkeypatch.setattr(trio_thread, "acquire_host", acquire_and_be_interrupted)
-    assert compat.drain(running.server).clean
-    assert "has not begun" in errors[0]
-    running.join()
-
-
-@pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
-def test_a_drain_that_was_not_passed_to_the_trio_thread_yet_has_not_begun(monkeypatch: Any) -> None:
-    run, errors, reports = trio_thread.Host.run, [], []
-
-    def run_after_a_signal(host: Any, *args: Any) -> Any:
-        monkeypatch.setattr(trio_thread.Host, "run", run)
-        with pytest.raises(RuntimeError) as caught:  # as in a handler of a signal that comes here
-            compat.drain(server)
-        errors.append(str(caught.value))
-        return run(host, *args)
-
-    monkeypatch.setattr(trio_thread.Host, "run", run_after_a_signal)
-    with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
-        thread = threading.Thread(target=lambda: reports.append(compat.drain(server)), daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
-    assert "has not begun" in errors[0]
-    assert reports[0].clean
-
-
-def test_a_signal_handler_may_drain_while_its_own_thread_starts_a_request(
-    lines: Any, no_leaks: None, monkeypatch: Any
-) -> None:
-    start, reports = trio_thread._start, []
-
-    class Server(compat.TCPServer):
-        trio_policy = compat.Policy(request_timeout=60)
-
-    def start_and_be_interrupted() -> Any:
-        monkeypatch.setattr(trio_thread, "_start", start)
-        reports.append(compat.drain(server))  # as in a handler of a signal that comes here
-        return start()
-
-    monkeypatch.setattr(trio_thread, "_start", start_and_be_interrupted)
-    with Server(("127.0.0.1", 0), lines) as server:
-        with socket.create_connection(server.server_address) as client:
-            client.sendall(b"one\n")
-            client.shutdown(socket.SHUT_WR)
-            thread = threading.Thread(target=server.handle_request, daemon=True)
-            thread.start()
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
-            assert client.recv(100) == b"ONE\n"
-        assert reports[0].clean
-        assert request_table_of(server).host is None
 
 
 def test_an_interrupted_end_of_a_loop_gives_its_deadlines_back(
