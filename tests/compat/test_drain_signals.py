@@ -10,10 +10,12 @@ import threading
 from typing import Any
 
 import pytest
+import trio
+import trio.testing
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, eventually
 from triosock import compat
-from triosock.compat.bridge import trio_thread
+from triosock.compat.bridge import calls, trio_thread
 from triosock.compat.requests.table import request_table_of
 
 SECOND_SIGNAL = """
@@ -75,7 +77,9 @@ def test_a_drain_in_a_signal_handler_before_the_other_has_begun_is_an_error(
 
 @pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
 def test_a_drain_that_was_not_passed_to_the_trio_thread_yet_has_not_begun(monkeypatch: Any) -> None:
-    run, errors, reports = trio_thread.Host.run, [], []
+    run = trio_thread.Host.run
+    errors: list[str] = []
+    reports: list[Any] = []
 
     def run_after_a_signal(host: Any, *args: Any) -> Any:
         monkeypatch.setattr(trio_thread.Host, "run", run)
@@ -119,3 +123,50 @@ def test_a_signal_handler_may_drain_while_its_own_thread_starts_a_request(
             assert client.recv(100) == b"ONE\n"
         assert reports[0].clean
         assert request_table_of(server).host is None
+
+
+def test_a_drain_ends_with_the_last_request_though_an_interrupted_one_ends_after_its_begin(
+    start: Any, monkeypatch: Any
+) -> None:
+    queue, soon = vars(calls)["SimpleQueue"], trio_thread.Host.soon
+    entered, go = threading.Event(), threading.Event()
+    cancels: list[Any] = []
+    reports: list[Any] = []
+
+    class Handler(compat.BaseRequestHandler):
+        def handle(self) -> None:
+            entered.set()
+            assert go.wait(PATIENCE)
+
+    class InterruptedQueue:
+        def get(self) -> None:
+            """Raise as a handler of Ctrl-C does in the wait for the report."""
+            assert eventually(lambda: request_table.on_leave is not None)
+            monkeypatch.setattr(calls, "SimpleQueue", queue)
+            monkeypatch.setattr(trio_thread.Host, "soon", lambda host, cancel: cancels.append(cancel))
+            raise KeyboardInterrupt
+
+        def put(self, result: object) -> None:
+            """Drop the result, as nobody waits for it."""
+
+    running = start("ThreadingTCPServer", Handler, trio_policy=compat.Policy(request_timeout=600))
+    with running.dial():
+        assert entered.wait(PATIENCE)
+        request_table = request_table_of(running.server)
+        monkeypatch.setattr(calls, "SimpleQueue", InterruptedQueue)
+        with pytest.raises(KeyboardInterrupt):
+            compat.drain(running.server, grace=600)
+        monkeypatch.setattr(trio_thread.Host, "soon", soon)
+        interrupted = request_table.on_leave
+        thread = threading.Thread(
+            target=lambda: reports.append(compat.drain(running.server, grace=600)), daemon=True
+        )
+        thread.start()
+        assert eventually(lambda: request_table.on_leave not in (None, interrupted))
+        host: Any = request_table.host
+        host.soon(*cancels)
+        host.run(trio.CancelScope(), trio.testing.wait_all_tasks_blocked)
+        go.set()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+    assert reports[0].finished == 1

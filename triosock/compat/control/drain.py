@@ -74,7 +74,8 @@ def _drain_now(
                 poll.close_listener(server)
             return host.run(trio.CancelScope(), _drain, server, request_table, running, host, own)
     except BaseException as error:
-        request_table.drain = None
+        if request_table.drain is running:
+            request_table.drain = None
         running.fail(error)
         raise
 

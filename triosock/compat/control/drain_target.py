@@ -165,7 +165,11 @@ class DrainTarget:
                 finally:
                     self._nursery = None
         finally:
-            request_table.on_newcomer = request_table.on_leave = None
+            # Not those of the next drain, which may begin before an interrupted one has ended.
+            if request_table.on_newcomer == self._spare_newcomer:
+                request_table.on_newcomer = None
+            if request_table.on_leave == self.notify:
+                request_table.on_leave = None
         report = self._run.report()
         fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
         request_table.emit(DrainFinished, **{name: getattr(report, name) for name in fields})
