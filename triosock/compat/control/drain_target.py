@@ -165,15 +165,19 @@ class DrainTarget:
                 finally:
                     self._nursery = None
         finally:
-            # Not those of the next drain, which may begin before an interrupted one has ended.
-            if request_table.on_newcomer == self._spare_newcomer:
-                request_table.on_newcomer = None
-            if request_table.on_leave == self.notify:
-                request_table.on_leave = None
+            self._remove_callbacks()
         report = self._run.report()
         fields = ("finished", "failed", "left", "cancelled", "refused", "duration")
         request_table.emit(DrainFinished, **{name: getattr(report, name) for name in fields})
         return report
+
+    def _remove_callbacks(self) -> None:
+        # Not those of the next drain, which may begin before an interrupted one has ended.
+        request_table = self._request_table
+        if request_table.on_newcomer == self._spare_newcomer:
+            request_table.on_newcomer = None
+        if request_table.on_leave == self.notify:
+            request_table.on_leave = None
 
     def tighten(self) -> None:
         """Apply the deadline of the scope, if the drain has begun."""
