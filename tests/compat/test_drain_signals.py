@@ -170,3 +170,26 @@ def test_a_drain_ends_with_the_last_request_though_an_interrupted_one_ends_after
         thread.join(PATIENCE)
         assert not thread.is_alive()
     assert reports[0].finished == 1
+
+
+def test_a_drain_in_a_signal_handler_that_interrupts_a_count_is_an_error() -> None:
+    errors: list[str] = []
+
+    class InterruptedCount:
+        def __next__(self) -> int:
+            """Drain, as in a handler of a signal that comes while `statistics()` reads the count."""
+            request_table.leaves = leaves
+            with pytest.raises(RuntimeError) as caught:
+                compat.drain(server, grace=0)
+            errors.append(str(caught.value))
+            return next(leaves)
+
+    with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
+        request_table = request_table_of(server)
+        leaves, request_table.leaves = request_table.leaves, InterruptedCount()  # type: ignore[assignment]
+        thread = threading.Thread(target=compat.statistics, args=(server,), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert "another thread" in errors[0]
+        assert compat.drain(server).clean

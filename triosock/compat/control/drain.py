@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import trio
 
@@ -41,7 +41,8 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     Blocks the calling thread. Called in a handler's own thread, it does not wait for that handler.
 
     Raises: TypeError, ValueError for a wrong `grace`; RuntimeError in the serving thread, in a trio thread,
-    and in a signal handler that interrupts another call for this server before its drain has begun.
+    and in a signal handler that interrupts another call for this server before its drain has begun, or while
+    it reads or changes the counts.
     """
     if not isinstance(server, BaseServer):
         raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
@@ -53,6 +54,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
             "threading.Thread(target=compat.drain, args=(server,)).start()"
         )
     request_table = request_table_of(server)
+    _check_lock(request_table)
     if request_table.served is not None:
         return _drain_in_trio_program(request_table.served, request_table, grace)
     running = Running(scope_for(request_table, grace))
@@ -62,6 +64,17 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
         other.tighten(grace)
         return other.wait()
     return _drain_now(server, request_table, running, loops=bool(servings))
+
+
+def _check_lock(request_table: RequestTable) -> None:
+    # The trio thread needs this lock. `Condition` uses the same method of an RLock, which has no public one.
+    lock: Any = request_table.lock
+    if lock._is_owned():
+        raise RuntimeError(
+            "drain() was called in a signal handler that interrupted a call which counts the requests of this "
+            "server: call it from another thread, "
+            "threading.Thread(target=compat.drain, args=(server,)).start()"
+        )
 
 
 def _drain_now(
