@@ -71,9 +71,8 @@ def _check_lock(request_table: RequestTable) -> None:
     lock: Any = request_table.lock
     if lock._is_owned():
         raise RuntimeError(
-            "drain() was called in a signal handler that interrupted a call which counts the requests of this "
-            "server: call it from another thread, "
-            "threading.Thread(target=compat.drain, args=(server,)).start()"
+            "drain() was called in a signal handler that interrupted a call which counts its requests: "
+            "call it from another thread, threading.Thread(target=compat.drain, args=(server,)).start()"
         )
 
 
