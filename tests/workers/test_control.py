@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import json
+import secrets
 import socket
 import sys
 from functools import partial
+from types import SimpleNamespace
 
 import pytest
 import trio
@@ -14,7 +16,7 @@ import trio
 import triosock
 from triosock.cli import main
 from triosock.observe.control import parse_tree
-from triosock.workers import control
+from triosock.workers import asking, control
 from triosock.workers.metrics import merge_metrics
 
 from .conftest import HERE, ask, dial, processes, service, until
@@ -223,3 +225,17 @@ async def test_several_stuck_workers_take_no_longer_than_one(tmp_path, monkeypat
         answer = await request(path, message)
         assert "no answer within 2 s" in str(answer["error"])
         assert sorted(asked) == [one.number for one in workers.statistics()]
+
+
+@pytest.mark.parametrize("line", [b"nonsense\n", b"[1]\n", b"\xff\n"])
+async def test_an_answer_that_is_no_json_object_is_an_error_of_that_worker(line):
+    async def answer(conn: triosock.Connection) -> None:
+        await conn.receive_some()
+        await conn.send_all(line)
+
+    name = f"triosock-test-{secrets.token_hex(8)}"
+    async with trio.open_nursery() as nursery:
+        await nursery.start(triosock.serve_unix, answer, f"\0{name}")
+        stub = SimpleNamespace(control=name)
+        assert await asking.ask(stub, {"want": "metrics"}) == {"error": "its answer is no JSON object"}
+        nursery.cancel_scope.cancel()

@@ -45,5 +45,8 @@ async def ask(worker: Worker, request: Mapping[str, object]) -> dict[str, object
         return {"error": str(error)}
     if not answer.endswith(b"\n"):
         return {"error": f"no answer within {_TIMEOUT:g} s"}
-    decoded: dict[str, object] = json.loads(answer)
-    return decoded
+    try:
+        decoded = json.loads(answer)
+    except ValueError:
+        decoded = None
+    return decoded if isinstance(decoded, dict) else {"error": "its answer is no JSON object"}
