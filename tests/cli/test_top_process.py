@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 import pytest
 import trio
@@ -257,10 +258,13 @@ WAITS = "import threading; print(flush=True); threading.Event().wait()"
 
 @contextlib.contextmanager
 def sleeper(text):
-    """A process that has begun to wait; and waits still, after the block."""
+    """A process that waits in the kernel, and waits still after the block."""
     with subprocess.Popen([sys.executable, "-c", text], stdout=subprocess.PIPE) as process:
         try:
             process.stdout.readline()
+            # What comes before that is still code of Python, which answers.
+            stat = Path(f"/proc/{process.pid}/stat")
+            assert eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "S")
             yield process
             assert process.poll() is None
         finally:
