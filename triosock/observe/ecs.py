@@ -9,6 +9,7 @@ shortened, and what is no printable ASCII is written as an escape.
 
 from __future__ import annotations
 
+import functools
 import json
 import math
 import os
@@ -26,6 +27,7 @@ VERSION: Final = "8.11.0"
 #: The longest text of a field, in characters, and of those that may be longer.
 MAX_TEXT: Final = 1_000
 LONG: Final = {"message": 10_000, "error.stack_trace": 10_000}
+_encode = json.JSONEncoder().encode
 #: What the end of a connection or request says of the server's work.
 OUTCOMES: Final = {
     Cause.FINISHED: "success",
@@ -37,16 +39,20 @@ OUTCOMES: Final = {
 
 def to_line(fields: Mapping[str, object]) -> str:
     """Return one line of JSON, without what is None; what JSON cannot say is its text."""
-    return json.dumps(
-        {name: plain(one, LONG.get(name, MAX_TEXT)) for name, one in fields.items() if one is not None}
+    # Most values are plain already: to see that here saves a quarter of a line's time.
+    return _encode(
+        {
+            name: one
+            if type(one) is int or (type(one) is str and len(one) <= MAX_TEXT and one.isascii())
+            else plain(one, LONG.get(name, MAX_TEXT))
+            for name, one in fields.items()
+            if one is not None
+        }
     )
 
 
 def plain(value: object, most: int = MAX_TEXT) -> object:
     """Return `value` as JSON can say it: a text shortened to `most`, an infinite number as None."""
-    # Most are such texts: this saves half of a line's time.
-    if type(value) is str and len(value) <= most and value.isascii():
-        return value
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -62,7 +68,13 @@ def plain(value: object, most: int = MAX_TEXT) -> object:
 
 def timestamp(seconds: float) -> str:
     """Return seconds since 1970 as ISO 8601 in UTC, with milliseconds."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    second, microsecond = divmod(round(seconds * 1_000_000), 1_000_000)
+    return f"{_second(second)}.{microsecond // 1000:03}Z"
+
+
+@functools.lru_cache(maxsize=4)  # many lines are of one second
+def _second(second: int) -> str:
+    return datetime.fromtimestamp(second, UTC).isoformat().removesuffix("+00:00")
 
 
 def ended_fields(ended: Ended, now: float) -> dict[str, object]:
