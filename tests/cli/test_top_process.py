@@ -122,8 +122,8 @@ async def test_servers_and_tasks_of_a_trio_program(tmp_path, text):
                 target.process.pid,
                 # It is on its way to its wait; and a slow machine describes less in the time that there is.
                 lambda tree: (
-                    [one.state for one in found(tree, "connection")] == ["idle"]
-                    and len(found(tree, "task", "work")) == 3
+                    [(one.state, one.where != "") for one in found(tree, "connection")] == [("idle", True)]
+                    and [one.where != "" for one in found(tree, "task", "work")] == [True] * 3
                 ),
             )
             (server,) = found(seen.tree, "server")
@@ -145,7 +145,9 @@ async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
     with program(tmp_path, COMPAT, ALLOW=allow) as target:
         with dial(target.port("shouts")) as client:
             assert client.ask(b"x\n") == b"X\n"
-            seen = await look_until(target.process.pid, lambda tree: found(tree, "connection"))
+            seen = await look_until(
+                target.process.pid, lambda tree: any(one.where for one in found(tree, "connection"))
+            )
             (server,) = found(seen.tree, "server", "ThreadingTCPServer")
             assert server.counts == (("active", 1),)
             (request,) = found(server, "connection")
