@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 import socket
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -22,6 +24,7 @@ from triosock._core.listeners.listener import Listener
 from triosock.testing import (
     MemoryListener,
     MemoryStream,
+    OpenServer,
     memory_stream_pair,
     open_server,
 )
@@ -47,31 +50,34 @@ async def by_some(conn: Connection) -> None:
 # Newcomers
 
 
-@pytest.mark.parametrize("handler", [shout, by_block, by_wait, by_some])
-async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
-    handler: Any, autojump_clock: Any
-) -> None:
-    async with connected(handler) as (served, client):
-        await trio.sleep(0.02)
-        served.server.drain(grace=20)
-        await trio.sleep(0.05)
+@contextlib.asynccontextmanager
+async def answered_in_a_drain(handler: Any, **options: Any) -> AsyncIterator[tuple[OpenServer, Connection]]:
+    """A server that drains at the end of the block, and its client, whose first request is then answered."""
+    async with connected(handler, **options) as (served, client):
+        yield served, client
         assert await ask_line(client, b"request\n") == b"REQUEST\n"
         assert await client.receive_some() == b""
     assert served.report is not None
     assert (served.report.finished, served.report.cancelled) == (1, 0)
 
 
+@pytest.mark.parametrize("handler", [shout, by_block, by_wait, by_some])
+async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
+    handler: Any, autojump_clock: Any
+) -> None:
+    async with answered_in_a_drain(handler) as (served, _):
+        await trio.sleep(0.02)
+        served.server.drain(grace=20)
+        await trio.sleep(0.05)
+
+
 async def test_under_tls_the_age_counts_from_the_end_of_the_handshake(autojump_clock: Any) -> None:
-    async with connected(shout, tls=server_context()) as (served, client):
+    async with answered_in_a_drain(shout, tls=server_context()) as (served, client):
         await trio.sleep(4)
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
         await trio.sleep(2)
         served.server.drain(grace=20)
         await trio.sleep(2)
-        assert await ask_line(client, b"request\n") == b"REQUEST\n"
-        assert await client.receive_some() == b""
-    assert served.report is not None
-    assert (served.report.finished, served.report.cancelled) == (1, 0)
 
 
 async def test_a_connection_that_said_nothing_for_long_is_idle(autojump_clock: Any) -> None:

@@ -29,7 +29,7 @@ from .metrics import merge_metrics
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from .service import Workers
+    from .service import Workers, WorkerStatus
 
 _WORKER_VERBS: Final = ("suspend", "resume", "cut")
 
@@ -92,33 +92,31 @@ async def _tell_workers(workers: Workers, request: Request) -> str:
 
 
 async def _tree(workers: Workers, limit: int) -> Node:
-    nodes: dict[Worker, Node] = {}
-
-    async def query(worker: Worker) -> None:
-        answer = await ask(worker, {"want": "tree", "limit": limit})
-        try:
-            tree = parse_tree(json.dumps(answer))
-        except ValueError:
-            tree = Node(kind="run")
-        status = next((one for one in workers.statistics() if one.process == worker.id), None)
-        if status is None:
-            return  # the worker has ended meanwhile
-        nodes[worker] = Node(
-            kind="process",
-            name=f"worker {worker.number}, process {worker.id}",
-            state=status.state,
-            age=status.age,
-            counts=(("generation", status.generation), ("memory", status.memory)),
-            # The server of the control socket that was just asked is left out.
-            children=tuple(child for child in tree.children if child.name != NAME),
-        )
-
-    living = [one for one in workers.living() if one.id]
-    async with trio.open_nursery() as nursery:
-        for worker in living:
-            nursery.start_soon(query, worker)
-    found = tuple(nodes[worker] for worker in living if worker in nodes)
+    asked = [one for one in workers.living() if one.id]
+    answers = await _ask_all(asked, {"want": "tree", "limit": limit})
+    statuses = {one.process: one for one in workers.statistics()}
+    found = tuple(
+        _node(worker, statuses[worker.id], answer)
+        for worker, answer in zip(asked, answers, strict=True)
+        if worker.id in statuses  # it may have ended meanwhile
+    )
     return Node(kind="run", name=f"parent {os.getpid()}", children=found)
+
+
+def _node(worker: Worker, status: WorkerStatus, answer: dict[str, object]) -> Node:
+    try:
+        tree = parse_tree(json.dumps(answer))
+    except ValueError:
+        tree = Node(kind="run")
+    return Node(
+        kind="process",
+        name=f"worker {worker.number}, process {worker.id}",
+        state=status.state,
+        age=status.age,
+        counts=(("generation", status.generation), ("memory", status.memory)),
+        # The server of the control socket that was just asked is left out.
+        children=tuple(child for child in tree.children if child.name != NAME),
+    )
 
 
 async def _metrics(workers: Workers) -> Reply:

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from ..requests.ports import Host, ServedInTrio
 
+#: What the errors advise.
+_IN_A_THREAD = "threading.Thread(target=compat.drain, args=(server,)).start()"
+
 
 def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     """Stop accepting, let the requests in progress finish, and return the `DrainReport`.
@@ -50,8 +53,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     if any(serving.is_own_thread() for serving in servings):
         raise RuntimeError(
             "drain() waits until serve_forever() has ended, and this is the thread that runs it: call it "
-            "from another thread; in a signal handler, "
-            "threading.Thread(target=compat.drain, args=(server,)).start()"
+            f"from another thread; in a signal handler, {_IN_A_THREAD}"
         )
     request_table = request_table_of(server)
     _check_lock(request_table)
@@ -72,7 +74,7 @@ def _check_lock(request_table: RequestTable) -> None:
     if lock._is_owned():
         raise RuntimeError(
             "drain() was called in a signal handler that interrupted a call which counts its requests: "
-            "call it from another thread, threading.Thread(target=compat.drain, args=(server,)).start()"
+            f"call it from another thread, {_IN_A_THREAD}"
         )
 
 
@@ -191,8 +193,7 @@ class Running:
         if not self.has_begun and self._thread == threading.get_ident():
             raise RuntimeError(
                 "drain() was called in a signal handler that interrupted another drain() of this server, "
-                "which has not begun: call it from another thread, "
-                "threading.Thread(target=compat.drain, args=(server,)).start()"
+                f"which has not begun: call it from another thread, {_IN_A_THREAD}"
             )
         self._done.wait()
         if self._report is None:
