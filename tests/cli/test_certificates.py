@@ -11,7 +11,7 @@ import trustme
 from tests.certificates import EXPIRED, der_of, lenient, replace, shown_at, write
 from tests.programs import dial, running
 from triosock import CertificateFiles
-from triosock.cli.arguments import MachineRefused, Mistake, load_tls
+from triosock.cli.arguments import OperatingSystemError, UsageError, load_tls
 from triosock.cli.config_file import read_config
 
 from .conftest import wait_for_restart
@@ -74,7 +74,7 @@ def test_several_certificates_are_loaded_as_the_file_says(tmp_path):
     first, second = load_tls(read_config(path).endpoints[0].tls).loaded
     assert (first.names, second.names) == (("one.example",), ("shop.example", "*.shop.example"))
     path.write_text(FULL.replace("check_dates = false\n", ""))
-    with pytest.raises(MachineRefused, match="the certificate expired at"):
+    with pytest.raises(OperatingSystemError, match="the certificate expired at"):
         load_tls(read_config(path).endpoints[0].tls)
 
 
@@ -112,7 +112,7 @@ def test_a_file_names_handlers_by_protocol(tmp_path):
 def test_a_mistake_has_its_line(tmp_path, text, line, words):
     path = tmp_path / "server.toml"
     path.write_text(f"{WEB}[endpoints.web.tls]\n{text}")
-    with pytest.raises(Mistake, match=words) as caught:
+    with pytest.raises(UsageError, match=words) as caught:
         read_config(path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
 

@@ -12,7 +12,7 @@ import triosock
 from tests.programs import dial, running
 from triosock import CertificateFiles
 from triosock.cli import main, schema
-from triosock.cli.arguments import MachineRefused, Mistake
+from triosock.cli.arguments import OperatingSystemError, UsageError
 from triosock.cli.config import TlsConfig
 from triosock.cli.config_file import find_line, read_config
 
@@ -119,13 +119,13 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
 )
 def test_a_mistake_has_its_line(file, text, line, words):
     path = file(text)
-    with pytest.raises(Mistake, match=words) as caught:
+    with pytest.raises(UsageError, match=words) as caught:
         read_config(path)
     assert str(caught.value).startswith(f"{path}:{line}: ")
 
 
 def test_a_file_that_cannot_be_read_is_the_machines_refusal(tmp_path):
-    with pytest.raises(MachineRefused, match="No such file"):
+    with pytest.raises(OperatingSystemError, match="No such file"):
         read_config(tmp_path / "none.toml")
 
 
@@ -195,5 +195,5 @@ def test_an_adaptive_limit_is_a_section(file):
     assert web.limits.adaptive == triosock.AdaptiveLimit(max_connections=50)
     path = file(WEB + "limits.adaptive = {}\n")
     assert read_config(path).endpoints[0].limits.adaptive == triosock.AdaptiveLimit()
-    with pytest.raises(Mistake, match=r"server.toml:4: max_connections must be from min_connections"):
+    with pytest.raises(UsageError, match=r"server.toml:4: max_connections must be from min_connections"):
         read_config(file(WEB + "limits.adaptive = { max_connections = 1 }\n"))

@@ -8,7 +8,7 @@ import sys
 
 import pytest
 
-from tests.health.asking import get
+from tests.health.client import get
 from tests.programs import dial, running
 
 SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0", "--handler", "triosock.cli.handlers:shout")

@@ -17,7 +17,7 @@ import trio
 from tests.programs import PATIENCE, ROOT, dial, running
 from tests.waiting import eventually
 from triosock.cli import main, processes
-from triosock.cli.arguments import MachineRefused
+from triosock.cli.arguments import OperatingSystemError
 from triosock.cli.processes import ProcessEnded, inspect_process
 from triosock.observe import allow_top, peek
 
@@ -213,7 +213,7 @@ async def test_a_process_in_a_container_has_to_allow_it(tmp_path, text):
             if text == BY_RUN:
                 assert found((await inspect_process(process.pid, 10)).tree, "server")
             else:
-                with pytest.raises(MachineRefused, match="has another root"):
+                with pytest.raises(OperatingSystemError, match="has another root"):
                     await inspect_process(process.pid, 10)
             assert os.listdir(f"/proc/{process.pid}/root/tmp") == []
         finally:
@@ -276,7 +276,7 @@ def sleeper(text):
 @pytest.mark.skipif(sys.version_info >= (3, 14), reason="there it needs no permission of the process")
 async def test_one_that_did_not_allow_it_gets_no_signal():
     with sleeper(WAITS) as process:
-        with pytest.raises(MachineRefused, match="does not allow inspection"):
+        with pytest.raises(OperatingSystemError, match="does not allow inspection"):
             await inspect_process(process.pid, 10)
 
 
@@ -291,7 +291,7 @@ async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeyp
     with program(tmp_path, BY_RUN, WORK=1) as target:
         target.port("shouts")
         target.signal(signal.SIGSTOP)
-        with pytest.raises(MachineRefused, match=r"has not answered SIGUSR1 within 0\.2 s"):
+        with pytest.raises(OperatingSystemError, match=r"has not answered SIGUSR1 within 0\.2 s"):
             await inspect_process(target.process.pid, 10)
         target.signal(signal.SIGCONT)
         monkeypatch.setattr(processes, "ANSWER_TIMEOUT", PATIENCE)
@@ -303,7 +303,7 @@ async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeyp
 async def test_one_whose_main_thread_never_comes_by_is_told_and_nothing_is_left(monkeypatch):
     monkeypatch.setattr(processes, "ANSWER_TIMEOUT", 0.3)
     with sleeper(WAITS) as process:
-        with pytest.raises(MachineRefused, match=r"has not answered sys\.remote_exec within"):
+        with pytest.raises(OperatingSystemError, match=r"has not answered sys\.remote_exec within"):
             await inspect_process(process.pid, 10)
 
 
@@ -342,7 +342,7 @@ async def test_no_process():
 def test_an_answer_may_be_anything(tmp_path, text):
     path = tmp_path / "answer"
     path.write_text(text)
-    with pytest.raises(MachineRefused) as refused:
+    with pytest.raises(OperatingSystemError) as refused:
         processes._read_tree(path)
     assert str(refused.value).isprintable()
 

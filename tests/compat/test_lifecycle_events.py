@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import socket
 import threading
 from typing import Any
@@ -23,6 +25,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
+from triosock.compat.bridge import lifecycle_events
 from triosock.compat.waiting import poll
 
 
@@ -134,6 +137,36 @@ def test_a_drain_closes_it(start: Any, lines: Any, recorder: Any, policy: Any) -
     running.join()
     told = [kind for kind in kinds(recorder) if kind not in ONE]
     assert told == [ServerStarted, DrainStarted, ListenerClosed, DrainFinished, ServerClosed]
+
+
+@pytest.mark.parametrize("where", ["address_of_listener", "is_closed"])
+def test_a_signal_handler_may_close_the_server_as_the_loop_begins_or_ends(
+    lines: Any, recorder: Any, policy: Any, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    class Server(compat.TCPServer):
+        trio_policy = policy
+
+        def service_actions(self) -> None:
+            threading.Thread(target=self.shutdown).start()
+
+    original = getattr(lifecycle_events, where)
+
+    def interrupted(server: Any) -> Any:
+        answer = original(server)
+        signal.raise_signal(signal.SIGUSR1)
+        return answer
+
+    server = Server(("127.0.0.1", 0), lines)
+    monkeypatch.setattr(lifecycle_events, where, interrupted)
+    before = signal.signal(signal.SIGUSR1, lambda signum, frame: server.server_close())
+    try:
+        with contextlib.suppress(ValueError):  # for a loop whose socket was closed as it began
+            server.serve_forever(0.01)
+    finally:
+        signal.signal(signal.SIGUSR1, before)
+    told = kinds(recorder)
+    assert told[0] is ServerStarted
+    assert told.count(ListenerClosed) == told.count(ServerClosed) == 1
 
 
 def test_single_requests_have_no_events_of_a_start_and_an_end(lines: Any, recorder: Any, policy: Any) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.health.asking import get
+from tests.health.client import get
 from tests.programs import ROOT, Program, dial, running
 from tests.waiting import eventually
 

@@ -19,7 +19,7 @@ import trustme
 
 import triosock
 from tests.handlers import ask, ask_line
-from tests.health.asking import get
+from tests.health.client import get
 from tests.servers import connected
 from tests.tls import trusting
 from tests.waiting import PATIENCE

@@ -25,7 +25,7 @@ from wsproto.events import (
     TextMessage,
 )
 
-from tests.health.asking import get
+from tests.health.client import get
 from tests.programs import PATIENCE, ROOT, dial, running
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")

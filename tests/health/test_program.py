@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.health.asking import get
+from tests.health.client import get
 from tests.programs import dial, running
 
 PROGRAM = """

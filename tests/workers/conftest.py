@@ -94,7 +94,7 @@ def open_descriptors() -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def workers_have_time_to_answer(monkeypatch):
     """A worker that a busy machine delays is not taken for one that is stuck."""
-    monkeypatch.setattr("triosock.workers.asking._TIMEOUT", PATIENCE)
+    monkeypatch.setattr("triosock.workers.control_client._TIMEOUT", PATIENCE)
 
 
 @pytest.fixture(autouse=True)

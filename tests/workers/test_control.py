@@ -16,7 +16,7 @@ import trio
 import triosock
 from triosock.cli import main
 from triosock.observe.control import parse_tree
-from triosock.workers import asking, control
+from triosock.workers import control, control_client
 from triosock.workers.metrics import merge_metrics
 
 from .conftest import HERE, ask, dial, processes, service, until
@@ -237,5 +237,7 @@ async def test_an_answer_that_is_no_json_object_is_an_error_of_that_worker(line)
     async with trio.open_nursery() as nursery:
         await nursery.start(triosock.serve_unix, answer, f"\0{name}")
         stub = SimpleNamespace(control=name)
-        assert await asking.ask(stub, {"want": "metrics"}) == {"error": "its answer is no JSON object"}
+        assert await control_client.ask(stub, {"want": "metrics"}) == {
+            "error": "its answer is no JSON object"
+        }
         nursery.cancel_scope.cancel()

@@ -14,7 +14,7 @@ import pytest
 import trio
 
 import triosock
-from tests.health.asking import get
+from tests.health.client import get
 from tests.programs import running
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
@@ -68,7 +68,7 @@ async def test_a_crash_and_a_restart_take_nothing_out() -> None:
 
 
 async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("triosock.workers.asking._TIMEOUT", 2.0)
+    monkeypatch.setattr("triosock.workers.control_client._TIMEOUT", 2.0)
     async with service(workers=2, health=HEALTH) as workers:
         port, stuck = port_of(workers), set()
         while len(stuck) < 2:

@@ -5,8 +5,7 @@ and the function `run` by `set_defaults`; `run(arguments)` returns the exit code
 files.
 
 Exit codes: 0 after a drain, 1 for an error of the system (an address in use, a file that cannot be read), 2
-for a mistake on the command line or in the configuration file, and 128 + the signal's number after a second
-signal.
+for a wrong argument or a wrong configuration file, and 128 + the signal's number after a second signal.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from typing import Final
 
 from .. import __version__
 from . import record, serve, tell, top
-from .arguments import MachineRefused, Mistake
+from .arguments import OperatingSystemError, UsageError
 
 COMMANDS: Final = (serve, top, tell, record)
 
@@ -32,17 +31,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Args: `argv`, the words after the program's name; None for `sys.argv[1:]`.
 
-    Raises: SystemExit for `--help`, `--version`, a mistake (2), or a second signal.
+    Raises: SystemExit for `--help`, `--version`, a wrong argument (2), or a second signal.
     """
     words = sys.argv[1:] if argv is None else list(argv)
     arguments = make_parser().parse_args(words, argparse.Namespace(words=words))
     parser: argparse.ArgumentParser = arguments.parser
     try:
         return int(arguments.run(arguments))
-    except Mistake as mistake:
-        parser.error(str(mistake))
-    except MachineRefused as refusal:
-        print(f"triosock: {refusal}", file=sys.stderr)
+    except UsageError as error:
+        parser.error(str(error))
+    except OperatingSystemError as error:
+        print(f"triosock: {error}", file=sys.stderr)
         return 1
 
 

@@ -1,8 +1,8 @@
 """Parses the words of a command line into values, for all sub-commands.
 
-The rule: a mistake of the user is found before anything is opened, and raises `Mistake`, or argparse's own
-error (exit code 2). An error of the system raises `MachineRefused` (exit code 1). Any other exception is a
-bug of this program or of the user's module, and its traceback is printed.
+The rule: a wrong argument is found before anything is opened, and raises `UsageError`, or argparse's own
+error (exit code 2). An error of the operating system raises `OperatingSystemError` (exit code 1). Any other
+exception is a bug of this program or of the user's module, and its traceback is printed.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Value = TypeVar("Value")
 Commands: TypeAlias = "argparse._SubParsersAction[argparse.ArgumentParser]"
 
 
-class Mistake(Exception):
+class UsageError(Exception):
     """The command line or the configuration file is wrong."""
 
 
-class MachineRefused(Exception):
+class OperatingSystemError(Exception):
     """The operating system refused a request, such as opening a file or an address."""
 
 
@@ -85,25 +85,25 @@ def load_handler(word: str) -> AnyHandler:
     """Import ``module:function``, from the working directory first; for a `StreamHandler` or
     `DatagramHandler` return its `serve`.
 
-    Raises: Mistake if the module or the name does not exist, or is no async function. Exceptions of the
+    Raises: UsageError if the module or the name does not exist, or is no async function. Exceptions of the
     module's own code are not caught: its author needs the traceback.
     """
     module_name, colon, path = word.partition(":")
     if not (module_name and colon and path):
-        raise Mistake(
+        raise UsageError(
             f"--handler is written module:function, such as triosock.cli.handlers:echo, not {word!r}"
         )
     found = _import(module_name)
     for name in path.split("."):
         if not hasattr(found, name):
-            raise Mistake(f"--handler: the module {module_name!r} has nothing named {path!r}")
+            raise UsageError(f"--handler: the module {module_name!r} has nothing named {path!r}")
         found = getattr(found, name)
     if isinstance(found, type) and issubclass(found, (StreamHandler, DatagramHandler)):
         return found.serve
     try:
         handler: AnyHandler = check_async("--handler", found, "one connection", count=1)
     except TypeError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     return handler
 
 
@@ -117,7 +117,7 @@ def _import(module_name: str) -> Any:
         missing = error.name or ""
         if not f"{module_name}.".startswith(f"{missing}."):
             raise  # the module exists, but one of its own imports does not
-        raise Mistake(
+        raise UsageError(
             f"--handler: there is no module {missing!r}, neither in the working directory nor installed"
         ) from None
 
@@ -135,7 +135,7 @@ def read_password(path: str | None) -> Callable[[], str] | None:
 
 
 def load_tls(config: TlsConfig | None) -> Certificates | None:
-    """Load the certificates of an endpoint; None if it has none. Raises: MachineRefused."""
+    """Load the certificates of an endpoint; None if it has none. Raises: OperatingSystemError."""
     if config is None:
         return None
     try:
@@ -147,4 +147,4 @@ def load_tls(config: TlsConfig | None) -> Certificates | None:
             check_every=config.check_every,
         )
     except CertificateRefused as error:
-        raise MachineRefused(f"cannot use the certificate and key in {error}") from None
+        raise OperatingSystemError(f"cannot use the certificate and key in {error}") from None

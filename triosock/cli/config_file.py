@@ -18,7 +18,7 @@ from typing import Any, TypeAlias, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.checks import check_seconds
-from .arguments import MachineRefused, Mistake, permissions, read_password
+from .arguments import OperatingSystemError, UsageError, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
 from .observing import Observing
 from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
@@ -35,13 +35,15 @@ _PYTHON_TYPES: Mapping[str, tuple[type, ...]] = {
 
 
 def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
-    """Return the configuration in a file. Raises: Mistake, with the line; MachineRefused if it cannot be
-    read."""
+    """Return the configuration in a file.
+
+    Raises: UsageError, with the line; OperatingSystemError if the file cannot be read.
+    """
     try:
         with open(path, encoding="utf-8") as file:
             text = file.read()
     except (OSError, UnicodeDecodeError) as error:
-        raise MachineRefused(f"{path}: {getattr(error, 'strerror', None) or error}") from None
+        raise OperatingSystemError(f"{path}: {getattr(error, 'strerror', None) or error}") from None
     content = _parse(str(path), text)
     return _Reader(str(path), text).service(content)
 
@@ -51,7 +53,7 @@ def _parse(name: str, text: str) -> Table:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         found = re.search(r"\(at line (\d+)", str(error))
-        raise Mistake(f"{name}:{found[1] if found else '?'}: {error}") from None
+        raise UsageError(f"{name}:{found[1] if found else '?'}: {error}") from None
 
 
 #: A table from tomllib. Its keys and the types of its values are checked before they are used.
@@ -65,14 +67,14 @@ class _Reader:
         self._name = name
         self._text = text
 
-    def mistake(self, path: Path, what: object) -> Mistake:
-        return Mistake(f"{self._name}:{find_line(self._text, path)}: {what}")
+    def error_at(self, path: Path, what: object) -> UsageError:
+        return UsageError(f"{self._name}:{find_line(self._text, path)}: {what}")
 
     def service(self, content: Table) -> ServiceConfig:
         self._check(content, SERVICE, ())
         endpoints = content.get("endpoints")
         if not endpoints:
-            raise self.mistake((), "there must be at least one section such as [endpoints.web]")
+            raise self.error_at((), "there must be at least one section such as [endpoints.web]")
         health = content.get("health")
         made: ServiceConfig = self._try(
             (),
@@ -97,18 +99,18 @@ class _Reader:
 
     def _workers(self, value: object) -> object:
         if isinstance(value, int) and value < 1:
-            raise self.mistake(("workers",), f"workers must be from 1 on, or 'auto', not {value}")
+            raise self.error_at(("workers",), f"workers must be from 1 on, or 'auto', not {value}")
         return value
 
     def _endpoint(self, name: str, fields: Table) -> EndpointConfig:
         path = ("endpoints", name)
         if not name.isascii() or not name.isprintable() or ":" in name:
-            raise self.mistake(
+            raise self.error_at(
                 path, f"the name of an endpoint must be ASCII characters without ':', not {name!r}"
             )
         for wanted in ("address", "handler"):
             if wanted not in fields:
-                raise self.mistake(path, f"[endpoints.{name}] needs a key {wanted!r}")
+                raise self.error_at(path, f"[endpoints.{name}] needs a key {wanted!r}")
         mode = fields.get("mode")
         made: EndpointConfig = self._try(
             path,
@@ -136,7 +138,7 @@ class _Reader:
         for name, one in more.items():
             certificates.append(self._certificate(one, (*path, "certificates", name)))
         if not certificates:
-            raise self.mistake(path, f"[{'.'.join(path)}] needs a key 'certificate'")
+            raise self.error_at(path, f"[{'.'.join(path)}] needs a key 'certificate'")
         if "check_every" in options:
             self._try((*path, "check_every"), check_seconds, options["check_every"], "check_every", zero=True)
         roots = self._beside(options.pop("roots", None))
@@ -145,7 +147,7 @@ class _Reader:
 
     def _certificate(self, fields: Table, path: Path) -> CertificateFiles:
         if "certificate" not in fields:
-            raise self.mistake(path, f"[{'.'.join(path)}] needs a key 'certificate', the file of the chain")
+            raise self.error_at(path, f"[{'.'.join(path)}] needs a key 'certificate', the file of the chain")
         made: CertificateFiles = self._try(
             path,
             CertificateFiles,
@@ -163,7 +165,7 @@ class _Reader:
         try:
             return make(*args, **options)
         except (TypeError, ValueError) as error:
-            raise self.mistake(path, error) from None
+            raise self.error_at(path, error) from None
 
     def _make(self, kind: type[T], fields: Table, path: Path) -> T:
         values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}
@@ -180,16 +182,16 @@ class _Reader:
         return tuple(value) if isinstance(value, list) else value
 
     def _check(self, fields: Table, section: Section, path: Path) -> None:
-        """Raise Mistake for the first key that is unknown, or whose value has the wrong type."""
+        """Raise UsageError for the first key that is unknown, or whose value has the wrong type."""
         for name, value in fields.items():
             here = (*path, name)
             known = section.get(name, section.get(ANY))
             if known is None:
                 where = f" in [{'.'.join(path)}]" if path else ""
-                raise self.mistake(here, f"unknown key {name!r}{where}; there are: {', '.join(section)}")
+                raise self.error_at(here, f"unknown key {name!r}{where}; there are: {', '.join(section)}")
             if not isinstance(known, Key):
                 if not isinstance(value, dict):
-                    raise self.mistake(here, f"{name} must be a section, [{'.'.join(here)}], not a value")
+                    raise self.error_at(here, f"{name} must be a section, [{'.'.join(here)}], not a value")
                 self._check(value, known, here)
             else:
                 self._check_value(value, known, here)
@@ -201,11 +203,11 @@ class _Reader:
             if isinstance(value, _PYTHON_TYPES[kind]) and (kind == "boolean" or not isinstance(value, bool))
         ]
         if not fitting:
-            raise self.mistake(
+            raise self.error_at(
                 path, f"{path[-1]} must be a {' or '.join(key.types)}, not {value!r}: {key.text}"
             )
         if isinstance(value, str) and key.words and value not in key.words:
-            raise self.mistake(path, f"{path[-1]} must be one of {', '.join(key.words)}, not {value!r}")
+            raise self.error_at(path, f"{path[-1]} must be one of {', '.join(key.words)}, not {value!r}")
 
 
 _TABLE = re.compile(r"\s*\[\[?\s*([^\[\]]+?)\s*\]\]?\s*(?:#.*)?$")

@@ -7,14 +7,14 @@ from typing import Any
 
 from .. import Observer
 from ..observe import AccessLog, LineWriter, watch_blocked_loop
-from .arguments import MachineRefused, Mistake
+from .arguments import OperatingSystemError, UsageError
 from .observing import Observing
 
 
 async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack) -> list[Observer]:
     """Open the observers, which are closed with `stack`; return those that each server gets.
 
-    Raises: MachineRefused if a file cannot be opened; Mistake if an extra is not installed.
+    Raises: OperatingSystemError if a file cannot be opened; UsageError if an extra is not installed.
     """
     observers: list[Observer] = []
     if observing.access_log is not None:
@@ -22,7 +22,7 @@ async def open_observers(observing: Observing, stack: contextlib.AsyncExitStack)
             where = 1 if observing.access_log == "-" else observing.access_log
             writer = await stack.enter_async_context(LineWriter(where))
         except OSError as error:
-            raise MachineRefused(f"{observing.access_log}: {error.strerror or error}") from None
+            raise OperatingSystemError(f"{observing.access_log}: {error.strerror or error}") from None
         format, of = observing.access_log_format, observing.access_log_of
         observers.append(AccessLog(writer, format=format, of=of))
     if observing.opentelemetry:
@@ -38,5 +38,5 @@ def _telemetry() -> Any:
     except ModuleNotFoundError as error:
         if error.name is None or not error.name.startswith("opentelemetry"):
             raise
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
     return OpenTelemetryObserver()

@@ -36,7 +36,7 @@ from ..observe import Node, peek
 from ..observe.control import node_of
 from ..observe.inspection import MARK
 from ..observe.text import printable
-from .arguments import MachineRefused
+from .arguments import OperatingSystemError
 
 #: Seconds within which a process must answer, and seconds after which a process that waits is woken.
 ANSWER_TIMEOUT: Final = 5.0
@@ -59,7 +59,7 @@ n.clear()
 _SEIZE, _INTERRUPT, _DETACH, _WALL = 0x4206, 0x4207, 17, 0x40000000
 
 
-class ProcessEnded(MachineRefused):
+class ProcessEnded(OperatingSystemError):
     """The process does not exist, or has ended."""
 
 
@@ -75,7 +75,7 @@ class Inspection:
 
 async def inspect_process(pid: int, limit: int) -> Inspection:
     """Return the live tree of a process, with at most `limit` connections of each server. Raises:
-    MachineRefused.
+    OperatingSystemError.
     """
     with _directory(pid) as (directory, there):
         pipe = directory / peek.PIPE
@@ -92,7 +92,7 @@ async def inspect_process(pid: int, limit: int) -> Inspection:
             os.close(reader)
         if len(took) != 2:
             _stat(pid)  # raises ProcessEnded if that is the reason
-            raise MachineRefused(
+            raise OperatingSystemError(
                 f"process {pid} has not answered {how} within {ANSWER_TIMEOUT:g} s: its main thread is in a "
                 "call that nothing interrupts, or it is stopped"
             )
@@ -123,7 +123,9 @@ def _directory(pid: int) -> Iterator[tuple[Path, str]]:
     try:
         path = Path(tempfile.mkdtemp(prefix="triosock-top-", dir=parent))  # mode 0700
     except OSError as error:
-        raise MachineRefused(f"cannot make a directory in {parent}: {error.strerror or error}") from None
+        raise OperatingSystemError(
+            f"cannot make a directory in {parent}: {error.strerror or error}"
+        ) from None
     try:
         _give_to_owner(path, pid)
         yield path, str(Path("/") / path.relative_to(root))
@@ -152,13 +154,13 @@ def _read_tree(path: Path) -> Node:
             text = file.read(MAX_ANSWER)
         fields = ast.literal_eval(text)
     except (OSError, ValueError, SyntaxError, RecursionError, MemoryError) as error:
-        raise MachineRefused(f"the answer is no tree: {printable(error)}") from None
+        raise OperatingSystemError(f"the answer is no tree: {printable(error)}") from None
     if isinstance(fields, dict) and "error" in fields:
-        raise MachineRefused(f"the process could not be inspected: {printable(fields['error'])}")
+        raise OperatingSystemError(f"the process could not be inspected: {printable(fields['error'])}")
     try:
         return node_of(fields)
     except ValueError as error:
-        raise MachineRefused(str(error)) from None
+        raise OperatingSystemError(str(error)) from None
 
 
 @asynccontextmanager
@@ -172,7 +174,7 @@ async def _requested(pid: int, directory: Path, there: str, limit: int) -> Async
         yield "SIGUSR1"
         return
     if there != str(directory):
-        raise MachineRefused(
+        raise OperatingSystemError(
             f"process {pid} has another root directory, as in a container: it must allow inspection "
             "(triosock.run, or observe.allow_top)"
         )
@@ -184,7 +186,7 @@ async def _requested(pid: int, directory: Path, there: str, limit: int) -> Async
         finally:
             nursery.cancel_scope.cancel()
             if not (directory / peek.ANSWER).exists():
-                with contextlib.suppress(MachineRefused):
+                with contextlib.suppress(OperatingSystemError):
                     _execute(pid, os.devnull)
 
 
@@ -204,7 +206,7 @@ def _mark_of(pid: int) -> str | None:
     except FileNotFoundError:
         raise ProcessEnded(f"there is no process {pid}") from None
     except PermissionError:
-        raise MachineRefused(
+        raise OperatingSystemError(
             f"process {pid} belongs to another user: only that user and root may inspect it"
         ) from None
     return None
@@ -222,14 +224,14 @@ def _signal(pid: int, mark: str, request: str) -> None:
         try:
             # Looked up again with the pidfd open, so that it is the mark of this process.
             if _mark_of(pid) != mark:
-                raise MachineRefused(f"process {pid} has just ended, or no longer allows inspection")
+                raise OperatingSystemError(f"process {pid} has just ended, or no longer allows inspection")
             with open(mark, "wb", buffering=0) as file:
                 file.write(os.fsencode(request))
             signal.pidfd_send_signal(process, signal.SIGUSR1)
         finally:
             os.close(process)
     except OSError as error:
-        raise MachineRefused(f"cannot inspect process {pid}: {error.strerror or error}") from None
+        raise OperatingSystemError(f"cannot inspect process {pid}: {error.strerror or error}") from None
 
 
 # By the interpreter
@@ -249,21 +251,21 @@ def _script(directory: Path, limit: int, pid: int) -> str:
 def _execute(pid: int, script: str) -> None:
     remote_exec = getattr(sys, "remote_exec", None)
     if remote_exec is None:
-        raise MachineRefused(
+        raise OperatingSystemError(
             f"process {pid} does not allow inspection (triosock.run, or observe.allow_top), and "
             "without that Python 3.14 is needed on both sides"
         )
     try:
         remote_exec(pid, script)
     except PermissionError:
-        raise MachineRefused(
+        raise OperatingSystemError(
             f"not permitted to attach to process {pid}: this needs the same user, as far as "
             "/proc/sys/kernel/yama/ptrace_scope allows, or CAP_SYS_PTRACE"
         ) from None
     except ProcessLookupError:
         raise ProcessEnded(f"there is no process {pid}") from None
     except (OSError, RuntimeError) as error:
-        raise MachineRefused(
+        raise OperatingSystemError(
             f"cannot run code in process {pid}: {printable(error)} (it must have the same Python, "
             f"{sys.version_info.major}.{sys.version_info.minor}, and allow remote debugging)"
         ) from None

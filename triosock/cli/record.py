@@ -15,7 +15,7 @@ from typing import Final
 
 from ..observe import Recorder
 from ..observe.text import count
-from .arguments import Commands, MachineRefused, Mistake, typed
+from .arguments import Commands, OperatingSystemError, UsageError, typed
 
 #: The message if no step was recorded.
 _NOTHING: Final = (
@@ -72,16 +72,17 @@ def _events(word: str) -> int:
 def run(arguments: argparse.Namespace) -> int:
     """Run the program, write the page; return the exit code.
 
-    Raises: Mistake, MachineRefused, and what the program raises, including SystemExit and KeyboardInterrupt.
+    Raises: UsageError, OperatingSystemError, and what the program raises, including SystemExit and
+        KeyboardInterrupt.
     """
     words = arguments.module or _script(arguments)
     if not words:
-        raise Mistake("the following arguments are required: SCRIPT (or -m MODULE)")
+        raise UsageError("the following arguments are required: SCRIPT (or -m MODULE)")
     if not arguments.module and not os.path.exists(words[0]):
-        raise MachineRefused(f"can't open file {words[0]!r}")
+        raise OperatingSystemError(f"can't open file {words[0]!r}")
     output = os.path.abspath(arguments.output or "run.html")  # the program may change the working directory
     if not os.path.isdir(os.path.dirname(output)):
-        raise Mistake(f"-o: there is no folder {os.path.dirname(output)!r}")
+        raise UsageError(f"-o: there is no folder {os.path.dirname(output)!r}")
     recorder = Recorder(**({} if arguments.max_events is None else {"max_events": arguments.max_events}))
     with _page_written(recorder, output), recorder:
         _run_program(words, is_module=bool(arguments.module))
@@ -125,8 +126,8 @@ def _page_written(recorder: Recorder, output: str) -> Iterator[None]:
     except BaseException:
         try:
             _write_page(recorder, output)
-        except MachineRefused as refusal:
-            print(f"triosock: {refusal}", file=sys.stderr)
+        except OperatingSystemError as error:
+            print(f"triosock: {error}", file=sys.stderr)
         raise
     _write_page(recorder, output)
 
@@ -135,7 +136,7 @@ def _write_page(recorder: Recorder, output: str) -> None:
     try:
         recorder.write_html(output)
     except OSError as error:
-        raise MachineRefused(f"{output}: {error.strerror or error}") from None
+        raise OperatingSystemError(f"{output}: {error.strerror or error}") from None
     steps = len(recorder.steps())
     said = f"{count(steps, 'step')} recorded in {output}" if steps else _NOTHING
     print(f"triosock: {said}", file=sys.stderr)

@@ -120,7 +120,7 @@ class Prepared:
 
 
 def prepare(config: ServiceConfig) -> list[Prepared]:
-    """Import the handlers and load the certificates. Raises: Mistake, MachineRefused."""
+    """Import the handlers and load the certificates. Raises: UsageError, OperatingSystemError."""
     return [_prepare(one) for one in config.endpoints]
 
 

@@ -23,8 +23,8 @@ from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
     Commands,
-    MachineRefused,
-    Mistake,
+    OperatingSystemError,
+    UsageError,
     limit,
     permissions,
     timeout,
@@ -205,7 +205,7 @@ def _workers(word: str) -> int | str:
 def run(arguments: argparse.Namespace) -> int:
     """Serve until drained; return the exit code.
 
-    Raises: Mistake, MachineRefused; SystemExit after a second signal.
+    Raises: UsageError, OperatingSystemError; SystemExit after a second signal.
     """
     config = _from_arguments(arguments) if arguments.config is None else _from_file(arguments)
     if arguments.check:
@@ -229,9 +229,9 @@ def run(arguments: argparse.Namespace) -> int:
     except (AddressUnavailable, socket.gaierror) as error:
         health = [] if config.health is None else [config.health]
         where = ", ".join([*(str(one.where) for one in config.endpoints), *health])
-        raise MachineRefused(f"{where}: {error.strerror}") from None
+        raise OperatingSystemError(f"{where}: {error.strerror}") from None
     except WorkersFailed as failure:
-        raise MachineRefused(str(failure)) from None
+        raise OperatingSystemError(str(failure)) from None
     return 0
 
 
@@ -243,17 +243,17 @@ def _from_file(arguments: argparse.Namespace) -> ServiceConfig:
         if name not in beside and value not in (arguments.parser.get_default(name), [])
     ]
     if given:
-        raise Mistake(f"--config cannot be combined with other options: leave out {', '.join(given)}")
+        raise UsageError(f"--config cannot be combined with other options: leave out {', '.join(given)}")
     return read_config(arguments.config)
 
 
 def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
     if not arguments.endpoints or arguments.handler is None:
-        raise Mistake("the following arguments are required: ENDPOINT, --handler (or --config)")
+        raise UsageError("the following arguments are required: ENDPOINT, --handler (or --config)")
     if arguments.mode is not None and not any(isinstance(one, UnixAddress) for one in arguments.endpoints):
-        raise Mistake("--mode is for the file of a unix:// address")
+        raise UsageError("--mode is for the file of a unix:// address")
     if arguments.tls_key is not None and arguments.tls_cert is None:
-        raise Mistake("--tls-key needs --tls-cert: give the file of the certificate chain")
+        raise UsageError("--tls-key needs --tls-cert: give the file of the certificate chain")
     options = {
         "handler": arguments.handler,
         "limits": Limits(**_given(arguments, _LIMITS), **_given(arguments, _RATES)),
@@ -272,14 +272,14 @@ def _from_arguments(arguments: argparse.Namespace) -> ServiceConfig:
             **{name: getattr(arguments, name) for name in _OF_SERVICE},
         )
     except ValueError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def _observing(arguments: argparse.Namespace) -> Observing:
     try:
         return Observing(**_given(arguments, _OBSERVING))
     except ValueError as error:
-        raise Mistake(str(error)) from None
+        raise UsageError(str(error)) from None
 
 
 def _tls(arguments: argparse.Namespace) -> TlsConfig | None:

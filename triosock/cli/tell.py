@@ -13,7 +13,7 @@ import json
 import socket
 from typing import Final
 
-from .arguments import Commands, MachineRefused
+from .arguments import Commands, OperatingSystemError
 
 QUERIES: Final = ("metrics", "events")
 VERBS: Final = (*QUERIES, "drain", "restart", "workers", "suspend", "resume", "cut")
@@ -42,7 +42,10 @@ def add_parser(commands: Commands) -> None:
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Send the command, and print the answer. Raises: MachineRefused if there is no answer, or an error."""
+    """Send the command, and print the answer.
+
+    Raises: OperatingSystemError if there is no answer, or the answer is an error.
+    """
     request = {
         "want" if arguments.verb in QUERIES else "do": arguments.verb,
         **{
@@ -62,37 +65,42 @@ def run(arguments: argparse.Namespace) -> int:
             while not answer.endswith(b"\n") and (data := sock.recv(65_536)):
                 answer += data
     except OSError as error:
-        raise MachineRefused(f"{arguments.socket}: {error.strerror or error}") from None
+        raise OperatingSystemError(f"{arguments.socket}: {error.strerror or error}") from None
     print(_read_answer(arguments.socket, answer))
     return 0
 
 
 def _read_answer(path: str, answer: bytes) -> str:
-    """Return the text of an answer. Raises: MachineRefused if it is an error, or no answer of triosock."""
+    """Return the text of an answer.
+
+    Raises: OperatingSystemError if it is an error, or no answer of triosock.
+    """
     if not answer:
-        raise MachineRefused(f"{path} does not answer: the program answers only the user that it runs as")
+        raise OperatingSystemError(
+            f"{path} does not answer: the program answers only the user that it runs as"
+        )
     try:
         said = json.loads(answer)
     except ValueError:
         said = None
     match said:
         case {"error": error}:
-            raise MachineRefused(str(error))
+            raise OperatingSystemError(str(error))
         case {"done": str(text)} | {"metrics": str(text)}:
             return text.rstrip("\n")
-    raise MachineRefused(
+    raise OperatingSystemError(
         f"{path} has sent no whole answer: the program has ended, or it is no control socket of triosock"
     )
 
 
 def _print_lines(sock: socket.socket) -> int:
-    """Print received lines until the end or Ctrl-C. Raises: MachineRefused for an error."""
+    """Print received lines until the end or Ctrl-C. Raises: OperatingSystemError for an error."""
     sock.settimeout(None)
     with sock.makefile(encoding="utf-8") as lines:
         try:
             for line in lines:
                 if line.startswith('{"error"'):
-                    raise MachineRefused(json.loads(line)["error"])
+                    raise OperatingSystemError(json.loads(line)["error"])
                 print(line, end="", flush=True)
         except KeyboardInterrupt:
             pass

@@ -26,7 +26,7 @@ from .._core.model.node import Node
 from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
-from .arguments import Commands, MachineRefused, Mistake
+from .arguments import Commands, OperatingSystemError, UsageError
 from .processes import ProcessEnded, inspect_process
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def add_parser(commands: Commands) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Show snapshots until Ctrl-C, or until the program has ended; return the exit code."""
     if (arguments.socket is None) == (arguments.pid is None):
-        raise Mistake("give either a control socket or a process, with --pid and its process id")
+        raise UsageError("give either a control socket or a process, with --pid and its process id")
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A name may have characters that the encoding of the terminal does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -132,7 +132,7 @@ async def _show_socket(arguments: argparse.Namespace, show: Show) -> None:
         stream = await trio.open_unix_socket(arguments.socket)
     except OSError as error:
         path = printable(arguments.socket)
-        raise MachineRefused(f"cannot connect to {path}: {error.strerror or error}") from None
+        raise OperatingSystemError(f"cannot connect to {path}: {error.strerror or error}") from None
     async with Connection(stream) as conn:
         request = json.dumps({"want": "tree", "limit": arguments.limit}).encode() + b"\n"
         answers = conn.lines(max_bytes=MAX_ANSWER)
@@ -140,7 +140,7 @@ async def _show_socket(arguments: argparse.Namespace, show: Show) -> None:
         while True:
             node = await _ask(conn, request, answers)
             if node is None and not seen:
-                raise MachineRefused(
+                raise OperatingSystemError(
                     f"{printable(arguments.socket)} does not answer: it serves only its own user, "
                     f"and {LIMITS.max_connections:.0f} connections at a time"
                 )
@@ -163,7 +163,7 @@ async def _ask(conn: Connection, request: bytes, answers: AsyncIterator[bytes]) 
     except trio.BrokenResourceError:
         pass
     except (ValueError, FrameTooLarge) as error:
-        raise MachineRefused(f"this is no control socket of triosock: {error}") from None
+        raise OperatingSystemError(f"this is no control socket of triosock: {error}") from None
     return None
 
 

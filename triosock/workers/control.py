@@ -22,7 +22,7 @@ from .._core.listeners.listener import SocketListener
 from .._core.model.checks import check_int, is_int
 from .._core.model.node import Node
 from ..observe.control import NAME, Reply, Request, parse_tree, serve_replies
-from .asking import ask
+from .control_client import ask
 from .events import stream_events
 from .health import why_not_ready
 from .metrics import merge_metrics

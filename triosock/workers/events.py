@@ -16,7 +16,7 @@ import trio
 from .._core.stream.connection import Connection
 from ..observe.control import send_stream
 from ..observe.event_stream import FOLLOWS, EventStream, note
-from .asking import open_request
+from .control_client import open_request
 from .worker import Worker
 
 if TYPE_CHECKING:

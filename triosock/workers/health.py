@@ -18,7 +18,7 @@ import trio
 
 from .._core.stream.server import StreamServer
 from ..observe.health import answer_at
-from .asking import ask
+from .control_client import ask
 from .worker import Worker
 
 if TYPE_CHECKING:

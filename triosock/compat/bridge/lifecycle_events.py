@@ -10,13 +10,15 @@ Rules of this file:
 3. Loops and requests hold the request table until they have emitted their last event, so the last `release()`
    comes after all other events. A thread that `server_close()` waits for is expected until it has ended.
 4. A server without observers has no `LifecycleEvents`.
-5. For a server in a trio program, `compat.serve` emits these events. A server that only uses
+5. The lock is reentrant: a signal handler may call `server_close()` while its thread holds it. The state
+   changes after the event is emitted, so that `ServerStarted` is the first one then too.
+6. For a server in a trio program, `compat.serve` emits these events. A server that only uses
    `handle_request()` has no loop, and emits none.
 """
 
 from __future__ import annotations
 
-from threading import Lock as _Lock
+from threading import RLock as _RLock
 from typing import TYPE_CHECKING
 
 from triosock._core.model.events import (
@@ -41,7 +43,7 @@ class LifecycleEvents:
 
     def __init__(self, request_table: RequestTable) -> None:
         self._request_table = request_table
-        self._lock = _Lock()
+        self._lock = _RLock()
         self._loops = 0
         self._begun = False
         self._address: Address | None = None
@@ -59,9 +61,9 @@ class LifecycleEvents:
             if self._begun and self._listening:
                 request_table.emit(ServerResumed)
                 return
-            self._begun = self._listening = True
             self._address = address_of_listener(server)
             request_table.emit(ServerStarted, addresses=(self._address,), lifetime=request_table.lifetime)
+            self._begun = self._listening = True
 
     def loop_ends(self, server: Server) -> None:
         """A loop has ended. In the serving thread, which still holds the request table."""
