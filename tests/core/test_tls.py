@@ -184,8 +184,7 @@ async def test_send_eof_is_refused_under_tls(serving):
     assert "TLS cannot end the stream in one direction" in errors[0]
 
 
-async def test_tls_on_a_unix_socket(tmp_path):
-    path = tmp_path / "socket"
+async def test_tls_on_a_unix_socket(path):
     async with running(triosock.serve_unix, shout, path, tls=server_context()):
         stream = await trio.open_unix_socket(str(path))
         client = trio.SSLStream(stream, client_context(), server_hostname="localhost")

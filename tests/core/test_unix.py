@@ -27,11 +27,6 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
 @pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "socket"
-
-
-@pytest.fixture
 def umask() -> Iterator[Callable[[int], int]]:
     before = os.umask(0o022)
     yield os.umask

@@ -24,11 +24,6 @@ ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "socket"
-
-
 def test_one_that_is_still_opening_is_never_taken_for_dead(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
