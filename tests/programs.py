@@ -193,6 +193,14 @@ def dial(address: int | str | os.PathLike[str]) -> Iterator[Client]:
         yield Client(sock)
 
 
+def python(
+    *arguments: object, timeout: float = 2 * PATIENCE, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter to its end; what it printed is text."""
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
+
+
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:
     """Run `nc`, `curl` or `openssl` and return what it printed on its standard output."""
     done = subprocess.run(
