@@ -201,6 +201,13 @@ def python(
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, **options)
 
 
+def printed(*arguments: object, **options: Any) -> str:
+    """What such a run prints; it must end well, and say nothing on its standard error."""
+    done = python(*arguments, **options)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
+
+
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:
     """Run `nc`, `curl` or `openssl` and return what it printed on its standard output."""
     done = subprocess.run(
