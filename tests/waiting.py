@@ -8,8 +8,11 @@ import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
+
+from triosock import Cause
 
 #: In seconds; nothing that a test waits for is supposed to take so long.
 PATIENCE = 20.0
@@ -33,9 +36,20 @@ async def until_arrived(condition: Callable[[], object]) -> None:
         await trio.testing.wait_all_tasks_blocked(0.001)
 
 
-async def until_ended(server: Any, count: int = 1) -> None:
-    """Return as soon as so many connections, datagrams or sessions have ended, under any clock."""
+async def until_ended(server: Any, count: int = 1) -> dict[Cause, int]:
+    """Return as soon as so many connections, datagrams or sessions have ended, under any clock: by which
+    causes, and how many by each.
+    """
     await until_arrived(lambda: sum(server.statistics().ended.values()) >= count)
+    return dict(server.statistics().ended)
+
+
+@contextlib.contextmanager
+def takes(seconds: float, *, abs: float | None = None) -> Iterator[None]:
+    """The block must last so long, by the clock of the trio program; `abs` is that of `pytest.approx`."""
+    began = trio.current_time()
+    yield
+    assert trio.current_time() - began == pytest.approx(seconds, abs=abs)
 
 
 async def until_served(server: Any, count: int = 1) -> None:
