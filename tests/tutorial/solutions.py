@@ -1,21 +1,16 @@
-"""The solutions that the tests check: the right ones, and wrong ones with what is said of them.
+"""The wrong solutions that the tests check, with what is said of them, and the texts of all of them.
 
-A right solution stands under its name; a wrong one under its name, a piece of the verdict and a piece of the
-hint: either as what it has in place of what in the right solution, or whole if it shares little with that.
+Each stands under its name, a piece of the verdict and a piece of the hint: either as what it has in place of
+what in its lesson's right solution, or whole if it shares little with that.
 """
 
 from __future__ import annotations
 
 import textwrap
 
-TABLE = {
-    "lesson1_right": """
-        async def handle(conn):
-            number = 0
-            async for line in conn.lines():
-                number += 1
-                await conn.send_all(b"%d %s" % (number, line))
-    """,
+from tests.tutorial.right_solutions import RIGHT
+
+_TABLE = {
     ("lesson1_global_counter", "got '2 hi'", "local variable"): {
         "async def": "number = 0\n\n\nasync def",
         "    number = 0": "    global number",
@@ -44,18 +39,6 @@ TABLE = {
             async for line in conn.lines():
                 await conn.send_all("1 " + line)
     """,
-    "lesson2_right": """
-        import trio
-
-        import triosock
-
-
-        async def serve_until(stop, handler, listeners):
-            async with trio.open_nursery() as nursery:
-                await nursery.start(triosock.serve_listeners, handler, listeners)
-                await stop.wait()
-                nursery.cancel_scope.cancel()
-    """,
     ("lesson2_drains", "had not returned", "A drain would wait"): {
         "await nursery.start": "server = await nursery.start",
         "nursery.cancel_scope.cancel()": "server.drain()",
@@ -69,17 +52,6 @@ TABLE = {
         "as nursery:\n": "as nursery:\n        trio.lowlevel.spawn_system_task(trio.sleep_forever)\n"
     },
     ("lesson2_no_cancel", "had not returned", "cancel it"): {"        nursery.cancel_scope.cancel()\n": ""},
-    "lesson3_right": """
-        import trio
-
-        import triosock
-
-
-        async def serve_all(handler, doors, task_status):
-            async with trio.open_nursery() as nursery:
-                servers = [await nursery.start(triosock.serve_listeners, handler, door) for door in doors]
-                task_status.started(servers)
-    """,
     ("lesson3_one_after_the_other", "was not called in 3 s", "nursery.start"): """
         import triosock
 
@@ -102,21 +74,6 @@ TABLE = {
         ),
         "started(servers)": "started()",
     },
-    "lesson4_right": r"""
-        import trio
-
-
-        async def login(conn):
-            with trio.move_on_after(10) as time_limit:
-                name = await conn.receive_until(b"\n")
-                await conn.receive_until(b"\n")
-            if time_limit.cancelled_caught:
-                await conn.send_all(b"too slow\n")
-                return
-            await conn.send_all(b"welcome " + name)
-            async for line in conn.lines():
-                await conn.send_all(line)
-    """,
     ("lesson4_a_timeout_per_line", "after 8 s", "adds up"): {
         "with trio.move_on_after(10) as time_limit:": "try:\n        with trio.fail_after(10):",
         '    name = await conn.receive_until(b"\\n")\n': (
@@ -147,26 +104,6 @@ TABLE = {
         "if time_limit.cancelled_caught:": "except triosock.RequestTimedOut:",
         '"welcome " + name': '"welcome " + name + b"\\n"',
     },
-    "lesson5_right": r"""
-        import trio
-
-
-        async def answer(conn, left, right):
-            async for line in conn.lines():
-                found = {}
-
-                async def ask(side, line=line, found=found):
-                    found[side] = await side(line)
-
-                try:
-                    async with trio.open_nursery() as nursery:
-                        nursery.start_soon(ask, left)
-                        nursery.start_soon(ask, right)
-                except Exception:
-                    await conn.send_all(b"error\n")
-                else:
-                    await conn.send_all(found[left] + b" " + found[right] + b"\n")
-    """,
     ("lesson5_around_the_loop", "After the error Ada said 'cake'", "inside of the loop"): r"""
         import trio
 
@@ -210,16 +147,6 @@ TABLE = {
                 except Exception:
                     await conn.send_all(b"error\n")
     """,
-    "lesson6_right": r"""
-        import triosock
-
-
-        async def say_busy(conn):
-            await conn.send_all(b"busy\n")
-
-
-        OPTIONS = {"limits": triosock.Limits(max_connections=3, overflow=say_busy)}
-    """,
     ("lesson6_rejects", "wanted 'busy'", "overflow="): (
         'import triosock\n\nOPTIONS = {"limits": triosock.Limits(max_connections=3, overflow="reject")}\n'
     ),
@@ -227,25 +154,6 @@ TABLE = {
     ("lesson6_waits", "got 'nothing in 3 s'", "By default it waits"): (
         'import triosock\n\nOPTIONS = {"limits": triosock.Limits(max_connections=3)}\n'
     ),
-    "lesson7_right": """
-        import triosock
-
-
-        async def handle(conn):
-            async for data in conn.frames(triosock.FixedSize(8)):
-                await conn.send_all(data[::-1])
-    """,
-    "lesson7_right_with_idle": """
-        async def handle(conn):
-            while True:
-                first = b""
-                with conn.idle():
-                    first = await conn.receive_some(8)
-                if not first:
-                    return
-                data = first + await conn.receive_exactly(8 - len(first))
-                await conn.send_all(data[::-1])
-    """,
     ("lesson7_all_idle", "then it sent '5678'", "no idle wait"): """
         async def handle(conn):
             while True:
@@ -272,24 +180,6 @@ TABLE = {
                 data = await conn.receive_exactly(8)
                 await conn.send_all(data[::-1])
     """,
-    "lesson8_right": """
-        from triosock import compat
-
-        cut = []
-
-
-        class Handler(compat.StreamRequestHandler):
-            def handle(self):
-                try:
-                    for line in self.rfile:
-                        self.wfile.write(line.upper())
-                except compat.RequestCut:
-                    cut.append(self.client_address)
-
-
-        class Server(compat.ThreadingTCPServer):
-            trio_policy = compat.Policy(request_timeout=1.0)
-    """,
     ("lesson8_no_policy", "sent half a line", "trio_policy"): {
         "try:\n            for": "for",
         "    self.wfile": "self.wfile",
@@ -308,36 +198,6 @@ TABLE = {
         "        except compat.RequestCut:\n            cut.append(self.client_address)\n": "",
         "trio_policy = compat.Policy(request_timeout=1.0)": "pass",
     },
-    "lesson9_right": r"""
-        async def sell(conn, office):
-            async for name in conn.lines():
-                if office.left:
-                    office.left -= 1
-                    await office.note(name)
-                    await conn.send_all(b"sold\n")
-                else:
-                    await conn.send_all(b"sold out\n")
-    """,
-    "lesson9_right_with_a_lock": r"""
-        import weakref
-
-        import trio
-
-        locks = weakref.WeakKeyDictionary()
-
-
-        async def sell(conn, office):
-            lock = locks.setdefault(office, trio.Lock())
-            async for name in conn.lines():
-                async with lock:
-                    if office.left:
-                        await office.note(name)
-                        office.left -= 1
-                        answer = b"sold\n"
-                    else:
-                        answer = b"sold out\n"
-                await conn.send_all(answer)
-    """,
     ("lesson9_looks_first", "were sold", "no `await` in between"): {
         "office.left -= 1\n            await office.note(name)": (
             "await office.note(name)\n            office.left -= 1"
@@ -351,18 +211,6 @@ TABLE = {
     ("lesson9_no_await", "had not been noted", "without `await`, in line 5"): {"await office": "office"},
     ("lesson9_never_sold_out", "they were told", "or 'sold out'"): {"sold out": "sorry"},
     ("lesson9_raises", "it raised AttributeError", "Look at line 5 of "): {"office.note": "office.write"},
-    "lesson10_right": r"""
-        import triosock
-
-
-        async def handle(conn):
-            async for line in conn.lines():
-                await conn.send_all(line.strip()[::-1] + b"\n")
-
-
-        async def worker():
-            await triosock.serve_listeners(handle, triosock.inherited_listeners())
-    """,
     ("lesson10_impatient", "sent its rest", "do not end a handler that is busy"): {
         "import triosock\n\n": "import trio\n\nimport triosock\n\n",
         "await triosock.serve_listeners(": (
@@ -391,43 +239,6 @@ TABLE = {
         ),
         "line.strip()": "line",
     },
-    "lesson11_right": """
-        from triosock import compat
-
-        ended = []
-
-
-        class Handler(compat.StreamRequestHandler):
-            def handle(self):
-                try:
-                    for line in self.rfile:
-                        self.wfile.write(compat.blocking(self.server.lookup, line))
-                finally:
-                    ended.append(self.client_address)
-
-
-        class Server(compat.GreenTCPServer):
-            pass
-    """,
-    "lesson11_right_in_finish": """
-        from triosock import compat
-
-        ended = []
-
-
-        class Handler(compat.StreamRequestHandler):
-            def handle(self):
-                for line in self.rfile:
-                    self.wfile.write(compat.blocking(self.server.lookup, line))
-
-            def finish(self):
-                ended.append(self.client_address)
-                super().finish()
-
-
-        class Server(compat.GreenTCPServer):
-            pass
-    """,
     ("lesson11_after_the_loop", "was cancelled, and `ended` was", "is no Exception"): {
         "try:\n            for": "for",
         "    self.wfile": "self.wfile",
@@ -454,13 +265,13 @@ TABLE = {
         "GreenTCPServer": "ThreadingTCPServer",
     },
 }
-RIGHT = [key for key in TABLE if isinstance(key, str)]
-WRONG = {key[0]: key[1:] for key in TABLE if not isinstance(key, str)}
+#: A piece of the verdict and a piece of the hint, by the name of the wrong solution.
+WRONG = {name: told for name, *told in _TABLE}
 
 
 def text(name):
     """Return the text of a solution."""
-    what = TABLE[name if name in RIGHT else (name, *WRONG[name])]
+    what = RIGHT[name] if name in RIGHT else _TABLE[name, *WRONG[name]]
     if isinstance(what, str):
         return textwrap.dedent(what).lstrip("\n")
     made = text(name.split("_")[0] + "_right")

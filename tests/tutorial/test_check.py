@@ -18,8 +18,7 @@ def verdict(name, tmp_path, capsys):
     return code, capsys.readouterr().out
 
 
-def test_every_lesson_has_both_kinds_and_every_solution_its_own_name():
-    assert len({*RIGHT, *WRONG}) == len(solutions.TABLE)
+def test_every_lesson_has_both_kinds():
     for kind in (RIGHT, WRONG):
         assert {name.split("_")[0] for name in kind} == set(EXERCISES)
 
