@@ -7,9 +7,10 @@ READY := $(VENV)/.ready
 BENCH := .venv-bench
 # Most of what tests do is to wait, so one process more than a small machine has processors. JOBS=0 runs them in one, in order.
 JOBS ?= 3
-# Of `make test-here`; and folders that it leaves out besides.
+# Of `make test-here`; folders that it leaves out besides; and whether it measures the coverage of the core.
 MARKS ?= not soak
 WITHOUT ?=
+COVERAGE ?=
 PARALLEL = $(if $(filter-out 0,$(JOBS)),--dist worksteal --tx "$(JOBS)*popen//python=$(BIN)/python -X dev")
 
 .PHONY: demo test test-task-order test-slow-lines simulate simulate-ci test-quick test-here test-pythons soak coverage lint format types architecture legacy-typing docs dist bench bench-check bench-flood bench-growth bench-overload bench-workers packages prove-restart check clean
@@ -49,9 +50,11 @@ test-pythons:
 
 # What is the same on every Python is tested on one: pictures, pages, lessons, simulated runs, and the benchmark's own.
 test-here: $(READY)
-	$(BIN)/python -X dev -m pytest -q -m "$(MARKS)" $(PARALLEL) \
+	$(if $(COVERAGE),$(BIN)/python -m coverage erase)
+	$(BIN)/python -X dev $(if $(COVERAGE),-m coverage run) -m pytest -q -m "$(MARKS)" $(PARALLEL) \
 	  --ignore tests/look --ignore tests/docs --ignore tests/tutorial --ignore tests/benchmarks --ignore tests/simulation \
 	  $(addprefix --ignore tests/,$(WITHOUT))
+	$(if $(COVERAGE),$(REPORT_COVERAGE))
 
 # Many seeds of everything that is simulated: SEEDS of each, for WITHIN seconds each at most. Without -X dev, which `make test` has.
 SEEDS ?= 100000
@@ -68,14 +71,17 @@ simulate-ci:
 soak: $(READY)
 	$(BIN)/python -m pytest -q -m soak
 
-# Branch coverage of the core, from the core's own tests: at least 95 %. Without those that measure memory: a traced coroutine has a
-# frame object besides, and `make test` runs them.
+# Branch coverage of the core: at least 95 %.
+REPORT_COVERAGE = $(BIN)/python -m coverage combine -q && \
+	$(BIN)/python -m coverage report --include='triosock/_core/**' --fail-under=95
+
+# From the core's own tests alone, on this Python. Without those that measure memory: until 3.13 a traced coroutine has a frame object
+# besides. CI measures it with the tests on 3.14, whose `sys.monitoring` counts branches at little cost.
 coverage: $(READY)
 	$(BIN)/python -m coverage erase
 	$(BIN)/python -m coverage run -m pytest -q $(PARALLEL) --ignore tests/core/test_memory.py \
 	  tests/core tests/properties tests/faults tests/datagrams tests/rates tests/stdio tests/health tests/observe/test_blocked_loop.py
-	$(BIN)/python -m coverage combine -q
-	$(BIN)/python -m coverage report --include='triosock/_core/**' --fail-under=95
+	$(REPORT_COVERAGE)
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -108,6 +114,7 @@ $(BENCH)/.ready: benchmarks/requirements.txt pyproject.toml
 bench: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks run
 
+# Ten to twenty minutes: what is close to its bound is measured in more rounds.
 bench-check: $(BENCH)/.ready
 	$(BENCH)/bin/python -m benchmarks check
 

@@ -29,6 +29,12 @@ PATIENCE = 30.0
 TROUBLE = re.compile(r"Traceback|Warning:|never awaited|Exception ignored")
 
 
+def own_environment(**more: str) -> dict[str, str]:
+    """With this checkout first: a command line that is installed may not be its own."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {**os.environ, "PYTHONPATH": path, **more}
+
+
 class Program:
     """One process of a Python program; its output, errors included, is `output`."""
 
@@ -38,15 +44,13 @@ class Program:
         self.is_told_to_end = False
         script = [ROOT / name if str(name).startswith("examples/") else name for name in arguments]
         command = [sys.executable, "-X", "dev", "-W", "error", *map(str, script)]
-        # A command line that is installed may not be this checkout's.
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **environment},
+            env=own_environment(PYTHONUNBUFFERED="1", **environment),
         )
         assert self.process.stdout is not None
         self._pipe = self.process.stdout
@@ -203,6 +207,22 @@ def dial(address: int | str | os.PathLike[str]) -> Iterator[Client]:
         sock.connect(os.fspath(address))
     with sock:
         yield Client(sock)
+
+
+def python(
+    *arguments: object, timeout: float = 2 * PATIENCE, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter to its end; what it printed is text."""
+    command = [sys.executable, *map(str, arguments)]
+    options = {"env": own_environment(), "capture_output": True, "text": True, **options}
+    return subprocess.run(command, timeout=timeout, **options)
+
+
+def printed(*arguments: object, **options: Any) -> str:
+    """What such a run prints; it must end well, and say nothing on its standard error."""
+    done = python(*arguments, **options)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
 
 
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:

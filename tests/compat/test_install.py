@@ -2,36 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import subprocess
-import sys
 import textwrap
 from pathlib import Path
-from typing import Any
 
 import pytest
 
+from tests.programs import printed, python, running, tool
+
 pytestmark = pytest.mark.slow
 
-ROOT = Path(__file__).parents[2]
 
-
-def python(*arguments: str, **options: Any) -> subprocess.CompletedProcess[str]:
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    return subprocess.run(
-        [sys.executable, *arguments],
-        capture_output=True, text=True, timeout=60, env=environment, check=False, **options,
-    )  # fmt: skip
-
-
-def program(text: str) -> subprocess.CompletedProcess[str]:
-    return python("-X", "dev", "-c", textwrap.dedent(text))
+def passes(text: str) -> None:
+    assert printed("-X", "dev", "-c", textwrap.dedent(text)) == ""
 
 
 def test_everything_that_is_imported_afterwards_is_built_on_it() -> None:
-    done = program(
+    passes(
         """
         from triosock import compat
         compat.install()
@@ -44,21 +32,20 @@ def test_everything_that_is_imported_afterwards_is_built_on_it() -> None:
         assert issubclass(http.server.BaseHTTPRequestHandler, compat.StreamRequestHandler)
         """
     )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
     "module", ["http.server", "xmlrpc.server", "wsgiref.simple_server", "logging.config"]
 )
 def test_too_late_it_says_so(module: str) -> None:
-    done = program(f"import {module}\nfrom triosock import compat\ncompat.install()")
+    done = python("-X", "dev", "-c", f"import {module}\nfrom triosock import compat\ncompat.install()")
     assert done.returncode == 1
     assert re.search(rf"RuntimeError: install\(\) comes too late: .*\b{module}\b.* already use", done.stderr)
     assert "python -m triosock.compat" in done.stderr
 
 
 def test_imported_but_not_used_yet_is_early_enough() -> None:
-    done = program(
+    passes(
         """
         import sys
         __import__("socketserver")
@@ -68,11 +55,10 @@ def test_imported_but_not_used_yet_is_early_enough() -> None:
         assert issubclass(http.server.HTTPServer, compat.TCPServer)
         """
     )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_importing_compat_leaves_the_standard_librarys_alone_and_starts_no_thread() -> None:
-    done = program(
+    passes(
         """
         import sys, threading
         from triosock import compat
@@ -83,7 +69,6 @@ def test_importing_compat_leaves_the_standard_librarys_alone_and_starts_no_threa
             server.server_close()
         """
     )
-    assert (done.returncode, done.stderr) == (0, "")
 
 
 # python -m triosock.compat
@@ -96,19 +81,13 @@ sys.exit(5)
 """
 
 
-def test_a_script_runs_as_by_python_itself(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["script", "module"])
+def test_a_script_and_a_module_run_as_by_python_itself(tmp_path: Path, kind: str) -> None:
     (tmp_path / "script.py").write_text(SCRIPT)
     (tmp_path / "neighbour.py").write_text("value = 'found'")
-    done = python("-m", "triosock.compat", str(tmp_path / "script.py"), "-x", "one")
+    which, folder = ((tmp_path / "script.py",), None) if kind == "script" else (("-m", "script"), tmp_path)
+    done = python("-m", "triosock.compat", *which, "-x", "one", cwd=folder)
     assert done.stdout == "__main__ ['-x', 'one'] triosock.compat script.py found\n"
-    assert (done.returncode, done.stderr) == (5, "")
-
-
-def test_a_module_runs_as_by_python_itself(tmp_path: Path) -> None:
-    (tmp_path / "script.py").write_text(SCRIPT)
-    (tmp_path / "neighbour.py").write_text("value = 'found'")
-    done = python("-m", "triosock.compat", "-m", "script", "one", cwd=tmp_path)
-    assert done.stdout == "__main__ ['one'] triosock.compat script.py found\n"
     assert (done.returncode, done.stderr) == (5, "")
 
 
@@ -128,28 +107,13 @@ def test_help_and_a_missing_script() -> None:
 
 def test_http_server_fetched_by_curl(tmp_path: Path) -> None:
     (tmp_path / "page.txt").write_text("hello")
-    server = subprocess.Popen(
-        [sys.executable, "-u", "-m", "triosock.compat", "-m", "http.server", "--bind", "127.0.0.1", "0"],
-        cwd=tmp_path, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
-    try:
-        assert server.stdout is not None
-        found = re.search(r"http://127\.0\.0\.1:\d+/", server.stdout.readline())
-        assert found
-        got = subprocess.run(
-            ["curl", "-sS", "--max-time", "20", found[0] + "page.txt", found[0] + "page.txt"],
-            capture_output=True, text=True, check=True,
-        )  # fmt: skip
-        assert got.stdout == "hellohello"
-        server.send_signal(signal.SIGINT)
-        out, err = server.communicate(timeout=20)
-    finally:
-        server.kill()
-        server.communicate()
-    assert "Keyboard interrupt received, exiting." in out
-    assert "Traceback" not in err
-    assert server.returncode == 0
+    command = ["-m", "triosock.compat", "-m", "http.server", "--bind", "127.0.0.1", "0"]
+    with running(*command, cwd=tmp_path) as server:
+        url = server.wait_for(r"http://127\.0\.0\.1:\d+/")[0] + "page.txt"
+        assert tool("curl", "-sS", "--max-time", "20", url, url) == b"hellohello"
+        server.signal(signal.SIGINT)
+        assert server.wait() == 0
+    assert "Keyboard interrupt received, exiting." in server.output
 
 
 def test_pytest_with_warnings_as_errors_does_not_mind_that_we_are_there_already(tmp_path: Path) -> None:

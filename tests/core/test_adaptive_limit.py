@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.servers import connected
 from triosock import AdaptiveLimit, Connection, Limits
 from triosock._core.registry.gradient import Gradient
@@ -242,8 +242,7 @@ async def test_connections_beyond_it_are_for_overflow(recorder: Any) -> None:
     async with open_server(shout, limits=limits) as served:
         inside = [await served.connect() for _ in range(2)]
         for client in inside:
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"A\n"
+            assert await ask(client, b"a\n") == b"A\n"
         third = await served.connect()
         assert await third.receive_some() == b""
         statistics = served.server.statistics()
@@ -271,8 +270,7 @@ async def test_its_latencies_are_those_of_connections_or_of_their_requests(autoj
         assert served.server._gradient.ideal == pytest.approx(0.25)  # type: ignore[union-attr]
     async with connected(lines, limits=limits) as (served, client):
         for _ in range(5):
-            await client.send_all(b"a\n")
-            assert await client.receive_some() == b"a\n"
+            assert await ask(client, b"a\n") == b"a\n"
             await trio.sleep(1)
         assert served.server._gradient.ideal == pytest.approx(0.125)  # type: ignore[union-attr]
         await client.aclose()

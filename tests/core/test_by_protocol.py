@@ -61,8 +61,7 @@ async def test_who_agrees_on_nothing_is_for_none_or_sent_away(
         assert await answer(await dial(server), *offered) == b"plain"
     async with serving(BOTH, tls=server_context(), observers=[recorder]) as server:
         assert await answer(await dial(server), *offered) == b""
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+        assert await until_ended(server) == {Cause.HANDSHAKE: 1}
     (refused,) = recorder.of(events.HandshakeRefused)
     assert isinstance(refused.error, HandshakeFailed)
     assert str(refused.error).endswith("none of the protocols that were offered: h2, http/1.1")

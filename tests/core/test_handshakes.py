@@ -205,8 +205,7 @@ async def test_a_client_that_resets_before_its_tls_handshake_costs_nobody_else(s
         for _ in range(3):
             client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
             reset(client)
-        await until_ended(server, 3)
-        assert server.statistics().ended == {Cause.HANDSHAKE: 3}
+        assert await until_ended(server, 3) == {Cause.HANDSHAKE: 3}
         assert server.statistics().active == 0
     assert len(recorder.of(events.HandshakeRefused)) == 3
 

@@ -35,8 +35,7 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
         assert await read_all(good) == b"fine"
         await bad.aclose()
         await good.aclose()
-        await until_ended(server, 2)
-        assert server.statistics().ended == {Cause.FAILED: 1, Cause.FINISHED: 1}
+        assert await until_ended(server, 2) == {Cause.FAILED: 1, Cause.FINISHED: 1}
     (failed,) = recorder.of(events.HandlerFailed)
     assert isinstance(failed.error, ValueError)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -55,8 +54,7 @@ async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serv
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
         await client.aclose()
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.FAILED: 1}
+        assert await until_ended(server) == {Cause.FAILED: 1}
     assert isinstance(recorder.of(events.HandlerFailed)[0].error, ExceptionGroup)
 
 
@@ -112,8 +110,7 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
     async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert recorder.of(events.HandlerFailed) == []
     assert isinstance(recorder.of(events.ConnectionClosed)[0].error, trio.BrokenResourceError)
 
@@ -130,8 +127,7 @@ async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch
     async with serving(handler) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert waits == []
 
 
@@ -218,6 +214,5 @@ async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(
         client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
         await until_served(server)
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert not recorder.of(events.HandlerFailed)

@@ -181,8 +181,7 @@ async def test_it_is_not_called_for_a_handshake_that_failed(serving: Any, dial: 
         await client.send_all(b"this is no TLS at all\r\n\r\n")
         assert await read_all(client) == b""
         await client.aclose()
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.HANDSHAKE: 1}
+        assert await until_ended(server) == {Cause.HANDSHAKE: 1}
     assert called.errors == []
 
 
@@ -205,8 +204,7 @@ async def test_that_the_peer_has_gone_meanwhile_is_not_its_fault(serving: Any, r
         await trio.testing.wait_all_tasks_blocked(0.01)
         reset(client)
         gone.set()
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert recorder.of(HandlerFailed) == []
 
 

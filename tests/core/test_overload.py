@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.servers import connected
 from tests.waiting import PATIENCE, until
 from triosock import Connection, Limits, Timeouts, events
@@ -78,8 +78,7 @@ async def test_input_of_old_connections_is_something_that_happens(
         meter = server._service.monitor.lag
         await until(lambda: meter.due == NEVER)
         for client in clients:
-            await client.send_all(b"hello\n")
-            assert await client.receive_some() == b"HELLO\n"
+            assert await ask(client, b"hello\n") == b"HELLO\n"
         assert meter.due < NEVER
         for client in clients:
             await client.aclose()

@@ -261,5 +261,4 @@ async def test_a_client_of_a_proxy_is_known_by_the_header(serving, dial):
             assert await ask(client, b"PROXY TCP4 192.0.2.7 127.0.0.1 5555 80\r\n") == b"tcp://192.0.2.7:5555"
         async with await dial(server) as client:
             assert await ask(client, b"GET / HTTP/1.0\r\n\r\n") == b""
-        await until_ended(server, 2)
-        assert server.statistics().ended == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}
+        assert await until_ended(server, 2) == {triosock.Cause.FINISHED: 1, triosock.Cause.HANDSHAKE: 1}
