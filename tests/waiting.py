@@ -85,3 +85,17 @@ def returns(function: Callable[[], object]) -> bool:
     for error in errors:
         raise error
     return not thread.is_alive()
+
+
+@contextlib.contextmanager
+def in_a_thread(function: Callable[..., object], *args: Any, **options: Any) -> Iterator[threading.Thread]:
+    """A thread that calls this, and has ended when the block has."""
+    thread = threading.Thread(target=function, args=args, kwargs=options, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def threads_named(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]
