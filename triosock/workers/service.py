@@ -16,6 +16,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
@@ -363,7 +364,9 @@ class Workers:
             worker.drain(self._settings.grace, self._settings.idle_grace)
             return
         begins = max(now, scope.begins)
-        worker.drain(max(0.0, scope.deadline - begins), scope.idle_grace or None, begins - now)
+        # Without an end of the delay there is no deadline yet.
+        grace = scope.grace if begins == math.inf else max(0.0, scope.deadline - begins)
+        worker.drain(grace, scope.idle_grace or None, begins - now)
 
     def _check_crashes(self) -> None:
         """End the service after a crash, if it is starting, or if all slots have had `max_crashes` in a
