@@ -21,12 +21,18 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from triosock._ending_signals import TOGETHER
+from triosock._ending_signals import SIGNALS, TOGETHER
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: How long a test waits for anything before it says what is missing; nothing is supposed to take so long.
 PATIENCE = 30.0
 TROUBLE = re.compile(r"Traceback|Warning:|never awaited|Exception ignored")
+
+
+def own_environment(**more: str) -> dict[str, str]:
+    """With this checkout first: a command line that is installed may not be its own."""
+    path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
+    return {**os.environ, "PYTHONPATH": path, **more}
 
 
 class Program:
@@ -35,17 +41,16 @@ class Program:
     def __init__(self, *arguments: object, cwd: pathlib.Path = ROOT, **environment: str) -> None:
         self.output = ""
         self.expects_trouble = False
+        self.is_told_to_end = False
         script = [ROOT / name if str(name).startswith("examples/") else name for name in arguments]
         command = [sys.executable, "-X", "dev", "-W", "error", *map(str, script)]
-        # A command line that is installed may not be this checkout's.
-        path = os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)
         self.process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             cwd=cwd,
-            env={**os.environ, "PYTHONUNBUFFERED": "1", "PYTHONPATH": path, **environment},
+            env=own_environment(PYTHONUNBUFFERED="1", **environment),
         )
         assert self.process.stdout is not None
         self._pipe = self.process.stdout
@@ -83,6 +88,7 @@ class Program:
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to this process, and to no other."""
         self.process.send_signal(number)
+        self.is_told_to_end |= number in SIGNALS
 
     def wait(self) -> int:
         """Return the exit code of the process when it has ended; its output is then complete."""
@@ -116,6 +122,16 @@ def running(*arguments: object, **options: Any) -> Iterator[Program]:
     finally:
         program.close()
     assert program.expects_trouble or not TROUBLE.search(program.output), program.output
+
+
+@contextlib.contextmanager
+def server_program(*arguments: object, **options: Any) -> Iterator[Program]:
+    """As `running`; it exits with 0 at the end of the block, by SIGTERM unless the block has ended it."""
+    with running(*arguments, **options) as program:
+        yield program
+        if not program.is_told_to_end:
+            program.signal()
+        assert program.wait() == 0
 
 
 @contextlib.contextmanager
@@ -191,6 +207,22 @@ def dial(address: int | str | os.PathLike[str]) -> Iterator[Client]:
         sock.connect(os.fspath(address))
     with sock:
         yield Client(sock)
+
+
+def python(
+    *arguments: object, timeout: float = 2 * PATIENCE, **options: Any
+) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter to its end; what it printed is text."""
+    command = [sys.executable, *map(str, arguments)]
+    options = {"env": own_environment(), "capture_output": True, "text": True, **options}
+    return subprocess.run(command, timeout=timeout, **options)
+
+
+def printed(*arguments: object, **options: Any) -> str:
+    """What such a run prints; it must end well, and say nothing on its standard error."""
+    done = python(*arguments, **options)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    return done.stdout
 
 
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
+import pytest
 import trio
 import trio.testing
+
+from triosock import Cause
 
 #: In seconds; nothing that a test waits for is supposed to take so long.
 PATIENCE = 20.0
@@ -32,9 +36,20 @@ async def until_arrived(condition: Callable[[], object]) -> None:
         await trio.testing.wait_all_tasks_blocked(0.001)
 
 
-async def until_ended(server: Any, count: int = 1) -> None:
-    """Return as soon as so many connections, datagrams or sessions have ended, under any clock."""
+async def until_ended(server: Any, count: int = 1) -> dict[Cause, int]:
+    """Return as soon as so many connections, datagrams or sessions have ended, under any clock: by which
+    causes, and how many by each.
+    """
     await until_arrived(lambda: sum(server.statistics().ended.values()) >= count)
+    return dict(server.statistics().ended)
+
+
+@contextlib.contextmanager
+def takes(seconds: float, *, abs: float | None = None) -> Iterator[None]:
+    """The block must last so long, by the clock of the trio program; `abs` is that of `pytest.approx`."""
+    began = trio.current_time()
+    yield
+    assert trio.current_time() - began == pytest.approx(seconds, abs=abs)
 
 
 async def until_served(server: Any, count: int = 1) -> None:
@@ -70,3 +85,17 @@ def returns(function: Callable[[], object]) -> bool:
     for error in errors:
         raise error
     return not thread.is_alive()
+
+
+@contextlib.contextmanager
+def in_a_thread(function: Callable[..., object], *args: Any, **options: Any) -> Iterator[threading.Thread]:
+    """A thread that calls this, and has ended when the block has."""
+    thread = threading.Thread(target=function, args=args, kwargs=options, daemon=True)
+    thread.start()
+    yield thread
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+
+
+def threads_named(name: str) -> list[threading.Thread]:
+    return [thread for thread in threading.enumerate() if thread.name == name]

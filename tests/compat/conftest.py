@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import PATIENCE, eventually, returns
+from tests.waiting import PATIENCE, eventually, in_a_thread, returns
 from triosock import DrainReport, compat
 
 
@@ -93,11 +93,9 @@ class Running:
     def draining(self, grace: float) -> Iterator[list[DrainReport]]:
         """A drain in another thread, which has begun, and is over after the block; its report."""
         reports: list[DrainReport] = []
-        thread = threading.Thread(target=lambda: reports.append(compat.drain(self.server, grace=grace)))
-        thread.start()
-        assert eventually(lambda: compat.statistics(self.server).draining)
-        yield reports
-        thread.join(PATIENCE)
+        with in_a_thread(lambda: reports.append(compat.drain(self.server, grace=grace))):
+            assert eventually(lambda: compat.statistics(self.server).draining)
+            yield reports
 
 
 #: Asked for, so that servers wait in the trio run here, whichever test comes first: see `loading.py`.

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import signal
 import socket
-import subprocess
-import sys
-import threading
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.waiting import PATIENCE, eventually
+from tests.programs import python
+from tests.waiting import PATIENCE, eventually, in_a_thread, returns
 from triosock import compat
 from triosock.compat.bridge import calls, trio_thread
 from triosock.compat.requests.table import request_table_of
@@ -49,10 +47,7 @@ print(reports[0] is reports[1], reports[0].cancelled)
 
 @pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs setitimer")
 def test_a_signal_handler_may_tighten_the_drain_that_its_own_thread_waits_for() -> None:
-    done = subprocess.run(
-        [sys.executable, "-c", SECOND_SIGNAL], stdout=subprocess.PIPE, text=True, timeout=PATIENCE, check=True
-    )
-    assert done.stdout == "True 1\n"
+    assert python("-c", SECOND_SIGNAL, timeout=PATIENCE, check=True).stdout == "True 1\n"
 
 
 @pytest.mark.skipif(not hasattr(signal, "raise_signal"), reason="needs signals")
@@ -90,10 +85,7 @@ def test_a_drain_that_was_not_passed_to_the_trio_thread_yet_has_not_begun(monkey
 
     monkeypatch.setattr(trio_thread.Host, "run", run_after_a_signal)
     with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
-        thread = threading.Thread(target=lambda: reports.append(compat.drain(server)), daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        assert returns(lambda: reports.append(compat.drain(server)))
     assert "has not begun" in errors[0]
     assert reports[0].clean
 
@@ -116,27 +108,18 @@ def test_a_signal_handler_may_drain_while_its_own_thread_starts_a_request(
         with socket.create_connection(server.server_address) as client:
             client.sendall(b"one\n")
             client.shutdown(socket.SHUT_WR)
-            thread = threading.Thread(target=server.handle_request, daemon=True)
-            thread.start()
-            thread.join(PATIENCE)
-            assert not thread.is_alive()
+            assert returns(server.handle_request)
             assert client.recv(100) == b"ONE\n"
         assert reports[0].clean
         assert request_table_of(server).host is None
 
 
 def test_a_drain_ends_with_the_last_request_though_an_interrupted_one_ends_after_its_begin(
-    start: Any, monkeypatch: Any
+    start: Any, gate: Any, monkeypatch: Any
 ) -> None:
     queue, soon = vars(calls)["SimpleQueue"], trio_thread.Host.soon
-    entered, go = threading.Event(), threading.Event()
     cancels: list[Any] = []
     reports: list[Any] = []
-
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            entered.set()
-            assert go.wait(PATIENCE)
 
     class InterruptedQueue:
         def get(self) -> None:
@@ -149,26 +132,22 @@ def test_a_drain_ends_with_the_last_request_though_an_interrupted_one_ends_after
         def put(self, result: object) -> None:
             """Drop the result, as nobody waits for it."""
 
-    running = start("ThreadingTCPServer", Handler, trio_policy=compat.Policy(request_timeout=600))
+    policy = compat.Policy(request_timeout=600)
+    running = start("ThreadingTCPServer", lambda *args: gate.pass_through(), trio_policy=policy)
     with running.dial():
-        assert entered.wait(PATIENCE)
+        assert gate.entered.wait(PATIENCE)
         request_table = request_table_of(running.server)
         monkeypatch.setattr(calls, "SimpleQueue", InterruptedQueue)
         with pytest.raises(KeyboardInterrupt):
             compat.drain(running.server, grace=600)
         monkeypatch.setattr(trio_thread.Host, "soon", soon)
         interrupted = request_table.on_leave
-        thread = threading.Thread(
-            target=lambda: reports.append(compat.drain(running.server, grace=600)), daemon=True
-        )
-        thread.start()
-        assert eventually(lambda: request_table.on_leave not in (None, interrupted))
-        host: Any = request_table.host
-        host.soon(*cancels)
-        host.run(trio.CancelScope(), trio.testing.wait_all_tasks_blocked)
-        go.set()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        with in_a_thread(lambda: reports.append(compat.drain(running.server, grace=600))):
+            assert eventually(lambda: request_table.on_leave not in (None, interrupted))
+            host: Any = request_table.host
+            host.soon(*cancels)
+            host.run(trio.CancelScope(), trio.testing.wait_all_tasks_blocked)
+            gate.opened.set()
     assert reports[0].finished == 1
 
 
@@ -187,9 +166,6 @@ def test_a_drain_in_a_signal_handler_that_interrupts_a_count_is_an_error() -> No
     with compat.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
         request_table = request_table_of(server)
         leaves, request_table.leaves = request_table.leaves, InterruptedCount()  # type: ignore[assignment]
-        thread = threading.Thread(target=compat.statistics, args=(server,), daemon=True)
-        thread.start()
-        thread.join(PATIENCE)
-        assert not thread.is_alive()
+        assert returns(lambda: compat.statistics(server))
         assert "another thread" in errors[0]
         assert compat.drain(server).clean

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
 from tests.differential.programs import PRELUDE
+from tests.programs import printed
 
 KINDS = [
     "TCPServer",
@@ -61,8 +60,11 @@ def make_contexts():
 )
 def test_once_a_class_is_there_its_servers_import_nothing(kind: str, way: str) -> None:
     before, attribute, end = WAYS[way]
-    code = CONTEXTS + textwrap.dedent(
-        f"""
+    code = (
+        PRELUDE.format(module="triosock.compat")
+        + CONTEXTS
+        + textwrap.dedent(
+            f"""
         import builtins, tempfile, traceback
         "x".encode("idna")
         KIND = socketserver.{kind}
@@ -124,19 +126,8 @@ def test_once_a_class_is_there_its_servers_import_nothing(kind: str, way: str) -
             sys.path[:], sys.meta_path[:] = path, hooks
         say(answer, imported)
         """
-    )
-    done = subprocess.run(
-        # Without the warning that forks beside threads get, and what it imports.
-        [
-            sys.executable,
-            "-W",
-            "ignore::DeprecationWarning",
-            "-c",
-            PRELUDE.format(module="triosock.compat") + code,
-        ],
-        capture_output=True,
-        text=True,
-        timeout=60,
+        )
     )
     answer = "b'X'" if "UDP" in kind or "Datagram" in kind else r"b'X\n'"
-    assert (done.stdout, done.stderr) == (f"{answer} []\n", "")
+    # Without the warning that forks beside threads get, and what it imports.
+    assert printed("-W", "ignore::DeprecationWarning", "-c", code) == f"{answer} []\n"

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
+
+from tests.programs import printed
 
 pytestmark = pytest.mark.slow  # each starts an interpreter
 
@@ -38,12 +38,7 @@ def serving(server):
 
 
 def program(text: str) -> str:
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", PRELUDE + textwrap.dedent(text)],
-        capture_output=True, text=True, timeout=60,
-    )  # fmt: skip
-    assert (done.returncode, done.stderr) == (0, "")
-    return done.stdout
+    return printed("-W", "ignore::DeprecationWarning", "-c", PRELUDE + textwrap.dedent(text))
 
 
 def test_a_forking_server_never_imports_trio_and_neither_do_its_children() -> None:

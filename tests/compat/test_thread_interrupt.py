@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
+
+from tests.programs import printed
 
 PROGRAM = """
     import socket, sys, threading
@@ -51,6 +51,4 @@ PROGRAM = """
 def test_a_profiler_works_after_a_cut() -> None:
     # CPython 3.11 never leaves the entry of a traced function while the flag of a pending exception is set,
     # and 3.12 takes the slow way into each call.
-    command = [sys.executable, "-c", textwrap.dedent(PROGRAM)]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=60)
-    assert (run.stdout, run.returncode) == ("['cut'] True\n", 0), run.stderr
+    assert printed("-c", textwrap.dedent(PROGRAM)) == "['cut'] True\n"

@@ -9,8 +9,9 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask_line
+from tests.handlers import ask_line, read_lines
 from tests.servers import connected
+from tests.waiting import takes
 from triosock import Limits, Timeouts
 from triosock.testing import open_server
 
@@ -25,10 +26,9 @@ async def tell(conn: triosock.Connection) -> None:
 
 async def test_an_idle_one_ends_at_its_age_and_the_server_goes_on(autojump_clock):
     async with connected(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as (served, client):
-        began = trio.current_time()
-        assert await ask_line(client, b"a\n") == b"more\n"
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(60, abs=0.1)
+        with takes(60, abs=0.1):
+            assert await ask_line(client, b"a\n") == b"more\n"
+            assert await client.receive_some() == b""
         other = await served.connect()
         assert await ask_line(other, b"a\n") == b"more\n"
         assert not served.server.draining
@@ -36,12 +36,10 @@ async def test_an_idle_one_ends_at_its_age_and_the_server_goes_on(autojump_clock
 
 async def test_one_at_work_finishes_its_request_and_says_that_it_is_the_last(autojump_clock):
     async with connected(tell, timeouts=Timeouts(max_age=60, max_age_jitter=0)) as (_, client):
-        await client.send_all(b"work\n")
-        began = trio.current_time()
-        assert await client.receive_until(b"\n") == b"last\n"
-        assert trio.current_time() - began == pytest.approx(100, abs=0.1)
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(100, abs=0.1)
+        with takes(100, abs=0.1):
+            with takes(100, abs=0.1):
+                assert await ask_line(client, b"work\n") == b"last\n"
+            assert await client.receive_some() == b""
 
 
 async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_clock):
@@ -50,22 +48,20 @@ async def test_one_more_request_is_waited_for_and_told_to_be_the_last(autojump_c
         asks, silent = await served.connect(), await served.connect()
         for client in (asks, silent):
             assert await ask_line(client, b"a\n") == b"more\n"
-        began = trio.current_time()
-        await trio.sleep(62)
-        assert await ask_line(asks, b"a\n") == b"last\n"
-        assert await asks.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(62, abs=0.1)
-        assert await silent.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(65, abs=0.1)
+        with takes(65, abs=0.1):
+            with takes(62, abs=0.1):
+                await trio.sleep(62)
+                assert await ask_line(asks, b"a\n") == b"last\n"
+                assert await asks.receive_some() == b""
+            assert await silent.receive_some() == b""
 
 
 @pytest.mark.parametrize("others", [{}, dict.fromkeys(("handshake", "idle", "request", "send"), math.inf)])
 async def test_an_age_is_exact_whatever_the_other_timeouts_are(autojump_clock, others):
     timeouts = Timeouts(max_age=0.5, max_age_jitter=0, **others)
     async with connected(tell, timeouts=timeouts) as (_, client):
-        began = trio.current_time()
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(0.5, abs=0.01)
+        with takes(0.5, abs=0.01):
+            assert await client.receive_some() == b""
 
 
 async def test_a_handler_is_told_while_one_more_request_is_waited_for(autojump_clock):
@@ -79,8 +75,7 @@ async def test_a_handler_is_told_while_one_more_request_is_waited_for(autojump_c
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
 
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
     async with connected(look, timeouts=timeouts) as (_, client):
@@ -108,10 +103,8 @@ async def test_the_jitter_spreads_the_ends(autojump_clock):
 
 async def test_a_jitter_of_all_without_an_age_leaves_the_other_timeouts_as_they_are(autojump_clock):
     async with connected(tell, timeouts=Timeouts(idle=3, max_age_jitter=1)) as (_, client):
-        began = trio.current_time()
-        with trio.fail_after(100):
+        with takes(3, abs=0.1), trio.fail_after(100):
             assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(3, abs=0.1)
 
 
 async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_clock):
@@ -119,10 +112,9 @@ async def test_a_drain_does_not_wait_for_ages_and_ages_not_for_a_drain(autojump_
     async with connected(tell, timeouts=timeouts) as (served, client):
         assert await ask_line(client, b"a\n") == b"more\n"
         await trio.sleep(58)
-        began = trio.current_time()
-        served.server.drain(idle_grace=10)
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(10, abs=0.1)
+        with takes(10, abs=0.1):
+            served.server.drain(idle_grace=10)
+            assert await client.receive_some() == b""
 
 
 async def test_the_last_of_its_requests_says_so_and_then_it_ends(autojump_clock):

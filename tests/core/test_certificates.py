@@ -13,7 +13,7 @@ import trio
 import trustme
 
 from tests.certificates import der_of, lenient, replace, shown, write
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.waiting import until_ended, until_served
 from triosock import CertificateFiles, CertificateRefused, Certificates, Connection, events
 from triosock._core.transport import certificates as module
@@ -123,8 +123,7 @@ async def test_they_serve_over_any_stream_and_for_starttls(
         async with open_server(handler, tls=tls) as served:
             stream = (await served.connect()).transport
             if hello:
-                await stream.send_all(hello)
-                assert await stream.receive_some() == b"go ahead\n"
+                assert await ask(stream, hello) == b"go ahead\n"
             client = trio.SSLStream(stream, lenient(), server_hostname="two.example")
             await client.do_handshake()
             assert client.getpeercert(binary_form=True) == der_of(two)
@@ -161,16 +160,14 @@ async def test_new_handshakes_have_the_new_and_nobody_is_cut(
     certificates, old = Certificates(one), der_of(one)
     async with serving(shout, tls=certificates) as server:
         before = trio.SSLStream(await dial(server), lenient(), server_hostname="one.example")
-        await before.send_all(b"hello\n")
-        assert await before.receive_some() == b"HELLO\n"
+        assert await ask(before, b"hello\n") == b"HELLO\n"
         assert await shown(server, "one.example") == old
         write(tmp_path, CA, "one.example")
         assert await shown(server, "one.example") == old  # not before somebody says so
         certificates.reload()
         assert der_of(one) != old
         assert await shown(server, "one.example") == der_of(one)
-        await before.send_all(b"still\n")
-        assert await before.receive_some() == b"STILL\n"
+        assert await ask(before, b"still\n") == b"STILL\n"
         await trio.aclose_forcefully(before)
 
 

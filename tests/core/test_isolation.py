@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
+from tests.handlers import read_all, read_lines
 from tests.waiting import PATIENCE, until, until_ended, until_served
 from triosock import Cause
 
@@ -24,8 +24,7 @@ async def test_a_connection_may_be_aborted_while_it_waits_for_its_peer_to_close(
     async with serving(handler) as server, await dial(server):
         await until(lambda: seen and seen[0].entry.stage == "closing")
         seen[0].abort()
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.FINISHED: 1}
+        assert await until_ended(server) == {Cause.FINISHED: 1}
 
 
 async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_connection(serving, dial):
@@ -41,8 +40,7 @@ async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_co
 
         async with serving(handler) as server, await dial(server) as client:
             assert await read_all(client) == b""
-            await until_ended(server)
-            assert server.statistics().ended == {Cause.FINISHED: 1}
+            assert await until_ended(server) == {Cause.FINISHED: 1}
 
 
 @pytest.mark.parametrize("take", [socket.socket.close, lambda sock: socket.close(sock.detach())])
@@ -52,8 +50,7 @@ async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(ser
 
     async with serving(handler) as server, await dial(server) as client:
         assert await read_all(client) == b""
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.FINISHED: 1}
+        assert await until_ended(server) == {Cause.FINISHED: 1}
 
 
 async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(serving, dial):
@@ -64,8 +61,7 @@ async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(servi
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(also_read)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
 
     async with serving(handler) as server:
         # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.

@@ -7,9 +7,9 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask, read_all, read_once, say_bye, shout, wait_forever
+from tests.handlers import ask, read_all, read_once, say_bye, shout, shout_in_idle, wait_forever
 from tests.servers import connected, drained
-from tests.waiting import until, until_arrived, until_served
+from tests.waiting import takes, until, until_arrived, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
 
@@ -90,16 +90,7 @@ async def test_an_idle_block_ends_in_a_drain_and_says_so(autojump_clock):
 
 
 async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(serving, dial):
-    async def handler(conn):
-        while True:
-            data = b""
-            with conn.idle():
-                data = await conn.receive_some()
-            if not data:
-                break
-            await conn.send_all(data.upper())
-
-    async with serving(handler) as server, await dial(server) as client:
+    async with serving(shout_in_idle) as server, await dial(server) as client:
         assert await ask(client, b"x") == b"X"
         await client.send_all(b"late")
         server.drain(grace=60)
@@ -109,42 +100,35 @@ async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(servi
 async def test_a_plain_receive_is_not_idle_and_gets_the_grace(serving, dial, autojump_clock):
     async with serving(read_once) as server, await dial(server):
         await until_served(server)
-        began = trio.current_time()
-        report = await drained(server, grace=7)
-        assert trio.current_time() - began == pytest.approx(7)
+        with takes(7):
+            report = await drained(server, grace=7)
         assert (report.finished, report.cancelled, report.clean) == (0, 1, False)
 
 
 async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock):
     async with serving(wait_forever) as server, await dial(server):
         await until_served(server)
-        began = trio.current_time()
-        server.drain(grace=100)
-        await trio.sleep(1)
-        server.drain(grace=1000)
-        server.drain(grace=4)
-        await drained(server)
-        assert trio.current_time() - began == pytest.approx(5)
+        with takes(5):
+            server.drain(grace=100)
+            await trio.sleep(1)
+            server.drain(grace=1000)
+            server.drain(grace=4)
+            await drained(server)
 
 
 async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
-    async def handler(conn):
-        await trio.sleep(100_000)
-
-    async with serving(handler) as server, await dial(server):
+    async with serving(lambda conn: trio.sleep(100_000)) as server, await dial(server):
         await until_served(server)
         began = trio.current_time()
-        report = await drained(server, grace=float("inf"))
-        assert report.finished == 1
+        assert (await drained(server, grace=float("inf"))).finished == 1
         assert trio.current_time() - began >= 99_999
 
 
 async def test_the_default_grace_is_that_of_the_timeouts(serving, dial, autojump_clock):
     async with serving(wait_forever, timeouts=Timeouts(grace=3)) as server, await dial(server):
         await until_served(server)
-        began = trio.current_time()
-        await drained(server)
-        assert trio.current_time() - began == pytest.approx(3)
+        with takes(3):
+            await drained(server)
 
 
 # No client is reset for being early or late
@@ -213,8 +197,7 @@ async def test_a_reply_survives_input_that_nobody_read(serving, dial):
 async def test_the_lingering_close_is_bounded(serving, dial, autojump_clock):
     async with serving(say_bye, timeouts=Timeouts(close=3)) as server, await dial(server) as client:
         assert await read_all(client) == b"bye"
-        began = trio.current_time()
-        while server.statistics().active:
-            await trio.sleep(0.5)
-        assert trio.current_time() - began == pytest.approx(3, abs=0.6)
+        with takes(3, abs=0.6):
+            while server.statistics().active:
+                await trio.sleep(0.5)
         assert server.statistics().ended == {Cause.FINISHED: 1}

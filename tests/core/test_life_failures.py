@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all, read_to_reset, reset
+from tests.handlers import in_a_nursery, own_bug, read_all, read_to_reset, reset
 from tests.servers import drained
 from tests.waiting import until_ended, until_served
 from triosock import Cause
@@ -35,8 +35,7 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
         assert await read_all(good) == b"fine"
         await bad.aclose()
         await good.aclose()
-        await until_ended(server, 2)
-        assert server.statistics().ended == {Cause.FAILED: 1, Cause.FINISHED: 1}
+        assert await until_ended(server, 2) == {Cause.FAILED: 1, Cause.FINISHED: 1}
     (failed,) = recorder.of(events.HandlerFailed)
     assert isinstance(failed.error, ValueError)
     (record,) = [record for record in caplog.records if record.levelname == "ERROR"]
@@ -45,28 +44,18 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
 
 
 async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serving, dial, recorder):
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
-            await conn.receive_some()
-            raise ValueError("planned")
-
+    handler = in_a_nursery(own_bug)
     async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
         await client.aclose()
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.FAILED: 1}
+        assert await until_ended(server) == {Cause.FAILED: 1}
     assert isinstance(recorder.of(events.HandlerFailed)[0].error, ExceptionGroup)
 
 
 async def test_on_error_raise_gives_trios_own_rule_back(serving, dial):
-    async def handler(conn):
-        await conn.receive_some()
-        raise ValueError("planned")
-
     with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="planned"), flatten_subgroups=True):
-        async with serving(handler, on_error="raise") as server, await dial(server) as client:
+        async with serving(own_bug, on_error="raise") as server, await dial(server) as client:
             await client.send_all(b"x")
             await trio.sleep_forever()
 
@@ -112,8 +101,7 @@ async def test_a_peer_that_goes_away_is_no_error_of_the_handler(serving, dial, r
     async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert recorder.of(events.HandlerFailed) == []
     assert isinstance(recorder.of(events.ConnectionClosed)[0].error, trio.BrokenResourceError)
 
@@ -130,8 +118,7 @@ async def test_nobody_waits_for_a_peer_that_has_reset(serving, dial, monkeypatch
     async with serving(handler) as server, await dial(server) as client:
         await client.receive_some()
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert waits == []
 
 
@@ -151,15 +138,17 @@ async def fail_when_cancelled() -> None:
         raise ValueError("planned")
 
 
+async def read_beside_a_clean_up_that_fails(conn):
+    # The nursery raises the cancellation and the failure in one group, which is no Exception.
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail_when_cancelled)
+        await conn.receive_some()
+
+
 async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_connection(
     serving, dial, recorder
 ):
-    # The nursery raises the cancellation and the failure in one group, which is no Exception.
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail_when_cancelled)
-            await conn.receive_some()
-
+    handler = read_beside_a_clean_up_that_fails
     async with serving(handler, observers=[recorder]) as server, await dial(server):
         await until_served(server)
         report = await drained(server, grace=0)
@@ -190,11 +179,7 @@ async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_sa
 
 
 async def test_on_error_raise_gives_the_whole_group(serving, dial):
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail_when_cancelled)
-            await conn.receive_some()
-
+    handler = read_beside_a_clean_up_that_fails
     with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
         async with serving(handler, on_error="raise") as server, await dial(server):
             await until_served(server)
@@ -218,6 +203,5 @@ async def test_a_peer_whose_reset_two_tasks_notice_is_no_failure_of_the_handler(
         client = socket.create_connection(("127.0.0.1", server.addresses[0].port))
         await until_served(server)
         reset(client)
-        await until_ended(server)
-        assert server.statistics().ended == {Cause.PEER: 1}
+        assert await until_ended(server) == {Cause.PEER: 1}
     assert not recorder.of(events.HandlerFailed)

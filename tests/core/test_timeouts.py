@@ -11,9 +11,10 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import ask, shout
+from tests.handlers import ask, read_lines, shout
 from tests.pairs import memory_pair
 from tests.servers import connected
+from tests.waiting import takes
 from triosock import Cause, Connection, Timeouts, events
 from triosock._core.registry.registry import NEVER, Entry
 from triosock._core.registry.timeout_monitor import TimeoutMonitor
@@ -29,16 +30,13 @@ async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(push)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
             nursery.cancel_scope.cancel()
 
     async with connected(feed, timeouts=Timeouts(idle=4)) as (_, client):
-        began = trio.current_time()
-        assert await client.receive_exactly(20) == b"news" * 5
-        assert await client.receive_some() == b""
-        # Four seconds of silence in both directions after the last of them.
-        assert trio.current_time() - began == pytest.approx(15 + 4)
+        with takes(15 + 4):  # four seconds of silence in both directions after the last of them
+            assert await client.receive_exactly(20) == b"news" * 5
+            assert await client.receive_some() == b""
 
 
 async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(autojump_clock: Any) -> None:
@@ -55,17 +53,15 @@ async def test_a_connection_may_change_its_timeouts_at_once_and_while_it_waits(a
         patient, hasty = await served.connect(), await served.connect()
         assert await ask(patient, b"login\n") == b"ok"
         await trio.sleep(1)
-        began = trio.current_time()
-        given[2].set_timeouts(idle=2)  # in the middle of its wait
-        assert await hasty.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(1)
+        with takes(1):
+            given[2].set_timeouts(idle=2)  # in the middle of its wait
+            assert await hasty.receive_some() == b""
         await trio.sleep(1_000)
         assert served.server.statistics().active == 1
         assert given[1].timeouts == Timeouts(idle=math.inf, request=3)
         await patient.send_all(b"half")
-        began = trio.current_time()
-        await served.recorder.wait_for(events.ConnectionClosed, 2)
-        assert trio.current_time() - began == pytest.approx(3, abs=0.01)
+        with takes(3, abs=0.01):
+            await served.recorder.wait_for(events.ConnectionClosed, 2)
     assert served.server.statistics().ended == {Cause.IDLE: 1, Cause.REQUEST: 1}
 
 
@@ -74,22 +70,19 @@ async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock
 
     async def handler(conn: Connection) -> None:
         conn.set_timeouts(idle=5)
-        async for _ in conn.lines():
-            pass
+        await read_lines(conn)
 
     async with connected(handler, timeouts=none) as (_, client):
-        began = trio.current_time()
-        assert await client.receive_some() == b""
-        assert trio.current_time() - began == pytest.approx(5)
+        with takes(5):
+            assert await client.receive_some() == b""
 
 
 @pytest.mark.parametrize(("name", "value"), [("idle", 0), ("request", -1), ("send", math.nan), ("close", -1)])
 async def test_a_wrong_timeout_is_named(name: str, value: float) -> None:
     conn, peer = await memory_pair()
-    with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
-        conn.set_timeouts(**{name: value})
-    await conn.aclose()
-    await peer.aclose()
+    async with conn, peer:
+        with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
+            conn.set_timeouts(**{name: value})
 
 
 async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump_clock: Any) -> None:

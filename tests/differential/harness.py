@@ -2,9 +2,9 @@
 agree.
 
 A scenario is a function of the module and a `Log`, and of what its test is given besides; it returns what it
-observed. It makes its servers and
-handlers from the module that it is given. What may differ and is made equal before the comparison: file
-names, line numbers and source lines in tracebacks, addresses, process ids, and the numbers of threads.
+observed. It makes its servers and handlers from the module that it is given. What may differ and is made
+equal before the comparison: file names, line numbers and source lines in tracebacks, addresses, process ids,
+and the numbers of threads.
 
 Time is observed as a bound only, far above what it takes on a busy machine.
 """
@@ -21,13 +21,12 @@ import pprint
 import re
 import socket
 import socketserver
-import sys
 import tempfile
 import threading
-import time
 from collections.abc import Callable, Iterator
 from types import CodeType
 from typing import Any
+from unittest import mock
 
 import pytest
 
@@ -58,7 +57,7 @@ def compared(scenario: Callable[..., Any]) -> Callable[..., None]:
     signature = inspect.signature(scenario)
     of_the_test = [one for one in signature.parameters.values() if one.name not in ("module", "log")]
     test.__signature__ = signature.replace(parameters=of_the_test)  # type: ignore[attr-defined]
-    return test
+    return forks_are_fine(test)
 
 
 def compare(scenario: Callable[..., Any], **given: Any) -> Any:
@@ -68,10 +67,7 @@ def compare(scenario: Callable[..., Any], **given: Any) -> Any:
         with Log() as log:
             seen.append(normal(scenario(module, log, **given)))
     if seen[1] != seen[0]:
-        lines = [pprint.pformat(one, width=110).splitlines() for one in seen]
-        pytest.fail(
-            "\n".join(difflib.unified_diff(*lines, "stdlib", "compat", n=1, lineterm="")), pytrace=False
-        )
+        fail(*seen, "compat")
     if mentions_threads(scenario, given):
         compare_green(scenario, seen[0], **given)
     return seen[0]
@@ -116,10 +112,13 @@ def compare_green(scenario: Callable[..., Any], expected: Any, **given: Any) -> 
     if test in GREEN_DIFFERS:
         assert seen != expected, f"{test}: this is no difference any more"
     elif seen != expected:
-        lines = [pprint.pformat(one, width=110).splitlines() for one in (expected, seen)]
-        pytest.fail(
-            "\n".join(difflib.unified_diff(*lines, "stdlib", "green", n=1, lineterm="")), pytrace=False
-        )
+        fail(expected, seen, "green")
+
+
+def fail(expected: Any, seen: Any, name: str) -> None:
+    """Show where they differ."""
+    lines = [pprint.pformat(one, width=110).splitlines() for one in (expected, seen)]
+    pytest.fail("\n".join(difflib.unified_diff(*lines, "stdlib", name, n=1, lineterm="")), pytrace=False)
 
 
 def as_requests(value: Any) -> Any:
@@ -254,35 +253,30 @@ def ask(server: Any, data: bytes) -> bytes:
 
 def say(client: socket.socket, data: bytes) -> None:
     """Send, to a server that may have hung up already."""
-    try:
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         client.sendall(data)
-    except (BrokenPipeError, ConnectionResetError):
-        pass
 
 
 def read_all(client: socket.socket) -> bytes:
     """Read up to the end of the stream."""
     parts = []
-    try:
+    with contextlib.suppress(ConnectionResetError):  # whether input is left unread: a matter of who was first
         while part := client.recv(65536):
             parts.append(part)
-    except ConnectionResetError:
-        pass  # whether input was left unread at the close is a matter of who was first
     return b"".join(parts)
 
 
 class Serving:
-    """`serve_forever()` in a thread, and what came out of it."""
+    """`serve_forever()` in a thread, and what came out of it; as a block, it is stopped at the end."""
 
-    def __init__(
-        self, server: Any, log: Log | None = None, interval: Any = 0.02, *, daemon: bool = True
-    ) -> None:
+    def __init__(self, server: Any, log: Log | None = None, interval: Any = 0.02) -> None:
         self.server = server
         self.error: BaseException | None = None
         self.value: Any = None
+        self.ended = ""
         self._interval = interval
         self._log = log
-        self.thread = threading.Thread(target=self._run, name="serving", daemon=daemon)
+        self.thread = threading.Thread(target=self._run, name="serving", daemon=True)
         self.thread.start()
 
     def _run(self) -> None:
@@ -304,33 +298,28 @@ class Serving:
         assert returns(self.server.shutdown), "shutdown() did not return"
         return self.join()
 
+    def __enter__(self) -> Serving:
+        return self
 
-@contextlib.contextmanager
-def captured_stderr() -> Iterator[io.StringIO]:
+    def __exit__(self, *exc: object) -> None:
+        self.ended = self.stop()
+
+
+def captured_stderr() -> contextlib.redirect_stderr[io.StringIO]:
     """Put a buffer in the place of sys.stderr."""
-    before, sys.stderr = sys.stderr, io.StringIO()
-    try:
-        yield sys.stderr
-    finally:
-        sys.stderr = before
+    return contextlib.redirect_stderr(io.StringIO())
 
 
 @contextlib.contextmanager
 def thread_errors() -> Iterator[list[str]]:
     """Collect what leaves threads."""
     found: list[str] = []
-    before = threading.excepthook
-    threading.excepthook = lambda args: found.append(f"{args.exc_type.__name__}: {args.exc_value}")
-    try:
+
+    def note(args: threading.ExceptHookArgs) -> None:
+        found.append(f"{args.exc_type.__name__}: {args.exc_value}")
+
+    with mock.patch.object(threading, "excepthook", note):
         yield found
-    finally:
-        threading.excepthook = before
-
-
-def timed(function: Callable[[], Any]) -> tuple[Any, float]:
-    """Return the result of a call and how long it took."""
-    began = time.monotonic()
-    return function(), time.monotonic() - began
 
 
 def call(function: Any, *args: Any) -> Any:

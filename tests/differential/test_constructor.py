@@ -16,15 +16,11 @@ from tests.differential.harness import (
     Serving,
     ask,
     call,
-    compare,
     compared,
     echo,
-    forks_are_fine,
     logged,
     make_address,
 )
-
-pytestmark = forks_are_fine
 
 
 @pytest.mark.parametrize(
@@ -53,13 +49,11 @@ def test_a_constructor_that_fails(
     return made, log.by_role()
 
 
-def test_an_address_in_use_is_the_systems_error(no_leaks: None) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        with module.TCPServer(("127.0.0.1", 0), print) as first, pytest.raises(OSError) as caught:  # noqa: PT011
-            module.TCPServer(first.server_address, print)
-        return caught.value.errno == errno.EADDRINUSE
-
-    assert compare(scenario)
+@compared
+def test_an_address_in_use_is_the_systems_error(module: Any, log: Log, no_leaks: None) -> Any:
+    with module.TCPServer(("127.0.0.1", 0), print) as first, pytest.raises(OSError) as caught:  # noqa: PT011
+        module.TCPServer(first.server_address, print)
+    assert caught.value.errno == errno.EADDRINUSE
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -69,10 +63,8 @@ def test_without_bind_and_activate(module: Any, log: Log, kind: str) -> Any:
     unbound = server.socket.getsockname() in (("0.0.0.0", 0), "")
     server.server_bind()
     server.server_activate()
-    serving = Serving(server)
-    answer = ask(server, b"x")
-    serving.stop()
-    server.server_close()
+    with server, Serving(server):
+        answer = ask(server, b"x")
     return unbound, answer, log.by_role()["main"]
 
 
@@ -114,10 +106,8 @@ def test_the_constructor_may_run_again_on_the_same_object(module: Any, log: Log)
     server = module.ThreadingTCPServer(("127.0.0.1", 0), echo(module))
     answers = []
     for _ in range(2):
-        serving = Serving(server)
-        answers.append(ask(server, b"x"))
-        serving.stop()
-        server.server_close()
+        with server, Serving(server):
+            answers.append(ask(server, b"x"))
         server.__init__(("127.0.0.1", 0), echo(module))
     server.server_close()
     return answers

@@ -14,17 +14,13 @@ from tests.differential.harness import (
     Serving,
     call,
     captured_stderr,
-    compare,
     compared,
     dial,
     echo,
-    forks_are_fine,
     logged,
     make_address,
     read_all,
 )
-
-pytestmark = forks_are_fine
 
 
 @compared
@@ -57,19 +53,14 @@ def test_handle_request_and_its_timeouts(module: Any, log: Log) -> Any:
 
 
 @pytest.mark.parametrize("kind", SERVERS)
-def test_handle_request_and_serve_forever_on_a_closed_server(kind: str) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        server = getattr(module, kind)(make_address(kind), print)
-        server.server_close()
-        server.server_close()
-        found = call(server.serve_forever), call(_without_timeout(server).handle_request), server.fileno()
-        return found, server._BaseServer__is_shut_down.is_set()
-
-    def _without_timeout(server: Any) -> Any:
-        server.socket = type("Closed", (), {"gettimeout": lambda self: None, "fileno": lambda self: -1})()
-        return server
-
-    compare(scenario)
+@compared
+def test_handle_request_and_serve_forever_on_a_closed_server(module: Any, log: Log, kind: str) -> Any:
+    server = getattr(module, kind)(make_address(kind), print)
+    server.server_close()
+    server.server_close()
+    served = call(server.serve_forever)
+    server.socket = type("Closed", (), {"gettimeout": lambda self: None, "fileno": lambda self: -1})()
+    return served, call(server.handle_request), server.fileno(), server._BaseServer__is_shut_down.is_set()
 
 
 @compared

@@ -4,6 +4,7 @@ of server.
 
 from __future__ import annotations
 
+import threading
 from typing import Any
 
 import pytest
@@ -15,11 +16,10 @@ from tests.differential.harness import (
     Log,
     Serving,
     ask,
+    call,
     captured_stderr,
     compared,
     dial,
-    error_text,
-    forks_are_fine,
     logged,
     make_address,
     read_all,
@@ -27,8 +27,6 @@ from tests.differential.harness import (
     thread_errors,
 )  # fmt: skip
 from tests.waiting import eventually
-
-pytestmark = forks_are_fine
 
 
 def echo_handler(module: Any, kind: str, log: Log, fail: str | None = None, error: Any = ValueError) -> Any:
@@ -54,32 +52,38 @@ def echo_handler(module: Any, kind: str, log: Log, fail: str | None = None, erro
     return Handler
 
 
+def make(module: Any, kind: str, log: Log, *fails: Any, base: Any = None) -> Any:
+    """A logged server of this kind (and of the subclass `base`) with the handler above."""
+    server_class = logged(base or getattr(module, kind), log)
+    return server_class(make_address(kind), echo_handler(module, kind, log, *fails))
+
+
+def answer_of(server: Any, kind: str, log: Log) -> bytes:
+    """Send a line; return what comes back on a stream, when the request is closed."""
+    with dial(server) as client:
+        say(client, b"one\n")
+        answer = read_all(client) if kind in STREAMS else b""
+        assert eventually(lambda: log.count("close_request") > 0)
+    return answer
+
+
 @pytest.mark.parametrize("kind", SERVERS)
 @compared
 def test_calls_of_one_good_request(module: Any, log: Log, kind: str) -> Any:
-    server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log))
-    serving = Serving(server, log)
-    answers = [ask(server, b"one\n")]
-    ended = serving.stop()
-    server.server_close()
-    return answers, ended, serving.value, log.by_role()
+    with make(module, kind, log) as server, Serving(server, log) as serving:
+        answer = ask(server, b"one\n")
+    return answer, serving.ended, serving.value, log.by_role()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("fail", ["setup", "handle", "finish"])
 @compared
 def test_a_handler_that_raises(module: Any, log: Log, kind: str, fail: str) -> Any:
-    server = logged(getattr(module, kind), log)(make_address(kind), echo_handler(module, kind, log, fail))
     with captured_stderr() as printed:
-        serving = Serving(server, log)
-        with dial(server) as client:
-            say(client, b"one\n")
-            answer = read_all(client) if kind in STREAMS else b""
-            assert eventually(lambda: log.count("close_request") > 0)
-        ended = serving.stop()
-        server.server_close()
+        with make(module, kind, log, fail) as server, Serving(server, log) as serving:
+            answer = answer_of(server, kind, log)
     # A child prints into its own copy of the buffer.
-    return answer, ended, log.by_role(), printed.getvalue()
+    return answer, serving.ended, log.by_role(), printed.getvalue()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -88,21 +92,12 @@ def test_a_handler_that_raises(module: Any, log: Log, kind: str, fail: str) -> A
 def test_a_handler_that_raises_no_exception(
     module: Any, log: Log, kind: str, error: type[BaseException]
 ) -> Any:
-    handler = echo_handler(module, kind, log, "handle", error)
-    server = logged(getattr(module, kind), log)(make_address(kind), handler)
     with captured_stderr() as printed, thread_errors() as errors:
-        serving = Serving(server, log)
-        with dial(server) as client:
-            say(client, b"one\n")
-            answer = read_all(client) if kind in STREAMS else b""
-            assert eventually(lambda: log.count("close_request") > 0)
-        ended = (
-            serving.join()
-            if kind in ("TCPServer", "UDPServer", "UnixStreamServer", "UnixDatagramServer")
-            else ""
-        )
-        ended = ended or serving.stop()
-        server.server_close()
+        with make(module, kind, log, "handle", error) as server:
+            serving = Serving(server, log)
+            answer = answer_of(server, kind, log)
+            has_children = kind.startswith(("Threading", "Forking"))
+            ended = serving.stop() if has_children else serving.join()
     return answer, ended, errors, log.by_role(), printed.getvalue()
 
 
@@ -135,20 +130,14 @@ def failing(kind: Any, hook: str, error: BaseException, times: int = 1) -> Any:
 def test_what_leaves_serve_forever_and_that_it_can_be_served_again(
     module: Any, log: Log, kind: str, hook: str, error: BaseException
 ) -> Any:
-    base = failing(getattr(module, kind), hook, error)
-    server = logged(base, log)(make_address(kind), echo_handler(module, kind, log))
-    serving = Serving(server, log)
-    client = dial(server)
-    try:
-        say(client, b"one\n")
-        ended = serving.join()
-    finally:
-        client.close()
-    again = Serving(server, log)
-    answer = ask(server, b"two\n")
-    ended_again = again.stop()
-    server.server_close()
-    return ended, answer, ended_again
+    with make(module, kind, log, base=failing(getattr(module, kind), hook, error)) as server:
+        serving = Serving(server, log)
+        with dial(server) as client:
+            say(client, b"one\n")
+            ended = serving.join()
+        with Serving(server, log) as again:
+            answer = ask(server, b"two\n")
+    return ended, answer, again.ended
 
 
 @pytest.mark.parametrize("kind", SERVERS)
@@ -156,55 +145,42 @@ def test_what_leaves_serve_forever_and_that_it_can_be_served_again(
 @compared
 def test_what_the_loop_swallows(module: Any, log: Log, kind: str, hook: str) -> Any:
     error = ConnectionAbortedError("gone") if hook == "get_request" else ValueError("no")
-    server = logged(failing(getattr(module, kind), hook, error), log)(
-        make_address(kind), echo_handler(module, kind, log)
-    )
+    base = failing(getattr(module, kind), hook, error)
     with captured_stderr() as printed:
-        serving = Serving(server, log)
-        with dial(server) as client:
-            say(client, b"one\n")
-            if hook == "process_request":
-                assert eventually(lambda: log.count("handle_error") > 0)
-            else:
-                client.recv(100)  # it stays in the queue, and is served in the second turn
-        answer = ask(server, b"two\n")
-        ended = serving.stop()
-        server.server_close()
-    return answer, ended, printed.getvalue()
+        with make(module, kind, log, base=base) as server, Serving(server, log) as serving:
+            with dial(server) as client:
+                say(client, b"one\n")
+                if hook == "process_request":
+                    assert eventually(lambda: log.count("handle_error") > 0)
+                else:
+                    client.recv(100)  # it stays in the queue, and is served in the second turn
+            answer = ask(server, b"two\n")
+    return answer, serving.ended, printed.getvalue()
 
 
 @pytest.mark.parametrize("kind", SERVERS)
 @pytest.mark.parametrize("verdict", [False, None, 0, "yes", 1])
 @compared
 def test_verify_request_goes_by_truth(module: Any, log: Log, kind: str, verdict: Any) -> Any:
-    class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
+    class Server(getattr(module, kind)):  # type: ignore[misc]
         def verify_request(self, request: Any, client_address: Any) -> Any:
-            log("verify_request")
             return verdict
 
-    server = Server(make_address(kind), echo_handler(module, kind, log))
-    serving = Serving(server, log)
-    with dial(server) as client:
-        say(client, b"one\n")
-        assert eventually(lambda: log.count("close_request") > 0)
-        answer = read_all(client) if kind in STREAMS else b""
-    ended = serving.stop()
-    server.server_close()
-    return answer, ended, log.by_role()
+    with make(module, kind, log, base=Server) as server, Serving(server, log) as serving:
+        answer = answer_of(server, kind, log)
+    return answer, serving.ended, log.by_role()
 
 
 @pytest.mark.parametrize("kind", [name for name in IN_PROCESS if name in STREAMS])
 @compared
 def test_handle_error_may_raise_and_may_look_at_the_error(module: Any, log: Log, kind: str) -> Any:
-    class Server(logged(getattr(module, kind), log)):  # type: ignore[misc]
+    class Server(getattr(module, kind)):  # type: ignore[misc]
         def handle_error(self, request: Any, client_address: Any) -> None:
-            log("handle_error")
             requests.append(request)
             raise
 
     requests: list[Any] = []
-    server = Server(make_address(kind), echo_handler(module, kind, log, "handle"))
-    with thread_errors() as errors:
+    with thread_errors() as errors, make(module, kind, log, "handle", base=Server) as server:
         serving = Serving(server, log)
         with dial(server) as client:
             say(client, b"one\n")
@@ -213,7 +189,6 @@ def test_handle_error_may_raise_and_may_look_at_the_error(module: Any, log: Log,
                 ended = serving.stop()
             else:
                 ended = serving.join()
-        server.server_close()
     # Without threads nobody has closed it: the error came instead.
     left_open = [request.fileno() != -1 for request in requests]
     for request in requests:
@@ -224,8 +199,6 @@ def test_handle_error_may_raise_and_may_look_at_the_error(module: Any, log: Log,
 @pytest.mark.parametrize("kind", [name for name in SERVERS if name.startswith("Threading")])
 @compared
 def test_the_thread_of_a_request(module: Any, log: Log, kind: str) -> Any:
-    import threading
-
     seen: list[Any] = []
 
     class Server(getattr(module, kind)):  # type: ignore[misc]
@@ -233,26 +206,18 @@ def test_the_thread_of_a_request(module: Any, log: Log, kind: str) -> Any:
 
         def process_request_thread(self, request: Any, client_address: Any) -> None:
             thread = threading.current_thread()
-            seen.append(
-                (
-                    thread.name,
-                    thread.daemon,
-                    type(thread).__name__,
-                    thread in self._threads,
-                    len(self._threads),
-                )
-            )
+            kept = thread in self._threads, len(self._threads)
+            seen.append((thread.name, thread.daemon, type(thread).__name__, *kept))
             super().process_request_thread(request, client_address)
 
     with Server(make_address(kind), echo_handler(module, kind, log)) as server:
         before = sorted(vars(server))
-        serving = Serving(server, log)
-        for _ in range(3):
-            ask(server, b"one\n")
-            assert eventually(lambda: not any(thread.is_alive() for thread in server._threads))
-        after = sorted(key for key in vars(server) if "triosock" not in key)
-        ended = serving.stop()
-    return seen, before, after, ended, len(server._threads)
+        with Serving(server, log) as serving:
+            for _ in range(3):
+                ask(server, b"one\n")
+                assert eventually(lambda: not any(thread.is_alive() for thread in server._threads))
+            after = sorted(key for key in vars(server) if "triosock" not in key)
+    return seen, before, after, serving.ended, len(server._threads)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
@@ -260,25 +225,15 @@ def test_the_thread_of_a_request(module: Any, log: Log, kind: str) -> Any:
 def test_a_thread_that_does_not_start(
     module: Any, log: Log, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> Any:
-    import threading
-
     def start(self: threading.Thread) -> None:
         raise type(error)(*error.args)  # one of its own, each time: a traceback grows
 
-    server = logged(module.ThreadingTCPServer, log)(("127.0.0.1", 0), echo_handler(module, "TCPServer", log))
+    server = make(module, "ThreadingTCPServer", log)
     with captured_stderr() as printed, dial(server) as client:
         say(client, b"one\n")
-        result = None
         with monkeypatch.context() as patch:
             patch.setattr(threading.Thread, "start", start)
-            try:
-                server.handle_request()
-            except KeyboardInterrupt as interrupt:
-                result = error_text(interrupt)
+            result = call(server.handle_request)
         answer = read_all(client)
-    closing = None
-    try:
-        server.server_close()
-    except RuntimeError as refusal:
-        closing = error_text(refusal)
+    closing = call(server.server_close)
     return answer, result, closing, log.by_role(), printed.getvalue()

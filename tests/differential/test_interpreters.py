@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import textwrap
 
 import pytest
 
 from tests.differential.programs import PRELUDE
+from tests.programs import python
 
 # Each of these starts several interpreters.
 pytestmark = pytest.mark.slow
@@ -33,12 +32,7 @@ def both(program: str, *flags: str) -> str:
     """Run a program with each module under these flags; assert that both print the same, and return it."""
     said = []
     for module in ("socketserver", "triosock.compat"):
-        done = subprocess.run(
-            [sys.executable, *flags, "-c", PRELUDE.format(module=module) + textwrap.dedent(program)],
-            capture_output=True,
-            text=True,
-            timeout=60,
-        )
+        done = python(*flags, "-c", PRELUDE.format(module=module) + textwrap.dedent(program))
         assert done.returncode == 0, done.stderr
         said.append(done.stdout)
     assert said[1] == said[0]
@@ -119,7 +113,5 @@ def test_in_another_interpreter_of_the_process(module: str) -> None:
     assert failed is None, failed
     interpreters.destroy(inner)
     """
-    done = subprocess.run(
-        [sys.executable, "-c", textwrap.dedent(program)], capture_output=True, text=True, timeout=60
-    )
+    done = python("-c", textwrap.dedent(program))
     assert (done.returncode, done.stdout) == (0, "b'X\\n'\nFalse\n"), done.stderr

@@ -15,11 +15,8 @@ from tests.differential.harness import (
     ask,
     compared,
     echo,
-    forks_are_fine,
     make_address,
 )
-
-pytestmark = forks_are_fine
 
 
 @pytest.mark.parametrize("kind", SERVERS)

@@ -37,30 +37,19 @@ def test_star_import_gives_the_same_names() -> None:
 @pytest.mark.parametrize("name", CLASSES)
 @compared
 def test_same_class_attributes(module: Any, log: Log, name: str) -> Any:
-    attributes = {
-        key: value
+    return {
+        key: repr(value)
         for key, value in vars(getattr(module, name)).items()
-        if not key.startswith("__") and not callable(value)
+        if not key.startswith("__") and not callable(value) and key != "_threads"
     }
-    attributes.pop("_threads", None)
-    return {key: repr(value) for key, value in attributes.items()}
 
 
 @pytest.mark.parametrize("name", CLASSES + HELPERS)
 @compared
 def test_same_public_methods_and_signatures(module: Any, log: Log, name: str) -> Any:
-    kind = getattr(module, name)
     methods = {}
-    for key in dir(kind):
-        if key.startswith("_") and key not in (
-            "__init__",
-            "_handle_request_noblock",
-            "__enter__",
-            "__exit__",
-        ):
-            continue
-        value = getattr(kind, key)
-        if not inspect.isfunction(value):
+    for key, value in inspect.getmembers(getattr(module, name), inspect.isfunction):
+        if key.startswith("_") and key not in UNDERSCORED:
             continue
         parameters = inspect.signature(value).parameters.values()
         methods[key] = [
@@ -69,6 +58,8 @@ def test_same_public_methods_and_signatures(module: Any, log: Log, name: str) ->
     return methods
 
 
+#: The methods with an underscore that programs call or extend.
+UNDERSCORED = {"__init__", "_handle_request_noblock", "__enter__", "__exit__"}
 #: Positional parameters that nobody can pass by name: `__exit__(*args)` there, three names here, and the
 #: like.
 NAMES_IN_PASSING = {"b", "data"}
@@ -89,12 +80,8 @@ def version_of(module: Any) -> tuple[str, list[str]]:
 def test_module_globals() -> None:
     assert version_of(triosock.compat) == version_of(socketserver)
     for module in MODULES:
-        assert (module.socket, module.selectors, module.os, module.threading) == (
-            socket,
-            selectors,
-            os,
-            threading,
-        )
+        own = (module.socket, module.selectors, module.os, module.threading)
+        assert own == (socket, selectors, os, threading)
         assert module.time is time.monotonic
         assert module._ServerSelector is selectors.PollSelector
 
@@ -104,12 +91,9 @@ def test_module_globals() -> None:
 def test_an_instance_has_the_same_attributes(module: Any, log: Log, name: str) -> Any:
     with getattr(module, name)(make_address(name), print) as server:
         own = {key: type(value).__name__ for key, value in vars(server).items()}
-        options = (
-            server.socket.gettimeout(),
-            server.socket.get_inheritable(),
-            server.socket.getblocking(),
-        )
-    return own, options, server.socket.fileno()
+        one = server.socket
+        options = one.gettimeout(), one.get_inheritable(), one.getblocking()
+    return own, options, one.fileno()
 
 
 @compared
@@ -119,10 +103,8 @@ def test_the_ready_made_classes_are_empty(module: Any, log: Log) -> Any:
     return {name: sorted(set(vars(getattr(module, name))) - {"__firstlineno__"}) for name in kinds}
 
 
-def test_what_is_set_on_a_base_class_counts_for_all(monkeypatch: pytest.MonkeyPatch) -> None:
-    def scenario(module: Any, log: Log) -> Any:
-        monkeypatch.setattr(module.TCPServer, "allow_reuse_address", True)
-        with module.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
-            return server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)
-
-    assert compare(scenario)
+@compared
+def test_what_is_set_on_a_base_class_counts_for_all(module: Any, log: Log, monkeypatch: Any) -> Any:
+    monkeypatch.setattr(module.TCPServer, "allow_reuse_address", True)
+    with module.ThreadingTCPServer(("127.0.0.1", 0), print) as server:
+        assert server.socket.getsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR)

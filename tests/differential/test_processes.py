@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 
 import pytest
 
+import triosock.compat
 from tests.differential.programs import run
+from tests.programs import python
 
 # Each of these starts several interpreters.
 pytestmark = pytest.mark.slow
@@ -250,10 +251,5 @@ def test_so_may_trio_programs() -> None:
 
 def test_the_module_path_is_the_projects() -> None:
     # Programs above import triosock.compat by name: it must be this checkout.
-    out = subprocess.run(
-        [sys.executable, "-c", "import triosock.compat; print(triosock.compat.__file__)"],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    import triosock.compat
-
-    assert os.path.samefile(out.stdout.strip(), triosock.compat.__file__)
+    done = python("-c", "import triosock.compat; print(triosock.compat.__file__)", check=True)
+    assert os.path.samefile(done.stdout.strip(), triosock.compat.__file__)

@@ -17,16 +17,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.differential.harness import (
-    PATIENCE,
-    Log,
-    Serving,
-    ask,
-    compare,
-    error_text,
-    forks_are_fine,
-)
-from tests.waiting import eventually
+from tests.differential.harness import Log, Serving, ask, call, compare, forks_are_fine, read_all
+from tests.waiting import PATIENCE, eventually
 
 pytestmark = [forks_are_fine, pytest.mark.slow]
 
@@ -114,7 +106,8 @@ class Player:
         return ask(self.server, b"hello") if self.running() else "nobody would answer"
 
     def close(self) -> str:
-        return error_text(self.server.server_close())
+        self.server.server_close()
+        return "closed"
 
     def leave_with(self) -> str:
         with self.server:
@@ -124,10 +117,7 @@ class Player:
     def handle_request(self) -> str:
         if self.running():
             return "not beside a loop"
-        try:
-            return repr(self.server.handle_request())
-        except ValueError as error:
-            return error_text(error)
+        return repr(call(self.server.handle_request))
 
     def init(self) -> str:
         if self.running() or any(thread.is_alive() for thread in self.blocked):
@@ -182,9 +172,6 @@ def test_the_same_bytes_get_the_same_answers(kind: str, lines: list[bytes], cuts
                 for start, end in itertools.pairwise(edges):
                     client.sendall(data[start:end])
                 client.shutdown(socket.SHUT_WR)
-                parts = []
-                while part := client.recv(1000):
-                    parts.append(part)
-            return b"".join(parts), serving.stop()
+                return read_all(client), serving.stop()
 
     compare(scenario)

@@ -71,22 +71,15 @@ async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
         await client.aclose()
 
 
-async def test_cancelled_everything_ends_at_once():
+@pytest.mark.parametrize(("count", "work"), [(2, "wait"), (1, "block")])
+async def test_cancelled_everything_ends_at_once(count, work):
     with trio.CancelScope() as scope:
-        async with service(workers=2) as workers:
-            client = await occupy(workers, "wait")
+        async with service(workers=count) as workers:
+            client = await occupy(workers, work)
             began = trio.current_time()
             scope.cancel()
     assert trio.current_time() - began < 10
     assert scope.cancelled_caught
-    await trio.aclose_forcefully(client)
-
-
-async def test_a_blocked_worker_ends_with_a_cancellation_too():
-    with trio.CancelScope() as scope:
-        async with service(workers=1) as workers:
-            client = await occupy(workers, "block")
-            scope.cancel()
     await trio.aclose_forcefully(client)
 
 
@@ -114,9 +107,8 @@ async def test_a_unix_socket_file_is_there_and_goes(tmp_path):
 async def test_a_listener_that_is_open_already_is_taken():
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     async with service(endpoints=[listener], workers=1) as workers:
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.aclose()
+        async with dial(workers) as client:
+            assert await ask(client, "hello") == "HELLO"
     assert listener.is_closed
 
 
@@ -144,9 +136,8 @@ async def test_any_program_that_tells_when_it_is_ready_can_be_a_worker(tmp_path)
         supervision=triosock.Supervision(watchdog=0.1),  # which it does not feed
     ) as workers:
         await trio.sleep(0.4)
-        client = dial(workers)
-        assert int(await client.receive_until(b"\n")) == processes(workers)[0]
-        await client.aclose()
+        async with dial(workers) as client:
+            assert int(await client.receive_until(b"\n")) == processes(workers)[0]
 
 
 # A beginning that fails
@@ -255,15 +246,11 @@ async def test_the_guard_of_socket_files_leaves_a_file_that_is_another_one(tmp_p
     path = tmp_path / "file"
     path.touch()
     made = path.stat()
-    done = await trio.run_process(
-        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino + 1)]
-    )
-    assert done.returncode == 0
-    assert path.exists()
-    await trio.run_process(
-        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino)]
-    )
-    assert not path.exists()
+    for inode, stays in ((made.st_ino + 1, True), (made.st_ino, False)):
+        await trio.run_process(
+            [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(inode)]
+        )  # which must exit with 0
+        assert path.exists() is stays
 
 
 async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing(tmp_path):

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import eventually, threads_named
 from triosock import compat
 from triosock.compat import loading
 
@@ -32,15 +32,14 @@ def told_here() -> list[int]:
 
 
 def watching() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == watch.THREAD_NAME]
+    return threads_named(watch.THREAD_NAME)
 
 
 def serve_and_end(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
     """What a server says on stderr, whose loop and watch have ended."""
     running = start("ThreadingTCPServer", handler, trio_policy=policy(0.05))
     for _ in range(times):
-        with running.dial() as client:
-            read_all(client)
+        read_all(running.dial())
     running.end()
     return str(capfd.readouterr().err)
 
@@ -128,8 +127,6 @@ def test_who_does_not_want_it_has_no_thread_for_it(start: Any, read_all: Any) ->
 
     for after in (float("inf"), 1.0):
         running = start("ThreadingTCPServer", Handler, trio_policy=policy(after))
-        with running.dial() as client:
-            read_all(client)
-        running.server.shutdown()
-        running.join()
+        read_all(running.dial())
+        running.end()
     assert seen == [0, 1]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import gc
 import socket
-import subprocess
-import sys
 import threading
 from typing import Any
 
 import pytest
 import trio
 
+from tests.programs import printed
+from tests.waiting import threads_named
 from triosock import compat
 from triosock.compat.bridge import trio_thread as hosts
 from triosock.compat.bridge.trio_thread import THREAD_NAME
@@ -19,13 +19,13 @@ from triosock.compat.green import tasks
 from triosock.compat.requests.table import request_table_of
 
 
+def serve(request: Any, *args: Any) -> None:
+    request.sendall(b"served")
+
+
 def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
     start: Any, read_all: Any, capfd: Any
 ) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(b"served")
-
     works = threading.Event()
 
     def daemon_threads(server: Any) -> bool:
@@ -33,7 +33,7 @@ def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
             raise ValueError("of ours")
         return False
 
-    running = start("GreenTCPServer", Handler, daemon_threads=property(daemon_threads))
+    running = start("GreenTCPServer", serve, daemon_threads=property(daemon_threads))
     assert read_all(running.dial()) == b""
     works.set()
     assert read_all(running.dial()) == b"served"
@@ -41,44 +41,25 @@ def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
 
 
 def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(b"served")
+    running = start("GreenTCPServer", serve)
+    group = request_table_of(running.server).green
+    assert group is not None
 
-    with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
-        group = request_table_of(server).green
-        assert group is not None
-        caught: list[BaseException] = []
+    def end() -> None:
+        group.__class__.loop_ends(group)
+        raise KeyboardInterrupt  # as if it had come while that waited
 
-        def end() -> None:
-            group.__class__.loop_ends(group)
-            raise KeyboardInterrupt  # as if it had come while that waited
-
-        group.loop_ends = end
-
-        def serve() -> None:
-            try:
-                server.serve_forever()
-            except KeyboardInterrupt as error:
-                caught.append(error)
-
-        thread = threading.Thread(target=serve)
-        thread.start()
-        assert read_all(socket.create_connection(server.server_address, 20)) == b"served"
-        server.shutdown()
-        thread.join(20)
-    assert len(caught) == 1
-    assert THREAD_NAME not in [one.name for one in threading.enumerate()]
+    group.loop_ends = end
+    assert read_all(running.dial()) == b"served"
+    running.end()
+    assert isinstance(running.error, KeyboardInterrupt)
+    assert not threads_named(THREAD_NAME)
 
 
 def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
     monkeypatch: pytest.MonkeyPatch, capfd: Any
 ) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(b"served")
-
-    with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
+    with compat.GreenTCPServer(("127.0.0.1", 0), serve) as server:
         group = request_table_of(server).green
         assert group is not None
         run, over = hosts.Host.run, threading.Event()
@@ -91,7 +72,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
         def run_late(self: Any, *args: Any) -> Any:
             assert over.wait(20)
             # A host that was given back by its last user ends now.
-            (thread,) = (one for one in threading.enumerate() if one.name == THREAD_NAME)
+            (thread,) = threads_named(THREAD_NAME)
             thread.join(0.5)
             return run(self, *args)
 
@@ -102,7 +83,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
             assert client.recv(10) == b"served"
         monkeypatch.undo()
     assert capfd.readouterr().err == ""  # no failure went to handle_error()
-    assert THREAD_NAME not in [one.name for one in threading.enumerate()]
+    assert not threads_named(THREAD_NAME)
 
 
 def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> None:
@@ -116,13 +97,10 @@ def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> N
                 self.request.recv(100)
 
     running = start("GreenTCPServer", Handler)
-    with running.dial() as waiting:
-        waiting.sendall(b"wait")
+    with running.dial(b"wait") as waiting:
         assert waiting.recv(10) == b"here"
         # One handler runs at a time: when the other does, this one waits.
-        looking = running.dial()
-        looking.sendall(b"look")
-        assert read_all(looking) == b"0"
+        assert read_all(running.dial(b"look")) == b"0"
 
 
 WAITS = """
@@ -186,8 +164,7 @@ print("main ends", flush=True)
 @pytest.mark.parametrize("program", [AT_EXIT, NATIVE_AT_EXIT], ids=["compat", "native"])
 def test_requests_of_a_daemon_are_cancelled_when_the_interpreter_ends(program: str) -> None:
     # One that ran on would have its thread ended in the middle of a switch, and that crashes.
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert (run.stdout, run.stderr, run.returncode) == ("main ends\nleft\n", "", 0)
+    assert printed("-c", program) == "main ends\nleft\n"
 
 
 def test_requests_that_take_their_time_at_the_end_of_the_interpreter_are_waited_for() -> None:
@@ -200,8 +177,7 @@ assert [client.recv(10) for client in clients] == [b"here"] * 5
         'print("main', clients + 'print("main'
     )
     program = "from triosock.compat.green.tasks import AT_EXIT_TIMEOUT\n" + program
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert (run.stdout, run.stderr, run.returncode) == ("main ends\n" + "left\n" * 6, "", 0)
+    assert printed("-c", program) == "main ends\n" + "left\n" * 6
 
 
 @pytest.mark.parametrize("which", ["the second", "the first"])
@@ -212,11 +188,10 @@ tasks.end_all()
 late = socket.create_connection(server.server_address)
 print(late.recv(10), flush=True)
 """
-    program, printed = AT_EXIT + begins, "main ends\nleft\nb''\n"
+    program, expected = AT_EXIT + begins, "main ends\nleft\nb''\n"
     if which == "the first":
-        program, printed = program.replace(ASKS, ""), "main ends\nb''\n"
-    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
-    assert (run.stdout, run.stderr, run.returncode) == (printed, "", 0)
+        program, expected = program.replace(ASKS, ""), "main ends\nb''\n"
+    assert printed("-c", program) == expected
 
 
 def test_a_forked_child_does_not_wait_for_the_requests_of_its_parent() -> None:
@@ -233,9 +208,7 @@ if not os.fork():
 os.wait()
 """
     )
-    command = [sys.executable, "-W", "ignore", "-c", forks]
-    run = subprocess.run(command, capture_output=True, text=True, timeout=30)
-    assert (run.stdout, run.stderr, run.returncode) == ("main ends\nTrue\nleft\n", "", 0)
+    assert printed("-W", "ignore", "-c", forks) == "main ends\nTrue\nleft\n"
 
 
 def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextvars
+import socket
 import socketserver
+import sqlite3
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -58,8 +61,6 @@ def handler(module: Any, log: list[str], fails: bool) -> type:
 
 @pytest.mark.parametrize("fails", [False, True])
 def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: Any, capsys: Any) -> None:
-    import socket
-
     logs: list[list[str]] = []
     for module, kind in ((socketserver, "ThreadingTCPServer"), (compat, "GreenTCPServer")):
         log: list[str] = []
@@ -124,9 +125,8 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
 
     policy = compat.Policy(request_timeout=0.05)
     server_class: Any = noting(log, compat.GreenTCPServer)
-    running = start("GreenTCPServer", Handler, trio_policy=policy, **{
-        name: vars(server_class)[name] for name in HOOKS if name in vars(server_class)
-    })  # fmt: skip
+    hooks = {name: hook for name, hook in vars(server_class).items() if name in HOOKS}
+    running = start("GreenTCPServer", Handler, trio_policy=policy, **hooks)
     assert read_all(running.dial()) == b""
     running.end()
     assert log[-3:] == ["finish", "shutdown_request", "close_request"]
@@ -136,8 +136,6 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
 
 
 def test_shutdown_comes_from_any_thread(start: Any, read_all: Any, raw: Any) -> None:
-    from concurrent.futures import ThreadPoolExecutor
-
     running = start("GreenTCPServer", raw)
     client = running.dial(b"a")
     assert client.recv(1) == b"A"
@@ -207,8 +205,6 @@ def test_thread_locals_are_shared(start: Any, read_all: Any) -> None:
 
 
 def test_a_sqlite_connection_is_good_for_all_requests(start: Any, read_all: Any) -> None:
-    import sqlite3
-
     connections: list[sqlite3.Connection] = []
 
     class Handler(compat.BaseRequestHandler):
