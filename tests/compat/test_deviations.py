@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from tests.servers import serving_in_a_thread
-from tests.waiting import eventually
+from tests.waiting import eventually, threads_named
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_thread
@@ -27,7 +27,7 @@ TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md
 
 
 def host_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
+    return threads_named(trio_thread.THREAD_NAME)
 
 
 def test_every_row_has_its_test_and_every_test_its_row() -> None:

@@ -11,14 +11,7 @@ import pytest
 import trio
 
 import triosock
-from triosock import Cause, compat
-from triosock._core.model.events import (
-    ConnectionClosed,
-    ConnectionOpened,
-    DrainFinished,
-    DrainStarted,
-    HandlerFailed,
-)
+from triosock import Cause, compat, events
 
 
 def test_a_request_beyond_its_time_is_cut_with_the_cause(
@@ -99,15 +92,15 @@ def test_observers_are_told_in_the_trio_thread(
     assert read_all(client) == b""
     compat.drain(running.server)
     running.join()
-    (opened,), (closed,) = recorder.of(ConnectionOpened), recorder.of(ConnectionClosed)
+    (opened,), (closed,) = recorder.of(events.ConnectionOpened), recorder.of(events.ConnectionClosed)
     assert recorder.events.index(opened) < recorder.events.index(closed)
     assert isinstance(opened.peer, triosock.TcpAddress)
     assert str(opened.local) == f"tcp://127.0.0.1:{running.server.server_address[1]}"
     assert (closed.received, closed.sent, closed.cause) == (4, 4, Cause.FAILED)
     assert closed.connection == opened.connection == 1
     assert 0 <= closed.duration < 20
-    assert isinstance(recorder.of(HandlerFailed)[0].error, ValueError)
-    drain = (DrainStarted, DrainFinished)
+    assert isinstance(recorder.of(events.HandlerFailed)[0].error, ValueError)
+    drain = (events.DrainStarted, events.DrainFinished)
     assert [type(event) for event in recorder.events if isinstance(event, drain)] == [*drain]
 
 
@@ -128,9 +121,7 @@ def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read
     running.join()
     # Waits for the handler's thread: its end is the last that is told, and comes after all else.
     running.server.server_close()
-    from triosock._core.model.events import AcceptFailed
-
-    assert [event.action for event in recorder.of(AcceptFailed)] == ["back off", "go on"]
+    assert [event.action for event in recorder.of(events.AcceptFailed)] == ["back off", "go on"]
     assert compat.statistics(running.server).accept_errors == 2
 
 
