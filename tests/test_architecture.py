@@ -76,15 +76,7 @@ LAYERS = {
     "workers": ["workers", "facade", "_core", "_console", "notify", "_worker", "observe"],
     "observe": ["observe", "_core", "_extras"],
     "facade": ["_facade"],
-    "_facade": [
-        "_core",
-        "_version",
-        "broadcast",
-        "handlers",
-        "signals",
-        "observe",
-        "workers",
-    ],
+    "_facade": ["_core", "_version", "broadcast", "handlers", "signals", "observe", "workers"],
     "testing": ["testing", "facade", "events", "observe", "_core"],
     "compat": ["compat", "facade", "_core", "_extras"],
     "dtls": ["dtls", "facade", "_core", "_extras"],
@@ -103,17 +95,8 @@ TREE = {
         *("stream.connection", "stream.serve", "stream.server"),
     ],
     "triosock.observe.control": [
-        *(
-            "listeners.listener",
-            "listeners.unix",
-            "inspect.readiness",
-            "inspect.snapshot",
-            "inspect.verbs",
-            "stream.connection",
-            "stream.serve",
-            "stream.server",
-            "registry.drain_report",
-        ),
+        *("inspect.readiness", "inspect.snapshot", "inspect.verbs", "listeners.listener", "listeners.unix"),
+        *("stream.connection", "stream.serve", "stream.server", "registry.drain_report"),
     ],
 }
 

@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask_line, shout
+from tests.handlers import ask_line, say_sorry, shout
 from triosock import Limits, Timeouts
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
@@ -19,10 +19,6 @@ from triosock.testing import cancel_at_every_checkpoint, open_server
 async def shout_in_a_child(conn):
     async with trio.open_nursery() as nursery:
         nursery.start_soon(shout, conn)
-
-
-async def say_sorry(conn):
-    await conn.send_all(b"full\n")
 
 
 async def one_client(served, number):
