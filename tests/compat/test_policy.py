@@ -117,10 +117,8 @@ def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read
     client = running.dial(b"one\n")
     assert client.recv(10) == b"ONE\n"
     client.close()
-    running.server.shutdown()
-    running.join()
     # Waits for the handler's thread: its end is the last that is told, and comes after all else.
-    running.server.server_close()
+    running.end()
     assert [event.action for event in recorder.of(events.AcceptFailed)] == ["back off", "go on"]
     assert compat.statistics(running.server).accept_errors == 2
 
@@ -173,25 +171,23 @@ async def double(number: int) -> int:
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_async_code_from_a_sync_handler(start: Any, kind: str, read_all: Any) -> None:
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            self.wfile.write(b"%d" % compat.run(double, 21))
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(b"%d" % compat.run(double, 21))
 
-    assert read_all(start(kind, Handler).dial()) == b"42"
+    assert read_all(start(kind, handle).dial()) == b"42"
 
 
 def test_its_exceptions_come_back_and_the_host_survives_them(start: Any, read_all: Any) -> None:
     async def fail(error: BaseException) -> None:
         raise error
 
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
-                with pytest.raises(type(error)):
-                    compat.run(fail, error)
-            self.wfile.write(b"%d" % compat.run(double, 1))
+    def handle(request: Any, *args: Any) -> None:
+        for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+            with pytest.raises(type(error)):
+                compat.run(fail, error)
+        request.sendall(b"%d" % compat.run(double, 1))
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", handle)
     assert read_all(running.dial()) == b"2"
     assert read_all(running.dial()) == b"2"
 
@@ -207,14 +203,13 @@ def test_it_is_cancelled_with_its_request(start: Any, read_all: Any) -> None:
         finally:
             ended.append("cancelled")
 
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            try:
-                compat.run(wait)
-            except compat.RequestCut as error:
-                ended.append(str(error))
+    def handle(*args: Any) -> None:
+        try:
+            compat.run(wait)
+        except compat.RequestCut as error:
+            ended.append(str(error))
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", handle)
     client = running.dial()
     assert waits.wait(20)
     compat.drain(running.server, grace=0)

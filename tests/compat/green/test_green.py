@@ -51,16 +51,15 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
 def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsys: Any) -> None:
     ended: list[BaseException] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            try:
-                self.request.recv(1)
-            except BaseException as error:
-                ended.append(error)
-                raise
+    def handle(request: Any, *args: Any) -> None:
+        try:
+            request.recv(1)
+        except BaseException as error:
+            ended.append(error)
+            raise
 
     policy = compat.Policy(mode="green", request_timeout=0.1)
-    running = start("ThreadingTCPServer", Handler, trio_policy=policy)
+    running = start("ThreadingTCPServer", handle, trio_policy=policy)
     assert read_all(running.dial()) == b""
     running.end()
     assert [type(error) for error in ended] == [trio.Cancelled]
@@ -86,19 +85,18 @@ def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys
 
 
 def test_timeouts_are_those_of_a_socket(start: Any, read_all: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            seen = []
-            for wait in (0.05, 0.0):
-                self.request.settimeout(wait)
-                try:
-                    self.request.recv(1)
-                except OSError as error:
-                    seen.append(f"{type(error).__name__}: {error}")
-            self.request.sendall("|".join(seen).encode())
+    def handle(request: Any, *args: Any) -> None:
+        seen = []
+        for wait in (0.05, 0.0):
+            request.settimeout(wait)
+            try:
+                request.recv(1)
+            except OSError as error:
+                seen.append(f"{type(error).__name__}: {error}")
+        request.sendall("|".join(seen).encode())
 
     expected = f"TimeoutError: timed out|BlockingIOError: [Errno 11] {os.strerror(11)}"
-    assert read_all(start("GreenTCPServer", Handler).dial()).decode() == expected
+    assert read_all(start("GreenTCPServer", handle).dial()).decode() == expected
 
 
 def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
@@ -106,11 +104,10 @@ def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
 ) -> None:
     large = os.urandom(8_000_000)
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(large if self.request.recv(1) == b"l" else b"small")
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(large if request.recv(1) == b"l" else b"small")
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"l") as slow:
         assert read_all(running.dial(b"s")) == b"small"
         assert read_all(slow) == large
@@ -141,19 +138,18 @@ def test_blocking_and_sleep_and_run_let_others_go_on(start: Any, read_all: Any) 
 def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any, read_all: Any) -> None:
     seen: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            def use() -> None:
-                try:
-                    self.request.recv(1)
-                except RuntimeError as error:
-                    seen.append(str(error))
+    def handle(request: Any, *args: Any) -> None:
+        def use() -> None:
+            try:
+                request.recv(1)
+            except RuntimeError as error:
+                seen.append(str(error))
 
-            thread = threading.Thread(target=use)
-            thread.start()
-            compat.blocking(thread.join)
+        thread = threading.Thread(target=use)
+        thread.start()
+        compat.blocking(thread.join)
 
-    assert read_all(start("GreenTCPServer", Handler).dial()) == b""
+    assert read_all(start("GreenTCPServer", handle).dial()) == b""
     assert "only wait in the task that handles it" in seen[0]
 
 
