@@ -117,7 +117,7 @@ def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
     assert "RequestCut" in capsys.readouterr().err
 
 
-def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any, capsys: Any) -> None:
+def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any) -> None:
     begun = threading.Event()
 
     def send(request: Any, *args: Any) -> None:

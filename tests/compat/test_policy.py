@@ -24,7 +24,7 @@ def test_a_request_beyond_its_time_is_cut_with_the_cause(
     assert "its time is over (request, Policy.request_timeout)" in capsys.readouterr().err
 
 
-def test_without_threads_too(start: Any, raw: Any, read_all: Any, capsys: Any) -> None:
+def test_without_threads_too(start: Any, raw: Any, read_all: Any) -> None:
     running = start("TCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
     for _ in range(2):
         assert read_all(running.dial()) == b""
@@ -74,9 +74,7 @@ def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
         assert compat.drain(running.server).cancelled == 1
 
 
-def test_observers_are_told_in_the_trio_thread(
-    start: Any, lines: Any, recorder: Any, read_all: Any, capsys: Any
-) -> None:
+def test_observers_are_told_in_the_trio_thread(start: Any, lines: Any, recorder: Any, read_all: Any) -> None:
     class Handler(lines):  # type: ignore[misc]
         def finish(self) -> None:
             super().finish()
@@ -104,7 +102,7 @@ def test_observers_are_told_in_the_trio_thread(
     assert [type(event) for event in recorder.events if isinstance(event, drain)] == [*drain]
 
 
-def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read_all: Any) -> None:
+def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any) -> None:
     failures = [ConnectionAbortedError("gone"), OSError(24, "too many")]
 
     def get_request(self: Any) -> Any:

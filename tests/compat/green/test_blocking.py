@@ -90,7 +90,7 @@ def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any,
     assert not told_here()
 
 
-def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any, read_all: Any) -> None:
+def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any) -> None:
     class Waits(compat.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(1)

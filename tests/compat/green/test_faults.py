@@ -211,7 +211,7 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(
         client.close()
 
 
-def test_two_handlers_may_use_one_socket(start: Any, read_all: Any) -> None:
+def test_two_handlers_may_use_one_socket(start: Any) -> None:
     """A chat: everybody sends to everybody."""
     members: list[Any] = []
 

@@ -88,7 +88,7 @@ def test_the_client_is_the_one_in_the_proxy_header(start: Any, read_all: Any) ->
         assert read_all(slow) == b"('192.0.2.7', 4711) late"
 
 
-def test_who_sends_no_proxy_header_is_dropped_without_a_word(start: Any, read_all: Any, capsys: Any) -> None:
+def test_who_sends_no_proxy_header_is_dropped_without_a_word(start: Any, capsys: Any) -> None:
     policy = compat.Policy(mode="green", proxy=True)
     running = start("ThreadingTCPServer", tell_address, trio_policy=policy)
     assert read_all_or_reset(running.dial(b"GET / HTTP/1.0\r\n\r\n")) == b""
@@ -259,7 +259,7 @@ def test_datagrams_are_answered_while_one_waits(start: Any) -> None:
         assert slow.recv(100) == b"wait"
 
 
-def test_a_timeout_is_for_all_of_a_sendall_and_for_each_recv(start: Any, read_all: Any) -> None:
+def test_a_timeout_is_for_all_of_a_sendall_and_for_each_recv(start: Any) -> None:
     seen: list[BaseException | float] = []
 
     def handle(request: Any, *args: Any) -> None:

@@ -135,7 +135,7 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
     assert capsys.readouterr().err == ""
 
 
-def test_shutdown_comes_from_any_thread(start: Any, read_all: Any, raw: Any) -> None:
+def test_shutdown_comes_from_any_thread(start: Any, raw: Any) -> None:
     running = start("GreenTCPServer", raw)
     client = running.dial(b"a")
     assert client.recv(1) == b"A"
@@ -166,7 +166,7 @@ def test_service_actions_and_the_interval_are_those_of_the_loop(start: Any, raw:
 COUNT: contextvars.ContextVar[int] = contextvars.ContextVar("COUNT", default=0)
 
 
-def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: Any, read_all: Any) -> None:
+def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: Any) -> None:
     async def look() -> int:
         await trio.sleep(0)
         COUNT.set(COUNT.get() + 10)
@@ -204,7 +204,7 @@ def test_thread_locals_are_shared(start: Any, read_all: Any) -> None:
     assert first[1] == second[1]
 
 
-def test_a_sqlite_connection_is_good_for_all_requests(start: Any, read_all: Any) -> None:
+def test_a_sqlite_connection_is_good_for_all_requests(start: Any) -> None:
     connections: list[sqlite3.Connection] = []
 
     class Handler(compat.BaseRequestHandler):
