@@ -16,6 +16,7 @@ from typing import Any
 
 import pytest
 
+from tests.compat.conftest import read_all
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually, threads_named
 from triosock import compat
@@ -36,7 +37,7 @@ def test_every_row_has_its_test_and_every_test_its_row() -> None:
     assert rows == tests == set(range(1, len(rows) + 1))
 
 
-def test_row_1_shutdown_in_the_thread_that_serves(start: Any, read_all: Any) -> None:
+def test_row_1_shutdown_in_the_thread_that_serves(start: Any) -> None:
     def handle(request: Any, address: Any, server: Any) -> None:
         try:
             server.shutdown()

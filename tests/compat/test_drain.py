@@ -12,6 +12,7 @@ import pytest
 import trio
 
 import triosock
+from tests.compat.conftest import read_all
 from tests.waiting import eventually, returns
 from triosock import Cause, compat
 from triosock.compat.requests.table import request_table_of
@@ -26,7 +27,7 @@ def function_of(thread: int) -> str:
 THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
 
 
-def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any, read_all: Any) -> None:
+def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any) -> None:
     for handler in (lines, raw):
         running = start("ThreadingTCPServer", handler)
         client = running.dial(b"one\n")
@@ -39,7 +40,7 @@ def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw:
         running.join()
 
 
-def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all: Any) -> None:
+def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
     client = running.dial()
     assert eventually(lambda: compat.statistics(running.server).active == 1)
@@ -48,7 +49,7 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
 
 
 @pytest.mark.parametrize("kind", THREADED)
-def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str, read_all: Any) -> None:
+def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str) -> None:
     class Handler(compat.StreamRequestHandler):
         timeout = 20
 
@@ -67,9 +68,7 @@ def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind:
 
 
 @pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
-def test_a_busy_request_finishes_and_is_not_asked_for_another(
-    start: Any, gate: Any, kind: str, read_all: Any
-) -> None:
+def test_a_busy_request_finishes_and_is_not_asked_for_another(start: Any, gate: Any, kind: str) -> None:
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
             for line in self.rfile:
@@ -88,7 +87,7 @@ def test_a_busy_request_finishes_and_is_not_asked_for_another(
 
 @pytest.mark.parametrize("kind", THREADED)
 def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
-    start: Any, kind: str, read_all: Any, capsys: Any
+    start: Any, kind: str, capsys: Any
 ) -> None:
     seen: list[Any] = []
     handling: list[int] = []
@@ -158,7 +157,7 @@ def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(sta
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(
-    start: Any, kind: str, read_all: Any, gate: Any
+    start: Any, kind: str, gate: Any
 ) -> None:
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
@@ -196,14 +195,14 @@ def test_a_second_drain_tightens_the_first_and_gets_its_report(start: Any, lines
     assert reports[0].cancelled == 1
 
 
-def test_a_handler_may_drain_its_own_server(start: Any, read_all: Any) -> None:
+def test_a_handler_may_drain_its_own_server(start: Any) -> None:
     def drain(request: Any, address: Any, server: Any) -> None:
         request.sendall(str(compat.drain(server, grace=60).clean).encode())
 
     assert read_all(start("ThreadingTCPServer", drain).dial()) == b"True"
 
 
-def test_the_thread_that_serves_may_not(start: Any, read_all: Any) -> None:
+def test_the_thread_that_serves_may_not(start: Any) -> None:
     def drain(request: Any, address: Any, server: Any) -> None:
         with pytest.raises(RuntimeError, match="call it from another thread"):
             compat.drain(server)

@@ -13,6 +13,7 @@ import pytest
 import trio
 
 import triosock
+from tests.compat.conftest import read_all
 from tests.waiting import eventually, in_a_thread
 from triosock import compat
 from triosock._core.model.events import (
@@ -57,7 +58,7 @@ ONE = [ConnectionOpened, ConnectionClosed]
 
 
 def test_the_events_of_a_server_from_its_start_to_its_close(
-    start: Any, lines: Any, recorder: Any, policy: Any, read_all: Any
+    start: Any, lines: Any, recorder: Any, policy: Any
 ) -> None:
     running = start("ThreadingTCPServer", lines, trio_policy=policy)
     with running.dial(b"one\n") as client:

@@ -11,12 +11,11 @@ import pytest
 import trio
 
 import triosock
+from tests.compat.conftest import read_all
 from triosock import Cause, compat, events
 
 
-def test_a_request_beyond_its_time_is_cut_with_the_cause(
-    start: Any, raw: Any, read_all: Any, capsys: Any
-) -> None:
+def test_a_request_beyond_its_time_is_cut_with_the_cause(start: Any, raw: Any, capsys: Any) -> None:
     running = start("ThreadingTCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
     assert read_all(running.dial()) == b""
     running.end()
@@ -24,7 +23,7 @@ def test_a_request_beyond_its_time_is_cut_with_the_cause(
     assert "its time is over (request, Policy.request_timeout)" in capsys.readouterr().err
 
 
-def test_without_threads_too(start: Any, raw: Any, read_all: Any) -> None:
+def test_without_threads_too(start: Any, raw: Any) -> None:
     running = start("TCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
     for _ in range(2):
         assert read_all(running.dial()) == b""
@@ -32,7 +31,7 @@ def test_without_threads_too(start: Any, raw: Any, read_all: Any) -> None:
     assert compat.statistics(running.server).ended == {Cause.REQUEST: 2}
 
 
-def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all: Any, capsys: Any) -> None:
+def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, capsys: Any) -> None:
     class Server(compat.TCPServer):
         trio_policy = compat.Policy(request_timeout=0.1)
 
@@ -44,7 +43,7 @@ def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all
     assert not set(threading.enumerate()) - before
 
 
-def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any, read_all: Any) -> None:
+def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any) -> None:
     served = []
 
     class Handler(compat.StreamRequestHandler):
@@ -74,7 +73,7 @@ def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
         assert compat.drain(running.server).cancelled == 1
 
 
-def test_observers_are_told_in_the_trio_thread(start: Any, lines: Any, recorder: Any, read_all: Any) -> None:
+def test_observers_are_told_in_the_trio_thread(start: Any, lines: Any, recorder: Any) -> None:
     class Handler(lines):  # type: ignore[misc]
         def finish(self) -> None:
             super().finish()
@@ -145,7 +144,7 @@ def test_a_policy_without_options_changes_nothing() -> None:
 # statistics()
 
 
-def test_statistics_of_a_plain_server(start: Any, lines: Any, read_all: Any) -> None:
+def test_statistics_of_a_plain_server(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
     client = running.dial(b"one\n")
     assert client.recv(10) == b"ONE\n"
@@ -168,14 +167,14 @@ async def double(number: int) -> int:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-def test_async_code_from_a_sync_handler(start: Any, kind: str, read_all: Any) -> None:
+def test_async_code_from_a_sync_handler(start: Any, kind: str) -> None:
     def handle(request: Any, *args: Any) -> None:
         request.sendall(b"%d" % compat.run(double, 21))
 
     assert read_all(start(kind, handle).dial()) == b"42"
 
 
-def test_its_exceptions_come_back_and_the_host_survives_them(start: Any, read_all: Any) -> None:
+def test_its_exceptions_come_back_and_the_host_survives_them(start: Any) -> None:
     async def fail(error: BaseException) -> None:
         raise error
 
@@ -190,7 +189,7 @@ def test_its_exceptions_come_back_and_the_host_survives_them(start: Any, read_al
     assert read_all(running.dial()) == b"2"
 
 
-def test_it_is_cancelled_with_its_request(start: Any, read_all: Any) -> None:
+def test_it_is_cancelled_with_its_request(start: Any) -> None:
     ended: list[Any] = []
     waits = threading.Event()
 

@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import read_all
 from tests.handlers import ask
 from tests.servers import serving_in_a_thread
 from tests.waiting import PATIENCE, eventually, in_a_thread, returns
@@ -139,7 +140,7 @@ def test_a_wake_up_in_the_first_poll_is_not_lost(kind: str, monkeypatch: Any) ->
 
 
 def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
-    start: Any, lines: Any, read_all: Any, monkeypatch: Any
+    start: Any, lines: Any, monkeypatch: Any
 ) -> None:
     # The wait was over before the client came; the loop must not take its "nothing" for an empty queue.
     def drain_late(self: Any, interval: Any) -> bool:
@@ -241,7 +242,7 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
 @pytest.mark.parametrize("where", ["attend", "leave"])
 def test_a_cut_that_comes_around_the_handler_leaves_no_request_in_the_table(
-    start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
+    start: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,
     # and just before its end is noted.

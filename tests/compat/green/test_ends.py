@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import read_all
 from tests.programs import printed
 from tests.waiting import threads_named
 from triosock import compat
@@ -23,9 +24,7 @@ def serve(request: Any, *args: Any) -> None:
     request.sendall(b"served")
 
 
-def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
-    start: Any, read_all: Any, capfd: Any
-) -> None:
+def test_an_attribute_that_fails_costs_its_request_and_not_the_server(start: Any, capfd: Any) -> None:
     works = threading.Event()
 
     def daemon_threads(server: Any) -> bool:
@@ -40,7 +39,7 @@ def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
     assert "ValueError: of ours" in capfd.readouterr().err
 
 
-def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any) -> None:
+def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any) -> None:
     running = start("GreenTCPServer", serve)
     group = request_table_of(running.server).green
     assert group is not None
@@ -86,7 +85,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
     assert not threads_named(THREAD_NAME)
 
 
-def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> None:
+def test_a_handler_that_waits_keeps_no_exception(start: Any) -> None:
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
             if self.request.recv(100) == b"look":

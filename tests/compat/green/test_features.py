@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from tests.compat.conftest import read_all
 from tests.waiting import eventually
 from triosock import Cause, ProxyPolicy, compat, events
 from triosock.compat.bridge.trio_thread import THREAD_NAME
@@ -51,7 +52,7 @@ def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> N
 # Limits
 
 
-def test_one_request_too_many_waits(start: Any, read_all: Any) -> None:
+def test_one_request_too_many_waits(start: Any) -> None:
     release = threading.Event()
     handled: list[int] = []
 
@@ -79,7 +80,7 @@ def tell_address(request: Any, address: Any, server: Any) -> None:
     request.sendall(repr(address).encode() + b" " + request.recv(100))
 
 
-def test_the_client_is_the_one_in_the_proxy_header(start: Any, read_all: Any) -> None:
+def test_the_client_is_the_one_in_the_proxy_header(start: Any) -> None:
     running = start("GreenTCPServer", tell_address, trio_policy=compat.Policy(proxy=True))
     assert read_all(running.dial(HEADER + b"hello")) == b"('192.0.2.7', 4711) hello"
     with running.dial(HEADER[:20]) as slow:
@@ -150,7 +151,7 @@ def test_tls_handshakes_and_data_of_many_at_once(start_tls: Any, contexts: Any, 
 # Drains, deadlines and observers
 
 
-def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any, read_all: Any) -> None:
+def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any) -> None:
     release = threading.Event()
 
     class Handler(compat.StreamRequestHandler):
@@ -204,9 +205,7 @@ def test_ten_thousand_could_be_drained_but_a_few_hundred_do_here(start: Any) -> 
         client.close()
 
 
-def test_observers_are_told_and_the_counts_are_those_of_any_server(
-    start: Any, read_all: Any, recorder: Any
-) -> None:
+def test_observers_are_told_and_the_counts_are_those_of_any_server(start: Any, recorder: Any) -> None:
     def handle(request: Any, *args: Any) -> None:
         if request.recv(1) == b"f":
             raise ValueError("as told")

@@ -11,6 +11,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.compat.conftest import read_all
 from tests.programs import printed
 from tests.waiting import threads_named
 from triosock import Cause, compat
@@ -48,7 +49,7 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
     assert not threads_named(THREAD_NAME)
 
 
-def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsys: Any) -> None:
+def test_a_request_beyond_its_time_is_cancelled(start: Any, capsys: Any) -> None:
     ended: list[BaseException] = []
 
     def handle(request: Any, *args: Any) -> None:
@@ -67,7 +68,7 @@ def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsy
     assert capsys.readouterr().err == ""
 
 
-def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys: Any) -> None:
+def test_who_catches_the_cancellation_is_named(start: Any, capsys: Any) -> None:
     class Swallows(compat.BaseRequestHandler):
         def handle(self) -> None:
             try:
@@ -84,7 +85,7 @@ def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys
     assert "trio.Cancelled" in error
 
 
-def test_timeouts_are_those_of_a_socket(start: Any, read_all: Any) -> None:
+def test_timeouts_are_those_of_a_socket(start: Any) -> None:
     def handle(request: Any, *args: Any) -> None:
         seen = []
         for wait in (0.05, 0.0):
@@ -99,9 +100,7 @@ def test_timeouts_are_those_of_a_socket(start: Any, read_all: Any) -> None:
     assert read_all(start("GreenTCPServer", handle).dial()).decode() == expected
 
 
-def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
-    start: Any, read_all: Any
-) -> None:
+def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(start: Any) -> None:
     large = os.urandom(8_000_000)
 
     def handle(request: Any, *args: Any) -> None:
@@ -113,7 +112,7 @@ def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
         assert read_all(slow) == large
 
 
-def test_blocking_and_sleep_and_run_let_others_go_on(start: Any, read_all: Any) -> None:
+def test_blocking_and_sleep_and_run_let_others_go_on(start: Any) -> None:
     gate = threading.Event()
 
     async def double(number: int) -> int:
@@ -135,7 +134,7 @@ def test_blocking_and_sleep_and_run_let_others_go_on(start: Any, read_all: Any) 
         assert read_all(waits) == b"True"
 
 
-def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any, read_all: Any) -> None:
+def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any) -> None:
     seen: list[str] = []
 
     def handle(request: Any, *args: Any) -> None:
@@ -153,7 +152,7 @@ def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any, read_all
     assert "only wait in the task that handles it" in seen[0]
 
 
-def test_a_handler_may_shut_its_server_down(start: Any, read_all: Any) -> None:
+def test_a_handler_may_shut_its_server_down(start: Any) -> None:
     def handle(request: Any, address: Any, server: Any) -> None:
         server.shutdown()
         request.sendall(b"bye")

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import read_all
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import Cause, compat
@@ -60,7 +61,7 @@ def handler(module: Any, log: list[str], fails: bool) -> type:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: Any, capsys: Any) -> None:
+def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, capsys: Any) -> None:
     logs: list[list[str]] = []
     for module, kind in ((socketserver, "ThreadingTCPServer"), (compat, "GreenTCPServer")):
         log: list[str] = []
@@ -73,7 +74,7 @@ def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: 
     assert ("handle_error" in logs[0]) is fails
 
 
-def test_the_request_s_hooks_run_in_its_task(start: Any, read_all: Any) -> None:
+def test_the_request_s_hooks_run_in_its_task(start: Any) -> None:
     seen: dict[str, tuple[str, bool]] = {}
 
     def note(name: str) -> None:
@@ -100,7 +101,7 @@ def test_the_request_s_hooks_run_in_its_task(start: Any, read_all: Any) -> None:
     }
 
 
-def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any, read_all: Any) -> None:
+def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any) -> None:
     running = start("GreenTCPServer", lambda request, *args: request.sendall(b"served"))
     assert read_all(running.dial()) == b"served"
     running.server.verify_request = lambda *args: False
@@ -109,7 +110,7 @@ def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any, re
     assert read_all(running.dial()) == b"served"
 
 
-def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: Any, capsys: Any) -> None:
+def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, capsys: Any) -> None:
     log: list[str] = []
 
     class Handler(compat.StreamRequestHandler):
@@ -189,7 +190,7 @@ def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: An
     assert answers == [b"1 1 11\n"] * 2 + [b"12 12 22\n"] * 2
 
 
-def test_thread_locals_are_shared(start: Any, read_all: Any) -> None:
+def test_thread_locals_are_shared(start: Any) -> None:
     local = threading.local()
 
     class Handler(compat.BaseRequestHandler):
