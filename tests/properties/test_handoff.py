@@ -21,7 +21,7 @@ async def shout_in_a_child(conn):
         nursery.start_soon(shout, conn)
 
 
-async def one_client(served, number):
+async def one_client(served):
     """Say one line; be answered, turned away or left waiting until somebody else has gone."""
     try:
         client = await served.connect()
@@ -42,8 +42,8 @@ async def several_clients(handler, limits, count=3, drain=None, **options):
     async with open_server(handler, limits=limits, **options) as served:
         with trio.fail_after(50):
             async with trio.open_nursery() as nursery:
-                for number in range(count):
-                    nursery.start_soon(one_client, served, number)
+                for _ in range(count):
+                    nursery.start_soon(one_client, served)
                 if drain is not None:
                     nursery.start_soon(drain, served.server)
     numbers = served.server.statistics()

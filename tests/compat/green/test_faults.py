@@ -19,6 +19,7 @@ import pytest
 import trio
 
 from tests.compat.conftest import read_all
+from tests.compat.green.test_ends import WAITS
 from tests.handlers import ask
 from tests.programs import ended, printed
 from tests.waiting import threads_named
@@ -232,18 +233,9 @@ def test_two_handlers_may_use_one_socket(start: Any) -> None:
         client.close()
 
 
-INTERRUPTED = """
-import signal, socket, sys, threading
-from triosock import compat
-
-class Handler(compat.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall(b"here")
-        try:
-            self.request.recv(1)
-        finally:
-            print("finally", flush=True)
-
+INTERRUPTED = (
+    WAITS
+    + """
 with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
     server.daemon_threads = {daemon}
     print(server.server_address[1], flush=True)
@@ -253,6 +245,7 @@ with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
         print("interrupted", flush=True)
 print([thread.name for thread in threading.enumerate()])
 """
+)
 
 
 @pytest.mark.parametrize("daemon", [False, True])
@@ -276,7 +269,7 @@ def test_ctrl_c_ends_serve_forever_and_requests_go_on_as_those_of_threads(daemon
     if daemon:
         assert "MainThread" in out
     else:
-        assert out == "finally\n['MainThread']\n"
+        assert out == "left\n['MainThread']\n"
 
 
 class Lines(compat.StreamRequestHandler):
