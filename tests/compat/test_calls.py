@@ -6,11 +6,11 @@ import contextlib
 import contextvars
 import errno
 import gc
-import os
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -150,10 +150,7 @@ def test_a_trio_thread_is_not_blocked(running: Run) -> None:
 def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
     monkeypatch: Any, no_leaks: None
 ) -> None:
-    def refuse(*args: Any) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(wakeup, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
     turns = threading.Semaphore(0)
 
     class Server(compat.ThreadingTCPServer):

@@ -185,14 +185,11 @@ async def test_closed_in_a_trio_thread_it_says_nothing_and_does_not_fail(
     assert kinds(recorder) == [ServerStarted, ServerSuspended]
 
 
-def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: Any, policy: Any) -> None:
+async def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: Any, policy: Any) -> None:
     class Server(compat.ThreadingTCPServer):
         trio_policy = policy
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
-            running.drain()
-
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
+        running.drain()
     assert kinds(recorder) == [ServerStarted, DrainStarted, DrainFinished, ServerClosed]

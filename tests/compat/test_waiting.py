@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -140,10 +140,7 @@ def test_closed_while_it_waits_in_the_trio_run(start: Any, lines: Any) -> None:
 
 
 def test_when_no_thread_can_be_started_it_waits_alone(start: Any, lines: Any, monkeypatch: Any) -> None:
-    def refuse() -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(trio_thread, "_start", refuse)
+    monkeypatch.setattr(trio_thread, "_start", Mock(side_effect=RuntimeError("can't start new thread")))
     running = start("ThreadingTCPServer", lines)
     for _ in range(2):
         with running.dial(b"one\n") as client:
@@ -179,10 +176,7 @@ async def current_name() -> str:
 
 
 def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: Any, monkeypatch: Any) -> None:
-    def refuse(*args: Any) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(wakeup, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server, 0.02):
         pass  # shutdown() ends it
 
@@ -237,11 +231,8 @@ async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:
 
 
 def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
-    def fail(*args: Any, **options: Any) -> None:
-        raise OSError(errno.EMFILE, "no descriptors")
-
     with monkeypatch.context() as patch:
-        patch.setattr(trio, "run", fail)
+        patch.setattr(trio, "run", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
         with pytest.raises(RuntimeError, match="could not start"):
             trio_thread.acquire_host()
     borrowed = trio_thread.acquire_host()

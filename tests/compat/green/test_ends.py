@@ -8,7 +8,6 @@ import threading
 from typing import Any
 
 import pytest
-import trio
 
 from tests.compat.conftest import read_all
 from tests.programs import printed
@@ -210,9 +209,7 @@ os.wait()
     assert printed("-W", "ignore", "-c", forks) == "main ends\nTrue\nleft\n"
 
 
-def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(monkeypatch: Any) -> None:
     by_task: dict[object, object] = {}
 
     class Elsewhere:
@@ -223,10 +220,6 @@ def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
     by_task["old"] = Elsewhere()
     monkeypatch.setattr(tasks, "_by_task", by_task)
     ended: list[str] = []
-
-    async def main() -> None:
-        tasks._end(tasks.readers_here(), lambda: ended.append("all"))
-
-    trio.run(main)
+    tasks._end(tasks.readers_here(), lambda: ended.append("all"))
     assert ended == ["all"]
     assert list(by_task) == ["old", "new"]

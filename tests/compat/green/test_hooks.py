@@ -31,8 +31,8 @@ HOOKS = (
 )
 
 
-def noting(log: list[str], base: type) -> type:
-    """A subclass whose hooks take note; `in a task` is added for those that run in a green task."""
+def noting(log: list[str], base: type) -> dict[str, Any]:
+    """Hooks for a subclass of this one: they take note."""
 
     def hook(name: str) -> Any:
         def call(self: Any, *args: Any) -> Any:
@@ -41,7 +41,7 @@ def noting(log: list[str], base: type) -> type:
 
         return call
 
-    return type("Noting", (base,), {name: hook(name) for name in HOOKS if hasattr(base, name)})
+    return {name: hook(name) for name in HOOKS if hasattr(base, name)}
 
 
 def handler(module: Any, log: list[str], fails: bool) -> type:
@@ -66,7 +66,8 @@ def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, capsys: An
     for module, kind in ((socketserver, "ThreadingTCPServer"), (compat, "GreenTCPServer")):
         log: list[str] = []
         logs.append(log)
-        server_class: Any = noting(log, getattr(module, kind))
+        base = getattr(module, kind)
+        server_class: Any = type(kind, (base,), noting(log, base))
         with server_class(("127.0.0.1", 0), handler(module, log, fails)) as server:
             with serving_in_a_thread(server, 0.01):
                 read_all(socket.create_connection(server.server_address))
@@ -125,8 +126,7 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, capsys: Any
             super().finish()
 
     policy = compat.Policy(request_timeout=0.05)
-    server_class: Any = noting(log, compat.GreenTCPServer)
-    hooks = {name: hook for name, hook in vars(server_class).items() if name in HOOKS}
+    hooks = noting(log, compat.GreenTCPServer)
     running = start("GreenTCPServer", Handler, trio_policy=policy, **hooks)
     assert read_all(running.dial()) == b""
     running.end()
