@@ -40,6 +40,11 @@ async def close_while_waited_for(listener: Listener) -> None:
         listener.close()
 
 
+def denied(number: int) -> OSError:
+    """What the kernel would say with this number."""
+    return OSError(number, os.strerror(number))
+
+
 def connects(path: Path | str) -> bool:
     """Whether somebody listens at this path."""
     with socket.socket(socket.AF_UNIX) as client:

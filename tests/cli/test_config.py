@@ -9,12 +9,14 @@ import attrs
 import pytest
 
 import triosock
-from tests.programs import dial, running
+from tests.programs import dial
 from triosock import CertificateFiles
 from triosock.cli import main, schema
 from triosock.cli.arguments import OperatingSystemError, UsageError
 from triosock.cli.config import TlsConfig
 from triosock.cli.config_file import find_line, read_config
+
+from .conftest import serve
 
 FULL = """\
 workers = 3
@@ -173,16 +175,14 @@ def test_several_endpoints_are_served_from_a_file(file, tmp_path):
         '[endpoints.a]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
         f'[endpoints.b]\naddress = "unix://{tmp_path}/echo"\nhandler = "triosock.cli.handlers:echo"\n'
     )
-    with running("-m", "triosock", "serve", "--config", path) as program:
-        with dial(program.port()) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.wait_for("listens on unix://")
-            with dial(tmp_path / "echo") as other:
-                assert other.ask(b"hello\n") == b"hello\n"
-                program.signal()
-                assert other.rest() == b""
-            assert client.rest() == b""
-        assert program.wait() == 0
+    with serve("--config", path) as program, dial(program.port()) as client:
+        assert client.ask(b"hello\n") == b"HELLO\n"
+        program.wait_for("listens on unix://")
+        with dial(tmp_path / "echo") as other:
+            assert other.ask(b"hello\n") == b"hello\n"
+            program.signal()
+            assert other.rest() == b""
+        assert client.rest() == b""
     assert not (tmp_path / "echo").exists()
 
 

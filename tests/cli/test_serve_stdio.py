@@ -8,9 +8,11 @@ import sys
 import pytest
 
 from tests.programs import PATIENCE, ROOT
-from tests.stdio.programs import ask, ending, inetd
+from tests.stdio.programs import check_inetd, ending
 
-SERVE = ["serve", "stdio:", "--handler", "triosock.cli.handlers:shout"]
+from .conftest import SHOUT
+
+SERVE = ["serve", "stdio:", *SHOUT]
 #: As `inetd()` starts it: a program in a string.
 PROGRAM = f"from triosock.cli import main\nmain({SERVE!r})\n"
 
@@ -25,11 +27,7 @@ def test_in_a_shell_it_answers_and_logs_to_stderr():
 
 
 def test_under_inetd_the_log_does_not_get_to_the_client():
-    with inetd(PROGRAM) as (client, process):
-        assert ask(client, b"hello\n") == b"HELLO\n"
-        process.terminate()
-        assert client.recv(100) == b""
-    assert process.returncode == 0
+    check_inetd(PROGRAM)
 
 
 def test_in_a_file_too(tmp_path, refused):

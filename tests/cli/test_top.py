@@ -6,14 +6,15 @@ import signal
 import socket
 import sys
 import textwrap
-import threading
 
 import pytest
 
-from tests.programs import PATIENCE, running
+from tests.programs import running, server_program
 from tests.waiting import eventually
 from triosock.cli import main, top
 from triosock.observe import Node
+
+from .conftest import one_client
 
 SERVER = textwrap.dedent(
     """
@@ -27,10 +28,9 @@ SERVER = textwrap.dedent(
 @pytest.fixture
 def program(tmp_path):
     control = tmp_path / "control"
-    with running("-c", SERVER, tmp_path / "s", control) as program:
+    with server_program("-c", SERVER, tmp_path / "s", control) as program:
         assert eventually(control.exists)
         yield program, control
-        program.stop()
 
 
 def test_into_a_pipe_it_prints_one_tree_after_the_other_until_the_program_ends(program):
@@ -58,14 +58,8 @@ def test_with_nobody_there_it_says_so(tmp_path, capsys):
 
 def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
     path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.settimeout(PATIENCE)
-        closer = threading.Thread(target=lambda: listener.accept()[0].close())
-        closer.start()
+    with one_client(path, socket.socket.close):
         assert main(["top", str(path)]) == 1
-        closer.join()
     assert "serves only its own user" in capsys.readouterr().err
 
 

@@ -9,13 +9,14 @@ import os
 import socket
 import subprocess
 import sys
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.programs import PATIENCE
+
+from .conftest import one_client
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 NODE: dict[str, Any] = {
@@ -31,29 +32,20 @@ NODE: dict[str, Any] = {
 
 def top(answer: bytes, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     path = folder / "socket"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(path))
-        listener.listen()
-        listener.settimeout(PATIENCE)
 
-        def serve() -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(1_000)
-                client.sendall(answer + b"\n")
-                client.recv(1_000)
+    def serve(client: socket.socket) -> None:
+        client.recv(1_000)
+        client.sendall(answer + b"\n")
+        client.recv(1_000)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        done = subprocess.run(
+    with one_client(path, serve):
+        return subprocess.run(
             [sys.executable, "-m", "triosock", "top", path, "--once"],
             capture_output=True,
             text=True,
             timeout=PATIENCE,
             env={**os.environ, **environment},
         )
-        thread.join()
-    return done
 
 
 @pytest.mark.parametrize("field", ["kind", "name", "state", "peer", "where", "due_to", "counts"])

@@ -13,7 +13,7 @@ import trio
 import trio.testing
 
 from tests import handlers
-from tests.pairs import moved_to, served, socket_pair, tcp_pair
+from tests.pairs import fill, moved_to, served, socket_pair, tcp_pair
 from tests.waiting import PATIENCE, until, until_served
 from triosock import Connection, Timeouts
 from triosock._core.transport import checkpoints, socket_receive
@@ -70,9 +70,7 @@ async def test_a_connection_with_an_epoll_reader_is_a_half_closeable_stream_by_t
         async def make_clogged():
             sockets = socket_pair()
             for sock in sockets:
-                with contextlib.suppress(BlockingIOError):
-                    while True:
-                        sock.send(b"x" * 65536)
+                fill(sock)
             return tuple(served(sock, epoll_reader=epoll_reader) for sock in sockets)
 
         await trio.testing.check_half_closeable_stream(make, make_clogged)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import functools
 from typing import Any
 
 import attrs
@@ -11,7 +10,6 @@ import pytest
 import trio
 import trio.testing
 
-import triosock
 from tests.handlers import shout
 from tests.servers import connected, drained
 from triosock._core.model import events
@@ -28,7 +26,7 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
-from triosock.testing import MemoryListener
+from triosock.testing import open_server
 
 PEER = TcpAddress("127.0.0.1", 1)
 
@@ -272,19 +270,10 @@ async def test_the_last_event_comes_when_no_task_of_the_server_is_left():
     tasks = []
 
     class Counting:
-        def on_event(self, event: triosock.Event, /) -> None:
-            if isinstance(event, events.ServerClosed):
-                nursery = servers[0]._connections
-                tasks.append(len(nursery.child_tasks))
+        def on_event(self, event: Event, /) -> None:
+            if isinstance(event, ServerClosed):
+                tasks.append(len(served.server._connections.child_tasks))
 
-    servers = []
-
-    async with trio.open_nursery() as nursery:
-        servers.append(
-            await nursery.start(
-                functools.partial(triosock.serve_listeners, shout, [MemoryListener()], observers=[Counting()])
-            )
-        )
-        servers[0].drain()
-        await servers[0].wait_closed()
+    async with open_server(shout, observers=[Counting()]) as served:
+        await drained(served.server)
     assert tasks == [0]

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 import triosock
 from tests.handlers import echo, reset
-from tests.pairs import served, socket_pair_at
+from tests.pairs import fill, served, socket_pair_at
 from tests.waiting import PATIENCE, until_served
 from triosock import Connection
 from triosock._core.transport.socket import SocketWire
@@ -60,10 +60,7 @@ async def full_connection():
     one.setblocking(False)
     client = trio.SocketStream(trio.socket.from_stdlib_socket(other))
     await client.send_all(b"one\ntwo\n")
-    filled = 0
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            filled += one.send(b"x" * 4096)
+    filled = fill(one)
     async with trio.open_nursery() as nursery:
         conn = served(one, batcher=WriteBatcher(nursery))
         yield conn, client, b"x" * filled
@@ -287,9 +284,7 @@ async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_m
         conn.wire.close_now()
         one, other = socket_pair_at(conn.wire._fd)
         with one, other:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    one.send(b"x" * 65536)
+            fill(one)
             with trio.fail_after(5):
                 await conn.wire.push()
         assert conn.wire.is_settled

@@ -182,8 +182,7 @@ def test_a_descriptor_that_is_no_listener_is_a_value_error_and_everything_is_lef
     run("os.dup2(0, 4)" + textwrap.dedent(program.format(names=None, words="is no socket")), two, "good:bad")
 
 
-def test_a_unix_socket_that_was_handed_down_keeps_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+def test_a_unix_socket_that_was_handed_down_keeps_its_file(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(os.fspath(path))
         sock.listen()
@@ -351,17 +350,8 @@ trio.run(main)
 @pytest.mark.skipif(
     shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed"
 )
-def test_systemd_hands_a_datagram_socket_down(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    command = [
-        "systemd-socket-activate",
-        "--datagram",
-        "-l",
-        os.fspath(path),
-        sys.executable,
-        "-c",
-        ACTIVATED,
-    ]
+def test_systemd_hands_a_datagram_socket_down(path: Path) -> None:
+    command = ["systemd-socket-activate", "--datagram", "-l", path, sys.executable, "-c", ACTIVATED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as activator:
         try:
             assert eventually(path.exists)

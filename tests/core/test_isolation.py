@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
+from tests.handlers import read_all, read_lines
 from tests.waiting import PATIENCE, until, until_ended, until_served
 from triosock import Cause
 
@@ -61,8 +61,7 @@ async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(servi
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(also_read)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
 
     async with serving(handler) as server:
         # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.

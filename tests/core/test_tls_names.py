@@ -97,10 +97,7 @@ def _stream(sock: socket.socket) -> trio.abc.Stream:
 
 
 @pytest.mark.parametrize("https", [False, True])
-@pytest.mark.parametrize("memory", [False, True])
-async def test_a_peer_without_close_notify_is_broken_or_has_ended(
-    https: bool, memory: bool, serving: Any, dial: Any
-) -> None:
+async def test_a_peer_without_close_notify_is_broken_or_has_ended(https: bool, linked: Any) -> None:
     heard: list[object] = []
     done = trio.Event()
 
@@ -112,23 +109,12 @@ async def test_a_peer_without_close_notify_is_broken_or_has_ended(
         finally:
             done.set()
 
-    options = {"tls": server_context(), "tls_https_compatible": https}
-    if memory:
-        async with open_server(listen, **options) as served:
-            await end_without_close_notify((await served.connect()).transport, done)
-    else:
-        async with serving(listen, **options) as server:
-            await end_without_close_notify(await dial(server), done)
+    async with linked(listen, tls=server_context(), tls_https_compatible=https) as (_, stream):
+        client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+        await client.send_all(b"hello\n")
+        await stream.send_eof()  # without a close_notify
+        await done.wait()
     assert heard == [[b"hello\n"] if https else "broken"]
-
-
-async def end_without_close_notify(stream: Any, heard: trio.Event) -> None:
-    """End the stream without a close_notify, and close it when the other side has heard that."""
-    client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
-    await client.send_all(b"hello\n")
-    await stream.send_eof()
-    await heard.wait()
-    await stream.aclose()
 
 
 async def test_a_connection_says_whether_it_can_end_in_one_direction(serving: Any, dial: Any) -> None:

@@ -108,6 +108,15 @@ def inetd(program: str = RUN, *, stderr: Any = None) -> Iterator[tuple[socket.so
             yield client, process
 
 
+def check_inetd(program: str) -> None:
+    """A client of this program, which shouts, hears its answer and nothing else; SIGTERM ends both."""
+    with inetd(program) as (client, process):
+        assert ask(client, b"hello\n") == b"HELLO\n"
+        process.terminate()
+        assert client.recv(100) == b""
+    assert process.returncode == 0
+
+
 def ask(client: socket.socket, line: bytes) -> bytes:
     client.sendall(line)
     return line_of(client)

@@ -17,7 +17,7 @@ import triosock
 from tests.health.client import get
 from tests.programs import running
 
-from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
+from .conftest import HERE, PATIENCE, ask, controlled, dial, occupy, processes, service, until
 from .test_control import request
 from .test_upgrade import taken_over
 
@@ -88,10 +88,8 @@ async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do(monkeypatch: 
 
 
 async def test_suspended_workers_are_not_ready(tmp_path: Path) -> None:
-    path = tmp_path / "control"
-    async with service(workers=1, health=HEALTH, control=path, verbs=True) as workers:
+    async with controlled(tmp_path, workers=1, health=HEALTH, verbs=True) as (workers, path):
         port = port_of(workers)
-        await until(path.exists)
         await request(path, {"do": "suspend"})
         status, text = await probe(port)
         assert status == 503

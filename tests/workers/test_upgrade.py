@@ -115,9 +115,8 @@ def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
 
 
 async def test_a_new_parent_that_is_never_ready_is_ended():
-    supervision = triosock.Supervision(ready=0.5)
-    async with service(workers=1, supervision=triosock.Supervision()) as workers:
-        object.__setattr__(workers._settings, "supervision", supervision)
+    async with service(workers=1) as workers:
+        object.__setattr__(workers._settings, "supervision", triosock.Supervision(ready=0.5))
         with pytest.raises(triosock.UpgradeFailed, match="was not ready within 1 s"):
             await workers.upgrade(["sleep", "60"])
         assert workers.statistics()[0].state == "ready"

@@ -76,9 +76,17 @@ class Endpoints:
     _slots: dict[int, list[tuple[str, KernelSocket]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
-        """Open the UDP sockets of a slot. Raises: as `open_udp_sockets`."""
+        """Open the UDP sockets of a slot: all or none. Raises: as `open_udp_sockets`."""
         opened: list[tuple[str, KernelSocket]] = []
+        try:
+            await self._open_udp(number, opened)
+        except BaseException:
+            for _, sock in opened:
+                sock.close()
+            raise
         self._slots[number] = opened
+
+    async def _open_udp(self, number: int, opened: list[tuple[str, KernelSocket]]) -> None:
         for index, (name, address) in enumerate(self.udp):
             sockets: list[KernelSocket] = []
             if self.handover is not None:
