@@ -5,8 +5,8 @@ and the function `run` by `set_defaults`; `run(arguments)` returns the exit code
 files.
 
 Exit codes: 0 after a drain, and when nobody reads what is printed any more; 1 for an error of the system (an
-address in use, a file that cannot be read); 2 for a wrong argument or a wrong configuration file; and 128 + the
-signal's number after a second signal.
+address in use, a file that cannot be read); 2 for a wrong argument or a wrong configuration file; and 128 +
+the signal's number after a second signal.
 """
 
 from __future__ import annotations
