@@ -182,8 +182,7 @@ async def test_one_port_serves_both_families(dial):
         nursery.cancel_scope.cancel()
 
 
-async def test_a_unix_server_removes_its_file(tmp_path, dial):
-    path = tmp_path / "socket"
+async def test_a_unix_server_removes_its_file(path, dial):
     async with running(triosock.serve_unix, shout, path) as server:
         async with await dial(server) as client:
             assert await ask(client, b"hi\n") == b"HI\n"

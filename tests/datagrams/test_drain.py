@@ -10,6 +10,7 @@ import trio.testing
 
 import triosock
 from tests.datagrams.serving import Held, send_all, settle
+from tests.datagrams.sessions import Log
 from tests.servers import drained
 from triosock import Cause, Limits
 from triosock._core.model import events
@@ -182,3 +183,23 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
         server._queue.check()
 
     assert await cancel_at_every_checkpoint(scenario) > 5
+
+
+async def test_a_session_that_lost_what_it_had_to_the_bound_ends_all_the_same(in_memory, autojump_clock):
+    log = Log()
+    limits = Limits(max_pending_datagrams=2, drop="oldest")
+    async with in_memory(log, sessions=triosock.Sessions(), limits=limits) as (server, network):
+        one, other = network.open("one"), network.open("other")
+        for client in (one, other):
+            await send_all(client, server, b"first")
+        for client in (one, other):
+            await send_all(client, server, b"second")
+        server.drain(grace=60)
+        await settle()
+        await send_all(other, server, b"third")  # takes the place of the second of the other session
+        assert server.statistics().dropped == {"full": 1}
+        log.go.set()
+        report = await server.wait_closed()
+        assert log.got == {"one": [b"first"], "other": [b"first", b"second"]}
+        assert (report.finished, report.clean) == (2, True)
+        assert trio.current_time() < 60
