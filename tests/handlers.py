@@ -24,6 +24,12 @@ async def echo(conn: triosock.Connection) -> None:
         await conn.send_all(line)
 
 
+async def echo_bytes(conn: triosock.Connection) -> None:
+    """Answer whatever comes with itself."""
+    async for data in conn:
+        await conn.send_all(data)
+
+
 async def wait_forever(_: object) -> None:
     """Neither read nor answer."""
     await trio.sleep_forever()
@@ -73,6 +79,11 @@ async def say_hello_and_wait(conn: triosock.Connection) -> None:
 
 
 say_bye = says(b"bye")
+
+
+async def say_sorry(conn: triosock.Connection) -> None:
+    """For who is one too many."""
+    await conn.send_all(b"full\n")
 
 
 async def too_large(conn: triosock.Connection) -> None:
@@ -143,10 +154,10 @@ async def read_to_reset(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
-    received = b""
+    received = bytearray()
     while data := await stream.receive_some():
         received += data
-    return received
+    return bytes(received)
 
 
 def reset(client: socket.socket | trio.SocketStream) -> None:

@@ -45,6 +45,26 @@ async def test_a_trio_listener_is_adopted_and_left_closed() -> None:
     listener.close()
 
 
+async def test_a_socket_of_trio_is_adopted_and_left_closed() -> None:
+    theirs = trio.socket.socket()
+    await theirs.bind((LOCAL, 0))
+    theirs.listen()
+    listener = adopt(theirs)
+    assert isinstance(listener, SocketListener)
+    assert theirs.fileno() == -1
+    await say_hello(listener, LOCAL, listener.socket.getsockname()[1])
+    listener.close()
+
+
+async def test_a_socket_of_trio_that_does_not_listen_is_left_to_its_owner() -> None:
+    with trio.socket.socket() as theirs, trio.socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with pytest.raises(ValueError, match="does not listen: call listen"):
+            adopt(theirs)
+        with pytest.raises(ValueError, match="needs a stream socket, not SOCK_DGRAM"):
+            adopt(datagrams)
+        assert min(theirs.fileno(), datagrams.fileno()) >= 0
+
+
 async def test_a_listener_of_ours_is_adopted_as_it_is() -> None:
     (listener,) = await open_tcp_listeners(0, host=LOCAL)
     assert adopt(listener) is listener

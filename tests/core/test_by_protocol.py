@@ -11,7 +11,7 @@ import trustme
 
 from tests.certificates import write
 from tests.handlers import say_hello_and_wait, says
-from tests.tls import client_context, server_context, trusting
+from tests.tls import client_context, hears, server_context, trusting
 from tests.waiting import until_ended
 from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
 from triosock.testing import open_server
@@ -21,11 +21,7 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 async def answer(stream: trio.abc.Stream, *protocols: str) -> bytes:
     """Return what a client gets that offers these protocols; nothing if it is sent away properly."""
-    client = trio.SSLStream(stream, client_context(alpn=protocols), server_hostname="localhost")
-    try:
-        return bytes(await client.receive_some())
-    finally:
-        await trio.aclose_forcefully(client)
+    return await hears(stream, client_context(alpn=protocols))
 
 
 BOTH = {"h2": says(b"two"), "http/1.1": says(b"one")}
@@ -73,9 +69,7 @@ async def test_over_any_stream_and_with_certificates(tmp_path: Any) -> None:
         async with open_server(BOTH, tls=certificates) as served:
             for name in ("one.example", "two.example"):
                 stream = (await served.connect()).transport
-                client = trio.SSLStream(stream, context, server_hostname=name)
-                assert await client.receive_some() == b"two"
-                await trio.aclose_forcefully(client)
+                assert await hears(stream, context, name) == b"two"
         write(tmp_path, authority, "two.example")
         certificates.reload()  # new contexts offer the same
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from typing import Any
 
 import attrs
@@ -32,16 +33,19 @@ PEER = TcpAddress("127.0.0.1", 1)
 
 
 class Keeper:
-    """Keeps what it is given, and raises `error` if it has one."""
+    """Keeps what it is given, calls `then`, and raises `error`, if it has them."""
 
-    def __init__(self, error: BaseException | None = None, wants: Any = None) -> None:
+    def __init__(self, error: BaseException | None = None, wants: Any = None, then: Any = None) -> None:
         self.seen: list[Event] = []
         self.error = error
+        self.then = then
         if wants is not None:
             self.wants = wants
 
     def on_event(self, event: Event, /) -> None:
         self.seen.append(event)
+        if self.then is not None:
+            self.then()
         if self.error is not None:
             raise self.error
 
@@ -81,16 +85,11 @@ def test_an_observer_gets_the_classes_that_it_wants_and_their_subclasses() -> No
 
 def test_observers_get_each_event_in_the_order_in_which_they_were_attached() -> None:
     order: list[str] = []
-
-    class Named:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def on_event(self, event: Event, /) -> None:
-            order.append(self.name)
-
-    made = emitter(Named("first"), Named("second"))
-    made.add(Named("third"))
+    first, second, third = (
+        Keeper(then=functools.partial(order.append, name)) for name in ("first", "second", "third")
+    )
+    made = emitter(first, second)
+    made.add(third)
     made.emit(ServerClosed)
     assert order == ["first", "second", "third"]
 
@@ -118,12 +117,7 @@ def test_removing_an_observer_that_is_not_attached_is_no_error() -> None:
 
 
 def test_an_observer_may_take_itself_off_in_the_middle_of_an_event() -> None:
-    class Once(Keeper):
-        def on_event(self, event: Event, /) -> None:
-            super().on_event(event)
-            made.remove(self)
-
-    once, other = Once(), Keeper()
+    once, other = Keeper(then=lambda: made.remove(once)), Keeper()
     made = emitter(once, other)
     made.emit(ServerSuspended)
     made.emit(ServerClosed)
@@ -132,12 +126,7 @@ def test_an_observer_may_take_itself_off_in_the_middle_of_an_event() -> None:
 
 
 def test_who_is_taken_off_in_the_middle_of_an_event_does_not_get_it_any_more() -> None:
-    class Jealous(Keeper):
-        def on_event(self, event: Event, /) -> None:
-            super().on_event(event)
-            made.remove(other)
-
-    jealous, other, last = Jealous(), Keeper(), Keeper()
+    jealous, other, last = Keeper(then=lambda: made.remove(other)), Keeper(), Keeper()
     made = emitter(jealous, other, last)
     made.emit(ServerClosed)
     assert [kinds_of(one) for one in (jealous, other, last)] == [[ServerClosed], [], [ServerClosed]]

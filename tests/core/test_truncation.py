@@ -5,7 +5,7 @@ its end.
 from __future__ import annotations
 
 import contextlib
-import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +13,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, send_in_part, slow_line, wait_forever
+from tests.handlers import echo_bytes, read_all, read_to_reset, send_in_part, slow_line, wait_forever
+from tests.programs import dial as blocking_dial
 from tests.servers import connected, running
 from tests.tls import client_context, server_context
 from tests.waiting import PATIENCE, until_arrived, until_served
@@ -74,11 +75,6 @@ async def half_and_work(conn: Connection) -> None:
     await trio.sleep_forever()
 
 
-async def echo(conn: Connection) -> None:
-    async for data in conn:
-        await conn.send_all(data)
-
-
 async def greet(conn: Connection) -> None:
     await conn.send_all(b"hello")
     await conn.receive_exactly(100)
@@ -100,7 +96,7 @@ CUT = [
     (half_and_work, b"half an ans", True),
     (owe, b"", True),
     (wait_and_work, b"half an ans", True),
-    (echo, b"x", False),  # who waits for the peer has said what was to be said
+    (echo_bytes, b"x", False),  # who waits for the peer has said what was to be said
     (greet, b"hello", False),
     (wait_forever, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
 ]
@@ -175,37 +171,28 @@ async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: An
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
-async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, tmp_path: Any) -> None:
+async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, path: Path, serving: Any) -> None:
     async def too_large(conn: Connection) -> None:
         await conn.receive_until(b"\r\n\r\n", max_bytes=1000)
 
     async def answer(error: Exception, conn: Connection) -> None:
         await conn.send_all(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
 
-    path = str(tmp_path / "s")
-
-    def ask(port: int) -> bytes:
-        client: Any = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
-        client.settimeout(10)
-        client.connect(path if kind == "unix" else ("127.0.0.1", port))
-        if kind == "tls":
-            client = client_context().wrap_socket(client, server_hostname="localhost")
-        with client:
+    def ask(address: int | Path) -> bytes:
+        with blocking_dial(address) as client:
+            if kind == "tls":
+                client.sock = client_context().wrap_socket(client.sock, server_hostname="localhost")
             with contextlib.suppress(BrokenPipeError):  # a client that does not look until it has sent all
                 for _ in range(64):
-                    client.sendall(bytes(65_536))
-            received = b""
-            while data := client.recv(1000):
-                received += data
-            return received
+                    client.say(bytes(65_536))
+            return client.rest()
 
+    options = {"on_error": answer, "tls": server_context() if kind == "tls" else None}
     if kind == "unix":
-        serving = running(triosock.serve_unix, too_large, path, on_error=answer)
+        starting = running(triosock.serve_unix, too_large, path, **options)
     else:
-        tls = server_context() if kind == "tls" else None
-        serving = running(triosock.serve_tcp, too_large, 0, host="127.0.0.1", on_error=answer, tls=tls)
-    async with serving as server:
-        port = 0 if kind == "unix" else server.addresses[0].port
-        received = await trio.to_thread.run_sync(ask, port)
+        starting = serving(too_large, **options)
+    async with starting as server:
+        received = await trio.to_thread.run_sync(ask, path if kind == "unix" else server.addresses[0].port)
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.endswith(b"\r\n\r\n")

@@ -12,7 +12,7 @@ import trio.testing
 from tests.handlers import ask, reset
 from tests.pairs import memory_pair, served, tcp_pair
 from tests.servers import connected, running
-from tests.waiting import takes, until
+from tests.waiting import fails_with, takes, until
 from triosock import Cause, Connection, Timeouts, events, serve_tcp
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import Recorder, cancel_at_every_checkpoint, memory_stream_pair, open_server, watch
@@ -208,16 +208,11 @@ async def test_a_half_close_and_a_reset_count_as_gone(how: str, over_tcp: Any) -
 
 async def test_who_waits_for_the_peer_hears_of_a_close_on_this_side(over_tcp: Any) -> None:
     conn, _ = over_tcp
-
-    async def watch() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await conn.wait_peer_gone()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch)
+        nursery.start_soon(fails_with, trio.ClosedResourceError, conn.wait_peer_gone)
         await trio.testing.wait_all_tasks_blocked(0.01)
         conn.abort()
-    await watch()
+    await fails_with(trio.ClosedResourceError, conn.wait_peer_gone)
 
 
 async def test_a_stream_that_cannot_tell_says_so() -> None:
