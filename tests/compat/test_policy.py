@@ -67,9 +67,7 @@ def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any) -> None:
 
 
 @pytest.mark.parametrize("where", ["class", "server"])
-def test_requests_that_the_program_ends_itself_take_no_place(
-    start: Any, lines: Any, read_all: Any, where: str
-) -> None:
+def test_requests_that_the_program_ends_itself_take_no_place(start: Any, lines: Any, where: str) -> None:
     def process_request_thread(request: Any, client_address: Any) -> None:
         server.finish_request(request, client_address)
         server.shutdown_request(request)
