@@ -81,6 +81,11 @@ async def say_hello_and_wait(conn: triosock.Connection) -> None:
 say_bye = says(b"bye")
 
 
+async def say_sorry(conn: triosock.Connection) -> None:
+    """For who is one too many."""
+    await conn.send_all(b"full\n")
+
+
 async def too_large(conn: triosock.Connection) -> None:
     """Take no line of more than four bytes."""
     async for _ in conn.lines(max_bytes=4):

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 @pytest.mark.parametrize("timeout", [None, 7.0])
 def test_the_listener_is_nonblocking_while_the_loop_runs_and_the_program_does_not_see_it(
-    start: Any, read_all: Any, raw: Any, timeout: float | None
+    start: Any, raw: Any, timeout: float | None
 ) -> None:
     running = start("GreenTCPServer", raw)
     listener = running.server.socket
