@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 
 import pytest
 import trio
@@ -12,6 +11,7 @@ import trio.testing
 
 from tests.observe.stepping import programs
 from tests.observe.stepping.programs import of, record
+from tests.waiting import in_a_thread
 from triosock._core.model import emitter
 from triosock.observe import Recorder
 from triosock.observe.stepping import trio_internals
@@ -228,9 +228,8 @@ async def test_inside_of_a_run_it_takes_the_tasks_that_are_there(autojump_clock)
 def test_one_run_after_another_and_one_in_a_thread():
     with Recorder() as recorder:
         record_nothing = trio.run(trio.sleep, 0)
-        thread = threading.Thread(target=trio.run, args=(trio.sleep, 0))
-        thread.start()
-        thread.join()
+        with in_a_thread(trio.run, trio.sleep, 0):
+            pass
     assert record_nothing is None
     starts = of(recorder, "spawn")
     assert [one.task for one in starts] == [1, 2]
