@@ -125,33 +125,23 @@ def test_the_first_task_may_fail_and_its_error_comes_out():
     assert [(one.task, one.text) for one in of(recorder, "fail")] == [(1, "KeyError: 'gone'")]
 
 
-def test_an_error_of_the_nurserys_own_block_is_not_its_childs():
+async def stubborn(seconds=1):
+    with trio.CancelScope(shield=True):
+        await trio.sleep(seconds)
+
+
+@pytest.mark.parametrize(("child", "end"), [(trio.sleep_forever, "gone"), (stubborn, "end")])
+def test_an_error_of_the_nurserys_own_block_is_not_its_childs_which_may_also_return(child, end):
     async def main():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(child)
             await trio.testing.wait_all_tasks_blocked()
             raise OSError("of the block")
 
     recorder = programs.record_failing(main)
     ends = of(recorder, "end", "fail", "gone")
-    assert [(one.task, one.kind) for one in ends] == [(2, "gone"), (1, "fail")]
+    assert [(one.task, one.kind) for one in ends] == [(2, end), (1, "fail")]
     assert ends[1].text == "ExceptionGroup of OSError: of the block"
-
-
-async def stubborn(seconds):
-    with trio.CancelScope(shield=True):
-        await trio.sleep(seconds)
-
-
-def test_a_task_that_returns_after_an_error_of_the_block_has_returned():
-    async def main():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stubborn, 1)
-            await trio.testing.wait_all_tasks_blocked()
-            raise OSError("of the block")
-
-    recorder = programs.record_failing(main)
-    assert [(one.task, one.kind) for one in of(recorder, "end", "fail", "gone")] == [(2, "end"), (1, "fail")]
 
 
 def test_a_task_that_returns_after_another_has_failed_has_returned():
