@@ -133,14 +133,12 @@ def test_a_second_signal_ends_it_at_once():
 def test_what_the_machine_refuses_is_exit_code_1_and_one_line(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"tcp://127.0.0.1:{taken.getsockname()[1]}"
-        for words, reason in (
-            ([address], f"{address}: cannot listen on "),
-            (
-                ["tcp://127.0.0.1:0", "--tls-cert", tmp_path / "none.pem"],
-                "cannot use the certificate and key in ",
-            ),
-        ):
-            with running(*SERVE, *words, *ECHO) as program:
-                assert program.wait() == 1
-            assert program.output.startswith(f"triosock: {reason}")
-            assert len(program.output.splitlines()) == 1
+        with running(*SERVE, address, *ECHO) as program:
+            assert program.wait() == 1
+    assert program.output.startswith(f"triosock: {address}: cannot listen on ")
+    assert len(program.output.splitlines()) == 1
+
+    with running(*SERVE, "tcp://127.0.0.1:0", *ECHO, "--tls-cert", tmp_path / "none.pem") as program:
+        assert program.wait() == 1
+    assert program.output.startswith("triosock: cannot use the certificate and key in ")
+    assert len(program.output.splitlines()) == 1
