@@ -155,11 +155,6 @@ def read_all(client: socket.socket) -> bytes:
     return b"".join(parts)
 
 
-@pytest.fixture(name="read_all")
-def _read_all() -> Any:
-    return read_all
-
-
 @pytest.fixture
 def lines() -> Any:
     """A handler that answers each line in capitals, as long as there are lines."""

@@ -81,6 +81,7 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
         assert await request(path, {"do": "workers", "count": 1}) == {"done": "1 workers"}
         for wrong, words in (("two", "count must be an int from 1 on"), (0, "count must be from 1 on")):
             assert words in (await request(path, {"do": "workers", "count": wrong}))["error"]
+        assert "count must be an int from 1 on" in (await request(path, {"do": "workers"}))["error"]
         await until(lambda: len(processes(workers)) == 1)
 
         async with dial(workers) as client:

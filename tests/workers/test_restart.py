@@ -165,6 +165,25 @@ async def test_a_crash_loop_ends_the_service_and_says_why(tmp_path):
     assert "exited with 1 before it was ready" in text
 
 
+async def test_crashes_of_long_ago_do_not_end_a_service_whose_other_worker_is_well():
+    supervision = triosock.Supervision(backoff=0.01, max_backoff=0.01, stable=3600, max_crashes=2)
+    async with service(workers=2, supervision=supervision) as workers:
+
+        async def crash_twice(number: int) -> None:
+            for _ in range(2):
+                (worker,) = workers._slots[number].workers
+                os.kill(worker.id, signal.SIGKILL)
+                await worker.ended.wait()
+                await until(lambda: [one.state for one in workers._slots[number].workers] == ["ready"])
+
+        await crash_twice(0)
+        workers._slots[0].workers[0].ready_at -= 3600  # since then it is stable
+        await crash_twice(1)
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.aclose()
+
+
 async def test_a_new_deploy_shortens_the_wait_after_a_crash(tmp_path):
     supervision = triosock.Supervision(backoff=600, max_backoff=600)
     async with breakable(tmp_path, workers=1, supervision=supervision) as workers:

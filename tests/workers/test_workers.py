@@ -15,6 +15,8 @@ import triosock
 from tests.programs import running
 from tests.servers import drained
 from triosock.workers import file_guard
+from triosock.workers.handover import VARIABLE, Handover, describe
+from triosock.workers.receiver import NotifyReceiver
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
@@ -192,6 +194,21 @@ async def test_wrong_arguments_are_told(changes, error, words):
         await triosock.serve_workers(arguments.pop("program"), arguments.pop("endpoints"), **arguments)
 
 
+async def test_what_the_parent_was_told_by_others_is_not_told_to_its_workers(monkeypatch):
+    with NotifyReceiver() as predecessor:
+        monkeypatch.setenv(VARIABLE, describe(Handover(predecessor.path, [], {}, {})))
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000000")
+        environment = dict(os.environ)
+        for given in (None, environment):
+            async with service(workers=1, environment=given) as workers:
+                client = dial(workers)
+                variables = (await ask(client, "variables")).split()
+                assert not {VARIABLE, "WATCHDOG_PID"} & set(variables)
+                await client.aclose()
+                await until(lambda: workers._slots[0].workers[0]._feeds_watchdog)
+
+
 # The parent's death
 
 
@@ -293,3 +310,38 @@ async def test_a_drain_while_the_first_workers_start_ends_them():
             )
     assert report.clean
     assert [name for name, _ in scope.reports] == ["workers"]
+
+
+@pytest.mark.parametrize("instant", ["_has_crashed", "_make"])
+async def test_a_drain_while_a_crashed_worker_is_about_to_be_replaced_starts_no_other(instant, monkeypatch):
+    async with service(workers=1) as workers:
+        (slot,) = workers._slots
+        function = getattr(slot, instant)
+
+        def call_and_drain(*args):
+            result = function(*args)
+            workers.drain(grace=1)
+            return result
+
+        monkeypatch.setattr(slot, instant, call_and_drain)
+        started = []
+        monkeypatch.setattr("triosock.workers.worker.Process", lambda *args: started.append(args))
+        os.kill(processes(workers)[0], signal.SIGKILL)
+        with trio.fail_after(PATIENCE):
+            await workers.wait_closed()
+        assert not started
+
+
+async def test_a_drain_while_a_slot_is_opened_leaves_no_worker(monkeypatch):
+    endpoints = {"dns": "udp://127.0.0.1:0"}
+    async with trio.open_nursery() as nursery, service(f"{HERE}:echo_datagrams", endpoints) as workers:
+
+        async def open_late(*args, **options):
+            workers.drain(grace=1)
+            await trio.testing.wait_all_tasks_blocked()
+            return await triosock.open_udp_sockets(*args, **options)
+
+        monkeypatch.setattr("triosock.workers.endpoints.open_udp_sockets", open_late)
+        nursery.start_soon(workers.set_count, 3)
+        with trio.fail_after(PATIENCE):
+            await workers.wait_closed()

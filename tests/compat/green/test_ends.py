@@ -8,8 +8,8 @@ import threading
 from typing import Any
 
 import pytest
-import trio
 
+from tests.compat.conftest import read_all
 from tests.programs import printed
 from tests.waiting import threads_named
 from triosock import compat
@@ -23,9 +23,7 @@ def serve(request: Any, *args: Any) -> None:
     request.sendall(b"served")
 
 
-def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
-    start: Any, read_all: Any, capfd: Any
-) -> None:
+def test_an_attribute_that_fails_costs_its_request_and_not_the_server(start: Any, capfd: Any) -> None:
     works = threading.Event()
 
     def daemon_threads(server: Any) -> bool:
@@ -40,7 +38,7 @@ def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
     assert "ValueError: of ours" in capfd.readouterr().err
 
 
-def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any) -> None:
+def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any) -> None:
     running = start("GreenTCPServer", serve)
     group = request_table_of(running.server).green
     assert group is not None
@@ -86,7 +84,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
     assert not threads_named(THREAD_NAME)
 
 
-def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> None:
+def test_a_handler_that_waits_keeps_no_exception(start: Any) -> None:
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
             if self.request.recv(100) == b"look":
@@ -211,9 +209,7 @@ os.wait()
     assert printed("-W", "ignore", "-c", forks) == "main ends\nTrue\nleft\n"
 
 
-def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(monkeypatch: Any) -> None:
     by_task: dict[object, object] = {}
 
     class Elsewhere:
@@ -224,10 +220,6 @@ def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
     by_task["old"] = Elsewhere()
     monkeypatch.setattr(tasks, "_by_task", by_task)
     ended: list[str] = []
-
-    async def main() -> None:
-        tasks._end(tasks.readers_here(), lambda: ended.append("all"))
-
-    trio.run(main)
+    tasks._end(tasks.readers_here(), lambda: ended.append("all"))
     assert ended == ["all"]
     assert list(by_task) == ["old", "new"]
