@@ -53,7 +53,8 @@ class _Done:
 
 
 def _makes_world(rule: Rule) -> bool:
-    return rule.function.__name__ == ServerMachine.make_world.__name__
+    name: str = rule.function.__name__
+    return name == ServerMachine.make_world.__name__
 
 
 _MOST_SEED: Final = 2**32 - 1
