@@ -85,16 +85,15 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
 
 
 def test_a_handler_that_waits_keeps_no_exception(start: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(100) == b"look":
-                kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
-                self.request.sendall(b"%d" % len(kept))
-            else:
-                self.request.sendall(b"here")
-                self.request.recv(100)
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(100) == b"look":
+            kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
+            request.sendall(b"%d" % len(kept))
+        else:
+            request.sendall(b"here")
+            request.recv(100)
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"wait") as waiting:
         assert waiting.recv(10) == b"here"
         # One handler runs at a time: when the other does, this one waits.

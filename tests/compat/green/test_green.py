@@ -119,16 +119,15 @@ def test_blocking_and_sleep_and_run_let_others_go_on(start: Any) -> None:
         await trio.sleep(0)
         return number * 2
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"w":
-                compat.sleep(0.01)
-                self.request.sendall(str(compat.blocking(gate.wait, 20)).encode())
-            else:
-                gate.set()
-                self.request.sendall(str(compat.run(double, 21)).encode())
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"w":
+            compat.sleep(0.01)
+            request.sendall(str(compat.blocking(gate.wait, 20)).encode())
+        else:
+            gate.set()
+            request.sendall(str(compat.run(double, 21)).encode())
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"w") as waits, running.dial(b"o") as other:
         assert read_all(other) == b"42"
         assert read_all(waits) == b"True"
