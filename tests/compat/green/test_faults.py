@@ -18,13 +18,11 @@ from typing import Any
 import pytest
 import trio
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.compat.green.test_ends import WAITS
 from tests.handlers import ask
 from tests.programs import ended, printed
-from tests.waiting import threads_named
 from triosock import compat
-from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
 from triosock.testing import cancel_at_every_checkpoint
 
@@ -295,6 +293,6 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
         scenario, expected=(trio.BrokenResourceError, OSError, AssertionError)
     )
     assert times > 20
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
     assert not green("tasks")._by_task
     assert not green("tasks")._by_greenlet

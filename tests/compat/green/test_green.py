@@ -11,9 +11,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import threads_named
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green
@@ -46,7 +45,7 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
         client.close()
     running.join()
     running.server.server_close()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_request_beyond_its_time_is_cancelled(start: Any, capsys: Any) -> None:
