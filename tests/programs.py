@@ -225,6 +225,16 @@ def printed(*arguments: object, **options: Any) -> str:
     return done.stdout
 
 
+def check_drain(
+    program: Program, address: int | os.PathLike[str], number: signal.Signals = signal.SIGTERM
+) -> None:
+    """An idle client there, which has heard HELLO, hears the end when the program gets this signal."""
+    with dial(address) as client:
+        assert client.ask(b"hello\n") == b"HELLO\n"
+        program.signal(number)
+        assert client.rest() == b""
+
+
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:
     """Run `nc`, `curl` or `openssl` and return what it printed on its standard output."""
     done = subprocess.run(

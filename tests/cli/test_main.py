@@ -74,6 +74,8 @@ def test_importing_the_command_line_opens_nothing_and_prints_nothing():
         (f"unix:///x {ECHO} --mode 7777", "--mode: mode must be from 0 to 0o777"),
         (f"tcp://[::1]:0 {ECHO} --tls-key key.pem", "--tls-key needs --tls-cert"),
         (f"fd:// {ECHO}", "ENDPOINT: 'fd://' names no socket"),
+        (f"tcp://[::1]:0 {ECHO} --control /{'x' * 200}", "--control: path has 201 bytes"),
+        (f"tcp://[::1]:0 {ECHO} --control=", "--control: path must not be empty"),
         (f"tcp://[::1]:0 {ECHO} --workers 0", "--workers: write a number from 1"),
         (
             "tcp://[::1]:0 --config x.toml",

@@ -5,22 +5,22 @@ from __future__ import annotations
 import signal
 import socket
 import stat
+import subprocess
+import sys
 
 import pytest
 import trustme
 
 from tests.certificates import write
-from tests.programs import dial, running
+from tests.programs import PATIENCE, check_drain, dial, running
 from tests.tls import trusting
 
 from .conftest import ECHO, SERVE, SHOUT, serve
 
 
 def test_it_serves_tcp_until_a_signal_drains_it():
-    with serve("tcp://127.0.0.1:0", *SHOUT) as program, dial(program.port()) as client:
-        assert client.ask(b"hello\n") == b"HELLO\n"
-        program.signal(signal.SIGINT)
-        assert client.rest() == b""
+    with serve("tcp://127.0.0.1:0", *SHOUT) as program:
+        check_drain(program, program.port(), signal.SIGINT)
     assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
@@ -141,8 +141,57 @@ def test_what_the_machine_refuses_is_exit_code_1_and_one_line(tmp_path):
                 ["tcp://127.0.0.1:0", "--tls-cert", tmp_path / "none.pem"],
                 "cannot use the certificate and key in ",
             ),
+            (["fd://web"], "no socket named 'web' was handed down, or it is taken; there are: none"),
+            (
+                ["fd://web", "--workers", 1],
+                "no socket named 'web' was handed down, or it is taken; there are: none",
+            ),
         ):
             with running(*SERVE, *words, *ECHO) as program:
                 assert program.wait() == 1
             assert program.output.startswith(f"triosock: {reason}")
             assert len(program.output.splitlines()) == 1
+
+
+HANDED_DOWN = """
+import os, sys
+os.dup2(int(sys.argv[1]), 3)
+os.environ.update(LISTEN_PID=str(os.getpid()), LISTEN_FDS="1", LISTEN_FDNAMES="web")
+os.execv(sys.executable, [sys.executable, *sys.argv[2:]])
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "complaint"),
+    [
+        (socket.SOCK_DGRAM, "proxy = true", "TLS and the PROXY protocol are for streams, not for datagrams"),
+        (socket.SOCK_DGRAM, "tls.certificate = '{pem}'", "TLS and the PROXY protocol are for streams"),
+        (socket.SOCK_STREAM, "sessions.idle = 4", "sessions are for datagrams, not for streams"),
+    ],
+)
+@pytest.mark.parametrize("workers", ["", "workers = 1"])
+def test_an_inherited_socket_of_the_wrong_kind_is_not_served_without_what_was_asked_for(
+    tmp_path, kind, options, complaint, workers
+):
+    files = write(tmp_path, trustme.CA(), "localhost")
+    pem = tmp_path / "both.pem"
+    pem.write_bytes(files.chain.read_bytes() + files.key.read_bytes())
+    config = tmp_path / "server.toml"
+    endpoint = '[endpoints.web]\naddress = "fd://web"\nhandler = "triosock.cli.handlers:echo"'
+    config.write_text("\n".join([workers, endpoint, options.format(pem=pem)]))
+    with socket.socket(type=kind) as sock:
+        sock.bind(("127.0.0.1", 0))
+        if kind == socket.SOCK_STREAM:
+            sock.listen()
+        words = [sys.executable, "-c", HANDED_DOWN, str(sock.fileno())]
+        ended = subprocess.run(
+            [*words, *SERVE, "--config", str(config)],
+            pass_fds=[sock.fileno()],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert ended.returncode == (1 if workers else 2)
+    assert f"web: {complaint}" in ended.stderr
+    assert "Traceback" not in ended.stderr

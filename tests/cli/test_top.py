@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
 
 import pytest
 
-from tests.programs import running, server_program
+from tests.programs import PATIENCE, ended, running, server_program
 from tests.waiting import eventually
 from triosock.cli import main, top
 from triosock.observe import Node
@@ -49,6 +50,40 @@ def test_ctrl_c_ends_it_quietly(program):
         watcher.signal(signal.SIGINT)
         assert watcher.wait() == 0
     assert "KeyboardInterrupt" not in watcher.output
+
+
+@pytest.mark.parametrize("command", ["top", "events"])
+def test_it_ends_quietly_when_nobody_reads_on(program, command):
+    _, control = program
+    words = ["tell", control, "events"] if command == "events" else ["top", control, "--interval", "0.05"]
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "triosock", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with ended(watcher):
+        assert watcher.stdout.readline()
+        watcher.stdout.close()
+        with socket.socket(socket.AF_UNIX) as client:  # for `events`: there is something to print
+            client.connect(str(control.with_name("s")))
+        assert watcher.stderr.read() == b""
+        assert watcher.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("words", [["top", "--once"], ["tell", "events"]])
+def test_what_cannot_be_printed_is_an_error_in_one_line(program, words):
+    _, control = program
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "triosock", words[0], str(control), *words[1:]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
 
 
 def test_with_nobody_there_it_says_so(tmp_path, capsys):

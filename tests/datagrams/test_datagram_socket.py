@@ -13,13 +13,6 @@ import triosock
 from triosock._core.datagram.socket import KernelSocket, adopt
 
 
-@pytest.fixture
-def bound():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock
-
-
 def send(to, *datagrams):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
         for data in datagrams:
@@ -117,18 +110,14 @@ async def test_what_is_no_bound_datagram_socket_is_refused():
         adopt(5)
     with pytest.raises(TypeError, match=r"needs a socket\.socket"):
         KernelSocket("no")
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
-        with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
-            adopt(stream)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unbound:
-        with pytest.raises(ValueError, match="bound to no address"):
-            adopt(unbound)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unbound:
-        with pytest.raises(ValueError, match="bound to no address"):
-            adopt(unbound)
-    with trio.socket.socket() as stream:
-        with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
-            adopt(stream)
+    for make in (socket.socket, trio.socket.socket):
+        with make(socket.AF_INET, socket.SOCK_STREAM) as stream:
+            with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
+                adopt(stream)
+    for family in (socket.AF_INET, socket.AF_UNIX):
+        with socket.socket(family, socket.SOCK_DGRAM) as unbound:
+            with pytest.raises(ValueError, match="bound to no address"):
+                adopt(unbound)
 
 
 async def test_a_dual_stack_socket_of_somebody_else_answers_ipv4_from_where_it_was_asked():

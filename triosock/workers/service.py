@@ -38,7 +38,7 @@ from .receiver import NotifyReceiver
 from .reports import merge_reports
 from .signals import handle_signals
 from .slot import Slot
-from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
+from .upgrade import OWN_COMMAND, Upgrades, environment_of_successor, tell_predecessor
 from .values import RestartReport, WorkersFailed, WorkerStatus
 from .worker import Settings, Worker
 
@@ -77,8 +77,8 @@ class Workers:
         self._failure = ""
         self._service_scope = trio.CancelScope()
         self._view = ParentView()
-        self._replacing = trio.Lock()
-        self._resizing = trio.Lock()
+        self._upgrades = Upgrades()
+        self._replacing, self._resizing = trio.Lock(), trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()
         self._report = DrainReport()
@@ -160,19 +160,20 @@ class Workers:
         It must call `serve_workers` with the same endpoints, written in the same way.
 
         Raises: UpgradeFailed if the new parent is not ready within twice `Supervision.ready`, or in process 1
-        of a container; then nothing has changed. Cancellation: the new parent is ended, unless it is ready.
+        of a container; then nothing has changed. It raises that also if the service drains, or ends, before
+        the new parent is ready, which is ended then. Cancellation: the new parent is ended, unless it is
+        ready.
 
         A service manager that watches the process id of the parent must be told the new one; systemd is, by
         MAINPID.
         """
         async with self._replacing:
             settings = self._settings
-            environment = environment_of_successor(settings.environment)
-            successor = await start_successor(
+            successor = await self._upgrades.start_successor(
                 OWN_COMMAND if command is None else command,
                 self.endpoints,
                 self._receiver,
-                environment,
+                environment_of_successor(settings.environment),
                 2 * settings.supervision.ready,
             )
             self.endpoints.disown_files()
@@ -247,7 +248,10 @@ class Workers:
                     await self._run_slots(task_status, nursery)
                 nursery.cancel_scope.cancel(reason="triosock: no worker is left")
         finally:
-            self._closed.set()
+            self._upgrades.refuse()
+            with trio.CancelScope(shield=True):  # bounded: a successor that starts is killed after a second
+                async with self._replacing:
+                    self._closed.set()
         if self._failure:
             raise WorkersFailed(self._failure)
         return self._report
@@ -287,6 +291,7 @@ class Workers:
             await serve_control(self, listener, self._settings.control == "verbs")
 
     def _drain_all(self) -> None:
+        self._upgrades.refuse()
         begins_now = self._scope.begins <= trio.current_time()
         if begins_now:
             self._close_listeners()

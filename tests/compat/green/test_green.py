@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import ssl
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -13,6 +16,7 @@ import trio.testing
 
 from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
+from tests.waiting import PATIENCE
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green
@@ -97,6 +101,40 @@ def test_timeouts_are_those_of_a_socket(start: Any) -> None:
 
     expected = f"TimeoutError: timed out|BlockingIOError: [Errno 11] {os.strerror(11)}"
     assert read_all(start("GreenTCPServer", handle).dial()).decode() == expected
+
+
+@pytest.mark.parametrize("wrong", [-1, -0.5, math.nan, "5", Decimal(5), [], 5j])
+def test_a_wrong_timeout_is_the_same_error_as_that_of_a_socket(start: Any, wrong: Any) -> None:
+    def error_of(sock: Any) -> str:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            sock.settimeout(wrong)
+        return f"{type(caught.value).__name__}: {caught.value} {sock.gettimeout()}"
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(7)
+        request.sendall(error_of(request).encode())
+
+    with socket.socket() as plain:
+        plain.settimeout(7)
+        assert read_all(start("GreenTCPServer", handle).dial()).decode() == error_of(plain)
+
+
+@pytest.mark.parametrize("kind", ["ThreadingTCPServer", "GreenTCPServer"])
+def test_without_a_wait_tls_says_what_it_waits_for(start_tls: Any, contexts: Any, kind: str) -> None:
+    looked = threading.Event()
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            request.recv(1)
+        looked.set()
+        request.settimeout(None)
+        request.sendall(request.recv(3))
+
+    with contexts[1].wrap_socket(start_tls(kind, handle).dial(), server_hostname="localhost") as client:
+        assert looked.wait(PATIENCE)
+        client.sendall(b"one")
+        assert client.recv(3) == b"one"
 
 
 def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(start: Any) -> None:
