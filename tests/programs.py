@@ -221,7 +221,7 @@ def python(
 def printed(*arguments: object, **options: Any) -> str:
     """What such a run prints; it must end well, and say nothing on its standard error."""
     done = python(*arguments, **options)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), f"it printed {done.stdout!r}, and {done.stderr}"
     return done.stdout
 
 
