@@ -170,14 +170,22 @@ def _trace_of(span: Span) -> int:
 
 
 def _end(span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int) -> None:
-    """In the thread."""
+    """In the thread. A span is ended also if the SDK cannot say what was raised (its `str()` may raise)."""
+    try:
+        _describe(span, cause, error, attributes, now)
+    finally:
+        span.end(now)
+
+
+def _describe(
+    span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int
+) -> None:
     if OUTCOMES.get(cause, "failure") == "failure":
         attributes["error.type"] = str(cause) if error is None else type(error).__qualname__
         span.set_status(Status(StatusCode.ERROR, str(cause)))
     span.set_attributes(attributes)
     if error is not None and cause is Cause.FAILED:
         span.record_exception(error, timestamp=now)
-    span.end(now)
 
 
 def _base(event: ConnectionOpened | RequestStarted) -> Attributes:
