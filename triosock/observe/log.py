@@ -157,7 +157,10 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     DrainStarted: _drain_started,
     DrainFinished: _drain_finished,
     ServerClosed: lambda event: (logging.DEBUG, "closed"),
-    ObserverFailed: lambda event: (logging.ERROR, f"observer {repr_of(event.observer)} failed, and was taken off"),
+    ObserverFailed: lambda event: (
+        logging.ERROR,
+        f"observer {repr_of(event.observer)} failed, and was taken off",
+    ),
 }
 
 

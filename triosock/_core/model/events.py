@@ -148,7 +148,7 @@ class SheddingStarted(Event):
 @attrs.frozen(kw_only=True)
 class SheddingEnded(Event):
     """The server has caught up, after `duration` seconds in which `refused` connections were turned away, and
-    one more in which none was.
+    one more in which none was. Not emitted if the server ends before.
     """
 
     duration: float
