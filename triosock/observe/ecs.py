@@ -145,7 +145,7 @@ def _tls_fields(ended: Ended) -> dict[str, object]:
         return {}
     protocol, _, version = ended.tls_version.partition("v")  # "TLSv1.3"
     return {
-        "tls.version": version or ended.tls_version,
+        "tls.version": version or None,  # of DTLS it is not known
         "tls.version_protocol": protocol.lower(),
         "tls.cipher": ended.cipher,
         "tls.next_protocol": ended.alpn,

@@ -108,7 +108,8 @@ class Spans:
         added = _address("client", event.peer)
         if event.tls_version is not None:
             protocol, _, version = event.tls_version.partition("v")
-            added |= {"tls.protocol.name": protocol.lower(), "tls.protocol.version": version}
+            added |= {"tls.protocol.name": protocol.lower()}
+            added |= {"tls.protocol.version": version} if version else {}  # of DTLS it is not known
             added |= {"tls.cipher": event.cipher} if event.cipher else {}
             added |= {"tls.next_protocol": event.alpn} if event.alpn else {}
         entry.span.set_attributes(added)

@@ -180,7 +180,7 @@ class ConnectionOpened(ConnectionEvent):
 @attrs.frozen(kw_only=True)
 class HandshakeFinished(ConnectionEvent):
     """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the
-    header named.
+    header named. `tls_version` is as in `TlsInfo`, and "DTLS" for each version of that.
     """
 
     duration: float
