@@ -99,6 +99,9 @@ class Certificates:
     sessions begun before are not resumed: these clients do a full handshake.
     """
 
+    #: The signature of the files that were last loaded, or refused.
+    _seen: Signature
+
     def __init__(
         self,
         *files: CertificateFiles | StrPath,
@@ -125,8 +128,6 @@ class Certificates:
             self._paths.append(self._roots)
         self._protocols: tuple[str, ...] | None = None
         self._error: CertificateRefused | None = None
-        #: The signature of the files that were last loaded, or refused.
-        self._seen: Signature = ()
         #: Two that load at once, by a call and by a handshake, must not end with the older files.
         self._loading = threading.Lock()
         self._set = self._load()
