@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Awaitable, Callable
 
 import trio
 import trio.testing
@@ -23,6 +24,12 @@ async def echo(conn: triosock.Connection) -> None:
         await conn.send_all(line)
 
 
+async def echo_bytes(conn: triosock.Connection) -> None:
+    """Answer whatever comes with itself."""
+    async for data in conn:
+        await conn.send_all(data)
+
+
 async def wait_forever(_: object) -> None:
     """Neither read nor answer."""
     await trio.sleep_forever()
@@ -33,9 +40,50 @@ async def read_once(conn: triosock.Connection) -> None:
     await conn.receive_some()
 
 
-async def say_bye(conn: triosock.Connection) -> None:
-    """Say so, and go."""
-    await conn.send_all(b"bye")
+async def read_lines(conn: triosock.Connection) -> None:
+    """Take each line, and do not answer."""
+    async for _ in conn.lines():
+        pass
+
+
+async def shout_by_wait(conn: triosock.Connection) -> None:
+    """As `shout`, with `wait_request` and `receive_until`."""
+    while await conn.wait_request():
+        await conn.send_all((await conn.receive_until(b"\n")).upper())
+
+
+async def shout_in_idle(conn: triosock.Connection) -> None:
+    """Answer each piece of input in capitals, and wait for the next one in an idle block."""
+    while True:
+        data = b""
+        with conn.idle():
+            data = await conn.receive_some()
+        if not data:
+            return
+        await conn.send_all(data.upper())
+
+
+def says(word: bytes) -> Callable[[triosock.Connection], Awaitable[None]]:
+    """Return a handler that says this, and goes."""
+
+    async def handler(conn: triosock.Connection) -> None:
+        await conn.send_all(word)
+
+    return handler
+
+
+async def say_hello_and_wait(conn: triosock.Connection) -> None:
+    """Say hello, and go after the next input."""
+    await conn.send_all(b"hello")
+    await conn.receive_some()
+
+
+say_bye = says(b"bye")
+
+
+async def say_sorry(conn: triosock.Connection) -> None:
+    """For who is one too many."""
+    await conn.send_all(b"full\n")
 
 
 async def too_large(conn: triosock.Connection) -> None:
@@ -106,10 +154,10 @@ async def read_to_reset(stream: trio.abc.ReceiveStream) -> bytes:
 
 
 async def read_all(stream: trio.abc.ReceiveStream) -> bytes:
-    received = b""
+    received = bytearray()
     while data := await stream.receive_some():
         received += data
-    return received
+    return bytes(received)
 
 
 def reset(client: socket.socket | trio.SocketStream) -> None:

@@ -6,10 +6,10 @@ import os
 import socket
 from pathlib import Path
 
-import pytest
 import trio
 import trio.testing
 
+from tests.waiting import fails_with
 from triosock._core.listeners.listener import Listener
 
 
@@ -29,15 +29,15 @@ async def answer(listener: Listener) -> None:
 
 async def close_while_waited_for(listener: Listener) -> None:
     """Close it while a task waits for somebody to come, and is told so."""
-
-    async def wait() -> None:
-        with pytest.raises(trio.ClosedResourceError):
-            await listener.wait_ready()
-
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(wait)
+        nursery.start_soon(fails_with, trio.ClosedResourceError, listener.wait_ready)
         await trio.testing.wait_all_tasks_blocked()
         listener.close()
+
+
+def denied(number: int) -> OSError:
+    """What the kernel would say with this number."""
+    return OSError(number, os.strerror(number))
 
 
 def connects(path: Path | str) -> bool:

@@ -72,12 +72,19 @@ async def pair() -> tuple[Connection, Connection]:
     return Connection(one), Connection(other)
 
 
+def fill(sock: socket.socket) -> int:
+    """Send until the kernel takes no more, and return how much that was, all of it "x"."""
+    filled = 0
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            filled += sock.send(b"x" * 65536)
+    return filled
+
+
 async def clogged_pair() -> tuple[Connection, Connection]:
     one, other = socket_pair()
-    for sock in (one, other):
-        with contextlib.suppress(BlockingIOError):
-            while True:
-                sock.send(b"x" * 65536)
+    fill(one)
+    fill(other)
     return Connection(one), Connection(other)
 
 

@@ -21,7 +21,7 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from triosock._ending_signals import TOGETHER
+from triosock._ending_signals import SIGNALS, TOGETHER
 
 ROOT = pathlib.Path(__file__).parent.parent
 #: How long a test waits for anything before it says what is missing; nothing is supposed to take so long.
@@ -41,6 +41,7 @@ class Program:
     def __init__(self, *arguments: object, cwd: pathlib.Path = ROOT, **environment: str) -> None:
         self.output = ""
         self.expects_trouble = False
+        self.is_told_to_end = False
         script = [ROOT / name if str(name).startswith("examples/") else name for name in arguments]
         command = [sys.executable, "-X", "dev", "-W", "error", *map(str, script)]
         self.process = subprocess.Popen(
@@ -87,6 +88,7 @@ class Program:
     def signal(self, number: signal.Signals = signal.SIGTERM) -> None:
         """Send a signal to this process, and to no other."""
         self.process.send_signal(number)
+        self.is_told_to_end |= number in SIGNALS
 
     def wait(self) -> int:
         """Return the exit code of the process when it has ended; its output is then complete."""
@@ -120,6 +122,16 @@ def running(*arguments: object, **options: Any) -> Iterator[Program]:
     finally:
         program.close()
     assert program.expects_trouble or not TROUBLE.search(program.output), program.output
+
+
+@contextlib.contextmanager
+def server_program(*arguments: object, **options: Any) -> Iterator[Program]:
+    """As `running`; it exits with 0 at the end of the block, by SIGTERM unless the block has ended it."""
+    with running(*arguments, **options) as program:
+        yield program
+        if not program.is_told_to_end:
+            program.signal()
+        assert program.wait() == 0
 
 
 @contextlib.contextmanager
@@ -209,8 +221,18 @@ def python(
 def printed(*arguments: object, **options: Any) -> str:
     """What such a run prints; it must end well, and say nothing on its standard error."""
     done = python(*arguments, **options)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), f"it printed {done.stdout!r}, and {done.stderr}"
     return done.stdout
+
+
+def check_drain(
+    program: Program, address: int | os.PathLike[str], number: signal.Signals = signal.SIGTERM
+) -> None:
+    """An idle client there, which has heard HELLO, hears the end when the program gets this signal."""
+    with dial(address) as client:
+        assert client.ask(b"hello\n") == b"HELLO\n"
+        program.signal(number)
+        assert client.rest() == b""
 
 
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:

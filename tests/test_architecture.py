@@ -9,21 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.source_tree import (
-    Source,
-    circles,
-    foreign,
-    imports_of,
-    layer_of,
-    long_files,
-    long_functions,
-    loose_types,
-    read,
-    wrong_layers,
-    wrong_lowlevel,
-    wrong_packages,
-    wrong_targets,
-)
+from tests import source_tree
+from tests.source_tree import Import, Source, layer_of
 from triosock.compat import loading
 
 ROOT = Path(__file__).parents[1]
@@ -76,15 +63,7 @@ LAYERS = {
     "workers": ["workers", "facade", "_core", "_console", "notify", "_worker", "observe"],
     "observe": ["observe", "_core", "_extras"],
     "facade": ["_facade"],
-    "_facade": [
-        "_core",
-        "_version",
-        "broadcast",
-        "handlers",
-        "signals",
-        "observe",
-        "workers",
-    ],
+    "_facade": ["_core", "_version", "broadcast", "handlers", "signals", "observe", "workers"],
     "testing": ["testing", "facade", "events", "observe", "_core"],
     "compat": ["compat", "facade", "_core", "_extras"],
     "dtls": ["dtls", "facade", "_core", "_extras"],
@@ -103,17 +82,8 @@ TREE = {
         *("stream.connection", "stream.serve", "stream.server"),
     ],
     "triosock.observe.control": [
-        *(
-            "listeners.listener",
-            "listeners.unix",
-            "inspect.readiness",
-            "inspect.snapshot",
-            "inspect.verbs",
-            "stream.connection",
-            "stream.serve",
-            "stream.server",
-            "registry.drain_report",
-        ),
+        *("inspect.readiness", "inspect.snapshot", "inspect.verbs", "listeners.listener", "listeners.unix"),
+        *("stream.connection", "stream.serve", "stream.server", "registry.drain_report"),
     ],
 }
 
@@ -206,7 +176,12 @@ MAX_FUNCTION = 30
 
 @pytest.fixture(scope="module")
 def sources() -> list[Source]:
-    return read(ROOT, "triosock")
+    return source_tree.read(ROOT, "triosock")
+
+
+@pytest.fixture(scope="module")
+def imports(sources: list[Source]) -> list[Import]:
+    return source_tree.imports_of(sources)
 
 
 def core_package(module: str) -> str:
@@ -219,12 +194,12 @@ def passes(complaints: list[str]) -> None:
     assert not complaints, "\n" + "\n".join(complaints)
 
 
-def test_every_layer_imports_only_those_that_it_may(sources: list[Source]) -> None:
-    passes(wrong_layers(imports_of(sources), "triosock", LAYERS))
+def test_every_layer_imports_only_those_that_it_may(imports: list[Import]) -> None:
+    passes(source_tree.wrong_layers(imports, "triosock", LAYERS))
 
 
-def test_a_package_of_the_core_imports_only_from_those_that_it_may(sources: list[Source]) -> None:
-    passes(wrong_packages(imports_of(sources), "triosock._core", CORE))
+def test_a_package_of_the_core_imports_only_from_those_that_it_may(imports: list[Import]) -> None:
+    passes(source_tree.wrong_packages(imports, "triosock._core", CORE))
 
 
 def test_packages_of_the_core_stand_in_the_order_of_their_arrows() -> None:
@@ -242,8 +217,8 @@ def test_every_file_of_the_core_is_in_one_of_its_packages(sources: list[Source])
 
 
 @pytest.mark.parametrize("package", WITHOUT_CIRCLES)
-def test_no_module_imports_what_leads_back_to_it(sources: list[Source], package: str) -> None:
-    passes(circles(imports_of(sources), package))
+def test_no_module_imports_what_leads_back_to_it(imports: list[Import], package: str) -> None:
+    passes(source_tree.circles(imports, package))
 
 
 @pytest.mark.parametrize("package", CORE)
@@ -254,19 +229,19 @@ def test_every_package_of_the_core_says_what_it_is(package: str) -> None:
     assert 5 <= len(text.splitlines()) <= 12
 
 
-def test_a_room_of_compat_imports_only_from_those_that_it_may(sources: list[Source]) -> None:
-    passes(wrong_packages(imports_of(sources), "triosock.compat", COMPAT))
+def test_a_room_of_compat_imports_only_from_those_that_it_may(imports: list[Import]) -> None:
+    passes(source_tree.wrong_packages(imports, "triosock.compat", COMPAT))
     for room in ROOMS:
         text = (ROOT / "triosock/compat" / room / "__init__.py").read_text()
         assert "May import: " in text
         assert "The invariant: " in text
 
 
-def test_the_rooms_of_compat_that_forking_servers_have_import_nothing_heavy(sources: list[Source]) -> None:
+def test_the_rooms_of_compat_that_forking_servers_have_import_nothing_heavy(imports: list[Import]) -> None:
     light = tuple(f"triosock.compat.{room}." for room in LIGHT)
     assert [
         one.complain("heavy")
-        for one in imports_of(sources)
+        for one in imports
         if f"{one.source.module}.".startswith(light)
         and not one.typing_only
         and not one.target.startswith("triosock.compat.")
@@ -286,33 +261,33 @@ def test_what_needs_trio_is_imported_at_one_moment_and_all_of_it(sources: list[S
     assert {f"green.{name}" for name in loading._NEED_GREENLET} == modules("green")
 
 
-def test_observers_know_events_and_their_values_and_nothing_else(sources: list[Source]) -> None:
+def test_observers_know_events_and_their_values_and_nothing_else(imports: list[Import]) -> None:
     arrows = [
         one
-        for one in imports_of(sources)
+        for one in imports
         if one.target.removeprefix("triosock._core.") not in TREE.get(one.source.module, ())
     ]
-    passes(wrong_targets(arrows, "triosock.observe", "triosock._core", OBSERVABLE))
+    passes(source_tree.wrong_targets(arrows, "triosock.observe", "triosock._core", OBSERVABLE))
 
 
-def test_at_run_time_there_is_trio_and_attrs_and_the_standard_library(sources: list[Source]) -> None:
-    passes(foreign(imports_of(sources), DEPENDENCIES, EXTRAS))
+def test_at_run_time_there_is_trio_and_attrs_and_the_standard_library(imports: list[Import]) -> None:
+    passes(source_tree.foreign(imports, DEPENDENCIES, EXTRAS))
 
 
 def test_what_is_low_level_stays_in_the_files_that_are_named(sources: list[Source]) -> None:
-    passes(wrong_lowlevel(sources, LOWLEVEL_ANYWHERE, LOWLEVEL))
+    passes(source_tree.wrong_lowlevel(sources, LOWLEVEL_ANYWHERE, LOWLEVEL))
 
 
 def test_no_file_is_too_long_to_be_read() -> None:
-    passes(long_files(ROOT, ["triosock", "tests"], [".py", ".js", ".css"], MAX_FILE))
+    passes(source_tree.long_files(ROOT, ["triosock", "tests"], [".py", ".js", ".css"], MAX_FILE))
 
 
 def test_no_function_is_too_long_to_be_read(sources: list[Source]) -> None:
-    passes(long_functions(sources, MAX_FUNCTION))
+    passes(source_tree.long_functions(sources, MAX_FUNCTION))
 
 
 @pytest.mark.parametrize("kind", LOOSE)
 def test_types_say_what_things_are(sources: list[Source], kind: str) -> None:
     """`Any` is for what a user passes, and for what has no types."""
-    places = loose_types(ROOT, sources)[kind]
+    places = source_tree.loose_types(ROOT, sources)[kind]
     assert len(places) <= LOOSE[kind], f"{kind} at {len(places)} places:\n" + "\n".join(places)

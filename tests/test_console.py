@@ -7,6 +7,7 @@ import re
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -35,17 +36,11 @@ def logger() -> Iterator[logging.Logger]:
     logger.manager._clear_cache()  # type: ignore[attr-defined]
 
 
-async def serve(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> object:
+async def serve(*, task_status: trio.TaskStatus[object] = trio.TASK_STATUS_IGNORED) -> None:
     """A server that gets SIGTERM as soon as it listens."""
     async with trio.open_nursery() as nursery:
-        server = await nursery.start(listen)
-        task_status.started(server)
+        task_status.started(await nursery.start(partial(triosock.serve_tcp, shout, 0, host="127.0.0.1")))
         signal.raise_signal(signal.SIGTERM)
-    return None
-
-
-async def listen(*, task_status: trio.TaskStatus[object]) -> None:
-    await triosock.serve_tcp(shout, 0, host="127.0.0.1", task_status=task_status)
 
 
 def test_it_says_where_it_listens_and_how_it_ended(capsys: pytest.CaptureFixture[str]) -> None:

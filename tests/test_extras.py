@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 import tomllib
-from pathlib import Path
 
 import pytest
 
+from tests.programs import ROOT, printed
 from triosock import _extras
-
-ROOT = Path(__file__).parents[1]
 
 WITHOUT = """
 import sys
@@ -61,10 +57,8 @@ def test_the_packages_are_those_of_the_extras() -> None:
     ],
 )
 def test_each_says_its_package(module: str, use: str, says: str) -> None:
-    program = WITHOUT.format(module=module, use=use)
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stderr == ""
-    assert done.stdout.startswith(f"{says} (or triosock with the extra ")
+    said = printed("-c", WITHOUT.format(module=module, use=use))
+    assert said.startswith(f"{says} (or triosock with the extra ")
 
 
 def test_what_is_missing_for_another_reason_is_not_explained_away() -> None:

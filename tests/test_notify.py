@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import functools
 import os
+import select
 import socket
 import subprocess
 import sys
-import textwrap
 import time
 
 import pytest
@@ -72,14 +72,8 @@ class Manager:
         return message
 
     def nothing(self) -> bool:
-        self.sock.setblocking(False)
-        try:
-            self.sock.recv(65_536)
-        except BlockingIOError:
-            return True
-        finally:
-            self.sock.settimeout(PATIENCE)
-        return False
+        readable, _, _ = select.select([self.sock], [], [], 0)
+        return not readable
 
 
 @pytest.fixture(params=["file", "abstract"])
@@ -94,9 +88,7 @@ def manager(request, tmp_path):
 def source(tmp_path):
     def write(program: str, **options: object) -> str:
         path = tmp_path / "program.py"
-        path.write_text(
-            textwrap.dedent(PROGRAM).replace("PROGRAM", program).replace("OPTIONS", repr(options))
-        )
+        path.write_text(PROGRAM.replace("PROGRAM", program).replace("OPTIONS", repr(options)))
         return str(path)
 
     return write

@@ -109,14 +109,11 @@ def test_everything_public_has_a_docstring():
         if inspect.isclass(value):
             assert vars(value).get("__doc__"), f"{name} has no docstring of its own"
             for attribute, member in vars(value).items():
-                if not attribute.startswith("_") and _needs_docstring(member):
+                documented = isinstance(member, (property, classmethod, staticmethod, types.FunctionType))
+                if documented and not attribute.startswith("_"):
                     assert inspect.getdoc(member), f"{name}.{attribute} has no docstring"
         elif inspect.isroutine(value):
             assert value.__doc__, f"{name} has no docstring"
-
-
-def _needs_docstring(member: object) -> bool:
-    return isinstance(member, (property, classmethod, staticmethod)) or inspect.isfunction(member)
 
 
 def test_classes_are_final_unless_they_are_there_to_be_derived_from():

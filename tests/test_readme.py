@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import re
 import signal
-import socket
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.programs import ROOT, dial, running
+
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
 
@@ -20,29 +17,16 @@ def test_the_server_of_the_readme_serves_and_drains_as_it_says():
     assert len(program.splitlines()) <= 12
     # A line before it says where it listens, as nothing else does: the README's program is quiet.
     listening = "import logging\nlogging.basicConfig(level=logging.INFO)\n"
-    process = subprocess.Popen(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", listening + program.replace("9999", "0")],
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stderr is not None
-    try:
-        while (listens := re.search(r"listens on tcp://\S+:(\d+)", process.stderr.readline())) is None:
-            assert process.poll() is None
-        with socket.create_connection(("127.0.0.1", int(listens[1])), timeout=30) as client:
-            client.sendall(b"hello\n")
-            assert client.recv(100) == b"HELLO\n"
-            process.send_signal(signal.SIGINT)
-            assert client.recv(100) == b""
-        _, told = process.communicate(timeout=30)
-    finally:
-        process.kill()
-        process.communicate()
-    assert process.returncode == 0
+    with running("-c", listening + program.replace("9999", "0")) as server:
+        with dial(server.port()) as client:
+            assert client.ask(b"hello\n") == b"HELLO\n"
+            server.signal(signal.SIGINT)
+            assert client.rest() == b""
+        assert server.wait() == 0
     promised = re.search(r"^    (tcp://0\.0\.0\.0:9999: drained in .*)$", README, re.MULTILINE)
     assert promised is not None
     pattern = re.sub(r"\d+\\?\.\d+ s|\d+", r"[0-9.]+( s)?", re.escape(promised[1]))
-    assert re.search(pattern, told), told
+    assert re.search(pattern, server.output), server.output
 
 
 @pytest.mark.parametrize("target", sorted(set(re.findall(r"\]\((?!https?:)([^)#]+)\)", README))))

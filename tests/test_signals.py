@@ -5,10 +5,10 @@ from __future__ import annotations
 import functools
 import os
 import signal
+import socket
 import subprocess
 import sys
 import textwrap
-import threading
 from collections.abc import Iterator
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import ask_line, shout
+from tests.waiting import returns
 from triosock import _ending_signals
 from triosock._ending_signals import PATIENCE, TOGETHER
 
@@ -93,12 +94,13 @@ class Program:
         assert self.process.stdout is not None
         self.port = int(self.process.stdout.readline())
 
-    def dial(self) -> triosock.Connection:
-        import socket
-
+    async def dial(self, says: bytes, hears: bytes) -> triosock.Connection:
+        """A client that has said the one line, and heard the other."""
         sock = socket.create_connection(("127.0.0.1", self.port))
         sock.setblocking(False)
-        return triosock.Connection(sock)
+        client = triosock.Connection(sock)
+        assert await ask_line(client, says) == hears
+        return client
 
     async def interrupt(self, number: int, *, catches: int = 1) -> None:
         """Send a signal, and wait until the program has caught it (and told itself of it again). What is sent
@@ -130,8 +132,7 @@ def _no_program_is_left() -> Iterator[None]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
     program = Program()
-    client = program.dial()
-    assert await ask_line(client, b"hello\n") == b"HELLO\n"
+    client = await program.dial(b"hello\n", b"HELLO\n")
     program.process.send_signal(number)
     assert await client.receive_some() == b""
     await client.aclose()
@@ -145,8 +146,7 @@ async def test_the_first_signal_drains_and_the_process_exits_with_0(number):
 )
 async def test_the_second_signal_cancels_and_the_exit_code_says_which(first, second):
     program = Program()
-    client = program.dial()
-    assert await ask_line(client, b"hang\n") == b"hanging\n"
+    client = await program.dial(b"hang\n", b"hanging\n")
     program.process.send_signal(first)
     # The listener is gone as soon as the drain has begun.
     while True:
@@ -178,8 +178,7 @@ STAYS = {
 
 async def blocked(block: str) -> Program:
     program = Program(block=BLOCKS[block], patience=PATIENCE)
-    client = program.dial()
-    assert await ask_line(client, b"block\n") == b"blocking\n"
+    client = await program.dial(b"block\n", b"blocking\n")
     await program.interrupt(signal.SIGINT)
     assert program.process.poll() is None
     await client.aclose()
@@ -207,8 +206,7 @@ async def test_the_third_signal_ends_a_program_that_catches_everything():
 @pytest.mark.parametrize("stay", STAYS)
 async def test_the_third_signal_ends_a_program_that_does_not_end_when_it_is_cancelled(stay):
     program = Program(block=STAYS[stay], patience=1_000)
-    client = program.dial()
-    assert await ask_line(client, b"block\n") == b"blocking\n"
+    client = await program.dial(b"block\n", b"blocking\n")
     for _ in range(2):
         await program.interrupt(signal.SIGINT)
         assert program.process.poll() is None
@@ -246,8 +244,7 @@ async def test_one_ctrl_c_that_comes_twice_is_one_signal(monkeypatch):
 @pytest.mark.parametrize(("grace", "own"), [(0.2, 15), (None, 0.2)])
 async def test_what_is_left_at_the_end_of_the_grace_is_cancelled_and_reported(grace, own):
     program = Program(grace=grace, own=own)
-    client = program.dial()
-    assert await ask_line(client, b"hang\n") == b"hanging\n"
+    client = await program.dial(b"hang\n", b"hanging\n")
     program.process.send_signal(signal.SIGTERM)
     code, _, err = await program.end()
     assert code == 0
@@ -313,18 +310,8 @@ def test_run_outside_of_the_main_thread_says_so():
     async def program():
         raise AssertionError("not reached")
 
-    errors = []
-
-    def attempt():
-        try:
-            triosock.run(program)
-        except RuntimeError as error:
-            errors.append(str(error))
-
-    thread = threading.Thread(target=attempt)
-    thread.start()
-    thread.join()
-    assert "main thread" in errors[0]
+    with pytest.raises(RuntimeError, match="main thread"):
+        returns(lambda: triosock.run(program))
 
 
 def test_the_reports_of_a_program_that_fails_are_printed_too(capsys):

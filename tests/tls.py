@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import socket
 import ssl
 
 import trio
@@ -49,6 +50,27 @@ def client_hello() -> bytes:
     with contextlib.suppress(ssl.SSLWantReadError):
         client.do_handshake()
     return outgoing.read()
+
+
+async def hears(stream: trio.abc.Stream, context: ssl.SSLContext, name: str | None = "localhost") -> bytes:
+    """Return what a client hears first, who is closed then without a word."""
+    client = trio.SSLStream(stream, context, server_hostname=name)
+    try:
+        return bytes(await client.receive_some())
+    finally:
+        await trio.aclose_forcefully(client)
+
+
+def resume(
+    port: int, context: ssl.SSLContext, session: ssl.SSLSession | None
+) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
+    """Ask one.example for something, in this session; return the answer, whether the session was resumed, and
+    the next one.
+    """
+    plain = socket.create_connection(("127.0.0.1", port), timeout=10)
+    with context.wrap_socket(plain, server_hostname="one.example", session=session) as client:
+        client.sendall(b"x")
+        return client.recv(100), client.session_reused, client.session
 
 
 async def dial_tls(

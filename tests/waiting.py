@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 
 import pytest
@@ -56,6 +56,12 @@ async def until_served(server: Any, count: int = 1) -> None:
     """Return as soon as so many connections of a server are served and all tasks wait, under any clock."""
     await until_arrived(lambda: server.statistics().active >= count)
     await trio.testing.wait_all_tasks_blocked()
+
+
+async def fails_with(error: type[Exception], function: Callable[[], Awaitable[object]]) -> None:
+    """Call this, which must raise that: for a task beside a test."""
+    with pytest.raises(error):
+        await function()
 
 
 def eventually(condition: Callable[[], object]) -> bool:

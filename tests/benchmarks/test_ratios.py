@@ -14,6 +14,10 @@ def rates(*values):
     return [{"error": "no"} if value is None else {"rate": value, "cpu_us": 1e6 / value} for value in values]
 
 
+def ratio_of_lines(**rates_of):
+    return ratio(result(lines=rates_of), "lines", "rate", "triosock", "trio")
+
+
 def test_more_of_a_rate_and_less_of_a_cost_are_both_better():
     assert advantage("rate", 200, 100) == 2
     assert advantage("cpu_us", 10, 20) == 2
@@ -21,27 +25,18 @@ def test_more_of_a_rate_and_less_of_a_cost_are_both_better():
 
 
 def test_the_median_is_of_the_ratios_and_not_the_ratio_of_the_medians():
-    found = ratio(
-        result(lines={"triosock": rates(10, 20, 90), "trio": rates(10, 10, 30)}),
-        "lines",
-        "rate",
-        "triosock",
-        "trio",
-    )
+    found = ratio_of_lines(triosock=rates(10, 20, 90), trio=rates(10, 10, 30))
     assert found.values == (1, 2, 3)
     assert found.median == 2
     assert found.spread == (1, 3)
 
 
 def test_a_failed_sample_leaves_the_other_rounds_with_their_own_partners():
-    found = ratio(
-        result(lines={"triosock": rates(None, 20), "trio": rates(1, 10)}), "lines", "rate", "triosock", "trio"
-    )
-    assert found.values == (2,)
+    assert ratio_of_lines(triosock=rates(None, 20), trio=rates(1, 10)).values == (2,)
 
 
 def test_there_is_no_ratio_of_what_was_not_measured():
-    assert ratio(result(lines={"triosock": rates(1)}), "lines", "rate", "triosock", "trio") is None
+    assert ratio_of_lines(triosock=rates(1)) is None
     assert ratio(result(), "lines", "rate", "triosock", "trio") is None
     assert middle([{"error": "no"}], "rate") is None
 

@@ -32,6 +32,11 @@ def silent(line):
     pass
 
 
+def counts(result):
+    """How many samples of lines there are, by their servers."""
+    return {name: len(samples) for name, samples in result.samples["lines"].items()}
+
+
 def test_rounds_alternate_between_servers_and_every_second_one_goes_backwards(taken):
     measure([servers(LINES, "trio", "asyncio", "epoll")], Effort(rounds=3), silent)
     one_round = ["lines/trio", "lines/asyncio", "lines/epoll"]
@@ -42,26 +47,19 @@ def test_what_is_unclear_after_its_rounds_is_measured_in_three_times_as_many(tak
     seen = []
 
     def unclear(result):
-        seen.append({name: len(samples) for name, samples in result.samples["lines"].items()})
+        seen.append(counts(result))
         return [servers(LINES, "trio", "epoll")]
 
     plan = [servers(LINES, "trio", "asyncio", "epoll")]
     result = measure(plan, Effort(rounds=2), silent, unclear)
     assert seen == [{"trio": 2, "asyncio": 2, "epoll": 2}]
-    assert {name: len(samples) for name, samples in result.samples["lines"].items()} == {
-        "trio": 6,
-        "asyncio": 2,
-        "epoll": 6,
-    }
+    assert counts(result) == {"trio": 6, "asyncio": 2, "epoll": 6}
     assert taken[6:10] == ["lines/trio", "lines/epoll", "lines/epoll", "lines/trio"]
 
 
 def test_every_sample_is_kept_under_its_server(taken):
     result = measure([servers(LINES, "trio", "epoll")], Effort(rounds=4), silent)
-    assert {name: len(samples) for name, samples in result.samples["lines"].items()} == {
-        "trio": 4,
-        "epoll": 4,
-    }
+    assert counts(result) == {"trio": 4, "epoll": 4}
     assert not result.cut_short
 
 

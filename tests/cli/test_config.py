@@ -9,12 +9,14 @@ import attrs
 import pytest
 
 import triosock
-from tests.programs import dial, running
+from tests.programs import dial
 from triosock import CertificateFiles
 from triosock.cli import main, schema
 from triosock.cli.arguments import OperatingSystemError, UsageError
 from triosock.cli.config import TlsConfig
 from triosock.cli.config_file import find_line, read_config
+
+from .conftest import serve
 
 FULL = """\
 workers = 3
@@ -112,7 +114,12 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
         (WEB + 'mode = "600"\n', 1, "mode is for the file of a unix:// address"),
         ('[endpoints.web]\naddress = "http://x"\nhandler = "a:b"\n', 2, "must begin with tcp://"),
         ('[endpoints.web]\nhandler = "a:b"\n', 1, "needs a key 'address'"),
-        ('[endpoints."a:b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':'"),
+        ('[endpoints."a:b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':' and '/'"),
+        ('[endpoints."a/b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':' and '/'"),
+        ('[endpoints.""]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "one or more ASCII characters"),
+        ('control = ""\n' + WEB, 1, "path must not be empty"),
+        (f'control = "/{"x" * 200}"\n' + WEB, 1, "path has 201 bytes"),
+        ('[endpoints.web]\naddress = "stdio:"\nhandler = "a:b"\nsessions.idle = 4\n', 1, "sessions are for"),
         ("grace = 1\n", 1, "at least one section such as"),
         ("grace = 1\nx = = 2\n", 2, "Invalid value"),
     ],
@@ -173,16 +180,14 @@ def test_several_endpoints_are_served_from_a_file(file, tmp_path):
         '[endpoints.a]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:shout"\n'
         f'[endpoints.b]\naddress = "unix://{tmp_path}/echo"\nhandler = "triosock.cli.handlers:echo"\n'
     )
-    with running("-m", "triosock", "serve", "--config", path) as program:
-        with dial(program.port()) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.wait_for("listens on unix://")
-            with dial(tmp_path / "echo") as other:
-                assert other.ask(b"hello\n") == b"hello\n"
-                program.signal()
-                assert other.rest() == b""
-            assert client.rest() == b""
-        assert program.wait() == 0
+    with serve("--config", path) as program, dial(program.port()) as client:
+        assert client.ask(b"hello\n") == b"HELLO\n"
+        program.wait_for("listens on unix://")
+        with dial(tmp_path / "echo") as other:
+            assert other.ask(b"hello\n") == b"hello\n"
+            program.signal()
+            assert other.rest() == b""
+        assert client.rest() == b""
     assert not (tmp_path / "echo").exists()
 
 

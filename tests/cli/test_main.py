@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from importlib.metadata import entry_points
 
 import pytest
 
 import triosock
-from tests.programs import ROOT, running
+from tests.programs import running
 from triosock.cli import COMMANDS, main
 
-ECHO = "triosock.cli.handlers:echo"
+ECHO = "--handler triosock.cli.handlers:echo"
 
 
 def test_version_names_all_that_a_bug_report_needs():
@@ -47,83 +46,45 @@ def test_the_console_script_is_the_same_program():
 
 
 def test_importing_the_command_line_opens_nothing_and_prints_nothing():
-    done = subprocess.run(
-        [sys.executable, "-c", "import triosock.__main__"],
-        cwd=ROOT,
-        capture_output=True,
-        timeout=60,
-        check=True,
-    )
-    assert (done.stdout, done.stderr) == (b"", b"")
+    with running("-c", "import triosock.__main__") as program:
+        assert program.wait() == 0
+    assert program.output == ""
 
 
 @pytest.mark.parametrize(
     ("words", "complaint"),
     [
-        (["serve"], "the following arguments are required: ENDPOINT, --handler"),
-        (["serve", "127.0.0.1:80", "--handler", ECHO], "ENDPOINT: '127.0.0.1:80' must begin with tcp://"),
+        ("", "the following arguments are required: ENDPOINT, --handler"),
+        (f"127.0.0.1:80 {ECHO}", "ENDPOINT: '127.0.0.1:80' must begin with tcp://"),
+        (f"udp://127.0.0.1:80 {ECHO} --proxy", "TLS and the PROXY protocol are for streams, not for udp://"),
+        (f"tcp://127.0.0.1:99999 {ECHO}", "ENDPOINT: 'tcp://127.0.0.1:99999'"),
+        (f"unix:///{'x' * 200} {ECHO}", "ENDPOINT: path has 201 bytes"),
+        ("tcp://[::1]:0 --handler echo", "--handler is written module:function"),
+        ("tcp://[::1]:0 --handler no_such_module:echo", "there is no module 'no_such_module'"),
+        ("tcp://[::1]:0 --handler triosock.nothing:x", "there is no module 'triosock.nothing'"),
+        ("tcp://[::1]:0 --handler json:no.such", "the module 'json' has nothing named 'no.such'"),
+        ("tcp://[::1]:0 --handler json:dumps", "--handler must be an async function of one"),
+        (f"tcp://[::1]:0 {ECHO} --grace -1", "--grace: grace must be"),
+        (f"tcp://[::1]:0 {ECHO} --idle-timeout 0", "--idle-timeout: idle must be"),
+        (f"tcp://[::1]:0 {ECHO} --send-timeout nan", "--send-timeout: send must be"),
+        (f"tcp://[::1]:0 {ECHO} --max-connections 0", "max_connections must be from 1"),
+        (f"tcp://[::1]:0 {ECHO} --max-connections x", "invalid literal for int()"),
+        (f"tcp://[::1]:0 {ECHO} --mode 600", "--mode is for the file of a unix://"),
+        (f"unix:///x {ECHO} --mode 888", "--mode: permissions are written in octal"),
+        (f"unix:///x {ECHO} --mode 7777", "--mode: mode must be from 0 to 0o777"),
+        (f"tcp://[::1]:0 {ECHO} --tls-key key.pem", "--tls-key needs --tls-cert"),
+        (f"fd:// {ECHO}", "ENDPOINT: 'fd://' names no socket"),
+        (f"tcp://[::1]:0 {ECHO} --control /{'x' * 200}", "--control: path has 201 bytes"),
+        (f"tcp://[::1]:0 {ECHO} --control=", "--control: path must not be empty"),
+        (f"tcp://[::1]:0 {ECHO} --workers 0", "--workers: write a number from 1"),
         (
-            ["serve", "udp://127.0.0.1:80", "--handler", ECHO, "--proxy"],
-            "TLS and the PROXY protocol are for streams, not for udp://",
-        ),
-        (["serve", "tcp://127.0.0.1:99999", "--handler", ECHO], "ENDPOINT: 'tcp://127.0.0.1:99999'"),
-        (["serve", "unix:///" + "x" * 200, "--handler", ECHO], "ENDPOINT: path has 201 bytes"),
-        (["serve", "tcp://[::1]:0", "--handler", "echo"], "--handler is written module:function"),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", "no_such_module:echo"],
-            "there is no module 'no_such_module'",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", "triosock.nothing:x"],
-            "there is no module 'triosock.nothing'",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", "json:no.such"],
-            "the module 'json' has nothing named 'no.such'",
-        ),
-        (["serve", "tcp://[::1]:0", "--handler", "json:dumps"], "--handler must be an async function of one"),
-        (["serve", "tcp://[::1]:0", "--handler", ECHO, "--grace", "-1"], "--grace: grace must be"),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", ECHO, "--idle-timeout", "0"],
-            "--idle-timeout: idle must be",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", ECHO, "--send-timeout", "nan"],
-            "--send-timeout: send must be",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", ECHO, "--max-connections", "0"],
-            "max_connections must be from 1",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", ECHO, "--max-connections", "x"],
-            "invalid literal for int()",
-        ),
-        (
-            ["serve", "tcp://[::1]:0", "--handler", ECHO, "--mode", "600"],
-            "--mode is for the file of a unix://",
-        ),
-        (
-            ["serve", "unix:///x", "--handler", ECHO, "--mode", "888"],
-            "--mode: permissions are written in octal",
-        ),
-        (["serve", "unix:///x", "--handler", ECHO, "--mode", "7777"], "--mode: mode must be from 0 to 0o777"),
-        (["serve", "tcp://[::1]:0", "--handler", ECHO, "--tls-key", "key.pem"], "--tls-key needs --tls-cert"),
-        (["serve", "fd://", "--handler", ECHO], "ENDPOINT: 'fd://' names no socket"),
-        (["serve", "tcp://[::1]:0", "--handler", ECHO, "--workers", "0"], "--workers: write a number from 1"),
-        (
-            ["serve", "tcp://[::1]:0", "--config", "x.toml"],
+            "tcp://[::1]:0 --config x.toml",
             "--config cannot be combined with other options: leave out endpoints",
         ),
     ],
 )
-def test_a_mistake_is_exit_code_2_and_one_line_that_names_it(words, complaint, capsys):
-    with pytest.raises(SystemExit) as ended:
-        main(words)
-    assert ended.value.code == 2
-    printed = capsys.readouterr()
-    assert printed.out == ""
-    last_line = printed.err.splitlines()[-1]
+def test_a_mistake_is_exit_code_2_and_one_line_that_names_it(words, complaint, refused):
+    last_line = refused(["serve", *words.split()]).splitlines()[-1]
     assert last_line.startswith("triosock serve: error: ")
     assert complaint in last_line
 

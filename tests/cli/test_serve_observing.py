@@ -9,26 +9,19 @@ import pytest
 
 from tests.programs import dial, running
 
-SERVE = ("-m", "triosock", "serve", "tcp://127.0.0.1:0")
-SHOUT = ("--handler", "triosock.cli.handlers:shout")
+from .conftest import SERVE, SHOUT, serve
+
+ADDRESS = "tcp://127.0.0.1:0"
 
 
 def test_an_access_log_and_a_log_of_json(tmp_path):
     path = tmp_path / "access.log"
-    options = (
-        "--access-log",
-        path,
-        "--access-log-format",
-        "$protocol $cause $bytes_received",
-        "--log-format",
-        "json",
-    )
-    with running(*SERVE, *SHOUT, *options) as program:
+    options = ("--access-log-format", "$protocol $cause $bytes_received", "--log-format", "json")
+    with serve(ADDRESS, *SHOUT, "--access-log", path, *options) as program:
         program.wait_for('"event.action": "server-started"')
         port = int(program.wait_for(r"listens on tcp://127\.0\.0\.1:(\d+)")[1])
         with dial(port) as client:
             assert client.ask(b"hello\n") == b"HELLO\n"
-        assert program.stop() == 0
     assert path.read_text() == "TCP finished 6\n"
     lines = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
     assert {line["log.logger"] for line in lines} == {"triosock"}
@@ -46,25 +39,21 @@ def test_an_access_log_on_stdout_by_a_file(tmp_path):
         handler = "triosock.cli.handlers:shout"
         """
     )
-    with running("-m", "triosock", "serve", "--config", tmp_path / "server.toml") as program:
-        with dial(program.port()) as client:
-            client.say(b"hello\nagain\n")
-            assert [client.line(), client.line()] == [b"HELLO\n", b"AGAIN\n"]
-        assert program.stop() == 0
+    with serve("--config", tmp_path / "server.toml") as program, dial(program.port()) as client:
+        client.say(b"hello\nagain\n")
+        assert [client.line(), client.line()] == [b"HELLO\n", b"AGAIN\n"]
     lines = [json.loads(line) for line in program.output.splitlines() if line.startswith("{")]
     assert [line["event.action"] for line in lines] == ["request-finished"] * 2
 
 
 def test_workers_write_one_access_log(tmp_path):
     path = tmp_path / "access.log"
-    with running(
-        *SERVE, *SHOUT, "--workers", 2, "--access-log", path, "--access-log-format", "$pid"
-    ) as program:
+    options = ("--workers", 2, "--access-log", path, "--access-log-format", "$pid")
+    with serve(ADDRESS, *SHOUT, *options) as program:
         port = int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+)")[1])
         for _ in range(10):
             with dial(port) as client:
                 assert client.ask(b"hello\n") == b"HELLO\n"
-        assert program.stop() == 0
     assert len(path.read_text().splitlines()) == 10
 
 
@@ -76,14 +65,13 @@ def test_who_blocks_is_told(tmp_path):
         "        with open('gate') as gate:\n"  # returns when somebody opens it for writing
         "            await conn.send_all(line)\n"
     )
-    with running(*SERVE, "--handler", "mine:block", "--blocked-after", 0.1, cwd=tmp_path) as program:
+    with serve(ADDRESS, "--handler", "mine:block", "--blocked-after", 0.1, cwd=tmp_path) as program:
         with dial(program.port()) as client:
             client.say(b"x\n")
             program.wait_for(r"the event loop is blocked: [^\n]+ has run for 0\.1 s without a checkpoint")
             program.wait_for(r"mine\.py\", line 3, in block")
             (tmp_path / "gate").open("w").close()
             assert client.line() == b"x\n"
-        assert program.stop() == 0
 
 
 @pytest.mark.parametrize(
@@ -96,7 +84,7 @@ def test_who_blocks_is_told(tmp_path):
     ],
 )
 def test_mistakes_are_told(options, says, refused):
-    assert says in refused(["serve", "tcp://127.0.0.1:0", *SHOUT, *options])
+    assert says in refused(["serve", ADDRESS, *SHOUT, *options])
 
 
 def test_a_mistake_in_a_file_has_its_line(tmp_path, refused):
@@ -109,7 +97,7 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path, refused):
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_start(tmp_path):
-    with running(*SERVE, *SHOUT, "--access-log", tmp_path / "no" / "access.log") as program:
+    with running(*SERVE, ADDRESS, *SHOUT, "--access-log", tmp_path / "no" / "access.log") as program:
         assert program.wait() == 1
     assert "No such file or directory" in program.output
 
@@ -125,16 +113,15 @@ def test_opentelemetry_by_the_sdk_that_is_set_up(tmp_path):
         "provider.add_span_processor(SimpleSpanProcessor(ConsoleSpanExporter()))\n"
         "trace.set_tracer_provider(provider)\n"
     )
-    with running(*SERVE, "--handler", "mine:shout", "--opentelemetry", cwd=tmp_path) as program:
+    with serve(ADDRESS, "--handler", "mine:shout", "--opentelemetry", cwd=tmp_path) as program:
         with dial(program.port()) as client:
             assert client.ask(b"hello\n") == b"HELLO\n"
         program.wait_for('"name": "connection"')
-        assert program.stop() == 0
     assert '"client.address": "127.0.0.1"' in program.output
 
 
 def test_without_the_extra_it_says_what_to_install(tmp_path):
     (tmp_path / "opentelemetry.py").write_text("raise ModuleNotFoundError(name=__name__)\n")
-    with running(*SERVE, *SHOUT, "--opentelemetry", cwd=tmp_path) as program:
+    with running(*SERVE, ADDRESS, *SHOUT, "--opentelemetry", cwd=tmp_path) as program:
         assert program.wait() == 2
     assert "needs opentelemetry-api: python -m pip install 'opentelemetry-api>=1.30'" in program.output

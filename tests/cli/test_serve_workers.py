@@ -9,37 +9,25 @@ import sys
 
 import pytest
 
-from tests.programs import dial, running
+from tests.programs import check_drain, dial, running, server_program
 
-from .conftest import wait_for_restart
-
-SERVE = ("-m", "triosock", "serve")
-SHOUT = ("--handler", "triosock.cli.handlers:shout")
+from .conftest import SERVE, SHOUT, serve, wait_for_restart
 
 
 def test_workers_serve_restart_and_drain():
-    with running(*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 2, "--grace", 20) as program:
+    with serve("tcp://127.0.0.1:0", *SHOUT, "--workers", 2, "--grace", 20) as program:
         port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal(signal.SIGHUP)
-            # Between two requests, and not in one.
-            assert client.rest() == b""
+        check_drain(program, port, signal.SIGHUP)  # between two requests, and not in one
         wait_for_restart(program, 2)
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal()
-            assert client.rest() == b""
-        assert program.wait() == 0
-        assert "workers: drained in" in program.output
+        check_drain(program, port)
+    assert "workers: drained in" in program.output
 
 
 def test_a_unix_socket_has_its_mode_and_goes(tmp_path):
     path = tmp_path / "web"
-    with running(*SERVE, f"unix://{path}", *SHOUT, "--mode", "600", "--workers", "2") as program:
+    with serve(f"unix://{path}", *SHOUT, "--mode", "600", "--workers", "2") as program:
         program.wait_for("workers: 2 workers on unix://")
         assert path.stat().st_mode & 0o777 == 0o600
-        program.stop()
     assert not path.exists()
 
 
@@ -52,13 +40,12 @@ def test_datagrams_are_served_too(tmp_path, more):
         "        await self.datagram.reply(self.datagram.data.upper())\n"
     )
     words = ["udp://127.0.0.1:0", "--handler", "answers:Shout", *more]
-    with running(*SERVE, *words, cwd=tmp_path) as program:
+    with serve(*words, cwd=tmp_path) as program:
         port = int(program.wait_for(r"(?:listens|workers) on udp://127\.0\.0\.1:(\d+)")[1])
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.settimeout(30)
             client.sendto(b"hello", ("127.0.0.1", port))
             assert client.recv(100) == b"HELLO"
-        assert program.stop() == 0
 
 
 def test_a_handler_that_is_not_there_is_exit_code_1_and_says_so():
@@ -96,13 +83,9 @@ def test_an_activated_parent_hands_its_sockets_on(tmp_path):
         "import os, sys; os.execv('/usr/bin/systemd-socket-activate', ['systemd-socket-activate', '-l', "
         f"'{path}', '--fdname=web', '-E', 'PYTHONPATH', sys.executable, *sys.argv[1:]])"
     )
-    with running("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
+    with server_program("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
         program.wait_for("Listening on")
-        with dial(path) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal()
-            assert client.rest() == b""
-        assert program.wait() == 0
+        check_drain(program, path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes of its own needs root")
@@ -128,8 +111,7 @@ def children_of(process: int) -> list[int]:
 
 def test_tell_prints_the_events_of_all_workers_as_they_happen(tmp_path):
     path = tmp_path / "control"
-    words = [*SERVE, "tcp://127.0.0.1:0", *SHOUT, "--workers", 1]
-    with running(*words, "--control", path) as program:
+    with serve("tcp://127.0.0.1:0", *SHOUT, "--workers", 1, "--control", path) as program:
         port = int(program.wait_for(r"workers on tcp://127\.0\.0\.1:(\d+)")[1])
         with running("-m", "triosock", "tell", path, "events", "--kinds", "ConnectionClosed") as reader:
             reader.wait_for(r'"event": "WorkerReady"')
@@ -139,4 +121,3 @@ def test_tell_prints_the_events_of_all_workers_as_they_happen(tmp_path):
             reader.wait_for(r'"worker": 1, "event": "ConnectionClosed"')
             program.signal()
             assert reader.wait() == 0  # the stream ends with the service
-        assert program.wait() == 0

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import signal
 import socket
+import subprocess
 import sys
 import textwrap
-import threading
 
 import pytest
 
-from tests.programs import PATIENCE, running
+from tests.programs import PATIENCE, ended, running, server_program
 from tests.waiting import eventually
 from triosock.cli import main, top
 from triosock.observe import Node
+
+from .conftest import one_client
 
 SERVER = textwrap.dedent(
     """
@@ -27,10 +29,9 @@ SERVER = textwrap.dedent(
 @pytest.fixture
 def program(tmp_path):
     control = tmp_path / "control"
-    with running("-c", SERVER, tmp_path / "s", control) as program:
+    with server_program("-c", SERVER, tmp_path / "s", control) as program:
         assert eventually(control.exists)
         yield program, control
-        program.stop()
 
 
 def test_into_a_pipe_it_prints_one_tree_after_the_other_until_the_program_ends(program):
@@ -51,6 +52,40 @@ def test_ctrl_c_ends_it_quietly(program):
     assert "KeyboardInterrupt" not in watcher.output
 
 
+@pytest.mark.parametrize("command", ["top", "events"])
+def test_it_ends_quietly_when_nobody_reads_on(program, command):
+    _, control = program
+    words = ["tell", control, "events"] if command == "events" else ["top", control, "--interval", "0.05"]
+    watcher = subprocess.Popen(
+        [sys.executable, "-m", "triosock", *map(str, words)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    with ended(watcher):
+        assert watcher.stdout.readline()
+        watcher.stdout.close()
+        with socket.socket(socket.AF_UNIX) as client:  # for `events`: there is something to print
+            client.connect(str(control.with_name("s")))
+        assert watcher.stderr.read() == b""
+        assert watcher.wait(PATIENCE) == 0
+
+
+@pytest.mark.parametrize("words", [["top", "--once"], ["tell", "events"]])
+def test_what_cannot_be_printed_is_an_error_in_one_line(program, words):
+    _, control = program
+    with open("/dev/full", "wb") as full:
+        done = subprocess.run(
+            [sys.executable, "-m", "triosock", words[0], str(control), *words[1:]],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+    assert done.returncode == 1
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_with_nobody_there_it_says_so(tmp_path, capsys):
     assert main(["top", str(tmp_path / "none")]) == 1
     assert "cannot connect to" in capsys.readouterr().err
@@ -58,14 +93,8 @@ def test_with_nobody_there_it_says_so(tmp_path, capsys):
 
 def test_with_somebody_who_does_not_answer_it_says_why(tmp_path, capsys):
     path = tmp_path / "s"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(str(path))
-        listener.listen()
-        listener.settimeout(PATIENCE)
-        closer = threading.Thread(target=lambda: listener.accept()[0].close())
-        closer.start()
+    with one_client(path, socket.socket.close):
         assert main(["top", str(path)]) == 1
-        closer.join()
     assert "serves only its own user" in capsys.readouterr().err
 
 

@@ -5,17 +5,16 @@ a line.
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
-import threading
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.programs import PATIENCE
+from tests.programs import own_environment, python
+
+from .conftest import one_client
 
 ESCAPE = "\x1b]0;owned\x07\x1b[2J"
 NODE: dict[str, Any] = {
@@ -29,31 +28,16 @@ NODE: dict[str, Any] = {
 }
 
 
-def top(answer: bytes, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def top(answer: bytes, folder: Path, **environment: str) -> CompletedProcess[str]:
     path = folder / "socket"
-    with socket.socket(socket.AF_UNIX) as listener:
-        listener.bind(os.fspath(path))
-        listener.listen()
-        listener.settimeout(PATIENCE)
 
-        def serve() -> None:
-            client, _ = listener.accept()
-            with client:
-                client.recv(1_000)
-                client.sendall(answer + b"\n")
-                client.recv(1_000)
+    def serve(client: socket.socket) -> None:
+        client.recv(1_000)
+        client.sendall(answer + b"\n")
+        client.recv(1_000)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        done = subprocess.run(
-            [sys.executable, "-m", "triosock", "top", path, "--once"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            env={**os.environ, **environment},
-        )
-        thread.join()
-    return done
+    with one_client(path, serve):
+        return python("-m", "triosock", "top", path, "--once", env=own_environment(**environment))
 
 
 @pytest.mark.parametrize("field", ["kind", "name", "state", "peer", "where", "due_to", "counts"])

@@ -61,12 +61,16 @@ with ALLOW:
 """
 
 
+@contextlib.contextmanager
 def program(tmp_path, text, **values):
+    """One that serves by now, with these values for their names in the text."""
     for name, value in values.items():
         text = text.replace(name, str(value))
     path = tmp_path / "mine.py"
     path.write_text(text)
-    return running(path)
+    with running(path) as target:
+        target.port("shouts")
+        yield target
 
 
 def threads(pid):
@@ -135,7 +139,6 @@ async def test_servers_and_tasks_of_a_trio_program(tmp_path, text):
             assert {one.where for one in found(run, "task", "work")} == {"mine.py:9 in work"}
             assert seen.cpu > 0
             assert seen.paused > 0
-        target.process.kill()
 
 
 @pytest.mark.parametrize(
@@ -151,14 +154,11 @@ async def test_requests_of_a_compat_server_and_their_threads(tmp_path, allow):
             (server,) = found(seen.tree, "server", "ThreadingTCPServer")
             assert server.counts == (("active", 1),)
             (request,) = found(server, "connection")
-            assert request.where in (
-                "mine.py:7 in handle",
-                "mine.py:8 in handle",
-            )  # on its way to the next line
+            # On its way to the next line.
+            assert request.where in ("mine.py:7 in handle", "mine.py:8 in handle")
             assert str(client.sock.getsockname()[1]) in request.peer
             (thread,) = found(request, "thread")
             assert thread.name.startswith("Thread-1")
-        target.process.kill()
 
 
 @pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
@@ -173,13 +173,11 @@ async def test_nothing_is_left_behind(tmp_path, folder, text):
             assert (threads(pid), files(pid)) == before
             assert client.ask(b"x\n") == modules
             assert list(folder.iterdir()) == []
-        target.process.kill()
 
 
 @pytest.mark.parametrize("text", WAYS, ids=["run", "allowed", "unprepared"])
 async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
     with program(tmp_path, text, WORK=20_000) as target:
-        target.port("shouts")
         looks = [await inspect_process(target.process.pid, 10_000) for _ in range(10)]
         # Of its own processor's time, the best of some: this machine has other things to do.
         assert min(one.cpu for one in looks) < 0.005
@@ -187,7 +185,6 @@ async def test_the_pause_is_bounded_however_much_there_is(tmp_path, text):
         assert dict(run.counts)["tasks"] > 20_000
         described = len(found(run, "task", "work"))
         assert described + sum(one.more for one in run.walk()) >= 20_000
-        target.process.kill()
 
 
 def can_unshare():
@@ -225,7 +222,6 @@ async def test_a_process_in_a_container_has_to_allow_it(tmp_path, text):
 
 def test_the_command_shows_it_once(tmp_path, capsys):
     with program(tmp_path, BY_RUN, WORK=1) as target:
-        target.port("shouts")
 
         def shows_the_task() -> bool:
             assert main(["top", "--pid", str(target.process.pid), "--once"]) == 0
@@ -240,7 +236,6 @@ def test_the_command_shows_it_once(tmp_path, capsys):
 
 def test_the_end_of_the_process_is_told(tmp_path, capsys):
     with program(tmp_path, BY_RUN, WORK=1) as target:
-        target.port("shouts")
         pid = target.process.pid
         assert target.stop() == 0
     assert main(["top", "--pid", str(pid), "--once"]) == 1
@@ -289,7 +284,6 @@ async def test_a_mark_alone_is_no_reason_for_a_signal():
 async def test_one_that_is_stopped_is_told_and_nothing_is_left(tmp_path, monkeypatch):
     monkeypatch.setattr(processes, "ANSWER_TIMEOUT", 0.2)
     with program(tmp_path, BY_RUN, WORK=1) as target:
-        target.port("shouts")
         target.signal(signal.SIGSTOP)
         with pytest.raises(OperatingSystemError, match=r"has not answered SIGUSR1 within 0\.2 s"):
             await inspect_process(target.process.pid, 10)

@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 import contextvars
 import errno
 import gc
-import os
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
 
+from tests.compat.conftest import host_threads
 from tests.servers import serving_in_a_thread
+from tests.waiting import PATIENCE, in_a_thread
 from triosock import compat
-from triosock.compat.bridge import trio_thread
 from triosock.compat.bridge.calls import Calls
 from triosock.compat.waiting import wakeup
-
-PATIENCE = 20
 
 
 class Run:
@@ -51,11 +51,9 @@ def test_calls_of_a_thread_are_made_once_and_in_their_order_also_those_before_th
         for number in range(500):
             assert running.calls.soon(made.append, (thread, number))
 
-    threads = [threading.Thread(target=call, args=(number,)) for number in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join(PATIENCE)
+    with contextlib.ExitStack() as stack:
+        for number in range(4):
+            stack.enter_context(in_a_thread(call, number))
     running.end()  # they may not all have been made yet
     for thread_number in range(4):
         assert [number for thread, number in made if thread == thread_number] == list(range(500))
@@ -81,11 +79,8 @@ def test_calls_that_race_with_the_end_are_made_or_refused(no_leaks: None) -> Non
             while run.calls.soon(count):
                 taken[0] += 1
 
-        calling = threading.Thread(target=call)
-        calling.start()
-        run.end()
-        calling.join(PATIENCE)
-        assert not calling.is_alive()
+        with in_a_thread(call):
+            run.end()
         assert made == taken
 
 
@@ -102,11 +97,9 @@ def test_who_waits_when_the_run_ends_hears_of_it(running: Run) -> None:
         except trio.Cancelled:
             seen.append("cancelled")
 
-    asking = threading.Thread(target=ask)
-    asking.start()
-    assert begun.wait(PATIENCE)
-    running.end()
-    asking.join(PATIENCE)
+    with in_a_thread(ask):
+        assert begun.wait(PATIENCE)
+        running.end()
     assert seen == ["cancelled"]
 
 
@@ -157,10 +150,7 @@ def test_a_trio_thread_is_not_blocked(running: Run) -> None:
 def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
     monkeypatch: Any, no_leaks: None
 ) -> None:
-    def refuse(*args: Any) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(wakeup, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
     turns = threading.Semaphore(0)
 
     class Server(compat.ThreadingTCPServer):
@@ -169,4 +159,4 @@ def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
 
     with Server(("127.0.0.1", 0), print) as server, serving_in_a_thread(server, 0.02):
         assert all(turns.acquire(timeout=PATIENCE) for _ in range(3))
-        assert not [one for one in threading.enumerate() if one.name == trio_thread.THREAD_NAME]
+        assert not host_threads()

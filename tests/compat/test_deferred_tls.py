@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import trustme
 
+from tests.compat.conftest import read_all
 from tests.programs import printed
 from triosock import compat
 from triosock.compat.stdlib import deferred_tls
@@ -90,7 +91,7 @@ def test_a_forked_child_does_handshakes_only_if_nobody_can_hold_a_lock(
                 request.close()
 
 
-def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any, read_all: Any) -> None:
+def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any) -> None:
     running = start_tls("ThreadingTCPServer", print)
     with contextlib.suppress(ConnectionResetError):  # as after the standard library's accept()
         assert b"HTTP" not in read_all(running.dial(b"GET / HTTP/1.0\r\n\r\n"))
@@ -98,7 +99,7 @@ def test_one_that_fails_is_dropped_without_a_word(start_tls: Any, capsys: Any, r
     assert capsys.readouterr() == ("", "")
 
 
-def test_it_has_a_deadline(start_tls: Any, monkeypatch: Any, read_all: Any) -> None:
+def test_it_has_a_deadline(start_tls: Any, monkeypatch: Any) -> None:
     monkeypatch.setattr(deferred_tls, "TIMEOUT", 0.05)
     assert read_all(start_tls("ThreadingTCPServer", print).dial()) == b""
 

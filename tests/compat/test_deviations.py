@@ -9,25 +9,20 @@ import re
 import selectors
 import socket
 import socketserver
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.compat.conftest import host_threads, read_all
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import choose
-from triosock.compat.bridge import trio_thread
 from triosock.compat.waiting import poll
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
-
-
-def host_threads() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
 
 
 def test_every_row_has_its_test_and_every_test_its_row() -> None:
@@ -36,7 +31,7 @@ def test_every_row_has_its_test_and_every_test_its_row() -> None:
     assert rows == tests == set(range(1, len(rows) + 1))
 
 
-def test_row_1_shutdown_in_the_thread_that_serves(start: Any, read_all: Any) -> None:
+def test_row_1_shutdown_in_the_thread_that_serves(start: Any) -> None:
     def handle(request: Any, address: Any, server: Any) -> None:
         try:
             server.shutdown()

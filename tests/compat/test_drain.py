@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import signal
 import socket
 import sys
@@ -12,7 +13,8 @@ import pytest
 import trio
 
 import triosock
-from tests.waiting import eventually
+from tests.compat.conftest import read_all
+from tests.waiting import eventually, returns
 from triosock import Cause, compat
 from triosock.compat.requests.table import request_table_of
 from triosock.compat.waiting import poll
@@ -26,7 +28,7 @@ def function_of(thread: int) -> str:
 THREADED = ["ThreadingTCPServer", "ThreadingUnixStreamServer"]
 
 
-def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any, read_all: Any) -> None:
+def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw: Any) -> None:
     for handler in (lines, raw):
         running = start("ThreadingTCPServer", handler)
         client = running.dial(b"one\n")
@@ -39,7 +41,7 @@ def test_an_idle_keep_alive_connection_ends_at_once(start: Any, lines: Any, raw:
         running.join()
 
 
-def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all: Any) -> None:
+def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
     client = running.dial()
     assert eventually(lambda: compat.statistics(running.server).active == 1)
@@ -48,7 +50,7 @@ def test_one_that_has_said_nothing_yet_is_idle(start: Any, lines: Any, read_all:
 
 
 @pytest.mark.parametrize("kind", THREADED)
-def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str, read_all: Any) -> None:
+def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind: str) -> None:
     class Handler(compat.StreamRequestHandler):
         timeout = 20
 
@@ -67,9 +69,7 @@ def test_the_timeout_of_a_socket_delays_nobody_who_looks_at_it(start: Any, kind:
 
 
 @pytest.mark.parametrize("kind", [*THREADED, "TCPServer"])
-def test_a_busy_request_finishes_and_is_not_asked_for_another(
-    start: Any, gate: Any, kind: str, read_all: Any
-) -> None:
+def test_a_busy_request_finishes_and_is_not_asked_for_another(start: Any, gate: Any, kind: str) -> None:
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
             for line in self.rfile:
@@ -88,7 +88,7 @@ def test_a_busy_request_finishes_and_is_not_asked_for_another(
 
 @pytest.mark.parametrize("kind", THREADED)
 def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
-    start: Any, kind: str, read_all: Any, capsys: Any
+    start: Any, kind: str, capsys: Any
 ) -> None:
     seen: list[Any] = []
     handling: list[int] = []
@@ -117,17 +117,16 @@ def test_at_the_deadline_a_handler_in_the_middle_of_a_request_gets_the_cause(
     assert "RequestCut" in capsys.readouterr().err
 
 
-def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any, capsys: Any) -> None:
+def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any) -> None:
     begun = threading.Event()
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(b"x")
-            begun.set()
-            while True:
-                self.request.sendall(b"x" * 1_000_000)
+    def send(request: Any, *args: Any) -> None:
+        request.sendall(b"x")
+        begun.set()
+        while True:
+            request.sendall(b"x" * 1_000_000)
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", send)
     with running.dial(b"go"):
         assert begun.wait(20)
         assert compat.drain(running.server, grace=0.05).cancelled == 1
@@ -137,14 +136,13 @@ def test_a_handler_that_sends_to_nobody_is_cut_too(start: Any, capsys: Any) -> N
 def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(start: Any, gate: Any) -> None:
     handling: list[int] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(10)
-            gate.entered.set()
-            handling.append(threading.get_ident())
-            gate.opened.wait(20)  # in C, where no exception reaches it
+    def handle(request: Any, *args: Any) -> None:
+        request.recv(10)
+        gate.entered.set()
+        handling.append(threading.get_ident())
+        gate.opened.wait(20)  # in C, where no exception reaches it
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", handle)
     with running.dial(b"x"):
         assert eventually(lambda: handling and function_of(handling[0]) == "wait")
         report = compat.drain(running.server, grace=0.05)
@@ -160,21 +158,19 @@ def test_a_handler_stuck_outside_its_socket_is_named_with_its_stack_and_left(sta
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_who_is_in_the_kernels_queue_is_served_and_who_comes_later_refused(
-    start: Any, kind: str, read_all: Any, gate: Any
+    start: Any, kind: str, gate: Any
 ) -> None:
     class Handler(compat.StreamRequestHandler):
         def handle(self) -> None:
             self.wfile.write(self.rfile.readline().upper())
 
-    class Slow:
-        """Holds the loop in a hook while clients gather in the queue."""
+    def verify_request(*args: Any) -> bool:
+        """Hold the loop in a hook while clients gather in the queue."""
+        if not gate.entered.is_set():
+            gate.pass_through()
+        return True
 
-        def verify_request(self, request: Any, client_address: Any) -> bool:
-            if not gate.entered.is_set():
-                gate.pass_through()
-            return True
-
-    running = start(kind, Handler, verify_request=Slow.verify_request)
+    running = start(kind, Handler, verify_request=verify_request)
     address = running.server.server_address
     first = running.dial(b"first\n")
     assert gate.entered.wait(20)
@@ -200,23 +196,20 @@ def test_a_second_drain_tightens_the_first_and_gets_its_report(start: Any, lines
     assert reports[0].cancelled == 1
 
 
-def test_a_handler_may_drain_its_own_server(start: Any, read_all: Any) -> None:
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            report = compat.drain(self.server, grace=60)
-            self.wfile.write(str(report.clean).encode())
+def test_a_handler_may_drain_its_own_server(start: Any) -> None:
+    def drain(request: Any, address: Any, server: Any) -> None:
+        request.sendall(str(compat.drain(server, grace=60).clean).encode())
 
-    assert read_all(start("ThreadingTCPServer", Handler).dial()) == b"True"
+    assert read_all(start("ThreadingTCPServer", drain).dial()) == b"True"
 
 
-def test_the_thread_that_serves_may_not(start: Any, read_all: Any) -> None:
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            with pytest.raises(RuntimeError, match="call it from another thread"):
-                compat.drain(self.server)
-            self.wfile.write(b"told")
+def test_the_thread_that_serves_may_not(start: Any) -> None:
+    def drain(request: Any, address: Any, server: Any) -> None:
+        with pytest.raises(RuntimeError, match="call it from another thread"):
+            compat.drain(server)
+        request.sendall(b"told")
 
-    assert read_all(start("TCPServer", Handler).dial()) == b"told"
+    assert read_all(start("TCPServer", drain).dial()) == b"told"
 
 
 def test_without_a_loop_it_closes_the_listener() -> None:
@@ -239,10 +232,8 @@ def test_after_a_drain_that_could_not_begin_there_can_be_another() -> None:
 
         trio.run(drain)
         reports: list[Any] = []
-        again = threading.Thread(target=lambda: reports.append(compat.drain(server)), daemon=True)
-        again.start()
-        again.join(20)
-        assert [report.clean for report in reports] == [True]
+        assert returns(lambda: reports.append(compat.drain(server)))
+        assert reports[0].clean
 
 
 def test_bad_graces() -> None:
@@ -252,24 +243,41 @@ def test_bad_graces() -> None:
                 compat.drain(server, grace=grace)
         with pytest.raises(TypeError, match="grace"):
             compat.drain(server, grace="soon")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"drain\(\) takes a server of triosock.compat, not 3"):
-        compat.drain(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", [compat.drain, compat.statistics, compat.serve])
+def test_what_is_no_server_of_compat_is_told(function: Any) -> None:
+    """One of the standard library's would be served, and a drain would never end it."""
+
+    def use(server: Any) -> None:
+        if function is compat.serve:
+            trio.run(function, server)
+        else:
+            function(server)
+
+    takes = rf"{function.__name__}\(\) takes a server of triosock.compat, not"
+    with pytest.raises(TypeError, match=takes + " 3$"):
+        use(3)
+    with (
+        http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server,
+        pytest.raises(TypeError, match=takes + ".*HTTPServer.*is one of the standard library.*install"),
+    ):
+        use(server)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_children_are_waited_for_and_terminated_at_the_deadline(start: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(10) == b"stay":
-                signal.pause()
-            self.request.sendall(b"done")
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(10) == b"stay":
+            signal.pause()
+        request.sendall(b"done")
 
     def process_request(self: Any, request: Any, client_address: Any) -> None:
         compat.ForkingTCPServer.process_request(self, request, client_address)
         forked.append(client_address)
 
     forked: list[Any] = []
-    running = start("ForkingTCPServer", Handler, process_request=process_request)
+    running = start("ForkingTCPServer", handle, process_request=process_request)
     with running.dial(b"stay"), running.dial(b"go") as quick:
         assert quick.recv(10) == b"done"
         assert eventually(lambda: len(forked) == 2 and len(running.server.active_children) == 1)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import py_compile
 import re
 import signal
 import textwrap
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,50 @@ def test_importing_compat_leaves_the_standard_librarys_alone_and_starts_no_threa
     )
 
 
+UNUSUAL = {
+    "a name that must not be imported": "sys.modules['blocked'] = None",
+    "an object without a namespace": "sys.modules['thing'] = object()",
+    "a module whose globals are computed": """
+        class Computed(types.ModuleType):
+            def __getattribute__(self, name):
+                raise LookupError("not configured")
+        sys.modules["computed"] = Computed("computed")
+        """,
+    "a global that is a proxy": """
+        class Proxy:
+            @property
+            def __class__(self):
+                raise LookupError("not configured")
+        there = Proxy()
+        """,
+    "a class that has no hash": """
+        class Kind(type):
+            __hash__ = None
+        class Base(metaclass=Kind):
+            pass
+        class Derived(Base):
+            pass
+        """,
+    "a lazy module": """
+        spec = importlib.util.find_spec("antigravity_of_this_test")
+        spec.loader = importlib.util.LazyLoader(spec.loader)
+        sys.modules[spec.name] = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(sys.modules[spec.name])
+        """,
+}
+
+
+@pytest.mark.parametrize("name", UNUSUAL)
+def test_looking_for_users_runs_no_code_of_the_program(tmp_path: Path, name: str) -> None:
+    (tmp_path / "antigravity_of_this_test.py").write_text("raise LookupError('it was loaded')")
+    passes(
+        f"import importlib.util, sys, types\nsys.path.insert(0, {str(tmp_path)!r})\n"
+        + "__import__('socketserver')\n"
+        + textwrap.dedent(UNUSUAL[name])
+        + "\nfrom triosock import compat\ncompat.install()"
+    )
+
+
 # python -m triosock.compat
 
 SCRIPT = """
@@ -89,6 +135,83 @@ def test_a_script_and_a_module_run_as_by_python_itself(tmp_path: Path, kind: str
     done = python("-m", "triosock.compat", *which, "-x", "one", cwd=folder)
     assert done.stdout == "__main__ ['-x', 'one'] triosock.compat script.py found\n"
     assert (done.returncode, done.stderr) == (5, "")
+
+
+ABOUT_ITSELF = """
+import os, sys
+os.chdir("/")
+print(os.path.isabs(__file__), __file__, sys.argv, sys.path[0], __package__)
+print(type(__loader__).__name__, getattr(__spec__, "name", None), type(__builtins__).__name__, __doc__)
+print(sys.modules["__main__"].__dict__ is globals())
+"""
+
+
+@pytest.mark.parametrize(
+    "arguments", [["about.py"], ["-m", "about"], ["folder"], ["-m", "folder"], ["about.zip"], ["about.pyc"]]
+)
+def test_a_program_finds_its_files_and_itself_as_by_python_itself(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    """It may change the folder of the process, as a daemon does."""
+    (tmp_path / "folder").mkdir()
+    for name in ("about.py", "folder/__main__.py"):
+        (tmp_path / name).write_text(ABOUT_ITSELF)
+    with zipfile.ZipFile(tmp_path / "about.zip", "w") as archive:
+        archive.writestr("__main__.py", ABOUT_ITSELF)
+    py_compile.compile(str(tmp_path / "about.py"), cfile=str(tmp_path / "about.pyc"))
+    ours = python("-m", "triosock.compat", *arguments, "-x", "one", cwd=tmp_path)
+    pythons = python(*arguments, "-x", "one", cwd=tmp_path)
+    assert (ours.stdout, ours.stderr) == (pythons.stdout, "")
+    assert ours.stdout.startswith("True ")
+
+
+AFTER_THE_END = """
+import pickle, socket, socketserver, threading
+
+class Answer:
+    pass
+
+class Pickles(socketserver.StreamRequestHandler):
+    def handle(self):
+        self.wfile.write(type(pickle.loads(pickle.dumps(Answer()))).__name__.encode())
+
+def client():
+    threading.main_thread().join()
+    with socket.create_connection(server.server_address) as peer:
+        print(peer.recv(100))
+    server.shutdown()
+    server.server_close()
+
+server = socketserver.TCPServer(("127.0.0.1", 0), Pickles)
+threading.Thread(target=server.serve_forever).start()
+threading.Thread(target=client).start()
+"""
+
+
+@pytest.mark.parametrize("arguments", [["script.py"], ["-m", "script"]])
+def test_threads_that_go_on_after_the_last_line_find_the_classes_of_the_program(
+    tmp_path: Path, arguments: list[str]
+) -> None:
+    (tmp_path / "script.py").write_text(AFTER_THE_END)
+    done = python("-m", "triosock.compat", *arguments, cwd=tmp_path)
+    assert (done.stdout, done.stderr) == ("b'Answer'\n", "")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["-m", "absent_here"], "No module named absent_here"),
+        (["-m", "json.absent.part"], "Error while finding module specification for 'json.absent.part'"),
+        (["-m", "sys"], "No code object available for"),
+        (["folder"], "can't find '__main__' module in"),
+    ],
+)
+def test_a_program_that_cannot_run(tmp_path: Path, arguments: list[str], reason: str) -> None:
+    (tmp_path / "folder").mkdir()
+    done = python("-m", "triosock.compat", *arguments, cwd=tmp_path)
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize("arguments", [[], ["-m"], ["-x"]])

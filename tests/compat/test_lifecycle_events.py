@@ -6,13 +6,15 @@ import contextlib
 import signal
 import socket
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 import trio
 
 import triosock
-from tests.waiting import PATIENCE, eventually
+from tests.compat.conftest import read_all
+from tests.waiting import eventually, in_a_thread
 from triosock import compat
 from triosock._core.model.events import (
     ConnectionClosed,
@@ -34,6 +36,20 @@ def policy(recorder: Any) -> compat.Policy:
     return compat.Policy(observers=[recorder])
 
 
+@pytest.fixture
+def server(policy: compat.Policy, lines: Any) -> Iterator[compat.TCPServer]:
+    """One whose loop ends with its first turn."""
+
+    class Server(compat.TCPServer):
+        trio_policy = policy
+
+        def service_actions(self) -> None:
+            threading.Thread(target=self.shutdown).start()
+
+    with Server(("127.0.0.1", 0), lines) as server:
+        yield server
+
+
 def kinds(recorder: Any) -> list[type]:
     return [type(event) for event in recorder.events]
 
@@ -42,7 +58,7 @@ ONE = [ConnectionOpened, ConnectionClosed]
 
 
 def test_the_events_of_a_server_from_its_start_to_its_close(
-    start: Any, lines: Any, recorder: Any, policy: Any, read_all: Any
+    start: Any, lines: Any, recorder: Any, policy: Any
 ) -> None:
     running = start("ThreadingTCPServer", lines, trio_policy=policy)
     with running.dial(b"one\n") as client:
@@ -62,16 +78,10 @@ def test_the_events_of_a_server_from_its_start_to_its_close(
     assert len(recorder.of(ServerClosed)) == 1
 
 
-def test_served_again_it_resumes(lines: Any, recorder: Any, policy: Any) -> None:
-    class Server(compat.TCPServer):
-        trio_policy = policy
-
-        def service_actions(self) -> None:
-            threading.Thread(target=self.shutdown).start()
-
-    with Server(("127.0.0.1", 0), lines) as server:
-        for _ in range(2):
-            server.serve_forever(0.01)
+def test_served_again_it_resumes(server: Any, recorder: Any) -> None:
+    for _ in range(2):
+        server.serve_forever(0.01)
+    server.server_close()
     assert kinds(recorder) == [
         ServerStarted,
         ServerSuspended,
@@ -86,14 +96,11 @@ def test_a_second_loop_is_the_same_server(start: Any, lines: Any, recorder: Any,
     running = start("ThreadingTCPServer", lines, trio_policy=policy)
     with running.dial(b"x\n") as client:
         client.recv(10)
-    second = threading.Thread(target=running.server.serve_forever, daemon=True)
-    second.start()
-    assert eventually(lambda: len(poll.servings_of(running.server)) == 2)
-    for _ in range(2):
-        running.server.shutdown()
-    running.join()
-    second.join(PATIENCE)
-    assert not second.is_alive()
+    with in_a_thread(running.server.serve_forever):
+        assert eventually(lambda: len(poll.servings_of(running.server)) == 2)
+        for _ in range(2):
+            running.server.shutdown()
+        running.join()
     running.server.server_close()
     assert len(recorder.of(ServerStarted)) == len(recorder.of(ServerSuspended)) == 1
     assert kinds(recorder)[-1] is ServerClosed
@@ -103,15 +110,12 @@ def test_a_second_loop_is_the_same_server(start: Any, lines: Any, recorder: Any,
 def test_the_end_is_told_after_the_last_request_which_nobody_waits_for(
     start: Any, gate: Any, recorder: Any, policy: Any, stock: bool
 ) -> None:
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            gate.pass_through()
-
     def process_request_thread(self: Any, request: Any, client_address: Any) -> None:
         compat.ThreadingMixIn.process_request_thread(self, request, client_address)
 
     own = {} if stock else {"process_request_thread": process_request_thread}
-    running = start("ThreadingTCPServer", Handler, trio_policy=policy, block_on_close=False, **own)
+    attributes = {"trio_policy": policy, "block_on_close": False, **own}
+    running = start("ThreadingTCPServer", lambda *args: gate.pass_through(), **attributes)
     before = set(threading.enumerate())
     with running.dial():
         assert gate.entered.wait(20)
@@ -141,14 +145,8 @@ def test_a_drain_closes_it(start: Any, lines: Any, recorder: Any, policy: Any) -
 
 @pytest.mark.parametrize("where", ["address_of_listener", "is_closed"])
 def test_a_signal_handler_may_close_the_server_as_the_loop_begins_or_ends(
-    lines: Any, recorder: Any, policy: Any, monkeypatch: pytest.MonkeyPatch, where: str
+    server: Any, recorder: Any, monkeypatch: pytest.MonkeyPatch, where: str
 ) -> None:
-    class Server(compat.TCPServer):
-        trio_policy = policy
-
-        def service_actions(self) -> None:
-            threading.Thread(target=self.shutdown).start()
-
     original = getattr(lifecycle_events, where)
 
     def interrupted(server: Any) -> Any:
@@ -156,7 +154,6 @@ def test_a_signal_handler_may_close_the_server_as_the_loop_begins_or_ends(
         signal.raise_signal(signal.SIGUSR1)
         return answer
 
-    server = Server(("127.0.0.1", 0), lines)
     monkeypatch.setattr(lifecycle_events, where, interrupted)
     before = signal.signal(signal.SIGUSR1, lambda signum, frame: server.server_close())
     try:
@@ -169,15 +166,12 @@ def test_a_signal_handler_may_close_the_server_as_the_loop_begins_or_ends(
     assert told.count(ListenerClosed) == told.count(ServerClosed) == 1
 
 
-def test_single_requests_have_no_events_of_a_start_and_an_end(lines: Any, recorder: Any, policy: Any) -> None:
-    class Server(compat.TCPServer):
-        trio_policy = policy
-
-    with Server(("127.0.0.1", 0), lines) as server:
-        for _ in range(2):
-            with socket.create_connection(server.server_address) as client:
-                client.shutdown(1)
-                server.handle_request()
+def test_single_requests_have_no_events_of_a_start_and_an_end(server: Any, recorder: Any) -> None:
+    for _ in range(2):
+        with socket.create_connection(server.server_address) as client:
+            client.shutdown(1)
+            server.handle_request()
+    server.server_close()
     assert kinds(recorder) == ONE * 2
 
 
@@ -191,14 +185,11 @@ async def test_closed_in_a_trio_thread_it_says_nothing_and_does_not_fail(
     assert kinds(recorder) == [ServerStarted, ServerSuspended]
 
 
-def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: Any, policy: Any) -> None:
+async def test_served_in_a_trio_program_it_is_told_once(lines: Any, recorder: Any, policy: Any) -> None:
     class Server(compat.ThreadingTCPServer):
         trio_policy = policy
 
-    async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
-            running.drain()
-
-    trio.run(main)
+    async with trio.open_nursery() as nursery:
+        running: Any = await nursery.start(compat.serve, Server(("127.0.0.1", 0), lines))
+        running.drain()
     assert kinds(recorder) == [ServerStarted, DrainStarted, DrainFinished, ServerClosed]

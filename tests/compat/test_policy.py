@@ -11,19 +11,11 @@ import pytest
 import trio
 
 import triosock
-from triosock import Cause, compat
-from triosock._core.model.events import (
-    ConnectionClosed,
-    ConnectionOpened,
-    DrainFinished,
-    DrainStarted,
-    HandlerFailed,
-)
+from tests.compat.conftest import read_all
+from triosock import Cause, compat, events
 
 
-def test_a_request_beyond_its_time_is_cut_with_the_cause(
-    start: Any, raw: Any, read_all: Any, capsys: Any
-) -> None:
+def test_a_request_beyond_its_time_is_cut_with_the_cause(start: Any, raw: Any, capsys: Any) -> None:
     running = start("ThreadingTCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
     assert read_all(running.dial()) == b""
     running.end()
@@ -31,7 +23,7 @@ def test_a_request_beyond_its_time_is_cut_with_the_cause(
     assert "its time is over (request, Policy.request_timeout)" in capsys.readouterr().err
 
 
-def test_without_threads_too(start: Any, raw: Any, read_all: Any, capsys: Any) -> None:
+def test_without_threads_too(start: Any, raw: Any) -> None:
     running = start("TCPServer", raw, trio_policy=compat.Policy(request_timeout=0.1))
     for _ in range(2):
         assert read_all(running.dial()) == b""
@@ -39,7 +31,7 @@ def test_without_threads_too(start: Any, raw: Any, read_all: Any, capsys: Any) -
     assert compat.statistics(running.server).ended == {Cause.REQUEST: 2}
 
 
-def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all: Any, capsys: Any) -> None:
+def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, capsys: Any) -> None:
     class Server(compat.TCPServer):
         trio_policy = compat.Policy(request_timeout=0.1)
 
@@ -51,7 +43,7 @@ def test_handle_request_minds_the_policy_and_leaves_no_thread(raw: Any, read_all
     assert not set(threading.enumerate()) - before
 
 
-def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any, read_all: Any) -> None:
+def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any) -> None:
     served = []
 
     class Handler(compat.StreamRequestHandler):
@@ -74,6 +66,26 @@ def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any, read_all
     assert compat.statistics(running.server).peak == 1
 
 
+@pytest.mark.parametrize("where", ["class", "server"])
+def test_requests_that_the_program_ends_itself_take_no_place(start: Any, lines: Any, where: str) -> None:
+    def process_request_thread(request: Any, client_address: Any) -> None:
+        server.finish_request(request, client_address)
+        server.shutdown_request(request)
+
+    own = {"process_request_thread": staticmethod(process_request_thread)} if where == "class" else {}
+    running = start("ThreadingTCPServer", lines, trio_policy=compat.Policy(max_requests=1), **own)
+    server = running.server
+    if where == "server":
+        server.process_request_thread = process_request_thread
+    for _ in range(3):
+        client = running.dial(b"one\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"ONE\n"
+    report = compat.drain(server, grace=60)
+    assert report.duration < 60
+    assert report.cancelled == 0
+
+
 def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
     running = start("ThreadingUnixStreamServer", raw, trio_policy=compat.Policy(grace=0))
     with running.dial(b"one") as client:
@@ -81,9 +93,7 @@ def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
         assert compat.drain(running.server).cancelled == 1
 
 
-def test_observers_are_told_in_the_trio_thread(
-    start: Any, lines: Any, recorder: Any, read_all: Any, capsys: Any
-) -> None:
+def test_observers_are_told_in_the_trio_thread(start: Any, lines: Any, recorder: Any) -> None:
     class Handler(lines):  # type: ignore[misc]
         def finish(self) -> None:
             super().finish()
@@ -99,19 +109,19 @@ def test_observers_are_told_in_the_trio_thread(
     assert read_all(client) == b""
     compat.drain(running.server)
     running.join()
-    (opened,), (closed,) = recorder.of(ConnectionOpened), recorder.of(ConnectionClosed)
+    (opened,), (closed,) = recorder.of(events.ConnectionOpened), recorder.of(events.ConnectionClosed)
     assert recorder.events.index(opened) < recorder.events.index(closed)
     assert isinstance(opened.peer, triosock.TcpAddress)
     assert str(opened.local) == f"tcp://127.0.0.1:{running.server.server_address[1]}"
     assert (closed.received, closed.sent, closed.cause) == (4, 4, Cause.FAILED)
     assert closed.connection == opened.connection == 1
     assert 0 <= closed.duration < 20
-    assert isinstance(recorder.of(HandlerFailed)[0].error, ValueError)
-    drain = (DrainStarted, DrainFinished)
+    assert isinstance(recorder.of(events.HandlerFailed)[0].error, ValueError)
+    drain = (events.DrainStarted, events.DrainFinished)
     assert [type(event) for event in recorder.events if isinstance(event, drain)] == [*drain]
 
 
-def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read_all: Any) -> None:
+def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any) -> None:
     failures = [ConnectionAbortedError("gone"), OSError(24, "too many")]
 
     def get_request(self: Any) -> Any:
@@ -124,13 +134,9 @@ def test_an_accept_error_is_an_event(start: Any, lines: Any, recorder: Any, read
     client = running.dial(b"one\n")
     assert client.recv(10) == b"ONE\n"
     client.close()
-    running.server.shutdown()
-    running.join()
     # Waits for the handler's thread: its end is the last that is told, and comes after all else.
-    running.server.server_close()
-    from triosock._core.model.events import AcceptFailed
-
-    assert [event.action for event in recorder.of(AcceptFailed)] == ["back off", "go on"]
+    running.end()
+    assert [event.action for event in recorder.of(events.AcceptFailed)] == ["back off", "go on"]
     assert compat.statistics(running.server).accept_errors == 2
 
 
@@ -158,7 +164,7 @@ def test_a_policy_without_options_changes_nothing() -> None:
 # statistics()
 
 
-def test_statistics_of_a_plain_server(start: Any, lines: Any, read_all: Any) -> None:
+def test_statistics_of_a_plain_server(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
     client = running.dial(b"one\n")
     assert client.recv(10) == b"ONE\n"
@@ -181,31 +187,29 @@ async def double(number: int) -> int:
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-def test_async_code_from_a_sync_handler(start: Any, kind: str, read_all: Any) -> None:
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            self.wfile.write(b"%d" % compat.run(double, 21))
+def test_async_code_from_a_sync_handler(start: Any, kind: str) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(b"%d" % compat.run(double, 21))
 
-    assert read_all(start(kind, Handler).dial()) == b"42"
+    assert read_all(start(kind, handle).dial()) == b"42"
 
 
-def test_its_exceptions_come_back_and_the_host_survives_them(start: Any, read_all: Any) -> None:
+def test_its_exceptions_come_back_and_the_host_survives_them(start: Any) -> None:
     async def fail(error: BaseException) -> None:
         raise error
 
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
-                with pytest.raises(type(error)):
-                    compat.run(fail, error)
-            self.wfile.write(b"%d" % compat.run(double, 1))
+    def handle(request: Any, *args: Any) -> None:
+        for error in (ValueError("x"), SystemExit(3), KeyboardInterrupt(), GeneratorExit()):
+            with pytest.raises(type(error)):
+                compat.run(fail, error)
+        request.sendall(b"%d" % compat.run(double, 1))
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", handle)
     assert read_all(running.dial()) == b"2"
     assert read_all(running.dial()) == b"2"
 
 
-def test_it_is_cancelled_with_its_request(start: Any, read_all: Any) -> None:
+def test_it_is_cancelled_with_its_request(start: Any) -> None:
     ended: list[Any] = []
     waits = threading.Event()
 
@@ -216,14 +220,13 @@ def test_it_is_cancelled_with_its_request(start: Any, read_all: Any) -> None:
         finally:
             ended.append("cancelled")
 
-    class Handler(compat.StreamRequestHandler):
-        def handle(self) -> None:
-            try:
-                compat.run(wait)
-            except compat.RequestCut as error:
-                ended.append(str(error))
+    def handle(*args: Any) -> None:
+        try:
+            compat.run(wait)
+        except compat.RequestCut as error:
+            ended.append(str(error))
 
-    running = start("ThreadingTCPServer", Handler)
+    running = start("ThreadingTCPServer", handle)
     client = running.dial()
     assert waits.wait(20)
     compat.drain(running.server, grace=0)

@@ -5,6 +5,7 @@ Each test holds one side where the race would be lost, by a function put in its 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import select
@@ -18,8 +19,10 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import read_all
 from tests.handlers import ask
-from tests.waiting import PATIENCE, eventually
+from tests.servers import serving_in_a_thread
+from tests.waiting import PATIENCE, eventually, in_a_thread, returns
 from triosock import compat
 from triosock.compat import choose
 from triosock.compat.bridge import trio_wait
@@ -28,21 +31,6 @@ from triosock.compat.requests.table import RequestTable, request_table_of
 from triosock.compat.waiting import forking, poll, wakeup
 
 forks_are_fine = pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
-
-
-class Serving(threading.Thread):
-    """`serve_forever()` in a thread, with an interval that no test waits for."""
-
-    def __init__(self, server: Any) -> None:
-        super().__init__(daemon=True)
-        self.server = server
-
-    def run(self) -> None:
-        self.server.serve_forever(60)
-
-    def ends(self) -> bool:
-        self.join(PATIENCE)
-        return not self.is_alive()
 
 
 @forks_are_fine
@@ -99,7 +87,6 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
     # shutdown() has looked for loops and found none; now one begins, and looks at the flag, which is not set
     # yet.
     server = compat.ThreadingTCPServer(("127.0.0.1", 0), print)
-    serving = Serving(server)
     look, waits = poll.servings_of, trio_wait.TrioWait._wait_in
     begun = threading.Event()
 
@@ -110,15 +97,15 @@ def test_shutdown_while_the_loop_begins(monkeypatch: Any) -> None:
     def look_and_begin(server: Any) -> Any:
         found = look(server)
         if not begun.is_set():
-            serving.start()
+            stack.enter_context(in_a_thread(server.serve_forever, 60))
             assert begun.wait(PATIENCE)
         return found
 
     monkeypatch.setattr(trio_wait.TrioWait, "_wait_in", wait_in)
     monkeypatch.setattr(poll, "servings_of", look_and_begin)
-    with server:
+    with server, contextlib.ExitStack() as stack:
         server.shutdown()
-        assert serving.ends()
+    assert begun.is_set()
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer", "ForkingTCPServer"])
@@ -153,7 +140,7 @@ def test_a_wake_up_in_the_first_poll_is_not_lost(kind: str, monkeypatch: Any) ->
 
 
 def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
-    start: Any, lines: Any, read_all: Any, monkeypatch: Any
+    start: Any, lines: Any, monkeypatch: Any
 ) -> None:
     # The wait was over before the client came; the loop must not take its "nothing" for an empty queue.
     def drain_late(self: Any, interval: Any) -> bool:
@@ -167,9 +154,7 @@ def test_a_drain_that_comes_at_the_end_of_a_wait_still_takes_the_queue(
     clients: list[socket.socket] = []
     with compat.ThreadingTCPServer(("127.0.0.1", 0), lines) as server:
         monkeypatch.setattr(trio_wait.TrioWait, "wait", drain_late)
-        serving = Serving(server)
-        serving.start()
-        assert serving.ends()
+        assert returns(lambda: server.serve_forever(60))
         assert read_all(clients[0]) == b"ONE\n"
 
 
@@ -187,15 +172,11 @@ def test_no_wake_up_is_written_to_a_closed_descriptor(monkeypatch: Any, no_leaks
 
     wakeup_ = wakeup.Wakeup(select.poll())
     monkeypatch.setattr(wakeup, "_write", write_slowly)
-    signalling = threading.Thread(target=wakeup_.signal)
-    closing = threading.Thread(target=wakeup_.close)
-    signalling.start()
-    assert inside.wait(PATIENCE)
-    closing.start()
-    closing.join(0.05)  # time to do what it must not
-    go.set()
-    signalling.join(PATIENCE)
-    closing.join(PATIENCE)
+    with in_a_thread(wakeup_.signal):
+        assert inside.wait(PATIENCE)
+        with in_a_thread(wakeup_.close) as closing:
+            closing.join(0.05)  # time to do what it must not
+            go.set()
     assert written == [True]
     wakeup_.signal()  # writes to nothing
     assert wakeup_._fds == []
@@ -212,10 +193,7 @@ def test_a_signal_handler_may_signal_while_its_own_thread_does(monkeypatch: Any)
         return write(fd, data)
 
     monkeypatch.setattr(wakeup, "_write", write_and_be_interrupted)
-    signalling = threading.Thread(target=wakeup_.signal, daemon=True)
-    signalling.start()
-    signalling.join(PATIENCE)
-    assert not signalling.is_alive()
+    assert returns(wakeup_.signal)
     assert len(written) == 2
     wakeup_.close()
 
@@ -251,16 +229,12 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
     parent = os.getpid()
     children: list[int] = []
     alarms: list[Any] = []
-    with Server(("127.0.0.1", 0), handle) as server:
-        serving = Serving(server)
-        serving.start()
+    with Server(("127.0.0.1", 0), handle) as server, serving_in_a_thread(server, 60):
         with socket.create_connection(server.server_address, PATIENCE) as client:
             assert client.recv(1) == b"x"
         assert eventually(lambda: children)
         _, status = os.waitpid(children[0], 0)
         assert status == 0
-        server.shutdown()
-        assert serving.ends()
     os.close(told)
     os.close(tell)
 
@@ -268,7 +242,7 @@ def test_a_child_in_the_loop_does_not_take_its_parents_wake_ups() -> None:
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
 @pytest.mark.parametrize("where", ["attend", "leave"])
 def test_a_cut_that_comes_around_the_handler_leaves_no_request_in_the_table(
-    start: Any, read_all: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
+    start: Any, monkeypatch: Any, where: str, kind: str, capsys: Any
 ) -> None:
     # The exception is raised in the thread wherever it happens to be: here just before the handler begins,
     # and just before its end is noted.

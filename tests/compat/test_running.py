@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import threading
 from typing import Any
 
 import pytest
 
-from tests.waiting import eventually
+from tests.waiting import eventually, threads_named
 
 
 @pytest.mark.parametrize("kind", ["TCPServer", "ThreadingTCPServer"])
@@ -35,6 +34,5 @@ def test_a_child_that_has_a_copy_of_its_client_is_killed_and_told(
         with pytest.raises(AssertionError, match="has not ended"):
             running.stop()
     assert eventually(lambda: not running.server.active_children)
-    closing = [thread for thread in threading.enumerate() if thread.name == "bounded call"]
-    for thread in closing:
+    for thread in threads_named("bounded call"):
         thread.join(20)

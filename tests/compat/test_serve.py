@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import subprocess
 import sys
 import threading
@@ -11,6 +12,7 @@ import pytest
 import trio
 
 import triosock
+from tests.handlers import shout
 from triosock import Cause, compat
 from triosock._core.model.events import ServerClosed, ServerStarted
 from triosock.compat.bridge import trio_thread
@@ -20,11 +22,7 @@ from triosock.compat.requests.table import request_table_of
 
 def request_threads() -> list[threading.Thread]:
     """The threads of requests and of loops; trio's idle workers are its own."""
-    return [
-        thread
-        for thread in threading.enumerate()
-        if "process_request" in thread.name or "host" in thread.name
-    ]
+    return [one for one in threading.enumerate() if "process_request" in one.name or "host" in one.name]
 
 
 async def ask(server: Any, data: bytes) -> trio.SocketStream:
@@ -38,11 +36,8 @@ async def ask(server: Any, data: bytes) -> trio.SocketStream:
 async def test_a_drain_ends_it_with_a_report(kind: str, lines: Any, recorder: Any) -> None:
     server = getattr(compat, kind)(("127.0.0.1", 0), lines)
     async with trio.open_nursery() as nursery:
-        running = await nursery.start(
-            lambda task_status: compat.serve(
-                server, observers=[recorder], name="mine", task_status=task_status
-            )
-        )
+        serve = functools.partial(compat.serve, server, observers=[recorder], name="mine")
+        running = await nursery.start(serve)
         assert isinstance(running, compat.CompatServer)
         assert running.addresses == (triosock.TcpAddress(*server.server_address),)
         stream = await ask(server, b"one\n")
@@ -88,15 +83,11 @@ async def test_cancelling_it_cancels_its_handlers(raw: Any, capsys: Any) -> None
 
 
 async def test_it_belongs_to_the_drain_scope_around_beside_native_servers(lines: Any) -> None:
-    async def native(conn: triosock.Connection) -> None:
-        async for line in conn.lines():
-            await conn.send_all(line + b"\n")
-
     server = compat.ThreadingTCPServer(("127.0.0.1", 0), lines)
     with triosock.DrainScope() as scope:
         async with trio.open_nursery() as nursery:
             await nursery.start(compat.serve, server)
-            await nursery.start(triosock.serve_tcp, native, 0)
+            await nursery.start(triosock.serve_tcp, shout, 0)
             stream = await ask(server, b"one\n")
             scope.drain(grace=60)
     assert sorted(name for name, _ in scope.reports)[0] == "ThreadingTCPServer"
@@ -207,13 +198,9 @@ async def test_a_child_that_somebody_else_has_reaped_is_not_killed(monkeypatch: 
             assert process.stdout is not None
             await trio.to_thread.run_sync(process.stdout.readline)
         vars(server)["active_children"] = {first.pid, second.pid, third.pid}
-        target = drain_target.DrainTarget(server, request_table_of(server), trio_scope())
+        target = drain_target.DrainTarget(server, request_table_of(server), triosock.DrainScope(grace=0))
         async with trio.open_nursery() as nursery:
             nursery.start_soon(target.end_children, Cause.DRAIN)
             await trio.to_thread.run_sync(second.wait)
         vars(server)["active_children"] = None
         assert [await trio.to_thread.run_sync(one.wait) for one in (first, second, third)] == [-9, -15, -9]
-
-
-def trio_scope() -> triosock.DrainScope:
-    return triosock.DrainScope(grace=0)

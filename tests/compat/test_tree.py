@@ -8,14 +8,10 @@ from typing import Any
 import pytest
 import trio
 
-from tests.waiting import PATIENCE, eventually
+from tests.compat.conftest import host_threads
+from tests.waiting import eventually, in_a_thread
 from triosock import compat
-from triosock.compat.bridge import trio_thread
 from triosock.observe import Node, format_tree, snapshot, tree
-
-
-def has_host() -> bool:
-    return any(thread.name == trio_thread.THREAD_NAME for thread in threading.enumerate())
 
 
 class Handler(compat.StreamRequestHandler):
@@ -37,7 +33,7 @@ def test_a_sync_program_sees_what_its_threads_serve(start: Any, gate: Any) -> No
     with running.dial(b"work\n") as client:
         assert gate.entered.wait(20)
         assert set(threading.enumerate()) - before, "looking starts no thread; the request has one"
-        assert eventually(has_host), "and the loop, once it is idle"
+        assert eventually(host_threads), "and the loop, once it is idle"
         here = set(threading.enumerate())
         server = only(snapshot(), "server")
         assert set(threading.enumerate()) == here
@@ -90,18 +86,15 @@ def test_a_drain_is_seen_with_its_grace(start: Any, gate: Any) -> None:
     running = start("ThreadingTCPServer", Handler, gate=gate)
     with running.dial(b"work\n"):
         assert gate.entered.wait(20)
-        draining = threading.Thread(target=compat.drain, args=(running.server,), kwargs={"grace": 500})
-        draining.start()
-        running.join()  # its loop ends first
-        server = only(snapshot(), "server")
-        assert server.state == "draining"
-        connection = only(server, "connection")
-        assert connection.due_to == "grace: drain of server ThreadingTCPServer"
-        assert connection.due is not None
-        assert 400 < connection.due <= 500
-        gate.opened.set()
-        draining.join(PATIENCE)
-        assert not draining.is_alive()
+        with in_a_thread(compat.drain, running.server, grace=500):
+            running.join()  # its loop ends first
+            server = only(snapshot(), "server")
+            assert server.state == "draining"
+            connection = only(server, "connection")
+            assert connection.due_to == "grace: drain of server ThreadingTCPServer"
+            assert connection.due is not None
+            assert 400 < connection.due <= 500
+            gate.opened.set()
 
 
 def test_more_connections_than_wanted_are_counted(start: Any, gate: Any) -> None:

@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import threading
 import time
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
 
+from tests.compat.conftest import host_threads
 from tests.servers import serving_in_a_thread
-from tests.waiting import PATIENCE, eventually
+from tests.waiting import eventually, in_a_thread, returns
 from triosock import compat
 from triosock.compat.bridge import trio_thread, trio_wait
 from triosock.compat.waiting import forking, poll, wakeup
-
-
-def hosts() -> list[threading.Thread]:
-    return [thread for thread in threading.enumerate() if thread.name == trio_thread.THREAD_NAME]
 
 
 @pytest.mark.parametrize(
@@ -30,12 +27,12 @@ def test_an_idle_server_waits_in_the_trio_run_and_shutdown_is_at_once(
     start: Any, lines: Any, kind: str
 ) -> None:
     running = start(kind, lines)
-    assert eventually(hosts)
+    assert eventually(host_threads)
     began = time.monotonic()
     running.server.shutdown()
     # Its interval is ten seconds.
     assert time.monotonic() - began < 5
-    assert not hosts()
+    assert not host_threads()
     running.join()
 
 
@@ -48,7 +45,7 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     serving = poll.servings_of(running.server)[0]
     assert isinstance(serving, forking.ForkingWait)
     assert eventually(lambda: serving._wakeup is not None)
-    assert not hosts()
+    assert not host_threads()
     began = time.monotonic()
     running.server.shutdown()
     assert time.monotonic() - began < 5
@@ -66,11 +63,12 @@ def test_of_two_loops_a_shutdown_wakes_one(start: Any, lines: Any, monkeypatch: 
         assert woken == loops[:1]
 
 
+def answer(request: Any, *args: Any) -> None:
+    request.sendall(b"x")
+
+
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_a_child_is_reaped_when_it_ends_and_not_an_interval_later(start: Any) -> None:
-    def answer(request: Any, *args: Any) -> None:
-        request.sendall(b"x")
-
     running = start("ForkingTCPServer", answer)
     with running.dial() as client:
         assert client.recv(10) == b"x"
@@ -80,10 +78,6 @@ def test_a_child_is_reaped_when_it_ends_and_not_an_interval_later(start: Any) ->
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")
 def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
     ticks = []
-
-    def answer(request: Any, *args: Any) -> None:
-        request.sendall(b"x")
-
     running = start("ForkingTCPServer", answer, service_actions=lambda self: ticks.append(1))
     for _ in range(3):
         with running.dial() as client:
@@ -98,11 +92,11 @@ def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
 def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: Any) -> None:
     first, second = start("ThreadingTCPServer", lines), start("TCPServer", lines)
     assert eventually(lambda: len(poll._servings) == 2 and all(one._host for one in poll._servings))  # type: ignore[attr-defined]
-    assert len(hosts()) == 1
+    assert len(host_threads()) == 1
     first.server.shutdown()
-    assert len(hosts()) == 1
+    assert len(host_threads()) == 1
     second.server.shutdown()
-    assert not hosts()
+    assert not host_threads()
 
 
 def test_shutdown_in_the_thread_that_serves_says_what_to_do(start: Any) -> None:
@@ -135,7 +129,7 @@ def test_an_error_that_stays_is_asked_again_a_little_later(start: Any, kind: str
 
 def test_closed_while_it_waits_in_the_trio_run(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
-    assert eventually(hosts)
+    assert eventually(host_threads)
     running.server.server_close()
     running.server.shutdown()
     running.join()
@@ -143,10 +137,7 @@ def test_closed_while_it_waits_in_the_trio_run(start: Any, lines: Any) -> None:
 
 
 def test_when_no_thread_can_be_started_it_waits_alone(start: Any, lines: Any, monkeypatch: Any) -> None:
-    def refuse() -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(trio_thread, "_start", refuse)
+    monkeypatch.setattr(trio_thread, "_start", Mock(side_effect=RuntimeError("can't start new thread")))
     running = start("ThreadingTCPServer", lines)
     for _ in range(2):
         with running.dial(b"one\n") as client:
@@ -168,20 +159,13 @@ def test_a_signal_handler_may_need_the_host_while_its_own_thread_starts_it(
             trio_thread.release_host(kept.pop())
         return host
 
-    def acquire() -> None:
-        hosts_in_use.append(trio_thread.acquire_host())
-
-    hosts_in_use: list[Any] = []
     monkeypatch.setattr(trio_thread, "_start", start_and_be_interrupted)
-    thread = threading.Thread(target=acquire, daemon=True)
-    thread.start()
-    thread.join(20)
-    assert not thread.is_alive()
-    assert len(hosts()) == 1
-    for host in (*hosts_in_use, *kept):
+    assert returns(lambda: kept.append(trio_thread.acquire_host()))
+    assert len(host_threads()) == 1
+    for host in kept:
         assert host.run(trio.CancelScope(), current_name) == trio_thread.THREAD_NAME
         trio_thread.release_host(host)
-    assert not hosts()
+    assert not host_threads()
 
 
 async def current_name() -> str:
@@ -189,10 +173,7 @@ async def current_name() -> str:
 
 
 def test_without_descriptors_for_the_alarm_it_still_serves(start: Any, lines: Any, monkeypatch: Any) -> None:
-    def refuse(*args: Any) -> None:
-        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
-
-    monkeypatch.setattr(wakeup, "_eventfd", refuse)
+    monkeypatch.setattr(wakeup, "_eventfd", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
     with compat.ForkingTCPServer(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server, 0.02):
         pass  # shutdown() ends it
 
@@ -228,7 +209,7 @@ def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
         kind = (compat.TCPServer, compat.ThreadingTCPServer, compat.ForkingTCPServer)[number % 3]
         with kind(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server):
             if number % 2:
-                eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
+                eventually(lambda kind=kind: host_threads() or kind is compat.ForkingTCPServer)
     assert not set(threading.enumerate()) - before
 
 
@@ -241,23 +222,17 @@ async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:
                 assert client.recv(10) == b"ONE\n"
             server.shutdown()
 
-        user = threading.Thread(target=use, daemon=True)
-        user.start()
-        server.serve_forever(10)
-        user.join(PATIENCE)
-        assert not user.is_alive()
-    assert not hosts()
+        with in_a_thread(use):
+            server.serve_forever(10)
+    assert not host_threads()
 
 
 def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
-    def fail(*args: Any, **options: Any) -> None:
-        raise OSError(errno.EMFILE, "no descriptors")
-
     with monkeypatch.context() as patch:
-        patch.setattr(trio, "run", fail)
+        patch.setattr(trio, "run", Mock(side_effect=OSError(errno.EMFILE, "no descriptors")))
         with pytest.raises(RuntimeError, match="could not start"):
             trio_thread.acquire_host()
     borrowed = trio_thread.acquire_host()
     assert borrowed.run(trio.CancelScope(), trio.lowlevel.checkpoint) is None
     trio_thread.release_host(borrowed)
-    assert not hosts()
+    assert not host_threads()

@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import ask, shout
+from tests.handlers import ask, says, shout
 from tests.servers import connected
 from triosock import AdaptiveLimit, Connection, Limits
 from triosock._core.registry.gradient import Gradient
@@ -120,9 +120,7 @@ def test_the_ideal_is_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     machine.serve(1000)
     before, ideal = machine.limits[-1], machine.gradient.ideal
     assert before > 100
-    machine.latency = lambda count: (
-        0.005 * max(1.0, count / 100)
-    )  # better than the ideal, which nobody doubts
+    machine.latency = lambda count: 0.005 * max(1.0, count / 100)  # better than the ideal: nobody doubts it
     while machine.now < 20 * 1.15:
         machine.serve(1)
     at = len(machine.limits)
@@ -299,11 +297,8 @@ async def test_who_waits_gets_in_when_it_grows(autojump_clock: Any) -> None:
 
 
 async def test_who_only_waits_for_its_peer_to_close_does_not_count(autojump_clock: Any) -> None:
-    async def answer(conn: Connection) -> None:
-        await conn.send_all(b"done")
-
     limits = Limits(adaptive=AdaptiveLimit(min_connections=2), overflow="reject", max_connections=4)
-    async with open_server(answer, limits=limits) as served:
+    async with open_server(says(b"done"), limits=limits) as served:
         clients = [await served.connect() for _ in range(2)]
         for client in clients:
             assert await client.receive_some() == b"done"

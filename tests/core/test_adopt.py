@@ -7,6 +7,7 @@ from __future__ import annotations
 import contextlib
 import socket
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
@@ -44,6 +45,26 @@ async def test_a_trio_listener_is_adopted_and_left_closed() -> None:
     listener.close()
 
 
+async def test_a_socket_of_trio_is_adopted_and_left_closed() -> None:
+    theirs = trio.socket.socket()
+    await theirs.bind((LOCAL, 0))
+    theirs.listen()
+    listener = adopt(theirs)
+    assert isinstance(listener, SocketListener)
+    assert theirs.fileno() == -1
+    await say_hello(listener, LOCAL, listener.socket.getsockname()[1])
+    listener.close()
+
+
+async def test_a_socket_of_trio_that_does_not_listen_is_left_to_its_owner() -> None:
+    with trio.socket.socket() as theirs, trio.socket.socket(type=socket.SOCK_DGRAM) as datagrams:
+        with pytest.raises(ValueError, match="does not listen: call listen"):
+            adopt(theirs)
+        with pytest.raises(ValueError, match="needs a stream socket, not SOCK_DGRAM"):
+            adopt(datagrams)
+        assert min(theirs.fileno(), datagrams.fileno()) >= 0
+
+
 async def test_a_listener_of_ours_is_adopted_as_it_is() -> None:
     (listener,) = await open_tcp_listeners(0, host=LOCAL)
     assert adopt(listener) is listener
@@ -74,9 +95,10 @@ def test_a_socket_that_does_not_listen_or_is_no_stream_is_refused_and_left_to_it
 class Foreign(trio.abc.Listener[trio.abc.Stream]):
     """A trio listener of somebody else's making."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, fails: bool = False) -> None:
         self.send, self.receive = trio.open_memory_channel[trio.abc.Stream](10)
         self.closed = False
+        self._fails = fails
 
     async def accept(self) -> trio.abc.Stream:
         return await self.receive.receive()
@@ -85,6 +107,8 @@ class Foreign(trio.abc.Listener[trio.abc.Stream]):
         self.closed = True
         self.receive.close()
         self.send.close()
+        if self._fails:
+            raise ValueError("planned")
         await trio.lowlevel.checkpoint()
 
 
@@ -137,25 +161,8 @@ async def test_being_cancelled_while_waiting_is_no_closing() -> None:
 # Served
 
 
-class ForeignListener(trio.abc.Listener):
-    """One that is not ours: it can only be closed asynchronously."""
-
-    def __init__(self, *, fails: bool = False) -> None:
-        self.closed = False
-        self._fails = fails
-
-    async def accept(self):
-        await trio.sleep_forever()
-
-    async def aclose(self):
-        self.closed = True
-        if self._fails:
-            raise ValueError("planned")
-        await trio.lowlevel.checkpoint()
-
-
 async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_not_at_its_end(autojump_clock):
-    foreign, ours = ForeignListener(), MemoryListener()
+    foreign, ours = Foreign(), MemoryListener()
 
     async def handler(conn):
         await trio.sleep(1)
@@ -171,7 +178,7 @@ async def test_a_listener_of_another_make_is_closed_when_the_drain_begins_and_no
 
 
 async def test_a_server_is_closed_when_a_listener_cannot_be_closed_and_the_others_are():
-    first, failing, last = ForeignListener(), ForeignListener(fails=True), ForeignListener()
+    first, failing, last = Foreign(), Foreign(fails=True), Foreign()
     servers = []
 
     async def serve(*, task_status):
@@ -192,10 +199,7 @@ async def test_a_server_is_closed_when_a_listener_cannot_be_closed_and_the_other
 async def test_what_was_accepted_is_closed_if_its_task_cannot_be_started(
     kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(*_: object) -> None:
-        raise ValueError("planned")
-
-    monkeypatch.setattr(StreamServer, "_start", fail)
+    monkeypatch.setattr(StreamServer, "_start", Mock(side_effect=ValueError("planned")))
     memory = MemoryListener()
     listener = memory if kind == "memory" else (await open_tcp_listeners(0, host=LOCAL))[0]
     clients: list[trio.abc.Stream] = []

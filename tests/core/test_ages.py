@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask_line
+from tests.handlers import ask_line, read_lines
 from tests.servers import connected
 from tests.waiting import takes
 from triosock import Limits, Timeouts
@@ -75,8 +75,7 @@ async def test_a_handler_is_told_while_one_more_request_is_waited_for(autojump_c
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(watch)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
 
     timeouts = Timeouts(max_age=60, max_age_jitter=0, idle_grace=5)
     async with connected(look, timeouts=timeouts) as (_, client):

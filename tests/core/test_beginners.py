@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import functools
 import subprocess
 import sys
 import tomllib
@@ -16,6 +15,7 @@ import trio.testing
 
 import triosock
 from tests.handlers import shout
+from tests.servers import drained, running
 from triosock import compat
 from triosock._core.model.trio_version import TRIO, check_trio
 from triosock.testing import DatagramNetwork, MemoryListener
@@ -44,9 +44,8 @@ def test_datagrams_of_real_sockets_are_warned_of_too() -> None:
         sockets: list[Any] = [DatagramNetwork().open("server")]
         if not network:
             sockets = list(await triosock.open_udp_sockets(0, host="127.0.0.1"))
-        async with trio.open_nursery() as nursery:
-            server = await nursery.start(triosock.serve_datagram_sockets, shout, sockets)
-            server.drain()
+        async with running(triosock.serve_datagram_sockets, shout, sockets):
+            pass
 
     with pytest.warns(RuntimeWarning, match="an autojump clock does not see bytes"):
         trio.run(main, False, clock=trio.testing.MockClock(autojump_threshold=0))
@@ -55,9 +54,8 @@ def test_datagrams_of_real_sockets_are_warned_of_too() -> None:
 
 def serve_with(clock: trio.abc.Clock, listener: Any) -> None:
     async def main() -> None:
-        async with trio.open_nursery() as nursery:
-            server = await nursery.start(triosock.serve_listeners, shout, [listener])
-            server.drain()
+        async with running(triosock.serve_listeners, shout, [listener]):
+            pass
 
     trio.run(main, clock=clock)
 
@@ -188,18 +186,21 @@ async def test_the_wrong_form_of_for_with_and_await_is_answered_by_the_right_one
     _, stream = trio.testing.memory_stream_pair()
     told: list[Any] = []
     network = DatagramNetwork()
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            functools.partial(triosock.serve_datagram_sockets, sessions=triosock.Sessions()),
-            handle,
-            [network.open("server")],
-        )
+    sockets, sessions = [network.open("server")], triosock.Sessions()
+    async with running(triosock.serve_datagram_sockets, handle, sockets, sessions=sessions) as server:
         await network.open("client").send(b"x", server.addresses[0])
         await trio.testing.wait_all_tasks_blocked()
-        server.drain()
+        await drained(server)
     with pytest.raises(TypeError) as caught:
         await use(make(triosock.Connection(stream), told[0]))
     assert str(caught.value) == f"write `{instead}`"
+
+
+def error_of(program: str) -> str:
+    """Run it as a program of its own, which fails; return the last line of what it says."""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    return done.stderr.splitlines()[-1]
 
 
 @pytest.mark.parametrize("name", ["triosock", "triosock.compat", "triosock.observe", "triosock.testing"])
@@ -208,9 +209,7 @@ def test_a_trio_that_is_too_old_is_named_with_what_to_do(name: str) -> None:
         "import importlib, trio; trio.__version__ = '0.30.2'\n"
         f"module = importlib.import_module({name!r}); [getattr(module, one) for one in dir(module)]"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.returncode == 1
-    assert done.stderr.splitlines()[-1] == (
+    assert error_of(program) == (
         f"ImportError: triosock needs trio 0.31 or newer, and {trio.__file__} is trio 0.30.2: "
         "python -m pip install --upgrade trio"
     )
@@ -233,8 +232,7 @@ def test_versions_are_compared_by_their_numbers(
 
 def test_a_name_that_is_only_the_beginning_of_others_is_answered_by_these() -> None:
     program = "import triosock; triosock.serve"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    last = done.stderr.splitlines()[-1]
+    last = error_of(program)
     assert last.startswith("AttributeError: module 'triosock' has no attribute 'serve': it has serve_data")
     assert last.endswith(", serve_workers")  # and nothing that Python has guessed
     with pytest.raises(AttributeError, match=r"^module 'triosock' has no attribute '_x'$"):
@@ -293,8 +291,7 @@ async def test_listeners_without_await_are_answered() -> None:
 
 def test_a_python_that_is_too_old_is_named() -> None:
     program = "import sys; sys.version_info = (3, 10, 13, 'final', 0); import triosock"
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=60)
-    assert done.stderr.splitlines()[-1] == (
+    assert error_of(program) == (
         f"ImportError: triosock needs Python 3.11 or newer, and {sys.executable} is Python 3.10.13: "
         "start your program with a newer one"
     )

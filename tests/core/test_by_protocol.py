@@ -10,7 +10,8 @@ import trio.testing
 import trustme
 
 from tests.certificates import write
-from tests.tls import client_context, server_context, trusting
+from tests.handlers import say_hello_and_wait, says
+from tests.tls import client_context, hears, server_context, trusting
 from tests.waiting import until_ended
 from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
 from triosock.testing import open_server
@@ -18,20 +19,9 @@ from triosock.testing import open_server
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-def says(word: bytes) -> Any:
-    async def handler(conn: Connection) -> None:
-        await conn.send_all(word)
-
-    return handler
-
-
 async def answer(stream: trio.abc.Stream, *protocols: str) -> bytes:
     """Return what a client gets that offers these protocols; nothing if it is sent away properly."""
-    client = trio.SSLStream(stream, client_context(alpn=protocols), server_hostname="localhost")
-    try:
-        return bytes(await client.receive_some())
-    finally:
-        await trio.aclose_forcefully(client)
+    return await hears(stream, client_context(alpn=protocols))
 
 
 BOTH = {"h2": says(b"two"), "http/1.1": says(b"one")}
@@ -79,22 +69,16 @@ async def test_over_any_stream_and_with_certificates(tmp_path: Any) -> None:
         async with open_server(BOTH, tls=certificates) as served:
             for name in ("one.example", "two.example"):
                 stream = (await served.connect()).transport
-                client = trio.SSLStream(stream, context, server_hostname=name)
-                assert await client.receive_some() == b"two"
-                await trio.aclose_forcefully(client)
+                assert await hears(stream, context, name) == b"two"
         write(tmp_path, authority, "two.example")
         certificates.reload()  # new contexts offer the same
 
 
 async def test_one_too_many_is_for_the_overflow_handler(serving: Any, dial: Any) -> None:
-    async def stay(conn: Connection) -> None:
-        await conn.send_all(b"stay")
-        await conn.receive_some()
-
     limits = Limits(max_connections=1, overflow=says(b"full"))
-    async with serving({"h2": stay}, tls=server_context(), limits=limits) as server:
+    async with serving({"h2": say_hello_and_wait}, tls=server_context(), limits=limits) as server:
         client = trio.SSLStream(await dial(server), client_context(alpn=("h2",)), server_hostname="localhost")
-        assert await client.receive_some() == b"stay"
+        assert await client.receive_some() == b"hello"
         assert await answer(await dial(server), "h2") == b"full"
         await trio.aclose_forcefully(client)
 
@@ -123,12 +107,7 @@ def plain(conn: Connection) -> None: ...
         ({"ü": says(b"")}, {"tls": server_context()}, ValueError, "1 to 255 ASCII characters"),
         ({"x" * 256: says(b"")}, {"tls": server_context()}, ValueError, "1 to 255 ASCII characters"),
         ({b"h2": says(b"")}, {"tls": server_context()}, TypeError, "a protocol is a str"),
-        (
-            {"h2": plain},
-            {"tls": server_context()},
-            TypeError,
-            "the handler of 'h2' must be",
-        ),
+        ({"h2": plain}, {"tls": server_context()}, TypeError, "the handler of 'h2' must be"),
         ({"h2": None}, {"tls": server_context()}, TypeError, "the handler of 'h2' must be"),
     ],
 )

@@ -12,6 +12,7 @@ import trio.testing
 
 import triosock
 from tests.calls import Calls, file_of, is_inside
+from tests.handlers import read_all, read_lines, say_bye
 from tests.waiting import until
 
 #: From the accept to the first line of the handler.
@@ -67,14 +68,10 @@ async def test_one_function_is_the_life_of_a_connection(nursery):
             steps.append(frame.f_code.co_name)
         return False
 
-    async def handler(conn):
-        await conn.send_all(b"hello")
-
-    server = await nursery.start(triosock.serve_tcp, handler, 0)
+    server = await nursery.start(triosock.serve_tcp, say_bye, 0)
     with Calls(is_step):
         async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
-            while await client.receive_some():
-                pass
+            assert await read_all(client) == b"bye"
             await client.aclose()
             while server.statistics().active:
                 await trio.testing.wait_all_tasks_blocked()
@@ -90,11 +87,7 @@ async def test_from_a_drain_to_the_end_of_an_idle_wait(nursery):
             hops[step] = way_to(frame)
         return False
 
-    async def handler(conn):
-        async for _ in conn.lines():
-            pass
-
-    server = await nursery.start(triosock.serve_tcp, handler, 0)
+    server = await nursery.start(triosock.serve_tcp, read_lines, 0)
     async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
         await client.send_all(b"hello\n")
         await until(lambda: server.statistics().received == 6)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shutil
-import subprocess
 import threading
 import time
 from pathlib import Path
@@ -14,12 +13,14 @@ import pytest
 import trustme
 
 from tests.certificates import EXPIRED, NOT_YET, replace, write
+from tests.programs import tool
 from triosock import CertificateFiles, CertificateRefused, Certificates
 from triosock._core.transport import certificate_check
 
 ROOT = trustme.CA()
 MIDDLE = ROOT.create_child_ca()
 OTHER = trustme.CA()
+END = b"-----END CERTIFICATE-----\n"
 
 
 def why(*files: Any, **options: Any) -> str:
@@ -39,11 +40,11 @@ def path_of(files: CertificateFiles) -> Path:
 
 
 def blocks(files: CertificateFiles) -> list[bytes]:
-    return path_of(files).read_bytes().split(b"-----END CERTIFICATE-----\n")[:-1]
+    return [block + END for block in path_of(files).read_bytes().split(END)[:-1]]
 
 
-def put(files: CertificateFiles, chosen: list[bytes]) -> None:
-    replace(path_of(files), b"".join(block + b"-----END CERTIFICATE-----\n" for block in chosen))
+def put(files: CertificateFiles, *chosen: bytes) -> None:
+    replace(path_of(files), b"".join(chosen))
 
 
 def test_a_good_one_is_taken_in_one_file_or_two_and_whatever_stands_around_it(
@@ -132,11 +133,11 @@ def test_one_that_ends_while_it_is_served_is_served_on_and_refused_at_the_next_l
 
 def test_a_gap_in_the_chain(good: CertificateFiles) -> None:
     leaf, middle = blocks(good)
-    put(good, [leaf, ROOT.cert_pem.bytes().replace(b"-----END CERTIFICATE-----\n", b"")])
+    put(good, leaf, ROOT.cert_pem.bytes())
     assert "the chain has a gap" in why(good)
-    put(good, [leaf, middle, OTHER.cert_pem.bytes().replace(b"-----END CERTIFICATE-----\n", b"")])
+    put(good, leaf, middle, OTHER.cert_pem.bytes())
     assert "the chain has a gap" in why(good)
-    put(good, [leaf, middle, ROOT.cert_pem.bytes().replace(b"-----END CERTIFICATE-----\n", b"")])
+    put(good, leaf, middle, ROOT.cert_pem.bytes())
     Certificates(good)
 
 
@@ -145,7 +146,7 @@ def test_with_roots_an_issuer_that_was_left_out_is_noticed(good: CertificateFile
     ROOT.cert_pem.write_to_path(str(roots))
     Certificates(good, roots=roots)
     leaf, _ = blocks(good)
-    put(good, [leaf])
+    put(good, leaf)
     Certificates(good)  # a file cannot tell: its issuer may be a root that clients have
     assert f"the chain leads to none of the roots in {roots}" in why(good, roots=roots)
     OTHER.cert_pem.write_to_path(str(roots))
@@ -157,20 +158,9 @@ def encrypted(tmp_path: Path) -> CertificateFiles:
     if shutil.which("openssl") is None:
         pytest.skip("openssl is not installed")
     files = write(tmp_path, ROOT, "locked.example")
-    key = os.fsdecode(files.key or "")
-    command = [
-        "openssl",
-        "pkcs8",
-        "-topk8",
-        "-in",
-        key,
-        "-out",
-        key + ".locked",
-        "-passout",
-        "pass:open sesame",
-    ]
-    subprocess.run(command, check=True, timeout=30)
-    return CertificateFiles(files.chain, key + ".locked")
+    locked = tmp_path / "locked.key"
+    locked.write_bytes(tool("openssl", "pkcs8", "-topk8", "-in", files.key, "-passout", "pass:open sesame"))
+    return CertificateFiles(files.chain, locked)
 
 
 @pytest.mark.parametrize("password", ["open sesame", b"open sesame", lambda: "open sesame"])

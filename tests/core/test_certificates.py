@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import socket
 import ssl
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ import trustme
 
 from tests.certificates import der_of, lenient, replace, shown, write
 from tests.handlers import ask, shout
+from tests.tls import resume
 from tests.waiting import until_ended, until_served
 from triosock import CertificateFiles, CertificateRefused, Certificates, Connection, events
 from triosock._core.transport import certificates as module
@@ -303,20 +303,12 @@ async def test_tls_sessions_from_before_are_not_resumed(one: CertificateFiles, s
         await conn.send_all(b"hello")
 
     certificates, context = Certificates(one), lenient()
-
-    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bool | None, ssl.SSLSession | None]:
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-        with context.wrap_socket(plain, server_hostname="one.example", session=session) as client:
-            client.sendall(b"x")
-            client.recv(100)
-            return client.session_reused, client.session
-
     async with serving(greet, tls=certificates) as server:
         port = server.addresses[0].port
-        _, session = await trio.to_thread.run_sync(ask, port, None)
-        assert (await trio.to_thread.run_sync(ask, port, session))[0]
+        _, _, session = await trio.to_thread.run_sync(resume, port, context, None)
+        assert (await trio.to_thread.run_sync(resume, port, context, session))[1]
         certificates.reload()
-        assert not (await trio.to_thread.run_sync(ask, port, session))[0]
+        assert not (await trio.to_thread.run_sync(resume, port, context, session))[1]
 
 
 # Arguments

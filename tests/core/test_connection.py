@@ -15,6 +15,7 @@ import triosock
 from tests.handlers import send_in_part
 from tests.pairs import clogged_pair, memory_pair, pair, socket_pair, tcp_pair
 from tests.servers import connected
+from tests.waiting import fails_with
 from triosock import Connection, RequestTimedOut, Timeouts
 from triosock._core.registry.registry import NEVER
 
@@ -198,12 +199,7 @@ async def test_a_unix_peer_has_credentials(over_tcp):
 async def test_abort_wakes_whoever_waits_and_resets_the_peer(over_tcp):
     one, other = over_tcp
     async with trio.open_nursery() as nursery:
-
-        async def wait() -> None:
-            with pytest.raises(trio.ClosedResourceError):
-                await one.receive_some()
-
-        nursery.start_soon(wait)
+        nursery.start_soon(fails_with, trio.ClosedResourceError, one.receive_some)
         await trio.testing.wait_all_tasks_blocked()
         one.abort()
     with pytest.raises(trio.BrokenResourceError):

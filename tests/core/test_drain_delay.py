@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from typing import Any
 
 import pytest
@@ -111,3 +112,41 @@ async def test_any_number_may_wait_for_the_beginning_of_a_drain(autojump_clock: 
                 await scope.wait_begun()
             scope.drain(delay=4)
     assert began == [pytest.approx(6)] * 2
+
+
+async def wait_for_ever(conn: Connection) -> None:
+    await conn.send_all(b"begun\n")
+    await trio.sleep_forever()
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "cut_at"),
+    [
+        ({"grace": 10}, {}, 20),
+        ({"grace": 10}, {"grace": 3}, 13),
+        ({}, {"grace": 3}, 13),
+        ({"grace": 3}, {"grace": 30, "delay": 5}, 18),
+    ],
+)
+async def test_a_delay_without_an_end_is_ended_by_a_second_drain_and_keeps_its_grace(
+    first: dict[str, float], second: dict[str, float], cut_at: float, autojump_clock: Any
+) -> None:
+    async with connected(wait_for_ever) as (served, client):
+        assert await client.receive_until(b"\n") == b"begun\n"
+        served.server.drain(delay=math.inf, **first)
+        await trio.sleep(10)
+        assert served.server.draining
+        assert not served.recorder.of(events.DrainStarted)
+        served.server.drain(**second)
+        with trio.fail_after(100):
+            report = await served.server.wait_closed()
+        assert (report.cancelled, trio.current_time()) == (1, pytest.approx(cut_at))
+
+
+async def test_what_is_entered_in_a_delay_without_an_end_gets_the_grace_too() -> None:
+    with DrainScope() as scope:
+        scope.drain(delay=math.inf, grace=7)
+        with DrainScope() as inner:
+            assert (inner.draining, inner.begins, inner.deadline) == (True, math.inf, math.inf)
+            scope.drain()
+            assert inner.deadline - inner.begins == pytest.approx(7)

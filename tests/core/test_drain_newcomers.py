@@ -14,7 +14,7 @@ import trio.testing
 
 import triosock
 from tests.core.test_drain_delay import tell_draining
-from tests.handlers import ask, ask_line, echo, reset, shout
+from tests.handlers import ask, ask_line, echo, reset, shout, shout_by_wait
 from tests.servers import connected, drained
 from tests.tls import client_context, server_context
 from tests.waiting import takes, until, until_served
@@ -38,11 +38,6 @@ async def by_block(conn: Connection) -> None:
         await conn.send_all(data.upper())
 
 
-async def by_wait(conn: Connection) -> None:
-    while await conn.wait_request():
-        await conn.send_all((await conn.receive_until(b"\n")).upper())
-
-
 async def by_some(conn: Connection) -> None:
     await conn.send_all((await conn.receive_some()).upper())
 
@@ -61,7 +56,7 @@ async def answered_in_a_drain(handler: Any, **options: Any) -> AsyncIterator[tup
     assert (served.report.finished, served.report.cancelled) == (1, 0)
 
 
-@pytest.mark.parametrize("handler", [shout, by_block, by_wait, by_some])
+@pytest.mark.parametrize("handler", [shout, by_block, shout_by_wait, by_some])
 async def test_who_was_accepted_a_moment_before_the_drain_is_answered(
     handler: Any, autojump_clock: Any
 ) -> None:

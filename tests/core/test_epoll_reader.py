@@ -12,9 +12,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests import handlers
-from tests.pairs import moved_to, served, socket_pair, tcp_pair
-from tests.waiting import PATIENCE, until, until_served
+from tests.handlers import echo, echo_bytes
+from tests.pairs import fill, moved_to, served, socket_pair, tcp_pair
+from tests.waiting import PATIENCE, fails_with, until, until_served
 from triosock import Connection, Timeouts
 from triosock._core.transport import checkpoints, socket_receive
 from triosock._core.transport import epoll as epoll_module
@@ -61,6 +61,12 @@ async def blocked():
     await trio.testing.wait_all_tasks_blocked(0.01)
 
 
+async def once_all_wait(*acts):
+    await blocked()
+    for act in acts:
+        act()
+
+
 async def test_a_connection_with_an_epoll_reader_is_a_half_closeable_stream_by_trios_own_checks():
     async with running() as epoll_reader:
 
@@ -70,9 +76,7 @@ async def test_a_connection_with_an_epoll_reader_is_a_half_closeable_stream_by_t
         async def make_clogged():
             sockets = socket_pair()
             for sock in sockets:
-                with contextlib.suppress(BlockingIOError):
-                    while True:
-                        sock.send(b"x" * 65536)
+                fill(sock)
             return tuple(served(sock, epoll_reader=epoll_reader) for sock in sockets)
 
         await trio.testing.check_half_closeable_stream(make, make_clogged)
@@ -127,13 +131,7 @@ async def test_the_first_waits_are_turns_and_only_who_stays_is_made_known_to_the
 @pytest.mark.parametrize("sockets", [tcp_pair, socket_pair])
 async def test_an_end_that_comes_with_the_last_bytes_is_not_missed(sockets):
     async with pair(sockets) as (conn, other), trio.open_nursery() as nursery:
-
-        async def talk():
-            await blocked()
-            other.send(b"last")
-            other.shutdown(socket.SHUT_WR)
-
-        nursery.start_soon(talk)
+        nursery.start_soon(once_all_wait, lambda: other.send(b"last"), lambda: other.shutdown(socket.SHUT_WR))
         with trio.fail_after(5):
             assert await conn.receive_some() == b"last"
             assert await conn.receive_some() == b""
@@ -142,12 +140,7 @@ async def test_an_end_that_comes_with_the_last_bytes_is_not_missed(sockets):
 
 async def test_a_reset_wakes_whoever_waits():
     async with pair() as (conn, other), trio.open_nursery() as nursery:
-
-        async def reset():
-            await blocked()
-            Connection(other).abort()
-
-        nursery.start_soon(reset)
+        nursery.start_soon(once_all_wait, Connection(other).abort)
         with trio.fail_after(5), pytest.raises(trio.BrokenResourceError):
             await conn.receive_some()
 
@@ -155,13 +148,7 @@ async def test_a_reset_wakes_whoever_waits():
 async def test_input_and_cancellation_at_once_lose_nothing():
     async with pair() as (conn, other), trio.open_nursery() as nursery:
         with trio.CancelScope() as scope:
-
-            async def both():
-                await blocked()
-                other.send(b"kept")
-                scope.cancel()
-
-            nursery.start_soon(both)
+            nursery.start_soon(once_all_wait, lambda: other.send(b"kept"), scope.cancel)
             await conn.receive_some()
         assert scope.cancelled_caught
         with trio.fail_after(5):
@@ -170,12 +157,7 @@ async def test_input_and_cancellation_at_once_lose_nothing():
 
 async def test_a_second_reader_is_refused_and_a_close_wakes_the_first():
     async with pair() as (conn, _), trio.open_nursery() as nursery:
-
-        async def read():
-            with pytest.raises(trio.ClosedResourceError):
-                await conn.receive_some()
-
-        nursery.start_soon(read)
+        nursery.start_soon(fails_with, trio.ClosedResourceError, conn.receive_some)
         await blocked()
         with pytest.raises(trio.BusyResourceError):
             await conn.receive_some()
@@ -211,13 +193,8 @@ async def test_whoever_gets_a_descriptor_next_gets_its_input_and_keeps_it():
 # In a server
 
 
-async def echo(conn):
-    while data := await conn.receive_some():
-        await conn.send_all(data)
-
-
 async def test_more_connections_than_it_takes_are_all_served(serving, dial):
-    async with serving(echo) as server:
+    async with serving(echo_bytes) as server:
         clients = [await dial(server) for _ in range(20)]
         for number in range(3):
             for client in clients:
@@ -257,7 +234,7 @@ async def test_who_is_cancelled_may_still_wait_in_a_shield(crowded, serving, dia
 
 
 async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dial):
-    async with serving(handlers.echo) as server, await dial(server) as client:
+    async with serving(echo) as server, await dial(server) as client:
         await client.send_all(b"hello\n")  # so that it is no newcomer, who has five seconds
         assert await client.receive_some() == b"hello\n"
         await blocked()
@@ -269,7 +246,7 @@ async def test_a_drain_ends_idle_waits_in_the_epoll_reader(crowded, serving, dia
 
 
 async def test_an_idle_timeout_ends_a_wait_in_the_epoll_reader(crowded, serving, dial, autojump_clock):
-    async with serving(echo, timeouts=Timeouts(idle=3)) as server, await dial(server) as client:
+    async with serving(echo_bytes, timeouts=Timeouts(idle=3)) as server, await dial(server) as client:
         assert await client.receive_some() == b""
         assert trio.current_time() >= 3
 

@@ -11,7 +11,6 @@ import pytest
 import trio
 import trio.testing
 
-import triosock
 from tests.handlers import shout
 from tests.servers import connected, drained
 from triosock._core.model import events
@@ -28,22 +27,25 @@ from triosock._core.model.events import (
     ServerStarted,
     ServerSuspended,
 )
-from triosock.testing import MemoryListener
+from triosock.testing import open_server
 
 PEER = TcpAddress("127.0.0.1", 1)
 
 
 class Keeper:
-    """Keeps what it is given, and raises `error` if it has one."""
+    """Keeps what it is given, calls `then`, and raises `error`, if it has them."""
 
-    def __init__(self, error: BaseException | None = None, wants: Any = None) -> None:
+    def __init__(self, error: BaseException | None = None, wants: Any = None, then: Any = None) -> None:
         self.seen: list[Event] = []
         self.error = error
+        self.then = then
         if wants is not None:
             self.wants = wants
 
     def on_event(self, event: Event, /) -> None:
         self.seen.append(event)
+        if self.then is not None:
+            self.then()
         if self.error is not None:
             raise self.error
 
@@ -83,16 +85,11 @@ def test_an_observer_gets_the_classes_that_it_wants_and_their_subclasses() -> No
 
 def test_observers_get_each_event_in_the_order_in_which_they_were_attached() -> None:
     order: list[str] = []
-
-    class Named:
-        def __init__(self, name: str) -> None:
-            self.name = name
-
-        def on_event(self, event: Event, /) -> None:
-            order.append(self.name)
-
-    made = emitter(Named("first"), Named("second"))
-    made.add(Named("third"))
+    first, second, third = (
+        Keeper(then=functools.partial(order.append, name)) for name in ("first", "second", "third")
+    )
+    made = emitter(first, second)
+    made.add(third)
     made.emit(ServerClosed)
     assert order == ["first", "second", "third"]
 
@@ -120,12 +117,7 @@ def test_removing_an_observer_that_is_not_attached_is_no_error() -> None:
 
 
 def test_an_observer_may_take_itself_off_in_the_middle_of_an_event() -> None:
-    class Once(Keeper):
-        def on_event(self, event: Event, /) -> None:
-            super().on_event(event)
-            made.remove(self)
-
-    once, other = Once(), Keeper()
+    once, other = Keeper(then=lambda: made.remove(once)), Keeper()
     made = emitter(once, other)
     made.emit(ServerSuspended)
     made.emit(ServerClosed)
@@ -134,12 +126,7 @@ def test_an_observer_may_take_itself_off_in_the_middle_of_an_event() -> None:
 
 
 def test_who_is_taken_off_in_the_middle_of_an_event_does_not_get_it_any_more() -> None:
-    class Jealous(Keeper):
-        def on_event(self, event: Event, /) -> None:
-            super().on_event(event)
-            made.remove(other)
-
-    jealous, other, last = Jealous(), Keeper(), Keeper()
+    jealous, other, last = Keeper(then=lambda: made.remove(other)), Keeper(), Keeper()
     made = emitter(jealous, other, last)
     made.emit(ServerClosed)
     assert [kinds_of(one) for one in (jealous, other, last)] == [[ServerClosed], [], [ServerClosed]]
@@ -272,19 +259,10 @@ async def test_the_last_event_comes_when_no_task_of_the_server_is_left():
     tasks = []
 
     class Counting:
-        def on_event(self, event: triosock.Event, /) -> None:
-            if isinstance(event, events.ServerClosed):
-                nursery = servers[0]._connections
-                tasks.append(len(nursery.child_tasks))
+        def on_event(self, event: Event, /) -> None:
+            if isinstance(event, ServerClosed):
+                tasks.append(len(served.server._connections.child_tasks))
 
-    servers = []
-
-    async with trio.open_nursery() as nursery:
-        servers.append(
-            await nursery.start(
-                functools.partial(triosock.serve_listeners, shout, [MemoryListener()], observers=[Counting()])
-            )
-        )
-        servers[0].drain()
-        await servers[0].wait_closed()
+    async with open_server(shout, observers=[Counting()]) as served:
+        await drained(served.server)
     assert tasks == [0]

@@ -76,13 +76,16 @@ async def test_only_what_is_the_handlers_own_fault_is_raised(
     assert cause in served.server.statistics().ended
 
 
+class Noting(list[Exception]):
+    """An `on_error` function that notes what it is called for."""
+
+    async def __call__(self, error: Exception, conn: Connection) -> None:
+        self.append(error)
+
+
 async def test_a_peer_that_resets_ends_no_server_and_nobody_is_called(serving: Any) -> None:
-    called: list[Exception] = []
-
-    async def note(error: Exception, conn: Connection) -> None:
-        called.append(error)
-
-    for on_error in ("raise", note):
+    called = Noting()
+    for on_error in ("raise", called):
         async with serving(shout, on_error=on_error) as server:
             client = socket.create_connection(server.addresses[0].sockaddr)
             await until_served(server)
@@ -140,31 +143,21 @@ ELSEWHERE = [broken_database, short_backend, talkative_backend, wordy_backend, s
 
 
 @pytest.mark.parametrize("fail", ELSEWHERE)
-@pytest.mark.parametrize("memory", [False, True])
 async def test_what_happens_at_another_connection_is_the_handlers_own_affair(
-    fail: Any, memory: bool, serving: Any, dial: Any, recorder: Any
+    fail: Any, linked: Any, recorder: Any
 ) -> None:
     async def handler(conn: Connection) -> None:
         await conn.receive_some()
         await fail(conn)
 
-    async with contextlib.AsyncExitStack() as stack:
-        if memory:
-            served = await stack.enter_async_context(open_server(handler, observers=[recorder]))
-            server, client = served.server, await served.connect()
-        else:
-            server = await stack.enter_async_context(serving(handler, observers=[recorder]))
-            client = await stack.enter_async_context(await dial(server))
+    async with linked(handler, observers=[recorder]) as (server, client):
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
         assert await until_ended(server) == {Cause.FAILED: 1}
     assert len(recorder.of(HandlerFailed)) == 1
 
 
-@pytest.mark.parametrize("memory", [False, True])
-async def test_a_layer_on_the_connection_has_the_same_peer(
-    memory: bool, serving: Any, dial: Any, recorder: Any
-) -> None:
+async def test_a_layer_on_the_connection_has_the_same_peer(linked: Any, recorder: Any) -> None:
     async def layered(conn: Connection) -> None:
         await Connection(trio.StapledStream(conn, conn)).receive_exactly(100)
 
@@ -172,16 +165,9 @@ async def test_a_layer_on_the_connection_has_the_same_peer(
         await Connection(trio.SSLStream(conn, server_context(), server_side=True)).receive_exactly(100)
 
     for handler in (layered, by_tls):
-        async with contextlib.AsyncExitStack() as stack:
-            if memory:
-                served = await stack.enter_async_context(open_server(handler, observers=[recorder]))
-                server, stream = served.server, await served.connect()
-            else:
-                server = await stack.enter_async_context(serving(handler, observers=[recorder]))
-                stream = await stack.enter_async_context(await dial(server))
-            client: Any = stream
+        async with linked(handler, observers=[recorder]) as (server, client):
             if handler is by_tls:
-                client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+                client = trio.SSLStream(client, client_context(), server_hostname="localhost")
             await client.send_all(b"abc")
             await client.aclose()
             assert await until_ended(server) == {Cause.PEER: 1}
@@ -347,13 +333,8 @@ async def test_a_handler_that_sends_after_it_has_closed_has_failed(handler: Any,
 async def test_and_so_has_one_of_a_real_socket_and_of_tls(
     handler: Any, cause: Cause, tls: bool, serving: Any
 ) -> None:
-    called: list[Exception] = []
-
-    async def note(error: Exception, conn: Connection) -> None:
-        called.append(error)
-
-    options = {"tls": server_context()} if tls else {}
-    async with serving(handler, on_error=note, **options) as server:
+    called = Noting()
+    async with serving(handler, on_error=called, tls=server_context() if tls else None) as server:
         stream: Any = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
         if tls:
             stream = trio.SSLStream(stream, client_context(), server_hostname="localhost")

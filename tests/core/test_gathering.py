@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import triosock
-from tests.handlers import echo, reset
-from tests.pairs import served, socket_pair_at
+from tests.handlers import echo, read_all, reset
+from tests.pairs import fill, served, socket_pair_at
 from tests.waiting import PATIENCE, until_served
 from triosock import Connection
 from triosock._core.transport.socket import SocketWire
@@ -60,15 +60,21 @@ async def full_connection():
     one.setblocking(False)
     client = trio.SocketStream(trio.socket.from_stdlib_socket(other))
     await client.send_all(b"one\ntwo\n")
-    filled = 0
-    with contextlib.suppress(BlockingIOError):
-        while True:
-            filled += one.send(b"x" * 4096)
+    filled = fill(one)
     async with trio.open_nursery() as nursery:
         conn = served(one, batcher=WriteBatcher(nursery))
         yield conn, client, b"x" * filled
         conn.wire.close_now()
         await client.aclose()
+
+
+@contextlib.asynccontextmanager
+async def gathered():
+    """As `full_connection`, with an answer that is gathered; the peer has to read that, too."""
+    async with full_connection() as (conn, client, filled):
+        assert await anext(conn.lines()) == b"one\n"
+        await conn.send_all(b"gathered\n")
+        yield conn, client, filled + b"gathered\n"
 
 
 async def test_answers_to_requests_that_came_together_leave_together(serving, dial, sends):
@@ -176,27 +182,21 @@ async def test_abort_sends_nothing_more(serving, dial, sends):
 
 
 async def test_what_the_kernel_does_not_take_is_sent_when_it_does(sends):
-    async with full_connection() as (conn, client, filled):
-        assert await anext(conn.lines()) == b"one\n"
-        await conn.send_all(b"gathered\n")
+    async with gathered() as (conn, client, expected):
         await trio.testing.wait_all_tasks_blocked()
         assert sends == [0]
         assert not conn.wire.is_settled
-        expected = filled + b"gathered\n"
         assert await exactly(client, len(expected)) == expected
         await conn.send_all(b"last\n")
         assert await exactly(client, 5) == b"last\n"
 
 
 async def test_who_sends_while_the_flush_task_waits_comes_after_it():
-    async with full_connection() as (conn, client, filled), trio.open_nursery() as nursery:
-        lines = conn.lines()
-        await anext(lines)
-        await conn.send_all(b"gathered\n")
+    async with gathered() as (conn, client, expected), trio.open_nursery() as nursery:
         await trio.testing.wait_all_tasks_blocked()
         nursery.start_soon(conn.send_all, b"last\n")
         await trio.testing.wait_all_tasks_blocked()
-        expected = filled + b"gathered\nlast\n"
+        expected += b"last\n"
         assert await exactly(client, len(expected)) == expected
 
 
@@ -264,15 +264,12 @@ async def test_a_failure_that_nobody_saw_is_told_to_the_next_send_and_receive(se
 
 
 async def test_a_cancelled_send_loses_nothing_of_those_before_it():
-    async with full_connection() as (conn, client, filled):
-        await anext(conn.lines())
-        await conn.send_all(b"gathered\n")
+    async with gathered() as (conn, client, expected):
         conn.wire.gathering = False
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conn.send_all, b"cancelled\n")
             await trio.testing.wait_all_tasks_blocked()
             nursery.cancel_scope.cancel()
-        expected = filled + b"gathered\n"
         assert await exactly(client, len(expected)) == expected
         await conn.send_all(b"last\n")
         assert await exactly(client, 5) == b"last\n"
@@ -280,21 +277,16 @@ async def test_a_cancelled_send_loses_nothing_of_those_before_it():
 
 async def test_nobody_waits_for_the_descriptor_of_a_connection_that_was_closed_meanwhile():
     """Its number may have a new owner, whose own wait would fail."""
-    async with full_connection() as (conn, client, filled):
-        await anext(conn.lines())
-        await conn.send_all(b"gathered\n")
+    async with gathered() as (conn, client, _):
         assert not conn.wire.flush_nowait()  # as the write batcher does, who then starts push()
         conn.wire.close_now()
         one, other = socket_pair_at(conn.wire._fd)
         with one, other:
-            with contextlib.suppress(BlockingIOError):
-                while True:
-                    one.send(b"x" * 65536)
+            fill(one)
             with trio.fail_after(5):
                 await conn.wire.push()
         assert conn.wire.is_settled
         await client.aclose()
-        del filled
 
 
 ACTIONS = st.lists(
@@ -368,10 +360,8 @@ def test_in_whatever_way_it_is_sent_all_arrives_in_order(actions, ending, tmp_pa
             await client.send_all(b"line\n" * len(actions))
             await client.send_eof()
             nursery.start_soon(write, conn)
-            got = bytearray()
             with trio.fail_after(20):
-                while data := await client.receive_some():
-                    got += data
+                got = await read_all(client)
         conn.wire.close_now()
         await client.aclose()
         assert got == sent

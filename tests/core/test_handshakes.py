@@ -30,23 +30,31 @@ HEADER = b"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n"
 
 
 async def says_hello(server: triosock.StreamServer) -> None:
-    async with await dial_tls(server, client_context()) as client:
+    async with await dial_tls(server) as client:
         assert await ask(client, b"hello\n") == b"HELLO\n"
 
 
-@contextlib.asynccontextmanager
-async def silent(server: triosock.StreamServer, dial: Any, count: int) -> AsyncIterator[list[Any]]:
-    """So many clients who say nothing, known to the server in this order."""
-    clients = []
-    for number in range(1, count + 1):
-        clients.append(await dial(server))
-        await until(lambda number=number: server.statistics().accepted == number)
-        await trio.testing.wait_all_tasks_blocked()
-    try:
-        yield clients
-    finally:
-        for client in clients:
-            await trio.aclose_forcefully(client)
+@pytest.fixture
+def silence(serving: Any, dial: Any) -> Any:
+    """`async with silence(5, **options) as (server, clients):` five who say nothing, known to the server in
+    this order.
+    """
+
+    @contextlib.asynccontextmanager
+    async def serve(count: int, **options: Any) -> AsyncIterator[tuple[Any, list[Any]]]:
+        async with serving(shout, **options) as server:
+            clients = []
+            for number in range(1, count + 1):
+                clients.append(await dial(server))
+                await until(lambda number=number: server.statistics().accepted == number)
+                await trio.testing.wait_all_tasks_blocked()
+            try:
+                yield server, clients
+            finally:
+                for client in clients:
+                    await trio.aclose_forcefully(client)
+
+    return serve
 
 
 async def are_open(clients: list[trio.SocketStream], ended: int) -> list[bool]:
@@ -66,10 +74,9 @@ async def are_open(clients: list[trio.SocketStream], ended: int) -> list[bool]:
     return [client not in over for client in clients]
 
 
-async def test_who_is_silent_holds_no_place(serving: Any, dial: Any) -> None:
-    async with serving(shout, tls=server_context(), limits=Limits(max_handshakes=1)) as server:
-        async with silent(server, dial, 1):
-            await says_hello(server)
+async def test_who_is_silent_holds_no_place(silence: Any) -> None:
+    async with silence(1, tls=server_context(), limits=Limits(max_handshakes=1)) as (server, _):
+        await says_hello(server)
 
 
 async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(autojump_clock: Any) -> None:
@@ -94,28 +101,26 @@ async def test_who_has_spoken_holds_one_and_others_who_have_wait_their_turn(auto
 
 
 async def test_one_more_than_may_be_silent_cuts_the_one_that_was_so_the_longest(
-    serving: Any, dial: Any, recorder: Any
+    silence: Any, recorder: Any
 ) -> None:
     limits = Limits(max_handshakes=2)
-    async with serving(shout, tls=server_context(), limits=limits, observers=[recorder]) as server:
-        async with silent(server, dial, 4) as clients:
-            assert await are_open(clients, ended=2) == [False, False, True, True]
-            await until_ended(server, 2)
-            statistics = server.statistics()
-            assert statistics.refused == {"handshakes": 2}
-            assert statistics.ended == {Cause.HANDSHAKE: 2}
-            assert statistics.active == 2
+    async with silence(4, tls=server_context(), limits=limits, observers=[recorder]) as (server, clients):
+        assert await are_open(clients, ended=2) == [False, False, True, True]
+        await until_ended(server, 2)
+        statistics = server.statistics()
+        assert statistics.refused == {"handshakes": 2}
+        assert statistics.ended == {Cause.HANDSHAKE: 2}
+        assert statistics.active == 2
     assert [event.reason for event in recorder.of(events.Refused)] == ["handshakes"] * 2
     first = recorder.of(events.HandshakeRefused)[:2]
     assert [event.connection for event in first] == [1, 2]
     assert [event.error for event in first] == [None, None]
 
 
-async def test_no_more_than_half_of_all_connections_are_silent(serving: Any, dial: Any) -> None:
-    async with serving(shout, tls=server_context(), limits=Limits(max_connections=4)) as server:
-        async with silent(server, dial, 6) as clients:
-            assert await are_open(clients, ended=4) == [False] * 4 + [True] * 2
-            await says_hello(server)
+async def test_no_more_than_half_of_all_connections_are_silent(silence: Any) -> None:
+    async with silence(6, tls=server_context(), limits=Limits(max_connections=4)) as (server, clients):
+        assert await are_open(clients, ended=4) == [False] * 4 + [True] * 2
+        await says_hello(server)
 
 
 async def test_one_that_has_spoken_just_now_is_not_cut(recorder: Any) -> None:
@@ -152,24 +157,22 @@ async def test_one_that_has_spoken_just_now_is_not_cut(recorder: Any) -> None:
 
 
 async def test_who_has_a_header_of_its_proxy_and_is_silent_then_holds_none_either(
-    serving: Any, dial: Any
+    silence: Any, dial: Any
 ) -> None:
     limits = Limits(max_handshakes=1)
-    async with serving(shout, tls=server_context(), proxy=True, limits=limits) as server:
-        async with silent(server, dial, 1) as (quiet,):
-            await quiet.send_all(HEADER)
-            await until(lambda: server.statistics().received == len(HEADER))
-            plain = await dial(server)
-            await plain.send_all(HEADER)
-            client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
-            assert await ask(client, b"hello\n") == b"HELLO\n"
-            await client.aclose()
+    async with silence(1, tls=server_context(), proxy=True, limits=limits) as (server, (quiet,)):
+        await quiet.send_all(HEADER)
+        await until(lambda: server.statistics().received == len(HEADER))
+        plain = await dial(server)
+        await plain.send_all(HEADER)
+        client = trio.SSLStream(plain, client_context(), server_hostname="localhost")
+        assert await ask(client, b"hello\n") == b"HELLO\n"
+        await client.aclose()
 
 
-async def test_silent_ones_of_plain_headers_are_bounded_too(serving: Any, dial: Any) -> None:
-    async with serving(shout, proxy=True, limits=Limits(max_handshakes=2)) as server:
-        async with silent(server, dial, 3) as clients:
-            assert await are_open(clients, ended=1) == [False, True, True]
+async def test_silent_ones_of_plain_headers_are_bounded_too(silence: Any) -> None:
+    async with silence(3, proxy=True, limits=Limits(max_handshakes=2)) as (_, clients):
+        assert await are_open(clients, ended=1) == [False, True, True]
 
 
 async def test_a_client_is_served_though_many_silent_ones_came_before(serving: Any, dial: Any) -> None:
@@ -181,21 +184,19 @@ async def test_a_client_is_served_though_many_silent_ones_came_before(serving: A
             await trio.aclose_forcefully(client)
 
 
-async def test_without_a_limit_nobody_is_cut(serving: Any, dial: Any) -> None:
+async def test_without_a_limit_nobody_is_cut(silence: Any) -> None:
     limits = Limits(max_handshakes=float("inf"), max_connections=float("inf"))
-    async with serving(shout, tls=server_context(), limits=limits) as server:
-        async with silent(server, dial, 5) as clients:
-            assert await are_open(clients, ended=0) == [True] * 5
-            await says_hello(server)
+    async with silence(5, tls=server_context(), limits=limits) as (server, clients):
+        assert await are_open(clients, ended=0) == [True] * 5
+        await says_hello(server)
 
 
 async def test_a_client_that_hangs_up_before_its_first_byte_is_no_more_than_that(
-    serving: Any, dial: Any, recorder: Any
+    silence: Any, recorder: Any
 ) -> None:
-    async with serving(shout, tls=server_context(), observers=[recorder]) as server:
-        async with silent(server, dial, 1) as (client,):
-            await client.aclose()
-            await recorder.wait_for(events.ConnectionClosed)
+    async with silence(1, tls=server_context(), observers=[recorder]) as (server, (client,)):
+        await client.aclose()
+        await recorder.wait_for(events.ConnectionClosed)
         assert server.statistics().ended == {Cause.HANDSHAKE: 1}
 
 

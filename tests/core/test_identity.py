@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ipaddress
 import ssl
 from typing import Any
@@ -67,10 +68,8 @@ async def ask(serving: Any, dial: Any, context: ssl.SSLContext, look: Any, **opt
     options.setdefault("tls", server_context(ask_client=True))
     async with serving(handler, **options) as server:
         client = trio.SSLStream(await dial(server), context, server_hostname="localhost")
-        try:
+        with contextlib.suppress(trio.BrokenResourceError):
             await client.receive_some()
-        except trio.BrokenResourceError:
-            pass
         await trio.aclose_forcefully(client)
     return found[0]
 

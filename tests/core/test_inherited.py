@@ -44,9 +44,9 @@ def show_and_close(*sockets):
         print(getattr(one, "socket", one).getsockname()[1])
         one.close()
 
-def refused(names, words):
+def refused(names, words, take=inherited_listeners):
     try:
-        inherited_listeners(names)
+        take(names)
     except ValueError as error:
         assert words in str(error), error
     else:
@@ -111,8 +111,7 @@ def test_several_names_give_their_sockets_in_the_order_of_the_names(two: list[so
 def test_several_sockets_may_have_one_name_and_those_without_are_unknown(two: list[socket.socket]) -> None:
     program = """
         refused(["http", "x"], "no socket named 'x'")
-        listeners = inherited_listeners(["{name}"])
-        show_and_close(*listeners)
+        show_and_close(*inherited_listeners(["{name}"]))
     """
     ports = [port(sock) for sock in two]
     assert run(program.format(name="http"), two, "http:http") == ports
@@ -122,8 +121,7 @@ def test_several_sockets_may_have_one_name_and_those_without_are_unknown(two: li
 def test_a_name_that_was_not_handed_down_takes_nothing(two: list[socket.socket]) -> None:
     program = """
         refused(["http", "htpp"], "no socket named 'htpp' was handed down")
-        listeners = inherited_listeners(["http"])
-        show_and_close(*listeners)
+        show_and_close(*inherited_listeners(["http"]))
     """
     assert run(program, two, "http:admin") == [port(two[0])]
 
@@ -149,15 +147,15 @@ def test_a_number_that_is_none_is_no_socket_at_all() -> None:
 
 def test_a_process_that_was_forked_off_has_inherited_nothing(two: list[socket.socket]) -> None:
     program = """
-        child = os.fork()
-        if child == 0:
-            os._exit(len(inherited_listeners()))
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        def inherited_by_a_child():
+            child = os.fork()
+            if child == 0:
+                os._exit(len(inherited_listeners()))
+            return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+        assert inherited_by_a_child() == 0
         listeners = inherited_listeners()
-        child = os.fork()
-        if child == 0:
-            os._exit(len(inherited_listeners()))
-        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+        assert inherited_by_a_child() == 0
         show_and_close(*listeners)
     """
     assert run(program, two) == [port(sock) for sock in two]
@@ -182,8 +180,7 @@ def test_a_descriptor_that_is_no_listener_is_a_value_error_and_everything_is_lef
     run("os.dup2(0, 4)" + textwrap.dedent(program.format(names=None, words="is no socket")), two, "good:bad")
 
 
-def test_a_unix_socket_that_was_handed_down_keeps_its_file(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
+def test_a_unix_socket_that_was_handed_down_keeps_its_file(path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as sock:
         sock.bind(os.fspath(path))
         sock.listen()
@@ -214,12 +211,9 @@ def handed(two: list[socket.socket], monkeypatch: pytest.MonkeyPatch) -> Iterato
         os.dup2(sock.fileno(), 200 + index)
     monkeypatch.setattr(systemd, "_FIRST", 200)
     monkeypatch.setattr(systemd, "_remaining", {})
-    for variable, value in (
-        ("LISTEN_PID", str(os.getpid())),
-        ("LISTEN_FDS", "2"),
-        ("LISTEN_FDNAMES", "http"),
-    ):
-        monkeypatch.setenv(variable, value)
+    monkeypatch.setenv("LISTEN_PID", str(os.getpid()))
+    monkeypatch.setenv("LISTEN_FDS", "2")
+    monkeypatch.setenv("LISTEN_FDNAMES", "http")
     yield two
     for index in range(2):
         os.close(200 + index)
@@ -287,12 +281,8 @@ def test_a_unit_may_have_both_kinds_and_each_function_takes_its_own(both: list[s
 def test_by_name_a_socket_of_the_other_kind_is_refused_and_stays(both: list[socket.socket]) -> None:
     program = """
         refused(["udp"], "needs a stream socket, not SOCK_DGRAM")
-        try:
-            triosock.inherited_datagram_sockets(["tcp"])
-        except ValueError as error:
-            assert "is no datagram socket, but SOCK_STREAM" in str(error), error
-        else:
-            raise AssertionError("nothing was raised")
+        words = "is no datagram socket, but SOCK_STREAM"
+        refused(["tcp"], words, triosock.inherited_datagram_sockets)
         (datagram,) = triosock.inherited_datagram_sockets(["udp"])
         (stream,) = inherited_listeners(["tcp"])
         show_and_close(stream, datagram)
@@ -351,17 +341,8 @@ trio.run(main)
 @pytest.mark.skipif(
     shutil.which("systemd-socket-activate") is None, reason="systemd-socket-activate is not installed"
 )
-def test_systemd_hands_a_datagram_socket_down(tmp_path: Path) -> None:
-    path = tmp_path / "socket"
-    command = [
-        "systemd-socket-activate",
-        "--datagram",
-        "-l",
-        os.fspath(path),
-        sys.executable,
-        "-c",
-        ACTIVATED,
-    ]
+def test_systemd_hands_a_datagram_socket_down(path: Path) -> None:
+    command = ["systemd-socket-activate", "--datagram", "-l", path, sys.executable, "-c", ACTIVATED]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as activator:
         try:
             assert eventually(path.exists)

@@ -8,8 +8,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all
-from tests.waiting import PATIENCE, until, until_ended, until_served
+from tests.handlers import read_all, read_lines
+from tests.waiting import PATIENCE, fails_with, until, until_ended, until_served
 from triosock import Cause
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -31,12 +31,8 @@ async def test_a_task_that_still_reads_when_the_handler_returns_costs_its_own_co
     async with trio.open_nursery() as others:
 
         async def handler(conn):
-            others.start_soon(read, conn)
+            others.start_soon(fails_with, trio.ClosedResourceError, conn.receive_some)
             await trio.testing.wait_all_tasks_blocked(0.01)
-
-        async def read(conn):
-            with pytest.raises(trio.ClosedResourceError):
-                await conn.receive_some()
 
         async with serving(handler) as server, await dial(server) as client:
             assert await read_all(client) == b""
@@ -55,14 +51,9 @@ async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(ser
 
 async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(serving, dial):
     async def handler(conn):
-        async def also_read() -> None:
-            with pytest.raises(trio.BusyResourceError):
-                await conn.receive_some()
-
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(also_read)
-            async for _ in conn.lines():
-                pass
+            nursery.start_soon(fails_with, trio.BusyResourceError, conn.receive_some)
+            await read_lines(conn)
 
     async with serving(handler) as server:
         # Which task comes first in a moment is drawn by lot: several times, so that each order occurs.

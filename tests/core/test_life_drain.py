@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask, read_all, read_once, say_bye, shout, wait_forever
+from tests.handlers import ask, read_all, read_once, say_bye, shout, shout_in_idle, wait_forever
 from tests.servers import connected, drained
 from tests.waiting import takes, until, until_arrived, until_served
 from triosock import Cause, Limits, Timeouts
@@ -90,16 +90,7 @@ async def test_an_idle_block_ends_in_a_drain_and_says_so(autojump_clock):
 
 
 async def test_an_idle_block_gives_input_that_had_arrived_before_the_drain(serving, dial):
-    async def handler(conn):
-        while True:
-            data = b""
-            with conn.idle():
-                data = await conn.receive_some()
-            if not data:
-                break
-            await conn.send_all(data.upper())
-
-    async with serving(handler) as server, await dial(server) as client:
+    async with serving(shout_in_idle) as server, await dial(server) as client:
         assert await ask(client, b"x") == b"X"
         await client.send_all(b"late")
         server.drain(grace=60)
@@ -126,14 +117,10 @@ async def test_told_again_a_drain_can_only_tighten(serving, dial, autojump_clock
 
 
 async def test_an_infinite_grace_waits_for_ever(serving, dial, autojump_clock):
-    async def handler(conn):
-        await trio.sleep(100_000)
-
-    async with serving(handler) as server, await dial(server):
+    async with serving(lambda conn: trio.sleep(100_000)) as server, await dial(server):
         await until_served(server)
         began = trio.current_time()
-        report = await drained(server, grace=float("inf"))
-        assert report.finished == 1
+        assert (await drained(server, grace=float("inf"))).finished == 1
         assert trio.current_time() - began >= 99_999
 
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import read_all, read_to_reset, reset
+from tests.handlers import in_a_nursery, own_bug, read_all, read_to_reset, reset
 from tests.servers import drained
 from tests.waiting import until_ended, until_served
 from triosock import Cause
@@ -16,9 +16,6 @@ from triosock._core.model import events
 from triosock._core.transport.socket import SocketWire
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-# A failing handler ends its own connection
 
 
 async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorder, caplog):
@@ -44,12 +41,7 @@ async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorde
 
 
 async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serving, dial, recorder):
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
-            await conn.receive_some()
-            raise ValueError("planned")
-
+    handler = in_a_nursery(own_bug)
     async with serving(handler, observers=[recorder]) as server, await dial(server) as client:
         await client.send_all(b"x")
         assert await read_to_reset(client) == b""
@@ -59,12 +51,8 @@ async def test_an_exception_group_of_a_handler_costs_its_own_connection_too(serv
 
 
 async def test_on_error_raise_gives_trios_own_rule_back(serving, dial):
-    async def handler(conn):
-        await conn.receive_some()
-        raise ValueError("planned")
-
     with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="planned"), flatten_subgroups=True):
-        async with serving(handler, on_error="raise") as server, await dial(server) as client:
+        async with serving(own_bug, on_error="raise") as server, await dial(server) as client:
             await client.send_all(b"x")
             await trio.sleep_forever()
 
@@ -147,15 +135,17 @@ async def fail_when_cancelled() -> None:
         raise ValueError("planned")
 
 
+async def read_beside_a_clean_up_that_fails(conn):
+    # The nursery raises the cancellation and the failure in one group, which is no Exception.
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fail_when_cancelled)
+        await conn.receive_some()
+
+
 async def test_a_clean_up_that_fails_when_the_handler_is_cut_costs_its_own_connection(
     serving, dial, recorder
 ):
-    # The nursery raises the cancellation and the failure in one group, which is no Exception.
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail_when_cancelled)
-            await conn.receive_some()
-
+    handler = read_beside_a_clean_up_that_fails
     async with serving(handler, observers=[recorder]) as server, await dial(server):
         await until_served(server)
         report = await drained(server, grace=0)
@@ -186,11 +176,7 @@ async def test_an_error_handler_whose_clean_up_fails_when_it_is_cut_costs_the_sa
 
 
 async def test_on_error_raise_gives_the_whole_group(serving, dial):
-    async def handler(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(fail_when_cancelled)
-            await conn.receive_some()
-
+    handler = read_beside_a_clean_up_that_fails
     with pytest.RaisesGroup(ValueError, flatten_subgroups=True):
         async with serving(handler, on_error="raise") as server, await dial(server):
             await until_served(server)

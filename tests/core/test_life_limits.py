@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 
 import pytest
 import trio
 import trio.testing
 
-from tests.handlers import ask, read_all, shout
+from tests.handlers import ask, read_all, read_once, say_hello_and_wait, says, shout
 from tests.servers import drained
 from tests.waiting import until, until_served
 from triosock import Cause, Limits, TcpAddress
@@ -23,9 +24,6 @@ async def dial_from(server, source):
     await sock.bind((source, 0))
     await sock.connect(("127.0.0.1", server.addresses[0].port))
     return trio.SocketStream(sock)
-
-
-# Limits before accepting
 
 
 async def test_beyond_the_limit_clients_wait_in_the_kernel_in_order(serving, dial):
@@ -48,12 +46,8 @@ async def test_beyond_the_limit_clients_wait_in_the_kernel_in_order(serving, dia
 
 
 async def test_overflow_reject_closes_the_one_too_many(serving, dial, recorder):
-    async def handler(conn):
-        await conn.receive_some()
-
-    async with serving(
-        handler, limits=Limits(max_connections=1, overflow="reject"), observers=[recorder]
-    ) as server:
+    limits = Limits(max_connections=1, overflow="reject")
+    async with serving(read_once, limits=limits, observers=[recorder]) as server:
         first = await dial(server)
         await until_served(server)
         second = await dial(server)
@@ -65,15 +59,8 @@ async def test_overflow_reject_closes_the_one_too_many(serving, dial, recorder):
 
 
 async def test_an_overflow_handler_may_say_something_first(serving, dial, recorder):
-    async def busy(conn):
-        await conn.send_all(b"busy, come back later\n")
-
-    async def handler(conn):
-        await conn.receive_some()
-
-    async with serving(
-        handler, limits=Limits(max_connections=1, overflow=busy), observers=[recorder]
-    ) as server:
+    limits = Limits(max_connections=1, overflow=says(b"busy, come back later\n"))
+    async with serving(read_once, limits=limits, observers=[recorder]) as server:
         first = await dial(server)
         await until_served(server)
         second = await dial(server)
@@ -86,11 +73,7 @@ async def test_an_overflow_handler_may_say_something_first(serving, dial, record
 
 
 async def test_a_peer_over_its_limit_is_refused_and_others_are_not(serving):
-    async def handler(conn):
-        await conn.send_all(b"hello")
-        await conn.receive_some()
-
-    async with serving(handler, limits=Limits(max_connections_per_peer=1)) as server:
+    async with serving(say_hello_and_wait, limits=Limits(max_connections_per_peer=1)) as server:
         one = await dial_from(server, "127.0.0.1")
         assert await one.receive_some() == b"hello"
         two = await dial_from(server, "127.0.0.1")
@@ -107,28 +90,18 @@ async def test_a_peer_over_its_limit_is_refused_and_others_are_not(serving):
 
 
 async def test_a_network_over_its_limit_is_refused(serving):
-    async def handler(conn):
-        await conn.send_all(b"hello")
-        await conn.receive_some()
-
     limits = Limits(max_connections_per_network=2, network_prefix=(16, 56))
-    async with serving(handler, limits=limits) as server:
+    async with serving(say_hello_and_wait, limits=limits) as server, contextlib.AsyncExitStack() as streams:
         answers = []
-        streams = []
         for source in ("127.0.0.1", "127.0.1.1", "127.0.2.1", "127.1.0.1"):
-            streams.append(await dial_from(server, source))
-            answers.append(await streams[-1].receive_some())
+            stream = await streams.enter_async_context(await dial_from(server, source))
+            answers.append(await stream.receive_some())
         assert answers == [b"hello", b"hello", b"", b"hello"]
-        for stream in streams:
-            await stream.aclose()
 
 
 @pytest.mark.parametrize("overflow", ["wait", "handler"])
 async def test_who_comes_out_of_the_queue_and_is_one_too_many_for_its_peer_is_in_the_report(overflow):
-    async def turn_away(conn):
-        await conn.send_all(b"full")
-
-    limits = Limits(max_connections_per_peer=1, overflow=turn_away if overflow == "handler" else "wait")
+    limits = Limits(max_connections_per_peer=1, overflow=says(b"full") if overflow == "handler" else "wait")
     async with open_server(shout, limits=limits) as served:
         served.server.suspend()
         clients = [await served.connect(peer=TcpAddress("192.0.2.1", port)) for port in (1, 2, 3)]

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import re
 import socket
 import sys
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.listening import close_while_waited_for, say_hello
+from tests.listening import close_while_waited_for, denied, say_hello
 from tests.waiting import PATIENCE, until
 from triosock._core.listeners import bind as binding
 from triosock._core.listeners import listener as listening
@@ -37,6 +39,13 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 async def open_one(**options: Any) -> SocketListener:
     (listener,) = await open_tcp_listeners(0, host=LOCAL, **options)
     return listener
+
+
+@pytest.fixture
+async def listener() -> AsyncIterator[SocketListener]:
+    """One that is closed after the test."""
+    with contextlib.closing(await open_one()) as opened:
+        yield opened
 
 
 def port_of(listener: Listener) -> int:
@@ -113,7 +122,7 @@ class Bind:
     ) -> socket.socket:
         self.calls += 1
         if self.fails(self.calls, family):
-            raise OSError(self.number, os.strerror(self.number))
+            raise denied(self.number)
         return self.real(family, sockaddr, backlog, reuse_port)
 
 
@@ -129,18 +138,16 @@ async def test_a_free_port_that_is_taken_in_the_other_family_is_given_up_for_ano
         listener.close()
 
 
-async def test_the_search_for_a_free_port_ends_at_some_time(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("port", "tries"), [(0, range(2, 101)), (9999, [1])], ids=["any free one", "one that was asked for"]
+)
+async def test_the_search_for_a_free_port_ends_and_one_that_was_asked_for_is_tried_once(
+    port: int, tries: Sequence[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
     bind = Bind(monkeypatch, errno.EADDRINUSE, lambda call, family: True)
     with pytest.raises(AddressUnavailable):
-        await open_tcp_listeners(0, host=LOCAL)
-    assert 1 < bind.calls <= 100
-
-
-async def test_a_port_that_was_asked_for_is_tried_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    bind = Bind(monkeypatch, errno.EADDRINUSE, lambda call, family: True)
-    with pytest.raises(AddressUnavailable):
-        await open_tcp_listeners(9999, host=LOCAL)
-    assert bind.calls == 1
+        await open_tcp_listeners(port, host=LOCAL)
+    assert bind.calls in tries
 
 
 @pytest.mark.skipif(not HAS_IPV6, reason="one family only")
@@ -214,19 +221,15 @@ def test_the_backlog_is_the_longest_unless_one_is_given() -> None:
 
 @pytest.mark.skipif(sys.platform != "linux", reason="the length of the queue is Linux's business")
 async def test_the_backlog_bounds_the_kernels_queue() -> None:
-    listener = await open_one(backlog=1)
-    clients = [socket.socket() for _ in range(4)]
-    try:
-        for client in clients:
-            client.setblocking(False)
-            client.connect_ex((LOCAL, port_of(listener)))
-        await until(lambda: listener.count_waiting() == 2)  # listen(2): one more than asked for
-        await trio.testing.wait_all_tasks_blocked(0.01)
-        assert listener.count_waiting() == 2
-    finally:
-        for client in clients:
-            client.close()
-        listener.close()
+    async with await open_one(backlog=1) as listener:
+        with contextlib.ExitStack() as stack:
+            for _ in range(4):
+                client = stack.enter_context(socket.socket())
+                client.setblocking(False)
+                client.connect_ex((LOCAL, port_of(listener)))
+            await until(lambda: listener.count_waiting() == 2)  # listen(2): one more than asked for
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            assert listener.count_waiting() == 2
 
 
 async def test_two_may_share_a_port_only_if_both_say_so() -> None:
@@ -241,8 +244,9 @@ async def test_two_may_share_a_port_only_if_both_say_so() -> None:
 # Listening
 
 
-async def test_a_listener_is_asked_in_two_steps_and_takes_nothing_in_the_first() -> None:
-    listener = await open_one()
+async def test_a_listener_is_asked_in_two_steps_and_takes_nothing_in_the_first(
+    listener: SocketListener,
+) -> None:
     with pytest.raises(trio.WouldBlock):
         listener.accept_nowait()
     with socket.create_connection((LOCAL, port_of(listener))) as client:
@@ -253,20 +257,16 @@ async def test_a_listener_is_asked_in_two_steps_and_takes_nothing_in_the_first()
         assert accepted.getblocking() is False
         assert accepted.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)
         accepted.close()
-    listener.close()
 
 
-async def test_an_errno_of_accept_comes_through() -> None:
-    listener = await open_one()
+async def test_an_errno_of_accept_comes_through(listener: SocketListener) -> None:
     listener.socket.shutdown(socket.SHUT_RDWR)
     with pytest.raises(OSError, match=os.strerror(errno.EINVAL)) as caught:
         listener.accept_nowait()
     assert caught.value.errno == errno.EINVAL
-    listener.close()
 
 
-async def test_closing_wakes_whoever_waits_and_twice_is_as_good_as_once() -> None:
-    listener = await open_one()
+async def test_closing_wakes_whoever_waits_and_twice_is_as_good_as_once(listener: SocketListener) -> None:
     assert "closed" not in repr(listener)
     await close_while_waited_for(listener)
     listener.close()
@@ -276,8 +276,7 @@ async def test_closing_wakes_whoever_waits_and_twice_is_as_good_as_once() -> Non
         await listener.wait_ready()
 
 
-async def test_aclose_closes_even_if_it_is_cancelled() -> None:
-    listener = await open_one()
+async def test_aclose_closes_even_if_it_is_cancelled(listener: SocketListener) -> None:
     with trio.CancelScope() as scope:
         scope.cancel()
         await listener.aclose()
@@ -285,8 +284,9 @@ async def test_aclose_closes_even_if_it_is_cancelled() -> None:
     assert scope.cancelled_caught
 
 
-async def test_accept_waits_on_when_another_process_was_quicker(monkeypatch: pytest.MonkeyPatch) -> None:
-    listener = await open_one()
+async def test_accept_waits_on_when_another_process_was_quicker(
+    listener: SocketListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
     accept, taken = SocketListener.accept_nowait, [True]
 
     def accept_nowait(self: SocketListener) -> Any:
@@ -301,4 +301,3 @@ async def test_accept_waits_on_when_another_process_was_quicker(monkeypatch: pyt
             assert isinstance(stream, trio.SocketStream)
             assert stream.socket.getpeername() == client.getsockname()
     assert not taken
-    listener.close()

@@ -6,22 +6,20 @@ import pytest
 import trio
 import trio.testing
 
-from tests.pairs import memory_pair, pair, tcp_pair
+from tests.pairs import tcp_pair
 from tests.tls import client_context, server_context
 from triosock import Connection
 
 
-@pytest.mark.parametrize("make", [pair, memory_pair])
-async def test_a_loop_over_the_bytes_ends_with_the_stream_and_takes_what_was_buffered_first(make):
-    one, other = await make()
-    async with one, other:
-        await one.send_all(b"line\nand more")
-        await one.send_eof()
-        assert await other.receive_until(b"\n") == b"line\n"
-        assert b"".join([data async for data in other]) == b"and more"
-        with pytest.raises(StopAsyncIteration):
-            await other.__anext__()
-        assert await other.receive_some() == b""
+async def test_a_loop_over_the_bytes_ends_with_the_stream_and_takes_what_was_buffered_first(both):
+    one, other = both
+    await one.send_all(b"line\nand more")
+    await one.send_eof()
+    assert await other.receive_until(b"\n") == b"line\n"
+    assert b"".join([data async for data in other]) == b"and more"
+    with pytest.raises(StopAsyncIteration):
+        await other.__anext__()
+    assert await other.receive_some() == b""
 
 
 @pytest.mark.parametrize("make", [tcp_pair, trio.testing.memory_stream_pair])
@@ -42,14 +40,14 @@ async def test_a_loop_over_the_bytes_ends_with_a_close_notify(make):
     assert b"".join(heard) == b"hello"
 
 
-async def test_two_loops_over_what_was_buffered_never_give_nothing():
-    one, other = await pair()
+async def test_two_loops_over_what_was_buffered_never_give_nothing(over_tcp):
+    one, other = over_tcp
     heard = []
 
     async def take():
         heard.append(await other.__anext__())
 
-    async with one, other, trio.open_nursery() as nursery:
+    async with trio.open_nursery() as nursery:
         await one.send_all(b"line\nrest")
         assert await other.receive_until(b"\n") == b"line\n"
         nursery.start_soon(take)

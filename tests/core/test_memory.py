@@ -12,6 +12,7 @@ import pytest
 import trio
 import trio.testing
 
+from tests.handlers import read_lines
 from tests.tls import client_context, server_context
 from tests.waiting import until, until_served
 from triosock import Connection, FrameTooLarge, LengthPrefixed
@@ -20,11 +21,6 @@ from triosock import Connection, FrameTooLarge, LengthPrefixed
 PEERS = 20
 #: As much as an unfinished message may have: `DEFAULT_MAX_BYTES`, without its end.
 SIZE = 65_535
-
-
-async def read_lines(conn: Connection) -> None:
-    async for _ in conn.lines():
-        pass
 
 
 async def read_frames(conn: Connection) -> None:
@@ -94,8 +90,7 @@ async def test_what_is_too_long_is_given_up_with_what_came_at_once(serving: Any)
 
     async def note(conn: Connection) -> None:
         try:
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
         except FrameTooLarge:
             held.append(len(conn.buffer))
             done.set()

@@ -16,7 +16,7 @@ from tests.tls import server_context
 from tests.waiting import until_ended
 from triosock import Cause, Connection, FrameTooLarge, RequestTimedOut, Timeouts
 from triosock._core.model.events import HandlerFailed
-from triosock.testing import cancel_at_every_checkpoint, open_server
+from triosock.testing import cancel_at_every_checkpoint
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -34,6 +34,10 @@ class Called:
     @property
     def kinds(self) -> list[type[Exception]]:
         return [type(error) for error in self.errors]
+
+
+async def sorry(error: Exception, conn: Connection) -> None:
+    await conn.send_all(b"sorry")
 
 
 @pytest.mark.parametrize("handler", [slow_block, slow_line])
@@ -71,7 +75,7 @@ async def test_it_is_not_called_after_the_deadline_of_a_drain(
 
 
 @pytest.mark.parametrize("grace", [1, 60])
-async def test_a_cleanup_that_fails_after_the_cut(grace: float, autojump_clock: Any, recorder: Any) -> None:
+async def test_a_cleanup_that_fails_after_the_cut(grace: float, autojump_clock: Any) -> None:
     async def fails_at_its_end(conn: Connection) -> None:
         async for _ in conn.lines():
             try:
@@ -81,17 +85,14 @@ async def test_a_cleanup_that_fails_after_the_cut(grace: float, autojump_clock: 
 
     called = Called()
     timeouts = Timeouts(request=10, handshake=1)
-    async with open_server(
-        fails_at_its_end, on_error=called, timeouts=timeouts, observers=[recorder]
-    ) as served:
-        client = await served.connect()
+    async with connected(fails_at_its_end, on_error=called, timeouts=timeouts) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(1)
         report = await drained(served.server, grace=grace)
     # Cut by the drain, nobody can be answered; cut by its own time, it is out of time, whatever came of that.
     assert called.kinds == ([] if grace == 1 else [RequestTimedOut])
     assert report.causes == {Cause.DRAIN if grace == 1 else Cause.REQUEST: 1}
-    assert [type(event.error) for event in recorder.of(HandlerFailed)] == [ValueError]
+    assert [type(event.error) for event in served.recorder.of(HandlerFailed)] == [ValueError]
 
 
 async def test_it_has_its_own_time_and_not_the_rest_of_the_requests(autojump_clock: Any) -> None:
@@ -102,7 +103,7 @@ async def test_it_has_its_own_time_and_not_the_rest_of_the_requests(autojump_clo
 
     async def answer(error: Exception, conn: Connection) -> None:
         await trio.sleep(5)
-        await conn.send_all(b"sorry")
+        await sorry(error, conn)
 
     async with connected(fails_late, on_error=answer, timeouts=Timeouts(request=2)) as (_, client):
         await client.send_all(b"x\n")
@@ -167,10 +168,10 @@ async def test_it_is_called_after_finish_of_a_handler_class() -> None:
 
     async def answer(error: Exception, conn: Connection) -> None:
         steps.append("answer")
-        await conn.send_all(b"sorry")
+        await sorry(error, conn)
 
-    async with open_server(Fails.serve, on_error=answer) as served:
-        assert await read_all(await served.connect()) == b"sorry"
+    async with connected(Fails.serve, on_error=answer) as (_, client):
+        assert await read_all(client) == b"sorry"
     assert steps == ["finish", "answer"]
 
 
@@ -208,34 +209,27 @@ async def test_that_the_peer_has_gone_meanwhile_is_not_its_fault(serving: Any, r
     assert recorder.of(HandlerFailed) == []
 
 
-async def test_that_nothing_can_be_sent_after_half_a_send_is_not_its_fault(
-    autojump_clock: Any, recorder: Any
-) -> None:
+async def test_that_nothing_can_be_sent_after_half_a_send_is_not_its_fault(autojump_clock: Any) -> None:
     async def sends_much(conn: Connection) -> None:
         async for _ in conn.lines():
             await conn.send_all(bytes(10_000_000))
 
-    async def answer(error: Exception, conn: Connection) -> None:
-        await conn.send_all(b"sorry")
-
-    timeouts = Timeouts(request=2)
-    async with open_server(sends_much, on_error=answer, timeouts=timeouts, observers=[recorder]) as served:
-        client = await served.connect()
+    async with connected(sends_much, on_error=sorry, timeouts=Timeouts(request=2)) as (served, client):
         await client.send_all(b"x\n")
         await trio.sleep(3)
         assert await read_to_reset(client) == b""
     assert served.server.statistics().ended == {Cause.REQUEST: 1}
-    assert recorder.of(HandlerFailed) == []
+    assert served.recorder.of(HandlerFailed) == []
 
 
-async def test_its_own_bug_beside_a_peer_that_has_gone_is_told(recorder: Any) -> None:
+async def test_its_own_bug_beside_a_peer_that_has_gone_is_told() -> None:
     async def worse(error: Exception, conn: Connection) -> None:
         raise ExceptionGroup("both", [FrameTooLarge("line", 4), KeyError("second")])
 
-    async with connected(too_large, on_error=worse, observers=[recorder]) as (_, client):
+    async with connected(too_large, on_error=worse) as (served, client):
         await client.send_all(b"hello\n")
         assert await read_to_reset(client) == b""
-    assert [type(event.error) for event in recorder.of(HandlerFailed)] == [ExceptionGroup]
+    assert [type(event.error) for event in served.recorder.of(HandlerFailed)] == [ExceptionGroup]
 
 
 @pytest.mark.parametrize("whose", ["scenario", "handlers"])
@@ -245,7 +239,7 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left(
 ) -> None:
     async def answer(error: Exception, conn: Connection) -> None:
         await trio.sleep(0.1)
-        await conn.send_all(b"sorry")
+        await sorry(error, conn)
 
     async def scenario() -> None:
         async with connected(handler, on_error=answer, timeouts=Timeouts(request=1)) as (_, client):

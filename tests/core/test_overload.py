@@ -12,7 +12,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import ask, shout
+from tests.handlers import ask, says, shout
 from tests.servers import connected
 from tests.waiting import PATIENCE, until
 from triosock import Connection, Limits, Timeouts, events
@@ -161,10 +161,7 @@ async def test_a_drain_turns_nobody_away_for_it(
 
 
 async def test_an_overflow_handler_may_say_so(mock_clock: trio.testing.MockClock, recorder: Any) -> None:
-    async def apologize(conn: Connection) -> None:
-        await conn.send_all(b"busy\n")
-
-    limits = Limits(max_lag=0.2, overflow=apologize)
+    limits = Limits(max_lag=0.2, overflow=says(b"busy\n"))
     async with open_server(shout, limits=limits) as served:
         for _ in range(2):
             assert await connects(served)

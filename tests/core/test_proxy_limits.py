@@ -9,7 +9,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all
+from tests.handlers import read_all, says
 from tests.waiting import takes
 from triosock import Connection, Limits, ProxyPolicy, TcpAddress, events
 from triosock._core.protocols.proxy_header import SIGNATURE
@@ -40,11 +40,17 @@ async def dial(served: Any, said: bytes, peer: TcpAddress = NEAR) -> Connection:
     return client
 
 
+async def answered(served: Any, said: bytes, answer: bytes, peer: TcpAddress = NEAR) -> Connection:
+    """As `dial`; and this answer comes."""
+    client = await dial(served, said, peer)
+    assert await client.receive_until(b"\n") == answer
+    return client
+
+
 async def test_clients_of_one_proxy_do_not_count_for_each_other() -> None:
     async with open_server(who, proxy=True, limits=Limits(max_connections_per_peer=2)) as served:
         for number in range(5):
-            client = await dial(served, head(f"203.0.113.{number}"))
-            assert await client.receive_until(b"\n") == f"203.0.113.{number}\n".encode()
+            await answered(served, head(f"203.0.113.{number}"), f"203.0.113.{number}\n".encode())
         assert served.server.statistics().refused == {}
 
 
@@ -52,18 +58,16 @@ async def test_one_client_too_many_is_refused_behind_its_header_and_makes_room_a
     recorder = Recorder(events.Refused)
     limits = Limits(max_connections_per_peer=2)
     async with open_server(who, proxy=True, limits=limits, observers=[recorder]) as served:
-        clients = [await dial(served, head("203.0.113.9")) for _ in range(2)]
-        for client in clients:
-            assert await client.receive_until(b"\n") == b"203.0.113.9\n"
+        first = await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
         third = await dial(served, head("203.0.113.9"))
         assert await read_all(third) == b""
         await third.aclose()
         (refused,) = recorder.of(events.Refused)
         assert (refused.reason, str(refused.peer)) == ("peer", "tcp://203.0.113.9:5000")
-        await clients[0].aclose()
+        await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
-        again = await dial(served, head("203.0.113.9"))
-        assert await again.receive_until(b"\n") == b"203.0.113.9\n"
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
         served.server._registry.check()
 
 
@@ -72,23 +76,17 @@ async def test_networks_are_counted_by_the_header_too() -> None:
     async with open_server(who, proxy=True, limits=limits) as served:
         answers = []
         for number in range(5):
-            client = await dial(served, head(f"203.0.113.{number}"))
+            await dial(served, head(f"203.0.113.{number}"))
             await trio.testing.wait_all_tasks_blocked()
             answers.append(served.server.statistics().refused.get("network", 0))
-            assert client is not None
         assert answers == [0, 0, 0, 1, 2]
 
 
 async def test_a_function_says_something_to_one_too_many() -> None:
-    async def sorry(conn: Connection) -> None:
-        await conn.send_all(b"too many of you\n")
-
-    limits = Limits(max_connections_per_peer=1, overflow=sorry)
+    limits = Limits(max_connections_per_peer=1, overflow=says(b"too many of you\n"))
     async with open_server(who, proxy=True, limits=limits) as served:
-        first = await dial(served, head("203.0.113.9"))
-        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
-        second = await dial(served, head("203.0.113.9"))
-        assert await second.receive_until(b"\n") == b"too many of you\n"
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
+        await answered(served, head("203.0.113.9"), b"too many of you\n")
 
 
 async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
@@ -98,28 +96,23 @@ async def test_one_too_many_holds_neither_a_slot_nor_a_count() -> None:
 
     limits = Limits(max_connections=2, max_connections_per_peer=1, overflow=sorry, max_overflowing=2)
     async with open_server(who, proxy=True, limits=limits) as served:
-        first = await dial(served, head("203.0.113.9"))
-        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
+        first = await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
         for _ in range(2):
-            more = await dial(served, head("203.0.113.9"))
-            assert await more.receive_until(b"\n") == b"too many of you\n"
+            await answered(served, head("203.0.113.9"), b"too many of you\n")
         third = await dial(served, head("203.0.113.9"))
         assert await read_all(third) == b""  # no more overflow handlers at once than max_overflowing
         served.server._registry.check()
         assert served.server._registry.count_of(first_key(served)) == 1
-        other = await dial(served, head("203.0.113.10"))
-        assert await other.receive_until(b"\n") == b"203.0.113.10\n"
+        await answered(served, head("203.0.113.10"), b"203.0.113.10\n")
         await first.aclose()
         await trio.testing.wait_all_tasks_blocked()
-        again = await dial(served, head("203.0.113.9"))
-        assert await again.receive_until(b"\n") == b"203.0.113.9\n"
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
 
 
 async def test_one_too_many_that_is_closed_without_a_word_is_not_waited_for(autojump_clock: Any) -> None:
     limits = Limits(max_connections=2, max_connections_per_peer=1)
     async with open_server(who, proxy=True, limits=limits) as served:
-        first = await dial(served, head("203.0.113.9"))
-        assert await first.receive_until(b"\n") == b"203.0.113.9\n"
+        await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
         with takes(0, abs=0):
             second = await dial(served, head("203.0.113.9"))
             assert await read_all(second) == b""
@@ -134,15 +127,12 @@ async def test_a_health_check_counts_for_the_proxy_only(own: bytes) -> None:
     policy = ProxyPolicy(max_connections_per_proxy=4)
     async with open_server(who, proxy=policy, limits=limits) as served:
         for _ in range(3):
-            check = await dial(served, own)
-            assert await check.receive_until(b"\n") == b"127.0.0.1\n"
-        client = await dial(served, head("127.0.0.1"))
-        assert await client.receive_until(b"\n") == b"127.0.0.1\n"
+            await answered(served, own, b"127.0.0.1\n")
+        await answered(served, head("127.0.0.1"), b"127.0.0.1\n")
         await served.connect(peer=NEAR)
         await trio.testing.wait_all_tasks_blocked()
         assert served.server.statistics().refused == {"proxy": 1}
-        other = await dial(served, own, TcpAddress("127.0.0.2", 1))
-        assert await other.receive_until(b"\n") == b"127.0.0.2\n"
+        await answered(served, own, b"127.0.0.2\n", TcpAddress("127.0.0.2", 1))
 
 
 async def test_who_is_no_proxy_is_counted_with_the_accept() -> None:

@@ -13,9 +13,6 @@ import triosock
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# Reading
-
-
 async def test_lines_are_given_one_by_one_with_their_ends(both):
     one, other = both
     await other.send_all(b"a\nbb\n\nlast without end")
@@ -102,11 +99,7 @@ async def test_until_raises_incomplete_and_too_large(both):
         (lambda conn: conn.send_file(io.StringIO("x")), TypeError, "binary mode"),
         (lambda conn: conn.send_file(io.BytesIO(b"x"), offset=-1), ValueError, "offset must be from 0 on"),
         (lambda conn: conn.send_file(io.BytesIO(b"x"), count=1.5), TypeError, "count must be an int"),
-        (
-            lambda conn: conn.start_tls("context"),
-            TypeError,
-            "tls must be an ssl.SSLContext",
-        ),
+        (lambda conn: conn.start_tls("context"), TypeError, "tls must be an ssl.SSLContext"),
     ],
 )
 async def test_a_wrong_argument_is_named(both, call, error, text):

@@ -69,10 +69,6 @@ async def say(client: Connection) -> None:
     assert await ask_line(client, b"hello\n") == b"HELLO\n"
 
 
-async def close(client: Connection) -> None:
-    await say(client)
-
-
 async def half_close(client: Connection) -> None:
     await say(client)
     await client.send_eof()
@@ -84,24 +80,24 @@ async def reset(client: Connection) -> None:
     client.abort()
 
 
-async def say_too_much(client: Connection) -> None:
-    await client.send_all(b"hello\n")
-    await read_to_end(client)
+def sends(data: bytes) -> Callable[[Connection], Awaitable[None]]:
+    """Return a client that sends this, and hears what comes of it."""
+
+    async def client(conn: Connection) -> None:
+        await conn.send_all(data)
+        await read_to_end(conn)
+
+    return client
+
+
+say_too_much = sends(b"hello\n")
+stop_in_the_middle = sends(b"hel")
+say_nothing_of_tls = sends(b"GET / HTTP/1.1\r\n\r\n")
 
 
 async def be_silent(client: Connection) -> None:
     await say(client)
     assert await client.receive_some() == b""
-
-
-async def stop_in_the_middle(client: Connection) -> None:
-    await client.send_all(b"hel")
-    await read_to_end(client)
-
-
-async def say_nothing_of_tls(client: Connection) -> None:
-    await client.send_all(b"GET / HTTP/1.1\r\n\r\n")
-    await read_to_end(client)
 
 
 async def end_at_once(client: Connection) -> None:
@@ -140,7 +136,7 @@ async def garbage_of(server: Any, connect: Connect, client: Callable[[Any], Awai
 
 
 ENDS: dict[str, tuple[Any, Any, dict[str, Any]]] = {
-    "close": (shout, close, {}),
+    "close": (shout, say, {}),
     "half-close": (shout, half_close, {}),
     "reset": (shout, reset, {}),
     "failed": (own_bug, say_too_much, {}),

@@ -12,16 +12,16 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask, shout
-from tests.servers import drained
+from tests.core.test_adopt import Foreign
+from tests.handlers import ask, says, shout
+from tests.servers import drained, running
 from tests.waiting import until_ended
 from triosock import Limits, Timeouts
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-async def fine(conn: triosock.Connection) -> None:
-    await conn.send_all(b"fine")
+fine = says(b"fine")
 
 
 def plain(conn):
@@ -206,33 +206,22 @@ async def test_a_bad_listener_among_good_ones_closes_the_good():
 async def test_trios_own_listeners_and_plain_sockets_are_adopted(dial):
     trios = await trio.open_tcp_listeners(0, host="127.0.0.1")
     plain_socket = socket.create_server(("127.0.0.1", 0))
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_listeners, fine, [*trios, plain_socket])
+    async with running(triosock.serve_listeners, fine, [*trios, plain_socket]) as server:
         for address in server.addresses:
             async with await trio.open_tcp_stream("127.0.0.1", address.port) as client:
                 assert await client.receive_some() == b"fine"
-        server.drain()
+        await drained(server)
 
 
 async def test_a_listener_of_another_make_works_too():
-    send, receive = trio.open_memory_channel[trio.abc.Stream](10)
-
-    class Foreign(trio.abc.Listener[trio.abc.Stream]):
-        async def accept(self):
-            return await receive.receive()
-
-        async def aclose(self):
-            await receive.aclose()
-
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_listeners, fine, [Foreign()])
+    foreign = Foreign()
+    async with running(triosock.serve_listeners, fine, [foreign]) as server:
         client, other = trio.testing.memory_stream_pair()
-        await send.send(other)
+        await foreign.send.send(other)
         assert await client.receive_some() == b"fine"
         await client.aclose()
         assert (await drained(server)).drained
-    with pytest.raises(trio.BrokenResourceError):
-        await send.send(other)
+        assert foreign.closed
 
 
 async def test_the_name_is_the_first_address_or_what_was_given(serving):

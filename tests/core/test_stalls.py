@@ -5,6 +5,7 @@ Each test lets the loop stand still longer than the timeout, and does the peer's
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 import time
@@ -16,7 +17,7 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import shout, shout_by_wait, shout_in_idle
 from tests.servers import running
 from tests.tls import client_context, server_context
 from tests.waiting import PATIENCE, until, until_arrived, until_ended, until_served
@@ -30,21 +31,6 @@ SHORT, LONG = 0.2, 0.5
 async def some(conn: triosock.Connection) -> None:
     while data := await conn.receive_some():
         await conn.send_all(data.upper())
-
-
-async def block(conn: triosock.Connection) -> None:
-    while True:
-        data = b""
-        with conn.idle():
-            data = await conn.receive_some()
-        if not data:
-            return
-        await conn.send_all(data.upper())
-
-
-async def waiting(conn: triosock.Connection) -> None:
-    while await conn.wait_request():
-        await conn.send_all((await conn.receive_until(b"\n")).upper())
 
 
 async def frames(conn: triosock.Connection) -> None:
@@ -73,7 +59,7 @@ def stall(*meanwhile: Callable[[], object]) -> None:
 
 
 @pytest.mark.parametrize("crowd", [1, 8], ids=["few", "many"])
-@pytest.mark.parametrize("handler", [some, shout, block, waiting, frames])
+@pytest.mark.parametrize("handler", [some, shout, shout_in_idle, shout_by_wait, frames])
 async def test_who_sent_something_during_a_stall_is_not_idle(
     handler: Any, crowd: int, serving: Any, recorder: Recorder
 ) -> None:
@@ -134,11 +120,9 @@ async def test_a_peer_that_took_something_during_a_stall_is_not_stuck(serving: A
             received = bytearray()
 
             def take() -> None:
-                try:
+                with contextlib.suppress(BlockingIOError):
                     while data := client.recv(1_000_000):
                         received.extend(data)
-                except BlockingIOError:
-                    pass
 
             stall(take)
             with trio.fail_after(PATIENCE):

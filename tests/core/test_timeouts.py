@@ -11,7 +11,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.handlers import ask, shout
+from tests.handlers import ask, read_lines, shout
 from tests.pairs import memory_pair
 from tests.servers import connected
 from tests.waiting import takes
@@ -30,8 +30,7 @@ async def test_who_is_being_sent_to_is_not_idle(autojump_clock: Any) -> None:
 
         async with trio.open_nursery() as nursery:
             nursery.start_soon(push)
-            async for _ in conn.lines():
-                pass
+            await read_lines(conn)
             nursery.cancel_scope.cancel()
 
     async with connected(feed, timeouts=Timeouts(idle=4)) as (_, client):
@@ -71,8 +70,7 @@ async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock
 
     async def handler(conn: Connection) -> None:
         conn.set_timeouts(idle=5)
-        async for _ in conn.lines():
-            pass
+        await read_lines(conn)
 
     async with connected(handler, timeouts=none) as (_, client):
         with takes(5):
@@ -82,10 +80,9 @@ async def test_timeouts_of_its_own_hold_where_the_server_has_none(autojump_clock
 @pytest.mark.parametrize(("name", "value"), [("idle", 0), ("request", -1), ("send", math.nan), ("close", -1)])
 async def test_a_wrong_timeout_is_named(name: str, value: float) -> None:
     conn, peer = await memory_pair()
-    with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
-        conn.set_timeouts(**{name: value})
-    await conn.aclose()
-    await peer.aclose()
+    async with conn, peer:
+        with pytest.raises(ValueError, match=f"{name} must be a number of seconds"):
+            conn.set_timeouts(**{name: value})
 
 
 async def test_long_timeouts_of_one_connection_delay_no_look_at_another(autojump_clock: Any) -> None:

@@ -11,7 +11,8 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import ask, ask_line, send_in_part, shout
+from tests.handlers import ask, ask_line, read_all, send_in_part, shout
+from tests.pairs import socket_pair
 from tests.servers import running
 from tests.tls import CA, client_context, dial_tls, server_context
 from tests.waiting import takes, until_ended
@@ -23,10 +24,18 @@ pytestmark = pytest.mark.usefixtures("no_leaks")
 
 async def test_a_tls_server_talks_tls(serving, recorder):
     async with serving(shout, tls=server_context(), observers=[recorder]) as server:
-        async with await dial_tls(server, client_context()) as client:
+        async with await dial_tls(server) as client:
             assert await ask(client, b"hello\n") == b"HELLO\n"
     (finished,) = recorder.of(events.HandshakeFinished)
     assert finished.tls_version == "TLSv1.3"
+
+
+async def serve_one(serving, handler, tls=None, context=None):
+    """Serve a client who shakes hands, and hears nothing but the end."""
+    async with serving(handler, tls=tls or server_context()) as server:
+        async with await dial_tls(server, context) as client:
+            await client.do_handshake()
+            assert await client.receive_some() == b""
 
 
 async def test_the_connection_tells_what_was_agreed_on(serving):
@@ -36,10 +45,7 @@ async def test_the_connection_tells_what_was_agreed_on(serving):
         seen.append(conn.tls)
 
     context = server_context(ask_client=True, alpn=("h2", "http/1.1"))
-    async with serving(handler, tls=context) as server:
-        async with await dial_tls(server, client_context(cert=True, alpn=("http/1.1",))) as client:
-            await client.do_handshake()
-            assert await client.receive_some() == b""
+    await serve_one(serving, handler, context, client_context(cert=True, alpn=("http/1.1",)))
     (tls,) = seen
     assert tls.version == "TLSv1.3"
     assert tls.cipher.startswith("TLS_")
@@ -57,23 +63,15 @@ async def test_a_megabyte_goes_through_both_ways(serving, version):
 
     context = client_context()
     context.minimum_version = context.maximum_version = version
-    async with serving(handler, tls=server_context()) as server:
-        async with await dial_tls(server, context) as client:
-            got = bytearray()
-
-            async def collect():
-                while data := await client.receive_some():
-                    got.extend(data)
-
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(collect)
-                await client.send_all(content)
-            assert bytes(got) == content
+    async with serving(handler, tls=server_context()) as server, await dial_tls(server, context) as client:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(client.send_all, content)
+            assert await read_all(client) == content
 
 
 async def test_a_client_without_a_certificate_is_refused_if_one_is_wanted(serving, recorder):
     async with serving(shout, tls=server_context(ask_client=True), observers=[recorder]) as server:
-        client = await dial_tls(server, client_context())
+        client = await dial_tls(server)
         with pytest.raises(trio.BrokenResourceError):
             await client.send_all(b"hello\n")
             await client.receive_some()
@@ -89,8 +87,7 @@ async def test_plain_text_to_a_tls_port_is_a_clear_event_and_no_error_in_the_log
     async with serving(shout, tls=server_context(), observers=[recorder]) as server:
         client = await dial(server)
         await client.send_all(b"GET / HTTP/1.0\r\n\r\n")
-        while await client.receive_some():
-            pass
+        await read_all(client)
         await client.aclose()
         await until_ended(server)
     (refused,) = recorder.of(events.HandshakeRefused)
@@ -121,7 +118,7 @@ async def test_a_silent_client_is_cut_by_the_handshake_timeout(serving, dial, re
 
 async def test_nobody_waits_for_somebody_elses_handshake(serving, dial):
     async with serving(shout, tls=server_context()) as server, await dial(server):
-        async with await dial_tls(server, client_context()) as client:
+        async with await dial_tls(server) as client:
             assert await ask(client, b"hello\n") == b"HELLO\n"
 
 
@@ -136,7 +133,7 @@ async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
             raise
 
     async with serving(handler, tls=server_context(), observers=[recorder]) as server:
-        client = await dial_tls(server, client_context())
+        client = await dial_tls(server)
         await client.do_handshake()
         await client.transport_stream.aclose()
         await until_ended(server)
@@ -147,7 +144,7 @@ async def test_a_stream_that_was_cut_off_says_so(serving, recorder):
 
 async def test_an_idle_tls_connection_ends_at_once_when_drained_and_with_a_close_notify(serving):
     async with serving(shout, tls=server_context()) as server:
-        client = await dial_tls(server, client_context())
+        client = await dial_tls(server)
         assert await ask(client, b"one\n") == b"ONE\n"
         await trio.testing.wait_all_tasks_blocked(0.01)
         server.drain(grace=60)
@@ -158,14 +155,12 @@ async def test_an_idle_tls_connection_ends_at_once_when_drained_and_with_a_close
 
 
 async def test_a_request_that_had_arrived_encrypted_is_answered_in_a_drain(serving):
-    async with serving(shout, tls=server_context()) as server:
-        client = await dial_tls(server, client_context())
+    async with serving(shout, tls=server_context()) as server, await dial_tls(server) as client:
         assert await ask(client, b"one\n") == b"ONE\n"
         await client.send_all(b"two\n")
         server.drain(grace=60)
         assert await client.receive_some() == b"TWO\n"
         assert await client.receive_some() == b""
-        await client.aclose()
 
 
 async def test_send_eof_is_refused_under_tls(serving):
@@ -177,15 +172,11 @@ async def test_send_eof_is_refused_under_tls(serving):
         except TypeError as error:
             errors.append(str(error))
 
-    async with serving(handler, tls=server_context()) as server:
-        async with await dial_tls(server, client_context()) as client:
-            await client.do_handshake()
-            assert await client.receive_some() == b""
+    await serve_one(serving, handler)
     assert "TLS cannot end the stream in one direction" in errors[0]
 
 
-async def test_tls_on_a_unix_socket(tmp_path):
-    path = tmp_path / "socket"
+async def test_tls_on_a_unix_socket(path):
     async with running(triosock.serve_unix, shout, path, tls=server_context()):
         stream = await trio.open_unix_socket(str(path))
         client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
@@ -228,10 +219,7 @@ async def test_starttls(serving, dial):
 async def test_commands_smuggled_in_before_starttls_are_refused(serving, dial, recorder):
     async with serving(starttls, observers=[recorder]) as server, await dial(server) as plain:
         await plain.send_all(b"STARTTLS\nDELETE everything\n")
-        received = b""
-        while data := await plain.receive_some():
-            received += data
-        assert received == b"go ahead\n"
+        assert await read_all(plain) == b"go ahead\n"
         await plain.aclose()
         await until_ended(server)
     closed = recorder.of(events.ConnectionClosed)[0]
@@ -255,10 +243,7 @@ async def test_tls_twice_is_refused(serving):
             await conn.start_tls(server_context())
         errors.append(caught.value)
 
-    async with serving(handler, tls=server_context()) as server:
-        async with await dial_tls(server, client_context()) as client:
-            await client.do_handshake()
-            assert await client.receive_some() == b""
+    await serve_one(serving, handler)
     assert errors
 
 
@@ -297,10 +282,7 @@ async def test_openssls_own_client(serving, tmp_path):
 
 
 async def test_a_cancelled_send_under_tls_is_reported_by_the_next():
-    one, other = socket.socketpair()
-    for sock in (one, other):
-        sock.setblocking(False)
-    server, client = Connection(one), Connection(other)
+    server, client = (Connection(one) for one in socket_pair())
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server.start_tls, server_context())
         await client.start_tls(client_context(), server_side=False, server_hostname="localhost")
@@ -328,8 +310,5 @@ async def test_the_group_is_told_where_the_module_can_tell_it(serving, monkeypat
     async def handler(conn):
         seen.append(conn.tls.group)
 
-    async with serving(handler, tls=server_context()) as server:
-        async with await dial_tls(server, client_context()) as client:
-            await client.do_handshake()
-            assert await client.receive_some() == b""
+    await serve_one(serving, handler)
     assert seen == [told]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import socket
 import ssl
 from typing import Any
 
@@ -10,7 +9,8 @@ import pytest
 import trio
 import trio.testing
 
-from tests.tls import client_context, server_context
+from tests.pairs import socket_pair
+from tests.tls import client_context, hears, resume, server_context
 from triosock import Connection
 from triosock.testing import open_server
 
@@ -28,11 +28,7 @@ def lenient() -> ssl.SSLContext:
 
 
 async def asked(stream: trio.abc.Stream, name: str | None) -> bytes:
-    client = trio.SSLStream(stream, lenient(), server_hostname=name)
-    try:
-        return bytes(await client.receive_some())
-    finally:
-        await trio.aclose_forcefully(client)
+    return await hears(stream, lenient(), name)
 
 
 @pytest.mark.parametrize("name", ["one.example", "xn--bcher-kva.example", None])
@@ -80,11 +76,9 @@ async def test_a_context_may_serve_several_servers_and_others_besides(serving: A
     async with serving(tell_name, tls=context) as one, serving(tell_name, tls=context) as other:
         for server in (one, other, one):
             assert await asked(await dial(server), "one.example") == b"one.example"
-    ours, theirs = socket.socketpair()
-    ours.setblocking(False)
-    theirs.setblocking(False)
-    server_side = trio.SSLStream(_stream(ours), context, server_side=True)
-    client_side = trio.SSLStream(_stream(theirs), lenient(), server_hostname="three.example")
+    ours, theirs = (Connection(sock) for sock in socket_pair())
+    server_side = trio.SSLStream(ours, context, server_side=True)
+    client_side = trio.SSLStream(theirs, lenient(), server_hostname="three.example")
     async with trio.open_nursery() as nursery:
         nursery.start_soon(server_side.do_handshake)
         nursery.start_soon(client_side.do_handshake)
@@ -92,15 +86,8 @@ async def test_a_context_may_serve_several_servers_and_others_besides(serving: A
     await trio.aclose_forcefully(client_side)
 
 
-def _stream(sock: socket.socket) -> trio.abc.Stream:
-    return Connection(sock)
-
-
 @pytest.mark.parametrize("https", [False, True])
-@pytest.mark.parametrize("memory", [False, True])
-async def test_a_peer_without_close_notify_is_broken_or_has_ended(
-    https: bool, memory: bool, serving: Any, dial: Any
-) -> None:
+async def test_a_peer_without_close_notify_is_broken_or_has_ended(https: bool, linked: Any) -> None:
     heard: list[object] = []
     done = trio.Event()
 
@@ -112,23 +99,12 @@ async def test_a_peer_without_close_notify_is_broken_or_has_ended(
         finally:
             done.set()
 
-    options = {"tls": server_context(), "tls_https_compatible": https}
-    if memory:
-        async with open_server(listen, **options) as served:
-            await end_without_close_notify((await served.connect()).transport, done)
-    else:
-        async with serving(listen, **options) as server:
-            await end_without_close_notify(await dial(server), done)
+    async with linked(listen, tls=server_context(), tls_https_compatible=https) as (_, stream):
+        client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+        await client.send_all(b"hello\n")
+        await stream.send_eof()  # without a close_notify
+        await done.wait()
     assert heard == [[b"hello\n"] if https else "broken"]
-
-
-async def end_without_close_notify(stream: Any, heard: trio.Event) -> None:
-    """End the stream without a close_notify, and close it when the other side has heard that."""
-    client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
-    await client.send_all(b"hello\n")
-    await stream.send_eof()
-    await heard.wait()
-    await stream.aclose()
 
 
 async def test_a_connection_says_whether_it_can_end_in_one_direction(serving: Any, dial: Any) -> None:
@@ -141,9 +117,7 @@ async def test_a_connection_says_whether_it_can_end_in_one_direction(serving: An
         client = await dial(plain)
         assert await client.receive_some() == b""
         await client.aclose()
-        encrypted = trio.SSLStream(await dial(secret), client_context(), server_hostname="localhost")
-        assert await encrypted.receive_some() == b""
-        await trio.aclose_forcefully(encrypted)
+        assert await hears(await dial(secret), client_context()) == b""
     assert answers == [True, False]
 
 
@@ -156,16 +130,10 @@ async def test_it_is_known_when_a_session_is_resumed(version: ssl.TLSVersion, se
     context = lenient()
     context.maximum_version = version
 
-    def ask(port: int, session: ssl.SSLSession | None) -> tuple[bytes, bool | None, ssl.SSLSession | None]:
-        plain = socket.create_connection(("127.0.0.1", port), timeout=10)
-        with context.wrap_socket(plain, server_hostname="one.example", session=session) as client:
-            client.sendall(b"x")
-            return client.recv(100), client.session_reused, client.session
-
     async with serving(greet, tls=server_context()) as server:
         port = server.addresses[0].port
-        name, _, session = await trio.to_thread.run_sync(ask, port, None)
-        again, was_resumed, _ = await trio.to_thread.run_sync(ask, port, session)
+        name, _, session = await trio.to_thread.run_sync(resume, port, context, None)
+        again, was_resumed, _ = await trio.to_thread.run_sync(resume, port, context, session)
     assert was_resumed
     assert (name, again) == (b"one.example", b"one.example")
 

@@ -5,8 +5,7 @@ its end.
 from __future__ import annotations
 
 import contextlib
-import functools
-import socket
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,13 @@ import trio
 import trio.testing
 
 import triosock
-from tests.handlers import read_all, read_to_reset, send_in_part, slow_line, wait_forever
+from tests.handlers import echo_bytes, read_all, read_to_reset, send_in_part, slow_line, wait_forever
+from tests.programs import dial as blocking_dial
 from tests.servers import connected, running
 from tests.tls import client_context, server_context
 from tests.waiting import PATIENCE, until_arrived, until_served
 from triosock import Connection
-from triosock.testing import MemoryListener, open_server
+from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
@@ -30,32 +30,18 @@ async def half(conn: Connection) -> None:
     raise ValueError("planned")
 
 
-async def test_over_tcp_a_failed_handler_ends_with_a_reset(serving: Any, dial: Any) -> None:
-    async with serving(half) as server, await dial(server) as client:
+async def test_a_failed_handler_ends_with_a_reset(linked: Any) -> None:
+    async with linked(half) as (_, client):
         await client.send_all(b"x")
         assert await read_to_reset(client) in (b"half an ans", b"")
 
 
-async def test_in_memory_a_failed_handler_ends_with_a_reset() -> None:
-    async with connected(half) as (_, client):
-        await client.send_all(b"x")
-        assert await read_to_reset(client) in (b"half an ans", b"")
-
-
-@pytest.mark.parametrize("memory", [False, True])
-async def test_under_tls_a_failed_handler_sends_no_close_notify(memory: bool, serving: Any) -> None:
-    async with contextlib.AsyncExitStack() as stack:
-        if memory:
-            served = await stack.enter_async_context(open_server(half, tls=server_context()))
-            inner: Any = (await served.connect()).transport
-        else:
-            server = await stack.enter_async_context(serving(half, tls=server_context()))
-            inner = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+async def test_under_tls_a_failed_handler_sends_no_close_notify(linked: Any) -> None:
+    async with linked(half, tls=server_context()) as (_, inner):
         client = trio.SSLStream(inner, client_context(), server_hostname="localhost", https_compatible=False)
         await client.send_all(b"x")
         with pytest.raises(trio.BrokenResourceError):
-            while await client.receive_some():
-                pass
+            await read_all(client)
         await trio.aclose_forcefully(client)
 
 
@@ -89,11 +75,6 @@ async def half_and_work(conn: Connection) -> None:
     await trio.sleep_forever()
 
 
-async def echo(conn: Connection) -> None:
-    async for data in conn:
-        await conn.send_all(data)
-
-
 async def greet(conn: Connection) -> None:
     await conn.send_all(b"hello")
     await conn.receive_exactly(100)
@@ -115,7 +96,7 @@ CUT = [
     (half_and_work, b"half an ans", True),
     (owe, b"", True),
     (wait_and_work, b"half an ans", True),
-    (echo, b"x", False),  # who waits for the peer has said what was to be said
+    (echo_bytes, b"x", False),  # who waits for the peer has said what was to be said
     (greet, b"hello", False),
     (wait_forever, b"", False),  # nothing was said at all: the byte is still unread, and takes nothing along
 ]
@@ -123,48 +104,38 @@ CUT = [
 
 @pytest.mark.parametrize(("handler", "answer", "is_reset"), CUT)
 @pytest.mark.parametrize("how", ["drain", "parent"])
-@pytest.mark.parametrize("memory", [False, True])
 async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
-    handler: Any, answer: bytes, is_reset: bool, how: str, memory: bool, dial: Any
+    handler: Any, answer: bytes, is_reset: bool, how: str, linked: Any
 ) -> None:
-    async with trio.open_nursery() as nursery:
-        if memory:
-            listener = MemoryListener()
-            server = await nursery.start(triosock.serve_listeners, handler, [listener])
-            client: Any = await listener.connect()
-        else:
-            server = await nursery.start(functools.partial(triosock.serve_tcp, handler, 0, host="127.0.0.1"))
-            client = await dial(server)
-        if handler is not wait_forever:
-            await client.send_all(b"x")
-        with trio.CancelScope(shield=True):
-            if answer:
-                assert await client.receive_some() == answer
-            await until_served(server)
-            if handler is owe:
-                await until_arrived(lambda: server.statistics().received == 1)
-            if how == "drain":
-                server.drain(grace=0)
-            else:
-                nursery.cancel_scope.cancel()
-            assert await (read_to_reset if is_reset else read_all)(client) == b""
-            await client.aclose()
+    with trio.CancelScope() as parent:
+        async with linked(handler) as (server, client):
+            if handler is not wait_forever:
+                await client.send_all(b"x")
+            with trio.CancelScope(shield=True):
+                if answer:
+                    assert await client.receive_some() == answer
+                await until_served(server)
+                if handler is owe:
+                    await until_arrived(lambda: server.statistics().received == 1)
+                if how == "drain":
+                    server.drain(grace=0)
+                else:
+                    parent.cancel()
+                assert await (read_to_reset if is_reset else read_all)(client) == b""
+                await client.aclose()
 
 
-async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving: Any) -> None:
+async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving: Any, dial: Any) -> None:
     gave_up = trio.Event()
 
     async def handler(conn: Connection) -> None:
         await send_in_part(conn, 20_000_000)
         gave_up.set()
 
-    async with serving(handler) as server:
-        async with await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port) as client:
-            with trio.fail_after(PATIENCE):
-                await gave_up.wait()
-                with pytest.raises(trio.BrokenResourceError):
-                    while await client.receive_some():
-                        pass
+    async with serving(handler) as server, await dial(server) as client:
+        with trio.fail_after(PATIENCE):
+            await gave_up.wait()
+            await read_to_reset(client)
 
 
 async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: Any) -> None:
@@ -200,37 +171,28 @@ async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: An
 
 
 @pytest.mark.parametrize("kind", ["tcp", "unix", "tls"])
-async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, tmp_path: Any) -> None:
+async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, path: Path, serving: Any) -> None:
     async def too_large(conn: Connection) -> None:
         await conn.receive_until(b"\r\n\r\n", max_bytes=1000)
 
     async def answer(error: Exception, conn: Connection) -> None:
         await conn.send_all(b"HTTP/1.1 413 Content Too Large\r\nConnection: close\r\n\r\n")
 
-    path = str(tmp_path / "s")
-
-    def ask(port: int) -> bytes:
-        client: Any = socket.socket(socket.AF_UNIX if kind == "unix" else socket.AF_INET)
-        client.settimeout(10)
-        client.connect(path if kind == "unix" else ("127.0.0.1", port))
-        if kind == "tls":
-            client = client_context().wrap_socket(client, server_hostname="localhost")
-        with client:
+    def ask(address: int | Path) -> bytes:
+        with blocking_dial(address) as client:
+            if kind == "tls":
+                client.sock = client_context().wrap_socket(client.sock, server_hostname="localhost")
             with contextlib.suppress(BrokenPipeError):  # a client that does not look until it has sent all
                 for _ in range(64):
-                    client.sendall(bytes(65_536))
-            received = b""
-            while data := client.recv(1000):
-                received += data
-            return received
+                    client.say(bytes(65_536))
+            return client.rest()
 
+    options = {"on_error": answer, "tls": server_context() if kind == "tls" else None}
     if kind == "unix":
-        serving = running(triosock.serve_unix, too_large, path, on_error=answer)
+        starting = running(triosock.serve_unix, too_large, path, **options)
     else:
-        tls = server_context() if kind == "tls" else None
-        serving = running(triosock.serve_tcp, too_large, 0, host="127.0.0.1", on_error=answer, tls=tls)
-    async with serving as server:
-        port = 0 if kind == "unix" else server.addresses[0].port
-        received = await trio.to_thread.run_sync(ask, port)
+        starting = serving(too_large, **options)
+    async with starting as server:
+        received = await trio.to_thread.run_sync(ask, path if kind == "unix" else server.addresses[0].port)
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.endswith(b"\r\n\r\n")

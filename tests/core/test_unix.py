@@ -11,24 +11,21 @@ import socket
 import stat
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 import trio
 
-from tests.listening import connects, leave_stale
+from tests.listening import connects, denied, leave_stale
 from triosock._core.listeners import unix
 from triosock._core.listeners.unix import bind_unix, open_unix_listener
 from triosock._core.model.addresses import MAX_UNIX_PATH, UnixAddress
 from triosock._core.model.errors import AddressUnavailable
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "socket"
 
 
 @pytest.fixture
@@ -63,17 +60,15 @@ def test_the_file_has_exactly_the_mode_that_was_asked_for(
     path: Path, umask: Callable[[int], int], mask: int, mode: int
 ) -> None:
     umask(mask)
-    listener = open_unix_listener(path, mode=mode)
-    assert mode_of(path) == mode
-    listener.close()
+    with closing(open_unix_listener(path, mode=mode)):
+        assert mode_of(path) == mode
 
 
 @pytest.mark.parametrize("mask", [0o000, 0o022, 0o077])
 def test_without_a_mode_the_umask_decides(path: Path, umask: Callable[[int], int], mask: int) -> None:
     umask(mask)
-    listener = open_unix_listener(path)
-    assert mode_of(path) == 0o777 & ~mask
-    listener.close()
+    with closing(open_unix_listener(path)):
+        assert mode_of(path) == 0o777 & ~mask
 
 
 class Watch:
@@ -101,14 +96,12 @@ def test_the_mode_is_set_before_anybody_can_connect_and_is_never_wider(
 ) -> None:
     umask(0o000)
     watch = Watch(monkeypatch, path)
-    listener = open_unix_listener(path, mode=0o600)
+    open_unix_listener(path, mode=0o600).close()
     assert watch.steps == [("bound", 0o600), ("about to listen", 0o600)]
-    listener.close()
     watch.steps.clear()
     umask(0o077)
-    listener = open_unix_listener(path, mode=0o666)
+    open_unix_listener(path, mode=0o666).close()
     assert watch.steps == [("bound", 0o600), ("about to listen", 0o666)]
-    listener.close()
 
 
 async def test_a_path_may_be_relative_and_is_removed_even_after_a_change_of_directory(
@@ -125,13 +118,12 @@ async def test_a_path_may_be_relative_and_is_removed_even_after_a_change_of_dire
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux has abstract names")
 def test_an_abstract_name_is_no_file() -> None:
     name = f"\0triosock-test-{os.getpid()}"
-    listener = open_unix_listener(name, mode=0o600)
-    assert listener.address == UnixAddress(name)
-    assert connects(name)
-    with pytest.raises(AddressUnavailable, match="cannot listen on unix path") as caught:
-        open_unix_listener(name)
-    assert caught.value.errno == errno.EADDRINUSE
-    listener.close()
+    with closing(open_unix_listener(name, mode=0o600)) as listener:
+        assert listener.address == UnixAddress(name)
+        assert connects(name)
+        with pytest.raises(AddressUnavailable, match="cannot listen on unix path") as caught:
+            open_unix_listener(name)
+        assert caught.value.errno == errno.EADDRINUSE
     assert not connects(name)
 
 
@@ -142,9 +134,8 @@ def test_an_abstract_name_is_no_file() -> None:
 def test_a_stale_file_is_replaced(path: Path, kind: socket.SocketKind) -> None:
     with socket.socket(socket.AF_UNIX, kind) as dead:
         dead.bind(os.fspath(path))
-    listener = open_unix_listener(path)
-    assert connects(path)
-    listener.close()
+    with closing(open_unix_listener(path)):
+        assert connects(path)
 
 
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
@@ -161,16 +152,13 @@ def test_somebody_who_listens_is_left_alone(path: Path, kind: socket.SocketKind)
 
 
 def test_somebody_whose_queue_is_full_is_no_less_alive(path: Path) -> None:
-    living = open_unix_listener(path, backlog=1)
-    clients = [socket.socket(socket.AF_UNIX) for _ in range(3)]
-    for client in clients:
-        client.setblocking(False)
-    assert errno.EAGAIN in [client.connect_ex(os.fspath(path)) for client in clients]
-    with pytest.raises(AddressUnavailable, match="another program listens there"):
-        open_unix_listener(path)
-    for client in clients:
-        client.close()
-    living.close()
+    with closing(open_unix_listener(path, backlog=1)), ExitStack() as stack:
+        clients = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(3)]
+        for client in clients:
+            client.setblocking(False)
+        assert errno.EAGAIN in [client.connect_ex(os.fspath(path)) for client in clients]
+        with pytest.raises(AddressUnavailable, match="another program listens there"):
+            open_unix_listener(path)
 
 
 def test_what_is_no_socket_is_never_touched(tmp_path: Path) -> None:
@@ -192,11 +180,7 @@ def test_a_stale_file_that_may_not_be_removed_is_unavailable(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     leave_stale(path)
-
-    def forbidden(path: str) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(unix.os, "unlink", forbidden)
+    monkeypatch.setattr(unix.os, "unlink", Mock(side_effect=denied(errno.EPERM)))
     with pytest.raises(AddressUnavailable, match=f"{re.escape(repr(str(path)))}: {os.strerror(errno.EPERM)}"):
         open_unix_listener(path)
     monkeypatch.undo()
@@ -239,9 +223,8 @@ def test_the_longest_path_is_possible_and_one_byte_more_is_refused_with_its_leng
 ) -> None:
     monkeypatch.chdir(tmp_path)
     longest = "x" * MAX_UNIX_PATH
-    listener = open_unix_listener(longest)
-    assert connects(longest)
-    listener.close()
+    with closing(open_unix_listener(longest)):
+        assert connects(longest)
     for too_long in ("x" * (MAX_UNIX_PATH + 1), "é" * (MAX_UNIX_PATH // 2 + 1)):
         length = len(os.fsencode(too_long))
         with pytest.raises(ValueError, match=f"path has {length} bytes, more than the {MAX_UNIX_PATH}"):

@@ -8,12 +8,14 @@ import os
 import socket
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from tests.listening import connects, leave_stale
+from tests.listening import connects, denied, leave_stale
 from triosock._core.listeners import unix
 from triosock._core.listeners.unix import open_unix_listener
 from triosock._core.model.errors import AddressUnavailable
@@ -22,11 +24,6 @@ ROOT = Path(__file__).parents[2]
 
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
-
-
-@pytest.fixture
-def path(tmp_path: Path) -> Path:
-    return tmp_path / "socket"
 
 
 def test_one_that_is_still_opening_is_never_taken_for_dead(
@@ -44,10 +41,9 @@ def test_one_that_is_still_opening_is_never_taken_for_dead(
             super().listen(*backlog)
 
     monkeypatch.setattr(unix.socket, "socket", Watched)
-    listener = open_unix_listener(path)
-    assert refused == [True]
-    assert connects(path)
-    listener.close()
+    with closing(open_unix_listener(path)):
+        assert refused == [True]
+        assert connects(path)
     assert list(path.parent.iterdir()) == []
 
 
@@ -73,9 +69,8 @@ def test_what_somebody_else_put_in_the_place_of_the_lock_is_no_lock(path: Path, 
         lock.touch()
         os.chown(lock, 65534, 65534)
     leave_stale(path)
-    listener = open_unix_listener(path)
-    assert connects(path)
-    listener.close()
+    with closing(open_unix_listener(path)):
+        assert connects(path)
     assert lock.exists() or lock.is_symlink()
     assert not (path.parent / "elsewhere").exists()
 
@@ -189,10 +184,7 @@ def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(path: Path
 def test_a_failure_behind_bind_leaves_neither_file_nor_socket(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(path: str, mode: int) -> None:
-        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
-
-    monkeypatch.setattr(unix.os, "chmod", forbidden)
+    monkeypatch.setattr(unix.os, "chmod", Mock(side_effect=denied(errno.EPERM)))
     with pytest.raises(AddressUnavailable, match=os.strerror(errno.EPERM)):
         open_unix_listener(path, mode=0o600)
     monkeypatch.undo()
@@ -202,12 +194,8 @@ def test_a_failure_behind_bind_leaves_neither_file_nor_socket(
 def test_a_directory_that_cannot_be_locked_is_no_hindrance(
     path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def forbidden(path: str, flags: int, mode: int) -> int:
-        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
-
-    monkeypatch.setattr(unix.os, "open", forbidden)
-    listener = open_unix_listener(path)
-    assert connects(path)
-    listener.close()
+    monkeypatch.setattr(unix.os, "open", Mock(side_effect=denied(errno.EACCES)))
+    with closing(open_unix_listener(path)):
+        assert connects(path)
     monkeypatch.undo()
     assert not path.exists()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import socket
 from typing import Any
 
@@ -12,9 +11,9 @@ import trio.testing
 
 from tests.handlers import ask, reset
 from tests.pairs import memory_pair, served, tcp_pair
-from tests.servers import connected
-from tests.waiting import takes, until
-from triosock import Cause, Connection, StreamServer, Timeouts, events, serve_tcp
+from tests.servers import connected, running
+from tests.waiting import fails_with, takes, until
+from triosock import Cause, Connection, Timeouts, events, serve_tcp
 from triosock._core.transport.epoll import EpollReader
 from triosock.testing import Recorder, cancel_at_every_checkpoint, memory_stream_pair, open_server, watch
 
@@ -106,13 +105,12 @@ async def test_whether_there_is_input_may_be_asked_of_one_that_was_reset(by_epol
 
 async def test_waiting_for_a_request_is_cancelled_like_any_wait() -> None:
     conn, peer = await memory_pair()
-    with trio.move_on_after(0):
-        await conn.wait_request()
-    await peer.send_all(b"x")
-    assert await conn.wait_request() is True
-    assert await conn.receive_some() == b"x"
-    await conn.aclose()
-    await peer.aclose()
+    async with conn, peer:
+        with trio.move_on_after(0):
+            await conn.wait_request()
+        await peer.send_all(b"x")
+        assert await conn.wait_request() is True
+        assert await conn.receive_some() == b"x"
 
 
 @pytest.mark.parametrize("drip", [None, 0.6])
@@ -168,11 +166,8 @@ async def hang_up_scenario(conn: Connection, peer: Any) -> None:
         await peer.send_all(b"second\n")
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert not told.is_set()
-        with (
-            pytest.raises(trio.BusyResourceError)
-            if conn.wire.transport.__class__ is socket.socket
-            else (trio.move_on_after(0))
-        ):
+        is_socket = isinstance(conn.wire.transport, socket.socket)
+        with pytest.raises(trio.BusyResourceError) if is_socket else trio.move_on_after(0):
             await conn.wait_peer_gone()
         await peer.aclose()
         with trio.fail_after(5):
@@ -183,8 +178,9 @@ async def hang_up_scenario(conn: Connection, peer: Any) -> None:
     await conn.aclose()
 
 
-async def test_a_peer_that_hangs_up_is_told_of_without_reading() -> None:
-    one, other = tcp_pair()
+@pytest.mark.parametrize("make", [tcp_pair, memory_stream_pair])
+async def test_a_peer_that_hangs_up_is_told_of_without_reading(make: Any) -> None:
+    one, other = make()
     await hang_up_scenario(Connection(one), Connection(other))
 
 
@@ -199,48 +195,31 @@ async def test_the_epoll_reader_of_a_server_tells_of_it_too() -> None:
         epoll_reader.retire()
 
 
-async def test_a_memory_stream_tells_of_it_too() -> None:
-    one, other = memory_stream_pair()
-    await hang_up_scenario(Connection(one), Connection(other))
-
-
 @pytest.mark.parametrize("how", ["half-close", "reset"])
-async def test_a_half_close_and_a_reset_count_as_gone(how: str) -> None:
-    one, other = tcp_pair()
-    conn, peer = Connection(one), Connection(other)
+async def test_a_half_close_and_a_reset_count_as_gone(how: str, over_tcp: Any) -> None:
+    conn, peer = over_tcp
     if how == "reset":
         peer.abort()
     else:
         await peer.send_eof()
     with trio.fail_after(5):
         await conn.wait_peer_gone()
-    await conn.aclose()
-    await peer.aclose()
 
 
-async def test_who_waits_for_the_peer_hears_of_a_close_on_this_side() -> None:
-    one, other = tcp_pair()
-    conn = Connection(one)
-    with other:
-        async with trio.open_nursery() as nursery:
-
-            async def watch() -> None:
-                with pytest.raises(trio.ClosedResourceError):
-                    await conn.wait_peer_gone()
-
-            nursery.start_soon(watch)
-            await trio.testing.wait_all_tasks_blocked(0.01)
-            conn.abort()
-    with pytest.raises(trio.ClosedResourceError):
-        await conn.wait_peer_gone()
+async def test_who_waits_for_the_peer_hears_of_a_close_on_this_side(over_tcp: Any) -> None:
+    conn, _ = over_tcp
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(fails_with, trio.ClosedResourceError, conn.wait_peer_gone)
+        await trio.testing.wait_all_tasks_blocked(0.01)
+        conn.abort()
+    await fails_with(trio.ClosedResourceError, conn.wait_peer_gone)
 
 
 async def test_a_stream_that_cannot_tell_says_so() -> None:
     conn, peer = await memory_pair()  # trio's own
-    with pytest.raises(TypeError, match="cannot tell that its peer has hung up"):
-        await conn.wait_peer_gone()
-    await conn.aclose()
-    await peer.aclose()
+    async with conn, peer:
+        with pytest.raises(TypeError, match="cannot tell that its peer has hung up"):
+            await conn.wait_peer_gone()
 
 
 async def test_a_long_poll_ends_when_its_client_has_left(serving: Any, dial: Any) -> None:
@@ -272,7 +251,7 @@ async def test_a_long_poll_ends_when_its_client_has_left(serving: Any, dial: Any
 
 
 @pytest.mark.parametrize("whose", ["scenario", "handlers"])
-async def test_waits_and_drains_leave_nothing_wherever_they_are_cancelled(whose: Any) -> None:
+async def test_waits_and_drains_leave_nothing_wherever_they_are_cancelled(whose: Any, dial: Any) -> None:
     async def handler(conn: Connection) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(conn.wait_peer_gone)
@@ -291,21 +270,13 @@ async def test_waits_and_drains_leave_nothing_wherever_they_are_cancelled(whose:
         await conn.send_all(b"no")
 
     async def scenario() -> None:
-        async with trio.open_nursery() as nursery:
-            server: StreamServer = await nursery.start(
-                functools.partial(serve_tcp, handler, 0, host="127.0.0.1", on_error=answer)
-            )
+        async with running(serve_tcp, handler, 0, host="127.0.0.1", on_error=answer) as server:
             watch(server)
-            port = server.addresses[0].port
-            async with await trio.open_tcp_stream("127.0.0.1", port) as one:
-                async with await trio.open_tcp_stream("127.0.0.1", port) as other:
-                    await one.send_all(b"ab")
-                    await one.receive_some()
-                    await other.send_all(b"cd")
-                    await other.receive_some()
-                    server.drain(grace=60, idle_grace=0.1)
-                    await one.send_all(b"x")
-                    await one.receive_some()
+            async with await dial(server) as one, await dial(server) as other:
+                await ask(one, b"ab")
+                await ask(other, b"cd")
+                server.drain(grace=60, idle_grace=0.1)
+                await ask(one, b"x")
             await server.wait_closed()
 
     assert await cancel_at_every_checkpoint(scenario, whose=whose) > 10

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from typing import Any
 
 import pytest
@@ -12,34 +12,14 @@ import trio
 import trio.testing
 
 import triosock
+from tests.datagrams import serving
 from tests.servers import running
-from triosock.testing import DatagramNetwork
-
-
-def check(server: triosock.DatagramServer) -> None:
-    """Assert the invariants of a server that may still run."""
-    server._queue.check()
-    server._registry.check()
-    s = server.statistics()
-    assert s.received == s.handled + sum(s.dropped.values()) + s.pending
-
-
-@contextlib.asynccontextmanager
-async def _in_memory(
-    handler: Any, **options: Any
-) -> AsyncIterator[tuple[triosock.DatagramServer, DatagramNetwork]]:
-    network = options.pop("network", None) or DatagramNetwork()
-    sock = network.open("server", max_bytes=options.pop("max_bytes", None))
-    async with running(triosock.serve_datagram_sockets, handler, [sock], **options) as server:
-        yield server, network
-        check(server)
-    check(server)
 
 
 @pytest.fixture
 def in_memory() -> Any:
     """`async with in_memory(handler, **options) as (server, network):` a server in memory, then cancelled."""
-    return _in_memory
+    return serving.in_memory
 
 
 @contextlib.asynccontextmanager
@@ -47,14 +27,22 @@ async def _on_loopback(handler: Any, **options: Any) -> AsyncIterator[triosock.D
     options.setdefault("host", "127.0.0.1")
     async with running(triosock.serve_udp, handler, 0, **options) as server:
         yield server
-        check(server)
-    check(server)
+        serving.check(server)
+    serving.check(server)
 
 
 @pytest.fixture
 def on_loopback() -> Any:
     """`async with on_loopback(handler, **options) as server:` UDP on 127.0.0.1, cancelled at the end."""
     return _on_loopback
+
+
+@pytest.fixture
+def bound() -> Iterator[socket.socket]:
+    """A UDP socket of the kernel that has a port of 127.0.0.1."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+        sock.bind(("127.0.0.1", 0))
+        yield sock
 
 
 @contextlib.contextmanager

@@ -35,10 +35,8 @@ async def test_each_datagram_gets_a_task_and_a_way_back(in_memory, recorder):
         s = server.statistics()
         assert (s.received, s.handled, s.sent, s.received_bytes, s.sent_bytes) == (1, 1, 2, 5, 14)
         assert s.ended == {Cause.FINISHED: 1}
-        assert [type(event) for event in recorder.events[1:]] == [
-            events.RequestStarted,
-            events.RequestFinished,
-        ]
+        kinds = [events.RequestStarted, events.RequestFinished]
+        assert [type(event) for event in recorder.events[1:]] == kinds
 
 
 async def test_a_cut_datagram_says_so_and_is_counted(in_memory, recorder):
@@ -55,11 +53,8 @@ async def test_a_cut_datagram_says_so_and_is_counted(in_memory, recorder):
 
 
 async def test_beyond_the_bound_the_newest_is_dropped(in_memory, recorder):
-    held = Held()
-    async with in_memory(held, limits=Limits(max_pending_datagrams=2), observers=[recorder]) as (
-        server,
-        network,
-    ):
+    held, limits = Held(), Limits(max_pending_datagrams=2)
+    async with in_memory(held, limits=limits, observers=[recorder]) as (server, network):
         client = network.open("client")
         await send_all(client, server, b"1", b"2", b"3", b"4")
         assert sorted(held.begun) == [b"1", b"2"]
@@ -76,8 +71,7 @@ async def test_beyond_the_bound_the_newest_is_dropped(in_memory, recorder):
 
 
 async def test_with_fewer_slots_the_rest_waits_in_line_and_keeps_its_order(in_memory):
-    held = Held()
-    held.release.set()
+    held = Held(released=True)
     async with in_memory(held, limits=Limits(max_connections=1)) as (server, network):
         client = network.open("client")
         await send_all(client, server, *[b"%d" % number for number in range(10)])
@@ -100,8 +94,7 @@ async def test_oldest_the_line_keeps_what_is_fresh(in_memory):
 
 
 async def test_oldest_one_whose_task_was_told_to_start_is_not_begun(in_memory):
-    held = Held()
-    held.release.set()
+    held = Held(released=True)
     limits = Limits(max_pending_datagrams=1, drop="oldest")
     async with in_memory(held, limits=limits) as (server, network):
         client = network.open("client")
@@ -183,11 +176,9 @@ async def test_on_error_raise_ends_the_server_and_drops_what_waits(in_memory):
         await trio.lowlevel.checkpoint()
         raise ValueError("enough")
 
+    limits = Limits(max_connections=1)
     with pytest.RaisesGroup(pytest.RaisesExc(ValueError, match="enough"), flatten_subgroups=True):
-        async with in_memory(handler, on_error="raise", limits=Limits(max_connections=1)) as (
-            server,
-            network,
-        ):
+        async with in_memory(handler, on_error="raise", limits=limits) as (server, network):
             await send_all(network.open(), server, b"1", b"2", b"3")
             await trio.sleep_forever()
     s = server.statistics()

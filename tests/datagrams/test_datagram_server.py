@@ -60,10 +60,8 @@ async def test_the_longest_datagram_comes_and_goes_whole(on_loopback, udp_client
 
 async def test_a_reply_that_is_too_long_is_a_mistake_of_the_caller(on_loopback, udp_client):
     async def handler(datagram):
-        with pytest.raises(
-            ValueError,
-            match=r"data has 65,508 bytes, too many for one datagram to udp://.*: UDP carries 65,507",
-        ):
+        text = r"data has 65,508 bytes, too many for one datagram to udp://.*: UDP carries 65,507"
+        with pytest.raises(ValueError, match=text):
             await datagram.reply(b"x" * 65_508)
         with pytest.raises(TypeError, match="a str needs"):
             await datagram.reply("text")
@@ -119,18 +117,13 @@ async def test_a_socket_that_asked_for_icmp_errors_does_not_spin_on_them():
             assert server.statistics().received == 1
 
 
-async def test_a_connected_socket_that_is_told_of_a_dead_peer_goes_on(recorder):
+async def test_a_connected_socket_that_is_told_of_a_dead_peer_goes_on(bound, recorder):
     """ECONNREFUSED from the receive call itself, by the kernel's own hand."""
-    with (
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock,
-        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer,
-    ):
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
         peer.bind((DEAD, 0))
-        name = peer.getsockname()
-        sock.bind(("127.0.0.1", 0))
-        sock.connect(name)
-        ours = sock.getsockname()
-        async with running(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
+        name, ours = peer.getsockname(), bound.getsockname()
+        bound.connect(name)
+        async with running(triosock.serve_datagram_sockets, shout, [bound], observers=[recorder]) as server:
             sock = server._listeners[0].socket
             peer.close()
             sock.send(b"to nobody")
@@ -163,34 +156,30 @@ class FailingSocket(KernelSocket):
     [errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EACCES, errno.EMSGSIZE, errno.ENOMEM],
 )
 @pytest.mark.parametrize("when", ["loop", "drain"])
-async def test_errors_that_do_not_end_the_loop(number, when, recorder, autojump_clock):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        failing = FailingSocket(sock, [])
-        async with running(triosock.serve_datagram_sockets, shout, [failing], observers=[recorder]) as server:
-            await settle()
-            failing.errors = [OSError(number, "scripted")]
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.settimeout(5)
-                client.sendto(b"hi", sock.getsockname())
-                if when == "drain":
-                    await drained(server)
-                    # Without memory to receive it, it stays with the kernel, and is seen at the second look.
-                    assert server.statistics().received == 1
-                else:
-                    assert await trio.to_thread.run_sync(client.recv, 10) == b"HI"
-            assert [event.error.errno for event in recorder.of(events.AcceptFailed)] == [number]
+async def test_errors_that_do_not_end_the_loop(number, when, bound, recorder, autojump_clock):
+    failing = FailingSocket(bound, [])
+    async with running(triosock.serve_datagram_sockets, shout, [failing], observers=[recorder]) as server:
+        await settle()
+        failing.errors = [OSError(number, "scripted")]
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.settimeout(5)
+            client.sendto(b"hi", bound.getsockname())
+            if when == "drain":
+                await drained(server)
+                # Without memory to receive it, it stays with the kernel, and is seen at the second look.
+                assert server.statistics().received == 1
+            else:
+                assert await trio.to_thread.run_sync(client.recv, 10) == b"HI"
+        assert [event.error.errno for event in recorder.of(events.AcceptFailed)] == [number]
 
 
-async def test_any_other_error_crashes_the_server():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        failing = FailingSocket(sock, [OSError(errno.EDOM, "a bug")])
-        with pytest.raises(ExceptionGroup, match="Exceptions from Trio") as caught, trio.fail_after(5):
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.sendto(b"hi", sock.getsockname())
-                await triosock.serve_datagram_sockets(shout, [failing])
-        assert "a bug" in _texts(caught.value)
+async def test_any_other_error_crashes_the_server(bound):
+    failing = FailingSocket(bound, [OSError(errno.EDOM, "a bug")])
+    with pytest.raises(ExceptionGroup, match="Exceptions from Trio") as caught, trio.fail_after(5):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"hi", bound.getsockname())
+            await triosock.serve_datagram_sockets(shout, [failing])
+    assert "a bug" in _texts(caught.value)
 
 
 def _texts(error):
@@ -206,22 +195,20 @@ def count_all(server):
     return s.received + s.lost
 
 
-async def test_what_the_kernel_loses_is_counted_and_told(recorder):
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
-        sock.bind(("127.0.0.1", 0))
-        name = sock.getsockname()
-        async with running(triosock.serve_datagram_sockets, shout, [sock], observers=[recorder]) as server:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                for _ in range(300):
-                    client.sendto(b"x", name)
-                await settle(0.02)
-                client.sendto(b"the one that says so", name)
-                await until(lambda: count_all(server) >= 301)
-            s = server.statistics()
-            assert s.lost > 0
-            assert count_all(server) == 301
-            assert sum(event.count for event in recorder.of(events.DatagramsLost)) == s.lost
+async def test_what_the_kernel_loses_is_counted_and_told(bound, recorder):
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+    name = bound.getsockname()
+    async with running(triosock.serve_datagram_sockets, shout, [bound], observers=[recorder]) as server:
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            for _ in range(300):
+                client.sendto(b"x", name)
+            await settle(0.02)
+            client.sendto(b"the one that says so", name)
+            await until(lambda: count_all(server) >= 301)
+        s = server.statistics()
+        assert s.lost > 0
+        assert count_all(server) == 301
+        assert sum(event.count for event in recorder.of(events.DatagramsLost)) == s.lost
     assert server.statistics().lost == s.lost, "it is still known when the socket is closed"
 
 
@@ -255,9 +242,8 @@ async def test_a_flood_of_real_datagrams_and_another_peer_is_served(on_loopback,
         await shout(datagram)
 
     # The buffer holds them all, so that it is the server that drops what is too much.
-    async with on_loopback(
-        handler, limits=Limits(max_pending_datagrams=32), receive_buffer=400_000
-    ) as server:
+    limits = Limits(max_pending_datagrams=32)
+    async with on_loopback(handler, limits=limits, receive_buffer=400_000) as server:
         with udp_client(server, source="127.0.0.66") as flooder, udp_client(server) as client:
             for _ in range(500):
                 await flooder.send(b"flood")

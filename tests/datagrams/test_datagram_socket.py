@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -10,13 +11,6 @@ import trio.testing
 
 import triosock
 from triosock._core.datagram.socket import KernelSocket, adopt
-
-
-@pytest.fixture
-def bound():
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        yield sock
 
 
 def send(to, *datagrams):
@@ -116,18 +110,14 @@ async def test_what_is_no_bound_datagram_socket_is_refused():
         adopt(5)
     with pytest.raises(TypeError, match=r"needs a socket\.socket"):
         KernelSocket("no")
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream:
-        with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
-            adopt(stream)
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as unbound:
-        with pytest.raises(ValueError, match="bound to no address"):
-            adopt(unbound)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as unbound:
-        with pytest.raises(ValueError, match="bound to no address"):
-            adopt(unbound)
-    with trio.socket.socket() as stream:
-        with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
-            adopt(stream)
+    for make in (socket.socket, trio.socket.socket):
+        with make(socket.AF_INET, socket.SOCK_STREAM) as stream:
+            with pytest.raises(ValueError, match="needs a datagram socket, not SOCK_STREAM"):
+                adopt(stream)
+    for family in (socket.AF_INET, socket.AF_UNIX):
+        with socket.socket(family, socket.SOCK_DGRAM) as unbound:
+            with pytest.raises(ValueError, match="bound to no address"):
+                adopt(unbound)
 
 
 async def test_a_dual_stack_socket_of_somebody_else_answers_ipv4_from_where_it_was_asked():
@@ -204,3 +194,28 @@ class TestUnixPeersWithAFullQueue:
         with pytest.raises(ConnectionRefusedError):
             await sock.wait_writable(name)
         sock.close()
+
+
+def test_a_unix_socket_is_closed_outside_of_trio_and_its_file_removed(tmp_path):
+    path = tmp_path / "socket"
+    sock = triosock.open_unix_datagram_socket(path)
+    sock.close()
+    assert sock.is_closed
+    assert not path.exists()
+
+
+def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(tmp_path):
+    path = tmp_path / "socket"
+    sock = triosock.open_unix_datagram_socket(path)
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            sock.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert path.exists()
+    sock.close()
+    assert not path.exists()

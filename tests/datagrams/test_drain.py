@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
 
 import triosock
 from tests.datagrams.serving import Held, send_all, settle
+from tests.datagrams.sessions import Log
 from tests.servers import drained
 from triosock import Cause, Limits
 from triosock._core.model import events
@@ -29,13 +32,8 @@ async def test_a_drain_serves_what_had_arrived_and_lets_it_answer(in_memory, rec
         assert sorted([(await client.receive())[0] for _ in range(2)]) == [b"done begun", b"done queued"]
         report = await server.wait_closed()
         assert (report.finished, report.cancelled, report.refused, report.clean) == (2, 0, 0, True)
-        kinds = [type(event) for event in recorder.events][-4:]
-        assert kinds == [
-            events.RequestFinished,
-            events.ListenerClosed,
-            events.DrainFinished,
-            events.ServerClosed,
-        ]
+        kinds = [events.RequestFinished, events.ListenerClosed, events.DrainFinished, events.ServerClosed]
+        assert [type(event) for event in recorder.events][-4:] == kinds
 
 
 async def test_a_drain_also_serves_what_waits_in_line(in_memory):
@@ -129,8 +127,7 @@ async def test_suspended_it_receives_nothing_until_it_resumes(in_memory, recorde
 
 
 async def test_suspended_and_drained_what_waits_is_served(in_memory):
-    held = Held()
-    held.release.set()
+    held = Held(released=True)
     async with in_memory(held) as (server, network):
         server.suspend()
         await send_all(network.open("client"), server, b"1")
@@ -150,14 +147,9 @@ async def test_a_drain_scope_around_drains_it():
 
 
 async def test_it_ends_when_somebody_else_closes_its_socket(in_memory):
-    held = Held()
-    held.release.set()
-    network = triosock.testing.DatagramNetwork()
-    sock = network.open("server")
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_datagram_sockets, held, [sock])
+    async with in_memory(Held(released=True)) as (server, _):
         await settle()
-        sock.close()
+        server._listeners[0].close()
         assert (await server.wait_closed()).drained
 
 
@@ -172,13 +164,11 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
             await trio.lowlevel.checkpoint()
             await datagram.reply(datagram.data)
 
+        limits = Limits(max_connections=1, max_pending_datagrams=3)
         async with trio.open_nursery() as nursery:
-
-            async def serve(task_status):
-                limits = Limits(max_connections=1, max_pending_datagrams=3)
-                await triosock.serve_datagram_sockets(handler, [sock], limits=limits, task_status=task_status)
-
-            server = await nursery.start(serve)
+            server = await nursery.start(
+                partial(triosock.serve_datagram_sockets, handler, [sock], limits=limits)
+            )
             watch(server)
             try:
                 for _ in range(4):
@@ -193,3 +183,23 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
         server._queue.check()
 
     assert await cancel_at_every_checkpoint(scenario) > 5
+
+
+async def test_a_session_that_lost_what_it_had_to_the_bound_ends_all_the_same(in_memory, autojump_clock):
+    log = Log()
+    limits = Limits(max_pending_datagrams=2, drop="oldest")
+    async with in_memory(log, sessions=triosock.Sessions(), limits=limits) as (server, network):
+        one, other = network.open("one"), network.open("other")
+        for client in (one, other):
+            await send_all(client, server, b"first")
+        for client in (one, other):
+            await send_all(client, server, b"second")
+        server.drain(grace=60)
+        await settle()
+        await send_all(other, server, b"third")  # takes the place of the second of the other session
+        assert server.statistics().dropped == {"full": 1}
+        log.go.set()
+        report = await server.wait_closed()
+        assert log.got == {"one": [b"first"], "other": [b"first", b"second"]}
+        assert (report.finished, report.clean) == (2, True)
+        assert trio.current_time() < 60

@@ -157,12 +157,8 @@ async def test_one_too_many_is_turned_away(serving_dtls, dial_dtls, recorder, li
 
 async def test_a_handshake_that_takes_too_long_is_cut(serving_dtls, recorder, mock_clock):
     """A client that answers the cookie and then says nothing."""
-    async with serving_dtls(
-        echo,
-        timeouts=Timeouts(handshake=3),
-        observers=[recorder],
-        limits=Limits(max_handshakes=float("inf")),
-    ) as server:
+    options = {"limits": Limits(max_handshakes=float("inf")), "timeouts": Timeouts(handshake=3)}
+    async with serving_dtls(echo, observers=[recorder], **options) as server:
         with datagram_socket() as sock:
             await answer_the_cookie(sock, server)
             await until_served(server)
@@ -227,24 +223,22 @@ async def test_a_handler_that_raises_costs_its_association(serving_dtls, dial_dt
 
 
 async def test_sends_that_cannot_be(serving_dtls, dial_dtls):
-    kept, texts = [], []
+    kept, refused = [], []
 
     async def handler(session):
         kept.append(session)
         await session.receive()
         for data in (b"", bytes(16_385)):
-            with pytest.raises(
-                ValueError, match=r"data must have from 1 to 16,384 bytes \(one record\)"
-            ) as caught:
+            with pytest.raises(ValueError, match=r"data must have from 1 to 16,384 bytes \(one record\)"):
                 await session.send(data)
-            texts.append(str(caught.value))
+            refused.append(data)
         await session.send(bytes(16_384))
 
     async with serving_dtls(handler) as server:
         with dial_dtls(server) as channel:
             assert await exchange(channel, b"x") == bytes(16_384)
             await until_ended(server)
-    assert len(texts) == 2
+    assert len(refused) == 2
     with pytest.raises(trio.ClosedResourceError, match="the server has ended"):
         await kept[0].send(b"late")
 

@@ -99,6 +99,32 @@ async def test_closing_wakes_who_waits():
         a.close()
 
 
+async def test_several_that_wait_get_a_datagram_each_and_the_rest_is_woken_by_the_end():
+    network = DatagramNetwork()
+    a, b = network.open("a"), network.open("b")
+    got = []
+
+    async def take():
+        try:
+            got.append((await a.receive())[0])
+        except trio.ClosedResourceError:
+            got.append("closed")
+
+    async with trio.open_nursery() as nursery:
+        with trio.fail_after(10):
+            for _ in range(4):
+                nursery.start_soon(take)
+            for data in (b"1", b"2"):
+                await trio.testing.wait_all_tasks_blocked()
+                await b.send(data, a.address)
+            await trio.testing.wait_all_tasks_blocked()
+            assert got == [b"1", b"2"]
+            a.close()
+            await trio.testing.wait_all_tasks_blocked()
+            assert got == [b"1", b"2", "closed", "closed"]
+            nursery.cancel_scope.cancel()
+
+
 async def _expect_closed(sock):
     with pytest.raises(trio.ClosedResourceError):
         await sock.receive()

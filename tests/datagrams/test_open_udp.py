@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import stat
@@ -10,44 +11,40 @@ import pytest
 import trio
 
 import triosock
+from tests.servers import running
 from triosock._core.datagram import open as opening
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-def close_all(sockets):
-    for sock in sockets:
-        sock.close()
+@contextlib.asynccontextmanager
+async def opened(port=0, **options):
+    """The sockets, which are closed at the end of the block."""
+    with contextlib.ExitStack() as stack:
+        sockets = await triosock.open_udp_sockets(port, **options)
+        for sock in sockets:
+            stack.callback(sock.close)
+        yield sockets
 
 
 async def test_one_port_for_both_families():
-    sockets = await triosock.open_udp_sockets(0)
-    try:
+    async with opened() as sockets:
         assert [str(sock.address.host) for sock in sockets] == ["0.0.0.0", "::"]
         assert len({sock.address.port for sock in sockets}) == 1
         assert all(isinstance(sock.address, triosock.UdpAddress) for sock in sockets)
-    finally:
-        close_all(sockets)
 
 
 async def test_a_port_in_use_is_refused_and_nothing_is_left_open():
-    sockets = await triosock.open_udp_sockets(0, host="127.0.0.1")
-    try:
-        port = sockets[0].address.port
-        with pytest.raises(
-            triosock.AddressUnavailable,
-            match=rf"cannot listen on udp port {port} of 127.0.0.1: another program",
-        ):
-            await triosock.open_udp_sockets(port, host="127.0.0.1")
-    finally:
-        close_all(sockets)
+    async with opened(host="127.0.0.1") as (sock,):
+        text = rf"cannot listen on udp port {sock.address.port} of 127.0.0.1: another program"
+        with pytest.raises(triosock.AddressUnavailable, match=text):
+            await triosock.open_udp_sockets(sock.address.port, host="127.0.0.1")
 
 
 async def test_a_port_is_shared_only_if_both_say_so():
-    first = await triosock.open_udp_sockets(0, host="127.0.0.1", reuse_port=True)
-    port = first[0].address.port
-    second = await triosock.open_udp_sockets(port, host="127.0.0.1", reuse_port=True)
-    close_all(first + second)
+    async with opened(host="127.0.0.1", reuse_port=True) as (first,):
+        async with opened(first.address.port, host="127.0.0.1", reuse_port=True):
+            pass
 
 
 @pytest.mark.parametrize(
@@ -82,13 +79,10 @@ async def test_wrong_arguments(options, error, text):
 
 
 async def test_the_receive_buffer_is_what_was_asked_for_twice():
-    (sock,) = await triosock.open_udp_sockets(0, host="127.0.0.1", receive_buffer=10_000, broadcast=True)
-    try:
+    async with opened(host="127.0.0.1", receive_buffer=10_000, broadcast=True) as (sock,):
         assert sock.socket.getsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF) == 20_000
         assert sock.socket.getsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST)
         assert sock.max_queued == 20_000 // 512 + 1
-    finally:
-        sock.close()
 
 
 async def test_a_multicast_group_is_joined_and_heard_and_answered_from_our_own_address():
@@ -98,14 +92,8 @@ async def test_a_multicast_group_is_joined_and_heard_and_answered_from_our_own_a
         received.append((datagram.data, datagram.local.host))
         await datagram.reply(b"here")
 
-    async with trio.open_nursery() as nursery:
-
-        async def serve(task_status):
-            await triosock.serve_udp(
-                handler, 0, host="0.0.0.0", groups=["239.77.1.2%lo"], task_status=task_status
-            )
-
-        server = await nursery.start(serve)
+    groups = ["239.77.1.2%lo"]
+    async with running(triosock.serve_udp, handler, 0, host="0.0.0.0", groups=groups) as server:
         with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
             client.setsockopt(socket.IPPROTO_IP, socket.IP_MULTICAST_IF, socket.inet_aton("127.0.0.1"))
             await client.bind(("127.0.0.1", 0))
@@ -114,17 +102,14 @@ async def test_a_multicast_group_is_joined_and_heard_and_answered_from_our_own_a
                 data, sender = await client.recvfrom(100)
         assert (data, sender) == (b"here", ("127.0.0.1", server.addresses[0].port))
         assert received == [(b"who?", "239.77.1.2")]
-        nursery.cancel_scope.cancel()
 
 
 async def test_an_ipv6_group_by_the_number_of_its_interface():
     try:
-        sockets = await triosock.open_udp_sockets(
-            0, host="::", groups=[f"ff02::77:1%{socket.if_nametoindex('lo')}"]
-        )
+        async with opened(host="::", groups=[f"ff02::77:1%{socket.if_nametoindex('lo')}"]):
+            pass
     except triosock.AddressUnavailable as error:
         pytest.skip(f"no IPv6 here: {error}")
-    close_all(sockets)
 
 
 @pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")

@@ -66,11 +66,8 @@ def test_which_messages_are_which():
 
 def test_a_kernel_that_does_not_tell_its_drops_is_no_error(monkeypatch):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        monkeypatch.setattr(packet_info, "_SO_MEMINFO", 9_999)
-        assert packet_info.count_overflow(sock) is None
-        monkeypatch.setattr(packet_info, "_SO_MEMINFO", None)
-        assert packet_info.count_overflow(sock) is None
-        monkeypatch.setattr(packet_info, "_SO_MEMINFO", socket.SO_REUSEADDR)  # an answer that is too short
-        assert packet_info.count_overflow(sock) is None
+        for option in (9_999, None, socket.SO_REUSEADDR):  # the answer of the last is too short
+            monkeypatch.setattr(packet_info, "_SO_MEMINFO", option)
+            assert packet_info.count_overflow(sock) is None
         monkeypatch.setattr(packet_info, "SO_RXQ_OVFL", 9_999)
         packet_info.prepare(sock, wildcard=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 
@@ -18,6 +19,17 @@ from triosock._core.datagram.socket import KernelSocket
 from triosock._core.model import events
 
 
+@contextlib.asynccontextmanager
+async def asked(folder, handler, *, named=True, **options):
+    """Serve at a path; give the server, and its client, which has sent one datagram."""
+    async with running(triosock.serve_unix_datagram, handler, folder / "server", **options) as server:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
+            if named:
+                client.bind(os.fspath(folder / "client"))
+            client.sendto(b"x", os.fspath(folder / "server"))
+            yield server, client
+
+
 async def test_unix_datagrams_and_their_replies(tmp_path):
     path = tmp_path / "server"
     async with running(triosock.serve_unix_datagram, shout, path, mode=0o600) as server:
@@ -31,16 +43,14 @@ async def test_unix_datagrams_and_their_replies(tmp_path):
 
 
 async def test_a_peer_without_a_name_cannot_be_answered_and_that_is_said(tmp_path, recorder):
-    path, peers = tmp_path / "server", []
+    peers = []
 
     async def handler(datagram):
         peers.append(datagram.peer)
         await datagram.reply(b"?")
 
-    async with running(triosock.serve_unix_datagram, handler, path, observers=[recorder]) as server:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.sendto(b"anonymous", os.fspath(path))
-            await until_ended(server)
+    async with asked(tmp_path, handler, named=False, observers=[recorder]) as (server, _):
+        await until_ended(server)
         assert peers == [UnixAddress("")]
         assert server.statistics().ended == {Cause.PEER: 1}
         assert not recorder.of(events.HandlerFailed), "it is the peer's doing"
@@ -55,10 +65,8 @@ async def test_the_error_of_a_reply_to_nobody_says_what_to_do(tmp_path):
         except triosock.NoReturnAddress as error:
             said.append(str(error))
 
-    async with running(triosock.serve_unix_datagram, handler, tmp_path / "server"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.sendto(b"x", os.fspath(tmp_path / "server"))
-            await until(lambda: said)
+    async with asked(tmp_path, handler, named=False):
+        await until(lambda: said)
     assert said == [
         "the peer's Unix socket has no name, so there is nowhere to send a reply to: "
         "a client that wants one must bind() its socket first"
@@ -88,11 +96,9 @@ async def test_a_unix_peer_that_has_gone_costs_its_own_reply(tmp_path, how, reco
         await go.wait()
         await datagram.reply(b"?")
 
-    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", observers=[recorder]) as server:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.bind(os.fspath(tmp_path / "client"))
-            client.sendto(b"x", os.fspath(tmp_path / "s"))
-            await until_served(server)
+    async with asked(tmp_path, handler, observers=[recorder]) as (server, client):
+        await until_served(server)
+        client.close()
         if how == "unlinked":
             (tmp_path / "client").unlink()
         go.set()
@@ -102,21 +108,16 @@ async def test_a_unix_peer_that_has_gone_costs_its_own_reply(tmp_path, how, reco
 
 
 async def test_a_unix_reply_that_is_too_long_for_the_system(tmp_path):
-    texts = []
+    told = []
 
     async def handler(datagram):
-        with pytest.raises(
-            ValueError, match=r"data has 8,000,000 bytes, too many for one datagram"
-        ) as caught:
+        with pytest.raises(ValueError, match=r"data has 8,000,000 bytes, too many for one datagram"):
             await datagram.reply(bytes(8_000_000))
-        texts.append(str(caught.value))
+        told.append(datagram)
 
-    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s"):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.bind(os.fspath(tmp_path / "client"))
-            client.sendto(b"x", os.fspath(tmp_path / "s"))
-            await until(lambda: texts)
-    assert len(texts) == 1
+    async with asked(tmp_path, handler):
+        await until(lambda: told)
+    assert len(told) == 1
 
 
 async def test_a_unix_peer_that_takes_nothing_is_cut_by_the_send_timeout(tmp_path, autojump_clock):
@@ -124,16 +125,12 @@ async def test_a_unix_peer_that_takes_nothing_is_cut_by_the_send_timeout(tmp_pat
         while True:
             await datagram.reply(b"x" * 2_000)
 
-    timeouts = Timeouts(send=5)
-    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts) as server:
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.bind(os.fspath(tmp_path / "client"))
-            client.sendto(b"x", os.fspath(tmp_path / "s"))
-            began = trio.current_time()
-            while not server.statistics().ended:
-                await trio.sleep(0.5)
-            assert trio.current_time() - began == pytest.approx(5, abs=1)
-            assert server.statistics().ended == {Cause.SEND: 1}
+    async with asked(tmp_path, handler, timeouts=Timeouts(send=5)) as (server, _):
+        began = trio.current_time()
+        while not server.statistics().ended:
+            await trio.sleep(0.5)
+        assert trio.current_time() - began == pytest.approx(5, abs=1)
+        assert server.statistics().ended == {Cause.SEND: 1}
 
 
 async def test_a_task_that_is_not_the_handler_is_told_of_the_send_timeout(tmp_path, autojump_clock):
@@ -142,16 +139,12 @@ async def test_a_task_that_is_not_the_handler_is_told_of_the_send_timeout(tmp_pa
     async def handler(datagram):
         kept.append(datagram)
 
-    timeouts = Timeouts(send=5)
-    async with running(triosock.serve_unix_datagram, handler, tmp_path / "s", timeouts=timeouts):
-        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
-            client.bind(os.fspath(tmp_path / "client"))
-            client.sendto(b"x", os.fspath(tmp_path / "s"))
-            while not kept:
-                await trio.sleep(0.1)
-            with pytest.raises(trio.TooSlowError, match=r"took nothing for 5 s \(Timeouts.send\)"):
-                while True:
-                    await kept[0].reply(b"x" * 2_000)
+    async with asked(tmp_path, handler, timeouts=Timeouts(send=5)):
+        while not kept:
+            await trio.sleep(0.1)
+        with pytest.raises(trio.TooSlowError, match=r"took nothing for 5 s \(Timeouts.send\)"):
+            while True:
+                await kept[0].reply(b"x" * 2_000)
 
 
 async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
@@ -180,22 +173,19 @@ async def test_who_waits_for_room_when_the_server_ends_is_told(tmp_path):
     assert "the server has ended" in raised[0]
 
 
-async def test_a_broadcast_without_permission_says_what_to_do():
+async def test_a_broadcast_without_permission_says_what_to_do(bound):
     async def handler(datagram):
         with pytest.raises(trio.BrokenResourceError, match="broadcast=True"):
             await datagram.reply(b"x")
         told.set()
 
+    class FromBroadcast(KernelSocket):
+        def receive_nowait(self):
+            return super().receive_nowait()._replace(name=("255.255.255.255", 9))
+
     told = trio.Event()
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-
-        class FromBroadcast(KernelSocket):
-            def receive_nowait(self):
-                return super().receive_nowait()._replace(name=("255.255.255.255", 9))
-
-        async with running(triosock.serve_datagram_sockets, handler, [FromBroadcast(sock)]):
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
-                client.sendto(b"x", sock.getsockname())
-                with trio.fail_after(5):
-                    await told.wait()
+    async with running(triosock.serve_datagram_sockets, handler, [FromBroadcast(bound)]):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as client:
+            client.sendto(b"x", bound.getsockname())
+            with trio.fail_after(5):
+                await told.wait()

@@ -18,6 +18,7 @@ import trio
 
 import triosock
 from tests.datagrams.serving import shout
+from tests.servers import running
 from triosock import Cause, events
 from triosock.testing import Recorder
 
@@ -36,18 +37,12 @@ async def serving(
     failed.clear()
     recorder = Recorder(events.RequestFinished)
     caplog.set_level(logging.DEBUG, "triosock")
-    async with trio.open_nursery() as nursery:
-
-        async def run(task_status: Any) -> None:
-            await serve(shout, *args, on_error=note, observers=[recorder], task_status=task_status, **options)
-
-        server = await nursery.start(run)
+    async with running(serve, shout, *args, on_error=note, observers=[recorder], **options) as server:
         yield server
         with trio.fail_after(10):
             handled = await recorder.wait_for(events.RequestFinished)
         assert handled.cause is Cause.PEER
         assert server.statistics().ended == {Cause.PEER: 1}
-        nursery.cancel_scope.cancel()
     assert failed == []
     assert not [one for one in caplog.records if one.levelno >= logging.WARNING or one.exc_info]
 

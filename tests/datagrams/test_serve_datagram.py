@@ -51,32 +51,26 @@ async def test_a_handler_class_has_three_steps():
 
 
 @pytest.mark.parametrize(
-    ("arguments", "options", "error", "text"),
+    ("wrong", "error", "text"),
     [
-        ((5, 0), {}, TypeError, "handler must be an async function of one datagram, not 5"),
+        ({"handler": 5}, TypeError, "handler must be an async function of one datagram, not 5"),
         (
-            (5, 0),
-            {"sessions": Sessions()},
+            {"handler": 5, "sessions": Sessions()},
             TypeError,
             "handler must be an async function of one session, not 5",
         ),
-        ((shout, 0), {"sessions": 5}, TypeError, r"sessions must be a triosock.Sessions\(…\) or None, not 5"),
-        ((shout, 0), {"limits": 5}, TypeError, r"limits must be a triosock.Limits\(…\), not 5"),
-        ((shout, 0), {"timeouts": 5}, TypeError, r"timeouts must be a triosock.Timeouts\(…\), not 5"),
-        (
-            (shout, 0),
-            {"on_error": "ignore"},
-            ValueError,
-            "on_error must be 'log', 'raise' or an async function",
-        ),
-        ((shout, 0), {"name": 5}, TypeError, "name must be a str or None, not 5"),
-        ((shout, 0), {"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
-        ((shout, -1), {}, ValueError, "port must be from 0 to 65535"),
+        ({"sessions": 5}, TypeError, r"sessions must be a triosock.Sessions\(…\) or None, not 5"),
+        ({"limits": 5}, TypeError, r"limits must be a triosock.Limits\(…\), not 5"),
+        ({"timeouts": 5}, TypeError, r"timeouts must be a triosock.Timeouts\(…\), not 5"),
+        ({"on_error": "ignore"}, ValueError, "on_error must be 'log', 'raise' or an async function"),
+        ({"name": 5}, TypeError, "name must be a str or None, not 5"),
+        ({"observers": [5]}, TypeError, "observers must be objects with a method on_event"),
+        ({"port": -1}, ValueError, "port must be from 0 to 65535"),
     ],
 )
-async def test_wrong_arguments(arguments, options, error, text):
+async def test_wrong_arguments(wrong, error, text):
     with pytest.raises(error, match=text):
-        await triosock.serve_udp(*arguments, **options)
+        await triosock.serve_udp(**{"handler": shout, "port": 0, **wrong})
 
 
 @pytest.mark.parametrize(

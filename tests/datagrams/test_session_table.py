@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 import trio
 import trio.testing
@@ -32,11 +34,8 @@ async def test_a_full_buffer_drops_and_counts(in_memory, drop, kept):
 
 
 async def test_what_all_sessions_have_waiting_is_bounded_too(in_memory):
-    log = Log()
-    async with in_memory(log, sessions=Sessions(), limits=Limits(max_pending_datagrams=8)) as (
-        server,
-        network,
-    ):
+    log, limits = Log(), Limits(max_pending_datagrams=8)
+    async with in_memory(log, sessions=Sessions(), limits=limits) as (server, network):
         flooder, other = network.open("a"), network.open("b")
         await send_all(flooder, server, *[b"x"] * 50)
         assert server.statistics().dropped["share"] >= 44
@@ -57,8 +56,7 @@ async def test_with_all_places_taken_another_peer_is_refused(in_memory, recorder
 
 
 async def test_with_all_places_taken_the_one_that_has_been_idle_for_longest_is_ended(in_memory, recorder):
-    log = Log()
-    log.go.set()
+    log = Log(released=True)
     sessions = Sessions(max=2, when_full="evict")
     async with in_memory(log, sessions=sessions, observers=[recorder]) as (server, network):
         a, b = network.open("a"), network.open("b")
@@ -92,14 +90,12 @@ async def test_a_place_that_becomes_free_goes_to_who_has_waited_for_it(in_memory
 
 
 async def test_busy_sessions_are_not_ended_for_another_peer_and_the_evicted_are_waited_for(in_memory):
-    log = Log()
-    goodbye = trio.Event()
+    log, goodbye = Log(released=True), trio.Event()
 
     async def handler(session):
         await log(session)
         await goodbye.wait()
 
-    log.go.set()
     async with in_memory(handler, sessions=Sessions(max=1, when_full="evict")) as (server, network):
         await send_all(network.open("a"), server, b"1")
         await send_all(network.open("b"), server, b"1")
@@ -113,10 +109,9 @@ async def test_busy_sessions_are_not_ended_for_another_peer_and_the_evicted_are_
 
 
 async def test_a_drain_ends_the_idle_at_once_and_lets_the_busy_finish(in_memory):
-    log = Log()
+    log = Log(released=True)
     async with in_memory(log, sessions=Sessions()) as (server, network):
         busy, idle = network.open("busy"), network.open("idle")
-        log.go.set()
         await send_all(idle, server, b"1")
         log.go = trio.Event()
         await send_all(busy, server, b"1", b"2")
@@ -229,11 +224,7 @@ async def test_what_a_session_leaves_is_dropped_if_there_is_no_place(in_memory):
 async def test_many_one_shot_peers_leave_nothing_behind(in_memory):
     """What is kept is bounded by `max`, whatever the number of peers that have been."""
     rounds, peers = 20, 100
-    network = DatagramNetwork()
-    async with in_memory(echo, sessions=Sessions(max=50, when_full="evict"), network=network) as (
-        server,
-        network,
-    ):
+    async with in_memory(echo, sessions=Sessions(max=50, when_full="evict")) as (server, network):
         for _ in range(rounds):
             clients = [network.open() for _ in range(peers)]
             for client in clients:
@@ -282,14 +273,9 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left():
     async def scenario():
         network = DatagramNetwork()
         sock, a, b = network.open("server"), network.open("a"), network.open("b")
+        sessions = Sessions(max=1, when_full="evict", buffer=2)
+        serve = partial(triosock.serve_datagram_sockets, echo, [sock], sessions=sessions)
         async with trio.open_nursery() as nursery:
-
-            async def serve(task_status):
-                sessions = Sessions(max=1, when_full="evict", buffer=2)
-                await triosock.serve_datagram_sockets(
-                    echo, [sock], sessions=sessions, task_status=task_status
-                )
-
             server = await nursery.start(serve)
             watch(server)
             try:

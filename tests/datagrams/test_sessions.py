@@ -41,8 +41,7 @@ async def test_each_peer_has_a_task_and_its_order(in_memory, recorder):
 
 
 async def test_idle_sessions_end_and_come_back(in_memory, recorder, autojump_clock):
-    log = Log()
-    log.go.set()
+    log = Log(released=True)
     async with in_memory(log, sessions=Sessions(idle=10), observers=[recorder]) as (server, network):
         a, b = network.open("a"), network.open("b")
         await a.send(b"1", server.addresses[0])
@@ -65,8 +64,7 @@ async def test_idle_sessions_end_and_come_back(in_memory, recorder, autojump_clo
 
 
 async def test_without_idle_time_they_stay(in_memory, autojump_clock):
-    log = Log()
-    log.go.set()
+    log = Log(released=True)
     async with in_memory(log, sessions=Sessions(idle=math.inf)) as (server, network):
         await network.open("a").send(b"1", server.addresses[0])
         await trio.sleep(1e6)
@@ -104,11 +102,8 @@ async def test_the_work_on_one_datagram_is_bounded_by_the_request_timeout(
         async for data in session:
             await trio.sleep(float(data))
 
-    timeouts = Timeouts(request=5)
-    async with in_memory(handler, sessions=Sessions(), timeouts=timeouts, observers=[recorder]) as (
-        server,
-        network,
-    ):
+    options = {"sessions": Sessions(), "timeouts": Timeouts(request=5), "observers": [recorder]}
+    async with in_memory(handler, **options) as (server, network):
         client = network.open("a")
         await client.send(b"4", server.addresses[0])
         await trio.sleep(100)

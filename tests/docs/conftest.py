@@ -9,9 +9,7 @@ from types import ModuleType
 
 import pytest
 
-from tests.programs import ROOT
-
-CODE = ROOT / "docs" / "code"
+from tests.docs.units import CODE
 
 
 @pytest.fixture

@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-import pathlib
 import signal
 import ssl
+from pathlib import Path
 from typing import Any
 
 import trio
 import trustme
 
 from tests.certificates import der_of, lenient, replace, shown_at, write
-from tests.programs import running
+from tests.docs.units import CODE, DEPLOY
+from tests.programs import server_program
 from tests.waiting import eventually
 from triosock import Certificates
 from triosock.cli.config_file import read_config
 
-ROOT = pathlib.Path(__file__).parents[2]
 
-
-def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path) -> None:
+def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: Path) -> None:
     authority = trustme.CA()
 
     def renew() -> dict[str, Any]:
@@ -30,7 +29,7 @@ def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path
         }
 
     files = renew()
-    with running(ROOT / "docs/code/certificates.py", tmp_path) as program:
+    with server_program(CODE / "certificates.py", tmp_path) as program:
         port = program.port("shops")
         old = {name: der_of(one) for name, one in files.items()}
         assert {name: shown_at(port, name) for name in files} == old
@@ -43,18 +42,15 @@ def test_the_program_has_several_and_loads_them_on_sighup(tmp_path: pathlib.Path
         new = {name: der_of(one) for name, one in files.items()}
         assert eventually(lambda: shown_at(port, "shop.example") == new["shop.example"])
         assert {name: shown_at(port, name) for name in files} == new
-        assert program.stop() == 0
 
 
 def test_the_configuration_file_is_one() -> None:
-    (endpoint,) = read_config(ROOT / "docs/code/deploy/certificates.toml").endpoints
+    (endpoint,) = read_config(DEPLOY / "certificates.toml").endpoints
     assert endpoint.tls is not None
     assert [len(one.names) for one in endpoint.tls.certificates] == [0, 2]
 
 
-async def test_protocols_have_their_handlers(
-    load: Any, tmp_path: pathlib.Path, serving: Any, dial: Any
-) -> None:
+async def test_protocols_have_their_handlers(load: Any, tmp_path: Path, serving: Any, dial: Any) -> None:
     certificates = Certificates(write(tmp_path, trustme.CA(), "web.example"))
     async with serving(load("protocols").handlers, tls=certificates) as server:
         for offered, heard in ((["h2"], b"HTTP/2"), (["http/1.1"], b"HTTP/1.1"), (["x"], b"HTTP/1.1")):
@@ -63,14 +59,12 @@ async def test_protocols_have_their_handlers(
             client = trio.SSLStream(await dial(server), context, server_hostname="web.example")
             assert (await client.receive_some()).startswith(heard)
             await trio.aclose_forcefully(client)
-    (endpoint,) = read_config(ROOT / "docs/code/deploy/protocols.toml").endpoints
+    (endpoint,) = read_config(DEPLOY / "protocols.toml").endpoints
     assert endpoint.tls is not None
     assert endpoint.tls.handlers == {"h2": "shop:http2"}
 
 
-async def test_only_the_two_services_may_ask(
-    load: Any, tmp_path: pathlib.Path, serving: Any, dial: Any
-) -> None:
+async def test_only_the_two_services_may_ask(load: Any, tmp_path: Path, serving: Any, dial: Any) -> None:
     authority = trustme.CA()
 
     def ask_clients(context: ssl.SSLContext) -> None:

@@ -6,27 +6,27 @@ import asyncio
 import configparser
 import contextlib
 import functools
-import pathlib
 import re
 import signal
 import socket
+import ssl
 import subprocess
 import sys
 import threading
 
 import pytest
 import trio
+import trustme
 
 import triosock
-from tests.docs.units import complaints
-from tests.programs import PATIENCE, dial, running
+from tests.docs.units import CODE, DEPLOY, DOCS, complaints
+from tests.handlers import ask_line
+from tests.programs import PATIENCE, ROOT, dial, python, server_program
 from tests.servers import connected, drained, serving_in_a_thread
 from tests.stdio.programs import ending
+from tests.tls import trusting
 from tests.waiting import until
 from triosock.testing import open_server
-
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
-CODE = DOCS / "code"
 
 
 async def talk(handler, said=b"hello\n", answer=b"HELLO\n", **options):
@@ -35,9 +35,9 @@ async def talk(handler, said=b"hello\n", answer=b"HELLO\n", **options):
         assert await client.receive_exactly(len(answer)) == answer
 
 
-def ask(address, said=b"hello\n"):
+def ask(address):
     with socket.create_connection(address, timeout=30) as client:
-        client.sendall(said)
+        client.sendall(b"hello\n")
         return client.makefile("rb").readline()
 
 
@@ -76,7 +76,7 @@ def test_activated_opens_its_own_port_or_takes_what_it_is_given(tmp_path):
             text=True,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            env={"PYTHONPATH": str(DOCS.parent)},
+            env={"PYTHONPATH": str(ROOT)},
         )
         with ending(process):
             assert ask(listener.getsockname()) == b"HELLO\n"
@@ -95,10 +95,10 @@ def seconds(text, key):
 
 
 def test_managers_are_more_patient_than_the_program():
-    unit = (CODE / "deploy" / "shout.service").read_text()
+    unit = (DEPLOY / "shout.service").read_text()
     grace = float(re.search(r"grace=(\d+)", (CODE / "activated.py").read_text())[1])
     assert seconds(unit, "TimeoutStopSec") > grace
-    pod = (CODE / "deploy" / "shout.yaml").read_text()
+    pod = (DEPLOY / "shout.yaml").read_text()
     grace, wait = (float(re.search(rf'"--{key}", "(\d+)"', pod)[1]) for key in ("grace", "delay"))
     assert seconds(pod, "terminationGracePeriodSeconds") > grace + wait
 
@@ -106,7 +106,7 @@ def test_managers_are_more_patient_than_the_program():
 def test_the_units_name_the_program_and_its_socket():
     parser = configparser.ConfigParser()
     for name in ("shout.service", "shout.socket"):
-        parser.read_string((CODE / "deploy" / name).read_text())
+        parser.read_string((DEPLOY / name).read_text())
     assert parser["Service"]["ExecStart"].endswith("activated.py")
     assert parser["Socket"]["FileDescriptorName"] == "shout"
 
@@ -116,14 +116,12 @@ def test_systemd_understands_the_socket(tmp_path):
 
 
 def test_the_command_of_the_pod_runs():
-    pod = (CODE / "deploy" / "shout.yaml").read_text()
-    pod = re.sub(r"tcp://\*:\d+", "tcp://127.0.0.1:0", pod)
+    pod = re.sub(r"tcp://\*:\d+", "tcp://127.0.0.1:0", (DEPLOY / "shout.yaml").read_text())
     words = re.findall(r'"([^"]*)"', re.search(r"command: \[(\"python\".*)\]", pod)[1])
     assert words[0] == "python"
-    with running(*words[1:], PYTHONPATH=f"{DOCS.parent}:{CODE}") as program:
+    with server_program(*words[1:], PYTHONPATH=f"{ROOT}:{CODE}") as program:
         with dial(int(program.wait_for(r"tcp://127\.0\.0\.1:(\d+): listens")[1])) as client:
             assert client.ask(b"hello\n") == b"HELLO\n"
-        assert program.stop() == 0
 
 
 async def test_a_handler_that_is_never_idle_looks_for_itself(load, autojump_clock):
@@ -163,20 +161,14 @@ async def test_draining_for_a_reason_of_ones_own(load):
 
 
 async def test_starttls(load):
-    ssl, trustme = pytest.importorskip("ssl"), pytest.importorskip("trustme")
     authority = trustme.CA()
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     authority.issue_cert("example.org").configure_cert(context)
-    trusting = ssl.create_default_context()
-    authority.configure_trust(trusting)
     async with connected(load("starttls").make_handler(context)) as (_, client):
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"say STARTTLS first\n"
-        await client.send_all(b"STARTTLS\n")
-        assert await client.receive_until(b"\n") == b"go on\n"
-        await client.start_tls(trusting, server_side=False, server_hostname="example.org")
-        await client.send_all(b"hello\n")
-        assert await client.receive_until(b"\n") == b"HELLO\n"
+        assert await ask_line(client, b"hello\n") == b"say STARTTLS first\n"
+        assert await ask_line(client, b"STARTTLS\n") == b"go on\n"
+        await client.start_tls(trusting(authority), server_side=False, server_hostname="example.org")
+        assert await ask_line(client, b"hello\n") == b"HELLO\n"
 
 
 async def test_limits(load):
@@ -222,17 +214,8 @@ async def test_what_an_operator_wants_is_told(load, tmp_path, monkeypatch):
 
 
 def test_the_test_that_the_page_shows(tmp_path):
-    options = [
-        "-q",
-        "-c",
-        str(DOCS.parent / "pyproject.toml"),
-        "--rootdir",
-        str(tmp_path),
-        "-p",
-        "no:cacheprovider",
-    ]
-    command = [sys.executable, "-m", "pytest", *options, CODE / "test_shout.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=DOCS.parent)
+    options = ["-q", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "no:cacheprovider"]
+    done = python("-m", "pytest", *options, CODE / "test_shout.py", cwd=ROOT)
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout
 
@@ -291,12 +274,11 @@ async def test_old_and_new_beside_each_other(load):
 def test_compat_runs_programs_as_they_are():
     lines = (CODE / "port.sh").read_text().splitlines()
     assert all(line.startswith("python -m triosock.compat ") for line in lines)
-    with running("-m", "triosock.compat", "-m", "http.server", 0, "--bind", "127.0.0.1") as program:
+    with server_program("-m", "triosock.compat", "-m", "http.server", 0, "--bind", "127.0.0.1") as program:
         port = int(program.wait_for(r"Serving HTTP on 127.0.0.1 port (\d+)")[1])
         with dial(port) as client:
             assert client.ask(b"GET / HTTP/1.0\r\n\r\n") == b"HTTP/1.0 200 OK\r\n"
         program.signal(signal.SIGINT)
-        assert program.wait() == 0
 
 
 # The discussion
@@ -331,8 +313,7 @@ async def test_the_server_with_nurseries_works(load):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(load("with_nurseries").serve, load("shout").shout, [listener], 1)
             async with triosock.Connection(await listener.connect()) as client:
-                await client.send_all(b"hello\n")
-                assert await client.receive_until(b"\n") == b"HELLO\n"
+                assert await ask_line(client, b"hello\n") == b"HELLO\n"
             scope.drain()
     assert scope.reports[0][1].clean
 
@@ -364,6 +345,6 @@ def test_shell_lines_name_what_exists():
         for line in path.read_text().splitlines():
             for word in re.findall(r"\S+\.py\b", line):
                 known = word in ("mine.py", "yourserver.py") or (CODE / word).is_file()
-                assert known or (DOCS.parent / word).is_file(), line
+                assert known or (ROOT / word).is_file(), line
             for target in re.findall(r"^make (\S+)", line):
-                assert f"\n{target}:" in (DOCS.parent / "Makefile").read_text()
+                assert f"\n{target}:" in (ROOT / "Makefile").read_text()

@@ -15,12 +15,11 @@ from pathlib import Path
 
 import pytest
 
+from tests.docs.units import CODE, DEPLOY
 from tests.health.client import get
-from tests.programs import ROOT, Program, dial, running
+from tests.programs import Program, dial, running, server_program
 from tests.waiting import eventually
 
-CODE = ROOT / "docs" / "code"
-DEPLOY = CODE / "deploy"
 HAPROXY = shutil.which("haproxy") or shutil.which("haproxy", path="/usr/sbin")
 
 
@@ -109,7 +108,7 @@ def test_haproxy_sends_nobody_to_a_server_that_will_drain(tmp_path: Path) -> Non
         with urllib.request.urlopen(f"http://127.0.0.1:{front}/", timeout=20) as answer:
             return str(answer.read().decode())
 
-    with running("-c", SERVER, "one!") as one, running("-c", SERVER, "two!") as two:
+    with server_program("-c", SERVER, "one!") as one, server_program("-c", SERVER, "two!") as two:
         with haproxy(tmp_path, {"one": one, "two": two}) as front:
             until = time.monotonic() + 20
             while True:
@@ -126,4 +125,3 @@ def test_haproxy_sends_nobody_to_a_server_that_will_drain(tmp_path: Path) -> Non
             assert "drains: " not in one.output
             assert one.wait() == 0
             assert {ask(front) for _ in range(4)} == {"two!"}, "nobody was refused"
-        assert two.stop() == 0

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import pathlib
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from tests.docs.units import DEPLOY
 from tests.handlers import ask
 from tests.servers import connected
 from triosock import AdaptiveLimit
 from triosock.cli.config_file import read_config
 from triosock.testing import open_server
-
-CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
 
 
 @pytest.fixture
@@ -54,6 +52,6 @@ async def test_a_fourth_one_is_too_many_at_first(page: Any) -> None:
 
 
 def test_the_configuration_file_is_one() -> None:
-    (endpoint,) = read_config(CODE / "deploy" / "overload.toml").endpoints
+    (endpoint,) = read_config(DEPLOY / "overload.toml").endpoints
     assert endpoint.limits.max_lag == 0.2
     assert endpoint.limits.adaptive == AdaptiveLimit(max_connections=200)

@@ -2,30 +2,21 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
-from tests.docs.units import complaints
-from tests.programs import PATIENCE, ROOT
-from tests.stdio.programs import ask, inetd
+from tests.docs.units import CODE, complaints
+from tests.programs import printed
+from tests.stdio.programs import check_inetd
 
-CODE = ROOT / "docs" / "code"
 PROGRAM = f"import runpy\nrunpy.run_path({str(CODE / 'stdio.py')!r}, run_name='__main__')\n"
 
 
 def test_the_program_answers_in_a_shell() -> None:
-    command = [sys.executable, "-X", "dev", CODE / "stdio.py"]
-    done = subprocess.run(command, input=b"hello\n", capture_output=True, timeout=PATIENCE, check=True)
-    assert (done.stdout, done.stderr) == (b"HELLO\n", b"")
+    assert printed("-X", "dev", CODE / "stdio.py", input="hello\n") == "HELLO\n"
 
 
 def test_the_program_answers_under_inetd_and_logs_elsewhere() -> None:
-    with inetd(PROGRAM) as (client, process):
-        assert ask(client, b"hello\n") == b"HELLO\n"
-        process.terminate()
-        assert client.recv(100) == b""
-    assert process.returncode == 0
+    check_inetd(PROGRAM)
 
 
 def test_systemd_understands_the_units(tmp_path: Path) -> None:

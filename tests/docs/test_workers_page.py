@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import pathlib
 import re
 import shutil
 import subprocess
 
 import pytest
 
-from tests.docs.units import complaints
-from tests.programs import dial, running
+from tests.docs.units import CODE, DEPLOY, DOCS, complaints
+from tests.programs import check_drain, running, server_program
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
-CODE = DOCS / "code"
-DEPLOY = CODE / "deploy"
 SHOP = "from benchmarks.restart.servers import serve_http, serve_lines\n"
 
 
@@ -88,10 +84,5 @@ def test_a_stdlib_server_is_a_worker():
         "triosock.run(functools.partial(triosock.serve_workers, 'compat_workers:worker', "
         "['tcp://127.0.0.1:0'], workers=2))\n"
     )
-    with running("-c", program, cwd=CODE) as running_program:
-        port = int(running_program.wait_for(r"2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            running_program.signal()
-            assert client.rest() == b""
-        assert running_program.wait() == 0
+    with server_program("-c", program, cwd=CODE) as parent:
+        check_drain(parent, int(parent.wait_for(r"2 workers on tcp://127\.0\.0\.1:(\d+)")[1]))

@@ -11,7 +11,9 @@ import pytest
 
 from tests.programs import ROOT
 
-DEPLOY = ROOT / "docs" / "code" / "deploy"
+DOCS = ROOT / "docs"
+CODE = DOCS / "code"
+DEPLOY = CODE / "deploy"
 
 
 def complaints(folder: Path, *names: str) -> list[str]:

@@ -16,7 +16,8 @@ import pytest
 import trio
 import trustme
 
-from tests.programs import PATIENCE, Client, dial, running, tool
+from tests.certificates import replace, write
+from tests.programs import PATIENCE, Client, dial, running, server_program, tool
 from tests.tls import trusting
 from tests.waiting import eventually
 
@@ -34,13 +35,12 @@ def refused(port: int) -> bool:
 
 
 def test_echo_sends_lines_back_and_a_signal_ends_it_with_its_idle_client():
-    with running("examples/01_echo.py", 0) as program, dial(program.port("echo")) as client:
+    with server_program("examples/01_echo.py", 0) as program, dial(program.port("echo")) as client:
         assert client.ask(b"hello\nagain\n") == b"hello\n"
         assert client.line() == b"again\n"
         program.signal(signal.SIGINT)
         assert client.rest() == b""
-        assert program.wait() == 0
-        assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
+    assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 # 02
@@ -48,20 +48,18 @@ def test_echo_sends_lines_back_and_a_signal_ends_it_with_its_idle_client():
 
 @needs_nc
 def test_greeter_greets_whoever_tells_a_name():
-    with running("examples/02_greeter.py", 0, 60) as program:
+    with server_program("examples/02_greeter.py", 0, 60) as program:
         answer = tool("nc", "localhost", program.port("greeter"), stdin=b"Ada\n")
         assert answer == b"What is your name?\nHello, Ada!\n"
-        assert program.stop() == 0
 
 
 def test_greeter_says_goodbye_to_the_silent_and_cuts_the_slow():
-    with running("examples/02_greeter.py", 0, 1) as program:
+    with server_program("examples/02_greeter.py", 0, 1) as program:
         with dial(program.port("greeter")) as silent, dial(program.port("greeter")) as slow:
             slow.say(b"Bo")
             assert silent.rest() == b"What is your name?\nNobody there? Goodbye.\n"
             assert slow.reset() == b"What is your name?\n"
         program.wait_for(r"closed after \S+ s: request,")
-        assert program.stop() == 0
 
 
 # 03
@@ -69,7 +67,7 @@ def test_greeter_says_goodbye_to_the_silent_and_cuts_the_slow():
 
 @needs_nc
 def test_lines_is_a_store_that_all_connections_share():
-    with running("examples/03_lines.py", 0) as program, dial(program.port("store")) as other:
+    with server_program("examples/03_lines.py", 0) as program, dial(program.port("store")) as other:
         asked = b"set colour light blue\nget colour\nget size\nkeys\nnonsense\nquit\n"
         assert tool("nc", "localhost", program.port("store"), stdin=asked).splitlines() == [
             b"ok",
@@ -80,24 +78,22 @@ def test_lines_is_a_store_that_all_connections_share():
         ]
         other.say(b"get colour\nquit\n")
         assert other.rest() == b"light blue\n"
-        assert program.stop() == 0
 
 
 def test_an_endless_line_costs_its_own_connection_only():
-    with running("examples/03_lines.py", 0) as program, dial(program.port("store")) as good:
+    with server_program("examples/03_lines.py", 0) as program, dial(program.port("store")) as good:
         with dial(program.port("store")) as bad:
             bad.say(b"x" * 2000)
             assert bad.rest() == b""
         good.say(b"keys\nquit\n")
         assert good.rest() == b"\n"
-        assert program.stop() == 0
 
 
 # 04
 
 
 def test_chat_brings_what_one_says_to_all():
-    with running("examples/04_chat.py", 0) as program, dial(program.port("chat")) as ada:
+    with server_program("examples/04_chat.py", 0) as program, dial(program.port("chat")) as ada:
         assert ada.line() == b"* 1 is here, 1 in all\n"
         with dial(program.port("chat")) as bob:
             assert bob.line() == ada.line() == b"* 2 is here, 2 in all\n"
@@ -106,14 +102,13 @@ def test_chat_brings_what_one_says_to_all():
         assert ada.line() == b"* 2 has left\n"
         program.signal()
         assert ada.rest() == b""
-        assert program.wait() == 0
 
 
 # 05
 
 
 def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
-    with running("examples/05_deploy.py", 0) as program:
+    with server_program("examples/05_deploy.py", 0) as program:
         port = program.port()
         assert int(program.wait_for(r"process (\d+)")[1]) == program.process.pid
         with dial(port) as busy, dial(port) as idle:
@@ -124,22 +119,20 @@ def test_deploy_lets_an_upload_finish_and_refuses_who_comes_now():
             assert refused(port)
             busy.say(b"67890")
             assert busy.rest() == b"sha256 " + hashlib.sha256(b"1234567890").hexdigest().encode() + b"\n"
-        assert program.wait() == 0
-        assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
-        assert "every connection finished" in program.output
+    assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
+    assert "every connection finished" in program.output
 
 
 def test_deploy_cuts_who_is_not_done_at_the_end_of_the_grace_and_tells_where_it_was():
-    with running("examples/05_deploy.py", 0, 0.2) as program, dial(program.port()) as stuck:
+    with server_program("examples/05_deploy.py", 0, 0.2) as program, dial(program.port()) as stuck:
         assert stuck.ask(b"put 10\n12345") == b"go on\n"
         program.signal()
         assert stuck.reset() == b""
-        assert program.wait() == 0
-        assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
-        assert re.search(
-            r"tcp://\S+: reading after \S+ s, at \S+05_deploy\.py:\d+ in take_uploads", program.output
-        )
-        assert "some connections were cut" in program.output
+    assert "0 finished, 0 failed, 0 left, 1 cancelled, 0 refused" in program.output
+    assert re.search(
+        r"tcp://\S+: reading after \S+ s, at \S+05_deploy\.py:\d+ in take_uploads", program.output
+    )
+    assert "some connections were cut" in program.output
 
 
 def test_the_second_signal_ends_it_at_once():
@@ -209,22 +202,16 @@ async def test_tls_with_a_certificate_made_on_the_spot():
 
 def test_tls_with_files_and_a_client_that_speaks_no_tls(tmp_path):
     authority = trustme.CA()
-    certificate, key = tmp_path / "certificate.pem", tmp_path / "key.pem"
-    leaf = authority.issue_cert("localhost")
-    leaf.cert_chain_pems[0].write_to_path(certificate)
-    leaf.private_key_pem.write_to_path(key)
-    context = trusting(authority)
-    with running("examples/07_tls.py", 0, certificate, key) as program, dial(program.port("tls")) as client:
-        with dial(program.port("tls")) as plain:
+    files, context = write(tmp_path, authority, "localhost"), trusting(authority)
+    with server_program("examples/07_tls.py", 0, files.chain, files.key) as program:
+        with dial(program.port("tls")) as client, dial(program.port("tls")) as plain:
             plain.say(b"GET / HTTP/1.0\r\n\r\n")
             plain.rest()
-        with context.wrap_socket(client.sock, server_hostname="localhost") as encrypted:
-            client.sock = encrypted
-            assert client.line().startswith(b"this is TLSv1")
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal()
-            assert client.rest() == b""
-        assert program.wait() == 0
+            with context.wrap_socket(client.sock, server_hostname="localhost") as client.sock:
+                assert client.line().startswith(b"this is TLSv1")
+                assert client.ask(b"hello\n") == b"HELLO\n"
+                program.signal()
+                assert client.rest() == b""
 
 
 # 08
@@ -232,7 +219,7 @@ def test_tls_with_files_and_a_client_that_speaks_no_tls(tmp_path):
 
 @needs_curl
 def test_http_answers_two_requests_over_one_connection():
-    with running("examples/08_http.py", 0) as program:
+    with server_program("examples/08_http.py", 0) as program:
         urls = [f"http://localhost:{program.port('http')}/{name}" for name in ("one", "two")]
         arguments = ["--silent", "--write-out", " with %{num_connects} new, code %{http_code}\n"]
         assert tool("curl", *arguments, *urls).splitlines() == [
@@ -243,20 +230,18 @@ def test_http_answers_two_requests_over_one_connection():
             b"/two with 0 new, code 200\n"
         )
         assert b"200 with 1 new" not in tool("curl", *arguments, "--head", *urls)
-        assert program.stop() == 0
 
 
 def test_http_answers_pipelined_requests_and_nonsense():
-    with running("examples/08_http.py", 0) as program, dial(program.port("http")) as client:
+    with server_program("examples/08_http.py", 0) as program, dial(program.port("http")) as client:
         client.say(b"GET /a HTTP/1.1\r\nHost: x\r\n\r\nGET /b HTTP/1.1\r\nHost: x\r\n\r\nnonsense\r\n\r\n")
         answers = client.rest()
         assert re.findall(rb"HTTP/1.1 (\d+)", answers) == [b"200", b"200", b"400"]
         assert re.findall(rb"asked for (/\w)", answers) == [b"/a", b"/b"]
-        assert program.stop() == 0
 
 
 def test_http_drains_between_requests_and_not_within_one():
-    with running("examples/08_http.py", 0) as program:
+    with server_program("examples/08_http.py", 0) as program:
         port = program.port("http")
         with dial(port) as idle, dial(port) as busy:
             get_first(idle)
@@ -269,8 +254,7 @@ def test_http_drains_between_requests_and_not_within_one():
             answer = busy.rest()
             assert answer.endswith(b"you asked for /second")
             assert b"Connection: close\r\n" in answer
-        assert program.wait() == 0
-        assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
+    assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 def get_first(client: Client) -> None:
@@ -290,7 +274,7 @@ def get_first(client: Client) -> None:
 
 
 def test_limits_send_the_fourth_away_and_cut_who_does_not_read():
-    with running("examples/09_limits.py", 0, 2) as program:
+    with server_program("examples/09_limits.py", 0, 2) as program:
         port = program.port("count")
         with dial(port) as one, dial(port) as two, dial(port) as three:
             for client in (one, two, three):
@@ -301,7 +285,6 @@ def test_limits_send_the_fourth_away_and_cut_who_does_not_read():
         sent = [int(number) for number in re.findall(r"send, 0 bytes received, (\d+) sent", program.output)]
         assert len(sent) == 3
         assert max(sent) < 50_000_000  # what the kernel's buffers hold, and no more
-        assert program.stop() == 0
 
 
 # 10
@@ -311,7 +294,7 @@ def test_frames_are_found_however_they_arrive():
     def frame(payload: bytes) -> bytes:
         return struct.pack(">I", len(payload)) + payload
 
-    with running("examples/10_frames.py", 0) as program, dial(program.port("frames")) as client:
+    with server_program("examples/10_frames.py", 0) as program, dial(program.port("frames")) as client:
         for byte in frame(b"\0abc\n"):
             client.say(bytes([byte]))
         assert client.exactly(9) == frame(b"\ncba\0")
@@ -319,7 +302,6 @@ def test_frames_are_found_however_they_arrive():
         assert client.exactly(10) == frame(b"") + frame(b"yx")
         client.say(struct.pack(">I", 1_000_001))
         assert client.rest() == b""
-        assert program.stop() == 0
 
 
 # 11
@@ -327,7 +309,7 @@ def test_frames_are_found_however_they_arrive():
 
 @needs_nc
 def test_rates_answer_two_a_second_and_five_connections():
-    with running("examples/11_rates.py", 0) as program:
+    with server_program("examples/11_rates.py", 0) as program:
         port = program.port("rates")
         said = tool("nc", "localhost", port, stdin=b"hello\n" * 4).splitlines()
         assert said[:2] == [b"HELLO"] * 2
@@ -336,7 +318,6 @@ def test_rates_answer_two_a_second_and_five_connections():
             clients = [stack.enter_context(dial(port)) for _ in range(20)]
             clients[-1].say(b"hello\n")
             assert clients[-1].rest() == b"you come too often\n"
-        assert program.stop() == 0
 
 
 # 12
@@ -347,10 +328,7 @@ def test_each_name_has_its_certificate_and_a_new_one_is_noticed(tmp_path):
     context = trusting(authority)
 
     def put(name):
-        leaf = authority.issue_cert(name)
-        beside = tmp_path / "new"
-        leaf.private_key_and_cert_chain_pem.write_to_path(beside)
-        beside.rename(tmp_path / f"{name}.pem")
+        replace(tmp_path / f"{name}.pem", authority.issue_cert(name).private_key_and_cert_chain_pem.bytes())
 
     def ask(name):
         with dial(program.port("names")) as client:
@@ -360,28 +338,26 @@ def test_each_name_has_its_certificate_and_a_new_one_is_noticed(tmp_path):
 
     for name in ("example.org", "shop.example"):
         put(name)
-    with running("examples/12_certificates.py", 0, tmp_path) as program:
+    with server_program("examples/12_certificates.py", 0, tmp_path) as program:
         before = ask("shop.example")
         assert ask("example.org") != before
         put("shop.example")
         assert eventually(lambda: ask("shop.example") != before)  # it is looked for once in a second
         program.wait_for("certificates loaded for example.org, shop.example; valid until")
-        assert program.stop() == 0
 
 
 @needs_openssl
 def test_without_a_folder_it_makes_certificates_of_its_own():
-    with running("examples/12_certificates.py", 0) as program:
+    with server_program("examples/12_certificates.py", 0) as program:
         options = ["-quiet", "-servername", "shop.example", "-connect", f"localhost:{program.port('names')}"]
         assert tool("openssl", "s_client", *options) == b"you asked for shop.example\n"
-        assert program.stop() == 0
 
 
 # 13
 
 
 def test_who_would_have_to_wait_is_told_and_the_others_are_served():
-    with running("examples/13_overload.py", 0) as program, contextlib.ExitStack() as stack:
+    with server_program("examples/13_overload.py", 0) as program, contextlib.ExitStack() as stack:
         port = program.port("late")
         clients = []
         program.signal(signal.SIGSTOP)  # until all of them stand in the queue
@@ -393,4 +369,3 @@ def test_who_would_have_to_wait_is_told_and_the_others_are_served():
         answers = [client.rest() for client in clients]
         assert set(answers) == {b"HELLO\n", b"busy, try again\n"}
         program.wait_for("overloaded: ")
-        assert program.stop() == 0

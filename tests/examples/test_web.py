@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-import signal
 import socket
 import subprocess
 import time
@@ -26,7 +26,7 @@ from wsproto.events import (
 )
 
 from tests.health.client import get
-from tests.programs import PATIENCE, ROOT, dial, running
+from tests.programs import PATIENCE, ROOT, dial, server_program
 
 needs_curl = pytest.mark.skipif(not shutil.which("curl"), reason="curl is not installed")
 
@@ -51,18 +51,17 @@ def ready(program):
 
 @needs_curl
 def test_http_1_and_2_by_one_port():
-    with running(ASGI, 0, 0) as program:
+    with server_program(ASGI, 0, 0) as program:
         url = f"http://localhost:{program.port('web')}"
         said = curl(f"{url}/one", f"{url}/two", "-w", "%{num_connects}\n")
         assert said == "/one for 127.0.0.1 by HTTP/1.1\n1\n/two for 127.0.0.1 by HTTP/1.1\n0\n"
         assert curl("--http2-prior-knowledge", f"{url}/one") == "/one for 127.0.0.1 by HTTP/2\n"
         assert curl("--http2", f"{url}/one") == "/one for 127.0.0.1 by HTTP/2\n"  # an upgrade
         assert curl("-o", "/dev/null", "-w", "%{http_code}", ready(program)) == "200"
-        assert program.stop() == 0
 
 
 def test_a_drain_lets_a_request_finish_and_says_503_before():
-    with running(ASGI, 0, 0) as program:
+    with server_program(ASGI, 0, 0) as program:
         port, health = program.port("web"), program.port("triosock health")
         with dial(port) as idle:
             assert idle.ask(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 \r\n"
@@ -76,8 +75,7 @@ def test_a_drain_lets_a_request_finish_and_says_503_before():
                 assert slow.rest().endswith(b"/slow for 127.0.0.1 by HTTP/1.1\n")
             assert time.monotonic() - began >= 1
             assert idle.rest().endswith(b"/one for 127.0.0.1 by HTTP/1.1\n")
-        assert program.wait() == 0
-        assert "0 failed, 0 left, 0 cancelled" in program.output
+    assert "0 failed, 0 left, 0 cancelled" in program.output
 
 
 ASGI_WITH = """
@@ -103,14 +101,13 @@ def program_with(tmp_path):
 
 @needs_curl
 def test_a_proxy_names_the_client(program_with):
-    with running(program_with) as program:
+    with server_program(program_with) as program:
         with dial(program.port("web")) as client:
             client.say(b"PROXY TCP4 192.0.2.7 192.0.2.1 4711 80\r\nGET /one HTTP/1.1\r\nHost: x\r\n")
             client.say(b"Connection: close\r\n\r\n")
             assert client.rest().endswith(b"/one for 192.0.2.7 by HTTP/1.1\n")
         url = f"http://127.0.0.1:{program.port('web')}/one"
         assert curl("--haproxy-protocol", url) == "/one for 127.0.0.1 by HTTP/1.1\n"
-        assert program.stop() == 0
 
 
 @needs_curl
@@ -118,26 +115,24 @@ def test_tls_agrees_on_http_2(program_with, tmp_path):
     authority, pem, root = trustme.CA(), tmp_path / "cert.pem", tmp_path / "ca.pem"
     authority.issue_cert("127.0.0.1").private_key_and_cert_chain_pem.write_to_path(pem)
     authority.cert_pem.write_to_path(root)
-    with running(program_with, pem) as program:
+    with server_program(program_with, pem) as program:
         url = f"https://127.0.0.1:{program.port('web')}/one"
         assert curl("--cacert", root, url) == "/one for 127.0.0.1 by HTTP/2\n"
         assert curl("--cacert", root, "--http1.1", url) == "/one for 127.0.0.1 by HTTP/1.1\n"
-        assert program.stop() == 0
 
 
 def test_half_a_request_is_no_idle_wait_and_its_rest_is_answered_in_a_drain():
-    with running(ASGI, 0, 0) as program, dial(program.port("web")) as client:
+    with server_program(ASGI, 0, 0) as program, dial(program.port("web")) as client:
         client.say(b"GET /half HTTP/1.1\r\nHo")
         assert get(program.port("triosock health")) == (200, "ready")  # who came before has been read by then
         program.signal()
         program.wait_for("drains: 1 connections, 0 of them idle")
         client.say(b"st: x\r\n\r\n")
         assert client.rest().endswith(b"/half for 127.0.0.1 by HTTP/1.1\n")
-        assert program.wait() == 0
 
 
 def test_what_is_no_http_gets_400_and_a_client_that_goes_costs_nothing():
-    with running(ASGI, 0, 0) as program:
+    with server_program(ASGI, 0, 0) as program:
         with dial(program.port("web")) as client:
             client.say(b"\x00\x01\x02\r\n\r\n")
             assert client.rest().startswith(b"HTTP/1.1 400")
@@ -145,8 +140,7 @@ def test_what_is_no_http_gets_400_and_a_client_that_goes_costs_nothing():
             client.say(b"GET /slow HTTP/1.1\r\nHost: x\r\n\r\n")
         with dial(program.port("web")) as client:
             assert client.ask(b"GET /one HTTP/1.1\r\nHost: x\r\n\r\n") == b"HTTP/1.1 200 \r\n"
-        assert program.stop() == 0
-        assert "0 failed" in program.output
+    assert "0 failed" in program.output
 
 
 # WebSocket
@@ -155,17 +149,11 @@ def test_what_is_no_http_gets_400_and_a_client_that_goes_costs_nothing():
 class Client:
     """wsproto's client side on a blocking socket."""
 
-    def __init__(self, port, path="/"):
+    def __init__(self, port):
         self.sock = socket.create_connection(("127.0.0.1", port), timeout=PATIENCE)
         self.ws = WSConnection(ConnectionType.CLIENT)
         self._events = []
-        self.send(Request(host="localhost", target=path))
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.sock.close()
+        self.send(Request(host="localhost", target="/"))
 
     def send(self, event):
         self.sock.sendall(self.ws.send(event))
@@ -182,84 +170,74 @@ class Client:
         return event.data
 
 
-def joined(port):
-    client = Client(port)
-    assert isinstance(client.event(), AcceptConnection)
-    return client
+@contextlib.contextmanager
+def joined(program):
+    client = Client(program.port("chat"))
+    with client.sock:
+        assert isinstance(client.event(), AcceptConnection)
+        yield client
 
 
 def test_what_one_says_all_hear():
-    with running(CHAT, 0) as program:
-        port = program.port("chat")
-        with joined(port) as ada:
-            assert ada.text() == "* 1 is here, 1 in all"
-            with joined(port) as bob:
-                assert ada.text() == bob.text() == "* 2 is here, 2 in all"
-                bob.send(TextMessage("hel", message_finished=False))
-                bob.send(TextMessage("lo"))
-                assert ada.text() == bob.text() == "2: hello"
-                bob.send(Ping(b"?"))
-                assert bob.event() == Pong(b"?")
-                bob.send(CloseConnection(code=1000))
-                assert bob.event().code == 1000
-            assert ada.text() == "* 2 has left"
-        assert program.stop() == 0
+    with server_program(CHAT, 0) as program, joined(program) as ada:
+        assert ada.text() == "* 1 is here, 1 in all"
+        with joined(program) as bob:
+            assert ada.text() == bob.text() == "* 2 is here, 2 in all"
+            bob.send(TextMessage("hel", message_finished=False))
+            bob.send(TextMessage("lo"))
+            assert ada.text() == bob.text() == "2: hello"
+            bob.send(Ping(b"?"))
+            assert bob.event() == Pong(b"?")
+            bob.send(CloseConnection(code=1000))
+            assert bob.event().code == 1000
+        assert ada.text() == "* 2 has left"
 
 
 def test_a_drain_closes_with_1001_after_all_that_was_said():
-    with running(CHAT, 0) as program:
-        port = program.port("chat")
-        with joined(port) as ada, joined(port) as bob:
-            bob.send(TextMessage("last words"))
-            assert [ada.text() for _ in range(3)][-1] == "2: last words"
-            program.signal(signal.SIGTERM)
-            for client in (ada, bob):
-                while isinstance(event := client.event(), TextMessage):
-                    pass
-                assert isinstance(event, CloseConnection)
-                assert event.code == 1001
-                client.send(event.response())
-                assert client.sock.recv(10) == b""
-        assert program.wait() == 0
-        assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
+    with server_program(CHAT, 0) as program, joined(program) as ada, joined(program) as bob:
+        bob.send(TextMessage("last words"))
+        assert [ada.text() for _ in range(3)][-1] == "2: last words"
+        program.signal()
+        for client in (ada, bob):
+            while isinstance(event := client.event(), TextMessage):
+                pass
+            assert isinstance(event, CloseConnection)
+            assert event.code == 1001
+            client.send(event.response())
+            assert client.sock.recv(10) == b""
+    assert "2 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
 def test_a_member_that_does_not_read_delays_nobody_and_is_cut():
-    with running(CHAT, 0) as program:
-        port = program.port("chat")
-        with joined(port) as stuck, joined(port) as ada:
-            assert ada.text() == "* 2 is here, 2 in all"
-            for _ in range(4000):  # 16 MB
-                ada.send(TextMessage("x" * 4000))
-                if (text := ada.text()) == "* 1 has left":
-                    break
-                assert len(text) == 4003
-            assert text == "* 1 has left"
-            with pytest.raises(ConnectionResetError):
-                while stuck.sock.recv(1 << 20):
-                    pass
-        assert program.stop() == 0
+    with server_program(CHAT, 0) as program, joined(program) as stuck, joined(program) as ada:
+        assert ada.text() == "* 2 is here, 2 in all"
+        for _ in range(4000):  # 16 MB
+            ada.send(TextMessage("x" * 4000))
+            if (text := ada.text()) == "* 1 has left":
+                break
+            assert len(text) == 4003
+        assert text == "* 1 has left"
+        with pytest.raises(ConnectionResetError):
+            while stuck.sock.recv(1 << 20):
+                pass
 
 
 @pytest.mark.parametrize("event", [TextMessage("x" * 5000), BytesMessage(b"x")])
 def test_messages_that_are_too_long_or_no_text(event):
-    with running(CHAT, 0) as program:
-        with joined(program.port("chat")) as client:
-            client.text()
-            client.send(event)
-            if isinstance(event, TextMessage):
-                assert client.event().code == 1009
-            client.send(CloseConnection(code=1000))
-        assert program.stop() == 0
-        assert "0 failed" in program.output
+    with server_program(CHAT, 0) as program, joined(program) as client:
+        client.text()
+        client.send(event)
+        if isinstance(event, TextMessage):
+            assert client.event().code == 1009
+        client.send(CloseConnection(code=1000))
+    assert "0 failed" in program.output
 
 
 @needs_curl
 def test_who_speaks_no_websocket_is_told_so():
-    with running(CHAT, 0) as program:
+    with server_program(CHAT, 0) as program:
         url = f"http://127.0.0.1:{program.port('chat')}/"
         assert curl("-w", "%{http_code}", url) == "400"
         with dial(program.port("chat")) as client:
             assert client.ask(b"hello\r\n\r\n") == b"HTTP/1.1 400 \r\n"
-        assert program.stop() == 0
-        assert "0 failed" in program.output
+    assert "0 failed" in program.output

@@ -4,6 +4,7 @@ import resource
 import time
 
 import triosock
+from tests.handlers import shout
 from triosock._core.model.events import AcceptFailed, ServerStarted
 
 FEW = 32
@@ -17,11 +18,6 @@ class Teller:
             print(f"port {event.addresses[0].port}")
         else:
             print(f"accept: {event.error.errno} {event.action} {time.process_time()} {time.monotonic()}")
-
-
-async def shout(conn):
-    async for line in conn.lines():
-        await conn.send_all(line.upper())
 
 
 if __name__ == "__main__":

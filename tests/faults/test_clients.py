@@ -130,11 +130,6 @@ async def test_a_client_that_does_not_close_is_left_after_the_close_timeout(auto
 # Clients that reset
 
 
-def reset(client):
-    """Close with a reset, in memory as over a socket."""
-    client.abort()
-
-
 async def at_once(client):
     pass
 
@@ -187,7 +182,7 @@ async def test_a_client_that_resets(network, point, settled):
             await point(client)
             if settled:
                 await trio.testing.wait_all_tasks_blocked()
-            reset(client)
+            client.abort()
             await assert_serves(served)
             assert not served.recorder.of(HandlerFailed)
             causes = served.server.statistics().ended
@@ -199,7 +194,7 @@ async def test_a_client_that_resets_and_a_server_that_is_cancelled(autojump_cloc
     async def scenario():
         async with connected(shout) as (served, client):
             await point(client)
-            reset(client)
+            client.abort()
             await served.recorder.wait_for(ConnectionOpened)
 
     await cancel_at_every_checkpoint(scenario)
@@ -237,7 +232,7 @@ async def test_many_clients_that_come_and_go_leave_nothing(autojump_clock):
             async def one(number):
                 client = await served.connect()
                 await POINTS[number % len(POINTS)](client)
-                reset(client)
+                client.abort()
 
             async with trio.open_nursery() as nursery:
                 for number in range(100):
@@ -247,29 +242,24 @@ async def test_many_clients_that_come_and_go_leave_nothing(autojump_clock):
         assert served.server.statistics().accepted == 101
 
 
-async def test_a_second_sender_does_not_disarm_the_send_timeout_of_the_first(autojump_clock):
-    async def talk(conn):
+@pytest.mark.parametrize(
+    ("method", "arguments", "timeouts", "cause"),
+    [
+        ("send_all", [b"x" * 1_000_000], Timeouts(send=10), Cause.SEND),
+        ("receive_some", [], Timeouts(idle=10), Cause.IDLE),
+    ],
+    ids=["sender", "receiver"],
+)
+async def test_a_second_caller_does_not_disarm_the_timeout_of_the_first(
+    autojump_clock, method, arguments, timeouts, cause
+):
+    async def handle(conn):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(conn.send_all, b"x" * 1_000_000)
+            nursery.start_soon(getattr(conn, method), *arguments)
             await trio.sleep(1)
             with pytest.raises(trio.BusyResourceError):
-                await conn.send_all(b"y")
+                await getattr(conn, method)(*arguments)
 
-    async with open_server(talk, timeouts=Timeouts(send=10)) as served:
-        await served.connect()
+    async with connected(handle, timeouts=timeouts) as (served, _):
         event = await ended(served)
-        assert (event.cause, event.duration) == (Cause.SEND, pytest.approx(10))
-
-
-async def test_a_second_receiver_does_not_disarm_the_idle_timeout_of_the_first(autojump_clock):
-    async def listen(conn):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(conn.receive_some)
-            await trio.sleep(1)
-            with pytest.raises(trio.BusyResourceError):
-                await conn.receive_some()
-
-    async with open_server(listen, timeouts=Timeouts(idle=10)) as served:
-        await served.connect()
-        event = await ended(served)
-        assert (event.cause, event.duration) == (Cause.IDLE, pytest.approx(10))
+        assert (event.cause, event.duration) == (cause, pytest.approx(10))

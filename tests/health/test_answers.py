@@ -43,6 +43,13 @@ async def started(nursery: trio.Nursery, handler: Any = shout, **options: Any) -
     return server
 
 
+async def greeted(server: triosock.StreamServer) -> trio.SocketStream:
+    """A client of a server that lets it `stay`."""
+    client = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
+    assert await client.receive_some() == b"hello\n"
+    return client
+
+
 async def test_ready_is_who_serves_and_live_is_who_answers() -> None:
     async with open_health("tcp://127.0.0.1:0") as health:
         assert await get(health) == (503, "no server is serving")
@@ -58,14 +65,11 @@ async def test_ready_is_who_serves_and_live_is_who_answers() -> None:
 async def test_a_drain_says_so_from_its_announcement_to_its_end() -> None:
     async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
         server = await started(nursery, stay)
-        client = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-        assert await client.receive_some() == b"hello\n"
+        client = await greeted(server)
         server.drain(delay=60, grace=60)
         assert await get(health) == (503, "web: draining")
         # The delay is for taking clients elsewhere: it serves as before.
-        late = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-        assert await late.receive_some() == b"hello\n"
-        await late.aclose()
+        await (await greeted(server)).aclose()
         server.drain(delay=0)
         await trio.testing.wait_all_tasks_blocked(0.01)
         assert await get(health) == (503, "web: draining")
@@ -82,8 +86,7 @@ async def test_suspended_and_full_servers_are_not_ready() -> None:
         assert await get(health) == (503, "web: suspended")
         server.resume()
         assert await get(health) == (200, "ready")
-        client = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-        assert await client.receive_some() == b"hello\n"
+        client = await greeted(server)
         assert await get(health) == (503, "web: full")
         await client.aclose()
         await until(lambda: not server.statistics().active)
@@ -108,8 +111,7 @@ async def test_it_answers_in_a_drain_of_the_scope_that_it_was_opened_in() -> Non
     with DrainScope() as scope:
         async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
             server = await started(nursery, stay)
-            client = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-            assert await client.receive_some() == b"hello\n"
+            client = await greeted(server)
             scope.drain(grace=60)
             await trio.testing.wait_all_tasks_blocked(0.01)
             assert await get(health) == (503, "web: draining")
@@ -123,8 +125,7 @@ async def test_as_a_task_it_ends_with_the_last_server_of_the_scope_around() -> N
         async with trio.open_nursery() as nursery:
             health = await nursery.start(serve_health, "tcp://127.0.0.1:0")
             server = await started(nursery, stay)
-            client = await trio.open_tcp_stream("127.0.0.1", server.addresses[0].port)
-            assert await client.receive_some() == b"hello\n"
+            client = await greeted(server)
             scope.drain(delay=0.1, grace=60)
             await trio.sleep(0.2)
             assert await get(health) == (503, "web: draining")

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.handlers import read_all
+from tests.waiting import takes
 from triosock import Connection, TcpAddress, open_health
 from triosock.observe.health import LIMITS, MAX_HEAD, TIMEOUTS
 from triosock.testing import MemoryListener
@@ -22,11 +23,11 @@ from triosock.testing import MemoryListener
 @contextlib.asynccontextmanager
 async def answering() -> AsyncIterator[Any]:
     listener = MemoryListener()
-    async with open_health(listener):
+    async with open_health(listener), contextlib.AsyncExitStack() as clients:
 
         async def connect(number: int = 0) -> Connection:
             peer = TcpAddress(f"10.0.0.{number}", 1)
-            return Connection(await listener.connect(peer=peer))
+            return await clients.enter_async_context(Connection(await listener.connect(peer=peer)))
 
         yield connect
 
@@ -49,9 +50,7 @@ def parsed(answer: bytes, method: str = "GET") -> tuple[int, dict[bytes, bytes],
 async def ask(connect: Any, said: bytes, method: str = "GET") -> tuple[int, dict[bytes, bytes], bytes]:
     client = await connect()
     await client.send_all(said)
-    answer = parsed(await read_all(client), method)
-    await client.aclose()
-    return answer
+    return parsed(await read_all(client), method)
 
 
 @pytest.mark.parametrize(
@@ -89,13 +88,11 @@ async def test_head_has_no_body(autojump_clock: Any) -> None:
 @pytest.mark.parametrize("said", [b"", b"GET /live HT"])
 async def test_who_is_silent_is_cut(said: bytes, autojump_clock: Any) -> None:
     async with answering() as connect:
-        client, began = await connect(), trio.current_time()
-        if said:
-            await client.send_all(said)
-        with contextlib.suppress(trio.BrokenResourceError):
+        client = await connect()
+        with takes(5, abs=0.5), contextlib.suppress(trio.BrokenResourceError):
+            if said:
+                await client.send_all(said)
             assert await read_all(client) == b""
-        assert trio.current_time() - began == pytest.approx(5, abs=0.5)
-        await client.aclose()
 
 
 async def test_who_speaks_byte_by_byte_has_as_long_as_anybody(autojump_clock: Any) -> None:
@@ -106,7 +103,6 @@ async def test_who_speaks_byte_by_byte_has_as_long_as_anybody(autojump_clock: An
                 await client.send_all(bytes([byte]))
                 await trio.sleep(1)
         assert trio.current_time() - began < TIMEOUTS.request + 2
-        await client.aclose()
 
 
 async def test_one_peer_cannot_keep_the_others_from_asking(autojump_clock: Any) -> None:
@@ -119,8 +115,6 @@ async def test_one_peer_cannot_keep_the_others_from_asking(autojump_clock: Any) 
             with trio.move_on_after(0.001):
                 refused += await client.receive_some() == b""
         assert refused == 100 - LIMITS.max_connections_per_peer
-        for client in silent:
-            await client.aclose()
 
 
 @given(st.binary(max_size=300))
@@ -135,6 +129,5 @@ def test_whatever_is_said_the_answer_is_http_or_none(said: bytes) -> None:
             answer = await read_all(client)
             if answer:
                 assert parsed(answer)[0] in (200, 400, 404, 405, 431, 501)
-            await client.aclose()
 
     trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0))

@@ -84,9 +84,11 @@ class Browser:
     def run(self, script: str, *args: Any) -> Any:
         return self._in("POST", "/execute/sync", {"script": script, "args": list(args)})
 
-    def key(self, key: str) -> None:
-        press = [{"type": kind, "value": KEYS.get(key, key)} for kind in ("keyDown", "keyUp")]
-        self._in("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": press}]})
+    def key(self, *keys: str) -> None:
+        """Press these, one after the other."""
+        for key in keys:
+            press = [{"type": kind, "value": KEYS.get(key, key)} for kind in ("keyDown", "keyUp")]
+            self._in("POST", "/actions", {"actions": [{"type": "key", "id": "keys", "actions": press}]})
 
     def point(
         self, x: float, y: float, *, press: bool = False, to: tuple[float, float] | None = None

@@ -21,6 +21,13 @@ def chromium():
 
 
 @pytest.fixture
+def opened(chromium, page):
+    """The browser, in which the `page` of these tests has just been opened."""
+    chromium.open(page)
+    return chromium
+
+
+@pytest.fixture
 def gallery(tmp_path):
     """Where pictures go."""
     folder = Path(os.environ.get("LOOK") or tmp_path)

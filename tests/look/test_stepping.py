@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
+from tests.observe.pages import write_page
 from tests.observe.stepping import programs
 from tests.observe.stepping.programs import record
 from triosock.observe import Recorder
@@ -23,9 +24,7 @@ async def everything() -> None:
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("look") / "run.html"
-    record(everything).write_html(path)
-    return path
+    return write_page(record(everything), tmp_path_factory)
 
 
 def text(chromium, name) -> str:
@@ -44,8 +43,7 @@ def everything_shown(chromium) -> list[str]:
 @pytest.mark.parametrize("width", [1200, 768, 360])
 def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, width, dark):
     chromium.open(page, width=width, dark=dark)
-    for _ in range(12):
-        chromium.key("right")
+    chromium.key(*["right"] * 12)
     assert chromium.run("return document.documentElement.scrollWidth") <= width
     red, green, blue = map(
         int, re.findall(r"\d+", chromium.run("return getComputedStyle(document.body).backgroundColor"))[:3]
@@ -60,67 +58,62 @@ def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, wid
     chromium.picture(gallery / f"stepping-{width}-{'dark' if dark else 'light'}.png")
 
 
-def test_keys_go_through_all_of_it_and_back_to_the_same(chromium, page):
-    chromium.open(page)
-    forwards = [everything_shown(chromium)]
-    last = chromium.run("return Number(document.getElementById('slider').max)")
+def test_keys_go_through_all_of_it_and_back_to_the_same(opened):
+    forwards = [everything_shown(opened)]
+    last = opened.run("return Number(document.getElementById('slider').max)")
     for _ in range(last):
-        chromium.key("right")
-        forwards.append(everything_shown(chromium))
-    assert step(chromium) == last + 1
+        opened.key("right")
+        forwards.append(everything_shown(opened))
+    assert step(opened) == last + 1
     assert len({shown[0] for shown in forwards}) == last + 1
-    backwards = [everything_shown(chromium)]
+    backwards = [everything_shown(opened)]
     for _ in range(last):
-        chromium.key("left")
-        backwards.append(everything_shown(chromium))
+        opened.key("left")
+        backwards.append(everything_shown(opened))
     assert backwards[::-1] == forwards
 
 
-def test_home_end_and_a_page_at_a_time(chromium, page):
-    chromium.open(page)
-    chromium.key("end")
-    last = step(chromium)
+def test_home_end_and_a_page_at_a_time(opened):
+    opened.key("end")
+    last = step(opened)
     assert last > 20
-    chromium.key("home")
-    assert step(chromium) == 1
-    chromium.key("page down")
-    assert 1 < step(chromium) < last
-    assert text(chromium, "said") == chromium.run(
+    opened.key("home")
+    assert step(opened) == 1
+    opened.key("page down")
+    assert 1 < step(opened) < last
+    assert text(opened, "said") == opened.run(
         "return document.getElementById('slider').getAttribute('aria-valuetext').replace(/^.*?: /, '')"
     )
 
 
-def test_space_plays_and_stops(chromium, page):
-    chromium.open(page)
-    chromium.key("space")
-    assert text(chromium, "play") == "Stop"
-    assert chromium.run("return document.getElementById('said').getAttribute('aria-live')") == "off"
-    chromium.key("space")
-    assert text(chromium, "play") == "Play"
-    assert chromium.run("return document.getElementById('said').getAttribute('aria-live')") == "polite"
+def test_space_plays_and_stops(opened):
+    opened.key("space")
+    assert text(opened, "play") == "Stop"
+    assert opened.run("return document.getElementById('said').getAttribute('aria-live')") == "off"
+    opened.key("space")
+    assert text(opened, "play") == "Play"
+    assert opened.run("return document.getElementById('said').getAttribute('aria-live')") == "polite"
 
 
-def test_a_screen_reader_is_told_each_step_in_words(chromium, page):
-    chromium.open(page)
+def test_a_screen_reader_is_told_each_step_in_words(opened):
     said = set()
     for _ in range(15):
-        said.add(text(chromium, "said"))
-        chromium.key("right")
+        said.add(text(opened, "said"))
+        opened.key("right")
     assert "Task 1 (everything) waits for time to pass (sleep), at" in " ".join(said)
     assert any(
         re.match(r"Task 2 \(quiet\) is started by task 1 \(everything\), at .* line \d+, in", one)
         for one in said
     )
-    assert chromium.run("return document.getElementById('said').getAttribute('role')") == "status"
+    assert opened.run("return document.getElementById('said').getAttribute('role')") == "status"
 
 
-def test_the_tab_key_reaches_everything_and_shows_where_it_is(chromium, page):
-    chromium.open(page)
+def test_the_tab_key_reaches_everything_and_shows_where_it_is(opened):
     reached = []
     for _ in range(14):
-        chromium.key("tab")
+        opened.key("tab")
         reached.append(
-            chromium.run(
+            opened.run(
                 "const e = document.activeElement;"
                 "return [e.id || e.className, getComputedStyle(e).outlineStyle, e.matches(':focus-visible')]"
             )
@@ -131,45 +124,38 @@ def test_the_tab_key_reaches_everything_and_shows_where_it_is(chromium, page):
     assert all(outline != "none" and visible for _, outline, visible in reached)
 
 
-def test_a_button_is_pressed_by_the_keyboard(chromium, page):
-    chromium.open(page)
-    for _ in range(4):
-        chromium.key("tab")
-    chromium.key("space")
-    assert (step(chromium), text(chromium, "play")) == (2, "Play")
+def test_a_button_is_pressed_by_the_keyboard(opened):
+    opened.key(*["tab"] * 4, "space")
+    assert (step(opened), text(opened, "play")) == (2, "Play")
 
 
-def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(chromium, page):
-    chromium.open(page)
-    chromium.key("n")
-    assert text(chromium, "said") == (
+def test_a_breakpoint_stops_where_a_task_is_cancelled_and_says_by_whom(opened):
+    opened.key("n")
+    assert text(opened, "said") == (
         "Task 2 (quiet) is cancelled: its nursery is cancelled: child task raised exception ValueError('the "
         "<b>last</b> straw'); by task 3 (fails); with all of nursery 1, of task 1 (everything)."
     )
-    first = step(chromium)
-    assert "Cancelled\nits nursery is cancelled" in text(chromium, "task")
-    chromium.key("n")
-    assert "a deadline is over" in text(chromium, "said")
-    chromium.key("n")
+    first = step(opened)
+    assert "Cancelled\nits nursery is cancelled" in text(opened, "task")
+    opened.key("n")
+    assert "a deadline is over" in text(opened, "said")
+    opened.key("n")
     assert re.match(
         r"Task \d \(.*wait_in\) is cancelled: cancel\(\) was called: enough of it; by task 1 \(everything\), "
         r"at tests/observe/stepping/programs.py line \d+\.",
-        text(chromium, "said"),
+        text(opened, "said"),
     )
-    chromium.key("p")
-    chromium.key("p")
-    assert step(chromium) == first
-    chromium.key("p")
-    assert (step(chromium), text(chromium, "found")) == (first, "No such step before this one.")
+    opened.key("p", "p")
+    assert step(opened) == first
+    opened.key("p")
+    assert (step(opened), text(opened, "found")) == (first, "No such step before this one.")
     # Of one task only, and another thing.
-    chromium.run(
+    opened.run(
         "document.getElementById('whose').value = '3'; document.getElementById('what').value = 'f';"
         "document.getElementById('after').click()"
     )
-    chromium.key("p")
-    assert text(chromium, "said").startswith(
-        "Task 3 (fails) has failed: ValueError: the <b>last</b> straw, at"
-    )
+    opened.key("p")
+    assert text(opened, "said").startswith("Task 3 (fails) has failed: ValueError: the <b>last</b> straw, at")
 
 
 def stops(chromium, kinds) -> list[str]:
@@ -195,10 +181,8 @@ def test_n_passes_over_what_a_server_cancels_for_itself(chromium, tmp_path):
     assert list(
         dict.fromkeys(re.search(r"\((.*?)\) is cancelled: (.*?)[;.]", one).groups() for one in concerning)
     ) == [
-        (
-            "<lambda>",
-            "a deadline is over",
-        ),  # the grace of the drain, in the task that the program has started
+        # The grace of the drain, in the task that the program has started.
+        ("<lambda>", "a deadline is over"),
         ("connection 1 of memory://shop/1", "cancel() was called: triosock: drain deadline"),
         ("client", "cancel() was called: the program has had enough"),
     ]
@@ -207,51 +191,47 @@ def test_n_passes_over_what_a_server_cancels_for_itself(chromium, tmp_path):
     assert stops(chromium, "c")
 
 
-def test_choosing_a_task_shows_its_line_and_why_it_ended(chromium, page):
-    chromium.open(page)
-    chromium.key("n")
-    chromium.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
-    assert "Task 3: tests.observe.stepping.programs.fails" in text(chromium, "task")
-    assert "Error\nValueError: the <b>last</b> straw" in text(chromium, "task")
-    now = chromium.run("return document.querySelector('.line.now').textContent")
-    caption = chromium.run("return document.querySelector('#task figcaption').textContent")
+def test_choosing_a_task_shows_its_line_and_why_it_ended(opened):
+    opened.key("n")
+    opened.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
+    assert "Task 3: tests.observe.stepping.programs.fails" in text(opened, "task")
+    assert "Error\nValueError: the <b>last</b> straw" in text(opened, "task")
+    now = opened.run("return document.querySelector('.line.now').textContent")
+    caption = opened.run("return document.querySelector('#task figcaption').textContent")
     assert re.fullmatch(r"raised at tests/observe/stepping/programs.py, line \d+, in fails", caption)
     assert now.startswith("▶")
     assert now.endswith('raise ValueError("the <b>last</b> straw")\n')
-    pressed = chromium.run("return document.querySelector('[aria-pressed=true]').textContent")
+    pressed = opened.run("return document.querySelector('[aria-pressed=true]').textContent")
     assert pressed.startswith("3 fails has failed")
-    chromium.key("escape")
-    assert chromium.run("return document.querySelector('[aria-pressed=true]')") is None
+    opened.key("escape")
+    assert opened.run("return document.querySelector('[aria-pressed=true]')") is None
 
 
-def test_only_one_task(chromium, page):
-    chromium.open(page)
-    chromium.key("n")
-    chromium.key("left")
-    chromium.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
-    chromium.run("document.getElementById('only').click()")
+def test_only_one_task(opened):
+    opened.key("n", "left")
+    opened.run("[...document.querySelectorAll('.task')].find(e => e.textContent.startsWith('3')).click()")
+    opened.run("document.getElementById('only').click()")
     said = []
-    chromium.key("home")
+    opened.key("home")
     for _ in range(10):
-        said.append(text(chromium, "said"))
-        chromium.key("right")
+        said.append(text(opened, "said"))
+        opened.key("right")
     assert all(one.startswith("Task 3 ") for one in said)
 
 
-def test_a_click_on_the_timeline_goes_there(chromium, page):
-    chromium.open(page)
-    box = chromium.run(
+def test_a_click_on_the_timeline_goes_there(opened):
+    box = opened.run(
         "const b = document.querySelector('#timeline .bracket.close path').getBoundingClientRect();"
         "return [b.right + 3, b.y + 4]"
     )
-    chromium.run(
+    opened.run(
         "document.querySelector('#timeline svg').dispatchEvent(new MouseEvent('click',"
         " {clientX: arguments[0], clientY: arguments[1], bubbles: true}))",
         *box,
     )
-    last = chromium.run("return Number(document.getElementById('slider').max)") + 1
-    assert step(chromium) == last
-    x = chromium.run("return Number(document.querySelector('.cursor').getAttribute('x1'))")
+    last = opened.run("return Number(document.getElementById('slider').max)") + 1
+    assert step(opened) == last
+    x = opened.run("return Number(document.querySelector('.cursor').getAttribute('x1'))")
     assert x > 500
 
 
@@ -264,18 +244,10 @@ def test_a_step_has_an_address(chromium, page):
 
 def test_what_is_hostile_does_nothing(chromium, tmp_path):
     nasty = "</script><script>window.hacked = 1</script><img src=x onerror='window.hacked = 1'>"
-
-    async def bad():
-        raise ValueError(nasty)
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bad, name=nasty)
-
-    programs.record_failing(main).write_html(tmp_path / "nasty.html")
+    programs.record_failing(programs.hostile(nasty)).write_html(tmp_path / "nasty.html")
     chromium.open(tmp_path / "nasty.html")
     shown = ""
-    for _ in range(8):
+    for _ in range(20):
         chromium.key("right")
         shown += text(chromium, "task") + text(chromium, "said")
     assert chromium.run("return [window.hacked, document.images.length]") == [None, 0]
@@ -283,9 +255,8 @@ def test_what_is_hostile_does_nothing(chromium, tmp_path):
 
 
 def test_moves_in_a_long_run_take_no_longer_than_a_reader_notices(chromium, tmp_path):
-    path = tmp_path / "long.html"
-    record(programs.crowd(tasks=80, waits=200)).write_html(path)
-    chromium.open(path)
+    record(programs.crowd(tasks=80, waits=200)).write_html(tmp_path / "long.html")
+    chromium.open(tmp_path / "long.html")
     before = chromium.seconds_of_work()
     chromium.run(
         "for (const key of ['End', 'Home', 'End', 'ArrowLeft', 'ArrowLeft'])"
@@ -300,8 +271,7 @@ def test_where_nothing_happened_it_says_so(chromium, tmp_path):
         pass
     recorder.write_html(tmp_path / "empty.html")
     chromium.open(tmp_path / "empty.html")
-    for key in ("right", "end", "n", "down", "space", "space"):
-        chromium.key(key)
+    chromium.key("right", "end", "n", "down", "space", "space")
     assert text(chromium, "count") == "No steps"
     assert text(chromium, "said") == "Before the first step."
 
@@ -312,8 +282,7 @@ def test_tasks_that_have_ended_stay_until_their_nursery_closes_but_not_all(chrom
             for number in range(100):
                 nursery.start_soon(trio.sleep, number / 10)
 
-    recorder = record(main)
-    recorder.write_html(tmp_path / "many.html")
+    record(main).write_html(tmp_path / "many.html")
     chromium.open(tmp_path / "many.html")
     shown = "return document.querySelectorAll('.task').length"
     chromium.key("end")

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.observe.pages import write_page
 from tests.observe.runs import record_shop
 
 pytestmark = pytest.mark.slow
@@ -19,9 +20,7 @@ MIDDLE_OF = """
 
 @pytest.fixture(scope="module")
 def page(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("look") / "run.html"
-    record_shop().write_html(path)
-    return path
+    return write_page(record_shop(), tmp_path_factory)
 
 
 def shown(chromium) -> tuple[float, float]:
@@ -56,74 +55,67 @@ def test_it_fits_the_window_and_keeps_to_the_scheme(chromium, page, gallery, wid
     chromium.picture(gallery / f"timeline-{width}-{'dark' if dark else 'light'}.png")
 
 
-def test_pointing_at_a_bar_tells_what_it_was(chromium, page, gallery):
-    chromium.open(page)
-    before = details(chromium)
-    chromium.point(*chromium.run(MIDDLE_OF, ".bar .piece.failed"))
-    after = details(chromium)
+def test_pointing_at_a_bar_tells_what_it_was(opened, gallery):
+    before = details(opened)
+    opened.point(*opened.run(MIDDLE_OF, ".bar .piece.failed"))
+    after = details(opened)
     assert "Point at a bar" in before
     for said in ("request 1: failed", "connection 3 of memory://shop/3", "ValueError: the <handler> & its"):
         assert said in after
-    chromium.picture(gallery / "timeline-hover.png")
+    opened.picture(gallery / "timeline-hover.png")
 
 
-def test_pointing_at_a_line_or_a_deadline_tells_its_cause(chromium, page):
-    chromium.open(page)
-    chromium.point(*chromium.run(MIDDLE_OF, ".flag.drain rect"))
-    assert "drain: 4 being served, 2 of them idle" in details(chromium)
-    chromium.point(*chromium.run(MIDDLE_OF, ".due.reached path"))
-    assert "Timeouts.idle" in details(chromium)
+def test_pointing_at_a_line_or_a_deadline_tells_its_cause(opened):
+    opened.point(*opened.run(MIDDLE_OF, ".flag.drain rect"))
+    assert "drain: 4 being served, 2 of them idle" in details(opened)
+    opened.point(*opened.run(MIDDLE_OF, ".due.reached path"))
+    assert "Timeouts.idle" in details(opened)
 
 
-def test_the_wheel_zooms_to_where_the_mouse_is(chromium, page, gallery):
-    chromium.open(page)
-    whole = shown(chromium)
-    x, y = chromium.run(MIDDLE_OF, ".bar .piece.failed")
+def test_the_wheel_zooms_to_where_the_mouse_is(opened, gallery):
+    whole = shown(opened)
+    x, y = opened.run(MIDDLE_OF, ".bar .piece.failed")
     for _ in range(3):
-        chromium.wheel(x, y, -300)
-    start, end = shown(chromium)
+        opened.wheel(x, y, -300)
+    start, end = shown(opened)
     assert end - start < (whole[1] - whole[0]) / 10
     assert start < 0.725 < end
     # What was under the mouse still is; what is left of the window is cut off, not drawn over the names.
-    assert chromium.run(
+    assert opened.run(
         "return document.elementFromPoint(arguments[0], arguments[1]).classList.contains('failed')", x, y
     )
-    chromium.picture(gallery / "timeline-zoom.png")
+    opened.picture(gallery / "timeline-zoom.png")
     for _ in range(4):
-        chromium.wheel(x, y, 300)
-    assert shown(chromium) == whole
+        opened.wheel(x, y, 300)
+    assert shown(opened) == whole
 
 
-def test_dragging_and_the_sideways_wheel_move(chromium, page):
-    chromium.open(page)
-    chromium.run("document.getElementById('in').click()")
-    start, _ = shown(chromium)
-    chromium.point(800, 300, to=(700, 300))
-    dragged, _ = shown(chromium)
+def test_dragging_and_the_sideways_wheel_move(opened):
+    opened.run("document.getElementById('in').click()")
+    start, _ = shown(opened)
+    opened.point(800, 300, to=(700, 300))
+    dragged, _ = shown(opened)
     assert dragged > start
-    chromium.wheel(700, 300, 0, sideways=-100)
-    assert shown(chromium)[0] < dragged
+    opened.wheel(700, 300, 0, sideways=-100)
+    assert shown(opened)[0] < dragged
 
 
-def test_keys_alone_are_enough(chromium, page):
-    chromium.open(page)
-    chromium.run("document.getElementById('picture').focus()")
-    whole = shown(chromium)
-    for key in ("+", "+", "right"):
-        chromium.key(key)
-    start, end = shown(chromium)
+def test_keys_alone_are_enough(opened):
+    opened.run("document.getElementById('picture').focus()")
+    whole = shown(opened)
+    opened.key("+", "+", "right")
+    start, end = shown(opened)
     assert (end - start, start > whole[0]) == (pytest.approx((whole[1] - whole[0]) / 4, abs=0.02), True)
-    for _ in range(4):
-        chromium.key("down")
-    assert "connection 4 of memory://shop/4" in details(chromium)
+    opened.key(*["down"] * 4)
+    assert "connection 4 of memory://shop/4" in details(opened)
     focused = "return document.activeElement.getAttribute('aria-label').split('\\n')[0]"
-    assert chromium.run(focused) == "connection 4 of memory://shop/4"
-    chromium.key("up")
-    assert "connection 3" in details(chromium)
-    chromium.key("0")
-    assert shown(chromium) == whole
-    chromium.key("escape")
-    assert "Point at a bar" in details(chromium)
+    assert opened.run(focused) == "connection 4 of memory://shop/4"
+    opened.key("up")
+    assert "connection 3" in details(opened)
+    opened.key("0")
+    assert shown(opened) == whole
+    opened.key("escape")
+    assert "Point at a bar" in details(opened)
 
 
 def test_without_scripts_the_picture_is_there(chromium, page, gallery):

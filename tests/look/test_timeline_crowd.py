@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.observe.crowds import record_crowd
+from tests.observe.pages import write_page
 from tests.observe.runs import record_shop
 
 pytestmark = pytest.mark.slow
@@ -21,16 +22,12 @@ def crowd():
 
 @pytest.fixture(scope="module")
 def page(crowd, tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("look") / "crowd.html"
-    crowd.write_html(path)
-    return path
+    return write_page(crowd, tmp_path_factory)
 
 
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("look") / "shop.html"
-    record_shop().write_html(path)
-    return path
+    return write_page(record_shop(), tmp_path_factory)
 
 
 def fill(chromium, **fields: str) -> str:
@@ -56,47 +53,44 @@ def test_five_thousand_connections_are_drawn_in_two_seconds_of_work(chromium, pa
     assert page.stat().st_size < 5_000_000
 
 
-def test_a_crowd_is_searched_by_peer(chromium, page, crowd):
-    chromium.open(page)
-    assert fill(chromium) == "5000 in all"
+def test_a_crowd_is_searched_by_peer(opened, crowd):
+    assert fill(opened) == "5000 in all"
     wanted = [box for box in bars(crowd) if "10.0.42.7" in box.peer]
-    assert fill(chromium, peer="10.0.42.7") == f"{len(wanted)} of 5000"
-    listed = chromium.run("return [...document.querySelectorAll('#results button')].map(e => e.textContent)")
+    assert fill(opened, peer="10.0.42.7") == f"{len(wanted)} of 5000"
+    listed = opened.run("return [...document.querySelectorAll('#results button')].map(e => e.textContent)")
     assert [one.split()[:2] for one in listed] == [[str(box.number), box.peer] for box in wanted]
-    shown = chromium.run("return [...document.querySelectorAll('.bar:not(.other)')].map(e => e.dataset.n)")
+    shown = opened.run("return [...document.querySelectorAll('.bar:not(.other)')].map(e => e.dataset.n)")
     assert sorted(map(int, shown)) == [box.number for box in wanted]
 
 
-def test_by_cause_and_by_duration(chromium, page, crowd):
-    chromium.open(page)
-    causes = chromium.run("return [...document.querySelectorAll('#cause option')].map(e => e.value)")
+def test_by_cause_and_by_duration(opened, crowd):
+    causes = opened.run("return [...document.querySelectorAll('#cause option')].map(e => e.value)")
     assert causes == ["", "failed", "finished", "idle", "peer", "request"]
     failed = [box for box in bars(crowd) if box.cause == "failed"]
-    assert fill(chromium, cause="failed") == f"{len(failed)} of 5000"
+    assert fill(opened, cause="failed") == f"{len(failed)} of 5000"
     long = [box for box in failed if 1.5 <= box.end - box.start <= 2]
     assert 0 < len(long) < len(failed)
-    assert fill(chromium, least="1500 ms", most="2") == f"{len(long)} of 5000"
+    assert fill(opened, least="1500 ms", most="2") == f"{len(long)} of 5000"
     short = [box for box in bars(crowd) if box.end - box.start <= 0.1]
-    assert fill(chromium, cause="", least="", most="100 ms") == f"{len(short)} of 5000"
-    chromium.run("document.querySelector('#search [type=reset]').click()")
+    assert fill(opened, cause="", least="", most="100 ms") == f"{len(short)} of 5000"
+    opened.run("document.querySelector('#search [type=reset]').click()")
     assert (
-        chromium.run(
+        opened.run(
             "return new Promise(done => setTimeout(() => done(document.getElementById('hits').textContent)))"
         )
         == "5000 in all"
     )
 
 
-def test_what_is_found_is_gone_to_and_told(chromium, page, crowd):
-    chromium.open(page)
-    chromium.key("/")
-    assert chromium.run("return document.activeElement.id") == "peer"
-    assert fill(chromium, peer="10.0.42.7:20042") == "1 of 5000"
-    chromium.run("document.querySelector('#results button').click()")
-    assert "connection 42 of tcp://10.0.42.7:20042" in chromium.run(
+def test_what_is_found_is_gone_to_and_told(opened, crowd):
+    opened.key("/")
+    assert opened.run("return document.activeElement.id") == "peer"
+    assert fill(opened, peer="10.0.42.7:20042") == "1 of 5000"
+    opened.run("document.querySelector('#results button').click()")
+    assert "connection 42 of tcp://10.0.42.7:20042" in opened.run(
         "return document.getElementById('details').innerText"
     )
-    assert chromium.run("return document.activeElement.dataset.n") == "42"
+    assert opened.run("return document.activeElement.dataset.n") == "42"
 
 
 @pytest.mark.parametrize(("width", "height"), [(1200, 420), (360, 480)])

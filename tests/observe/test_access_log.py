@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask, shout
+from tests.handlers import ask, ask_line, shout
 from tests.observe.runs import shop
 from tests.servers import connected, drained, running
 from tests.tls import dial_tls, server_context
@@ -21,7 +21,6 @@ from triosock._core.model.addresses import MemoryAddress, TcpAddress, UnixAddres
 from triosock._core.model.events import Cause
 from triosock.observe import AccessLog, JsonFormatter, StatisticsObserver
 from triosock.observe.access_log import VARIABLES, escape
-from triosock.testing import open_server
 
 PEER = TcpAddress("192.0.2.7", 4711)
 LOCAL = TcpAddress("192.0.2.1", 443)
@@ -145,8 +144,7 @@ async def test_requests_have_lines_of_their_own_and_so_have_datagrams():
     log = AccessLog(lines.append, of="requests", format="$server $protocol $cause $request_time")
     async with connected(shout, observers=(log,), name="shouts") as (_, client):
         for _ in range(2):
-            await client.send_all(b"hello\n")
-            assert await client.receive_exactly(6) == b"HELLO\n"
+            assert await ask_line(client, b"hello\n") == b"HELLO\n"
     assert len(lines) == 2
     assert re.fullmatch(r"shouts MEMORY finished \d+\.\d{3}", lines[0])
     lines.clear()
@@ -279,12 +277,9 @@ def test_an_error_has_its_traceback_of_which_the_end_is_kept():
 async def test_the_log_of_a_server_has_the_fields_of_its_events(caplog):
     logger = logging.getLogger("tests.access")
     with caplog.at_level(logging.DEBUG):
-        async with open_server(
-            shout, name="shouts", observers=(AccessLog(logger, format="$cause"),)
-        ) as served:
-            client = await served.connect()
-            await client.send_all(b"hello\n")
-            assert await client.receive_exactly(6) == b"HELLO\n"
+        log = AccessLog(logger, format="$cause")
+        async with connected(shout, name="shouts", observers=(log,)) as (_, client):
+            assert await ask_line(client, b"hello\n") == b"HELLO\n"
     lines = [json.loads(JsonFormatter().format(record)) for record in caplog.records]
     (ours,) = [line for line in lines if line["log.logger"] == "tests.access"]
     assert (ours["message"], ours["event.action"]) == ("finished", "connection-closed")

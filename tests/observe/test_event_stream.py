@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import math
 import time
@@ -12,28 +11,13 @@ import pytest
 import trio
 
 import triosock
+from tests.event_readers import read, reading
 from tests.handlers import ask_line, shout
 from tests.waiting import PATIENCE, until
 from triosock._core.model import events
 from triosock._core.model.emitter import watchers
 from triosock.observe import serve_control
 from triosock.observe.event_stream import MAX_PENDING, EventStream, event_fields
-
-
-@contextlib.asynccontextmanager
-async def reading(path, **request):
-    """A connection that is asked for events; and it is attached."""
-    async with triosock.Connection(await trio.open_unix_socket(path)) as conn:
-        await conn.send_all(json.dumps({"want": "events", **request}).encode() + b"\n")
-        (first,) = await read(conn, 1)
-        assert first["event"] == "EventsFollow"
-        yield conn
-
-
-async def read(conn, count):
-    lines = conn.lines(max_bytes=100_000)
-    with trio.fail_after(PATIENCE):
-        return [json.loads(await anext(lines)) for _ in range(count)]
 
 
 async def serving(nursery, name):

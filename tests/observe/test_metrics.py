@@ -10,10 +10,10 @@ from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.handlers import shout
 from tests.observe.runs import shop
+from tests.servers import connected
 from triosock import Limits, Rate
 from triosock._core.model import events
 from triosock.observe.metrics import _TAKE, PrometheusObserver
-from triosock.testing import open_server
 
 
 async def test_the_numbers_are_those_of_the_run(autojump_clock):
@@ -37,10 +37,8 @@ async def test_the_numbers_are_those_of_the_run(autojump_clock):
 async def test_a_rate_that_is_reached_is_counted_by_its_option(autojump_clock):
     registry = CollectorRegistry()
     limits = Limits(request_rate_per_peer=Rate(1, burst=2))
-    async with open_server(
-        shout, limits=limits, name="shop", observers=[PrometheusObserver(registry)]
-    ) as served:
-        client = await served.connect()
+    options = {"limits": limits, "name": "shop", "observers": [PrometheusObserver(registry)]}
+    async with connected(shout, **options) as (_, client):
         await client.send_all(b"x\n" * 5)
         for _ in range(5):
             await client.receive_until(b"\n")

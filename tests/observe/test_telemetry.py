@@ -31,8 +31,7 @@ def serving_udp(handler, **options):
 
 
 async def test_a_connection_is_a_trace_and_its_requests_are_children(told):
-    async with told.observer() as observer, open_server(shout, observers=[observer], name="shouts") as served:
-        await talk(served, b"a\n", b"b\n")
+    observer = await told.serve(shout, b"a\n", b"b\n", name="shouts")
     (connection,), requests = told.spans("connection"), told.spans("request")
     assert connection.parent is None
     assert connection.kind is SpanKind.SERVER
@@ -93,8 +92,7 @@ async def test_what_the_handler_starts_is_a_child_of_its_request_or_of_its_conne
         with told.tracer.start_as_current_span("part"):
             await trio.sleep(0)
 
-    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
-        await talk(served, b"a\n", b"b\n")
+    await told.serve(handler, b"a\n", b"b\n")
     (connection,) = told.spans("connection")
     requests = {one.context.span_id for one in told.spans("request")}
     works = {one.context.span_id for one in told.spans("work")}
@@ -115,8 +113,7 @@ async def test_a_span_that_the_handler_keeps_current_stays_so(told):
                 await conn.send_all(line.upper())
             current.append(trace.get_current_span() is session)
 
-    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
-        await talk(served, b"a\n", b"b\n")
+    await told.serve(handler, b"a\n", b"b\n")
     (session,) = told.spans("session")
     assert current == [True]
     assert {one.parent.span_id for one in told.spans("request")} == {session.context.span_id}
@@ -130,8 +127,7 @@ async def test_a_span_that_ends_in_another_request_than_it_began_in_leaves_none_
             await conn.send_all((await anext(lines)).upper())
         await conn.send_all((await anext(lines)).upper())
 
-    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
-        await talk(served, b"a\n", b"b\n", b"c\n")
+    await told.serve(handler, b"a\n", b"b\n", b"c\n")
     (connection,), (long,) = told.spans("connection"), told.spans("long")
     first, second, third = sorted(told.spans("request"), key=lambda one: one.start_time)
     assert first.parent.span_id == third.parent.span_id == connection.context.span_id
@@ -151,8 +147,7 @@ async def test_a_context_of_the_handlers_own_is_not_taken_away(told):
                 seen.append(trace.get_current_span().name)
             seen.append(trace.get_current_span().name)
 
-    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
-        await talk(served, b"a\n", b"b\n")
+    await told.serve(handler, b"a\n", b"b\n")
     assert seen == ["request", "request", "far"]
     (connection,) = told.spans("connection")
     assert {one.parent.span_id for one in told.spans("request")} == {connection.context.span_id}
@@ -180,8 +175,7 @@ async def test_connections_at_once_are_not_mixed(told):
 
 async def test_the_span_of_whoever_started_the_server_is_no_parent(told):
     with told.tracer.start_as_current_span("startup"):
-        async with told.observer() as observer, open_server(shout, observers=[observer]) as served:
-            await talk(served, b"a\n")
+        await told.serve(shout, b"a\n")
     (connection,) = told.spans("connection")
     assert connection.parent is None
 
@@ -255,8 +249,7 @@ async def test_records_of_the_log_name_their_span(told, caplog):
             lines.append(JsonFormatter().format(logging.makeLogRecord({"msg": "hello"})))
             await conn.send_all(line.upper())
 
-    async with told.observer() as observer, open_server(handler, observers=[observer]) as served:
-        await talk(served, b"a\n")
+    await told.serve(handler, b"a\n")
     (request,) = told.spans("request")
     fields = json.loads(lines[0])
     assert int(fields["trace.id"], 16) == request.context.trace_id

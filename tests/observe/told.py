@@ -10,6 +10,7 @@ from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanE
 
 from tests.waiting import PATIENCE
 from triosock.observe.telemetry import OpenTelemetryObserver
+from triosock.testing import open_server
 
 
 class Told:
@@ -26,6 +27,15 @@ class Told:
     def observer(self, **options):
         options = {"grace": PATIENCE, **options}
         return OpenTelemetryObserver(tracer_provider=self.tracers, meter_provider=self.meters, **options)
+
+    async def serve(self, handler, *lines, **options):
+        """Serve one connection, on which these lines are said; return its observer."""
+        async with (
+            self.observer() as observer,
+            open_server(handler, observers=[observer], **options) as served,
+        ):
+            await talk(served, *lines)
+        return observer
 
     def spans(self, name=None):
         return [one for one in self.exporter.get_finished_spans() if name in (None, one.name)]

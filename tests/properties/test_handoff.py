@@ -11,7 +11,7 @@ import pytest
 import trio
 
 import triosock
-from tests.handlers import ask_line, shout
+from tests.handlers import ask_line, say_sorry, shout
 from triosock import Limits, Timeouts
 from triosock.testing import cancel_at_every_checkpoint, open_server
 
@@ -21,11 +21,7 @@ async def shout_in_a_child(conn):
         nursery.start_soon(shout, conn)
 
 
-async def say_sorry(conn):
-    await conn.send_all(b"full\n")
-
-
-async def one_client(served, number):
+async def one_client(served):
     """Say one line; be answered, turned away or left waiting until somebody else has gone."""
     try:
         client = await served.connect()
@@ -46,8 +42,8 @@ async def several_clients(handler, limits, count=3, drain=None, **options):
     async with open_server(handler, limits=limits, **options) as served:
         with trio.fail_after(50):
             async with trio.open_nursery() as nursery:
-                for number in range(count):
-                    nursery.start_soon(one_client, served, number)
+                for _ in range(count):
+                    nursery.start_soon(one_client, served)
                 if drain is not None:
                     nursery.start_soon(drain, served.server)
     numbers = served.server.statistics()

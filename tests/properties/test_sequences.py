@@ -20,7 +20,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import triosock
-from tests.handlers import shout
+from tests.handlers import say_sorry, shout
 from triosock import Limits, Timeouts
 from triosock._core.model.events import Cause, ConnectionClosed
 from triosock.testing import MemoryListener, MemoryStream, Recorder, check_nothing_left
@@ -39,10 +39,6 @@ steps = st.lists(
     ),
     max_size=14,
 ).map(lambda drawn: [("connect",), *drawn])
-
-
-async def say_sorry(conn):
-    await conn.send_all(b"full\n")
 
 
 @attrs.define(eq=False)

@@ -5,6 +5,7 @@ byte on, without a gap; and once a send has ended in the middle, every later one
 in the wrong place.
 """
 
+import contextlib
 import functools
 import socket
 import ssl
@@ -16,6 +17,7 @@ import trustme
 from hypothesis import given
 from hypothesis import strategies as st
 
+from tests.handlers import send_in_part
 from tests.tls import trusting
 from triosock import Connection, Incomplete
 from triosock.testing import memory_stream_pair
@@ -33,8 +35,16 @@ def contexts():
     return client, server
 
 
+@contextlib.asynccontextmanager
 async def open_pair(wire):
-    """Return two connected Connections; both ends of the wire hold little, so that sends have to wait."""
+    """A sender and a receiver, of which nothing is left; what the wire holds is little, so sends wait."""
+    with no_new_resources():
+        sender, receiver = await connect_pair(wire)
+        async with sender, receiver:
+            yield sender, receiver
+
+
+async def connect_pair(wire):
     if wire.endswith("stream"):
         pair = [Connection(stream) for stream in memory_stream_pair(buffer_size=4_096)]
     else:
@@ -87,14 +97,6 @@ async def call(cancel_at, async_fn, *args):
     return False, None
 
 
-def run(async_fn, *args):
-    async def main():
-        with no_new_resources():
-            await async_fn(*args)
-
-    trio.run(main)
-
-
 # Receiving
 
 # Small, each after a pause of so many checkpoints, so that most receives find only a part of what they want.
@@ -140,11 +142,10 @@ async def end_stream(sender, wire):
 @pytest.mark.parametrize("wire", WIRES)
 @given(pieces=pieces, how=receives)
 def test_cancelled_receives_lose_nothing(wire, pieces, how):
-    run(check_receives, wire, pieces, how)
+    trio.run(check_receives, wire, pieces, how)
 
 
 async def check_receives(wire, pieces, how):
-    sender, receiver = await open_pair(wire)
     got = bytearray()
     over = trio.Event()
 
@@ -156,7 +157,7 @@ async def check_receives(wire, pieces, how):
         await end_stream(sender, wire)
         await over.wait()
 
-    async with trio.open_nursery() as nursery:
+    async with open_pair(wire) as (sender, receiver), trio.open_nursery() as nursery:
         nursery.start_soon(send)
         try:
             for name, at in how:
@@ -169,23 +170,20 @@ async def check_receives(wire, pieces, how):
         over.set()
         nursery.cancel_scope.cancel()
     assert bytes(got) == b"".join(piece for piece, _ in pieces)
-    await receiver.aclose()
-    await sender.aclose()
 
 
 @pytest.mark.parametrize("order", ["send first", "cancel first"])
 @pytest.mark.parametrize("how", ["some", "exactly", "until", "line", "idle"])
 @pytest.mark.parametrize("wire", WIRES)
-def test_bytes_that_come_together_with_the_cancellation_are_kept(wire, how, order):
-    async def check():
-        sender, receiver = await open_pair(wire)
-        scope = trio.CancelScope()
-        got = bytearray()
+async def test_bytes_that_come_together_with_the_cancellation_are_kept(wire, how, order):
+    scope = trio.CancelScope()
+    got = bytearray()
 
-        async def receive():
-            with scope:
-                got.extend(await receive_once(receiver, how) or b"")
+    async def receive():
+        with scope:
+            got.extend(await receive_once(receiver, how) or b"")
 
+    async with open_pair(wire) as (sender, receiver):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(receive)
             await trio.testing.wait_all_tasks_blocked()
@@ -195,11 +193,7 @@ def test_bytes_that_come_together_with_the_cancellation_are_kept(wire, how, orde
             scope.cancel()
         while len(got) < 6:
             got += await receiver.receive_some()
-        assert bytes(got) == b"hello\n"
-        await receiver.aclose()
-        await sender.aclose()
-
-    run(check)
+    assert bytes(got) == b"hello\n"
 
 
 # Sending
@@ -214,11 +208,10 @@ sends = st.lists(
 @pytest.mark.parametrize("wire", WIRES)
 @given(sends=sends)
 def test_what_arrives_is_what_was_sent_up_to_the_send_that_was_cancelled(wire, sends):
-    run(check_sends, wire, sends)
+    trio.run(check_sends, wire, sends)
 
 
 async def check_sends(wire, sends):
-    sender, receiver = await open_pair(wire)
     arrived = bytearray()
     complete = bytearray()
     broken_in = None
@@ -230,7 +223,7 @@ async def check_sends(wire, sends):
         except trio.BrokenResourceError:
             pass  # TLS was cut off in the middle
 
-    async with trio.open_nursery() as nursery:
+    async with open_pair(wire) as (sender, receiver), trio.open_nursery() as nursery:
         nursery.start_soon(read_until_the_end)
         for number, (size, at, settle) in enumerate(sends):
             data = bytes([65 + number]) * size
@@ -246,7 +239,6 @@ async def check_sends(wire, sends):
             if settle:
                 await trio.testing.wait_all_tasks_blocked()
         sender.abort() if wire == "tls" else await sender.aclose()
-    await receiver.aclose()
     assert bytes(arrived[: len(complete)]) == bytes(complete[: len(arrived)])
     if broken_in is None and not wire.startswith("tls"):
         assert arrived == complete
@@ -259,33 +251,20 @@ def is_broken(conn):
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_send_that_was_cancelled_before_its_first_byte_has_sent_nothing(wire):
-    async def check():
-        sender, receiver = await open_pair(wire)
+async def test_a_send_that_was_cancelled_before_its_first_byte_has_sent_nothing(wire):
+    async with open_pair(wire) as (sender, receiver):
         through, _ = await call(0, sender.send_all, b"never")
         assert not through
         if not is_broken(sender):
             await sender.send_all(b"after")
             assert await receiver.receive_some() == b"after"
-        await sender.aclose()
-        await receiver.aclose()
-
-    run(check)
 
 
 @pytest.mark.parametrize("wire", WIRES)
-def test_a_send_that_was_cancelled_half_way_is_reported_by_the_next_call(wire):
-    async def check():
-        sender, receiver = await open_pair(wire)
-        with trio.CancelScope() as scope:
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(sender.send_all, b"x" * 1_000_000)
-                await trio.testing.wait_all_tasks_blocked()
-                scope.cancel()
+async def test_a_send_that_was_cancelled_half_way_is_reported_by_the_next_call(wire):
+    async with open_pair(wire) as (sender, _):
+        await send_in_part(sender, 1_000_000)
         for _ in range(2):
             with pytest.raises(trio.BrokenResourceError, match="an earlier send_all"):
                 await sender.send_all(b"y")
         sender.abort()
-        await receiver.aclose()
-
-    run(check)

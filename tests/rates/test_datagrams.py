@@ -2,28 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import AsyncIterator
 from typing import Any
 
 import trio
 
 import triosock
-from tests.datagrams.serving import send_all, settle
+from tests.datagrams.serving import in_memory, send_all, settle
 from tests.servers import drained, running
 from tests.waiting import until
-from triosock import DatagramServer, Limits, Rate, Sessions, events
-from triosock.testing import DatagramNetwork, Recorder
-
-
-@contextlib.asynccontextmanager
-async def in_memory(handler: Any, **options: Any) -> AsyncIterator[tuple[DatagramServer, DatagramNetwork]]:
-    network = DatagramNetwork()
-    async with running(
-        triosock.serve_datagram_sockets, handler, [network.open("server")], **options
-    ) as server:
-        yield server, network
-        server._queue.check()
+from triosock import Limits, Rate, Sessions, events
+from triosock.testing import Recorder
 
 
 class Kept:

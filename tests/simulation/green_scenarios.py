@@ -6,7 +6,7 @@ import http.server
 import socketserver
 from typing import Any
 
-from tests.simulation.scenarios import ask
+from tests.simulation.scenarios import ask_some
 from triosock import compat
 from triosock.testing.simulation import World
 
@@ -45,15 +45,11 @@ class Hello(http.server.BaseHTTPRequestHandler):
 
 
 async def shouting(world: World) -> None:
-    server = await world.serve(compat.green_handler(Shout))
-    for _ in range(world.integer(1, 4)):
-        world.client(ask, world, server, world.integer(1, 4))
+    ask_some(world, await world.serve(compat.green_handler(Shout)))
 
 
 async def carelessness(world: World) -> None:
-    server = await world.serve(compat.green_handler(Careless))
-    for _ in range(world.integer(1, 4)):
-        world.client(ask, world, server, world.integer(1, 4))
+    ask_some(world, await world.serve(compat.green_handler(Careless)))
 
 
 async def http_requests(world: World) -> None:

@@ -6,20 +6,22 @@ import random
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from tests.simulation.scenarios import carelessness, shouting
+from tests.simulation import green_scenarios, scenarios
+from tests.simulation.scenarios import carelessness
 from triosock.testing.simulation import Faults, SimulationFailed, World, simulate
 from triosock.testing.simulation.choices import seeded
 from triosock.testing.simulation.run import Plan, run
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
-import sys
-from tests.simulation.scenarios import shouting
-from triosock.testing.simulation import Faults, simulate
-for number, digest in simulate(shouting, seeds=20, faults=Faults.all(), digests=True).digests.items():
+import importlib, sys
+from triosock.testing import Faults, simulate
+shouting, seeds = importlib.import_module(sys.argv[1]).shouting, int(sys.argv[2])
+for number, digest in simulate(shouting, seeds=seeds, faults=Faults.all(), digests=True).digests.items():
     print(number, digest)
 """
 REPLAY = """
@@ -49,10 +51,6 @@ def output(hash_seed: int, program: str, *arguments: object) -> list[str]:
     return done.stdout.splitlines()
 
 
-def elsewhere(hash_seed: int) -> dict[int, str]:
-    return {int(number): digest for number, digest in map(str.split, output(hash_seed, PROGRAM))}
-
-
 def test_a_seed_that_was_found_is_the_same_run_a_hundred_times_of_a_hundred() -> None:
     with pytest.raises(SimulationFailed, match="is no line") as found:
         simulate(carelessness, seeds=100, faults=Faults.all(), shrink=0)
@@ -61,13 +59,18 @@ def test_a_seed_that_was_found_is_the_same_run_a_hundred_times_of_a_hundred() ->
     assert again == [digest_of(seed)] * 100
 
 
-def test_a_seed_is_the_same_run_in_every_process() -> None:
-    here = simulate(shouting, seeds=20, faults=Faults.all(), digests=True).digests
-    assert here == elsewhere(1) == elsewhere(2)
+@pytest.mark.parametrize(
+    ("module", "seeds"), [(scenarios, 20), (green_scenarios, 10)], ids=["tasks", "green"]
+)
+def test_a_seed_is_the_same_run_in_every_process(module: Any, seeds: int) -> None:
+    here = simulate(module.shouting, seeds=seeds, faults=Faults.all(), digests=True).digests
+    lines = [f"{number} {digest}" for number, digest in here.items()]
+    for hash_seed in (1, 2):
+        assert output(hash_seed, PROGRAM, module.__name__, seeds) == lines
 
 
 def test_every_seed_is_another_run() -> None:
-    digests = simulate(shouting, seeds=50, faults=Faults.all(), digests=True).digests
+    digests = simulate(scenarios.shouting, seeds=50, faults=Faults.all(), digests=True).digests
     assert len(set(digests.values())) == 50
 
 

@@ -9,17 +9,9 @@ import pytest
 import trio
 
 from tests.simulation.green_scenarios import Shout, carelessness, http_requests, shouting
-from tests.simulation.scenarios import ask
-from tests.simulation.test_determinism import output
-from triosock import compat
+from tests.simulation.scenarios import ask, one_client
+from triosock import Connection, compat
 from triosock.testing.simulation import Faults, NotSimulated, SimulationFailed, World, simulate
-
-PROGRAM = """
-from tests.simulation.green_scenarios import shouting
-from triosock.testing import Faults, simulate
-for number, digest in simulate(shouting, seeds=10, faults=Faults.all(), digests=True).digests.items():
-    print(number, digest)
-"""
 
 
 @pytest.mark.parametrize("scenario", [shouting, http_requests])
@@ -32,12 +24,6 @@ def test_the_fault_of_a_handler_is_found() -> None:
     simulate(carelessness, seeds=40)
     with pytest.raises(SimulationFailed, match="is no line"):
         simulate(carelessness, seeds=40, faults=Faults(cuts=0.5), shrink=1)
-
-
-def test_a_seed_is_the_same_run_in_every_process() -> None:
-    here = simulate(shouting, seeds=10, faults=Faults.all(), digests=True).digests
-    lines = [f"{number} {digest}" for number, digest in here.items()]
-    assert lines == output(1, PROGRAM) == output(2, PROGRAM)
 
 
 def test_a_drain_answers_who_has_asked_and_ends_the_idle() -> None:
@@ -122,22 +108,14 @@ def test_a_handler_that_fails_fails_the_run_unless_it_may() -> None:
         def handle(self) -> None:
             raise LookupError(self.rfile.readline().decode())
 
-    def scenario_with(**options):
-        async def scenario(world: World) -> None:
-            server = await world.serve(compat.green_handler(Fails), **options)
+    async def talk(conn: Connection) -> None:
+        await conn.send_all(b"no such thing\n")
+        assert await conn.receive_some() == b""
 
-            async def wait() -> None:
-                conn = await world.connect(server)
-                await conn.send_all(b"no such thing\n")
-                assert await conn.receive_some() == b""
-
-            world.client(wait)
-
-        return scenario
-
-    simulate(scenario_with(may_fail=(LookupError,)), seeds=5)
+    fails = compat.green_handler(Fails)
+    simulate(one_client(talk, fails, may_fail=(LookupError,)), seeds=5)
     with pytest.raises(SimulationFailed, match="no such thing"):
-        simulate(scenario_with(), seeds=1, shrink=0)
+        simulate(one_client(talk, fails), seeds=1, shrink=0)
 
 
 def test_the_hooks_of_a_server_are_called() -> None:

@@ -9,7 +9,8 @@ from hypothesis import strategies
 from hypothesis.stateful import Bundle, rule, run_state_machine_as_test
 
 from tests.handlers import shout
-from tests.simulation.scenarios import careless, shouting
+from tests.simulation.scenarios import careless, one_client, shouting
+from triosock import Connection
 from triosock.testing.simulation import Faults, World, drawn, simulate
 from triosock.testing.simulation.machine import ServerMachine
 
@@ -36,18 +37,12 @@ def test_data_and_schedule_are_made_simpler_together() -> None:
     @hypothesis.settings(FEW, max_examples=200, phases=phases)
     @hypothesis.given(strategies.data(), strategies.integers(0, 50))
     def test(data, size: int) -> None:
-        async def scenario(world: World) -> None:
-            server = await world.serve(careless)
-
-            async def ask() -> None:
-                conn = await world.connect(server)
-                await conn.send_all(b"x" * size + b"\n")
-                assert len(await conn.receive_exactly(size + 1)) == size + 1
-
-            world.client(ask)
+        async def talk(conn: Connection) -> None:
+            await conn.send_all(b"x" * size + b"\n")
+            assert len(await conn.receive_exactly(size + 1)) == size + 1
 
         try:
-            simulate(scenario, choices=drawn(data.draw), faults=Faults(cuts=0.5))
+            simulate(one_client(talk, careless), choices=drawn(data.draw), faults=Faults(cuts=0.5))
         except AssertionError:
             failed.append(size)
             raise

@@ -14,8 +14,9 @@ import time
 import pytest
 import trio
 
-from tests.handlers import read_once, shout
-from tests.simulation.scenarios import ask, carelessness, shouting
+from tests.handlers import ask_line, read_once, shout
+from tests.simulation.scenarios import ask, carelessness, one_client, shouting
+from triosock import Connection
 from triosock.testing.simulation import (
     Faults,
     NotDeterministic,
@@ -231,16 +232,7 @@ def test_what_is_drawn_from_one_possibility_is_not_on_the_tape() -> None:
 
 
 def test_a_client_that_is_refused_in_its_handshake_is_not_excused_by_a_slow_network() -> None:
-    async def scenario(world: World) -> None:
-        server = await world.serve(shout, proxy=True)
-
-        async def talk() -> None:
-            conn = await world.connect(server)
-            await conn.send_all(b"PROXY nonsense\r\n")
-            await conn.receive_until(b"\n")
-
-        world.client(talk)
-
+    scenario = one_client(lambda client: ask_line(client, b"PROXY nonsense\r\n"), proxy=True)
     with pytest.raises(SimulationFailed, match="ended at the server: handshake"):
         simulate(scenario, seeds=5, faults=Faults(latency=0.1), shrink=0)
 
@@ -266,16 +258,10 @@ def test_what_a_client_with_a_nursery_raises_besides_fails_the_run() -> None:
     async def fail() -> None:
         raise LookupError("its own")
 
-    async def scenario(world: World) -> None:
-        server = await world.serve(shout)
-
-        async def talk() -> None:
-            conn = await world.connect(server)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(fail)
-            await conn.aclose()
-
-        world.client(talk)
+    async def talk(conn: Connection) -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(fail)
+        await conn.aclose()
 
     with pytest.raises(SimulationFailed, match="LookupError: its own"):
-        simulate(scenario, seeds=1, shrink=0)
+        simulate(one_client(talk), seeds=1, shrink=0)

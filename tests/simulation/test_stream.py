@@ -7,7 +7,8 @@ from __future__ import annotations
 import pytest
 import trio
 
-from tests.handlers import ask_line, read_all, shout
+from tests.handlers import ask, ask_line, read_all, shout
+from tests.simulation.scenarios import one_client
 from triosock import Connection
 from triosock.testing.simulation import Faults, SimulationFailed, World, simulate
 
@@ -19,11 +20,8 @@ async def echo(conn: Connection) -> None:
         await conn.send_all(data)
 
 
-async def echoed(world: World) -> None:
-    server = await world.serve(echo)
-
-    async def client() -> None:
-        conn = await world.connect(server)
+def test_nothing_is_lost_doubled_or_out_of_order() -> None:
+    async def talk(conn: Connection) -> None:
         async with trio.open_nursery() as nursery:
             nursery.start_soon(send, conn)
             assert await read_all(conn) == DATA
@@ -32,30 +30,20 @@ async def echoed(world: World) -> None:
         await conn.send_all(DATA)
         await conn.send_eof()
 
-    world.client(client)
-
-
-def test_nothing_is_lost_doubled_or_out_of_order() -> None:
     faults = Faults.network(bandwidth=1_000_000, cuts=0.3, slow_readers=0.0)
-    done = simulate(echoed, seeds=15, faults=faults)
+    done = simulate(one_client(talk, echo), seeds=15, faults=faults)
     assert {"cuts", "latency", "small buffers"} <= set(done.faults)
 
 
 def test_latency_is_paid_each_way() -> None:
-    async def scenario(world: World) -> None:
-        server = await world.serve(shout)
+    async def talk(conn: Connection) -> None:
+        latency = conn.transport.outgoing.conditions.seconds
+        assert trio.current_time() == pytest.approx(2 * latency)
+        began = trio.current_time()
+        assert await ask_line(conn, b"hi\n") == b"HI\n"
+        assert trio.current_time() - began == pytest.approx(2 * latency)
 
-        async def client() -> None:
-            conn = await world.connect(server)
-            latency = conn.transport.outgoing.conditions.seconds
-            assert trio.current_time() == pytest.approx(2 * latency)
-            began = trio.current_time()
-            assert await ask_line(conn, b"hi\n") == b"HI\n"
-            assert trio.current_time() - began == pytest.approx(2 * latency)
-
-        world.client(client)
-
-    assert simulate(scenario, seeds=20, faults=Faults(latency=0.5)).faults["latency"]
+    assert simulate(one_client(talk), seeds=20, faults=Faults(latency=0.5)).faults["latency"]
 
 
 def test_a_partition_is_silent_and_heals() -> None:
@@ -80,23 +68,17 @@ def test_a_partition_is_silent_and_heals() -> None:
 
 
 def test_a_full_buffer_makes_the_sender_wait() -> None:
-    async def scenario(world: World) -> None:
-        async def never_read(conn: Connection) -> None:
-            await trio.sleep(50)
-            assert len(await conn.receive_exactly(100_000)) == 100_000
-            await conn.send_all(b"x")
+    async def read_late(conn: Connection) -> None:
+        await trio.sleep(50)
+        assert len(await conn.receive_exactly(100_000)) == 100_000
+        await conn.send_all(b"x")
 
-        server = await world.serve(never_read)
+    async def talk(conn: Connection) -> None:
+        await conn.send_all(b"x" * 100_000)
+        assert trio.current_time() == 50
+        assert await conn.receive_some() == b"x"
 
-        async def client() -> None:
-            conn = await world.connect(server)
-            await conn.send_all(b"x" * 100_000)
-            assert trio.current_time() == 50
-            assert await conn.receive_some() == b"x"
-
-        world.client(client)
-
-    simulate(scenario, seeds=5)
+    simulate(one_client(talk, read_late), seeds=5)
 
 
 def test_a_reset_reaches_both_ends_and_excuses_the_client() -> None:
@@ -120,18 +102,8 @@ def test_a_reset_that_no_fault_explains_fails_the_run() -> None:
         await conn.receive_some()
         conn.abort()
 
-    async def scenario(world: World) -> None:
-        server = await world.serve(abort)
-
-        async def client() -> None:
-            conn = await world.connect(server)
-            await conn.send_all(b"x")
-            await conn.receive_some()
-
-        world.client(client)
-
     with pytest.raises(SimulationFailed, match="BrokenResourceError"):
-        simulate(scenario, seeds=1)
+        simulate(one_client(lambda client: ask(client, b"x"), abort), seeds=1)
 
 
 def test_peer_that_is_gone_is_told_when_it_arrives() -> None:

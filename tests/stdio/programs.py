@@ -66,14 +66,14 @@ def with_tls(folder: Path) -> tuple[str, ssl.SSLContext]:
     return program, trusting
 
 
-def start(program: str = RUN, **options: Any) -> subprocess.Popen[bytes]:
+def start(program: str = RUN, **options: Any) -> Any:
     command = [sys.executable, "-X", "dev", "-W", "error", "-c", textwrap.dedent(program)]
     options.setdefault("env", {**os.environ, "PYTHONPATH": str(ROOT)})
     return subprocess.Popen(command, cwd=ROOT, **options)
 
 
 @contextlib.contextmanager
-def ending(process: subprocess.Popen[bytes]) -> Iterator[subprocess.Popen[bytes]]:
+def ending(process: subprocess.Popen[bytes]) -> Iterator[Any]:
     """Wait for the process at the end of the block, and kill it, by its id, if it does not end."""
     try:
         yield process
@@ -100,12 +100,19 @@ def inetd(program: str = RUN, *, stderr: Any = None) -> Iterator[tuple[socket.so
     client, accepted = blocking_pair()
     with client, accepted:
         client.settimeout(PATIENCE)
-        process = start(
-            program, stdin=accepted, stdout=accepted, stderr=accepted if stderr is None else stderr
-        )
+        process = start(program, stdin=accepted, stdout=accepted, stderr=stderr or accepted)
         accepted.close()
         with ending(process):
             yield client, process
+
+
+def check_inetd(program: str) -> None:
+    """A client of this program, which shouts, hears its answer and nothing else; SIGTERM ends both."""
+    with inetd(program) as (client, process):
+        assert ask(client, b"hello\n") == b"HELLO\n"
+        process.terminate()
+        assert client.recv(100) == b""
+    assert process.returncode == 0
 
 
 def ask(client: socket.socket, line: bytes) -> bytes:

@@ -9,6 +9,7 @@ import signal
 import socket
 import ssl
 import subprocess
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -27,8 +28,6 @@ def test_pipes_are_a_connection_without_an_address() -> None:
 
 def test_the_program_ends_when_the_handler_has_returned_though_stdin_is_open() -> None:
     with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         process.stdin.write(b"bye\nwhat is left is not read\n")
         process.stdin.flush()
         assert process.stdout.read() == b"goodbye\n"
@@ -48,9 +47,6 @@ def test_files_are_read_from_where_they_stand_and_appended_to(tmp_path: Any) -> 
 
 def test_who_reads_no_more_is_gone_and_that_is_no_error_of_the_program() -> None:
     with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
-        assert process.stderr is not None
         process.stdout.close()
         process.stdin.write(b"hello\n" * 100)
         process.stdin.close()
@@ -62,8 +58,6 @@ def test_who_reads_no_more_is_gone_and_that_is_no_error_of_the_program() -> None
 def test_a_signal_ends_an_idle_one_and_lets_a_busy_one_finish() -> None:
     for said, expected in ((b"hello\n", b"HELLO\n"), (b"sleep\n", b"sleeping\n")):
         with ending(start(stdin=-1, stdout=-1, stderr=-1)) as process:
-            assert process.stdin is not None
-            assert process.stdout is not None
             process.stdin.write(said)
             process.stdin.flush()
             assert process.stdout.readline() == expected
@@ -76,7 +70,6 @@ def test_a_signal_ends_an_idle_one_and_lets_a_busy_one_finish() -> None:
 @pytest.mark.parametrize("closed", [0, 1])
 def test_without_stdin_or_stdout_it_says_so(closed: int) -> None:
     with ending(start(preexec_fn=lambda: os.close(closed), stderr=-1)) as process:
-        assert process.stderr is not None
         errors = process.stderr.read()
         assert process.wait(PATIENCE) == 1
         assert b"ValueError: there is no standard input or output" in errors
@@ -87,8 +80,6 @@ def test_tls_over_pipes_ends_with_a_close_notify(tmp_path: Any) -> None:
     received, said = ssl.MemoryBIO(), ssl.MemoryBIO()
     client = trusting.wrap_bio(received, said, server_hostname="server.test")
     with ending(start(program, stdin=-1, stdout=-1, stderr=subprocess.DEVNULL)) as process:
-        assert process.stdin is not None
-        assert process.stdout is not None
         for step in (client.do_handshake, lambda: client.write(b"bye\n"), client.read, client.read):
             while True:
                 try:
@@ -105,24 +96,35 @@ def test_tls_over_pipes_ends_with_a_close_notify(tmp_path: Any) -> None:
 # Whether files block is everybody's
 
 
-def test_a_terminal_is_left_as_it_was_also_meanwhile() -> None:
-    ours, theirs = pty.openpty()
-    with open(ours, "r+b", buffering=0) as terminal:
-        with ending(start(stdin=theirs, stdout=theirs, stderr=theirs)) as process:
-            os.write(ours, b"blocking\n")
-            shown = b""
-            while b"[True, True, True]" not in shown:
-                assert select.select([ours], [], [], PATIENCE)[0], shown
-                shown += os.read(ours, 1000)
-            assert os.get_blocking(theirs)
-            process.kill()  # nothing of ours runs after that
+@pytest.fixture
+def terminal() -> Iterator[tuple[int, int]]:
+    """Both ends of a terminal: ours, and the program's."""
+    ends = pty.openpty()
+    yield ends
+    for end in ends:
+        os.close(end)
+
+
+def ask_terminal(terminal: int, answer: bytes) -> None:
+    """Ask there which descriptors block, and wait until it shows this."""
+    os.write(terminal, b"blocking\n")
+    shown = b""
+    while answer not in shown:
+        assert select.select([terminal], [], [], PATIENCE)[0], shown
+        shown += os.read(terminal, 1000)
+
+
+def test_a_terminal_is_left_as_it_was_also_meanwhile(terminal: tuple[int, int]) -> None:
+    ours, theirs = terminal
+    with ending(start(stdin=theirs, stdout=theirs, stderr=theirs)) as process:
+        ask_terminal(ours, b"[True, True, True]")
         assert os.get_blocking(theirs)
-        os.close(theirs)
-        assert terminal is not None
+        process.kill()  # nothing of ours runs after that
+    assert os.get_blocking(theirs)
 
 
 @pytest.mark.parametrize("blocking", [True, False])
-def test_what_cannot_be_opened_anew_is_put_back_at_the_end(blocking: bool) -> None:
+def test_what_cannot_be_opened_anew_is_put_back_at_the_end(terminal: tuple[int, int], blocking: bool) -> None:
     program = (
         "import os\nreal = os.open\n"
         "def no_proc(path, *args, **more):\n"
@@ -130,21 +132,13 @@ def test_what_cannot_be_opened_anew_is_put_back_at_the_end(blocking: bool) -> No
         "    return real(path, *args, **more)\n"
         "os.open = no_proc\n" + RUN
     )
-    ours, theirs = pty.openpty()
+    ours, theirs = terminal
     os.set_blocking(theirs, blocking)
-    try:
-        with ending(start(program, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)) as process:
-            os.write(ours, b"blocking\n")
-            shown = b""
-            while b"[False, False, True]" not in shown:
-                assert select.select([ours], [], [], PATIENCE)[0], shown
-                shown += os.read(ours, 1000)
-            os.write(ours, b"bye\n")
-        assert process.returncode == 0
-        assert os.get_blocking(theirs) is blocking
-    finally:
-        os.close(theirs)
-        os.close(ours)
+    with ending(start(program, stdin=theirs, stdout=theirs, stderr=subprocess.DEVNULL)) as process:
+        ask_terminal(ours, b"[False, False, True]")
+        os.write(ours, b"bye\n")
+    assert process.returncode == 0
+    assert os.get_blocking(theirs) is blocking
 
 
 def test_a_socket_that_others_hold_is_left_as_it_was() -> None:

@@ -63,7 +63,6 @@ def test_a_client_that_has_reset_before_the_program_begins_is_no_error() -> None
     client, accepted = blocking_pair()
     reset(client)
     with accepted, ending(start(stdin=accepted, stdout=accepted, stderr=-1)) as process:
-        assert process.stderr is not None
         errors = process.stderr.read()
     assert process.returncode == 0, errors
     assert b"Traceback" not in errors
@@ -85,7 +84,6 @@ def test_a_socket_that_is_no_connection_is_said_to_be_none(kind: str) -> None:
         if listens:
             sock.listen()
         with ending(start(stdin=sock, stdout=sock, stderr=-1)) as process:
-            assert process.stderr is not None
             errors = process.stderr.read()
         assert process.returncode == 1
         assert b"ValueError: stdin is a socket, and no connection" in errors
@@ -139,7 +137,6 @@ def test_a_connection_that_is_handed_down_is_served_and_stdin_is_not() -> None:
             assert ask(client, b"bye\n") == b"goodbye\n"
             assert client.recv(100) == b""
             client.close()
-            assert process.stderr is not None
             assert b"listens on tcp://127.0.0.1:" in process.stderr.read()
     assert process.returncode == 0
 

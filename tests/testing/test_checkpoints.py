@@ -38,6 +38,11 @@ def scenario_of(handler, **options):
     return scenario
 
 
+async def check_is_caught(handler, says):
+    with pytest.raises(AssertionError, match=says):
+        await cancel_at_every_checkpoint(scenario_of(handler))
+
+
 async def test_it_cancels_once_at_each_step():
     reached = []
 
@@ -88,10 +93,7 @@ async def test_a_handler_that_leaks_a_socket_is_caught(autojump_clock):
             await conn.send_all(b"x")
             sock.close()  # not in a finally
 
-        with pytest.raises(
-            AssertionError, match=r"(?s)cancelled at checkpoint \d+ .*descriptor \d+: socket:"
-        ):
-            await cancel_at_every_checkpoint(scenario_of(leak))
+        await check_is_caught(leak, r"(?s)cancelled at checkpoint \d+ .*descriptor \d+: socket:")
 
 
 async def test_a_handler_that_drops_a_socket_is_caught(autojump_clock):
@@ -100,10 +102,7 @@ async def test_a_handler_that_drops_a_socket_is_caught(autojump_clock):
         await conn.send_all(b"x")
         sock.close()
 
-    with pytest.raises(
-        AssertionError, match=r"(?s)cancelled at checkpoint \d+ .*(descriptor|unclosed <socket)"
-    ):
-        await cancel_at_every_checkpoint(scenario_of(leak))
+    await check_is_caught(leak, r"(?s)cancelled at checkpoint \d+ .*(descriptor|unclosed <socket)")
 
 
 async def test_a_handler_that_leaks_a_task_is_caught(autojump_clock):
@@ -113,8 +112,7 @@ async def test_a_handler_that_leaks_a_task_is_caught(autojump_clock):
             outside.start_soon(trio.sleep_forever)
             await conn.send_all(b"x")
 
-        with pytest.raises(AssertionError, match=r"task trio.sleep_forever"):
-            await cancel_at_every_checkpoint(scenario_of(leak))
+        await check_is_caught(leak, "task trio.sleep_forever")
         outside.cancel_scope.cancel()
 
 
@@ -128,8 +126,7 @@ async def test_a_handler_that_leaks_a_stream_is_caught(autojump_clock):
             client.close()
             server.close()
 
-        with pytest.raises(AssertionError, match=r"left behind"):
-            await cancel_at_every_checkpoint(scenario_of(leak))
+        await check_is_caught(leak, "left behind")
 
 
 async def test_a_slot_that_is_taken_twice_is_caught(autojump_clock):
@@ -137,8 +134,7 @@ async def test_a_slot_that_is_taken_twice_is_caught(autojump_clock):
         conn.server._registry._slots += 1
         await conn.send_all(b"x")
 
-    with pytest.raises(AssertionError, match=r"1 entries are served, 2 slots are taken"):
-        await cancel_at_every_checkpoint(scenario_of(leak))
+    await check_is_caught(leak, "1 entries are served, 2 slots are taken")
 
 
 async def test_an_entry_that_stays_in_the_registry_is_caught_as_its_server_never_ends(autojump_clock):
@@ -146,8 +142,7 @@ async def test_an_entry_that_stays_in_the_registry_is_caught_as_its_server_never
         await conn.send_all(b"x")
         conn.entry.number = 0  # so that it is not found when it leaves
 
-    with pytest.raises(AssertionError, match="not cancelled at all: it did not end within 60 s"):
-        await cancel_at_every_checkpoint(scenario_of(leak))
+    await check_is_caught(leak, "not cancelled at all: it did not end within 60 s")
 
 
 async def test_a_cleanup_that_raises_is_named_with_the_place(autojump_clock):

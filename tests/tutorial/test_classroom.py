@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pathlib
-import shutil
 import subprocess
 import sys
 
@@ -12,35 +11,26 @@ import pytest
 from examples.tutorial import check, classroom
 from examples.tutorial.classroom import Solution, Verdict
 from examples.tutorial.exercises import EXERCISES
+from tests.tutorial import solutions
 
-SOLUTIONS = pathlib.Path(__file__).parent / "solutions"
 CODE = pathlib.Path(__file__).parents[2] / "docs" / "code"
 
 
 def lay_out(folder, **files):
-    """Copy solutions, or write texts, under other names."""
+    """Write solutions, or other texts, under other names."""
     for name, what in files.items():
         path = folder / name.replace("__", "/")
         path = path.with_name(path.name + ".py")
         path.parent.mkdir(parents=True, exist_ok=True)
-        if "\n" in what:
-            path.write_text(what)
-        else:
-            shutil.copy(SOLUTIONS / f"{what}.py", path)
+        path.write_text(what if "\n" in what else solutions.text(what))
     return folder
 
 
 def test_a_solution_is_found_by_the_name_of_its_lesson(tmp_path):
     for name in (
         *("ada/lesson1.py", "ada/lesson10.py", "bob/work/lesson2_second_try.py", "lesson1_cyd.py"),
-        *(
-            "Dan-lesson2.py",
-            "notes.py",
-            ".hidden/lesson1.py",
-            "ada/lesson1.txt",
-            "_old/lesson1.py",
-            "lesson3.py",
-        ),
+        *("Dan-lesson2.py", "notes.py", ".hidden/lesson1.py", "ada/lesson1.txt"),
+        *("_old/lesson1.py", "lesson3.py"),
     ):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).touch()

@@ -185,16 +185,19 @@ def test_every_lesson_stands_in_the_course_and_says_so_on_its_page():
         assert minutes_of(number) <= 90
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", PRINTS)
-def test_lesson(name, tmp_path):
-    command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", tmp_path]
+def printed_by(name, *arguments):
+    command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     assert "Traceback" not in done.stderr
-    printed = done.stdout.splitlines()
-    wanted = expected(name)
-    assert len(printed) == len(wanted), done.stdout
+    return done.stdout.splitlines()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", PRINTS)
+def test_lesson(name, tmp_path):
+    printed, wanted = printed_by(name, tmp_path), expected(name)
+    assert len(printed) == len(wanted), "\n".join(printed)
     for line, pattern in zip(printed, wanted, strict=True):
         assert re.fullmatch(pattern, line)
     picture = xml.etree.ElementTree.fromstring((tmp_path / f"{name}.svg").read_text("utf-8"))
@@ -205,11 +208,7 @@ def test_lesson(name, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", PRINTS)
 def test_a_lesson_can_be_stepped_through(name, tmp_path):
-    command = [sys.executable, "-X", "dev", "-W", "error", FOLDER / f"{name}.py", "--play", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    assert f"To step through this run: {name}.play.html" in done.stdout.splitlines()
+    assert f"To step through this run: {name}.play.html" in printed_by(name, "--play", tmp_path)
     page = (tmp_path / f"{name}.play.html").read_text("utf-8")
     assert len(page.encode()) < 2_000_000
     source = (FOLDER / f"{name}.py").read_text("utf-8")

@@ -15,6 +15,7 @@ import pytest
 
 from examples.tutorial import notebooks
 from examples.tutorial.course import COURSE
+from tests.tutorial import solutions
 from tests.tutorial.test_lessons import expected
 
 HERE = pathlib.Path(__file__).parent
@@ -58,8 +59,7 @@ def test_it_runs_in_jupyter_and_shows_its_picture(name, tmp_path):
     made = notebooks.notebook(name)
     for cell in made["cells"]:
         if cell["source"].startswith("%%solution"):
-            right = (HERE / "solutions" / f"{name}_right.py").read_text("utf-8")
-            cell["source"] = f"%%solution {name}\n{right}"
+            cell["source"] = f"%%solution {name}\n{solutions.text(f'{name}_right')}"
     path = tmp_path / f"{name}.ipynb"
     path.write_text(json.dumps(made), "utf-8")
     command = [sys.executable, HERE / "execute.py", path]

@@ -41,6 +41,15 @@ async def service(
             await running.wait_closed()
 
 
+@contextlib.asynccontextmanager
+async def controlled(folder: Path, *program: str, **options: Any) -> AsyncIterator[tuple[Any, Path]]:
+    """As `service`, with a control socket that is there; and its path."""
+    path = folder / "control"
+    async with service(*program, control=path, **options) as workers:
+        await until(path.exists)
+        yield workers, path
+
+
 def dial(workers: triosock.Workers) -> triosock.Connection:
     """A client of the first endpoint."""
     address = workers.addresses[0]

@@ -19,6 +19,8 @@ async def handle(conn: triosock.Connection) -> None:
                 await conn.send_all(b"%d\n" % os.getpid())
             case [b"number"]:
                 await conn.send_all(os.environ["TRIOSOCK_WORKER"].encode() + b"\n")
+            case [b"variables"]:
+                await conn.send_all(" ".join(sorted(os.environ)).encode() + b"\n")
             case [b"wait"]:
                 await conn.send_all(b"begun\n")
                 await conn.receive_until(b"\n")

@@ -2,50 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import secrets
-import socket
 import sys
-from functools import partial
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
 import trio
 
 import triosock
+from tests import programs
+from tests.event_readers import read, reading
 from triosock.cli import main
 from triosock.observe.control import parse_tree
 from triosock.workers import control, control_client
 from triosock.workers.metrics import merge_metrics
 
-from .conftest import HERE, ask, dial, processes, service, until
+from .conftest import HERE, PATIENCE, ask, controlled, dial, processes, until
 
 QUICK = triosock.Supervision(settle=0)
 
 
-async def request(path: object, message: object) -> dict[str, object]:
+async def request(path: Path, message: object) -> dict[str, object]:
     def exchange() -> bytes:
-        with socket.socket(socket.AF_UNIX) as sock:
-            sock.settimeout(60)
-            sock.connect(str(path))
-            sock.sendall(json.dumps(message).encode() + b"\n")
-            answer = b""
-            while not answer.endswith(b"\n"):
-                data = sock.recv(65_536)
-                assert data, answer
-                answer += data
-            return answer
+        with programs.dial(path) as client:
+            client.sock.settimeout(PATIENCE)
+            return client.ask(json.dumps(message).encode() + b"\n")
 
     return json.loads(await trio.to_thread.run_sync(exchange))
 
 
 async def test_the_tree_of_all_workers_is_one(tmp_path):
-    path = tmp_path / "control"
-    async with service(workers=2, control=path) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path) as (workers, path), dial(workers) as client:
         assert path.stat().st_mode & 0o777 == 0o600
-        client = dial(workers)
         served_by = int(await ask(client, "pid"))
         tree = parse_tree(json.dumps(await request(path, {"want": "tree"})))
         assert [one.name for one in tree.children] == [
@@ -55,37 +45,25 @@ async def test_the_tree_of_all_workers_is_one(tmp_path):
         (mine,) = (one for one in tree.children if str(served_by) in one.name)
         assert [one.state for one in mine.walk() if one.kind == "connection"] == ["idle"]
         assert "the only request" in str(await request(path, {"do": "drain"}))
-        await client.aclose()
     assert not path.exists()
 
 
 async def test_the_events_of_all_workers_are_one_stream_also_across_a_restart(tmp_path):
-    path = tmp_path / "control"
-    async with service(workers=2, control=path, verbs=True, supervision=QUICK) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path, verbs=True, supervision=QUICK) as (workers, path):
         before = set(processes(workers))
-        async with contextlib.AsyncExitStack() as stack:
-            sock = stack.enter_context(socket.socket(socket.AF_UNIX))
-            stack.enter_context(trio.fail_after(60))
-            reader = trio.socket.from_stdlib_socket(sock)
-            sock.setblocking(False)
-            await reader.connect(str(path))
-            await reader.send(b'{"want": "events", "kinds": ["ConnectionClosed"]}\n')
-            events = await stack.enter_async_context(contextlib.aclosing(lines_of(reader)))
-            assert (await anext(events))["event"] == "EventsFollow"
-            ready = [await anext(events) for _ in range(2)]
+        async with reading(path, kinds=["ConnectionClosed"]) as conn:
+            ready = await read(conn, 2, PATIENCE)
             assert {(one["event"], one["process"]) for one in ready} == {
                 ("WorkerReady", process) for process in before
             }
             await request(path, {"do": "restart"})
-            told = [await anext(events) for _ in range(4)]
+            told = await read(conn, 4, PATIENCE)
             assert sorted(one["event"] for one in told) == ["WorkerEnded"] * 2 + ["WorkerReady"] * 2
             assert {one["process"] for one in told if one["event"] == "WorkerEnded"} == before
             assert {one["how"] for one in told if one["event"] == "WorkerEnded"} == {"exited with 0"}
-            client = dial(workers)
-            served_by = int(await ask(client, "pid"))
-            await client.aclose()
-            closed = await anext(events)
+            async with dial(workers) as client:
+                served_by = int(await ask(client, "pid"))
+            (closed,) = await read(conn, 1, PATIENCE)
             (number,) = (one.number for one in workers.statistics() if one.process == served_by)
             assert (closed["event"], closed["worker"], closed["cause"]) == (
                 "ConnectionClosed",
@@ -94,19 +72,8 @@ async def test_the_events_of_all_workers_are_one_stream_also_across_a_restart(tm
             )
 
 
-async def lines_of(reader):
-    """The lines of a trio socket, as JSON."""
-    pending = b""
-    while data := await reader.recv(65_536):
-        *lines, pending = (pending + data).split(b"\n")
-        for line in lines:
-            yield json.loads(line)
-
-
 async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
-    path = tmp_path / "control"
-    async with service(workers=1, control=path, verbs=True, supervision=QUICK) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path, workers=1, verbs=True, supervision=QUICK) as (workers, path):
         old = processes(workers)
         assert await request(path, {"do": "restart"}) == {"done": "1 replaced"}
         await until(lambda: processes(workers) != old and len(processes(workers)) == 1)
@@ -114,38 +81,36 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
         assert await request(path, {"do": "workers", "count": 1}) == {"done": "1 workers"}
         for wrong, words in (("two", "count must be an int from 1 on"), (0, "count must be from 1 on")):
             assert words in (await request(path, {"do": "workers", "count": wrong}))["error"]
+        assert "count must be an int from 1 on" in (await request(path, {"do": "workers"}))["error"]
         await until(lambda: len(processes(workers)) == 1)
 
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        answer = await request(path, {"do": "cut", "worker": 1, "connection": 1})
-        assert "connection 1 of tcp://" in str(answer["done"])
-        with pytest.raises((trio.BrokenResourceError, triosock.Incomplete)):
-            await ask(client, "hello")
-        await client.aclose()
-        assert "there are 0 connections" in str(
-            await request(path, {"do": "cut", "worker": 1, "connection": 99})
-        )
-        assert "there is no worker 7" in str(await request(path, {"do": "suspend", "worker": 7}))
-        assert "do is one of" in str(await request(path, {"do": "dance"}))
+        async with dial(workers) as client:
+            assert await ask(client, "hello") == "HELLO"
+            answer = await request(path, {"do": "cut", "worker": 1, "connection": 1})
+            assert "connection 1 of tcp://" in str(answer["done"])
+            with pytest.raises((trio.BrokenResourceError, triosock.Incomplete)):
+                await ask(client, "hello")
+        for wrong, words in (
+            ({"do": "cut", "worker": 1, "connection": 99}, "there are 0 connections"),
+            ({"do": "suspend", "worker": 7}, "there is no worker 7"),
+            ({"do": "dance"}, "do is one of"),
+        ):
+            assert words in str(await request(path, wrong))
 
         assert "are suspended" in str(await request(path, {"do": "suspend"}))
-        client = dial(workers)
-        with trio.move_on_after(0.5) as scope:
-            await client.send_all(b"hello\n")
-            await client.receive_some()
-        assert scope.cancelled_caught
-        assert "accept again" in str(await request(path, {"do": "resume"}))
-        assert await client.receive_until(b"\n") == b"HELLO\n"
-        await client.aclose()
+        async with dial(workers) as client:
+            with trio.move_on_after(0.5) as scope:
+                await client.send_all(b"hello\n")
+                await client.receive_some()
+            assert scope.cancelled_caught
+            assert "accept again" in str(await request(path, {"do": "resume"}))
+            assert await client.receive_until(b"\n") == b"HELLO\n"
         assert await request(path, {"do": "drain"}) == {"done": "all workers drain"}
         await workers.wait_closed()
 
 
 async def test_the_command_tells_and_prints_what_was_done(tmp_path, capsys):
-    path = tmp_path / "control"
-    async with service(workers=1, control=path, verbs=True, supervision=QUICK) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path, workers=1, verbs=True, supervision=QUICK) as (workers, path):
         assert await trio.to_thread.run_sync(main, ["tell", str(path), "restart"]) == 0
         assert capsys.readouterr().out == "1 replaced\n"
         assert await trio.to_thread.run_sync(main, ["tell", str(path), "cut", "--worker", "1"]) == 1
@@ -154,19 +119,15 @@ async def test_the_command_tells_and_prints_what_was_done(tmp_path, capsys):
             [sys.executable, "-m", "triosock", "top", str(path), "--once"], capture_stdout=True
         )
         assert f"worker 1, process {processes(workers)[0]}" in done.stdout.decode()
-    assert await trio.to_thread.run_sync(partial(main, ["tell", str(path), "drain"])) == 1
+    assert await trio.to_thread.run_sync(main, ["tell", str(path), "drain"]) == 1
     assert "No such file" in capsys.readouterr().err
 
 
 async def test_the_metrics_of_all_workers_are_one_text(tmp_path, capsys):
     pytest.importorskip("prometheus_client")
-    path = tmp_path / "control"
-    async with service(f"{HERE}:measured", workers=2, control=path) as workers:
-        await until(path.exists)
-        client = dial(workers)
+    async with controlled(tmp_path, f"{HERE}:measured") as (workers, path), dial(workers) as client:
         assert await ask(client, "hello") == "HELLO"
         assert await trio.to_thread.run_sync(main, ["tell", str(path), "metrics"]) == 0
-        await client.aclose()
     text = capsys.readouterr().out
     from prometheus_client.parser import text_string_to_metric_families
 
@@ -193,9 +154,7 @@ def test_families_stand_together_and_say_once_what_they_are():
 
 
 async def test_a_worker_that_ends_while_it_is_asked_is_left_out_of_the_tree(tmp_path, monkeypatch):
-    path = tmp_path / "control"
-    async with service(workers=2, control=path, supervision=QUICK) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path, supervision=QUICK) as (workers, path):
         ask_worker = control.ask
 
         async def ask_when_one_is_left(worker, message):
@@ -211,7 +170,6 @@ async def test_a_worker_that_ends_while_it_is_asked_is_left_out_of_the_tree(tmp_
 
 @pytest.mark.parametrize("message", [{"want": "metrics"}, {"do": "suspend"}])
 async def test_several_stuck_workers_take_no_longer_than_one(tmp_path, monkeypatch, message):
-    path = tmp_path / "control"
     asked = []
 
     async def ask_all_of_them(worker, message):
@@ -219,8 +177,7 @@ async def test_several_stuck_workers_take_no_longer_than_one(tmp_path, monkeypat
         await until(lambda: len(asked) == 2)
         return {"error": "no answer within 2 s"}
 
-    async with service(workers=2, control=path, verbs=True) as workers:
-        await until(path.exists)
+    async with controlled(tmp_path, verbs=True) as (workers, path):
         monkeypatch.setattr(control, "ask", ask_all_of_them)
         answer = await request(path, message)
         assert "no answer within 2 s" in str(answer["error"])

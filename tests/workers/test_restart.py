@@ -2,21 +2,30 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
+from pathlib import Path
+from typing import Any
 
 import pytest
 import trio
 
 import triosock
 from tests.handlers import ask_line
-from tests.programs import running
+from tests.programs import server_program
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
 #: What a test does not want to wait for.
 QUICK = triosock.Supervision(settle=0.3, ready=20, backoff=0.1, stable=0.5)
+
+
+def breakable(folder: Path, **options: Any) -> contextlib.AbstractAsyncContextManager[triosock.Workers]:
+    """A service whose next workers are broken if the file `how` in this folder says so."""
+    environment = {**os.environ, "BROKEN": str(folder / "how")}
+    return service(f"{HERE}:not_when_told", environment=environment, **options)
 
 
 async def test_a_rolling_restart_replaces_all_and_no_client_notices():
@@ -69,8 +78,7 @@ async def test_a_rolling_restart_replaces_all_and_no_client_notices():
 )
 async def test_a_broken_deploy_keeps_the_old(tmp_path, how, words):
     patient = triosock.Supervision(settle=0, ready=PATIENCE)
-    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
-    async with service(f"{HERE}:not_when_told", environment=environment, supervision=patient) as workers:
+    async with breakable(tmp_path, supervision=patient) as workers:
         old = processes(workers)
         (tmp_path / "how").write_text(how)
         supervise(workers, triosock.Supervision(settle=PATIENCE, ready=1 if how == "never" else PATIENCE))
@@ -78,9 +86,8 @@ async def test_a_broken_deploy_keeps_the_old(tmp_path, how, words):
         assert report.replaced == 0
         assert re.search(words, report.failure)
         assert processes(workers) == old
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.aclose()
+        async with dial(workers) as client:
+            assert await ask(client, "hello") == "HELLO"
         (tmp_path / "how").unlink()
         supervise(workers, patient)
         assert (await workers.restart()).replaced == 2
@@ -94,20 +101,18 @@ def supervise(workers: triosock.Workers, supervision: triosock.Supervision) -> N
 
 
 async def test_a_crashed_worker_is_replaced_and_the_others_serve_meanwhile(tmp_path):
-    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
-    async with service(f"{HERE}:not_when_told", environment=environment, supervision=QUICK) as workers:
+    async with breakable(tmp_path, supervision=QUICK) as workers:
         old = processes(workers)
         victim = dial(workers)
         pid = int(await ask(victim, "pid"))
         # Until the file is gone there is no replacement.
         (tmp_path / "how").write_text("import")
         os.kill(pid, signal.SIGKILL)
-        client = dial(workers)
-        assert int(await ask(client, "pid")) in set(old) - {pid}
-        (tmp_path / "how").unlink()
-        await until(lambda: len(processes(workers)) == 2 and pid not in processes(workers))
-        await until(lambda: {one.state for one in workers.statistics()} == {"ready"})
-        await client.aclose()
+        async with dial(workers) as client:
+            assert int(await ask(client, "pid")) in set(old) - {pid}
+            (tmp_path / "how").unlink()
+            await until(lambda: len(processes(workers)) == 2 and pid not in processes(workers))
+            await until(lambda: {one.state for one in workers.statistics()} == {"ready"})
         await trio.aclose_forcefully(victim)
 
 
@@ -135,8 +140,7 @@ async def test_a_worker_that_is_killed_costs_its_own_requests_and_no_others():
 
 
 async def test_a_worker_whose_event_loop_stands_is_killed_and_replaced(capfd):
-    supervision = triosock.Supervision(watchdog=2.0)
-    async with service(workers=1, supervision=supervision) as workers:
+    async with service(workers=1, supervision=triosock.Supervision(watchdog=2.0)) as workers:
         (old,) = processes(workers)
         client = await occupy(workers, "block")
         await until(lambda: processes(workers) and processes(workers) != [old])
@@ -147,12 +151,9 @@ async def test_a_worker_whose_event_loop_stands_is_killed_and_replaced(capfd):
 
 
 async def test_a_crash_loop_ends_the_service_and_says_why(tmp_path):
-    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
     supervision = triosock.Supervision(backoff=0.05, max_backoff=0.1, max_crashes=3)
     with pytest.RaisesGroup(triosock.WorkersFailed) as caught:
-        async with service(
-            f"{HERE}:not_when_told", workers=2, environment=environment, supervision=supervision
-        ) as workers:
+        async with breakable(tmp_path, supervision=supervision) as workers:
             (tmp_path / "how").write_text("import")
             for pid in processes(workers):
                 os.kill(pid, signal.SIGKILL)
@@ -164,12 +165,28 @@ async def test_a_crash_loop_ends_the_service_and_says_why(tmp_path):
     assert "exited with 1 before it was ready" in text
 
 
+async def test_crashes_of_long_ago_do_not_end_a_service_whose_other_worker_is_well():
+    supervision = triosock.Supervision(backoff=0.01, max_backoff=0.01, stable=3600, max_crashes=2)
+    async with service(workers=2, supervision=supervision) as workers:
+
+        async def crash_twice(number: int) -> None:
+            for _ in range(2):
+                (worker,) = workers._slots[number].workers
+                os.kill(worker.id, signal.SIGKILL)
+                await worker.ended.wait()
+                await until(lambda: [one.state for one in workers._slots[number].workers] == ["ready"])
+
+        await crash_twice(0)
+        workers._slots[0].workers[0].ready_at -= 3600  # since then it is stable
+        await crash_twice(1)
+        client = dial(workers)
+        assert await ask(client, "hello") == "HELLO"
+        await client.aclose()
+
+
 async def test_a_new_deploy_shortens_the_wait_after_a_crash(tmp_path):
-    environment = {**os.environ, "BROKEN": str(tmp_path / "how")}
     supervision = triosock.Supervision(backoff=600, max_backoff=600)
-    async with service(
-        f"{HERE}:not_when_told", workers=1, environment=environment, supervision=supervision
-    ) as workers:
+    async with breakable(tmp_path, workers=1, supervision=supervision) as workers:
         (tmp_path / "how").write_text("import")
         os.kill(processes(workers)[0], signal.SIGKILL)
         await until(lambda: not processes(workers))
@@ -187,9 +204,8 @@ async def test_the_number_of_workers_changes():
         assert [one.number for one in workers.statistics()] == [1, 2, 3]
         await workers.set_count(1)
         await until(lambda: [one.number for one in workers.statistics()] == [1])
-        client = dial(workers)
-        assert await ask(client, "number") == "1"
-        await client.aclose()
+        async with dial(workers) as client:
+            assert await ask(client, "number") == "1"
         with pytest.raises(ValueError, match="count must be"):
             await workers.set_count(0)
 
@@ -207,13 +223,12 @@ async def test_a_healthy_worker_is_replaced_when_its_time_has_come(recycle, line
     supervision = triosock.Supervision(settle=0, watchdog=4 if recycle.memory < 1e9 else 30)
     async with service(workers=1, supervision=supervision, recycle=recycle) as workers:
         (old,) = processes(workers)
-        client = dial(workers)
-        for _ in range(3 if recycle.requests == 3 else 1):
-            await ask(client, line)
-        await until(lambda: old not in processes(workers))
-        # It drained: the client got all of its answers, and then the end.
-        assert await client.receive_some() == b""
-        await client.aclose()
+        async with dial(workers) as client:
+            for _ in range(3 if recycle.requests == 3 else 1):
+                await ask(client, line)
+            await until(lambda: old not in processes(workers))
+            # It drained: the client got all of its answers, and then the end.
+            assert await client.receive_some() == b""
 
 
 def test_limits_of_one_worker_are_jittered_downwards():
@@ -253,12 +268,11 @@ def test_signals_restart_and_resize(tmp_path):
         f"triosock.run(functools.partial(triosock.serve_workers, '{HERE}:shout',"
         " ['tcp://127.0.0.1:0'], workers=1, supervision=triosock.Supervision(settle=0)))\n"
     )
-    with running(program) as parent:
+    with server_program(program) as parent:
         parent.wait_for("workers: 1 workers on")
         parent.signal(signal.SIGTTIN)
         parent.wait_for(r"worker 2 \(process \d+\) is ready")
         parent.signal(signal.SIGHUP)
         parent.wait_for("restart: 2 replaced")
         parent.signal(signal.SIGTTOU)
-        assert parent.stop() == 0
-        assert "workers: drained in" in parent.output
+    assert "workers: drained in" in parent.output

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 
+import pytest
 import trio
 
 import triosock
+from triosock import open_udp_sockets
 
-from .conftest import HERE, PATIENCE, processes, service, until
+from .conftest import HERE, PATIENCE, open_descriptors, processes, service, until
+from .test_control import request
 
 QUICK = triosock.Supervision(settle=0)
 
@@ -65,3 +70,33 @@ async def test_all_sockets_of_a_port_are_gone_at_the_end():
         port = workers.addresses[0].port
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.bind(("127.0.0.1", port))  # without SO_REUSEPORT: nobody else has it
+
+
+async def test_a_slot_that_cannot_be_opened_leaves_no_socket_that_gets_datagrams_and_the_number_stays(
+    tmp_path, monkeypatch
+):
+    path = tmp_path / "control"
+    endpoints = {"dns": "udp://127.0.0.1:0", "more": "udp://127.0.0.1:0"}
+    async with service(f"{HERE}:echo_datagrams", endpoints, workers=1, control=path, verbs=True) as workers:
+        await until(path.exists)
+        address = workers.addresses[0]
+
+        async def fail(port: int, **options: object) -> object:
+            if port != address.port:
+                raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+            return await open_udp_sockets(port, **options)
+
+        monkeypatch.setattr("triosock.workers.endpoints.open_udp_sockets", fail)
+        before = open_descriptors()
+        with pytest.raises(OSError, match=os.strerror(errno.EMFILE)):
+            await workers.set_count(2)
+        assert open_descriptors() == before
+        assert workers.count == 1
+        answer = await request(path, {"do": "workers", "count": 2})
+        assert answer == {"error": str(OSError(errno.EMFILE, os.strerror(errno.EMFILE)))}
+        monkeypatch.undo()
+        await workers.set_count(2)
+        peers = clients(workers, 20)
+        assert {await ask(peer, b"hello") for peer in peers} == {1, 2}
+        for peer in peers:
+            peer.close()

@@ -16,7 +16,7 @@ import triosock
 from tests.programs import PATIENCE, Program, dial, running
 from triosock.observe.control import parse_tree
 
-from .conftest import HERE, service
+from .conftest import HERE, children, service, until
 
 HANDLER = """
 VERSION = b"{version}"
@@ -115,9 +115,8 @@ def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
 
 
 async def test_a_new_parent_that_is_never_ready_is_ended():
-    supervision = triosock.Supervision(ready=0.5)
-    async with service(workers=1, supervision=triosock.Supervision()) as workers:
-        object.__setattr__(workers._settings, "supervision", supervision)
+    async with service(workers=1) as workers:
+        object.__setattr__(workers._settings, "supervision", triosock.Supervision(ready=0.5))
         with pytest.raises(triosock.UpgradeFailed, match="was not ready within 1 s"):
             await workers.upgrade(["sleep", "60"])
         assert workers.statistics()[0].state == "ready"
@@ -128,6 +127,50 @@ async def test_a_cancelled_upgrade_leaves_no_process():
         with trio.move_on_after(0.3):
             await workers.upgrade(["sleep", "60"])
         assert [one.state for one in workers.statistics()] == ["ready"]
+
+
+async def test_a_service_that_drains_has_no_successor(tmp_path):
+    path = tmp_path / "socket"
+    async with service(endpoints=[f"unix://{path}"], workers=1) as workers:
+        before = children()
+
+        async def upgrade():
+            with pytest.raises(triosock.UpgradeFailed, match="the service drains, or has ended"):
+                await workers.upgrade(["sleep", "60"])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upgrade)
+            await until(lambda: children() - before)
+            workers.drain()
+        await upgrade()
+        await workers.wait_closed()
+        assert not path.exists()
+        await upgrade()
+
+
+async def test_a_service_that_is_cancelled_ends_its_successor_first():
+    starting = children()
+    with trio.CancelScope() as scope:
+        async with trio.open_nursery() as nursery:
+
+            async def upgrade():
+                with trio.CancelScope(shield=True):
+                    with pytest.raises(triosock.UpgradeFailed, match="the service drains, or has ended"):
+                        await workers.upgrade(["sleep", "60"])
+
+            async def serve(task_status):
+                try:
+                    await triosock.serve_workers(
+                        f"{HERE}:shout", ["tcp://127.0.0.1:0"], workers=1, task_status=task_status
+                    )
+                finally:
+                    assert children() == starting
+
+            workers = await nursery.start(serve)
+            before = children()
+            nursery.start_soon(upgrade)
+            await until(lambda: children() - before)
+            scope.cancel()
 
 
 async def test_process_1_is_not_followed(monkeypatch):

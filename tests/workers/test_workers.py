@@ -15,6 +15,8 @@ import triosock
 from tests.programs import running
 from tests.servers import drained
 from triosock.workers import file_guard
+from triosock.workers.handover import VARIABLE, Handover, describe
+from triosock.workers.receiver import NotifyReceiver
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
@@ -44,8 +46,7 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
 
 
 async def test_a_connect_during_the_drain_is_refused():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait") as client:
         workers.drain()
         port = workers.addresses[0].port
 
@@ -55,36 +56,26 @@ async def test_a_connect_during_the_drain_is_refused():
 
         await until(is_refused)
         assert await ask(client, "go on") == "waited"
-        await client.aclose()
 
 
 async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait"):
         workers.drain(grace=600)
         report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
         (straggler,) = report.slowest
         assert "handle" in straggler.stack[-1]
-        await client.aclose()
 
 
-async def test_cancelled_everything_ends_at_once():
+@pytest.mark.parametrize(("count", "work"), [(2, "wait"), (1, "block")])
+async def test_cancelled_everything_ends_at_once(count, work):
     with trio.CancelScope() as scope:
-        async with service(workers=2) as workers:
-            client = await occupy(workers, "wait")
+        async with service(workers=count) as workers:
+            client = await occupy(workers, work)
             began = trio.current_time()
             scope.cancel()
     assert trio.current_time() - began < 10
     assert scope.cancelled_caught
-    await trio.aclose_forcefully(client)
-
-
-async def test_a_blocked_worker_ends_with_a_cancellation_too():
-    with trio.CancelScope() as scope:
-        async with service(workers=1) as workers:
-            client = await occupy(workers, "block")
-            scope.cancel()
     await trio.aclose_forcefully(client)
 
 
@@ -112,9 +103,8 @@ async def test_a_unix_socket_file_is_there_and_goes(tmp_path):
 async def test_a_listener_that_is_open_already_is_taken():
     (listener,) = await triosock.open_tcp_listeners(0, host="127.0.0.1")
     async with service(endpoints=[listener], workers=1) as workers:
-        client = dial(workers)
-        assert await ask(client, "hello") == "HELLO"
-        await client.aclose()
+        async with dial(workers) as client:
+            assert await ask(client, "hello") == "HELLO"
     assert listener.is_closed
 
 
@@ -142,9 +132,8 @@ async def test_any_program_that_tells_when_it_is_ready_can_be_a_worker(tmp_path)
         supervision=triosock.Supervision(watchdog=0.1),  # which it does not feed
     ) as workers:
         await trio.sleep(0.4)
-        client = dial(workers)
-        assert int(await client.receive_until(b"\n")) == processes(workers)[0]
-        await client.aclose()
+        async with dial(workers) as client:
+            assert int(await client.receive_until(b"\n")) == processes(workers)[0]
 
 
 # A beginning that fails
@@ -205,6 +194,21 @@ async def test_wrong_arguments_are_told(changes, error, words):
         await triosock.serve_workers(arguments.pop("program"), arguments.pop("endpoints"), **arguments)
 
 
+async def test_what_the_parent_was_told_by_others_is_not_told_to_its_workers(monkeypatch):
+    with NotifyReceiver() as predecessor:
+        monkeypatch.setenv(VARIABLE, describe(Handover(predecessor.path, [], {}, {})))
+        monkeypatch.setenv("WATCHDOG_PID", str(os.getpid()))
+        monkeypatch.setenv("WATCHDOG_USEC", "1000000000")
+        environment = dict(os.environ)
+        for given in (None, environment):
+            async with service(workers=1, environment=given) as workers:
+                client = dial(workers)
+                variables = (await ask(client, "variables")).split()
+                assert not {VARIABLE, "WATCHDOG_PID"} & set(variables)
+                await client.aclose()
+                await until(lambda: workers._slots[0].workers[0]._feeds_watchdog)
+
+
 # The parent's death
 
 
@@ -238,15 +242,11 @@ async def test_the_guard_of_socket_files_leaves_a_file_that_is_another_one(tmp_p
     path = tmp_path / "file"
     path.touch()
     made = path.stat()
-    done = await trio.run_process(
-        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino + 1)]
-    )
-    assert done.returncode == 0
-    assert path.exists()
-    await trio.run_process(
-        [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(made.st_ino)]
-    )
-    assert not path.exists()
+    for inode, stays in ((made.st_ino + 1, True), (made.st_ino, False)):
+        await trio.run_process(
+            [sys.executable, "-I", "-S", file_guard._PROGRAM, str(path), str(made.st_dev), str(inode)]
+        )  # which must exit with 0
+        assert path.exists() is stays
 
 
 async def test_the_guard_of_socket_files_ends_with_its_block_and_removes_nothing(tmp_path):
@@ -310,3 +310,38 @@ async def test_a_drain_while_the_first_workers_start_ends_them():
             )
     assert report.clean
     assert [name for name, _ in scope.reports] == ["workers"]
+
+
+@pytest.mark.parametrize("instant", ["_has_crashed", "_make"])
+async def test_a_drain_while_a_crashed_worker_is_about_to_be_replaced_starts_no_other(instant, monkeypatch):
+    async with service(workers=1) as workers:
+        (slot,) = workers._slots
+        function = getattr(slot, instant)
+
+        def call_and_drain(*args):
+            result = function(*args)
+            workers.drain(grace=1)
+            return result
+
+        monkeypatch.setattr(slot, instant, call_and_drain)
+        started = []
+        monkeypatch.setattr("triosock.workers.worker.Process", lambda *args: started.append(args))
+        os.kill(processes(workers)[0], signal.SIGKILL)
+        with trio.fail_after(PATIENCE):
+            await workers.wait_closed()
+        assert not started
+
+
+async def test_a_drain_while_a_slot_is_opened_leaves_no_worker(monkeypatch):
+    endpoints = {"dns": "udp://127.0.0.1:0"}
+    async with trio.open_nursery() as nursery, service(f"{HERE}:echo_datagrams", endpoints) as workers:
+
+        async def open_late(*args, **options):
+            workers.drain(grace=1)
+            await trio.testing.wait_all_tasks_blocked()
+            return await triosock.open_udp_sockets(*args, **options)
+
+        monkeypatch.setattr("triosock.workers.endpoints.open_udp_sockets", open_late)
+        nursery.start_soon(workers.set_count, 3)
+        with trio.fail_after(PATIENCE):
+            await workers.wait_closed()

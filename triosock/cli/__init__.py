@@ -4,8 +4,9 @@ Each sub-command has a file with two functions: `add_parser(commands)` adds its 
 and the function `run` by `set_defaults`; `run(arguments)` returns the exit code. `COMMANDS` lists these
 files.
 
-Exit codes: 0 after a drain, 1 for an error of the system (an address in use, a file that cannot be read), 2
-for a wrong argument or a wrong configuration file, and 128 + the signal's number after a second signal.
+Exit codes: 0 after a drain, and when nobody reads what is printed any more; 1 for an error of the system (an
+address in use, a file that cannot be read); 2 for a wrong argument or a wrong configuration file; and 128 +
+the signal's number after a second signal.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from typing import Final
 from .. import __version__
 from . import record, serve, tell, top
 from .arguments import OperatingSystemError, UsageError
+from .output import NobodyReads
 
 COMMANDS: Final = (serve, top, tell, record)
 
@@ -40,6 +42,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         return int(arguments.run(arguments))
     except UsageError as error:
         parser.error(str(error))
+    except NobodyReads:
+        return 0
     except OperatingSystemError as error:
         print(f"triosock: {error}", file=sys.stderr)
         return 1

@@ -49,6 +49,11 @@ def parse_endpoint(word: str) -> Where:
     return address
 
 
+def control_path(word: str) -> str:
+    """Return `word` if it may be the path of a Unix socket. Raises: ValueError."""
+    return check_path(word)
+
+
 def health_endpoint(word: str) -> str:
     """Return `word` if it is an address for a health port. Raises: ValueError, also without h11."""
     address = check_endpoint(word)
@@ -95,8 +100,17 @@ class EndpointConfig:
             raise ValueError("mode is for the file of a unix:// address")
         if isinstance(self.where, UdpAddress) and (self.tls is not None or self.proxy):
             raise ValueError("TLS and the PROXY protocol are for streams, not for udp://")
-        if self.sessions is not None and isinstance(self.where, (TcpAddress, UnixAddress)):
+        if self.sessions is not None and (
+            isinstance(self.where, (TcpAddress, UnixAddress)) or self.where == STDIO
+        ):
             raise ValueError("sessions are for udp:// addresses")
+
+    def check_kind(self, *, is_datagram: bool) -> None:
+        """Raise ValueError if a socket of this kind, which was inherited, cannot be served as configured."""
+        if is_datagram and (self.tls is not None or self.proxy):
+            raise ValueError(f"{self.name}: TLS and the PROXY protocol are for streams, not for datagrams")
+        if self.sessions is not None and not is_datagram:
+            raise ValueError(f"{self.name}: sessions are for datagrams, not for streams")
 
 
 @final

@@ -18,8 +18,9 @@ from typing import Any, TypeAlias, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.checks import check_seconds
+from ..workers.endpoints import check_endpoint_name
 from .arguments import OperatingSystemError, UsageError, permissions, read_password
-from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, control_path, health_endpoint, parse_endpoint
 from .observing import Observing
 from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
@@ -75,7 +76,7 @@ class _Reader:
         endpoints = content.get("endpoints")
         if not endpoints:
             raise self.error_at((), "there must be at least one section such as [endpoints.web]")
-        health = content.get("health")
+        health, control = content.get("health"), content.get("control")
         made: ServiceConfig = self._try(
             (),
             ServiceConfig,
@@ -85,7 +86,7 @@ class _Reader:
             delay=self._seconds(content, "delay"),
             health=None if health is None else self._try(("health",), health_endpoint, health),
             log_level=content.get("log_level", "info"),
-            control=content.get("control"),
+            control=None if control is None else self._try(("control",), control_path, control),
             control_verbs=content.get("control_verbs", False),
             observe=self._make(Observing, content, ("observe",)),
             supervision=self._make(Supervision, content, ("supervision",)),
@@ -104,10 +105,7 @@ class _Reader:
 
     def _endpoint(self, name: str, fields: Table) -> EndpointConfig:
         path = ("endpoints", name)
-        if not name.isascii() or not name.isprintable() or ":" in name:
-            raise self.error_at(
-                path, f"the name of an endpoint must be ASCII characters without ':', not {name!r}"
-            )
+        self._try(path, check_endpoint_name, name)
         for wanted in ("address", "handler"):
             if wanted not in fields:
                 raise self.error_at(path, f"[endpoints.{name}] needs a key {wanted!r}")

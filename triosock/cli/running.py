@@ -44,10 +44,11 @@ from .. import (
     serve_stdio,
     serve_workers,
 )
+from .._core.listeners.systemd import NotHandedDown
 from .._core.model.addresses import host_to_bind
 from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
-from .arguments import load_handler, load_tls
+from .arguments import UsageError, load_handler, load_tls
 from .config import STDIO, EndpointConfig, ServiceConfig
 from .observers import open_observers
 
@@ -144,6 +145,14 @@ def _prepare(endpoint: EndpointConfig) -> Prepared:
     return Prepared(endpoint.name, serve, tls)
 
 
+def _check_kind(endpoint: EndpointConfig, sock: object) -> None:
+    """Raise UsageError if an inherited socket is of the wrong kind for the configuration."""
+    try:
+        endpoint.check_kind(is_datagram=_is_datagram(sock))
+    except ValueError as error:
+        raise UsageError(str(error)) from None
+
+
 def _is_datagram(sock: object) -> bool:
     kernels = getattr(sock, "socket", sock)
     return isinstance(kernels, socket.socket) and kernels.type == socket.SOCK_DGRAM
@@ -167,6 +176,8 @@ async def serve_here(
             opened.append(sockets)
             for sock in sockets:
                 resources.callback(sock.close)
+            if sockets:
+                _check_kind(endpoint, sockets[0])
         async with trio.open_nursery() as outer:
             if not is_worker() and any(one.certificates is not None for one in endpoints):
                 await outer.start(_reload_on_hangup, endpoints)
@@ -230,7 +241,7 @@ def _inherit(name: str) -> Sequence[Any]:
         listener.close()
     for sock in others:
         sock.close()
-    raise ValueError(
+    raise NotHandedDown(
         f"{name!r} names stream and datagram sockets, and an endpoint has one kind: "
         "give each kind its own FileDescriptorName= (systemd.socket(5)) and endpoint"
     )

@@ -19,6 +19,7 @@ import attrs
 from .. import AddressUnavailable, CertificateFiles, Limits, Rate, Timeouts, UnixAddress, WorkersFailed
 from .. import run as run_program
 from .._core.listeners.stdio import stderr_is_stdin
+from .._core.listeners.systemd import NotHandedDown
 from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
 from .arguments import (
@@ -30,9 +31,10 @@ from .arguments import (
     timeout,
     typed,
 )
-from .config import EndpointConfig, ServiceConfig, TlsConfig, health_endpoint, parse_endpoint
+from .config import EndpointConfig, ServiceConfig, TlsConfig, control_path, health_endpoint, parse_endpoint
 from .config_file import read_config
 from .observing import LOG_FORMATS, Observing
+from .output import say
 from .running import is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
@@ -124,7 +126,10 @@ def _add_transport(parser: argparse.ArgumentParser) -> None:
 
 def _add_operating(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--control", metavar="PATH", help="open a Unix socket with this path for `triosock top`"
+        "--control",
+        metavar="PATH",
+        type=typed(control_path),
+        help="open a Unix socket with this path for `triosock top`",
     )
     parser.add_argument(
         "--control-verbs",
@@ -210,9 +215,7 @@ def run(arguments: argparse.Namespace) -> int:
     config = _from_arguments(arguments) if arguments.config is None else _from_file(arguments)
     if arguments.check:
         prepare(config)
-        print(
-            f"{arguments.config or 'the command line'}: {len(config.endpoints)} endpoints, no mistake found"
-        )
+        say(f"{arguments.config or 'the command line'}: {len(config.endpoints)} endpoints, no mistake found")
         return 0
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
     # inetd connects stderr to the client too, so the log must not go there.
@@ -230,8 +233,8 @@ def run(arguments: argparse.Namespace) -> int:
         health = [] if config.health is None else [config.health]
         where = ", ".join([*(str(one.where) for one in config.endpoints), *health])
         raise OperatingSystemError(f"{where}: {error.strerror}") from None
-    except WorkersFailed as failure:
-        raise OperatingSystemError(str(failure)) from None
+    except (WorkersFailed, NotHandedDown) as failure:
+        raise OperatingSystemError(str(failure).removeprefix("names: ")) from None
     return 0
 
 

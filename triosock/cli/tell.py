@@ -14,6 +14,7 @@ import socket
 from typing import Final
 
 from .arguments import Commands, OperatingSystemError
+from .output import say
 
 QUERIES: Final = ("metrics", "events")
 VERBS: Final = (*QUERIES, "drain", "restart", "workers", "suspend", "resume", "cut")
@@ -66,7 +67,7 @@ def run(arguments: argparse.Namespace) -> int:
                 answer += data
     except OSError as error:
         raise OperatingSystemError(f"{arguments.socket}: {error.strerror or error}") from None
-    print(_read_answer(arguments.socket, answer))
+    say(_read_answer(arguments.socket, answer))
     return 0
 
 
@@ -101,7 +102,7 @@ def _print_lines(sock: socket.socket) -> int:
             for line in lines:
                 if line.startswith('{"error"'):
                     raise OperatingSystemError(json.loads(line)["error"])
-                print(line, end="", flush=True)
+                say(line, end="")
         except KeyboardInterrupt:
             pass
     return 0

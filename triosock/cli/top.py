@@ -27,6 +27,7 @@ from ..observe.control import LIMITS, parse_tree
 from ..observe.text import count, duration, printable
 from ..observe.treeview import format_tree, tree_lines
 from .arguments import Commands, OperatingSystemError, UsageError
+from .output import say
 from .processes import ProcessEnded, inspect_process
 
 if TYPE_CHECKING:
@@ -175,7 +176,7 @@ def _view(arguments: argparse.Namespace) -> Iterator[Show]:
     redrawn = not arguments.plain and not arguments.once and sys.stdout.isatty()
     live_class = _live() if redrawn else None
     if live_class is None:
-        yield lambda node: print(_title(node), format_tree(node), sep="\n", end="\n\n", flush=True)
+        yield lambda node: say(_title(node), format_tree(node), end="\n\n")
         return
     with live_class(screen=True, auto_refresh=False) as live:
         yield lambda node: live.update(_render(node, live.console.height), refresh=True)

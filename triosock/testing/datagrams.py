@@ -203,7 +203,8 @@ class MemoryDatagramSocket(DatagramSocket):
             due = self._queue[0][0] if self._queue else math.inf
             if due <= trio.current_time():
                 return
-            self._change = trio.Event()
+            if self._change.is_set():  # otherwise others wait for it
+                self._change = trio.Event()
             with trio.move_on_at(due):
                 await self._change.wait()
 

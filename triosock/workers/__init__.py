@@ -12,6 +12,7 @@
     reaper          reaps orphans in process 1 of a container
     handover        the sockets and the state for the next parent
     upgrade         starts the next parent, and hands over to it
+    values          the state of a worker, the result of a restart, and the failure of a service
     service         the parent and its workers, from the first start to the merged report
     control_client  sends a request to the control socket of one worker
     metrics         merges the Prometheus texts of workers
@@ -29,8 +30,8 @@ The invariant of the package: **nothing outlives its brackets, processes include
 from .policy import Recycle as Recycle
 from .policy import Supervision as Supervision
 from .serve import serve_workers as serve_workers
-from .service import RestartReport as RestartReport
 from .service import Workers as Workers
-from .service import WorkersFailed as WorkersFailed
-from .service import WorkerStatus as WorkerStatus
 from .upgrade import UpgradeFailed as UpgradeFailed
+from .values import RestartReport as RestartReport
+from .values import WorkersFailed as WorkersFailed
+from .values import WorkerStatus as WorkerStatus

@@ -29,7 +29,8 @@ from .metrics import merge_metrics
 from .worker import Worker
 
 if TYPE_CHECKING:
-    from .service import Workers, WorkerStatus
+    from .service import Workers
+    from .values import WorkerStatus
 
 _WORKER_VERBS: Final = ("suspend", "resume", "cut")
 
@@ -43,7 +44,7 @@ async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
     if verbs and "do" in request:
         try:
             return {"done": await _do(workers, request)}
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, OSError) as error:
             return {"error": str(error)}
     if request.get("want") == "metrics":
         return await _metrics(workers)
@@ -56,15 +57,15 @@ async def _reply(workers: Workers, verbs: bool, request: Request) -> Reply:
 
 
 async def _do(workers: Workers, request: Request) -> str:
-    """Carry out a verb; return a description of what was done. Raises: TypeError, ValueError."""
+    """Carry out a verb; return a description of what was done. Raises: TypeError, ValueError, OSError."""
     match request:
         case {"do": "drain"}:
             workers.drain()
             return "all workers drain"
         case {"do": "restart"}:
             return str(await workers.restart())
-        case {"do": "workers", "count": count}:
-            await workers.set_count(check_int(count, "count"))
+        case {"do": "workers"}:
+            await workers.set_count(check_int(request.get("count"), "count"))
             return f"{workers.count} workers"
         case {"do": verb} if verb in _WORKER_VERBS:
             return await _tell_workers(workers, request)

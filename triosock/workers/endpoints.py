@@ -76,9 +76,17 @@ class Endpoints:
     _slots: dict[int, list[tuple[str, KernelSocket]]] = attrs.field(factory=dict)
 
     async def open_slot(self, number: int) -> None:
-        """Open the UDP sockets of a slot. Raises: as `open_udp_sockets`."""
+        """Open the UDP sockets of a slot: all or none. Raises: as `open_udp_sockets`."""
         opened: list[tuple[str, KernelSocket]] = []
+        try:
+            await self._open_udp(number, opened)
+        except BaseException:
+            for _, sock in opened:
+                sock.close()
+            raise
         self._slots[number] = opened
+
+    async def _open_udp(self, number: int, opened: list[tuple[str, KernelSocket]]) -> None:
         for index, (name, address) in enumerate(self.udp):
             sockets: list[KernelSocket] = []
             if self.handover is not None:
@@ -233,12 +241,17 @@ def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[t
     if not isinstance(endpoints, Mapping):
         return [(f"endpoint{index}", one) for index, one in enumerate(endpoints, 1)]
     for name in endpoints:
-        # sd_listen_fds_with_names(3)
-        if not isinstance(name, str) or not name.isascii() or not name.isprintable() or set(":/") & set(name):
-            raise ValueError(
-                f"an endpoint's name must be of ASCII characters without ':' and '/', not {name!r}"
-            )
+        check_endpoint_name(name)
     return [(str(name), endpoint) for name, endpoint in endpoints.items()]
+
+
+def check_endpoint_name(name: object) -> None:
+    """Raise ValueError unless `name` may be the name of a socket: sd_listen_fds_with_names(3)."""
+    is_text = isinstance(name, str) and name.isascii() and name.isprintable()
+    if not is_text or not name or set(":/") & set(str(name)):
+        raise ValueError(
+            f"the name of an endpoint must be one or more ASCII characters without ':' and '/', not {name!r}"
+        )
 
 
 async def _open(name: str, endpoint: Endpoint, mode: int | None, opened: Endpoints) -> None:

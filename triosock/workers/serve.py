@@ -9,7 +9,7 @@ import contextlib
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Literal
+from typing import Final, Literal
 
 import trio
 
@@ -18,10 +18,15 @@ from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
 from .endpoints import Endpoint, open_endpoints, usable_processors
+from .handover import VARIABLE
 from .policy import Recycle, Supervision
 from .receiver import NotifyReceiver
 from .service import Workers
 from .worker import Settings
+
+#: With the process id of the parent in WATCHDOG_PID, no worker would feed its own watchdog:
+#: sd_watchdog_enabled(3).
+_FOR_THE_PARENT: Final = (VARIABLE, "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 @explained
@@ -105,13 +110,20 @@ def _settings(
 ) -> Settings:
     return Settings(
         command=_command(program),
-        environment=dict(os.environ if environment is None else environment),
+        environment=_environment(os.environ if environment is None else environment),
         supervision=supervision or Supervision(),
         recycle=recycle or Recycle(),
         grace=check_seconds(grace, "grace", zero=True),
         idle_grace=idle_grace,
         control="none" if needs_queries is None else "verbs" if verbs else "looks",
     )
+
+
+def _environment(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return what workers may know: not what this process was told alone, by its predecessor and its service
+    manager. The parent is the manager of its workers.
+    """
+    return {name: value for name, value in environment.items() if name not in _FOR_THE_PARENT}
 
 
 def _command(program: str | Sequence[str]) -> tuple[str, ...]:

@@ -16,18 +16,17 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import math
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final, final
 
-import attrs
 import trio
 
 from .._console import say
 from .._core.listeners.listener import SocketListener
 from .._core.model.addresses import Address
 from .._core.model.checks import check_int
-from .._core.model.errors import TriosockError
 from .._core.model.trio_thread import check_trio_thread
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
@@ -39,43 +38,11 @@ from .receiver import NotifyReceiver
 from .reports import merge_reports
 from .signals import handle_signals
 from .slot import Slot
-from .upgrade import OWN_COMMAND, environment_of_successor, start_successor, tell_predecessor
-from .worker import Settings, State, Worker
+from .upgrade import OWN_COMMAND, Upgrades, environment_of_successor, tell_predecessor
+from .values import RestartReport, WorkersFailed, WorkerStatus
+from .worker import Settings, Worker
 
 _logger: Final = logging.getLogger("triosock.workers")
-
-
-class WorkersFailed(TriosockError):
-    """The first workers did not become ready, or the workers of all slots crashed; the text says why."""
-
-
-@final
-@attrs.frozen(kw_only=True)
-class RestartReport:
-    """The result of a rolling restart: the number of workers that were `replaced`, and the reason why it
-    stopped early (`failure`, "" if it did not). Workers that were not replaced go on.
-    """
-
-    replaced: int = 0
-    failure: str = ""
-
-    def __str__(self) -> str:
-        done = f"{self.replaced} replaced"
-        return f"{done}; stopped, the others go on: {self.failure}" if self.failure else done
-
-
-@final
-@attrs.frozen(kw_only=True)
-class WorkerStatus:
-    """One worker at one moment. `age`: seconds since it was ready, 0 before; `memory`: resident bytes."""
-
-    number: int
-    process: int
-    state: State
-    generation: int
-    age: float
-    memory: int
-    status: str
 
 
 @final
@@ -110,8 +77,8 @@ class Workers:
         self._failure = ""
         self._service_scope = trio.CancelScope()
         self._view = ParentView()
-        self._replacing = trio.Lock()
-        self._resizing = trio.Lock()
+        self._upgrades = Upgrades()
+        self._replacing, self._resizing = trio.Lock(), trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()
         self._report = DrainReport()
@@ -193,19 +160,20 @@ class Workers:
         It must call `serve_workers` with the same endpoints, written in the same way.
 
         Raises: UpgradeFailed if the new parent is not ready within twice `Supervision.ready`, or in process 1
-        of a container; then nothing has changed. Cancellation: the new parent is ended, unless it is ready.
+        of a container; then nothing has changed. It raises that also if the service drains, or ends, before
+        the new parent is ready, which is ended then. Cancellation: the new parent is ended, unless it is
+        ready.
 
         A service manager that watches the process id of the parent must be told the new one; systemd is, by
         MAINPID.
         """
         async with self._replacing:
             settings = self._settings
-            environment = environment_of_successor(settings.environment)
-            successor = await start_successor(
+            successor = await self._upgrades.start_successor(
                 OWN_COMMAND if command is None else command,
                 self.endpoints,
                 self._receiver,
-                environment,
+                environment_of_successor(settings.environment),
                 2 * settings.supervision.ready,
             )
             self.endpoints.disown_files()
@@ -221,8 +189,9 @@ class Workers:
         """Change the number of workers to `count`, from 1 on. Returns when new workers are ready; the workers
         with the highest numbers are the first to be removed, and may still be draining then.
 
-        Raises: TypeError, ValueError. With UDP, the kernel assigns peers to sockets by their number: sessions
-        may move to another worker, which does not know them.
+        Raises: TypeError, ValueError; OSError if a UDP socket of a new worker cannot be opened: then the
+        service goes on with those that it has. With UDP, the kernel assigns peers to sockets by their number:
+        sessions may move to another worker, which does not know them.
         """
         self._count = check_int(count, "count")
         async with self._resizing:
@@ -230,9 +199,15 @@ class Workers:
                 slot = self._slots.pop()
                 self._retiring.append(slot)
                 slot.retire()
-            new = []
-            while len(self._slots) < self._count and not self._scope.draining:
-                new.append(await self._add_slot())
+            before = len(self._slots)
+            try:
+                while len(self._slots) < self._count and not self._scope.draining:
+                    await self._add_slot()
+            except BaseException:
+                if self._count == count:  # no other call has come meanwhile
+                    self._count = len(self._slots)
+                raise
+            new = self._slots[before:]
         for slot in new:
             await slot.ready.wait()
 
@@ -273,7 +248,10 @@ class Workers:
                     await self._run_slots(task_status, nursery)
                 nursery.cancel_scope.cancel(reason="triosock: no worker is left")
         finally:
-            self._closed.set()
+            self._upgrades.refuse()
+            with trio.CancelScope(shield=True):  # bounded: a successor that starts is killed after a second
+                async with self._replacing:
+                    self._closed.set()
         if self._failure:
             raise WorkersFailed(self._failure)
         return self._report
@@ -313,12 +291,16 @@ class Workers:
             await serve_control(self, listener, self._settings.control == "verbs")
 
     def _drain_all(self) -> None:
-        if self._scope.begins <= trio.current_time():
+        self._upgrades.refuse()
+        begins_now = self._scope.begins <= trio.current_time()
+        if begins_now:
             self._close_listeners()
         for slot in (*self._slots, *self._retiring):
             slot.drain()
-            if self._is_starting:
-                slot.retire()  # its worker may never be ready, and serves no client
+            # No worker is started with closed sockets. One that starts first may never be ready, and serves
+            # no client.
+            if begins_now or self._is_starting:
+                slot.retire()
 
     def _close_listeners(self) -> None:
         # Before the workers close theirs: no client may be left in the queue of a listener that only we have.
@@ -332,15 +314,18 @@ class Workers:
             _logger.error("%s %s, without a report", worker, worker.describe_end())
         return merge_reports(reports, duration=duration, missing=len(silent))
 
-    async def _add_slot(self) -> Slot:
+    async def _add_slot(self) -> None:
+        """Open a slot, and start its task; nothing happens if the service drains."""
         taken = {slot.number for slot in (*self._slots, *self._retiring)}
         number = next(one for one in itertools.count(1) if one not in taken)
         await self.endpoints.open_slot(number)
+        if self._scope.draining:
+            self.endpoints.close_slot(number)
+            return
         slot = Slot(number, self._make, self._drain, self._check_crashes, self._settings.supervision)
         self._slots.append(slot)
         assert self._nursery is not None
         self._nursery.start_soon(self._run_slot, slot)
-        return slot
 
     async def _run_slot(self, slot: Slot) -> None:
         try:
@@ -363,7 +348,9 @@ class Workers:
             worker.drain(self._settings.grace, self._settings.idle_grace)
             return
         begins = max(now, scope.begins)
-        worker.drain(max(0.0, scope.deadline - begins), scope.idle_grace or None, begins - now)
+        # Without an end of the delay there is no deadline yet.
+        grace = scope.grace if begins == math.inf else max(0.0, scope.deadline - begins)
+        worker.drain(grace, scope.idle_grace or None, begins - now)
 
     def _check_crashes(self) -> None:
         """End the service after a crash, if it is starting, or if all slots have had `max_crashes` in a

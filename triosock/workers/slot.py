@@ -76,7 +76,7 @@ class Slot:
         self.worker: Worker | None = None
         #: The running workers, the oldest first.
         self.workers: list[Worker] = []
-        self.crashes: int = 0
+        self._crashes = 0
         #: The description of the last crash.
         self.failure: str = ""
         self._make = make
@@ -89,6 +89,17 @@ class Slot:
         self._send, self._receive = trio.open_memory_channel[_Message](math.inf)
 
     # For other tasks
+
+    @property
+    def crashes(self) -> int:
+        """The number of crashes in a row; 0 once its worker has been ready for `Supervision.stable`."""
+        worker = self.worker
+        if worker is not None and not worker.ended.is_set() and self._is_stable(worker):
+            return 0
+        return self._crashes
+
+    def _is_stable(self, worker: Worker) -> bool:
+        return trio.current_time() - worker.ready_at >= self._supervision.stable
 
     def retire(self) -> None:
         """Have no worker any more: one that is ready drains, and one that is starting is ended."""
@@ -159,12 +170,12 @@ class Slot:
                 self._answer_all(str(error))
 
     def _count_crash(self, worker: Worker) -> None:
-        if trio.current_time() - worker.ready_at >= self._supervision.stable:
-            self.crashes = 0
+        if self._is_stable(worker):
+            self._crashes = 0
         self._record_crash(f"{worker} {worker.describe_end()}")
 
     def _record_crash(self, what: str) -> None:
-        self.crashes += 1
+        self._crashes += 1
         self.failure = what
         _logger.error("%s", what)
         self._has_crashed()
@@ -194,7 +205,7 @@ class Slot:
             await successor.ended.wait()
             return f"{successor} {successor.describe_end()} as soon as it was ready"
         predecessor, self.worker = self.worker, successor
-        self.crashes = 0
+        self._crashes = 0
         if predecessor is not None:
             self._drain(predecessor)
         return ""

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, final
 
 import trio
 
@@ -33,6 +33,36 @@ class UpgradeFailed(TriosockError):
 OWN_COMMAND: Final = (sys.executable, *sys.orig_argv[1:])
 
 
+@final
+class Upgrades:
+    """The starts of successors of one service: one at a time, and none after `refuse()`."""
+
+    def __init__(self) -> None:
+        self._starting = trio.CancelScope()
+        self._is_refusing = False
+
+    def refuse(self) -> None:
+        """End the successor that is starting, and start no other: the service drains or ends. Synchronous."""
+        self._is_refusing = True
+        self._starting.cancel(reason="triosock: the service drains, or has ended")
+
+    async def start_successor(
+        self,
+        command: Sequence[str],
+        endpoints: Endpoints,
+        receiver: NotifyReceiver,
+        environment: Mapping[str, str],
+        patience: float,
+    ) -> Process:
+        """Do what the function of this name does. Raises: UpgradeFailed also if the service drains or ends
+        before the successor is ready, which is ended then.
+        """
+        if not self._is_refusing:
+            with trio.CancelScope() as self._starting:
+                return await start_successor(command, endpoints, receiver, environment, patience)
+        raise UpgradeFailed("the service drains, or has ended")
+
+
 async def start_successor(
     command: Sequence[str],
     endpoints: Endpoints,
@@ -50,32 +80,35 @@ async def start_successor(
         raise UpgradeFailed(
             "process 1 of a container cannot be followed by another: restart the workers instead"
         )
-    sockets = endpoints.handed_over()
-    names = list(dict.fromkeys(name for name, _ in sockets))
-    handover = Handover(receiver.path, names, endpoints.wanted, endpoints.files())
     ready = trio.Event()
 
     def take(fields: Fields) -> None:
         if fields.get("READY") == "1":
             ready.set()
 
-    process = _start(command, sockets, {**environment, VARIABLE: describe(handover)})
+    process = _start(command, endpoints, receiver, environment)
     receiver.register(process.id, take)
     try:
         await _wait_ready(process, ready, patience)
         process.release()
-    finally:
+    except BaseException:
         with trio.CancelScope(shield=True):
             await process.end_at_once()
+        raise
+    finally:
         receiver.forget(process.id)
-    return process
+    return process  # without a checkpoint: a released process has nobody else
 
 
 def _start(
-    command: Sequence[str], sockets: Sequence[tuple[str, int]], environment: Mapping[str, str]
+    command: Sequence[str], endpoints: Endpoints, receiver: NotifyReceiver, environment: Mapping[str, str]
 ) -> Process:
+    sockets = endpoints.handed_over()
+    names = list(dict.fromkeys(name for name, _ in sockets))
+    handover = Handover(receiver.path, names, endpoints.wanted, endpoints.files())
+    more = {VARIABLE: describe(handover)}
     try:
-        return Process(command, sockets, environment, dies_with_parent=False)
+        return Process(command, sockets, {**environment, **more}, dies_with_parent=False)
     except OSError as error:
         raise UpgradeFailed(f"the successor cannot be started: {error}") from error
 

@@ -124,11 +124,13 @@ class Worker:
         """
         self._start_by = trio.current_time() + self._settings.supervision.ready
         try:
+            # In a drain that has just begun its sockets are closed.
+            await trio.lowlevel.checkpoint_if_cancelled()
             self.process = process = self._start()
-        except OSError as error:
+        except BaseException:
             self.state = "ended"
             self.ended.set()
-            raise StartFailed(f"worker {self.number} cannot be started: {error}") from error
+            raise
         self._receiver.register(process.id, self._take)
         try:
             async with trio.open_nursery() as nursery:
@@ -161,7 +163,10 @@ class Worker:
             environment[CONTROL] = f"{self._settings.control}@{self.control}"
         if most < math.inf:
             environment[MAX_REQUESTS] = str(int(most))
-        return Process(self._settings.command, self._sockets, environment)
+        try:
+            return Process(self._settings.command, self._sockets, environment)
+        except OSError as error:
+            raise StartFailed(f"worker {self.number} cannot be started: {error}") from error
 
     async def _report_ready(self, task_status: trio.TaskStatus[None]) -> None:
         await self.ready.wait()

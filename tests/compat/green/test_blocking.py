@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from tests.compat.conftest import read_all
 from tests.waiting import eventually, threads_named
 from triosock import compat
 from triosock.compat import loading
@@ -35,7 +36,7 @@ def watching() -> list[threading.Thread]:
     return threads_named(watch.THREAD_NAME)
 
 
-def serve_and_end(start: Any, read_all: Any, handler: Any, capfd: Any, times: int = 1) -> str:
+def serve_and_end(start: Any, handler: Any, capfd: Any, times: int = 1) -> str:
     """What a server says on stderr, whose loop and watch have ended."""
     running = start("ThreadingTCPServer", handler, trio_policy=policy(0.05))
     for _ in range(times):
@@ -44,9 +45,7 @@ def serve_and_end(start: Any, read_all: Any, handler: Any, capfd: Any, times: in
     return str(capfd.readouterr().err)
 
 
-def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
-    start: Any, read_all: Any, capsys: Any
-) -> None:
+def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(start: Any, capsys: Any) -> None:
     class Sleeps(compat.BaseRequestHandler):
         def handle(self) -> None:
             self.nap()
@@ -58,7 +57,7 @@ def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
                 compat.sleep(0.001)
                 time.sleep(0.2)
 
-    error = serve_and_end(start, read_all, Sleeps, capsys, times=3)
+    error = serve_and_end(start, Sleeps, capsys, times=3)
     assert "has run for 0.05 seconds without a wait" in error
     called = re.findall(r"in (\w+)\n", error)
     nap = called.index("nap")
@@ -67,7 +66,7 @@ def test_a_handler_that_sleeps_in_the_thread_is_told_once_with_its_stack(
     assert "compat.blocking(fn, *args)" in error
 
 
-def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None:
+def test_a_busy_loop_is_told_too(start: Any, capsys: Any) -> None:
     class Spins(compat.BaseRequestHandler):
         def handle(self) -> None:
             until = time.monotonic() + 20
@@ -77,20 +76,20 @@ def test_a_busy_loop_is_told_too(start: Any, read_all: Any, capsys: Any) -> None
                 while time.monotonic() < pause:
                     pass
 
-    assert "in handle" in serve_and_end(start, read_all, Spins, capsys)
+    assert "in handle" in serve_and_end(start, Spins, capsys)
 
 
-def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, read_all: Any, capsys: Any) -> None:
+def test_who_waits_long_blocks_nobody_and_is_not_told(start: Any, capsys: Any) -> None:
     class Waits(compat.BaseRequestHandler):
         def handle(self) -> None:
             compat.sleep(0.3)
             compat.blocking(time.sleep, 0.3)
 
-    serve_and_end(start, read_all, Waits, capsys)
+    serve_and_end(start, Waits, capsys)
     assert not told_here()
 
 
-def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any, read_all: Any) -> None:
+def test_the_watch_sleeps_when_nothing_happens_and_ends_with_the_loop(start: Any) -> None:
     class Waits(compat.BaseRequestHandler):
         def handle(self) -> None:
             self.request.recv(1)
@@ -118,15 +117,14 @@ def called_by(frame: Any) -> list[str]:
     return names
 
 
-def test_who_does_not_want_it_has_no_thread_for_it(start: Any, read_all: Any) -> None:
+def test_who_does_not_want_it_has_no_thread_for_it(start: Any) -> None:
     seen: list[int] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            seen.append(len(watching()))
+    def handle(*args: Any) -> None:
+        seen.append(len(watching()))
 
     for after in (float("inf"), 1.0):
-        running = start("ThreadingTCPServer", Handler, trio_policy=policy(after))
+        running = start("ThreadingTCPServer", handle, trio_policy=policy(after))
         read_all(running.dial())
         running.end()
     assert seen == [0, 1]

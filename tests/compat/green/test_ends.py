@@ -8,13 +8,11 @@ import threading
 from typing import Any
 
 import pytest
-import trio
 
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import threads_named
 from triosock import compat
 from triosock.compat.bridge import trio_thread as hosts
-from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.green import tasks
 from triosock.compat.requests.table import request_table_of
 
@@ -23,9 +21,7 @@ def serve(request: Any, *args: Any) -> None:
     request.sendall(b"served")
 
 
-def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
-    start: Any, read_all: Any, capfd: Any
-) -> None:
+def test_an_attribute_that_fails_costs_its_request_and_not_the_server(start: Any, capfd: Any) -> None:
     works = threading.Event()
 
     def daemon_threads(server: Any) -> bool:
@@ -40,7 +36,7 @@ def test_an_attribute_that_fails_costs_its_request_and_not_the_server(
     assert "ValueError: of ours" in capfd.readouterr().err
 
 
-def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any) -> None:
+def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any) -> None:
     running = start("GreenTCPServer", serve)
     group = request_table_of(running.server).green
     assert group is not None
@@ -53,7 +49,7 @@ def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any, read_all: Any)
     assert read_all(running.dial()) == b"served"
     running.end()
     assert isinstance(running.error, KeyboardInterrupt)
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
@@ -72,7 +68,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
         def run_late(self: Any, *args: Any) -> Any:
             assert over.wait(20)
             # A host that was given back by its last user ends now.
-            (thread,) = threads_named(THREAD_NAME)
+            (thread,) = host_threads()
             thread.join(0.5)
             return run(self, *args)
 
@@ -83,20 +79,19 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
             assert client.recv(10) == b"served"
         monkeypatch.undo()
     assert capfd.readouterr().err == ""  # no failure went to handle_error()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
-def test_a_handler_that_waits_keeps_no_exception(start: Any, read_all: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(100) == b"look":
-                kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
-                self.request.sendall(b"%d" % len(kept))
-            else:
-                self.request.sendall(b"here")
-                self.request.recv(100)
+def test_a_handler_that_waits_keeps_no_exception(start: Any) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(100) == b"look":
+            kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
+            request.sendall(b"%d" % len(kept))
+        else:
+            request.sendall(b"here")
+            request.recv(100)
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"wait") as waiting:
         assert waiting.recv(10) == b"here"
         # One handler runs at a time: when the other does, this one waits.
@@ -211,9 +206,7 @@ os.wait()
     assert printed("-W", "ignore", "-c", forks) == "main ends\nTrue\nleft\n"
 
 
-def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+async def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(monkeypatch: Any) -> None:
     by_task: dict[object, object] = {}
 
     class Elsewhere:
@@ -224,10 +217,6 @@ def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(
     by_task["old"] = Elsewhere()
     monkeypatch.setattr(tasks, "_by_task", by_task)
     ended: list[str] = []
-
-    async def main() -> None:
-        tasks._end(tasks.readers_here(), lambda: ended.append("all"))
-
-    trio.run(main)
+    tasks._end(tasks.readers_here(), lambda: ended.append("all"))
     assert ended == ["all"]
     assert list(by_task) == ["old", "new"]

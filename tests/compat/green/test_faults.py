@@ -18,11 +18,11 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import host_threads, read_all
+from tests.compat.green.test_ends import WAITS
 from tests.handlers import ask
 from tests.programs import ended, printed
-from tests.waiting import threads_named
 from triosock import compat
-from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
 from triosock.testing import cancel_at_every_checkpoint
 
@@ -53,42 +53,40 @@ def test_an_interpreter_without_the_gil_is_refused_with_the_reason() -> None:
     assert shown == "False"
 
 
-def test_asyncio_runs_in_a_handler_and_trio_says_why_it_does_not(start: Any, read_all: Any) -> None:
+def test_asyncio_runs_in_a_handler_and_trio_says_why_it_does_not(start: Any) -> None:
     async def answer() -> bytes:
         await asyncio.sleep(0)
         return b"asyncio"
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(asyncio.run(answer()))
-            with pytest.raises(RuntimeError, match="from inside"):
-                trio.run(trio.sleep, 0)
-            self.request.sendall(b" trio")
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(asyncio.run(answer()))
+        with pytest.raises(RuntimeError, match="from inside"):
+            trio.run(trio.sleep, 0)
+        request.sendall(b" trio")
 
-    assert read_all(start("GreenTCPServer", Handler).dial()) == b"asyncio trio"
+    assert read_all(start("GreenTCPServer", handle).dial()) == b"asyncio trio"
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
 def test_what_ends_a_thread_ends_its_request_only(
-    start: Any, read_all: Any, kind: type[BaseException], monkeypatch: Any
+    start: Any, kind: type[BaseException], monkeypatch: Any
 ) -> None:
     told: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"x":
-                raise kind
-            self.request.sendall(b"alive")
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"x":
+            raise kind
+        request.sendall(b"alive")
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     assert read_all(running.dial(b"x")) == b""
     assert read_all(running.dial(b"y")) == b"alive"
     running.end()
     assert told == [kind]
 
 
-def test_deep_recursion_is_an_error_of_its_handler_only(start: Any, read_all: Any, capsys: Any) -> None:
+def test_deep_recursion_is_an_error_of_its_handler_only(start: Any, capsys: Any) -> None:
     class Handler(compat.BaseRequestHandler):
         def handle(self) -> None:
             self.down(100_000 if self.request.recv(1) == b"x" else 300)
@@ -107,7 +105,7 @@ def test_deep_recursion_is_an_error_of_its_handler_only(start: Any, read_all: An
         assert read_all(client) == b"bottom"
 
 
-def test_a_generator_that_waits_may_be_closed_in_another_task(start: Any, read_all: Any) -> None:
+def test_a_generator_that_waits_may_be_closed_in_another_task(start: Any) -> None:
     left: list[Iterator[bytes]] = []
     ended: list[bool] = []
 
@@ -135,7 +133,7 @@ def test_a_generator_that_waits_may_be_closed_in_another_task(start: Any, read_a
     assert ended == [True]
 
 
-def test_tracebacks_are_whole(start: Any, read_all: Any) -> None:
+def test_tracebacks_are_whole(start: Any) -> None:
     lines: list[str] = []
 
     async def fails() -> None:
@@ -167,30 +165,27 @@ def test_tracebacks_are_whole(start: Any, read_all: Any) -> None:
 
 
 @pytest.mark.parametrize("others_first", [False, True], ids=["waits alone", "waits in an epoll"])
-def test_a_socket_that_another_handler_closes_is_an_error_there(
-    start: Any, read_all: Any, others_first: bool
-) -> None:
+def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, others_first: bool) -> None:
     waiting: list[Any] = []
     told = threading.Event()
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            word = self.request.recv(1)
-            if word == b"o":
-                self.request.sendall(b"o")
-                self.request.recv(1)
-            elif word == b"w":
-                waiting.append(self.request)
-                self.request.sendall(b"w")
-                try:
-                    self.request.recv(1)
-                except OSError as error:
-                    waiting.append(str(error))
-                    told.set()
-            else:
-                waiting[0].close()
+    def handle(request: Any, *args: Any) -> None:
+        word = request.recv(1)
+        if word == b"o":
+            request.sendall(b"o")
+            request.recv(1)
+        elif word == b"w":
+            waiting.append(request)
+            request.sendall(b"w")
+            try:
+                request.recv(1)
+            except OSError as error:
+                waiting.append(str(error))
+                told.set()
+        else:
+            waiting[0].close()
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     others: list[socket.socket] = []
 
     def dial_others() -> None:
@@ -211,7 +206,7 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(
         client.close()
 
 
-def test_two_handlers_may_use_one_socket(start: Any, read_all: Any) -> None:
+def test_two_handlers_may_use_one_socket(start: Any) -> None:
     """A chat: everybody sends to everybody."""
     members: list[Any] = []
 
@@ -233,18 +228,9 @@ def test_two_handlers_may_use_one_socket(start: Any, read_all: Any) -> None:
         client.close()
 
 
-INTERRUPTED = """
-import signal, socket, sys, threading
-from triosock import compat
-
-class Handler(compat.BaseRequestHandler):
-    def handle(self):
-        self.request.sendall(b"here")
-        try:
-            self.request.recv(1)
-        finally:
-            print("finally", flush=True)
-
+INTERRUPTED = (
+    WAITS
+    + """
 with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
     server.daemon_threads = {daemon}
     print(server.server_address[1], flush=True)
@@ -254,6 +240,7 @@ with compat.GreenTCPServer(("127.0.0.1", 0), Handler) as server:
         print("interrupted", flush=True)
 print([thread.name for thread in threading.enumerate()])
 """
+)
 
 
 @pytest.mark.parametrize("daemon", [False, True])
@@ -277,7 +264,7 @@ def test_ctrl_c_ends_serve_forever_and_requests_go_on_as_those_of_threads(daemon
     if daemon:
         assert "MainThread" in out
     else:
-        assert out == "finally\n['MainThread']\n"
+        assert out == "left\n['MainThread']\n"
 
 
 class Lines(compat.StreamRequestHandler):
@@ -306,6 +293,6 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
         scenario, expected=(trio.BrokenResourceError, OSError, AssertionError)
     )
     assert times > 20
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
     assert not green("tasks")._by_task
     assert not green("tasks")._by_greenlet

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 import time
@@ -10,15 +11,9 @@ from typing import Any
 
 import pytest
 
+from tests.compat.conftest import read_all
 from tests.waiting import eventually
-from triosock import Cause, ProxyPolicy, compat
-from triosock._core.model.events import (
-    ConnectionClosed,
-    ConnectionOpened,
-    DrainFinished,
-    DrainStarted,
-    HandlerFailed,
-)
+from triosock import Cause, ProxyPolicy, compat, events
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
 from triosock.observe import snapshot
@@ -36,14 +31,13 @@ class Echo(compat.BaseRequestHandler):
 def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> None:
     turns: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            name = self.request.recv(1).decode()
+    def handle(request: Any, *args: Any) -> None:
+        name = request.recv(1).decode()
+        turns.append(name)
+        while request.recv(1):
             turns.append(name)
-            while self.request.recv(1):
-                turns.append(name)
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"g" + 5000 * b"x") as greedy, running.dial(b"p" + 5000 * b"x") as polite:
         greedy.shutdown(socket.SHUT_WR)
         polite.shutdown(socket.SHUT_WR)
@@ -57,16 +51,15 @@ def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> N
 # Limits
 
 
-def test_one_request_too_many_waits(start: Any, read_all: Any) -> None:
+def test_one_request_too_many_waits(start: Any) -> None:
     release = threading.Event()
     handled: list[int] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            handled.append(1)
-            compat.blocking(release.wait, 20)
+    def handle(*args: Any) -> None:
+        handled.append(1)
+        compat.blocking(release.wait, 20)
 
-    running = start("GreenTCPServer", Handler, trio_policy=compat.Policy(max_requests=2))
+    running = start("GreenTCPServer", handle, trio_policy=compat.Policy(max_requests=2))
     clients = [running.dial() for _ in range(4)]
     assert eventually(lambda: len(handled) == 2)
     assert compat.statistics(running.server).active == 2
@@ -82,13 +75,12 @@ def test_one_request_too_many_waits(start: Any, read_all: Any) -> None:
 HEADER = b"PROXY TCP4 192.0.2.7 198.51.100.1 4711 80\r\n"
 
 
-class WhoAmI(compat.BaseRequestHandler):
-    def handle(self) -> None:
-        self.request.sendall(repr(self.client_address).encode() + b" " + self.request.recv(100))
+def tell_address(request: Any, address: Any, server: Any) -> None:
+    request.sendall(repr(address).encode() + b" " + request.recv(100))
 
 
-def test_the_client_is_the_one_in_the_proxy_header(start: Any, read_all: Any) -> None:
-    running = start("GreenTCPServer", WhoAmI, trio_policy=compat.Policy(proxy=True))
+def test_the_client_is_the_one_in_the_proxy_header(start: Any) -> None:
+    running = start("GreenTCPServer", tell_address, trio_policy=compat.Policy(proxy=True))
     assert read_all(running.dial(HEADER + b"hello")) == b"('192.0.2.7', 4711) hello"
     with running.dial(HEADER[:20]) as slow:
         assert read_all(running.dial(HEADER + b"others")) == b"('192.0.2.7', 4711) others"
@@ -96,11 +88,12 @@ def test_the_client_is_the_one_in_the_proxy_header(start: Any, read_all: Any) ->
         assert read_all(slow) == b"('192.0.2.7', 4711) late"
 
 
-def test_who_sends_no_proxy_header_is_dropped_without_a_word(start: Any, read_all: Any, capsys: Any) -> None:
-    running = start("ThreadingTCPServer", WhoAmI, trio_policy=compat.Policy(mode="green", proxy=True))
+def test_who_sends_no_proxy_header_is_dropped_without_a_word(start: Any, capsys: Any) -> None:
+    policy = compat.Policy(mode="green", proxy=True)
+    running = start("ThreadingTCPServer", tell_address, trio_policy=policy)
     assert read_all_or_reset(running.dial(b"GET / HTTP/1.0\r\n\r\n")) == b""
     refusing = compat.Policy(mode="green", proxy=ProxyPolicy(trusted=("192.0.2.0/24",)))
-    other = start("ThreadingTCPServer", WhoAmI, trio_policy=refusing)
+    other = start("ThreadingTCPServer", tell_address, trio_policy=refusing)
     assert read_all_or_reset(other.dial(HEADER)) == b""
     for one in (running, other):
         assert eventually(lambda one=one: compat.statistics(one.server).ended == {Cause.HANDSHAKE: 1})
@@ -157,7 +150,7 @@ def test_tls_handshakes_and_data_of_many_at_once(start_tls: Any, contexts: Any, 
 # Drains, deadlines and observers
 
 
-def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any, read_all: Any) -> None:
+def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any) -> None:
     release = threading.Event()
 
     class Handler(compat.StreamRequestHandler):
@@ -182,17 +175,16 @@ def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any, read_all: An
 def test_who_is_still_there_after_the_grace_is_cancelled_at_its_wait(start: Any, kind: str) -> None:
     ended: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(1)
-            try:
-                working.set()
-                compat.sleep(1000)
-            finally:
-                ended.append("finally")
+    def handle(request: Any, *args: Any) -> None:
+        request.recv(1)
+        try:
+            working.set()
+            compat.sleep(1000)
+        finally:
+            ended.append("finally")
 
     working = threading.Event()
-    running = start(kind, Handler)
+    running = start(kind, handle)
     with running.dial(b"x"):
         assert working.wait(20)
         report = compat.drain(running.server, grace=0)
@@ -211,67 +203,41 @@ def test_ten_thousand_could_be_drained_but_a_few_hundred_do_here(start: Any) -> 
         client.close()
 
 
-def test_observers_are_told_and_the_counts_are_those_of_any_server(start: Any, read_all: Any) -> None:
-    events: list[Any] = []
+def test_observers_are_told_and_the_counts_are_those_of_any_server(start: Any, recorder: Any) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"f":
+            raise ValueError("as told")
 
-    class Notes:
-        def on_event(self, event: Any) -> None:
-            events.append(event)
-
-    class Fails(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"f":
-                raise ValueError("as told")
-
-        def finish(self) -> None:
-            pass
-
-    server_class = {"handle_error": lambda *args: None}
-    policy = compat.Policy(observers=(Notes(),))
-    running = start("GreenTCPServer", Fails, trio_policy=policy, **server_class)
+    policy = compat.Policy(observers=(recorder,))
+    running = start("GreenTCPServer", handle, trio_policy=policy, handle_error=lambda *args: None)
     assert read_all(running.dial(b"x")) == b""
     assert read_all(running.dial(b"f")) == b""
     assert compat.drain(running.server, grace=20).drained
-    told = [type(event) for event in events]
-    for kind, times in (
-        (ConnectionOpened, 2),
-        (ConnectionClosed, 2),
-        (HandlerFailed, 1),
-        (DrainStarted, 1),
-        (DrainFinished, 1),
-    ):
-        assert told.count(kind) == times, kind
+    for kind in (events.ConnectionOpened, events.ConnectionClosed):
+        assert len(recorder.of(kind)) == 2, kind
+    for kind in (events.HandlerFailed, events.DrainStarted, events.DrainFinished):
+        assert len(recorder.of(kind)) == 1, kind
     assert compat.statistics(running.server).ended == {Cause.FINISHED: 1, Cause.FAILED: 1}
 
 
 def test_the_tree_shows_where_a_handler_waits(start: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.wait_here()
+    def wait_here(request: Any, *args: Any) -> None:
+        request.recv(1)
 
-        def wait_here(self) -> None:
-            self.request.recv(1)
+    def connections() -> list[Any]:
+        return [one for one in snapshot(running.server).walk() if one.kind == "connection"]
 
-    running = start("GreenTCPServer", Handler, trio_policy=compat.Policy(request_timeout=1000))
+    running = start("GreenTCPServer", wait_here, trio_policy=compat.Policy(request_timeout=1000))
     with running.dial():
         assert eventually(lambda: compat.statistics(running.server).active == 1)
-
-        def connections() -> list[Any]:
-            return [one for one in snapshot(running.server).walk() if one.kind == "connection"]
-
-        assert eventually(lambda: "wait_here" in " ".join(one.where for one in connections()) or any(
-            "recv" in one.where or "sleep" in one.where for one in connections()
-        ))  # fmt: skip
+        waits = re.compile("wait_here|recv|sleep")
+        assert eventually(lambda: any(waits.search(one.where) for one in connections()))
         (connection,) = connections()
         assert connection.due_to == "Policy.request_timeout"
         (thread,) = connection.children
         assert thread.name == THREAD_NAME
-        stack = next(iter(green_stacks()))
-        assert any("wait_here" in line for line in stack)
-
-
-def green_stacks() -> list[tuple[str, ...]]:
-    return [task.stack() for task in tuple(green("tasks")._by_task.values())]
+        stacks = [task.stack() for task in tuple(green("tasks")._by_task.values())]
+        assert any("wait_here" in line for line in stacks[0])
 
 
 def test_datagrams_are_answered_while_one_waits(start: Any) -> None:
@@ -290,19 +256,18 @@ def test_datagrams_are_answered_while_one_waits(start: Any) -> None:
         assert slow.recv(100) == b"wait"
 
 
-def test_a_timeout_is_for_all_of_a_sendall_and_for_each_recv(start: Any, read_all: Any) -> None:
+def test_a_timeout_is_for_all_of_a_sendall_and_for_each_recv(start: Any) -> None:
     seen: list[BaseException | float] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.settimeout(0.2)
-            began = time.monotonic()
-            try:
-                self.request.sendall(bytes(50_000_000))
-            except OSError as error:
-                seen.extend([error, time.monotonic() - began])
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(0.2)
+        began = time.monotonic()
+        try:
+            request.sendall(bytes(50_000_000))
+        except OSError as error:
+            seen.extend([error, time.monotonic() - began])
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial():
         assert eventually(lambda: len(seen) == 2)
     assert type(seen[0]) is TimeoutError

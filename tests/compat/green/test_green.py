@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import ssl
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import threads_named
+from tests.waiting import PATIENCE
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green
@@ -45,22 +49,21 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
         client.close()
     running.join()
     running.server.server_close()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
-def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsys: Any) -> None:
+def test_a_request_beyond_its_time_is_cancelled(start: Any, capsys: Any) -> None:
     ended: list[BaseException] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            try:
-                self.request.recv(1)
-            except BaseException as error:
-                ended.append(error)
-                raise
+    def handle(request: Any, *args: Any) -> None:
+        try:
+            request.recv(1)
+        except BaseException as error:
+            ended.append(error)
+            raise
 
     policy = compat.Policy(mode="green", request_timeout=0.1)
-    running = start("ThreadingTCPServer", Handler, trio_policy=policy)
+    running = start("ThreadingTCPServer", handle, trio_policy=policy)
     assert read_all(running.dial()) == b""
     running.end()
     assert [type(error) for error in ended] == [trio.Cancelled]
@@ -68,7 +71,7 @@ def test_a_request_beyond_its_time_is_cancelled(start: Any, read_all: Any, capsy
     assert capsys.readouterr().err == ""
 
 
-def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys: Any) -> None:
+def test_who_catches_the_cancellation_is_named(start: Any, capsys: Any) -> None:
     class Swallows(compat.BaseRequestHandler):
         def handle(self) -> None:
             try:
@@ -85,79 +88,107 @@ def test_who_catches_the_cancellation_is_named(start: Any, read_all: Any, capsys
     assert "trio.Cancelled" in error
 
 
-def test_timeouts_are_those_of_a_socket(start: Any, read_all: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            seen = []
-            for wait in (0.05, 0.0):
-                self.request.settimeout(wait)
-                try:
-                    self.request.recv(1)
-                except OSError as error:
-                    seen.append(f"{type(error).__name__}: {error}")
-            self.request.sendall("|".join(seen).encode())
+def test_timeouts_are_those_of_a_socket(start: Any) -> None:
+    def handle(request: Any, *args: Any) -> None:
+        seen = []
+        for wait in (0.05, 0.0):
+            request.settimeout(wait)
+            try:
+                request.recv(1)
+            except OSError as error:
+                seen.append(f"{type(error).__name__}: {error}")
+        request.sendall("|".join(seen).encode())
 
     expected = f"TimeoutError: timed out|BlockingIOError: [Errno 11] {os.strerror(11)}"
-    assert read_all(start("GreenTCPServer", Handler).dial()).decode() == expected
+    assert read_all(start("GreenTCPServer", handle).dial()).decode() == expected
 
 
-def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(
-    start: Any, read_all: Any
-) -> None:
+@pytest.mark.parametrize("wrong", [-1, -0.5, math.nan, "5", Decimal(5), [], 5j])
+def test_a_wrong_timeout_is_the_same_error_as_that_of_a_socket(start: Any, wrong: Any) -> None:
+    def error_of(sock: Any) -> str:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            sock.settimeout(wrong)
+        return f"{type(caught.value).__name__}: {caught.value} {sock.gettimeout()}"
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(7)
+        request.sendall(error_of(request).encode())
+
+    with socket.socket() as plain:
+        plain.settimeout(7)
+        assert read_all(start("GreenTCPServer", handle).dial()).decode() == error_of(plain)
+
+
+@pytest.mark.parametrize("kind", ["ThreadingTCPServer", "GreenTCPServer"])
+def test_without_a_wait_tls_says_what_it_waits_for(start_tls: Any, contexts: Any, kind: str) -> None:
+    looked = threading.Event()
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            request.recv(1)
+        looked.set()
+        request.settimeout(None)
+        request.sendall(request.recv(3))
+
+    with contexts[1].wrap_socket(start_tls(kind, handle).dial(), server_hostname="localhost") as client:
+        assert looked.wait(PATIENCE)
+        client.sendall(b"one")
+        assert client.recv(3) == b"one"
+
+
+def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(start: Any) -> None:
     large = os.urandom(8_000_000)
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(large if self.request.recv(1) == b"l" else b"small")
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(large if request.recv(1) == b"l" else b"small")
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"l") as slow:
         assert read_all(running.dial(b"s")) == b"small"
         assert read_all(slow) == large
 
 
-def test_blocking_and_sleep_and_run_let_others_go_on(start: Any, read_all: Any) -> None:
+def test_blocking_and_sleep_and_run_let_others_go_on(start: Any) -> None:
     gate = threading.Event()
 
     async def double(number: int) -> int:
         await trio.sleep(0)
         return number * 2
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"w":
-                compat.sleep(0.01)
-                self.request.sendall(str(compat.blocking(gate.wait, 20)).encode())
-            else:
-                gate.set()
-                self.request.sendall(str(compat.run(double, 21)).encode())
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"w":
+            compat.sleep(0.01)
+            request.sendall(str(compat.blocking(gate.wait, 20)).encode())
+        else:
+            gate.set()
+            request.sendall(str(compat.run(double, 21)).encode())
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"w") as waits, running.dial(b"o") as other:
         assert read_all(other) == b"42"
         assert read_all(waits) == b"True"
 
 
-def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any, read_all: Any) -> None:
+def test_a_thread_cannot_wait_in_a_green_socket_and_is_told(start: Any) -> None:
     seen: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            def use() -> None:
-                try:
-                    self.request.recv(1)
-                except RuntimeError as error:
-                    seen.append(str(error))
+    def handle(request: Any, *args: Any) -> None:
+        def use() -> None:
+            try:
+                request.recv(1)
+            except RuntimeError as error:
+                seen.append(str(error))
 
-            thread = threading.Thread(target=use)
-            thread.start()
-            compat.blocking(thread.join)
+        thread = threading.Thread(target=use)
+        thread.start()
+        compat.blocking(thread.join)
 
-    assert read_all(start("GreenTCPServer", Handler).dial()) == b""
+    assert read_all(start("GreenTCPServer", handle).dial()) == b""
     assert "only wait in the task that handles it" in seen[0]
 
 
-def test_a_handler_may_shut_its_server_down(start: Any, read_all: Any) -> None:
+def test_a_handler_may_shut_its_server_down(start: Any) -> None:
     def handle(request: Any, address: Any, server: Any) -> None:
         server.shutdown()
         request.sendall(b"bye")

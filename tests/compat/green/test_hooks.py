@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 import trio
 
+from tests.compat.conftest import read_all
 from tests.servers import serving_in_a_thread
 from tests.waiting import eventually
 from triosock import Cause, compat
@@ -30,8 +31,8 @@ HOOKS = (
 )
 
 
-def noting(log: list[str], base: type) -> type:
-    """A subclass whose hooks take note; `in a task` is added for those that run in a green task."""
+def noting(log: list[str], base: type) -> dict[str, Any]:
+    """Hooks for a subclass of this one: they take note."""
 
     def hook(name: str) -> Any:
         def call(self: Any, *args: Any) -> Any:
@@ -40,7 +41,7 @@ def noting(log: list[str], base: type) -> type:
 
         return call
 
-    return type("Noting", (base,), {name: hook(name) for name in HOOKS if hasattr(base, name)})
+    return {name: hook(name) for name in HOOKS if hasattr(base, name)}
 
 
 def handler(module: Any, log: list[str], fails: bool) -> type:
@@ -60,12 +61,13 @@ def handler(module: Any, log: list[str], fails: bool) -> type:
 
 
 @pytest.mark.parametrize("fails", [False, True])
-def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: Any, capsys: Any) -> None:
+def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, capsys: Any) -> None:
     logs: list[list[str]] = []
     for module, kind in ((socketserver, "ThreadingTCPServer"), (compat, "GreenTCPServer")):
         log: list[str] = []
         logs.append(log)
-        server_class: Any = noting(log, getattr(module, kind))
+        base = getattr(module, kind)
+        server_class: Any = type(kind, (base,), noting(log, base))
         with server_class(("127.0.0.1", 0), handler(module, log, fails)) as server:
             with serving_in_a_thread(server, 0.01):
                 read_all(socket.create_connection(server.server_address))
@@ -73,7 +75,7 @@ def test_hooks_come_in_the_order_of_the_standard_library(fails: bool, read_all: 
     assert ("handle_error" in logs[0]) is fails
 
 
-def test_the_request_s_hooks_run_in_its_task(start: Any, read_all: Any) -> None:
+def test_the_request_s_hooks_run_in_its_task(start: Any) -> None:
     seen: dict[str, tuple[str, bool]] = {}
 
     def note(name: str) -> None:
@@ -100,7 +102,7 @@ def test_the_request_s_hooks_run_in_its_task(start: Any, read_all: Any) -> None:
     }
 
 
-def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any, read_all: Any) -> None:
+def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any) -> None:
     running = start("GreenTCPServer", lambda request, *args: request.sendall(b"served"))
     assert read_all(running.dial()) == b"served"
     running.server.verify_request = lambda *args: False
@@ -109,7 +111,7 @@ def test_a_hook_that_is_replaced_while_the_server_waits_is_called(start: Any, re
     assert read_all(running.dial()) == b"served"
 
 
-def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: Any, capsys: Any) -> None:
+def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, capsys: Any) -> None:
     log: list[str] = []
 
     class Handler(compat.StreamRequestHandler):
@@ -124,8 +126,7 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
             super().finish()
 
     policy = compat.Policy(request_timeout=0.05)
-    server_class: Any = noting(log, compat.GreenTCPServer)
-    hooks = {name: hook for name, hook in vars(server_class).items() if name in HOOKS}
+    hooks = noting(log, compat.GreenTCPServer)
     running = start("GreenTCPServer", Handler, trio_policy=policy, **hooks)
     assert read_all(running.dial()) == b""
     running.end()
@@ -135,7 +136,7 @@ def test_a_cancellation_passes_the_hooks_and_finish_runs(start: Any, read_all: A
     assert capsys.readouterr().err == ""
 
 
-def test_shutdown_comes_from_any_thread(start: Any, read_all: Any, raw: Any) -> None:
+def test_shutdown_comes_from_any_thread(start: Any, raw: Any) -> None:
     running = start("GreenTCPServer", raw)
     client = running.dial(b"a")
     assert client.recv(1) == b"A"
@@ -166,7 +167,7 @@ def test_service_actions_and_the_interval_are_those_of_the_loop(start: Any, raw:
 COUNT: contextvars.ContextVar[int] = contextvars.ContextVar("COUNT", default=0)
 
 
-def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: Any, read_all: Any) -> None:
+def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: Any) -> None:
     async def look() -> int:
         await trio.sleep(0)
         COUNT.set(COUNT.get() + 10)
@@ -189,34 +190,32 @@ def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: An
     assert answers == [b"1 1 11\n"] * 2 + [b"12 12 22\n"] * 2
 
 
-def test_thread_locals_are_shared(start: Any, read_all: Any) -> None:
+def test_thread_locals_are_shared(start: Any) -> None:
     local = threading.local()
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            local.count = getattr(local, "count", 0) + 1
-            self.request.sendall(b"%d %d" % (local.count, threading.current_thread().ident or 0))
+    def handle(request: Any, *args: Any) -> None:
+        local.count = getattr(local, "count", 0) + 1
+        request.sendall(b"%d %d" % (local.count, threading.current_thread().ident or 0))
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial() as held:  # the thread of the host stays as long as the loop runs anyway
         first, second = held.recv(100).split(), read_all(running.dial()).split()
     assert (first[0], second[0]) == (b"1", b"2")
     assert first[1] == second[1]
 
 
-def test_a_sqlite_connection_is_good_for_all_requests(start: Any, read_all: Any) -> None:
+def test_a_sqlite_connection_is_good_for_all_requests(start: Any) -> None:
     connections: list[sqlite3.Connection] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if not connections:
-                connections.append(sqlite3.connect(":memory:"))  # of this thread only, as sqlite checks
-            (value,) = connections[0].execute("select 6 * 7").fetchone()
-            self.request.sendall(str(value).encode())
-            if self.request.recv(1):
-                connections.pop().close()
+    def handle(request: Any, *args: Any) -> None:
+        if not connections:
+            connections.append(sqlite3.connect(":memory:"))  # of this thread only, as sqlite checks
+        (value,) = connections[0].execute("select 6 * 7").fetchone()
+        request.sendall(str(value).encode())
+        if request.recv(1):
+            connections.pop().close()
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial() as first:
         assert first.recv(10) == b"42"
         with running.dial() as second:

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 import trio
 
-import triosock
 from tests.handlers import ask_line
 from tests.servers import connected
 from triosock import Cause, Connection, compat
@@ -163,7 +162,7 @@ async def test_who_is_not_verified_is_shut_down() -> None:
             assert await client.receive_some() == b""
 
 
-async def test_over_real_sockets() -> None:
+async def test_over_real_sockets(serving: Any) -> None:
     class Tell(socketserver.StreamRequestHandler):
         def handle(self) -> None:
             line = self.rfile.readline()
@@ -171,19 +170,13 @@ async def test_over_real_sockets() -> None:
             assert self.request.getpeername() == self.client_address
             self.wfile.write(line.upper() + f"{host} {port} {self.request.getsockname()[1]}\n".encode())
 
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(
-            lambda task_status: triosock.serve_tcp(
-                compat.green_handler(Tell), 0, host="127.0.0.1", task_status=task_status
-            )
-        )
+    async with serving(compat.green_handler(Tell)) as server:
         port = server.addresses[0].port
         async with Connection(await trio.open_tcp_stream("127.0.0.1", port)) as client:
             assert await ask_line(client, b"hello\n") == b"HELLO\n"
             own = client.transport.socket.getsockname()[1]
             assert await client.receive_until(b"\n") == f"127.0.0.1 {own} {port}\n".encode()
             assert await client.receive_some() == b""
-        server.drain()
 
 
 async def test_a_request_may_be_used_in_its_own_task_only() -> None:
@@ -204,10 +197,6 @@ async def test_listeners_of_memory_will_do() -> None:
         def handle(self) -> None:
             self.request.sendall(self.request.recv(10))
 
-    listener = MemoryListener("somewhere")
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(triosock.serve_listeners, compat.green_handler(Echo), [listener])
-        async with Connection(await listener.connect()) as client:
-            await client.send_all(b"hello")
-            assert await client.receive_exactly(5) == b"hello"
-        nursery.cancel_scope.cancel()
+    async with connected(compat.green_handler(Echo), listeners=[MemoryListener("somewhere")]) as (_, client):
+        await client.send_all(b"hello")
+        assert await client.receive_exactly(5) == b"hello"

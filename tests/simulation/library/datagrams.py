@@ -8,13 +8,13 @@ from triosock import Datagram, Limits, Session, Sessions
 from triosock.testing.simulation import Faults, World
 
 
+async def echo(datagram: Datagram) -> None:
+    await trio.sleep(0.1)
+    await datagram.reply(datagram.data)
+
+
 async def replies(world: World) -> None:
     """What is not lost is answered once for each time that it came."""
-
-    async def echo(datagram: Datagram) -> None:
-        await trio.sleep(0.1)
-        await datagram.reply(datagram.data)
-
     limits = Limits(max_connections=world.integer(1, 5), max_pending_datagrams=world.integer(1, 20))
     server = await world.serve_datagrams(echo, limits=limits)
 
@@ -32,11 +32,6 @@ async def replies(world: World) -> None:
 
 async def slots(world: World) -> None:
     """With few slots every datagram that arrives is answered in the end."""
-
-    async def echo(datagram: Datagram) -> None:
-        await trio.sleep(0.1)
-        await datagram.reply(datagram.data)
-
     server = await world.serve_datagrams(echo, limits=Limits(max_connections=world.integer(1, 4)))
 
     async def talk(count: int) -> None:

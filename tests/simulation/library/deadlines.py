@@ -5,8 +5,11 @@ from __future__ import annotations
 import trio
 
 from tests.handlers import ask_line, shout
+from tests.simulation.scenarios import work
 from triosock import Cause, Connection, Timeouts, events
 from triosock.testing.simulation import Faults, World
+
+from .layers import PROXIES
 
 
 async def idle(world: World) -> None:
@@ -118,12 +121,6 @@ async def told(world: World) -> None:
 
 async def requests(world: World) -> None:
     """A request is cut when its time is over, and not before; the next one has a time of its own."""
-
-    async def work(conn: Connection) -> None:
-        async for line in conn.lines():
-            await trio.sleep(int(line))
-            await conn.send_all(b"done\n")
-
     server = await world.serve(work, timeouts=Timeouts(request=10))
     too_long: list[int] = []
 
@@ -183,7 +180,7 @@ async def sends(world: World) -> None:
 
 async def handshakes(world: World) -> None:
     """Who sends no header in time is let go; who sends it in pieces is served."""
-    server = await world.serve(shout, proxy=PROXIED, timeouts=Timeouts(handshake=10))
+    server = await world.serve(shout, proxy=PROXIES, timeouts=Timeouts(handshake=10))
 
     async def proxied(pause: float) -> None:
         conn = await world.connect(server)
@@ -203,14 +200,6 @@ async def handshakes(world: World) -> None:
     world.client(proxied, world.integer(0, 8))
     world.client(silent)
 
-
-def _policy() -> object:
-    from triosock import ProxyPolicy
-
-    return ProxyPolicy(trusted=("10.0.0.0/8",))
-
-
-PROXIED = _policy()
 
 SCENARIOS = {
     "idle": (idle, Faults(latency=0.05)),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.handlers import ask_line, shout
+from tests.simulation.scenarios import ask_once, work
 from triosock import Connection, DrainScope, Timeouts, events
 from triosock.testing.simulation import Faults, SimulatedServer, World
 
@@ -70,12 +71,6 @@ async def pipelined(world: World) -> None:
 
 async def work_under_way(world: World) -> None:
     """Work is finished within the grace, and cut after it; the report says so."""
-
-    async def work(conn: Connection) -> None:
-        async for line in conn.lines():
-            await trio.sleep(int(line))
-            await conn.send_all(b"done\n")
-
     server = await world.serve(work)
     answered: list[int] = []
 
@@ -165,16 +160,12 @@ async def suspended(world: World) -> None:
     """Who comes while the server is suspended waits, and is served when it is resumed."""
     server = await world.serve(shout, timeouts=Timeouts(idle=100))
 
-    async def ask() -> None:
-        conn = await world.connect(server)
-        assert await ask_line(conn, b"x\n") == b"X\n"
-
     for _ in range(world.integer(1, 3)):
         server.suspend()
-        world.client(ask)
+        world.client(ask_once, world, server)
         await trio.sleep(world.integer(0, 10) / 10)
         server.resume()
-        world.client(ask)
+        world.client(ask_once, world, server)
     served = await world.serve(shout, host="other")
     world.check(lambda: served.report is not None)
 

@@ -8,6 +8,7 @@ import ssl
 import trio
 
 from tests.handlers import ask_line, shout
+from tests.simulation.scenarios import ask_once
 from triosock import Connection, ProxyPolicy, StreamHandler, TcpAddress, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -86,12 +87,8 @@ async def classes(world: World) -> None:
 
     server = await world.serve(Shout.serve)
 
-    async def talk() -> None:
-        conn = await world.connect(server)
-        assert await ask_line(conn, b"x\n") == b"X\n"
-
     for _ in range(world.integer(1, 4)):
-        world.client(talk)
+        world.client(ask_once, world, server)
     world.check(lambda: not open_now)
 
 

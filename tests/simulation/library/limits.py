@@ -5,6 +5,7 @@ from __future__ import annotations
 import trio
 
 from tests.handlers import ask_line, shout
+from tests.simulation.scenarios import ask_once
 from triosock import Connection, Limits, TcpAddress, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -26,18 +27,12 @@ async def slots(world: World) -> None:
 
     server = await world.serve(hold, limits=Limits(max_connections=most))
 
-    async def patient() -> None:
-        conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        with trio.fail_after(100):
-            assert await conn.receive_until(b"\n") == b"X\n"
-
     async def impatient(seconds: float) -> None:
         with trio.move_on_after(seconds):
-            await patient()
+            await ask_once(world, server, 100)
 
     for _ in range(world.integer(1, 4)):
-        world.client(patient)
+        world.client(ask_once, world, server, 100)
         world.client(impatient, world.integer(0, 5) / 10)
     world.check(lambda: server.server.statistics().peak <= most)
 
@@ -79,12 +74,8 @@ async def cut_in_the_queue(world: World) -> None:
 
     server = await world.serve(hold, limits=Limits(max_connections=world.integer(1, 2)))
 
-    async def ask() -> None:
-        conn = await world.connect(server)
-        assert await ask_line(conn, b"x\n") == b"X\n"
-
     for _ in range(world.integer(1, 6)):
-        world.client(ask)
+        world.client(ask_once, world, server)
     await trio.sleep(0.5)
     server.drain(grace=5)
 
@@ -149,14 +140,8 @@ async def failed_accepts(world: World) -> None:
     """Whatever accept fails with, everybody whom the network has not lost is served."""
     server = await world.serve(shout)
 
-    async def ask() -> None:
-        conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        with trio.fail_after(600):
-            assert await conn.receive_until(b"\n") == b"X\n"
-
     for _ in range(world.integer(1, 6)):
-        world.client(ask)
+        world.client(ask_once, world, server, 600)
         await trio.sleep(world.integer(0, 2) / 10)
 
 
@@ -172,10 +157,6 @@ async def failing_handlers(world: World) -> None:
     server = await world.serve(fail_sometimes, limits=Limits(max_connections=2), may_fail=(LookupError,))
     resets: list[int] = []
 
-    async def ask() -> None:
-        conn = await world.connect(server)
-        assert await ask_line(conn, b"x\n") == b"X\n"
-
     async def fail() -> None:
         conn = await world.connect(server)
         await conn.send_all(b"fail\n")
@@ -187,7 +168,7 @@ async def failing_handlers(world: World) -> None:
     count = world.integer(1, 4)
     for _ in range(count):
         world.client(fail)
-        world.client(ask)
+        world.client(ask_once, world, server)
     world.check(lambda: len(resets) == count)
 
 

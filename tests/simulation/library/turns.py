@@ -7,6 +7,7 @@ from collections import Counter
 import trio
 
 from tests.handlers import ask_line, shout
+from tests.simulation.scenarios import ask_once
 from triosock import Connection, Incomplete, Limits, Rate, Timeouts
 from triosock.testing.simulation import Faults, World
 
@@ -58,14 +59,8 @@ async def connection_rates(world: World) -> None:
 
     server = await world.serve(note, limits=Limits(rate=rate))
 
-    async def ask() -> None:
-        conn = await world.connect(server)
-        await conn.send_all(b"x\n")
-        with trio.fail_after(60):
-            assert await conn.receive_until(b"\n") == b"X\n"
-
     for _ in range(world.integer(1, 8)):
-        world.client(ask)
+        world.client(ask_once, world, server, 60)
     # A drain lets in at once who stands in the queue.
     world.check(lambda: bool(world.fault_counts["drains"]) or never_faster(times, rate))
 

@@ -248,6 +248,7 @@ class Session:
     def lose(self, queued: QueuedDatagram) -> None:
         """Remove a dropped datagram from the buffer. It is the oldest, so it is found at once."""
         self.buffer.remove(queued)
+        self._last_call = max(0, self._last_call - 1)
         self.dropped += 1
 
     def interrupt_idle(self, cause: Cause) -> None:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import abc
 import errno
+import os
 import socket
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
@@ -245,7 +246,8 @@ class KernelSocket(DatagramSocket):
         """Close the descriptor; what is in the kernel's queue is gone."""
         if not self.is_closed:
             self._overflow = packet_info.count_overflow(self.socket) or self._overflow
-            trio.lowlevel.notify_closing(self.socket)
+            if trio.lowlevel.in_trio_run():  # no task waits before or after the trio run
+                trio.lowlevel.notify_closing(self.socket)
             self.socket.close()
 
     def peer_address(self, name: PeerName) -> Address:
@@ -280,13 +282,17 @@ class UnixSocket(KernelSocket):
         super().__init__(sock, max_bytes)
         self._path = path
         self._made = made
+        self._process = os.getpid()
 
     def close(self) -> None:
-        """Close, and remove the file if it is still the one that was made."""
+        """Close, and remove the file if it is still the one that was made.
+
+        A forked child only closes its descriptor: the process that made the file may still receive.
+        """
         if self.is_closed:
             return
         try:
-            if self._path is not None:
+            if self._path is not None and self._process == os.getpid():
                 remove_if_ours(self._path, self._made)
         finally:
             super().close()

@@ -103,6 +103,8 @@ class SocketListener(Listener):
     """A listening stream socket of the standard library, which it owns and makes non-blocking."""
 
     def __init__(self, sock: socket.socket) -> None:
+        if not isinstance(sock, socket.socket):
+            raise TypeError(f"a listener needs a socket.socket, not {sock!r}")
         _check_listening(sock)
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
@@ -162,9 +164,7 @@ class SocketListener(Listener):
             self.socket.close()
 
 
-def _check_listening(sock: object) -> None:
-    if not isinstance(sock, socket.socket):
-        raise TypeError(f"a listener needs a socket.socket, not {sock!r}")
+def _check_listening(sock: socket.socket | trio.socket.SocketType) -> None:
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"a listener needs a stream socket, not {sock.type.name}")
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
@@ -172,19 +172,20 @@ def _check_listening(sock: object) -> None:
 
 
 def adopt(listener: object) -> Listener:
-    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket, or what is one
-    already.
+    """Return `listener` as one of ours: a trio.SocketListener, a listening socket.socket or trio socket, or
+    what is one already.
 
-    The listener takes the socket over; a trio.SocketListener is left without one.
+    The listener takes the socket over; a trio.SocketListener or trio socket is left closed.
 
-    Raises: TypeError for anything else.
+    Raises: TypeError for anything else; ValueError for a socket that is no stream socket or does not listen.
     """
     match listener:
         case Listener():
             return listener
         case socket.socket():
             return SocketListener(listener)
-        case trio.SocketListener(socket=inner):
+        case trio.SocketListener(socket=inner) | (trio.socket.SocketType() as inner):
+            _check_listening(inner)  # before it is taken from its owner
             family, kind, protocol = inner.family, inner.type, inner.proto
             return SocketListener(socket.socket(family, kind, protocol, fileno=inner.detach()))
         case trio.abc.Listener():

@@ -27,6 +27,10 @@ _FIRST: Final = 3  # SD_LISTEN_FDS_START, sd_listen_fds(3)
 _remaining: dict[int, list[_Handed]] = {}
 
 
+class NotHandedDown(ValueError):
+    """A socket was not handed down to this process, or is not of the kind that is wanted."""
+
+
 def inherited_listeners(names: Iterable[str] | None = None) -> list[SocketListener]:
     """Return the listening stream sockets that a service manager handed down to this process.
 
@@ -96,7 +100,10 @@ def _take(
         for name, descriptor in chosen:
             sock = _open(name, descriptor)
             failed.callback(sock.detach)
-            taken.append(make(sock))
+            try:
+                taken.append(make(sock))
+            except ValueError as error:
+                raise NotHandedDown(str(error)) from None
         failed.pop_all()
     for one in chosen:
         os.set_inheritable(one[1], False)
@@ -132,7 +139,7 @@ def _choose(handed: list[_Handed], names: Iterable[str], kind: socket.SocketKind
         matching = [one for one in handed if one[0] == name]
         if not matching:
             there = ", ".join(its_name for its_name, _ in handed) or "none"
-            raise ValueError(
+            raise NotHandedDown(
                 f"names: no socket named {name!r} was handed down, or it is taken; there are: {there}"
             )
         # If none is of this kind, `make` says what is wrong with them.
@@ -144,7 +151,7 @@ def _open(name: str, descriptor: int) -> socket.socket:
     try:
         return socket.socket(fileno=descriptor)
     except OSError as error:
-        raise ValueError(
+        raise NotHandedDown(
             f"descriptor {descriptor} ({name}) was handed down, and is no socket: {error}"
         ) from error
 

@@ -91,7 +91,8 @@ class DrainScope:
         self._children: dict[DrainScope, None] = {}  # in the order in which they were entered
         self._told = trio.Event()
         self._begins = math.inf
-        self._deadline = math.inf
+        #: From the beginning, and not a deadline: without an end of the delay there is none yet.
+        self._grace = math.inf
         self._idle_grace: float | None = None
         self._delaying: dict[trio.CancelScope, None] = {}  # of the tasks that wait for its beginning
         #: The server that this scope belongs to, which sets it; None for a scope of the user's.
@@ -134,8 +135,8 @@ class DrainScope:
         parent._link()
         parent._children[self] = None
         if parent.draining and not self.draining:
-            deadline = parent._deadline if parent._deadline < math.inf else None
-            self._tell(parent._begins, deadline, parent._idle_grace)
+            grace = parent._grace if parent._grace < math.inf else None
+            self._tell(parent._begins, grace, parent._idle_grace)
 
     def _unlink_if_over(self) -> None:
         if not self._is_left or self._children:
@@ -165,7 +166,12 @@ class DrainScope:
     @property
     def deadline(self) -> float:
         """When the grace period is over, on trio's clock; inf before, or if each server has its own."""
-        return self._deadline
+        return self._begins + self._grace
+
+    @property
+    def grace(self) -> float:
+        """How long the grace period is, in seconds from the beginning of the drain; inf as for `deadline`."""
+        return self._grace
 
     @property
     def idle_grace(self) -> float:
@@ -195,33 +201,30 @@ class DrainScope:
         )
         wait = self._default_delay if delay is None else check_seconds(delay, "delay", zero=True)
         check_trio_thread("drain")
-        begins = trio.current_time() + wait
-        self._tell(begins, None if seconds is None else begins + seconds, idle)
+        self._tell(trio.current_time() + wait, seconds, idle)
 
-    def _tell(self, begins: float, deadline: float | None, idle_grace: float | None) -> None:
-        """None for `deadline` or `idle_grace`: scopes that do not drain yet take their own defaults."""
+    def _tell(self, begins: float, grace: float | None, idle_grace: float | None) -> None:
+        """None for `grace` or `idle_grace`: scopes that do not drain yet take their own defaults."""
         if not self.draining:
-            if deadline is None and self._default is not None:
-                deadline = begins + self._default
             self._begins = begins
+            if grace is None:
+                grace = self._default
             self._idle_grace = self._default_idle if idle_grace is None else idle_grace
         else:
-            if begins < self._begins:
-                self._deadline -= (
-                    self._begins - begins
-                )  # the grace period stays as long, from the earlier beginning
-                self._begins = begins
+            # From an earlier beginning the grace period stays as long as it was.
+            self._begins = min(self._begins, begins)
             if idle_grace is not None:
                 self._idle_grace = min(self.idle_grace, idle_grace)
-        if deadline is not None:
-            self._deadline = min(self._deadline, deadline)
+        if grace is not None:
+            later = begins - self._begins if begins > self._begins else 0.0
+            self._grace = min(self._grace, later + grace)
         self._told.set()
         for delaying in self._delaying:
             delaying.deadline = self._begins
         if self.on_drain is not None:
             self.on_drain()
         for child in reversed(tuple(self._children)):
-            child._tell(begins, deadline, idle_grace)
+            child._tell(begins, grace, idle_grace)
 
     async def wait_begun(self) -> None:
         """Return when the drain of this scope has begun: `drain()` was called, and the delay is over. A

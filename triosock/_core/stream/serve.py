@@ -161,8 +161,8 @@ async def serve_listeners(
     of them.
 
     Args: `listeners`, at least one: those of `open_tcp_listeners`, `open_unix_listener` and
-    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets. The server owns them and closes them
-    at its end. All others as for `serve_tcp`.
+    `inherited_listeners`, any `trio.abc.Listener`, or listening sockets of the socket module or of trio. The
+    server owns them and closes them at its end. All others as for `serve_tcp`.
 
     Raises: TypeError, ValueError for wrong arguments: no listener, something else in the list, a socket that
     is no stream socket or does not listen. What a handler raises, with on_error="raise", in an

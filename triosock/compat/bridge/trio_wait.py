@@ -94,14 +94,19 @@ class TrioWait(PollWait):
         try:
             # Both calls wait for a thread, and Ctrl-C may interrupt them.
             if self.request_table.green is not None and self.is_here():
-                self.request_table.green.loop_ends()
-                if self._host is not None:
-                    # A task ends in the step of the trio run in which its client sees the end. After one more
-                    # step, no task that has ended holds the host.
-                    self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+                self._end_green(self.request_table.green)
         finally:
             if self._host is not None:
                 hosts.release_host(self._host)
+
+    def _end_green(self, green: Group) -> None:
+        try:
+            if self._host is not None:
+                # A task ends in the step of the trio run in which its client sees the end. After one more
+                # step, no task that has ended holds the host, and an interrupted wait accepts no more.
+                self._host.run(trio.CancelScope(), trio.lowlevel.checkpoint)
+        finally:
+            green.loop_ends()
 
     @property
     def group(self) -> Group:

@@ -9,8 +9,11 @@ The invariants:
    task is the stock one, in the class and in the server; that is checked for each batch, since they may be
    replaced at any time. Otherwise the wait ends, and the serving thread accepts.
 2. **Each accepted connection gets its task** with no await in between.
-3. An accept never blocks, even if another process has taken the connection: the listener is non-blocking
-   during the batch. A thread that accepts from it then gets a BlockingIOError, which the loop ignores.
+3. **An accept never blocks**, even if another process has taken the connection: the descriptor of the
+   listener is non-blocking from the first batch to the end of the loop, though `gettimeout()` says what the
+   program has set. A thread that accepts from it gets a BlockingIOError, which the loop ignores. Rejected: to
+   make it blocking again after each batch. Processes that were forked from one share this flag, and one of
+   them would block in the batch of another.
 """
 
 from __future__ import annotations
@@ -89,7 +92,10 @@ def _accept_some(group: Group, server: ThreadingMixIn, daemon: bool, counts: boo
     listener: Any = server.socket  # typeshed does not have its `_accept()`
     timeout = listener.gettimeout()
     family, kind, proto = _family_of(listener), _type_of(listener), listener.proto
-    listener.setblocking(False)
+    if timeout is None:
+        group.make_nonblocking(listener)
+    else:
+        listener.setblocking(False)
     try:
         for _ in range(BATCH):
             try:
@@ -99,7 +105,7 @@ def _accept_some(group: Group, server: ThreadingMixIn, daemon: bool, counts: boo
             green = GreenSocket(family, kind, proto, descriptor)
             group.admit(server, green, address, daemon=daemon, counts=counts)
     finally:
-        if listener.fileno() != -1:
+        if timeout is not None and listener.fileno() != -1:
             listener.settimeout(timeout)
 
 

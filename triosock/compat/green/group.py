@@ -14,6 +14,7 @@ Rules of this file:
 from __future__ import annotations
 
 import math
+import os
 import socket
 import sys
 import threading
@@ -54,6 +55,8 @@ class Group:
         #: The number of running loops, and the watch of the requests while there is one.
         self._loops = 0
         self._watch: Watch | None = None
+        #: The listener whose descriptor is non-blocking until the last loop ends: see `accepting.py`.
+        self._listener: socket.socket | None = None
         self._proxy = None if request_table.policy is None else request_table.policy.proxy
         self._blocking_after: float = (
             DEFAULT_BLOCKING_AFTER if request_table.policy is None else request_table.policy.blocking_after
@@ -107,13 +110,19 @@ class Group:
             self._loops += 1
 
     def loop_ends(self) -> None:
-        """A `serve_forever()` has ended. The last one ends the watch of the requests."""
+        """A `serve_forever()` has ended. The last one ends the watch of the requests, and makes the listener
+        blocking again.
+        """
         with self._changed:
             self._loops -= 1
-            if self._loops or self._watch is None:
+            if self._loops:
                 return
             watch, self._watch = self._watch, None
-        watch.end(self._blocking_after)
+            listener, self._listener = self._listener, None
+        if listener is not None and listener.fileno() != -1:
+            listener.settimeout(listener.gettimeout())
+        if watch is not None:
+            watch.end(self._blocking_after)
 
     def join(self) -> None:
         """Wait until all requests that are not daemons have ended. Raises: RuntimeError in a green
@@ -181,6 +190,11 @@ class Group:
             self._leave(task, green)
             green.close()
             raise
+
+    def make_nonblocking(self, listener: socket.socket) -> None:
+        """Make the descriptor of a listener non-blocking until the last loop ends."""
+        os.set_blocking(listener.fileno(), False)
+        self._listener = listener
 
     def _start_watch(self) -> None:
         with self._changed:

@@ -149,6 +149,9 @@ class Group(Protocol):
     def loop_ends(self) -> None:
         """A loop has ended."""
 
+    def make_nonblocking(self, listener: Socket) -> None:
+        """Make the descriptor of a listener non-blocking until the last loop ends."""
+
     def task(self, number: int) -> GreenTask | None:
         """Return a task by its number."""
 

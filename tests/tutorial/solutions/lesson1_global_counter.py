@@ -1,8 +1,0 @@
-number = 0
-
-
-async def handle(conn):
-    global number
-    async for line in conn.lines():
-        number += 1
-        await conn.send_all(b"%d %s" % (number, line))

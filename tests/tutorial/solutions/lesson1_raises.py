@@ -1,3 +1,0 @@
-async def handle(conn):
-    async for line in conn.lines():
-        await conn.send_all("1 " + line)

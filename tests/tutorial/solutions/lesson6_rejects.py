@@ -1,3 +1,0 @@
-import triosock
-
-OPTIONS = {"limits": triosock.Limits(max_connections=3, overflow="reject")}

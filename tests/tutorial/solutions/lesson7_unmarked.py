@@ -1,4 +1,0 @@
-async def handle(conn):
-    while True:
-        data = await conn.receive_exactly(8)
-        await conn.send_all(data[::-1])
