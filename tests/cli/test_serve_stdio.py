@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import socket
+
 import pytest
 
 from tests.programs import python
 from tests.stdio.programs import check_inetd
+from tests.waiting import PATIENCE
 
 from .conftest import SHOUT
 
@@ -22,6 +25,16 @@ def test_in_a_shell_it_answers_and_logs_to_stderr():
 
 def test_under_inetd_the_log_does_not_get_to_the_client():
     check_inetd(PROGRAM)
+
+
+def test_under_inetd_the_log_goes_to_syslog(tmp_path):
+    path = str(tmp_path / "log")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.settimeout(PATIENCE)
+        check_inetd(f"from triosock.cli import observing\nobserving.SYSLOG = {path!r}\n{PROGRAM}")
+        assert b"triosock: " in (line := syslog.recv(1000))
+        assert b"listens on tcp://" in line
 
 
 def test_in_a_file_too(tmp_path, refused):
