@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -27,14 +28,18 @@ def test_under_inetd_the_log_does_not_get_to_the_client():
     check_inetd(PROGRAM)
 
 
-def test_under_inetd_the_log_goes_to_syslog(tmp_path):
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_under_inetd_the_log_goes_to_syslog(tmp_path, form):
     path = str(tmp_path / "log")
+    command = [*SERVE, "--log-format", form]
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
         syslog.bind(path)
         syslog.settimeout(PATIENCE)
-        check_inetd(f"from triosock.cli import observing\nobserving.SYSLOG = {path!r}\n{PROGRAM}")
-        assert b"triosock: " in (line := syslog.recv(1000))
-        assert b"listens on tcp://" in line
+        check_inetd(
+            f"from triosock.cli import main, observing\nobserving.SYSLOG = {path!r}\nmain({command!r})\n"
+        )
+        _, _, line = syslog.recv(1000).decode().rstrip("\0").partition("triosock: ")
+    assert "listens on tcp://" in (json.loads(line)["message"] if form == "json" else line)
 
 
 def test_in_a_file_too(tmp_path, refused):
