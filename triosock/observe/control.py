@@ -138,7 +138,7 @@ async def serve_replies(
         async for line in conn.lines(max_bytes=MAX_REQUEST):
             try:
                 request = json.loads(line)
-            except ValueError:
+            except (ValueError, RecursionError):  # nested too deeply
                 answered: Reply = {"error": "a request is a JSON object in one line"}
             else:
                 request = request if isinstance(request, dict) else {}
@@ -147,8 +147,11 @@ async def serve_replies(
                         return await stream(conn, kinds)
                     answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
                 else:
+                    # Only its arrival is bounded: a restart has ended when its last worker was replaced.
+                    conn.set_timeouts(request=math.inf)
                     answered = await reply(request)
             await conn.send_all(json.dumps(answered).encode() + b"\n")
+            conn.set_timeouts(request=TIMEOUTS.request)  # for the next one
 
     return await serve_listeners(
         answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
