@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import signal
 import socket
 import sys
@@ -242,8 +243,26 @@ def test_bad_graces() -> None:
                 compat.drain(server, grace=grace)
         with pytest.raises(TypeError, match="grace"):
             compat.drain(server, grace="soon")  # type: ignore[arg-type]
-    with pytest.raises(TypeError, match=r"drain\(\) takes a server of triosock.compat, not 3"):
-        compat.drain(3)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("function", [compat.drain, compat.statistics, compat.serve])
+def test_what_is_no_server_of_compat_is_told(function: Any) -> None:
+    """One of the standard library's would be served, and a drain would never end it."""
+
+    def use(server: Any) -> None:
+        if function is compat.serve:
+            trio.run(function, server)
+        else:
+            function(server)
+
+    takes = rf"{function.__name__}\(\) takes a server of triosock.compat, not"
+    with pytest.raises(TypeError, match=takes + " 3$"):
+        use(3)
+    with (
+        http.server.HTTPServer(("127.0.0.1", 0), http.server.BaseHTTPRequestHandler) as server,
+        pytest.raises(TypeError, match=takes + ".*HTTPServer.*is one of the standard library.*install"),
+    ):
+        use(server)
 
 
 @pytest.mark.filterwarnings("ignore:.*use of fork.*:DeprecationWarning")

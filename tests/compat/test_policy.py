@@ -66,6 +66,26 @@ def test_one_request_too_many_waits_for_its_turn(start: Any, gate: Any) -> None:
     assert compat.statistics(running.server).peak == 1
 
 
+@pytest.mark.parametrize("where", ["class", "server"])
+def test_requests_that_the_program_ends_itself_take_no_place(start: Any, lines: Any, where: str) -> None:
+    def process_request_thread(request: Any, client_address: Any) -> None:
+        server.finish_request(request, client_address)
+        server.shutdown_request(request)
+
+    own = {"process_request_thread": staticmethod(process_request_thread)} if where == "class" else {}
+    running = start("ThreadingTCPServer", lines, trio_policy=compat.Policy(max_requests=1), **own)
+    server = running.server
+    if where == "server":
+        server.process_request_thread = process_request_thread
+    for _ in range(3):
+        client = running.dial(b"one\n")
+        client.shutdown(socket.SHUT_WR)
+        assert read_all(client) == b"ONE\n"
+    report = compat.drain(server, grace=60)
+    assert report.duration < 60
+    assert report.cancelled == 0
+
+
 def test_the_grace_of_the_policy(start: Any, raw: Any, capsys: Any) -> None:
     running = start("ThreadingUnixStreamServer", raw, trio_policy=compat.Policy(grace=0))
     with running.dial(b"one") as client:

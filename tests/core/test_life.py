@@ -171,15 +171,12 @@ async def test_suspend_lets_newcomers_wait_and_resume_serves_them(serving, dial,
     assert len(recorder.of(events.ServerResumed)) == 1
 
 
-async def test_one_port_serves_both_families(dial):
-    async with trio.open_nursery() as nursery:
-        server = await nursery.start(triosock.serve_tcp, shout, 0)
-        ports = {address.port for address in server.addresses}
-        assert len(ports) == 1
+async def test_one_port_serves_both_families(serving):
+    async with serving(shout, host=None) as server:
+        (port,) = {address.port for address in server.addresses}
         for host in ("127.0.0.1", "::1"):
-            async with await trio.open_tcp_stream(host, ports.copy().pop()) as client:
+            async with await trio.open_tcp_stream(host, port) as client:
                 assert await ask(client, b"hi\n") == b"HI\n"
-        nursery.cancel_scope.cancel()
 
 
 async def test_a_unix_server_removes_its_file(path, dial):

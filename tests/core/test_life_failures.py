@@ -18,9 +18,6 @@ from triosock._core.transport.socket import SocketWire
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# A failing handler ends its own connection
-
-
 async def test_a_failing_handler_costs_its_own_connection(serving, dial, recorder, caplog):
     async def handler(conn):
         if await conn.receive_some() == b"fail":

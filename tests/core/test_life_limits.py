@@ -26,9 +26,6 @@ async def dial_from(server, source):
     return trio.SocketStream(sock)
 
 
-# Limits before accepting
-
-
 async def test_beyond_the_limit_clients_wait_in_the_kernel_in_order(serving, dial):
     async def handler(conn):
         await conn.send_all(b"%d" % conn.id)

@@ -138,7 +138,9 @@ async def test_a_free_port_that_is_taken_in_the_other_family_is_given_up_for_ano
         listener.close()
 
 
-@pytest.mark.parametrize(("port", "tries"), [(0, range(2, 101)), (9999, [1])])
+@pytest.mark.parametrize(
+    ("port", "tries"), [(0, range(2, 101)), (9999, [1])], ids=["any free one", "one that was asked for"]
+)
 async def test_the_search_for_a_free_port_ends_and_one_that_was_asked_for_is_tried_once(
     port: int, tries: Sequence[int], monkeypatch: pytest.MonkeyPatch
 ) -> None:

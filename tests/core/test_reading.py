@@ -13,9 +13,6 @@ import triosock
 pytestmark = pytest.mark.usefixtures("no_leaks")
 
 
-# Reading
-
-
 async def test_lines_are_given_one_by_one_with_their_ends(both):
     one, other = both
     await other.send_all(b"a\nbb\n\nlast without end")

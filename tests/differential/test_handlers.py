@@ -115,6 +115,9 @@ def test_a_request_of_ones_own_needs_only_makefile_and_sendall(module: Any, log:
         def sendall(self, data: bytes) -> None:
             self.sent += data
 
+        def __getattr__(self, name: str) -> Any:
+            raise LookupError(f"{name} was asked for")  # as a proxy does whose object is not there yet
+
     class Handler(module.StreamRequestHandler):  # type: ignore[misc]
         def handle(self) -> None:
             self.wfile.write(self.rfile.readline())

@@ -11,14 +11,10 @@ import pytest
 import trio
 
 from tests.servers import drained
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, threads_named, until
 from triosock.observe import AccessLog, LineWriter
 from triosock.observe.background_thread import BackgroundThread
 from triosock.observe.line_writer import MAX_LINES
-
-
-def threads(name):
-    return [one for one in threading.enumerate() if one.name == name]
 
 
 def background_thread(**options):
@@ -29,11 +25,11 @@ def background_thread(**options):
 async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
     done = []
     async with background_thread() as background:
-        assert len(threads("tests background")) == 1
+        assert len(threads_named("tests background")) == 1
         for number in range(100):
             assert background.put(done.append, number)
     assert done == list(range(100))
-    assert threads("tests background") == []
+    assert threads_named("tests background") == []
     assert not background.put(done.append, 100)
     assert (background.dropped, background.failed) == (1, 0)
 
@@ -56,10 +52,10 @@ async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(capl
         assert (
             "tests background hangs: its thread is left behind after 0.05 s, with 100 pieces" in caplog.text
         )
-        assert len(threads("tests background")) == 1
+        assert len(threads_named("tests background")) == 1
     finally:
         goes_on.set()
-        for thread in threads("tests background"):
+        for thread in threads_named("tests background"):
             thread.join(PATIENCE)
 
 
@@ -71,7 +67,7 @@ async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
             scope.cancel()
             await trio.sleep_forever()
     assert done == [1]
-    assert threads("tests background") == []
+    assert threads_named("tests background") == []
 
 
 async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
@@ -152,7 +148,7 @@ async def test_what_cannot_be_opened_is_told_at_once(tmp_path):
     with pytest.raises(OSError, match="No such device"):
         async with LineWriter(tmp_path / "pipe"):  # nobody reads
             pass
-    assert threads("triosock lines") == []
+    assert threads_named("triosock lines") == []
 
 
 async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
@@ -172,7 +168,7 @@ async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
             assert write.dropped
     finally:
         os.close(reader)  # ends the write that hangs
-        for thread in threads("triosock lines"):
+        for thread in threads_named("triosock lines"):
             thread.join(PATIENCE)
         os.close(writer)
 

@@ -16,7 +16,7 @@ from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 from tests.handlers import shout
 from tests.observe.runs import shop
 from tests.observe.told import Told, talk
-from tests.waiting import until
+from tests.waiting import threads_named, until
 from triosock import events
 from triosock._core.model.addresses import UnixAddress
 from triosock._core.model.events import Cause
@@ -58,9 +58,8 @@ async def test_an_exporter_that_hangs_delays_no_connection(caplog):
         assert active.value == 0  # what is counted does not wait for spans
     finally:
         exporter.goes_on.set()
-        for thread in threading.enumerate():
-            if thread.name == "triosock spans":
-                thread.join(5)
+        for thread in threads_named("triosock spans"):
+            thread.join(5)
         told.tracers.shutdown()
 
 
@@ -139,7 +138,7 @@ async def test_it_serves_inside_of_its_block_only(told, caplog):
         pass
     with pytest.raises(events.ObserverDone):
         observer.on_event(events.ServerClosed(server="s", time=0.0))
-    assert not any(one.name == "triosock spans" for one in threading.enumerate())
+    assert threads_named("triosock spans") == []
 
 
 async def test_one_that_is_attached_late_makes_no_span_of_what_began_before(told):

@@ -46,8 +46,7 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
 
 
 async def test_a_connect_during_the_drain_is_refused():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait") as client:
         workers.drain()
         port = workers.addresses[0].port
 
@@ -57,18 +56,15 @@ async def test_a_connect_during_the_drain_is_refused():
 
         await until(is_refused)
         assert await ask(client, "go on") == "waited"
-        await client.aclose()
 
 
 async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait"):
         workers.drain(grace=600)
         report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
         (straggler,) = report.slowest
         assert "handle" in straggler.stack[-1]
-        await client.aclose()
 
 
 @pytest.mark.parametrize(("count", "work"), [(2, "wait"), (1, "block")])

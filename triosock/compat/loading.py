@@ -57,6 +57,7 @@ _NEED_TRIO: Final = (
         "control.drain_target",
         "control.policy",
         "control.serve",
+        "control.server_argument",
         "control.statistics",
         "control.tree",
     ),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import os
 import socket
+import ssl
 import threading
+from decimal import Decimal
 from typing import Any
 
 import pytest
 import trio
 import trio.testing
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import threads_named
+from tests.waiting import PATIENCE
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green
@@ -46,7 +49,7 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
         client.close()
     running.join()
     running.server.server_close()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_request_beyond_its_time_is_cancelled(start: Any, capsys: Any) -> None:
@@ -100,6 +103,40 @@ def test_timeouts_are_those_of_a_socket(start: Any) -> None:
     assert read_all(start("GreenTCPServer", handle).dial()).decode() == expected
 
 
+@pytest.mark.parametrize("wrong", [-1, -0.5, math.nan, "5", Decimal(5), [], 5j])
+def test_a_wrong_timeout_is_the_same_error_as_that_of_a_socket(start: Any, wrong: Any) -> None:
+    def error_of(sock: Any) -> str:
+        with pytest.raises((ValueError, TypeError)) as caught:
+            sock.settimeout(wrong)
+        return f"{type(caught.value).__name__}: {caught.value} {sock.gettimeout()}"
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(7)
+        request.sendall(error_of(request).encode())
+
+    with socket.socket() as plain:
+        plain.settimeout(7)
+        assert read_all(start("GreenTCPServer", handle).dial()).decode() == error_of(plain)
+
+
+@pytest.mark.parametrize("kind", ["ThreadingTCPServer", "GreenTCPServer"])
+def test_without_a_wait_tls_says_what_it_waits_for(start_tls: Any, contexts: Any, kind: str) -> None:
+    looked = threading.Event()
+
+    def handle(request: Any, *args: Any) -> None:
+        request.settimeout(0)
+        with pytest.raises(ssl.SSLWantReadError):
+            request.recv(1)
+        looked.set()
+        request.settimeout(None)
+        request.sendall(request.recv(3))
+
+    with contexts[1].wrap_socket(start_tls(kind, handle).dial(), server_hostname="localhost") as client:
+        assert looked.wait(PATIENCE)
+        client.sendall(b"one")
+        assert client.recv(3) == b"one"
+
+
 def test_a_large_answer_to_a_slow_reader_arrives_whole_while_others_are_served(start: Any) -> None:
     large = os.urandom(8_000_000)
 
@@ -119,16 +156,15 @@ def test_blocking_and_sleep_and_run_let_others_go_on(start: Any) -> None:
         await trio.sleep(0)
         return number * 2
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"w":
-                compat.sleep(0.01)
-                self.request.sendall(str(compat.blocking(gate.wait, 20)).encode())
-            else:
-                gate.set()
-                self.request.sendall(str(compat.run(double, 21)).encode())
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"w":
+            compat.sleep(0.01)
+            request.sendall(str(compat.blocking(gate.wait, 20)).encode())
+        else:
+            gate.set()
+            request.sendall(str(compat.run(double, 21)).encode())
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"w") as waits, running.dial(b"o") as other:
         assert read_all(other) == b"42"
         assert read_all(waits) == b"True"

@@ -5,6 +5,7 @@
     serve                           `await serve(server)`
     call_trio, current_request      `run(async_fn)` in a handler
     statistics, tree                the counts of a server, and its tree
+    server_argument                 the check of their argument
 
 May import: requests, waiting, stdlib, bridge, the facade, the core.
 

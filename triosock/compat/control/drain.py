@@ -17,14 +17,15 @@ from triosock._core.model.checks import check_seconds
 
 from ..bridge import trio_thread as hosts
 from ..requests.table import RequestTable, request_table_of
-from ..stdlib.base import BaseServer
 from ..waiting import poll
 from .drain_target import DrainTarget, scope_for
+from .server_argument import check_server
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..requests.ports import Host, ServedInTrio
+    from ..stdlib.base import BaseServer
 
 #: What the errors advise.
 _IN_A_THREAD = "threading.Thread(target=compat.drain, args=(server,)).start()"
@@ -47,8 +48,7 @@ def drain(server: BaseServer, *, grace: float | None = None) -> DrainReport:
     and in a signal handler that interrupts another call for this server before its drain has begun, or while
     it reads or changes the counts.
     """
-    if not isinstance(server, BaseServer):
-        raise TypeError(f"drain() takes a server of triosock.compat, not {server!r}")
+    check_server(server, "drain")
     servings = poll.servings_of(server)
     if any(serving.is_own_thread() for serving in servings):
         raise RuntimeError(

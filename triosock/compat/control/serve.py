@@ -34,6 +34,7 @@ from ..stdlib.base import BaseServer
 from ..waiting import poll
 from .drain import Running
 from .drain_target import DrainTarget, scope_for
+from .server_argument import check_server
 from .statistics import statistics
 
 
@@ -64,12 +65,14 @@ async def serve(
     Returns: the DrainReport. `nursery.start` gives a `CompatServer`, which has the methods of a native
     server.
 
-    Raises: what `serve_forever()` or `server_close()` raises; RuntimeError if the server is being served or
+    Raises: what `serve_forever()` or `server_close()` raises; TypeError if `server` is none of
+    `triosock.compat`, such as one of the standard library; RuntimeError if the server is being served or
     drained already.
 
     Cancellation: accepting stops, and the handlers get `RequestCut` and are waited for. Drain: as
     `compat.drain`.
     """
+    check_server(server, "serve")
     return await CompatServer(server, poll_interval, grace, observers, name)._serve(task_status)
 
 

@@ -7,14 +7,18 @@ from triosock import ServerStatistics
 from ..bridge.tcp_state import is_idle
 from ..requests.table import ENTRY, REQUEST, request_table_of
 from ..stdlib.base import BaseServer
+from .server_argument import check_server
 
 
 def statistics(server: BaseServer) -> ServerStatistics:
     """Return the current counts of a server, as a frozen value like that of a native server. From any thread.
 
+    Raises: TypeError if `server` is none of `triosock.compat`, such as one of the standard library.
+
     `received` and `sent` are the bytes of TCP connections that have ended; they are counted only if the
     server has observers. `queued` is always 0, and `suspended` False.
     """
+    check_server(server, "statistics")
     request_table = request_table_of(server)
     tally = request_table.tally()
     with request_table.lock:

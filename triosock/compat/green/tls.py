@@ -47,15 +47,13 @@ class GreenSSLSocket(Waiting, ssl.SSLSocket):
         while True:
             try:
                 result = call()
-            except ssl.SSLWantReadError:
-                wait = wait_readable
-            except ssl.SSLWantWriteError:
-                wait = wait_writable
+            except (ssl.SSLWantReadError, ssl.SSLWantWriteError) as error:
+                if self._green_timeout == 0.0:
+                    raise
+                wait = wait_readable if isinstance(error, ssl.SSLWantReadError) else wait_writable
             else:
                 self.note_call()
                 return result
-            if self._green_timeout == 0.0:
-                raise BlockingIOError("the TLS layer has to wait, and the timeout is 0")
             self.wait(until, wait, self.fileno(), late=late)
 
     def read(self, len: int = 1024, buffer: WriteableBuffer | None = None) -> Any:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+import operator
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
 
 import trio
 
@@ -37,7 +39,10 @@ class OwnTimeout:
     def settimeout(self, value: float | None) -> None:
         """As `socket.socket.settimeout()`, but O_NONBLOCK of the descriptor is not changed."""
         if value is not None:
-            value = float(value)
+            given: Any = value  # at run time a program may give anything
+            value = given if isinstance(given, float) else float(operator.index(given))
+            if math.isnan(value):
+                raise ValueError("Invalid value NaN (not a number)")
             if value < 0:
                 raise ValueError("Timeout value out of range")
         self._green_timeout = value

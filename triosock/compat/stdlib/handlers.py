@@ -73,7 +73,8 @@ class StreamRequestHandler(BaseRequestHandler):
             self.wfile = _public._SocketWriter(self.connection)
         else:
             self.wfile = self.connection.makefile("wb", self.wbufsize)
-        if getattr(self.connection, "family", None) == _UNIX and isinstance(self.connection, socket.socket):
+        # A request that is no socket is asked for nothing else; `isinstance()` would ask for its `__class__`.
+        if issubclass(type(self.connection), Socket) and self.connection.family == _UNIX:
             self.wfile = note_order(self.connection, self.rfile, self.wfile)
 
     def finish(self) -> None:

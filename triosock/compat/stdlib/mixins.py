@@ -107,7 +107,7 @@ class ThreadingMixIn(_Mixed):
         thread = threading.Thread(target=self.process_request_thread, args=(request, client_address))
         thread.daemon = self.daemon_threads
         self._threads.append(thread)
-        if type(self).process_request_thread is not STOCK_THREAD:
+        if type(self).process_request_thread is not STOCK_THREAD or "process_request_thread" in vars(self):
             thread.start()
             return
         # Added before its thread starts; the stock `process_request_thread()` removes it.
