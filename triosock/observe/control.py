@@ -137,11 +137,10 @@ async def serve_replies(
             return
         async for line in conn.lines(max_bytes=MAX_REQUEST):
             try:
-                request = json.loads(line)
-            except (ValueError, RecursionError):  # nested too deeply
+                request = _parse(line)
+            except ValueError:
                 answered: Reply = {"error": "a request is a JSON object in one line"}
             else:
-                request = request if isinstance(request, dict) else {}
                 if request.get("want") == "events":
                     if _are_kinds(kinds := request.get("kinds")):
                         return await stream(conn, kinds)
@@ -156,6 +155,15 @@ async def serve_replies(
     return await serve_listeners(
         answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
+
+
+def _parse(line: bytes) -> Request:
+    """Return the request in a line, an empty one if it is no JSON object. Raises: ValueError for no JSON."""
+    try:
+        request = json.loads(line)
+    except RecursionError:
+        raise ValueError("nested too deeply") from None
+    return request if isinstance(request, dict) else {}
 
 
 def _are_kinds(kinds: object) -> bool:

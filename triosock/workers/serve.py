@@ -85,8 +85,7 @@ async def serve_workers(
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
     workers drain, with one deadline. If the parent is killed, the kernel kills its workers.
     """
-    check_name(name)
-    count = usable_processors() if workers == "auto" else check_int(workers, "workers")
+    count, name = _count(workers), check_name(name)
     settings = _settings(
         program, environment, supervision, recycle, grace, idle_grace, verbs, control or health
     )
@@ -98,6 +97,10 @@ async def serve_workers(
         scope = ours.enter_context(DrainScope(grace=grace, idle_grace=idle_grace))
         service = Workers(settings, receiver, opened, count, name, scope)
         return await service.serve(task_status, signals=signals)
+
+
+def _count(workers: int | Literal["auto"]) -> int:
+    return usable_processors() if workers == "auto" else check_int(workers, "workers")
 
 
 def _settings(
