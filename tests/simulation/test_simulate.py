@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -172,6 +174,31 @@ def test_the_time_may_be_bounded() -> None:
 async def test_it_runs_a_trio_program_of_its_own() -> None:
     with pytest.raises(RuntimeError, match="trio"):
         simulate(shouting, seeds=1)
+
+
+def test_an_interrupt_ends_the_simulation_and_is_no_failure_of_a_seed() -> None:
+    ran = []
+
+    async def scenario(world: World) -> None:
+        async def interrupted() -> None:
+            await world.sleep(1)
+            if world.seed == 2:
+                signal.raise_signal(signal.SIGINT)
+            await world.sleep(1)
+
+        ran.append(world.seed)
+        world.client(interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(scenario, seeds=10)
+    assert ran == [0, 1, 2]
+
+
+def test_a_picture_that_cannot_be_written_hides_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SimulationFailed, match="is no line") as found:
+        simulate(carelessness, seeds=50, faults=Faults(cuts=0.3), shrink=0, pictures=tmp_path / "file" / "x")
+    assert "picture:           not written: " in str(found.value)
 
 
 def test_a_server_that_does_not_answer_what_it_has_read_fails_the_run() -> None:
