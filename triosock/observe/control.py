@@ -27,7 +27,7 @@ import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import attrs
 import trio
@@ -136,19 +136,17 @@ async def serve_replies(
         if conn.credentials().uid != os.geteuid():
             return
         async for line in conn.lines(max_bytes=MAX_REQUEST):
-            try:
-                request = _parse(line)
-            except ValueError:
+            request = _parse(line)
+            if request is None:
                 answered: Reply = {"error": "a request is a JSON object in one line"}
+            elif request.get("want") != "events":
+                # Only its arrival is bounded: a restart has ended when its last worker was replaced.
+                conn.set_timeouts(request=math.inf)
+                answered = await reply(request)
+            elif _are_kinds(kinds := request.get("kinds")):
+                return await stream(conn, kinds)
             else:
-                if request.get("want") == "events":
-                    if _are_kinds(kinds := request.get("kinds")):
-                        return await stream(conn, kinds)
-                    answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
-                else:
-                    # Only its arrival is bounded: a restart has ended when its last worker was replaced.
-                    conn.set_timeouts(request=math.inf)
-                    answered = await reply(request)
+                answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
             await conn.send_all(json.dumps(answered).encode() + b"\n")
             conn.set_timeouts(request=TIMEOUTS.request)  # for the next one
 
@@ -157,16 +155,16 @@ async def serve_replies(
     )
 
 
-def _parse(line: bytes) -> Request:
-    """Return the request in a line, an empty one if it is no JSON object. Raises: ValueError for no JSON."""
+def _parse(line: bytes) -> Request | None:
+    """Return the request in a line, an empty one for JSON that is no object; None if it is no JSON."""
     try:
         request = json.loads(line)
-    except RecursionError:
-        raise ValueError("nested too deeply") from None
+    except (ValueError, RecursionError):  # the second is for lists in lists
+        return None
     return request if isinstance(request, dict) else {}
 
 
-def _are_kinds(kinds: object) -> bool:
+def _are_kinds(kinds: object) -> TypeGuard[list[str] | None]:
     # A list or an object in the list could not even be looked up.
     return kinds is None or (
         isinstance(kinds, list) and all(isinstance(one, str) and one in EVENTS for one in kinds)
