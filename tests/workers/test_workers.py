@@ -186,6 +186,21 @@ async def test_an_endpoint_that_cannot_be_opened_leaves_nothing(tmp_path):
         ({"endpoints": ["http://x"]}, ValueError, "must begin with"),
         ({"endpoints": {"a:b": "tcp://*:1"}}, ValueError, "without ':'"),
         ({"endpoints": ["fd://web"]}, ValueError, "no socket named 'web'"),
+        ({"endpoints": {"": "tcp://*:1"}}, ValueError, "one or more ASCII characters"),
+        ({"supervision": {"ready": 5}}, TypeError, r"supervision must be a triosock\.Supervision"),
+        ({"recycle": []}, TypeError, r"recycle must be a triosock\.Recycle"),
+        ({"environment": [("a", "b")]}, TypeError, "environment must be a mapping"),
+        ({"environment": {"a": 5}}, TypeError, "environment must be a mapping of str to str"),
+        ({"name": 5}, TypeError, "name must be a str"),
+        ({"idle_grace": -1}, ValueError, "idle_grace must be"),
+        ({"modes": 0o600}, TypeError, "modes must be a mapping"),
+        ({"endpoints": ["unix:///x"], "modes": {"endpoint1": "600"}}, TypeError, "mode must be permission"),
+        (
+            {"endpoints": ["unix:///x"], "modes": {"web": 0o600}},
+            ValueError,
+            "modes: 'web' is no unix:// endpoint; there are: endpoint1",
+        ),
+        ({"endpoints": {"web": "tcp://*:1"}, "modes": {"web": 0o600}}, ValueError, "there are: none"),
     ],
 )
 async def test_wrong_arguments_are_told(changes, error, words):
