@@ -9,8 +9,8 @@ The rules:
    middle of an exchange, and a drain does not end it.
 3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
    and none that arrive later.
-4. **A session ends with its handler.** No datagram comes to it any more, so a task that still waits for one, or
-   begins to, is told, and does not wait for ever.
+4. **A session ends with its handler.** No datagram comes to it any more, so a task that still waits for one,
+   or begins to, gets an error, and does not wait for ever.
 """
 
 from __future__ import annotations
