@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import socket
+
 import pytest
 
 from tests.programs import python
 from tests.stdio.programs import check_inetd
+from tests.waiting import PATIENCE
 
 from .conftest import SHOUT
 
@@ -22,6 +26,20 @@ def test_in_a_shell_it_answers_and_logs_to_stderr():
 
 def test_under_inetd_the_log_does_not_get_to_the_client():
     check_inetd(PROGRAM)
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_under_inetd_the_log_goes_to_syslog(tmp_path, form):
+    path = str(tmp_path / "log")
+    command = [*SERVE, "--log-format", form]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.settimeout(PATIENCE)
+        check_inetd(
+            f"from triosock.cli import main, observing\nobserving.SYSLOG = {path!r}\nmain({command!r})\n"
+        )
+        _, _, line = syslog.recv(1000).decode().rstrip("\0").partition("triosock: ")
+    assert "listens on tcp://" in (json.loads(line)["message"] if form == "json" else line)
 
 
 def test_in_a_file_too(tmp_path, refused):

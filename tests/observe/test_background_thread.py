@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import threading
@@ -138,6 +139,29 @@ async def test_a_folder_that_vanishes_costs_lines_and_not_the_rest(tmp_path, cap
     assert write.dropped == 1
     assert (folder / "access.log").read_text() == "there\n"
     assert caplog.records[0].levelno == logging.ERROR
+
+
+async def test_a_line_that_was_written_in_part_takes_no_other_with_it():
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)  # as a full disk, it takes a part, and then nothing
+        room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        lines = [f"{number:049}" for number in range(100)]  # 50 bytes each, with the newline
+        whole = room // 50
+        async with LineWriter(writer, grace=PATIENCE) as write:
+            for line in lines:
+                write(line)
+            await until(lambda: write.dropped)
+            assert write.dropped == 100 - whole
+            heard = os.read(reader, 2 * room).decode()
+            write("after")
+            write("that")
+        heard += os.read(reader, room).decode()
+        assert heard.splitlines() == [*lines[:whole], lines[whole][: room % 50], "after", "that"]
+        assert write.dropped == 100 - whole
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 async def test_what_cannot_be_opened_is_told_at_once(tmp_path):

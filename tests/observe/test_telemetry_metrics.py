@@ -13,9 +13,10 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import Told, talk
+from tests.servers import connected, drained
 from tests.waiting import threads_named, until
 from triosock import events
 from triosock._core.model.addresses import UnixAddress
@@ -100,6 +101,19 @@ async def test_an_exporter_of_metrics_that_hangs_delays_no_connection(told):
 
 
 # Metrics
+
+
+async def test_what_began_before_it_was_attached_is_not_active_less_than_never(told):
+    async with told.observer() as observer, connected(shout) as (served, old):
+        assert await ask(old, b"x\n") == b"X\n"
+        served.server.observers.add(observer)
+        await talk(served, b"a\n")
+        await old.aclose()
+        await drained(served.server)
+        (active,) = told.metric("triosock.connection.active").values()
+        assert active.value == 0
+        (ended,) = told.metric("triosock.connection.duration").values()
+        assert ended.count == 2
 
 
 async def test_the_numbers_are_those_of_the_run(told, autojump_clock):
