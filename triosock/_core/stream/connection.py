@@ -41,6 +41,9 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
     `socket.socket`, to use its reading methods. One task may receive and one may send at a time; a second one
     gets `trio.BusyResourceError`.
 
+    Timeouts are enforced by the server that made it. Of a connection that no server made only
+    `Timeouts.request` holds, in `request()` blocks; for anything else use `trio.fail_after()`.
+
     Errors: `trio.BrokenResourceError` if the peer has reset the connection, or an earlier send was cancelled
     half-way; `trio.ClosedResourceError` if it was closed on this side.
 
