@@ -54,7 +54,8 @@ async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> A
     """Answer ``GET /live`` and ``GET /ready`` at `endpoint` for the length of the block.
 
     Ready is a trio run with servers, none of which drains (an announced drain counts), is suspended, or has
-    all of its `Limits.max_connections`. Otherwise ``/ready`` is 503, and its text says why.
+    all of its `Limits.max_connections`, or as many as its adaptive limit is at the moment. Otherwise
+    ``/ready`` is 503, and its text says why.
 
     Args: `endpoint`, ``tcp://HOST:PORT`` or ``unix:///PATH``, or a listener that is open, which is closed at
     the end; `mode`, the permissions of the socket file.
