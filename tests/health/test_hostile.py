@@ -53,6 +53,12 @@ async def ask(connect: Any, said: bytes, method: str = "GET") -> tuple[int, dict
     return parsed(await read_all(client), method)
 
 
+def head_of(size: int) -> bytes:
+    """Return a request of so many bytes."""
+    head = b"GET /live HTTP/1.1\r\nHost: a\r\nX: %b\r\n\r\n"
+    return head % (b"x" * (size - len(head % b"")))
+
+
 @pytest.mark.parametrize(
     ("said", "status"),
     [
@@ -66,6 +72,8 @@ async def ask(connect: Any, said: bytes, method: str = "GET") -> tuple[int, dict
         (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03\r\n\r\n", 400),
         (b"GET /live HTTP/1.1\r\nHost: a\r\nX: " + b"x" * 2 * MAX_HEAD + b"\r\n\r\n", 431),
         (b"GET /" + b"x" * 3 * MAX_HEAD, 431),
+        (head_of(MAX_HEAD), 200),
+        (head_of(MAX_HEAD + 1), 431),
         (b"GET /live HTTP/1.1\r\nHost: a\r\n\r\n" * 3, 200),
     ],
 )

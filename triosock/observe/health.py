@@ -173,11 +173,15 @@ async def _answer(conn: Connection, ask: Ask) -> None:
     """Read one request, and answer it. The end of the handler ends the connection."""
     import h11
 
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    # A head that is not complete with the last byte that there is room for is too long.
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD - 1)
     event: Any = h11.NEED_DATA
+    room = MAX_HEAD
     try:
         while event is h11.NEED_DATA:
-            http.receive_data(await conn.receive_some(MAX_HEAD))
+            data = await conn.receive_some(room)
+            room -= len(data)
+            http.receive_data(data)
             event = http.next_event()
     except h11.RemoteProtocolError as error:
         answer = _Answer(error.error_status_hint, "this is no request of HTTP")

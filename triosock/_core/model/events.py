@@ -180,7 +180,8 @@ class ConnectionOpened(ConnectionEvent):
 @attrs.frozen(kw_only=True)
 class HandshakeFinished(ConnectionEvent):
     """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the
-    header named. `tls_version` is as in `TlsInfo`, and "DTLS" for each version of that.
+    header named. `tls_version` is as in `TlsInfo`, and "DTLS" for each version of that. Not emitted
+    for TLS that a handler begins (`Connection.start_tls`).
     """
 
     duration: float
