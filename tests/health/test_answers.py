@@ -71,6 +71,20 @@ async def test_ready_is_who_serves_and_live_is_who_answers() -> None:
         assert await get(health) == (503, "no server is serving")
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("HTTP://a:80/live?x=1", 200),
+        ("/live?of=http://a/ready", 200),
+        ("http://a", 404),
+        ("ftp://a/live", 404),
+    ],
+)
+async def test_a_target_with_the_host_in_it_is_accepted_too(target: str, status: int) -> None:
+    async with open_health("tcp://127.0.0.1:0") as health:
+        assert (await get(health, target))[0] == status
+
+
 async def test_a_drain_says_so_from_its_announcement_to_its_end() -> None:
     async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
         server = await started(nursery, stay)

@@ -264,6 +264,22 @@ def test_a_client_that_is_refused_in_its_handshake_is_not_excused_by_a_slow_netw
         simulate(scenario, seeds=5, faults=Faults(latency=0.1), shrink=0)
 
 
+def test_the_handlers_of_a_crashed_server_raise_nothing() -> None:
+    async def scenario(world: World) -> None:
+        async def crash() -> None:
+            conn = await world.connect(server)
+            await conn.send_all(b"half a li")
+            world.crash(server)
+            with pytest.raises(trio.BrokenResourceError):
+                await conn.receive_some()
+
+        server = await world.serve(shout, on_error="raise")
+        world.client(crash)
+        await server.wait_over()
+
+    simulate(scenario, seeds=10)
+
+
 def test_a_client_with_a_nursery_is_excused_as_any_other() -> None:
     async def scenario(world: World) -> None:
         server = await world.serve(shout)

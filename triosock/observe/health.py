@@ -194,7 +194,7 @@ async def _answer(conn: Connection, ask: Ask) -> None:
 
 
 async def _consider(request: h11.Request, ask: Ask) -> _Answer:
-    path = bytes(request.target).partition(b"?")[0]
+    path = _path_of(bytes(request.target))
     has_body = request.method != b"HEAD"
     if path not in (b"/live", b"/ready"):
         return _Answer(404, "there are /live and /ready", has_body=has_body)
@@ -204,6 +204,14 @@ async def _consider(request: h11.Request, ask: Ask) -> _Answer:
         return _Answer(200, "live", has_body=has_body)
     reasons = await ask()
     return _Answer(503 if reasons else 200, "\n".join(reasons) or "ready", has_body=has_body)
+
+
+def _path_of(target: bytes) -> bytes:
+    """Return the path in a target, which may name the host as well (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        target = b"/" + rest.partition(b"/")[2]
+    return target.partition(b"?")[0]
 
 
 def _format(http: h11.Connection, answer: _Answer) -> bytes:
