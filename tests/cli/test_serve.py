@@ -153,6 +153,15 @@ def test_what_the_machine_refuses_is_exit_code_1_and_one_line(tmp_path):
             assert len(program.output.splitlines()) == 1
 
 
+def test_a_program_that_a_worker_has_started_is_no_worker():
+    with serve("tcp://127.0.0.1:0", *SHOUT, TRIOSOCK_WORKER="1") as program:
+        with dial(program.port()) as client:
+            assert client.ask(b"hello\n") == b"HELLO\n"
+        program.signal()
+        assert program.wait() == 0
+    assert "worker" not in program.output
+
+
 HANDED_DOWN = """
 import os, sys
 os.dup2(int(sys.argv[1]), 3)
