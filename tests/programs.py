@@ -221,8 +221,18 @@ def python(
 def printed(*arguments: object, **options: Any) -> str:
     """What such a run prints; it must end well, and say nothing on its standard error."""
     done = python(*arguments, **options)
-    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert (done.returncode, done.stderr) == (0, ""), f"it printed {done.stdout!r}, and {done.stderr}"
     return done.stdout
+
+
+def check_drain(
+    program: Program, address: int | os.PathLike[str], number: signal.Signals = signal.SIGTERM
+) -> None:
+    """An idle client there, which has heard HELLO, hears the end when the program gets this signal."""
+    with dial(address) as client:
+        assert client.ask(b"hello\n") == b"HELLO\n"
+        program.signal(number)
+        assert client.rest() == b""
 
 
 def tool(command: str, *arguments: object, stdin: bytes = b"", timeout: float = PATIENCE) -> bytes:

@@ -42,6 +42,9 @@ CONTROL: Final = "TRIOSOCK_CONTROL"
 MAX_REQUESTS: Final = "TRIOSOCK_MAX_REQUESTS"
 #: The counts of a report.
 COUNTS: Final = tuple(one.name for one in attrs.fields(DrainReport) if type(one.default) is int)
+#: The longest last message: half of what Linux allows by default to send in one datagram
+#: (net.core.wmem_default, 212,992), which counts some overhead too.
+_MOST_BYTES: Final = 100_000
 #: Seconds that the parent may take for the last message.
 _REPORT_WITHIN: Final = 1.0
 
@@ -170,18 +173,29 @@ class _Counter:
 
 
 def format_reports(reports: tuple[tuple[str, DrainReport], ...]) -> str:
-    """Return the reports of servers, with the names of these, as one line."""
-    return json.dumps([{"server": name, **_fields(report)} for name, report in reports])
+    """Return the reports of servers, with the names of these, as one line that fits into a datagram. Of long
+    stacks only the innermost calls are in it, and if need be none of the slowest; the counts always are.
+    """
+    for calls in (None, 20, 1):
+        text = json.dumps([{"server": name, **_fields(report, calls)} for name, report in reports])
+        if len(text) <= _MOST_BYTES:
+            return text
+    return json.dumps([{"server": name, **_fields(report, 1), "slowest": []} for name, report in reports])
 
 
-def _fields(report: DrainReport) -> dict[str, object]:
+def _fields(report: DrainReport, calls: int | None) -> dict[str, object]:
     return {
         **{name: getattr(report, name) for name in COUNTS},
         "duration": report.duration,
         "drained": report.drained,
         "causes": {str(cause): count for cause, count in report.causes.items()},
         "slowest": [
-            {"peer": str(one.peer), "age": one.age, "phase": one.phase, "stack": list(one.stack)}
+            {
+                "peer": str(one.peer),
+                "age": one.age,
+                "phase": one.phase,
+                "stack": list(one.stack[-calls:] if calls else one.stack),
+            }
             for one in report.slowest
         ],
     }

@@ -6,7 +6,6 @@ import json
 import math
 import os
 import socket
-import threading
 from time import perf_counter
 
 import pytest
@@ -20,7 +19,7 @@ from benchmarks.load.exchange import Exchange, message
 from benchmarks.load.job import PASSES, Job, Meter, Tally, percentile
 from benchmarks.load.udp import Bursts, RequestResponse
 from benchmarks.load.usage import Usage, usage
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, in_a_thread
 
 
 @pytest.mark.parametrize(("share", "value"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
@@ -157,15 +156,12 @@ def tcp_server(handle, **params):
                         sock.settimeout(PATIENCE)
                         handle(sock)
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield Job(
-                listener.getsockname()[1], os.getpid(), params={"connections": 1, "in_flight": 1, **params}
-            )
-        finally:
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
-            thread.join(PATIENCE)
+        params = {"connections": 1, "in_flight": 1, **params}
+        with in_a_thread(serve):
+            try:
+                yield Job(listener.getsockname()[1], os.getpid(), params=params)
+            finally:
+                listener.shutdown(socket.SHUT_RDWR)  # wakes the accept
 
 
 def close_sockets(load):
@@ -260,14 +256,12 @@ def udp_server(answers, **params):
                     sock.sendto(data, peer)
                 number += 1
 
-        thread = threading.Thread(target=serve)
-        thread.start()
-        try:
-            yield Job(address[1], os.getpid(), params=params)
-        finally:
-            with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-                end.sendto(b"end", address)
-            thread.join(PATIENCE)
+        with in_a_thread(serve):
+            try:
+                yield Job(address[1], os.getpid(), params=params)
+            finally:
+                with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+                    end.sendto(b"end", address)
 
 
 @pytest.fixture

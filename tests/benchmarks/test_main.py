@@ -9,8 +9,8 @@ from time import monotonic
 from benchmarks.__main__ import effort_of, main, parser, plan_of
 from benchmarks.process import ROOT
 from benchmarks.rounds import QUICK, Effort, Result, machine
+from tests.programs import python
 
-BENCHMARKS = (sys.executable, "-m", "benchmarks")
 IMPOSSIBLE = """
 rounds = 1
 [[ratio]]
@@ -26,8 +26,7 @@ def test_check_measures_and_exits_with_1_naming_what_fell_short(tmp_path):
     limits = tmp_path / "thresholds.toml"
     limits.write_text(IMPOSSIBLE)
     options = ["--rounds", "1", "--seconds", "0.1", "--thresholds", limits, "--out", tmp_path]
-    command = [*BENCHMARKS, "check", *options]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=60)
+    done = python("-m", "benchmarks", "check", *options, cwd=ROOT)
     assert done.returncode == 1, done.stderr
     assert "FAILED  connect-1, rate: stdlib-sync against epoll: " in done.stdout
     assert "at least 1000000.00" in done.stdout
@@ -47,7 +46,7 @@ def test_show_writes_the_files_again(tmp_path):
 def test_sigterm_ends_the_run_and_whatever_it_has_started(tmp_path, ends):
     words = "run --work echo-64 --peer stdlib-threading --peer epoll"
     endless = "--rounds 10000 --seconds 0.05 --budget 60 --out"
-    command = [*BENCHMARKS, *words.split(), *endless.split(), tmp_path]
+    command = [sys.executable, "-m", "benchmarks", *words.split(), *endless.split(), tmp_path]
     with subprocess.Popen(command, cwd=ROOT, stderr=subprocess.PIPE) as runner:
         runner.stderr.readline()  # the samples of one round are there, and the next round is under way
         children = []

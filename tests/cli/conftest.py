@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 import pytest
 
 from tests.programs import PATIENCE, Program, server_program
+from tests.waiting import in_a_thread
 from triosock.cli import main
 
 SERVE = ("-m", "triosock", "serve")
@@ -43,10 +43,8 @@ def one_client(path: Path, serve: Callable[[socket.socket], object]) -> Iterator
             with listener.accept()[0] as client:
                 serve(client)
 
-        thread = threading.Thread(target=accept)
-        thread.start()
-        yield
-        thread.join()
+        with in_a_thread(accept):
+            yield
 
 
 @pytest.fixture

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 
 import pytest
 
+from tests.programs import python
 from triosock.cli import main
 
 PROGRAM = """
@@ -30,8 +30,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def record(folder, *words):
-    command = [sys.executable, "-m", "triosock", "record", *words]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60)
+    return python("-m", "triosock", "record", *words, cwd=folder)
 
 
 @pytest.mark.parametrize(

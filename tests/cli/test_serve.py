@@ -12,17 +12,15 @@ import pytest
 import trustme
 
 from tests.certificates import write
-from tests.programs import PATIENCE, dial, running
+from tests.programs import PATIENCE, check_drain, dial, running
 from tests.tls import trusting
 
 from .conftest import ECHO, SERVE, SHOUT, serve
 
 
 def test_it_serves_tcp_until_a_signal_drains_it():
-    with serve("tcp://127.0.0.1:0", *SHOUT) as program, dial(program.port()) as client:
-        assert client.ask(b"hello\n") == b"HELLO\n"
-        program.signal(signal.SIGINT)
-        assert client.rest() == b""
+    with serve("tcp://127.0.0.1:0", *SHOUT) as program:
+        check_drain(program, program.port(), signal.SIGINT)
     assert "1 finished, 0 failed, 0 left, 0 cancelled, 0 refused" in program.output
 
 
@@ -153,6 +151,15 @@ def test_what_the_machine_refuses_is_exit_code_1_and_one_line(tmp_path):
                 assert program.wait() == 1
             assert program.output.startswith(f"triosock: {reason}")
             assert len(program.output.splitlines()) == 1
+
+
+def test_a_program_that_a_worker_has_started_is_no_worker():
+    with serve("tcp://127.0.0.1:0", *SHOUT, TRIOSOCK_WORKER="1") as program:
+        with dial(program.port()) as client:
+            assert client.ask(b"hello\n") == b"HELLO\n"
+        program.signal()
+        assert program.wait() == 0
+    assert "worker" not in program.output
 
 
 HANDED_DOWN = """

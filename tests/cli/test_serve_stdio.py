@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import json
+import socket
 
 import pytest
 
-from tests.programs import PATIENCE, ROOT
-from tests.stdio.programs import check_inetd, ending
+from tests.programs import python
+from tests.stdio.programs import check_inetd
+from tests.waiting import PATIENCE
 
 from .conftest import SHOUT
 
@@ -18,24 +19,33 @@ PROGRAM = f"from triosock.cli import main\nmain({SERVE!r})\n"
 
 
 def test_in_a_shell_it_answers_and_logs_to_stderr():
-    done = subprocess.run(
-        [sys.executable, "-X", "dev", "-m", "triosock", *SERVE],
-        input=b"hello\n", capture_output=True, timeout=PATIENCE, cwd=ROOT, check=True,
-    )  # fmt: skip
-    assert done.stdout == b"HELLO\n"
-    assert b"listens on memory://stdio" in done.stderr
+    done = python("-X", "dev", "-m", "triosock", *SERVE, input="hello\n", check=True)
+    assert done.stdout == "HELLO\n"
+    assert "listens on memory://stdio" in done.stderr
 
 
 def test_under_inetd_the_log_does_not_get_to_the_client():
     check_inetd(PROGRAM)
 
 
+@pytest.mark.parametrize("form", ["text", "json"])
+def test_under_inetd_the_log_goes_to_syslog(tmp_path, form):
+    path = str(tmp_path / "log")
+    command = [*SERVE, "--log-format", form]
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as syslog:
+        syslog.bind(path)
+        syslog.settimeout(PATIENCE)
+        check_inetd(
+            f"from triosock.cli import main, observing\nobserving.SYSLOG = {path!r}\nmain({command!r})\n"
+        )
+        _, _, line = syslog.recv(1000).decode().rstrip("\0").partition("triosock: ")
+    assert "listens on tcp://" in (json.loads(line)["message"] if form == "json" else line)
+
+
 def test_in_a_file_too(tmp_path, refused):
     config = tmp_path / "server.toml"
     config.write_text('[endpoints.one]\naddress = "stdio:"\nhandler = "triosock.cli.handlers:shout"\n')
-    command = [sys.executable, "-m", "triosock", "serve", "--config", config]
-    with ending(subprocess.Popen(command, cwd=ROOT, stdin=-1, stdout=-1, stderr=-1)) as process:
-        assert process.communicate(b"hello\n", PATIENCE)[0] == b"HELLO\n"
+    assert python("-m", "triosock", "serve", "--config", config, input="hello\n").stdout == "HELLO\n"
     config.write_text("workers = 2\n" + config.read_text())
     refused(["serve", "--config", str(config)])
 

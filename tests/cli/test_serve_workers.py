@@ -9,7 +9,7 @@ import sys
 
 import pytest
 
-from tests.programs import dial, running, server_program
+from tests.programs import check_drain, dial, running, server_program
 
 from .conftest import SERVE, SHOUT, serve, wait_for_restart
 
@@ -17,16 +17,9 @@ from .conftest import SERVE, SHOUT, serve, wait_for_restart
 def test_workers_serve_restart_and_drain():
     with serve("tcp://127.0.0.1:0", *SHOUT, "--workers", 2, "--grace", 20) as program:
         port = int(program.wait_for(r"workers: 2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal(signal.SIGHUP)
-            # Between two requests, and not in one.
-            assert client.rest() == b""
+        check_drain(program, port, signal.SIGHUP)  # between two requests, and not in one
         wait_for_restart(program, 2)
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal()
-            assert client.rest() == b""
+        check_drain(program, port)
     assert "workers: drained in" in program.output
 
 
@@ -92,10 +85,7 @@ def test_an_activated_parent_hands_its_sockets_on(tmp_path):
     )
     with server_program("-c", launcher, *SERVE, "fd://web", *SHOUT, "--workers", 2) as program:
         program.wait_for("Listening on")
-        with dial(path) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            program.signal()
-            assert client.rest() == b""
+        check_drain(program, path)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="a namespace of processes of its own needs root")

@@ -5,16 +5,14 @@ a line.
 from __future__ import annotations
 
 import json
-import os
 import socket
-import subprocess
-import sys
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
 import pytest
 
-from tests.programs import PATIENCE
+from tests.programs import own_environment, python
 
 from .conftest import one_client
 
@@ -30,7 +28,7 @@ NODE: dict[str, Any] = {
 }
 
 
-def top(answer: bytes, folder: Path, **environment: str) -> subprocess.CompletedProcess[str]:
+def top(answer: bytes, folder: Path, **environment: str) -> CompletedProcess[str]:
     path = folder / "socket"
 
     def serve(client: socket.socket) -> None:
@@ -39,13 +37,7 @@ def top(answer: bytes, folder: Path, **environment: str) -> subprocess.Completed
         client.recv(1_000)
 
     with one_client(path, serve):
-        return subprocess.run(
-            [sys.executable, "-m", "triosock", "top", path, "--once"],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-            env={**os.environ, **environment},
-        )
+        return python("-m", "triosock", "top", path, "--once", env=own_environment(**environment))
 
 
 @pytest.mark.parametrize("field", ["kind", "name", "state", "peer", "where", "due_to", "counts"])

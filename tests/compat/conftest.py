@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from tests.waiting import PATIENCE, eventually, in_a_thread, returns
+from tests.waiting import PATIENCE, eventually, in_a_thread, returns, threads_named
 from triosock import DrainReport, compat
+from triosock.compat.bridge.trio_thread import THREAD_NAME
 
 
 class Gate:
@@ -144,6 +145,11 @@ def start_tls(start: Any, contexts: Any) -> Any:
         server.socket = contexts[0].wrap_socket(server.socket, server_side=True)
 
     return lambda kind, handler, **attributes: start(kind, handler, server_activate=activate, **attributes)
+
+
+def host_threads() -> list[threading.Thread]:
+    """The thread of the trio run that serves all, if there is one."""
+    return threads_named(THREAD_NAME)
 
 
 def read_all(client: socket.socket) -> bytes:

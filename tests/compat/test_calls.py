@@ -15,10 +15,10 @@ from unittest.mock import Mock
 import pytest
 import trio
 
+from tests.compat.conftest import host_threads
 from tests.servers import serving_in_a_thread
-from tests.waiting import PATIENCE, in_a_thread, threads_named
+from tests.waiting import PATIENCE, in_a_thread
 from triosock import compat
-from triosock.compat.bridge import trio_thread
 from triosock.compat.bridge.calls import Calls
 from triosock.compat.waiting import wakeup
 
@@ -159,4 +159,4 @@ def test_without_a_descriptor_for_it_a_server_with_threads_waits_alone(
 
     with Server(("127.0.0.1", 0), print) as server, serving_in_a_thread(server, 0.02):
         assert all(turns.acquire(timeout=PATIENCE) for _ in range(3))
-        assert not threads_named(trio_thread.THREAD_NAME)
+        assert not host_threads()

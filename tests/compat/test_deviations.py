@@ -9,26 +9,20 @@ import re
 import selectors
 import socket
 import socketserver
-import threading
 import time
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.servers import serving_in_a_thread
-from tests.waiting import eventually, threads_named
+from tests.waiting import eventually
 from triosock import compat
 from triosock.compat import choose
-from triosock.compat.bridge import trio_thread
 from triosock.compat.waiting import poll
 
 TABLE = Path(__file__).parents[2] / "docs" / "reference" / "compat-deviations.md"
-
-
-def host_threads() -> list[threading.Thread]:
-    return threads_named(trio_thread.THREAD_NAME)
 
 
 def test_every_row_has_its_test_and_every_test_its_row() -> None:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import trio
 
-from tests.waiting import eventually, in_a_thread, threads_named
+from tests.compat.conftest import host_threads
+from tests.waiting import eventually, in_a_thread
 from triosock import compat
-from triosock.compat.bridge import trio_thread
 from triosock.observe import Node, format_tree, snapshot, tree
 
 
@@ -33,7 +33,7 @@ def test_a_sync_program_sees_what_its_threads_serve(start: Any, gate: Any) -> No
     with running.dial(b"work\n") as client:
         assert gate.entered.wait(20)
         assert set(threading.enumerate()) - before, "looking starts no thread; the request has one"
-        assert eventually(lambda: threads_named(trio_thread.THREAD_NAME)), "and the loop, once it is idle"
+        assert eventually(host_threads), "and the loop, once it is idle"
         here = set(threading.enumerate())
         server = only(snapshot(), "server")
         assert set(threading.enumerate()) == here

@@ -12,15 +12,12 @@ from unittest.mock import Mock
 import pytest
 import trio
 
+from tests.compat.conftest import host_threads
 from tests.servers import serving_in_a_thread
-from tests.waiting import eventually, in_a_thread, returns, threads_named
+from tests.waiting import eventually, in_a_thread, returns
 from triosock import compat
 from triosock.compat.bridge import trio_thread, trio_wait
 from triosock.compat.waiting import forking, poll, wakeup
-
-
-def hosts() -> list[threading.Thread]:
-    return threads_named(trio_thread.THREAD_NAME)
 
 
 @pytest.mark.parametrize(
@@ -30,12 +27,12 @@ def test_an_idle_server_waits_in_the_trio_run_and_shutdown_is_at_once(
     start: Any, lines: Any, kind: str
 ) -> None:
     running = start(kind, lines)
-    assert eventually(hosts)
+    assert eventually(host_threads)
     began = time.monotonic()
     running.server.shutdown()
     # Its interval is ten seconds.
     assert time.monotonic() - began < 5
-    assert not hosts()
+    assert not host_threads()
     running.join()
 
 
@@ -48,7 +45,7 @@ def test_a_forking_server_waits_alone_and_shutdown_is_at_once(start: Any, lines:
     serving = poll.servings_of(running.server)[0]
     assert isinstance(serving, forking.ForkingWait)
     assert eventually(lambda: serving._wakeup is not None)
-    assert not hosts()
+    assert not host_threads()
     began = time.monotonic()
     running.server.shutdown()
     assert time.monotonic() - began < 5
@@ -95,11 +92,11 @@ def test_children_that_nobody_reaps_make_no_busy_loop(start: Any) -> None:
 def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: Any) -> None:
     first, second = start("ThreadingTCPServer", lines), start("TCPServer", lines)
     assert eventually(lambda: len(poll._servings) == 2 and all(one._host for one in poll._servings))  # type: ignore[attr-defined]
-    assert len(hosts()) == 1
+    assert len(host_threads()) == 1
     first.server.shutdown()
-    assert len(hosts()) == 1
+    assert len(host_threads()) == 1
     second.server.shutdown()
-    assert not hosts()
+    assert not host_threads()
 
 
 def test_shutdown_in_the_thread_that_serves_says_what_to_do(start: Any) -> None:
@@ -132,7 +129,7 @@ def test_an_error_that_stays_is_asked_again_a_little_later(start: Any, kind: str
 
 def test_closed_while_it_waits_in_the_trio_run(start: Any, lines: Any) -> None:
     running = start("ThreadingTCPServer", lines)
-    assert eventually(hosts)
+    assert eventually(host_threads)
     running.server.server_close()
     running.server.shutdown()
     running.join()
@@ -164,11 +161,11 @@ def test_a_signal_handler_may_need_the_host_while_its_own_thread_starts_it(
 
     monkeypatch.setattr(trio_thread, "_start", start_and_be_interrupted)
     assert returns(lambda: kept.append(trio_thread.acquire_host()))
-    assert len(hosts()) == 1
+    assert len(host_threads()) == 1
     for host in kept:
         assert host.run(trio.CancelScope(), current_name) == trio_thread.THREAD_NAME
         trio_thread.release_host(host)
-    assert not hosts()
+    assert not host_threads()
 
 
 async def current_name() -> str:
@@ -212,7 +209,7 @@ def test_nothing_is_left_of_many_servers(lines: Any, no_leaks: None) -> None:
         kind = (compat.TCPServer, compat.ThreadingTCPServer, compat.ForkingTCPServer)[number % 3]
         with kind(("127.0.0.1", 0), lines) as server, serving_in_a_thread(server):
             if number % 2:
-                eventually(lambda kind=kind: hosts() or kind is compat.ForkingTCPServer)
+                eventually(lambda kind=kind: host_threads() or kind is compat.ForkingTCPServer)
     assert not set(threading.enumerate()) - before
 
 
@@ -227,7 +224,7 @@ async def test_in_a_trio_thread_it_waits_alone(lines: Any) -> None:
 
         with in_a_thread(use):
             server.serve_forever(10)
-    assert not hosts()
+    assert not host_threads()
 
 
 def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
@@ -238,4 +235,4 @@ def test_the_host_survives_a_start_that_fails(monkeypatch: Any) -> None:
     borrowed = trio_thread.acquire_host()
     assert borrowed.run(trio.CancelScope(), trio.lowlevel.checkpoint) is None
     trio_thread.release_host(borrowed)
-    assert not hosts()
+    assert not host_threads()

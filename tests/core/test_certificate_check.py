@@ -170,8 +170,19 @@ def test_an_encrypted_key_with_its_password(encrypted: CertificateFiles, passwor
 
 def test_an_encrypted_key_without_a_password_asks_nobody(encrypted: CertificateFiles) -> None:
     assert why(encrypted).endswith("the key is encrypted, and there is no password for it")
-    wrong = CertificateFiles(encrypted.chain, encrypted.key, password="shut")
-    assert "cannot be used" in why(wrong)
+
+
+@pytest.mark.parametrize("password", ["shut", "", lambda: b"shut"])
+def test_a_wrong_password_is_what_is_wrong(encrypted: CertificateFiles, password: Any) -> None:
+    wrong = CertificateFiles(encrypted.chain, encrypted.key, password=password)
+    assert "the key cannot be decrypted: the password is wrong" in why(wrong)
+
+
+def test_a_key_of_another_certificate_is_that_though_its_password_is_right(
+    encrypted: CertificateFiles, good: CertificateFiles
+) -> None:
+    other = CertificateFiles(good.chain, encrypted.key, password="open sesame")
+    assert why(other).endswith("the key does not fit the certificate")
 
 
 def test_what_a_function_of_the_users_raises_is_told_and_keeps_the_old(

@@ -15,8 +15,7 @@ from tests.certificates import der_of, lenient, replace, shown, write
 from tests.handlers import ask, shout
 from tests.tls import resume
 from tests.waiting import until_ended, until_served
-from triosock import CertificateFiles, CertificateRefused, Certificates, Connection, events
-from triosock._core.transport import certificates as module
+from triosock import CertificateFiles, CertificateRefused, Certificates, Connection
 from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -219,82 +218,6 @@ def test_what_is_loaded_can_be_looked_at(one: CertificateFiles, two: Certificate
     assert (first.files, first.names) == (one, ("one.example",))
     assert second.names == ("two.example", "*.two.example")
     assert first.not_before < first.not_after
-
-
-async def test_a_look_at_the_files_is_taken_with_a_handshake(
-    one: CertificateFiles, tmp_path: Path, serving: Any, recorder: Any
-) -> None:
-    certificates = Certificates(one, check_every=0)
-    async with serving(shout, tls=certificates, observers=[recorder]) as server:
-        old = der_of(one)
-        assert await shown(server, "one.example") == old
-        assert recorder.of(events.CertificatesReloaded) == []
-        write(tmp_path, CA, "one.example", "www.one.example")
-        assert await shown(server, "one.example") == der_of(one) != old
-        (told,) = recorder.of(events.CertificatesReloaded)
-        assert told.names == ("one.example", "www.one.example")
-        assert told.not_after == certificates.loaded[0].not_after
-
-
-async def test_a_look_that_finds_a_bad_file_is_told_once_and_tried_again(
-    one: CertificateFiles, tmp_path: Path, serving: Any, recorder: Any
-) -> None:
-    certificates, old = Certificates(one, check_every=0), der_of(one)
-    key = tmp_path / "one.example.key"
-    async with serving(shout, tls=certificates, observers=[recorder]) as server:
-        whole = key.read_bytes()
-        replace(key, whole[:100])
-        for _ in range(3):
-            assert await shown(server, "one.example") == old
-        (told,) = recorder.of(events.CertificatesRefused)
-        assert str(key) in str(told.error)
-        key.unlink()
-        assert await shown(server, "one.example") == old
-        assert "No such file" in str(recorder.of(events.CertificatesRefused)[1].error)
-        write(tmp_path, CA, "one.example")
-        assert await shown(server, "one.example") == der_of(one)
-    assert len(recorder.of(events.CertificatesReloaded)) == 1
-
-
-async def test_no_look_is_taken_before_its_time(
-    one: CertificateFiles, tmp_path: Path, serving: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    now = [100.0]
-    monkeypatch.setattr(module, "monotonic", lambda: now[0])
-    certificates, old = Certificates(one, check_every=30), der_of(one)
-    async with serving(shout, tls=certificates) as server:
-        write(tmp_path, CA, "one.example")
-        now[0] = 129.0
-        assert await shown(server, "one.example") == old
-        now[0] = 130.0
-        assert await shown(server, "one.example") == der_of(one) != old
-        write(tmp_path, CA, "one.example")
-        now[0] = 159.0
-        assert await shown(server, "one.example") != der_of(one)
-
-
-async def test_others_shake_hands_while_one_loads(
-    one: CertificateFiles, tmp_path: Path, serving: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    certificates, old = Certificates(one, check_every=1000), der_of(one)
-    loading, go_on = trio.Event(), trio.Event()
-    inner = trio.to_thread.run_sync
-
-    async def slowly(function: Any, *args: Any) -> Any:
-        if function != certificates.reload:
-            return await inner(function, *args)
-        loading.set()
-        await go_on.wait()
-        return await inner(function, *args)
-
-    monkeypatch.setattr(trio.to_thread, "run_sync", slowly)
-    async with serving(shout, tls=certificates) as server, trio.open_nursery() as nursery:
-        write(tmp_path, CA, "one.example")
-        certificates._next_look = 0.0
-        nursery.start_soon(shown, server, "one.example")
-        await loading.wait()
-        assert await shown(server, "one.example") == old
-        go_on.set()
 
 
 async def test_tls_sessions_from_before_are_not_resumed(one: CertificateFiles, serving: Any) -> None:

@@ -182,6 +182,19 @@ def test_observers_that_all_raise_are_all_taken_off(capsys: pytest.CaptureFixtur
     assert capsys.readouterr().err.count("was taken off") == 1  # the last one; it had heard of the others
 
 
+def test_an_observer_that_cannot_even_be_named_ends_no_server(capsys: pytest.CaptureFixture[str]) -> None:
+    class Nameless(Keeper):
+        def __repr__(self) -> str:
+            raise RuntimeError("no name")
+
+    made = emitter(Nameless(ValueError("full"), wants=(ServerClosed,)))
+    made.emit(ServerClosed)
+    assert len(made) == 0
+    printed = capsys.readouterr().err
+    assert "Nameless object at 0x" in printed
+    assert "ValueError: full" in printed
+
+
 def test_what_is_no_exception_of_the_observer_goes_through() -> None:
     made = emitter(Keeper(KeyboardInterrupt()))
     with pytest.raises(KeyboardInterrupt):

@@ -49,6 +49,33 @@ async def test_a_handler_that_takes_the_socket_away_costs_its_own_connection(ser
         assert await until_ended(server) == {Cause.FINISHED: 1}
 
 
+@pytest.mark.parametrize("take", [socket.socket.close, lambda sock: socket.close(sock.detach())])
+@pytest.mark.parametrize("ending", ["it fails", "it is cut", "it fails with answers that wait", "under TLS"])
+async def test_one_that_takes_it_away_and_then_ends_badly_does_so_too(serving, dial, contexts, take, ending):
+    tls, client_tls = contexts
+
+    async def handler(conn):
+        async for _ in conn.lines():
+            await conn.send_all(b"ok\n")
+            take(conn.transport)
+            if ending == "it is cut":
+                await trio.sleep_forever()
+            raise ValueError("besides")
+
+    async with serving(handler, tls=tls if ending == "under TLS" else None) as server:
+        client = await dial(server)
+        if ending == "under TLS":
+            client = trio.SSLStream(client, client_tls, server_hostname="localhost")
+        await client.send_all(b"x\n" if ending == "it fails" else b"x\nx\n")
+        if ending == "it is cut":
+            await until(lambda: server.statistics().active)
+            assert await client.receive_some() == b"ok\n"
+            server.drain(grace=0)
+        await until(lambda: server.statistics().ended)
+        assert set(server.statistics().ended) == {Cause.DRAIN if ending == "it is cut" else Cause.FAILED}
+        await trio.aclose_forcefully(client)
+
+
 async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(serving, dial):
     async def handler(conn):
         async with trio.open_nursery() as nursery:

@@ -40,6 +40,21 @@ async def test_a_file_is_sent_whole_or_in_part(both, on_disk):
         assert one.sent == 300_006
 
 
+@pytest.mark.parametrize("wrapped", [False, True], ids=["plain", "named"])
+async def test_what_was_written_to_the_file_and_not_flushed_is_sent(both, wrapped):
+    one, other = both
+    with tempfile.NamedTemporaryFile() if wrapped else tempfile.TemporaryFile() as file:
+        file.write(b"a" * 10_000)
+        file.seek(0)
+        file.write(b"b" * 10)
+        assert await one.send_file(file, offset=0, count=11) == 11
+        assert await other.receive_exactly(11) == b"b" * 10 + b"a"
+        file.seek(0, os.SEEK_END)
+        file.write(b"c" * 10)
+        assert await one.send_file(file, offset=9_999) == 11
+        assert await other.receive_exactly(11) == b"a" + b"c" * 10
+
+
 async def test_a_file_sent_from_where_it_stands_leaves_it_where_it_ended(over_tcp):
     one, other = over_tcp
     with tempfile.TemporaryFile() as file:

@@ -15,6 +15,7 @@ import triosock
 from tests.core.test_adopt import Foreign
 from tests.handlers import ask, says, shout
 from tests.servers import drained, running
+from tests.tls import client_context, dial_tls, server_context
 from tests.waiting import until_ended
 from triosock import Limits, Timeouts
 
@@ -211,6 +212,41 @@ async def test_trios_own_listeners_and_plain_sockets_are_adopted(dial):
             async with await trio.open_tcp_stream("127.0.0.1", address.port) as client:
                 assert await client.receive_some() == b"fine"
         await drained(server)
+
+
+async def test_of_trios_listeners_with_tls_the_addresses_are_those_of_their_sockets():
+    trios = await trio.open_ssl_over_tcp_listeners(0, server_context(), host="127.0.0.1")
+    peers = []
+
+    async def stay(conn):
+        peers.append((conn.peer, conn.local))
+        await conn.send_all(b"fine")
+        await conn.receive_some()
+
+    limits = Limits(max_connections_per_peer=1)
+    async with running(triosock.serve_listeners, stay, trios, limits=limits) as server:
+        [address] = server.addresses
+        assert address == triosock.TcpAddress("127.0.0.1", address.port)
+        async with (
+            await dial_tls(server) as client,
+            await trio.open_tcp_stream("127.0.0.1", address.port, local_address="127.0.0.2") as plain,
+        ):
+            assert await client.receive_some() == b"fine"
+            # Another host is another peer, and does not count for the same limit.
+            other = trio.SSLStream(plain, client_context(), server_hostname="localhost")
+            assert await other.receive_some() == b"fine"
+            assert [peer.host for peer, _ in peers] == ["127.0.0.1", "127.0.0.2"]
+            assert {local for _, local in peers} == {address}
+
+
+async def test_a_clients_connection_around_a_stream_of_trios_knows_its_addresses(serving):
+    async with serving(fine) as server:
+        port = server.addresses[0].port
+        async with triosock.Connection(await trio.open_tcp_stream("127.0.0.1", port)) as client:
+            assert client.peer == server.addresses[0]
+            assert client.local.port == client.transport.socket.getsockname()[1]
+            assert await client.receive_exactly(4) == b"fine"
+            await drained(server)
 
 
 async def test_a_listener_of_another_make_works_too():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import shutil
 import socket
 import ssl
@@ -9,8 +11,10 @@ import ssl
 import pytest
 import trio
 import trio.testing
+import trustme
 
 import triosock
+from tests.certificates import write
 from tests.handlers import ask, ask_line, read_all, send_in_part, shout
 from tests.pairs import socket_pair
 from tests.servers import running
@@ -245,6 +249,65 @@ async def test_tls_twice_is_refused(serving):
 
     await serve_one(serving, handler)
     assert errors
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [("a\0b", TypeError), ("x" * 64, UnicodeError), ("", ValueError), ("a..b", UnicodeError)],
+)
+async def test_a_name_that_no_server_has_costs_its_own_connection(serving, dial, recorder, name, kind):
+    async def handler(conn):
+        await conn.start_tls(client_context(), server_side=False, server_hostname=name)
+
+    async with serving(handler, observers=[recorder]) as server:
+        for _ in range(2):
+            client = await dial(server)
+            with contextlib.suppress(trio.BrokenResourceError):
+                assert await client.receive_some() == b""
+            await client.aclose()
+        assert await until_ended(server, 2) == {Cause.FAILED: 2}
+        assert {type(one.error) for one in recorder.of(events.HandlerFailed)} == {kind}
+    gc.collect()  # a socket that is lost warns
+
+
+@pytest.mark.parametrize("end", [triosock.Connection.abort, triosock.Connection.aclose])
+async def test_tls_on_what_was_closed_is_no_fault_of_the_peer(serving, dial, end):
+    async def handler(conn):
+        if ended := end(conn):
+            await ended
+        await conn.start_tls(server_context())
+
+    async with serving(handler) as server, await dial(server):
+        assert await until_ended(server) == {Cause.FINISHED: 1}
+
+
+async def test_tls_on_what_is_closed_while_certificates_are_loaded(serving, dial, tmp_path):
+    certificates = triosock.Certificates(write(tmp_path, trustme.CA(), "localhost"), check_every=0)
+    write(tmp_path, trustme.CA(), "localhost")
+
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conn.start_tls, certificates)
+            await trio.testing.wait_all_tasks_blocked()
+            conn.abort()
+
+    async with serving(handler) as server, await dial(server):
+        assert await until_ended(server) == {Cause.FINISHED: 1}
+
+
+async def test_tls_by_two_tasks_at_once_is_refused_to_the_second(serving, dial):
+    async def handler(conn):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(conn.start_tls, server_context())
+            await trio.testing.wait_all_tasks_blocked(0.01)
+            with pytest.raises(RuntimeError, match="TLS is on already, or was begun"):
+                await conn.start_tls(server_context())
+        await shout(conn)
+
+    async with serving(handler) as server:
+        client = trio.SSLStream(await dial(server), client_context(), server_hostname="localhost")
+        assert await ask(client, b"x\n") == b"X\n"
+        await client.aclose()
 
 
 async def test_tls_over_a_memory_stream():

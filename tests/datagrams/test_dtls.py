@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import socket
 
 import pytest
@@ -13,6 +14,7 @@ from tests.servers import drained
 from tests.waiting import until, until_ended, until_served
 from triosock import Cause, Limits, Timeouts
 from triosock._core.model import events
+from triosock.observe import AccessLog
 
 SSL = pytest.importorskip("OpenSSL.SSL", reason="the extra dtls (pyOpenSSL) is not installed")
 
@@ -303,3 +305,30 @@ async def test_an_on_error_function_can_still_send(serving_dtls, dial_dtls, fail
             assert await exchange(channel, b"x") == (b"RequestTimedOut" if is_late else b"ValueError")
         await until_ended(server, 1)
         assert server.statistics().ended == {Cause.REQUEST if is_late else Cause.FAILED: 1}
+
+
+async def test_its_version_is_not_known_and_not_told(serving_dtls, dial_dtls):
+    lines = []
+    async with serving_dtls(echo, observers=[AccessLog(lines.append, format="json")]) as server:
+        with dial_dtls(server) as channel:
+            assert await exchange(channel, b"hello") == b"HELLO"
+        await drained(server)
+    (line,) = map(json.loads, lines)
+    assert line["tls.version_protocol"] == "dtls"
+    assert "tls.version" not in line  # which is a number
+
+
+async def test_a_span_of_an_association_has_no_version(serving_dtls, dial_dtls):
+    pytest.importorskip("opentelemetry.sdk")
+    from tests.observe.told import Told
+
+    told = Told()
+    async with told.observer() as observer, serving_dtls(echo, observers=[observer]) as server:
+        with dial_dtls(server) as channel:
+            assert await exchange(channel, b"hello") == b"HELLO"
+        await drained(server)
+    (span,) = told.spans("connection")
+    assert span.attributes["tls.protocol.name"] == "dtls"
+    assert "tls.protocol.version" not in span.attributes
+    told.tracers.shutdown()
+    told.meters.shutdown()

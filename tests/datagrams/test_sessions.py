@@ -116,6 +116,41 @@ async def test_the_work_on_one_datagram_is_bounded_by_the_request_timeout(
         assert [event.duration for event in recorder.of(events.RequestFinished)] == [4.0, 4.0, 5.0]
 
 
+async def test_who_still_receives_when_the_handler_has_returned_is_told(in_memory, autojump_clock):
+    raised = []
+
+    async def go_on(call):
+        with pytest.raises(trio.ClosedResourceError, match="its handler has returned") as found:
+            await call()
+        raised.append(found.value)
+
+    async def iterate(session):
+        async for _ in session:
+            pass
+
+    async with trio.open_nursery() as outside:
+
+        async def handler(session):
+            await session.receive()
+            # One waits when the handler returns, the others begin later.
+            outside.start_soon(go_on, session.receive if session.peer.name == "a" else session.__anext__)
+            await trio.sleep(1)
+            sessions.append(session)
+
+        sessions = []
+        async with in_memory(handler, sessions=Sessions(max=2, when_full="evict")) as (server, network):
+            for name in ("a", "b"):
+                await send_all(network.open(name), server, b"1")
+            await trio.sleep(2)
+            assert len(raised) == 2
+            # No place is expected from one that has ended.
+            assert server.statistics().active == 0
+            await go_on(sessions[0].receive)
+        await go_on(sessions[0].receive)
+        await go_on(lambda: iterate(sessions[1]))
+    assert len(raised) == 5
+
+
 async def test_two_tasks_cannot_receive_at_once(in_memory):
     raised = []
 

@@ -21,7 +21,7 @@ import trustme
 import triosock
 from tests.docs.units import CODE, DEPLOY, DOCS, complaints
 from tests.handlers import ask_line
-from tests.programs import PATIENCE, ROOT, dial, server_program
+from tests.programs import PATIENCE, ROOT, dial, python, server_program
 from tests.servers import connected, drained, serving_in_a_thread
 from tests.stdio.programs import ending
 from tests.tls import trusting
@@ -215,8 +215,7 @@ async def test_what_an_operator_wants_is_told(load, tmp_path, monkeypatch):
 
 def test_the_test_that_the_page_shows(tmp_path):
     options = ["-q", "-c", ROOT / "pyproject.toml", "--rootdir", tmp_path, "-p", "no:cacheprovider"]
-    command = [sys.executable, "-m", "pytest", *options, CODE / "test_shout.py"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=ROOT)
+    done = python("-m", "pytest", *options, CODE / "test_shout.py", cwd=ROOT)
     assert done.returncode == 0, done.stdout
     assert "5 passed" in done.stdout
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import ast
 import importlib
 import inspect
-import pathlib
 import re
 import shlex
-import subprocess
-import sys
 import types
 
 import pytest
@@ -20,9 +17,9 @@ import triosock.events
 import triosock.notify
 import triosock.observe
 import triosock.testing
+from tests.docs.units import DOCS
+from tests.programs import ROOT, python
 
-ROOT = pathlib.Path(__file__).parents[2]
-DOCS = ROOT / "docs"
 PAGES = sorted(
     path for kind in ("md", "rst") for path in DOCS.rglob(f"*.{kind}") if "_build" not in path.parts
 )
@@ -132,9 +129,8 @@ def test_a_block_is_included_or_run(path, language, lines):
         for line in lines:
             _check_command(line)
     elif language == "python":
-        subprocess.run(
-            [sys.executable, "-W", "error", "-c", "\n".join(lines)], check=True, timeout=30, cwd=ROOT
-        )
+        done = python("-W", "error", "-c", "\n".join(lines), cwd=ROOT)
+        assert done.returncode == 0, done.stderr
     else:
         assert language == "text"
 
@@ -208,8 +204,7 @@ def test_nothing_names_a_registrys_host_or_this_machine():
 def built(tmp_path, **pages):
     for name, text in pages.items():
         (tmp_path / f"{name}.html").write_text(text)
-    command = [sys.executable, DOCS / "check_links.py", tmp_path]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30)
+    done = python(DOCS / "check_links.py", tmp_path)
     return done.returncode, done.stdout
 
 

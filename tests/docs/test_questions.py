@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import math
-import pathlib
 import re
 import socket
 import ssl
 import threading
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +18,7 @@ import trio.testing
 import trustme
 
 import triosock
+from tests.docs.units import CODE, DOCS
 from tests.handlers import ask, ask_line
 from tests.health.client import get
 from tests.servers import connected
@@ -25,7 +26,6 @@ from tests.tls import trusting
 from tests.waiting import PATIENCE
 from triosock.testing import open_server
 
-DOCS = pathlib.Path(__file__).parents[2] / "docs"
 PAGE = (DOCS / "howto" / "questions.md").read_text()
 
 
@@ -44,7 +44,7 @@ async def talk(client: Any, *says: bytes) -> bytes:
 
 def test_there_are_at_least_thirty_and_each_is_short(answers: Any) -> None:
     assert len(re.findall("^### ", PAGE, re.M)) >= 30
-    lines = (DOCS / "code" / "questions.py").read_text().split("\n\n\n")
+    lines = (CODE / "questions.py").read_text().split("\n\n\n")
     assert max(len(block.splitlines()) for block in lines) <= 16
 
 
@@ -100,7 +100,7 @@ async def test_a_context_is_each_connections_own(answers: Any) -> None:
         assert await talk(two, b"2\n") == b"request 2\n"
 
 
-async def test_who_it_is_and_who_is_connected(answers: Any, tmp_path: pathlib.Path, nursery: Any) -> None:
+async def test_who_it_is_and_who_is_connected(answers: Any, tmp_path: Path, nursery: Any) -> None:
     import os
 
     path = tmp_path / "socket"
@@ -150,7 +150,7 @@ async def test_the_log_says_who_closed_first(answers: Any) -> None:
     assert all(one["seconds"] >= 0 and one["peer"] for one in said)
 
 
-async def test_frames_and_files(answers: Any, tmp_path: pathlib.Path) -> None:
+async def test_frames_and_files(answers: Any, tmp_path: Path) -> None:
     async with connected(answers.count_frames) as (served, client):
         assert await talk(client, (5).to_bytes(4, "big"), b"hello") == b"5 bytes\n"
     (tmp_path / "file").write_bytes(b"x" * 100_000)

@@ -9,7 +9,7 @@ import subprocess
 import pytest
 
 from tests.docs.units import CODE, DEPLOY, DOCS, complaints
-from tests.programs import dial, running, server_program
+from tests.programs import check_drain, running, server_program
 
 SHOP = "from benchmarks.restart.servers import serve_http, serve_lines\n"
 
@@ -85,8 +85,4 @@ def test_a_stdlib_server_is_a_worker():
         "['tcp://127.0.0.1:0'], workers=2))\n"
     )
     with server_program("-c", program, cwd=CODE) as parent:
-        port = int(parent.wait_for(r"2 workers on tcp://127\.0\.0\.1:(\d+)")[1])
-        with dial(port) as client:
-            assert client.ask(b"hello\n") == b"HELLO\n"
-            parent.signal()
-            assert client.rest() == b""
+        check_drain(parent, int(parent.wait_for(r"2 workers on tcp://127\.0\.0\.1:(\d+)")[1]))

@@ -15,7 +15,16 @@ import trio.testing
 import triosock
 from tests.handlers import read_all, shout
 from tests.waiting import until
-from triosock import AddressUnavailable, Connection, DrainScope, Limits, open_health, serve_health
+from triosock import (
+    AdaptiveLimit,
+    AddressUnavailable,
+    Connection,
+    DrainScope,
+    Limits,
+    Rate,
+    open_health,
+    serve_health,
+)
 from triosock.testing import MemoryListener, no_leaks
 
 
@@ -62,6 +71,20 @@ async def test_ready_is_who_serves_and_live_is_who_answers() -> None:
         assert await get(health) == (503, "no server is serving")
 
 
+@pytest.mark.parametrize(
+    ("target", "status"),
+    [
+        ("HTTP://a:80/live?x=1", 200),
+        ("/live?of=http://a/ready", 200),
+        ("http://a", 404),
+        ("ftp://a/live", 404),
+    ],
+)
+async def test_a_target_with_the_host_in_it_is_accepted_too(target: str, status: int) -> None:
+    async with open_health("tcp://127.0.0.1:0") as health:
+        assert (await get(health, target))[0] == status
+
+
 async def test_a_drain_says_so_from_its_announcement_to_its_end() -> None:
     async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
         server = await started(nursery, stay)
@@ -90,6 +113,21 @@ async def test_suspended_and_full_servers_are_not_ready() -> None:
         assert await get(health) == (503, "web: full")
         await client.aclose()
         await until(lambda: not server.statistics().active)
+        assert await get(health) == (200, "ready")
+        nursery.cancel_scope.cancel()
+
+
+async def test_full_by_an_adaptive_limit_is_full_and_a_rate_is_not() -> None:
+    limits = Limits(adaptive=AdaptiveLimit(min_connections=1), overflow="reject")
+    async with open_health("tcp://127.0.0.1:0") as health, trio.open_nursery() as nursery:
+        server = await started(nursery, stay, limits=limits)
+        client = await greeted(server)
+        assert await get(health) == (503, "web: full")
+        await client.aclose()
+        await until(lambda: not server.statistics().active)
+        strict = await started(nursery, stay, limits=Limits(rate=Rate(1, per=60), overflow="reject"))
+        await (await greeted(strict)).aclose()
+        await until(lambda: not strict.statistics().active)
         assert await get(health) == (200, "ready")
         nursery.cancel_scope.cancel()
 

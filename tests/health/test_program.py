@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.health.client import get
-from tests.programs import dial, running
+from tests.programs import dial, server_program
 
 PROGRAM = """
 import logging, trio, triosock
@@ -19,7 +19,7 @@ triosock.run(main, grace=20, delay=0.5)
 
 
 def test_a_signal_is_told_at_once_and_ends_both() -> None:
-    with running("-c", PROGRAM) as program:
+    with server_program("-c", PROGRAM) as program:
         health, port = program.port("triosock health"), program.port("shout")
         with dial(port) as idle, dial(port) as busy:
             assert idle.ask(b"hello\n") == b"HELLO\n"
@@ -31,4 +31,3 @@ def test_a_signal_is_told_at_once_and_ends_both() -> None:
             assert idle.rest() == b""
             busy.say(b" and half\n")
             assert busy.rest() == b"HALF AND HALF\n"
-        assert program.wait() == 0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import threading
@@ -11,14 +12,10 @@ import pytest
 import trio
 
 from tests.servers import drained
-from tests.waiting import PATIENCE, until
+from tests.waiting import PATIENCE, threads_named, until
 from triosock.observe import AccessLog, LineWriter
 from triosock.observe.background_thread import BackgroundThread
 from triosock.observe.line_writer import MAX_LINES
-
-
-def threads(name):
-    return [one for one in threading.enumerate() if one.name == name]
 
 
 def background_thread(**options):
@@ -29,11 +26,11 @@ def background_thread(**options):
 async def test_work_is_done_in_order_and_the_thread_ends_with_the_block():
     done = []
     async with background_thread() as background:
-        assert len(threads("tests background")) == 1
+        assert len(threads_named("tests background")) == 1
         for number in range(100):
             assert background.put(done.append, number)
     assert done == list(range(100))
-    assert threads("tests background") == []
+    assert threads_named("tests background") == []
     assert not background.put(done.append, 100)
     assert (background.dropped, background.failed) == (1, 0)
 
@@ -56,10 +53,10 @@ async def test_what_hangs_holds_up_nobody_and_is_left_behind_with_a_warning(capl
         assert (
             "tests background hangs: its thread is left behind after 0.05 s, with 100 pieces" in caplog.text
         )
-        assert len(threads("tests background")) == 1
+        assert len(threads_named("tests background")) == 1
     finally:
         goes_on.set()
-        for thread in threads("tests background"):
+        for thread in threads_named("tests background"):
             thread.join(PATIENCE)
 
 
@@ -71,7 +68,7 @@ async def test_the_end_is_waited_for_in_a_cancelled_scope_too():
             scope.cancel()
             await trio.sleep_forever()
     assert done == [1]
-    assert threads("tests background") == []
+    assert threads_named("tests background") == []
 
 
 async def test_a_clock_of_tests_does_not_shorten_the_end(autojump_clock):
@@ -144,6 +141,29 @@ async def test_a_folder_that_vanishes_costs_lines_and_not_the_rest(tmp_path, cap
     assert caplog.records[0].levelno == logging.ERROR
 
 
+async def test_a_line_that_was_written_in_part_takes_no_other_with_it():
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(writer, False)  # as a full disk, it takes a part, and then nothing
+        room = fcntl.fcntl(writer, fcntl.F_SETPIPE_SZ, 4096)
+        lines = [f"{number:049}" for number in range(100)]  # 50 bytes each, with the newline
+        whole = room // 50
+        async with LineWriter(writer, grace=PATIENCE) as write:
+            for line in lines:
+                write(line)
+            await until(lambda: write.dropped)
+            assert write.dropped == 100 - whole
+            heard = os.read(reader, 2 * room).decode()
+            write("after")
+            write("that")
+        heard += os.read(reader, room).decode()
+        assert heard.splitlines() == [*lines[:whole], lines[whole][: room % 50], "after", "that"]
+        assert write.dropped == 100 - whole
+    finally:
+        os.close(reader)
+        os.close(writer)
+
+
 async def test_what_cannot_be_opened_is_told_at_once(tmp_path):
     with pytest.raises(FileNotFoundError):
         async with LineWriter(tmp_path / "no" / "access.log"):
@@ -152,7 +172,7 @@ async def test_what_cannot_be_opened_is_told_at_once(tmp_path):
     with pytest.raises(OSError, match="No such device"):
         async with LineWriter(tmp_path / "pipe"):  # nobody reads
             pass
-    assert threads("triosock lines") == []
+    assert threads_named("triosock lines") == []
 
 
 async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
@@ -172,7 +192,7 @@ async def test_a_pipe_that_nobody_reads_delays_no_connection(serving, dial):
             assert write.dropped
     finally:
         os.close(reader)  # ends the write that hangs
-        for thread in threads("triosock lines"):
+        for thread in threads_named("triosock lines"):
             thread.join(PATIENCE)
         os.close(writer)
 

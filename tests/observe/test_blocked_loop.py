@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import math
-import threading
 import time
 
 import pytest
 import trio
 
-from tests.waiting import PATIENCE
+from tests.waiting import PATIENCE, threads_named
 from triosock._core.inspect.step_watch import THREAD_NAME
 from triosock.observe import BlockedLoop, blocked_loop, watch_blocked_loop
 
 
 def watching():
-    return [one for one in threading.enumerate() if one.name == THREAD_NAME]
+    return threads_named(THREAD_NAME)
 
 
 def blocks(told):

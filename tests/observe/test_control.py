@@ -65,6 +65,7 @@ async def test_another_user_gets_nothing(control, monkeypatch):
     [
         (b"tree", "a request is a JSON object in one line"),
         (b"\xff", "a request is a JSON object in one line"),
+        (b"[" * 999, "a request is a JSON object in one line"),
         (b"[]", "the only request is"),
         (b'{"want": "drain"}', "the only request is"),
         (b'{"want": "tree", "limit": -1}', "limit must be an int"),

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import pytest
+import trio.testing
 
 pytest.importorskip("prometheus_client")
 
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.servers import connected
 from triosock import Limits, Rate
 from triosock._core.model import events
+from triosock._core.model.addresses import MemoryAddress
 from triosock.observe.metrics import _TAKE, PrometheusObserver
 
 
@@ -44,6 +46,53 @@ async def test_a_rate_that_is_reached_is_counted_by_its_option(autojump_clock):
             await client.receive_until(b"\n")
     labels = {"server": "shop", "limit": "request_rate_per_peer"}
     assert registry.get_sample_value("triosock_rate_reached_total", labels) == 3
+
+
+async def test_what_began_before_it_was_attached_is_not_active_less_than_never():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    async with connected(shout, name="shop") as (served, old):
+        assert await ask(old, b"x\n") == b"X\n"
+        served.server.observers.add(observer)
+        new = await served.connect()
+        assert await ask(new, b"x\n") == b"X\n"
+        assert registry.get_sample_value("triosock_connections_active", {"server": "shop"}) == 1
+        await old.aclose()
+        await new.aclose()
+    assert registry.get_sample_value("triosock_connections_active", {"server": "shop"}) == 0
+    ended = {"server": "shop", "cause": "finished"}
+    assert registry.get_sample_value("triosock_connections_ended_total", ended) == 2
+
+
+def test_servers_with_one_name_are_counted_together():
+    registry = CollectorRegistry()
+    observer = PrometheusObserver(registry)
+    fields = {"server": "web", "time": 0.0, "connection": 1, "peer": MemoryAddress("m")}
+    ended = {"cause": events.Cause.FINISHED, "received": 0, "sent": 0, "duration": 1.0}
+    seen = []
+    for event in (
+        *[events.ConnectionOpened(local=MemoryAddress("us"), **fields)] * 2,
+        *[events.ConnectionClosed(**fields, **ended)] * 3,
+    ):
+        observer.on_event(event)
+        seen.append(registry.get_sample_value("triosock_connections_active", {"server": "web"}))
+    assert seen == [1, 2, 1, 0, 0]
+
+
+async def test_a_server_that_ends_overloaded_sheds_no_more(mock_clock):
+    registry = CollectorRegistry()
+    options = {"limits": Limits(max_lag=0.2), "name": "shop", "observers": [PrometheusObserver(registry)]}
+    async with connected(shout, **options) as (served, client):
+        assert await ask(client, b"x\n") == b"X\n"
+        for _ in range(3):
+            mock_clock.jump(0.5)
+            await trio.testing.wait_all_tasks_blocked()
+        assert registry.get_sample_value("triosock_shedding", {"server": "shop"}) == 1
+        await client.aclose()
+        mock_clock.autojump_threshold = 0
+    assert registry.get_sample_value("triosock_shedding", {"server": "shop"}) == 0
+    assert not served.server.shedding
+    assert not served.server.statistics().shedding
 
 
 async def test_two_in_one_registry_are_refused():

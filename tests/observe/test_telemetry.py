@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 
@@ -17,7 +18,7 @@ import triosock
 from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import talk
-from tests.servers import drained, running
+from tests.servers import connected, drained, running
 from tests.waiting import PATIENCE
 from triosock._core.model.addresses import UnixAddress
 from triosock.observe import JsonFormatter
@@ -44,6 +45,23 @@ async def test_a_connection_is_a_trace_and_its_requests_are_children(told):
     assert connection.status.status_code is StatusCode.UNSET
     assert connection.start_time <= requests[0].start_time <= requests[0].end_time <= connection.end_time
     assert observer.dropped == 0
+
+
+async def test_a_span_is_ended_though_its_error_has_no_text(told, caplog):
+    class Speechless(Exception):
+        def __str__(self):
+            raise TypeError("__str__ returned non-string")
+
+    async def fail(conn):
+        raise Speechless
+
+    async with told.observer() as observer, connected(fail, observers=[observer]) as (_, client):
+        with contextlib.suppress(trio.BrokenResourceError):
+            await client.receive_some()
+    (connection,) = told.spans("connection")
+    assert connection.status.status_code is StatusCode.ERROR
+    assert connection.attributes["error.type"].endswith("Speechless")
+    assert "triosock spans: the first failure" in caplog.text
 
 
 async def test_addresses_have_the_names_of_the_conventions(told, serving, dial):

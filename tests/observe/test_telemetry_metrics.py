@@ -13,10 +13,11 @@ from opentelemetry.sdk.metrics import MeterProvider
 from opentelemetry.sdk.metrics.export import MetricExporter, PeriodicExportingMetricReader
 from opentelemetry.sdk.trace.export import SpanExporter, SpanExportResult
 
-from tests.handlers import shout
+from tests.handlers import ask, shout
 from tests.observe.runs import shop
 from tests.observe.told import Told, talk
-from tests.waiting import until
+from tests.servers import connected, drained
+from tests.waiting import threads_named, until
 from triosock import events
 from triosock._core.model.addresses import UnixAddress
 from triosock._core.model.events import Cause
@@ -58,9 +59,8 @@ async def test_an_exporter_that_hangs_delays_no_connection(caplog):
         assert active.value == 0  # what is counted does not wait for spans
     finally:
         exporter.goes_on.set()
-        for thread in threading.enumerate():
-            if thread.name == "triosock spans":
-                thread.join(5)
+        for thread in threads_named("triosock spans"):
+            thread.join(5)
         told.tracers.shutdown()
 
 
@@ -103,6 +103,19 @@ async def test_an_exporter_of_metrics_that_hangs_delays_no_connection(told):
 # Metrics
 
 
+async def test_what_began_before_it_was_attached_is_not_active_less_than_never(told):
+    async with told.observer() as observer, connected(shout) as (served, old):
+        assert await ask(old, b"x\n") == b"X\n"
+        served.server.observers.add(observer)
+        await talk(served, b"a\n")
+        await old.aclose()
+        await drained(served.server)
+        (active,) = told.metric("triosock.connection.active").values()
+        assert active.value == 0
+        (ended,) = told.metric("triosock.connection.duration").values()
+        assert ended.count == 2
+
+
 async def test_the_numbers_are_those_of_the_run(told, autojump_clock):
     counted = StatisticsObserver()
     async with told.observer() as observer:
@@ -139,7 +152,7 @@ async def test_it_serves_inside_of_its_block_only(told, caplog):
         pass
     with pytest.raises(events.ObserverDone):
         observer.on_event(events.ServerClosed(server="s", time=0.0))
-    assert not any(one.name == "triosock spans" for one in threading.enumerate())
+    assert threads_named("triosock spans") == []
 
 
 async def test_one_that_is_attached_late_makes_no_span_of_what_began_before(told):

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+
 import hypothesis
 import pytest
 import trio
 from hypothesis import strategies
-from hypothesis.stateful import Bundle, rule, run_state_machine_as_test
+from hypothesis.stateful import Bundle, initialize, rule, run_state_machine_as_test
 
 from tests.handlers import shout
 from tests.simulation.scenarios import careless, one_client, shouting
@@ -73,6 +75,53 @@ class Shouting(ServerMachine):
         before = self.run(_now)
         self.run(trio.sleep, seconds)
         assert self.run(_now) == before + seconds
+
+
+class Beginning(Shouting):
+    """With `@initialize` rules of its own, which Hypothesis runs in any order."""
+
+    @initialize(target=Shouting.connections)
+    def early(self):
+        return self.run(self.world.connect, self.server)
+
+    @initialize()
+    def another(self) -> None:
+        self.run(trio.sleep, 1)
+
+
+def test_rules_that_initialize_have_a_world() -> None:
+    run_state_machine_as_test(Beginning, settings=FEW)
+
+
+def test_a_machine_whose_world_has_ended_says_so_instead_of_waiting() -> None:
+    class Late(Shouting):
+        max_seconds = 5
+
+        @rule()
+        def late(self) -> None:
+            self.run(trio.sleep, 6)
+
+        def teardown(self) -> None:
+            try:
+                self.run(_now)  # as a teardown that closes connections
+            finally:
+                super().teardown()
+
+    unshrunk = hypothesis.settings(FEW, phases=[hypothesis.Phase.generate])
+    with pytest.raises(AssertionError, match="not over after 5 s"):
+        run_state_machine_as_test(Late, settings=unshrunk)
+
+
+def test_a_job_after_the_teardown_is_refused() -> None:
+    class After(Shouting):
+        def teardown(self) -> None:
+            super().teardown()
+            with contextlib.suppress(RuntimeError):
+                self.run(_now)
+            self.run(_now)
+
+    with pytest.raises(RuntimeError, match="the world has ended"):
+        run_state_machine_as_test(After, settings=FEW)
 
 
 async def _now() -> float:

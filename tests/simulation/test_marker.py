@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 
@@ -109,3 +110,70 @@ def test_it_needs_no_pytest_trio(tmp_path):
     (tmp_path / "test_one.py").write_text(TESTS)
     told = pytest_in(tmp_path, *LOADED, "-W", "error", "-k", "kind", "--strict-markers")
     assert "1 passed" in told, told
+
+
+SKIPS = """
+import pytest
+
+@pytest.mark.simulate(seeds=3)
+async def test_skip(world):
+    pytest.skip("not on this machine")
+
+@pytest.mark.simulate(seeds=3)
+async def test_skip_of_a_client(world):
+    async def leave():
+        pytest.skip("not on this machine")
+    world.client(leave)
+    world.client(leave)
+
+@pytest.mark.simulate(seeds=3)
+async def test_known(world):
+    pytest.xfail("known")
+
+@pytest.mark.simulate(seeds=3)
+async def test_fail(world):
+    with pytest.raises(ValueError):
+        await world.sleep(1)
+"""
+
+
+def test_a_skip_is_no_failure_of_a_seed(suite, tmp_path):
+    (tmp_path / "test_one.py").write_text(SKIPS)
+    told = suite("-ra")
+    assert "1 failed, 2 skipped, 1 xfailed" in told, told
+    assert "not on this machine" in told
+    assert "seed 0 fails: Failed: DID NOT RAISE" in told
+
+
+NAMES = """
+import pytest
+
+@pytest.mark.simulate(seeds=1)
+@pytest.mark.parametrize("x", [
+    pytest.param(1, id="\\u00e9" * 150), pytest.param(2, id="a b"), pytest.param(3, id="a-b"),
+    pytest.param(4, id='"$HOME"'),
+])
+async def test_fails(world, x):
+    assert x == 0
+"""
+
+
+#: A shell must expand nothing in it.
+HOME = """'test_one.py::test_fails["$HOME"]'"""
+
+
+def test_any_name_of_a_test_has_a_picture_of_its_own_and_a_command(suite, tmp_path):
+    (tmp_path / "test_one.py").write_text(NAMES)
+    told = suite("-rA")
+    assert "4 failed" in told, told
+    assert "OSError" not in told
+    assert len(list(tmp_path.glob(".pytest_cache/d/simulate/*/test_fails-seed-0.play.html"))) == 4
+    commands = re.findall(r"^E +run it again: +pytest (.*) --simulate-seed 0$", told, re.MULTILINE)
+    assert commands[1:] == ['"test_one.py::test_fails[a b]"', '"test_one.py::test_fails[a-b]"', HOME]
+
+
+def test_a_cache_that_cannot_be_written_costs_the_pictures_only(suite, tmp_path):
+    (tmp_path / "a_file").write_text("")
+    told = suite("-rA", "-o", "cache_dir=a_file/cache", "-W", "ignore")
+    assert "1 failed, 2 passed" in told, told
+    assert "is no line" in told

@@ -5,11 +5,13 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 import socket
 import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 import trio
@@ -174,6 +176,31 @@ async def test_it_runs_a_trio_program_of_its_own() -> None:
         simulate(shouting, seeds=1)
 
 
+def test_an_interrupt_ends_the_simulation_and_is_no_failure_of_a_seed() -> None:
+    ran = []
+
+    async def scenario(world: World) -> None:
+        async def interrupted() -> None:
+            await world.sleep(1)
+            if world.seed == 2:
+                signal.raise_signal(signal.SIGINT)
+            await world.sleep(1)
+
+        ran.append(world.seed)
+        world.client(interrupted)
+
+    with pytest.raises(KeyboardInterrupt):
+        simulate(scenario, seeds=10)
+    assert ran == [0, 1, 2]
+
+
+def test_a_picture_that_cannot_be_written_hides_no_failure(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(SimulationFailed, match="is no line") as found:
+        simulate(carelessness, seeds=50, faults=Faults(cuts=0.3), shrink=0, pictures=tmp_path / "file" / "x")
+    assert "picture:           not written: " in str(found.value)
+
+
 def test_a_server_that_does_not_answer_what_it_has_read_fails_the_run() -> None:
     async def scenario(world: World) -> None:
         server = await world.serve(read_once)
@@ -235,6 +262,22 @@ def test_a_client_that_is_refused_in_its_handshake_is_not_excused_by_a_slow_netw
     scenario = one_client(lambda client: ask_line(client, b"PROXY nonsense\r\n"), proxy=True)
     with pytest.raises(SimulationFailed, match="ended at the server: handshake"):
         simulate(scenario, seeds=5, faults=Faults(latency=0.1), shrink=0)
+
+
+def test_the_handlers_of_a_crashed_server_raise_nothing() -> None:
+    async def scenario(world: World) -> None:
+        async def crash() -> None:
+            conn = await world.connect(server)
+            await conn.send_all(b"half a li")
+            world.crash(server)
+            with pytest.raises(trio.BrokenResourceError):
+                await conn.receive_some()
+
+        server = await world.serve(shout, on_error="raise")
+        world.client(crash)
+        await server.wait_over()
+
+    simulate(scenario, seeds=10)
 
 
 def test_a_client_with_a_nursery_is_excused_as_any_other() -> None:

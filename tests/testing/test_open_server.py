@@ -109,3 +109,13 @@ async def test_check_nothing_left_says_what_is(autojump_clock):
         await served.recorder.wait_for(ConnectionOpened)
         with pytest.raises(AssertionError, match="memory://memory/1"):
             check_nothing_left(served.server)
+
+
+@pytest.mark.parametrize("kind", ["memory", "tcp"])
+async def test_the_report_counts_the_clients_that_the_end_of_the_block_closes(kind):
+    listeners = None if kind == "memory" else await triosock.open_tcp_listeners(0, host="127.0.0.1")
+    async with open_server(shout, listeners=listeners) as served:
+        for _ in range(3):
+            client = await served.connect()
+            assert await ask_line(client, b"hello\n") == b"HELLO\n"
+    assert served.report.finished == 3

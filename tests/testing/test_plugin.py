@@ -1,10 +1,7 @@
 """The pytest plugin in a separate pytest, as another project's test suite uses it."""
 
-import subprocess
-import sys
-from pathlib import Path
+from tests.programs import ROOT, printed, python
 
-ROOT = Path(__file__).parents[2]
 # As the entry point does it, for interpreters where triosock is only on the path.
 LOADED = ("-p", "triosock.testing.plugin")
 
@@ -39,14 +36,9 @@ async def test_fails(open_server, autojump_clock):
 
 
 def run_pytest(folder, *options):
-    return subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", *options],
-        cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-    )
+    environment = {"PYTHONPATH": str(ROOT), "PATH": "", "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+    words = ("-m", "pytest", "-q", "-p", "no:cacheprovider", *options)
+    return python(*words, cwd=folder, env=environment)
 
 
 def test_the_fixtures_serve_and_look_what_is_left(tmp_path):
@@ -68,5 +60,4 @@ def test_without_pytest_trio_it_does_nothing(tmp_path):
 def test_it_loads_no_test_library_of_its_own():
     unwanted = {"pytest", "pytest_trio", "hypothesis"}
     code = f"import sys, triosock.testing.plugin; print(sorted({unwanted} & {{*sys.modules}}))"
-    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, timeout=60)
-    assert done.stdout.strip() == "[]", done.stderr
+    assert printed("-c", code, cwd=ROOT) == "[]\n"

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace
 
+import attrs
 import pytest
 import trio
 
@@ -15,6 +16,7 @@ import triosock
 from tests import programs
 from tests.event_readers import read, reading
 from triosock.cli import main
+from triosock.observe import control as observe_control
 from triosock.observe.control import parse_tree
 from triosock.workers import control, control_client
 from triosock.workers.metrics import merge_metrics
@@ -107,6 +109,24 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
             assert await client.receive_until(b"\n") == b"HELLO\n"
         assert await request(path, {"do": "drain"}) == {"done": "all workers drain"}
         await workers.wait_closed()
+
+
+async def test_a_restart_takes_longer_than_a_request_may_take_to_arrive(tmp_path, monkeypatch):
+    monkeypatch.setattr(observe_control, "TIMEOUTS", attrs.evolve(observe_control.TIMEOUTS, request=0.2))
+    supervision = triosock.Supervision(settle=0.5)
+    async with controlled(tmp_path, workers=1, verbs=True, supervision=supervision) as (_, path):
+        assert await request(path, {"do": "restart"}) == {"done": "1 replaced"}
+        with trio.fail_after(PATIENCE):
+            for verb in (b"", b'{"do": "resume"}\n'):
+                stream = await trio.open_unix_socket(path)
+                async with stream, triosock.Connection(stream) as client:
+                    await client.send_all(verb)
+                    if verb:
+                        assert b"accept again" in await client.receive_until(b"\n")
+                    await client.send_all(b'{"do":')
+                    with pytest.raises(trio.BrokenResourceError):
+                        assert await client.receive_some() == b""
+                        raise trio.BrokenResourceError  # a Unix socket has no reset
 
 
 async def test_the_command_tells_and_prints_what_was_done(tmp_path, capsys):

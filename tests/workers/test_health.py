@@ -39,11 +39,10 @@ async def test_the_service_is_ready_while_a_worker_is_and_it_does_not_drain() ->
         port = port_of(workers)
         assert await probe(port) == (200, "ready")
         assert await probe(port, "/live") == (200, "live")
-        client = await occupy(workers, "wait")
-        workers.drain(delay=0.5)
-        assert await probe(port) == (503, "draining")
-        assert await ask(client, "go on") == "waited"
-        await client.aclose()
+        async with await occupy(workers, "wait") as client:
+            workers.drain(delay=0.5)
+            assert await probe(port) == (503, "draining")
+            assert await ask(client, "go on") == "waited"
     with pytest.raises(OSError, match=r".*"):
         await probe(port)
 
@@ -72,13 +71,12 @@ async def test_a_stuck_worker_takes_nothing_out_and_all_of_them_do(monkeypatch: 
     async with service(workers=2, health=HEALTH) as workers:
         port, stuck = port_of(workers), set()
         while len(stuck) < 2:
-            client = dial(workers)
-            with trio.move_on_after(5):
-                stuck.add(await ask(client, "number"))
-                assert await ask(client, "block") == "begun"
-                if len(stuck) == 1:
-                    assert await probe(port) == (200, "ready")
-            await client.aclose()
+            async with dial(workers) as client:
+                with trio.move_on_after(5):
+                    stuck.add(await ask(client, "number"))
+                    assert await ask(client, "block") == "begun"
+                    if len(stuck) == 1:
+                        assert await probe(port) == (200, "ready")
         status, text = await probe(port)
         assert status == 503
         assert text.splitlines() == [f"worker {number}: no answer within 2 s" for number in (1, 2)]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import socket
+
 import attrs
 import pytest
 
@@ -31,6 +33,22 @@ def test_a_peer_of_a_listener_of_the_users_keeps_its_name():
     straggler = attrs.evolve(report(1).slowest[0], peer=triosock.MemoryAddress("door"))
     (back,) = read_reports(format_reports((("x", attrs.evolve(one, slowest=(straggler,))),)))
     assert back.slowest[0].peer == triosock.MemoryAddress("door")
+
+
+@pytest.mark.parametrize(("servers", "calls", "slowest"), [(1, 900, 5), (30, 40, 5), (300, 40, 0)])
+def test_the_counts_of_a_long_report_arrive_and_of_its_stacks_the_innermost_calls(servers, calls, slowest):
+    stack = tuple(f"/srv/application/{'long' * 40}.py:{number} in handle" for number in range(calls))
+    straggler = attrs.evolve(report(1).slowest[0], stack=stack)
+    long = attrs.evolve(report(1), slowest=(straggler,) * 5)
+    text = format_reports(tuple((f"server {number}", long) for number in range(servers)))
+    manager, worker = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with manager, worker:
+        worker.send(text.encode())
+    back = read_reports(text)
+    assert len(back) == servers
+    for one in back:
+        assert attrs.evolve(one, slowest=()) == attrs.evolve(long, slowest=())
+        assert [straggler.stack[-1] for straggler in one.slowest] == [stack[-1]] * slowest
 
 
 @pytest.mark.parametrize("text", ["", "{", "[1]", '[{"finished": 1}]'])

@@ -14,7 +14,7 @@ import trio
 
 import triosock
 from tests.handlers import ask_line
-from tests.programs import running
+from tests.programs import server_program
 
 from .conftest import HERE, PATIENCE, ask, dial, occupy, processes, service, until
 
@@ -231,6 +231,32 @@ async def test_a_healthy_worker_is_replaced_when_its_time_has_come(recycle, line
             assert await client.receive_some() == b""
 
 
+async def test_a_worker_whose_successor_failed_is_replaced_later(tmp_path, caplog):
+    supervision = triosock.Supervision(settle=0, max_backoff=0.1)
+    recycle = triosock.Recycle(requests=1, jitter=0)
+    async with breakable(tmp_path, workers=1, supervision=supervision, recycle=recycle) as workers:
+        (old,) = processes(workers)
+        (tmp_path / "how").write_text("import")
+        async with dial(workers) as client:
+            await ask(client, "hello")
+            await client.send_eof()
+            await until(lambda: caplog.text.count("stays: worker 1") > 1)
+            assert old in processes(workers)
+            (tmp_path / "how").unlink()
+            await until(lambda: old not in processes(workers))
+
+
+async def test_a_worker_that_stays_does_not_hold_a_drain_up(tmp_path, caplog):
+    supervision = triosock.Supervision(settle=0, max_backoff=3600)
+    recycle = triosock.Recycle(requests=1, jitter=0)
+    async with breakable(tmp_path, workers=1, supervision=supervision, recycle=recycle) as workers:
+        (tmp_path / "how").write_text("import")
+        async with dial(workers) as client:
+            await ask(client, "hello")
+            await client.send_eof()
+            await until(lambda: "stays: worker 1" in caplog.text)
+
+
 def test_limits_of_one_worker_are_jittered_downwards():
     recycle = triosock.Recycle(age=100, requests=1000, jitter=0.5)
     drawn = [recycle.for_one() for _ in range(200)]
@@ -268,12 +294,11 @@ def test_signals_restart_and_resize(tmp_path):
         f"triosock.run(functools.partial(triosock.serve_workers, '{HERE}:shout',"
         " ['tcp://127.0.0.1:0'], workers=1, supervision=triosock.Supervision(settle=0)))\n"
     )
-    with running(program) as parent:
+    with server_program(program) as parent:
         parent.wait_for("workers: 1 workers on")
         parent.signal(signal.SIGTTIN)
         parent.wait_for(r"worker 2 \(process \d+\) is ready")
         parent.signal(signal.SIGHUP)
         parent.wait_for("restart: 2 replaced")
         parent.signal(signal.SIGTTOU)
-        assert parent.stop() == 0
-        assert "workers: drained in" in parent.output
+    assert "workers: drained in" in parent.output

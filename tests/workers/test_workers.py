@@ -46,8 +46,7 @@ async def test_workers_serve_one_port_and_drain_into_one_report():
 
 
 async def test_a_connect_during_the_drain_is_refused():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait") as client:
         workers.drain()
         port = workers.addresses[0].port
 
@@ -57,18 +56,15 @@ async def test_a_connect_during_the_drain_is_refused():
 
         await until(is_refused)
         assert await ask(client, "go on") == "waited"
-        await client.aclose()
 
 
 async def test_what_is_still_busy_at_the_deadline_is_cut_and_described():
-    async with service(workers=2) as workers:
-        client = await occupy(workers, "wait")
+    async with service(workers=2) as workers, await occupy(workers, "wait"):
         workers.drain(grace=600)
         report = await drained(workers, grace=0.2)
         assert (report.cancelled, report.drained, report.clean) == (1, True, False)
         (straggler,) = report.slowest
         assert "handle" in straggler.stack[-1]
-        await client.aclose()
 
 
 @pytest.mark.parametrize(("count", "work"), [(2, "wait"), (1, "block")])
@@ -190,6 +186,21 @@ async def test_an_endpoint_that_cannot_be_opened_leaves_nothing(tmp_path):
         ({"endpoints": ["http://x"]}, ValueError, "must begin with"),
         ({"endpoints": {"a:b": "tcp://*:1"}}, ValueError, "without ':'"),
         ({"endpoints": ["fd://web"]}, ValueError, "no socket named 'web'"),
+        ({"endpoints": {"": "tcp://*:1"}}, ValueError, "one or more ASCII characters"),
+        ({"supervision": {"ready": 5}}, TypeError, r"supervision must be a triosock\.Supervision"),
+        ({"recycle": []}, TypeError, r"recycle must be a triosock\.Recycle"),
+        ({"environment": [("a", "b")]}, TypeError, "environment must be a mapping"),
+        ({"environment": {"a": 5}}, TypeError, "environment must be a mapping of str to str"),
+        ({"name": 5}, TypeError, "name must be a str"),
+        ({"idle_grace": -1}, ValueError, "idle_grace must be"),
+        ({"modes": 0o600}, TypeError, "modes must be a mapping"),
+        ({"endpoints": ["unix:///x"], "modes": {"endpoint1": "600"}}, TypeError, "mode must be permission"),
+        (
+            {"endpoints": ["unix:///x"], "modes": {"web": 0o600}},
+            ValueError,
+            "modes: 'web' is no unix:// endpoint; there are: endpoint1",
+        ),
+        ({"endpoints": {"web": "tcp://*:1"}, "modes": {"web": 0o600}}, ValueError, "there are: none"),
     ],
 )
 async def test_wrong_arguments_are_told(changes, error, words):

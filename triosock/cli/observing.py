@@ -46,11 +46,11 @@ class Observing:
 
         Args: `number`, the prefix of each line, with the number of the worker.
         """
-        if not has_stderr:
-            return _syslog_handler()
-        handler = logging.StreamHandler()
-        text = logging.Formatter(f"%(asctime)s %(levelname)s {number}%(message)s")
-        handler.setFormatter(JsonFormatter() if self.log_format == "json" else text)
+        handler = logging.StreamHandler() if has_stderr else _syslog_handler()
+        if self.log_format == "json":
+            handler.setFormatter(JsonFormatter())
+        elif has_stderr:  # syslog has the time itself
+            handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {number}%(message)s"))
         return handler
 
 

@@ -61,6 +61,12 @@ def is_worker() -> bool:
     return "TRIOSOCK_WORKER" in os.environ
 
 
+def forget_other_worker() -> None:
+    """Remove the number of another worker, which has started this program, from the environment."""
+    if os.environ.get("LISTEN_PID") != str(os.getpid()):  # the sockets are not for this process, either
+        os.environ.pop("TRIOSOCK_WORKER", None)
+
+
 async def serve_in_workers(
     config: ServiceConfig,
     words: Sequence[str],

@@ -35,7 +35,7 @@ from .config import EndpointConfig, ServiceConfig, TlsConfig, control_path, heal
 from .config_file import read_config
 from .observing import LOG_FORMATS, Observing
 from .output import say
-from .running import is_worker, prepare, serve_here, serve_in_workers
+from .running import forget_other_worker, is_worker, prepare, serve_here, serve_in_workers
 
 _LIMITS = {
     "max_connections": "serve at most N connections at once (default 16384); others wait",
@@ -217,6 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
         prepare(config)
         say(f"{arguments.config or 'the command line'}: {len(config.endpoints)} endpoints, no mistake found")
         return 0
+    forget_other_worker()
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
     # inetd connects stderr to the client too, so the log must not go there.
     has_stderr = not (config.is_stdio and stderr_is_stdin())

@@ -27,7 +27,7 @@ import math
 import os
 import sys
 from collections.abc import Awaitable, Callable, Collection, Mapping
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import attrs
 import trio
@@ -136,26 +136,35 @@ async def serve_replies(
         if conn.credentials().uid != os.geteuid():
             return
         async for line in conn.lines(max_bytes=MAX_REQUEST):
-            try:
-                request = json.loads(line)
-            except ValueError:
+            request = _parse(line)
+            if request is None:
                 answered: Reply = {"error": "a request is a JSON object in one line"}
+            elif request.get("want") != "events":
+                # Only its arrival is bounded: a restart has ended when its last worker was replaced.
+                conn.set_timeouts(request=math.inf)
+                answered = await reply(request)
+            elif _are_kinds(kinds := request.get("kinds")):
+                return await stream(conn, kinds)
             else:
-                request = request if isinstance(request, dict) else {}
-                if request.get("want") == "events":
-                    if _are_kinds(kinds := request.get("kinds")):
-                        return await stream(conn, kinds)
-                    answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
-                else:
-                    answered = await reply(request)
+                answered = {"error": "kinds is a list of names of events, such as ConnectionClosed"}
             await conn.send_all(json.dumps(answered).encode() + b"\n")
+            conn.set_timeouts(request=TIMEOUTS.request)  # for the next one
 
     return await serve_listeners(
         answer, [listener], limits=LIMITS, timeouts=TIMEOUTS, name=NAME, task_status=task_status
     )
 
 
-def _are_kinds(kinds: object) -> bool:
+def _parse(line: bytes) -> Request | None:
+    """Return the request in a line, an empty one for JSON that is no object; None if it is no JSON."""
+    try:
+        request = json.loads(line)
+    except (ValueError, RecursionError):  # the second is for lists in lists
+        return None
+    return request if isinstance(request, dict) else {}
+
+
+def _are_kinds(kinds: object) -> TypeGuard[list[str] | None]:
     # A list or an object in the list could not even be looked up.
     return kinds is None or (
         isinstance(kinds, list) and all(isinstance(one, str) and one in EVENTS for one in kinds)

@@ -20,7 +20,7 @@ from typing import Final
 from .._core.model.addresses import Address, MemoryAddress, TcpAddress, UdpAddress, UnixAddress
 from .._core.model.events import Cause
 from .ends import Ended
-from .text import error_text
+from .text import error_text, text_of
 
 #: The version of ECS whose names these are.
 VERSION: Final = "8.11.0"
@@ -59,7 +59,7 @@ def plain(value: object, most: int = MAX_TEXT) -> object:
         return value if math.isfinite(value) else None
     if isinstance(value, (list, tuple)):
         return [plain(one, most) for one in value[:100]]
-    text = str(value)
+    text = text_of(value)
     if len(text) > most:
         text = text[: most - 1] + "…"
     # A surrogate (of a path that is no text) is no Unicode, and strict readers refuse its escape.
@@ -145,7 +145,7 @@ def _tls_fields(ended: Ended) -> dict[str, object]:
         return {}
     protocol, _, version = ended.tls_version.partition("v")  # "TLSv1.3"
     return {
-        "tls.version": version or ended.tls_version,
+        "tls.version": version or None,  # of DTLS it is not known
         "tls.version_protocol": protocol.lower(),
         "tls.cipher": ended.cipher,
         "tls.next_protocol": ended.alpn,

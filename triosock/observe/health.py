@@ -54,7 +54,8 @@ async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> A
     """Answer ``GET /live`` and ``GET /ready`` at `endpoint` for the length of the block.
 
     Ready is a trio run with servers, none of which drains (an announced drain counts), is suspended, or has
-    all of its `Limits.max_connections`. Otherwise ``/ready`` is 503, and its text says why.
+    all of its `Limits.max_connections`, or as many as its adaptive limit is at the moment. Otherwise
+    ``/ready`` is 503, and its text says why.
 
     Args: `endpoint`, ``tcp://HOST:PORT`` or ``unix:///PATH``, or a listener that is open, which is closed at
     the end; `mode`, the permissions of the socket file.
@@ -173,11 +174,15 @@ async def _answer(conn: Connection, ask: Ask) -> None:
     """Read one request, and answer it. The end of the handler ends the connection."""
     import h11
 
-    http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD)
+    # A head that is not complete with the last byte that there is room for is too long.
+    http = h11.Connection(h11.SERVER, max_incomplete_event_size=MAX_HEAD - 1)
     event: Any = h11.NEED_DATA
+    room = MAX_HEAD
     try:
         while event is h11.NEED_DATA:
-            http.receive_data(await conn.receive_some(MAX_HEAD))
+            data = await conn.receive_some(room)
+            room -= len(data)
+            http.receive_data(data)
             event = http.next_event()
     except h11.RemoteProtocolError as error:
         answer = _Answer(error.error_status_hint, "this is no request of HTTP")
@@ -189,7 +194,7 @@ async def _answer(conn: Connection, ask: Ask) -> None:
 
 
 async def _consider(request: h11.Request, ask: Ask) -> _Answer:
-    path = bytes(request.target).partition(b"?")[0]
+    path = _path_of(bytes(request.target))
     has_body = request.method != b"HEAD"
     if path not in (b"/live", b"/ready"):
         return _Answer(404, "there are /live and /ready", has_body=has_body)
@@ -199,6 +204,14 @@ async def _consider(request: h11.Request, ask: Ask) -> _Answer:
         return _Answer(200, "live", has_body=has_body)
     reasons = await ask()
     return _Answer(503 if reasons else 200, "\n".join(reasons) or "ready", has_body=has_body)
+
+
+def _path_of(target: bytes) -> bytes:
+    """Return the path in a target, which may name the host as well (RFC 9112, 3.2.2)."""
+    scheme, separator, rest = target.partition(b"://")
+    if separator and scheme.lower() in (b"http", b"https"):
+        target = b"/" + rest.partition(b"/")[2]
+    return target.partition(b"?")[0]
 
 
 def _format(http: h11.Connection, answer: _Answer) -> bytes:

@@ -15,6 +15,7 @@ from typing import Any, Final, final
 from .._core.model.addresses import Address
 from .._core.model.events import ConnectionEvent, Event
 from .ecs import LONG, VERSION, address_fields, network_fields, timestamp, to_line
+from .text import text_of
 
 #: Where a name of a class has a new word.
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
@@ -58,7 +59,7 @@ class JsonFormatter(logging.Formatter):
             return {}
         return {
             "error.type": kind.__name__,
-            "error.message": str(error),
+            "error.message": text_of(error),
             # Of a long one the end says more.
             "error.stack_trace": self.formatException(record.exc_info)[-LONG["error.stack_trace"] :],
         }

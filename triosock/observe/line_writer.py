@@ -2,7 +2,8 @@
 
 The rules:
 
-1. A full disk, or a pipe without a reader, loses lines, which are counted, and delays no connection.
+1. A full disk, or a pipe without a reader, loses lines, which are counted, and delays no connection. Of a
+   line that was written in part the rest is lost, and the next one does not go on in it.
 2. **A file that was renamed or removed is opened again**, as logrotate(8) wants it without a signal; what
    `logging.handlers.WatchedFileHandler` does. What is no regular file is opened once.
 3. Lines that wait together are written with one call, in append mode: processes may share the file.
@@ -44,6 +45,8 @@ class LineWriter:
         self._identity: tuple[int, int] | None = None
         self._lines: list[str] = []
         self._lost = 0
+        #: Whether the file ends with a part of a line.
+        self._is_torn = False
         self._thread = BackgroundThread("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
 
     def __call__(self, line: str) -> None:
@@ -77,17 +80,26 @@ class LineWriter:
             self._flush()
 
     def _flush(self) -> None:
-        lines, self._lines = self._lines, []
+        lines = [f"{one}\n".encode("utf-8", "backslashreplace") for one in self._lines]
+        self._lines.clear()
+        left = b"".join(lines)
         try:
             self._open_again()
-            self._write("".join(f"{one}\n" for one in lines).encode("utf-8", "backslashreplace"))
+            if self._is_torn:
+                os.write(self._descriptor, b"\n")
+                self._is_torn = False
+            while left:
+                left = left[os.write(self._descriptor, left) :]
         except OSError:
-            self._lost += len(lines)
+            self._note_lost(lines, len(left))
             raise
 
-    def _write(self, data: bytes) -> None:
-        while data:
-            data = data[os.write(self._descriptor, data) :]
+    def _note_lost(self, lines: list[bytes], left: int) -> None:
+        """Count the lines to which the last `left` bytes belong; note whether the first of them has begun."""
+        while left > 0:
+            left -= len(lines.pop())
+            self._lost += 1
+        self._is_torn = self._is_torn or left < 0
 
     def _open_again(self) -> None:
         """Open the file if it is not open, or if its path leads to another one now."""
@@ -107,7 +119,9 @@ class LineWriter:
         descriptor = os.open(self._path, flags | os.O_NONBLOCK, self._mode)
         os.set_blocking(descriptor, True)
         opened = os.fstat(descriptor)
-        self._descriptor, self._identity = descriptor, (opened.st_dev, opened.st_ino)
+        identity = opened.st_dev, opened.st_ino
+        self._is_torn = self._is_torn and identity == self._identity
+        self._descriptor, self._identity = descriptor, identity
 
     def _finish(self) -> None:
         try:

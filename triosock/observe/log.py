@@ -20,6 +20,7 @@ import time
 from collections.abc import Callable, Container
 from typing import Final, final
 
+from .._core.model.emitter import repr_of
 from .._core.model.events import (
     AcceptFailed,
     Cause,
@@ -49,7 +50,7 @@ from .._core.model.events import (
     SheddingEnded,
     SheddingStarted,
 )
-from .text import printable
+from .text import printable, text_of
 
 #: Ends that the server decided on, against the connection, and that are not its daily work: an idle one that
 #: is ended is the timeout doing its work, and so is a client that never shook hands.
@@ -66,7 +67,7 @@ def _closed(event: ConnectionClosed) -> tuple[int, str]:
         f"{event.received} bytes received, {event.sent} sent"
     )
     if event.error is not None and event.cause is not Cause.FAILED:
-        text += f" ({event.error})"
+        text += f" ({text_of(event.error)})"
     return logging.WARNING if event.cause in _LOUD else logging.DEBUG, text
 
 
@@ -89,9 +90,10 @@ def _handshake_finished(event: HandshakeFinished) -> tuple[int, str]:
 
 
 def _handshake_refused(event: HandshakeRefused) -> tuple[int, str]:
+    why = "no handshake in time" if event.error is None else text_of(event.error)
     return (
         logging.DEBUG,
-        f"connection {event.connection} of {event.peer}: {event.error or 'no handshake in time'}",
+        f"connection {event.connection} of {event.peer}: {why}",
     )
 
 
@@ -155,7 +157,10 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
     DrainStarted: _drain_started,
     DrainFinished: _drain_finished,
     ServerClosed: lambda event: (logging.DEBUG, "closed"),
-    ObserverFailed: lambda event: (logging.ERROR, f"observer {event.observer!r} failed, and was taken off"),
+    ObserverFailed: lambda event: (
+        logging.ERROR,
+        f"observer {repr_of(event.observer)} failed, and was taken off",
+    ),
 }
 
 

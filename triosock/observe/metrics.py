@@ -31,6 +31,7 @@ from .._core.model.events import (
     SheddingStarted,
 )
 from .._extras import missing
+from .active import Active
 
 try:
     from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
@@ -49,6 +50,8 @@ class PrometheusObserver:
     ``triosock_datagrams_dropped_total{reason}``,
     ``triosock_accept_errors_total{action}``, ``triosock_draining``, ``triosock_shedding``; each with the
     label ``server``.
+
+    An observer that is attached to a server later counts the connections that begin from then on as active.
 
     Args: `registry`, None for prometheus-client's own; each can have one observer of this kind.
 
@@ -74,6 +77,7 @@ class PrometheusObserver:
         self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
         self._shedding = metric(Gauge, "shedding", "1 while new connections are refused, being late")
         self._draining = metric(Gauge, "draining", "1 during a drain, its delay included")
+        self._open = Active()
         self.wants: tuple[type[Event], ...] = tuple(_TAKE)
 
     def on_event(self, event: Event, /) -> None:
@@ -81,11 +85,13 @@ class PrometheusObserver:
         _TAKE[type(event)](self, event)
 
     def _on_opened(self, event: ConnectionOpened) -> None:
+        self._open.begin(event)
         self._opened.labels(event.server).inc()
         self._active.labels(event.server).inc()
 
     def _on_closed(self, event: ConnectionClosed) -> None:
-        self._active.labels(event.server).dec()
+        if self._open.end(event):
+            self._active.labels(event.server).dec()
         self._ended.labels(event.server, event.cause).inc()
         self._seconds.labels(event.server).observe(event.duration)
         self._bytes.labels(event.server, "received").inc(event.received)
@@ -116,6 +122,10 @@ class PrometheusObserver:
     def _on_end(self, event: DrainFinished | ServerClosed) -> None:
         self._draining.labels(event.server).set(0)
 
+    def _on_server_closed(self, event: ServerClosed) -> None:
+        self._on_end(event)
+        self._shedding.labels(event.server).set(0)
+
 
 _TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
     ConnectionOpened: PrometheusObserver._on_opened,
@@ -130,5 +140,5 @@ _TAKE: Final[dict[type[Event], Callable[[PrometheusObserver, Any], None]]] = {
     SheddingStarted: PrometheusObserver._on_shedding,
     SheddingEnded: PrometheusObserver._on_shedding,
     DrainFinished: PrometheusObserver._on_end,
-    ServerClosed: PrometheusObserver._on_end,
+    ServerClosed: PrometheusObserver._on_server_closed,
 }

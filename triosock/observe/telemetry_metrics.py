@@ -18,6 +18,7 @@ from .._core.model.events import (
     Refused,
     RequestFinished,
 )
+from .active import Active
 from .ecs import OUTCOMES
 
 #: In seconds; those that the semantic conventions advise for the durations of requests, and four more for
@@ -56,6 +57,7 @@ class Instruments:
         self._active = meter.create_up_down_counter(
             "triosock.connection.active", "{connection}", "Connections that are being served"
         )
+        self._open = Active()
         self._connection = seconds("triosock.connection.duration", "How long connections lasted")
         self._request = seconds("triosock.request.duration", "How long requests took")
         self._bytes = meter.create_counter(
@@ -78,11 +80,13 @@ class Instruments:
             take(self, event)
 
     def _on_opened(self, event: ConnectionOpened) -> None:
+        self._open.begin(event)
         self._active.add(1, {"triosock.server": event.server})
 
     def _on_closed(self, event: ConnectionClosed) -> None:
         server = {"triosock.server": event.server}
-        self._active.add(-1, server)
+        if self._open.end(event):
+            self._active.add(-1, server)
         self._connection.record(event.duration, _ended(event))
         self._bytes.add(event.received, {**server, "network.io.direction": "receive"})
         self._bytes.add(event.sent, {**server, "network.io.direction": "transmit"})

@@ -108,7 +108,8 @@ class Spans:
         added = _address("client", event.peer)
         if event.tls_version is not None:
             protocol, _, version = event.tls_version.partition("v")
-            added |= {"tls.protocol.name": protocol.lower(), "tls.protocol.version": version}
+            added |= {"tls.protocol.name": protocol.lower()}
+            added |= {"tls.protocol.version": version} if version else {}  # of DTLS it is not known
             added |= {"tls.cipher": event.cipher} if event.cipher else {}
             added |= {"tls.next_protocol": event.alpn} if event.alpn else {}
         entry.span.set_attributes(added)
@@ -170,14 +171,22 @@ def _trace_of(span: Span) -> int:
 
 
 def _end(span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int) -> None:
-    """In the thread."""
+    """In the thread. A span is ended also if the SDK cannot say what was raised (its `str()` may raise)."""
+    try:
+        _describe(span, cause, error, attributes, now)
+    finally:
+        span.end(now)
+
+
+def _describe(
+    span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int
+) -> None:
     if OUTCOMES.get(cause, "failure") == "failure":
         attributes["error.type"] = str(cause) if error is None else type(error).__qualname__
         span.set_status(Status(StatusCode.ERROR, str(cause)))
     span.set_attributes(attributes)
     if error is not None and cause is Cause.FAILED:
         span.record_exception(error, timestamp=now)
-    span.end(now)
 
 
 def _base(event: ConnectionOpened | RequestStarted) -> Attributes:

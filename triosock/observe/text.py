@@ -1,7 +1,11 @@
 """Words for people: what the tree, the timeline and the terminal view print.
 
-The invariant: **nothing that a peer chose reaches a terminal or a page as it is.** Names of sockets, PROXY
-headers and texts of errors come from outside; a control character in them could clear a screen or end a tag.
+The invariants:
+
+1. **Nothing that a peer chose reaches a terminal or a page as it is.** Names of sockets, PROXY headers and
+   texts of errors come from outside; a control character in them could clear a screen or end a tag.
+2. **Whatever a handler raises has a text here.** Its own `__str__` may raise; an observer that let that pass
+   would be taken off, for the fault of one connection.
 """
 
 from __future__ import annotations
@@ -9,11 +13,19 @@ from __future__ import annotations
 import math
 
 
+def text_of(value: object) -> str:
+    """Return `str(value)`, or a text in angle brackets if that raises."""
+    try:
+        return str(value)
+    except Exception as error:  # of the user's code: whatever it is, the value has no text
+        return f"<str() has raised {type(error).__name__}>"
+
+
 def printable(text: object, most: int = 300) -> str:
     """Return `str(text)` in one line of printable characters, shortened to `most`; others are written as
     escapes.
     """
-    line = str(text)
+    line = text_of(text)
     if len(line) > most:
         line = line[: most - 1] + "…"
     if line.isprintable():

@@ -21,10 +21,12 @@ from collections.abc import AsyncIterator, Iterable
 from contextvars import ContextVar
 from typing import Final, TypeAlias, Unpack, final
 
+import attrs
 import trio
 
 from .._core.listeners.listener import Adoptable, Listener, adopt
 from .._core.model.addresses import Address, TcpAddress, UdpAddress, UnixAddress
+from .._core.model.events import DrainStarted, Event, ServerClosed
 from .._core.registry.drain_report import DrainReport
 from .._core.stream.by_protocol import Handlers
 from .._core.stream.connection import Connection
@@ -159,8 +161,7 @@ async def open_server(
                 failure = error
                 nursery.cancel_scope.cancel(reason="triosock: the test failed")
             finally:
-                server.drain(grace=grace)  # first, so that the report counts the clients' handlers
-                await opened.close_clients()
+                await _end(opened, grace)
     except BaseExceptionGroup as group:
         crash = _plain(group)
     finally:
@@ -169,6 +170,34 @@ async def open_server(
     _raise_cause(failure, crash)
     assert opened is not None
     check_nothing_left(opened.server)
+
+
+async def _end(opened: OpenServer, grace: float) -> None:
+    """Drain the server, and close the clients when it has begun to count: the report has their handlers."""
+    try:
+        await _begin_drain(opened.server, grace)
+    finally:
+        await opened.close_clients()
+
+
+async def _begin_drain(server: StreamServer, grace: float) -> None:
+    """Drain a server; return when it has begun to count, or has ended."""
+    begun = _DrainBegun()
+    server.observers.add(begun)
+    server.drain(grace=grace)
+    if server._drain_run is None and not server._closed.is_set():
+        await begun.event.wait()
+
+
+@attrs.define(eq=False)
+class _DrainBegun:
+    """An observer that waits for the beginning of the drain."""
+
+    event: trio.Event = attrs.field(factory=trio.Event)
+    wants: tuple[type[Event], ...] = (DrainStarted, ServerClosed)
+
+    def on_event(self, event: Event) -> None:
+        self.event.set()
 
 
 def _raise_cause(failure: Exception | None, crash: BaseException | None) -> None:

@@ -27,7 +27,7 @@ from .._core.datagram.open import open_udp_sockets
 from .._core.datagram.socket import KernelSocket
 from .._core.listeners.listener import Listener, SocketListener, adopt, open_tcp_listeners
 from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
-from .._core.listeners.unix import UnixListener, open_unix_listener
+from .._core.listeners.unix import UnixListener, check_mode, open_unix_listener
 from .._core.model.addresses import (
     Address,
     TcpAddress,
@@ -220,6 +220,8 @@ async def open_endpoints(
 
     Raises: TypeError, ValueError; AddressUnavailable; socket.gaierror.
     """
+    named = list(_named(endpoints))
+    _check_modes(modes or {}, named)
     opened = Endpoints(handover=take_handover())
     with contextlib.ExitStack() as failed:
         failed.callback(opened.close)
@@ -228,7 +230,7 @@ async def open_endpoints(
             _open_control(os.fspath(control), opened)
         if health is not None:
             await _open_health(health, opened)
-        for name, endpoint in _named(endpoints):
+        for name, endpoint in named:
             await _open(name, endpoint, (modes or {}).get(name), opened)
         await trio.lowlevel.checkpoint()
         failed.pop_all()
@@ -243,6 +245,18 @@ def _named(endpoints: Iterable[Endpoint] | Mapping[str, Endpoint]) -> Iterable[t
     for name in endpoints:
         check_endpoint_name(name)
     return [(str(name), endpoint) for name, endpoint in endpoints.items()]
+
+
+def _check_modes(modes: Mapping[str, int], named: Iterable[tuple[str, Endpoint]]) -> None:
+    """Raise TypeError or ValueError for a wrong mode, and for one that no endpoint would have."""
+    if not isinstance(modes, Mapping):
+        raise TypeError(f"modes must be a mapping of names to permission bits, not {modes!r}")
+    files = [name for name, one in named if isinstance(one, str) and one.startswith("unix:")]
+    for name, mode in modes.items():
+        if name not in files:
+            there = ", ".join(files) or "none"
+            raise ValueError(f"modes: {name!r} is no unix:// endpoint; there are: {there}")
+        check_mode(mode)
 
 
 def check_endpoint_name(name: object) -> None:

@@ -57,7 +57,7 @@ class Supervision:
 @attrs.frozen(kw_only=True)
 class Recycle:
     """When a healthy worker is replaced, as in a rolling restart: at the first of these limits. inf is no
-    limit.
+    limit. If its successor fails, it stays, and another successor is started `Supervision.max_backoff` later.
 
     Args:
       age: seconds since it was ready, above 0.

@@ -17,6 +17,7 @@ from .._core.model.checks import check_int, check_seconds
 from .._core.model.options import explained
 from .._core.registry.drain_report import DrainReport
 from .._core.registry.drain_scope import DrainScope
+from .._core.server.arguments import check_name, check_value
 from .endpoints import Endpoint, open_endpoints, usable_processors
 from .handover import VARIABLE
 from .policy import Recycle, Supervision
@@ -84,7 +85,7 @@ async def serve_workers(
     Cancellation: all workers are told to end at once, get SIGKILL a second later, and are reaped. Drain: all
     workers drain, with one deadline. If the parent is killed, the kernel kills its workers.
     """
-    count = usable_processors() if workers == "auto" else check_int(workers, "workers")
+    count, name = _count(workers), check_name(name)
     settings = _settings(
         program, environment, supervision, recycle, grace, idle_grace, verbs, control or health
     )
@@ -96,6 +97,10 @@ async def serve_workers(
         scope = ours.enter_context(DrainScope(grace=grace, idle_grace=idle_grace))
         service = Workers(settings, receiver, opened, count, name, scope)
         return await service.serve(task_status, signals=signals)
+
+
+def _count(workers: int | Literal["auto"]) -> int:
+    return usable_processors() if workers == "auto" else check_int(workers, "workers")
 
 
 def _settings(
@@ -111,10 +116,10 @@ def _settings(
     return Settings(
         command=_command(program),
         environment=_environment(os.environ if environment is None else environment),
-        supervision=supervision or Supervision(),
-        recycle=recycle or Recycle(),
+        supervision=check_value("supervision", supervision, Supervision),
+        recycle=check_value("recycle", recycle, Recycle),
         grace=check_seconds(grace, "grace", zero=True),
-        idle_grace=idle_grace,
+        idle_grace=None if idle_grace is None else check_seconds(idle_grace, "idle_grace", zero=True),
         control="none" if needs_queries is None else "verbs" if verbs else "looks",
     )
 
@@ -123,6 +128,11 @@ def _environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Return what workers may know: not what this process was told alone, by its predecessor and its service
     manager. The parent is the manager of its workers.
     """
+    given: object = environment  # which may be anything, and is not shown: it may have secrets
+    if not isinstance(given, Mapping) or not all(
+        isinstance(one, str) for pair in given.items() for one in pair
+    ):
+        raise TypeError("environment must be a mapping of str to str, as os.environ is")
     return {name: value for name, value in environment.items() if name not in _FOR_THE_PARENT}
 
 

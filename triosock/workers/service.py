@@ -373,10 +373,20 @@ class Workers:
             self._nursery.start_soon(self._replace_one, worker, reason)
 
     async def _replace_one(self, worker: Worker, reason: str) -> None:
+        """Replace a worker that is over a limit. If its successor fails, it is still over that limit: so
+        another is started after the longest wait that there is after crashes.
+        """
+        pause = self._settings.supervision.max_backoff
+        while failure := await self._try_to_replace(worker, reason):
+            _logger.error("%s stays: %s; the next attempt is in %g s", worker, failure, pause)
+            with trio.move_on_after(pause):
+                await worker.ended.wait()
+
+    async def _try_to_replace(self, worker: Worker, reason: str) -> str:
+        """Return "", also if it has ended or drains meanwhile, or the reason why there is no successor."""
         async with self._replacing:
-            slot = next((slot for slot in self._slots if slot.worker is worker), None)
-            if slot is None:
-                return  # it has ended or was replaced meanwhile
+            slot = next((slot for slot in self._slots if worker in slot.workers), None)
+            if slot is None or worker.state != "ready":
+                return ""
             _logger.info("%s is replaced: %s", worker, reason)
-            if failure := await slot.replace():
-                _logger.error("%s stays: %s", worker, failure)
+            return await slot.replace()

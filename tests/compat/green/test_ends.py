@@ -9,12 +9,10 @@ from typing import Any
 
 import pytest
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import threads_named
 from triosock import compat
 from triosock.compat.bridge import trio_thread as hosts
-from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.green import tasks
 from triosock.compat.requests.table import request_table_of
 
@@ -51,7 +49,7 @@ def test_ctrl_c_at_the_end_of_a_loop_leaves_no_thread(start: Any) -> None:
     assert read_all(running.dial()) == b"served"
     running.end()
     assert isinstance(running.error, KeyboardInterrupt)
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
@@ -70,7 +68,7 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
         def run_late(self: Any, *args: Any) -> Any:
             assert over.wait(20)
             # A host that was given back by its last user ends now.
-            (thread,) = threads_named(THREAD_NAME)
+            (thread,) = host_threads()
             thread.join(0.5)
             return run(self, *args)
 
@@ -81,20 +79,19 @@ def test_a_request_that_is_over_before_anybody_waits_for_its_beginning(
             assert client.recv(10) == b"served"
         monkeypatch.undo()
     assert capfd.readouterr().err == ""  # no failure went to handle_error()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_handler_that_waits_keeps_no_exception(start: Any) -> None:
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(100) == b"look":
-                kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
-                self.request.sendall(b"%d" % len(kept))
-            else:
-                self.request.sendall(b"here")
-                self.request.recv(100)
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(100) == b"look":
+            kept = [one for one in gc.get_objects() if type(one) is BlockingIOError]
+            request.sendall(b"%d" % len(kept))
+        else:
+            request.sendall(b"here")
+            request.recv(100)
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"wait") as waiting:
         assert waiting.recv(10) == b"here"
         # One handler runs at a time: when the other does, this one waits.

@@ -18,13 +18,11 @@ from typing import Any
 import pytest
 import trio
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.compat.green.test_ends import WAITS
 from tests.handlers import ask
 from tests.programs import ended, printed
-from tests.waiting import threads_named
 from triosock import compat
-from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green as green
 from triosock.testing import cancel_at_every_checkpoint
 
@@ -60,14 +58,13 @@ def test_asyncio_runs_in_a_handler_and_trio_says_why_it_does_not(start: Any) -> 
         await asyncio.sleep(0)
         return b"asyncio"
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.sendall(asyncio.run(answer()))
-            with pytest.raises(RuntimeError, match="from inside"):
-                trio.run(trio.sleep, 0)
-            self.request.sendall(b" trio")
+    def handle(request: Any, *args: Any) -> None:
+        request.sendall(asyncio.run(answer()))
+        with pytest.raises(RuntimeError, match="from inside"):
+            trio.run(trio.sleep, 0)
+        request.sendall(b" trio")
 
-    assert read_all(start("GreenTCPServer", Handler).dial()) == b"asyncio trio"
+    assert read_all(start("GreenTCPServer", handle).dial()) == b"asyncio trio"
 
 
 @pytest.mark.parametrize("kind", [SystemExit, KeyboardInterrupt])
@@ -77,13 +74,12 @@ def test_what_ends_a_thread_ends_its_request_only(
     told: list[Any] = []
     monkeypatch.setattr(threading, "excepthook", lambda args: told.append(args.exc_type))
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"x":
-                raise kind
-            self.request.sendall(b"alive")
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"x":
+            raise kind
+        request.sendall(b"alive")
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     assert read_all(running.dial(b"x")) == b""
     assert read_all(running.dial(b"y")) == b"alive"
     running.end()
@@ -173,24 +169,23 @@ def test_a_socket_that_another_handler_closes_is_an_error_there(start: Any, othe
     waiting: list[Any] = []
     told = threading.Event()
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            word = self.request.recv(1)
-            if word == b"o":
-                self.request.sendall(b"o")
-                self.request.recv(1)
-            elif word == b"w":
-                waiting.append(self.request)
-                self.request.sendall(b"w")
-                try:
-                    self.request.recv(1)
-                except OSError as error:
-                    waiting.append(str(error))
-                    told.set()
-            else:
-                waiting[0].close()
+    def handle(request: Any, *args: Any) -> None:
+        word = request.recv(1)
+        if word == b"o":
+            request.sendall(b"o")
+            request.recv(1)
+        elif word == b"w":
+            waiting.append(request)
+            request.sendall(b"w")
+            try:
+                request.recv(1)
+            except OSError as error:
+                waiting.append(str(error))
+                told.set()
+        else:
+            waiting[0].close()
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     others: list[socket.socket] = []
 
     def dial_others() -> None:
@@ -298,6 +293,6 @@ async def test_cancelled_at_every_checkpoint_nothing_is_left() -> None:
         scenario, expected=(trio.BrokenResourceError, OSError, AssertionError)
     )
     assert times > 20
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
     assert not green("tasks")._by_task
     assert not green("tasks")._by_greenlet

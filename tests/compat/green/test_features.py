@@ -31,14 +31,13 @@ class Echo(compat.BaseRequestHandler):
 def test_whose_data_is_always_ready_lets_others_have_their_turn(start: Any) -> None:
     turns: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            name = self.request.recv(1).decode()
+    def handle(request: Any, *args: Any) -> None:
+        name = request.recv(1).decode()
+        turns.append(name)
+        while request.recv(1):
             turns.append(name)
-            while self.request.recv(1):
-                turns.append(name)
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"g" + 5000 * b"x") as greedy, running.dial(b"p" + 5000 * b"x") as polite:
         greedy.shutdown(socket.SHUT_WR)
         polite.shutdown(socket.SHUT_WR)
@@ -176,17 +175,16 @@ def test_a_drain_lets_the_busy_finish_and_ends_the_idle(start: Any) -> None:
 def test_who_is_still_there_after_the_grace_is_cancelled_at_its_wait(start: Any, kind: str) -> None:
     ended: list[str] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            self.request.recv(1)
-            try:
-                working.set()
-                compat.sleep(1000)
-            finally:
-                ended.append("finally")
+    def handle(request: Any, *args: Any) -> None:
+        request.recv(1)
+        try:
+            working.set()
+            compat.sleep(1000)
+        finally:
+            ended.append("finally")
 
     working = threading.Event()
-    running = start(kind, Handler)
+    running = start(kind, handle)
     with running.dial(b"x"):
         assert working.wait(20)
         report = compat.drain(running.server, grace=0)

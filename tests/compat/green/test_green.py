@@ -14,9 +14,9 @@ import pytest
 import trio
 import trio.testing
 
-from tests.compat.conftest import read_all
+from tests.compat.conftest import host_threads, read_all
 from tests.programs import printed
-from tests.waiting import PATIENCE, threads_named
+from tests.waiting import PATIENCE
 from triosock import Cause, compat
 from triosock.compat.bridge.trio_thread import THREAD_NAME
 from triosock.compat.loading import late_green
@@ -49,7 +49,7 @@ def test_many_handlers_wait_at_once_in_one_thread_and_a_drain_ends_them(start: A
         client.close()
     running.join()
     running.server.server_close()
-    assert not threads_named(THREAD_NAME)
+    assert not host_threads()
 
 
 def test_a_request_beyond_its_time_is_cancelled(start: Any, capsys: Any) -> None:
@@ -156,16 +156,15 @@ def test_blocking_and_sleep_and_run_let_others_go_on(start: Any) -> None:
         await trio.sleep(0)
         return number * 2
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if self.request.recv(1) == b"w":
-                compat.sleep(0.01)
-                self.request.sendall(str(compat.blocking(gate.wait, 20)).encode())
-            else:
-                gate.set()
-                self.request.sendall(str(compat.run(double, 21)).encode())
+    def handle(request: Any, *args: Any) -> None:
+        if request.recv(1) == b"w":
+            compat.sleep(0.01)
+            request.sendall(str(compat.blocking(gate.wait, 20)).encode())
+        else:
+            gate.set()
+            request.sendall(str(compat.run(double, 21)).encode())
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial(b"w") as waits, running.dial(b"o") as other:
         assert read_all(other) == b"42"
         assert read_all(waits) == b"True"

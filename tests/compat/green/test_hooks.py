@@ -193,12 +193,11 @@ def test_context_variables_are_per_request_and_seen_by_what_is_awaited(start: An
 def test_thread_locals_are_shared(start: Any) -> None:
     local = threading.local()
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            local.count = getattr(local, "count", 0) + 1
-            self.request.sendall(b"%d %d" % (local.count, threading.current_thread().ident or 0))
+    def handle(request: Any, *args: Any) -> None:
+        local.count = getattr(local, "count", 0) + 1
+        request.sendall(b"%d %d" % (local.count, threading.current_thread().ident or 0))
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial() as held:  # the thread of the host stays as long as the loop runs anyway
         first, second = held.recv(100).split(), read_all(running.dial()).split()
     assert (first[0], second[0]) == (b"1", b"2")
@@ -208,16 +207,15 @@ def test_thread_locals_are_shared(start: Any) -> None:
 def test_a_sqlite_connection_is_good_for_all_requests(start: Any) -> None:
     connections: list[sqlite3.Connection] = []
 
-    class Handler(compat.BaseRequestHandler):
-        def handle(self) -> None:
-            if not connections:
-                connections.append(sqlite3.connect(":memory:"))  # of this thread only, as sqlite checks
-            (value,) = connections[0].execute("select 6 * 7").fetchone()
-            self.request.sendall(str(value).encode())
-            if self.request.recv(1):
-                connections.pop().close()
+    def handle(request: Any, *args: Any) -> None:
+        if not connections:
+            connections.append(sqlite3.connect(":memory:"))  # of this thread only, as sqlite checks
+        (value,) = connections[0].execute("select 6 * 7").fetchone()
+        request.sendall(str(value).encode())
+        if request.recv(1):
+            connections.pop().close()
 
-    running = start("GreenTCPServer", Handler)
+    running = start("GreenTCPServer", handle)
     with running.dial() as first:
         assert first.recv(10) == b"42"
         with running.dial() as second:

@@ -108,6 +108,21 @@ def crowd(tasks, waits):
     return main
 
 
+def hostile(text):
+    """Return a program whose task, error and server are all named like this."""
+
+    async def bad():
+        raise ValueError(text)
+
+    async def main():
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(bad, name=text)
+            nursery.start_soon(lambda: triosock.serve_listeners(shout, [MemoryListener(text)], name=text))
+            await trio.sleep(1)
+
+    return main
+
+
 def record_failing(program):
     """As `record`, of a program that ends with an exception group."""
     with Recorder() as recorder, pytest.raises(ExceptionGroup):

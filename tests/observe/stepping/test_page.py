@@ -6,7 +6,6 @@ import json
 import re
 
 import pytest
-import trio
 
 import triosock
 from tests.observe.pages import check_loads_nothing, parse, write_page
@@ -14,7 +13,6 @@ from tests.observe.stepping import programs
 from tests.observe.stepping.programs import record
 from triosock.observe.stepping import page as module
 from triosock.observe.stepping.packing import LETTERS
-from triosock.testing import MemoryListener
 
 
 def data_of(text):
@@ -93,19 +91,7 @@ def test_it_can_be_used_with_a_keyboard_and_a_screen_reader(parsed):
 
 def test_what_is_hostile_stays_text():
     nasty = '</script><img src=x onerror=alert(1)>&"\u2028'
-
-    async def bad():
-        raise ValueError(nasty)
-
-    async def main():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(bad, name=nasty)
-            nursery.start_soon(
-                lambda: triosock.serve_listeners(programs.shout, [MemoryListener(nasty)], name=nasty)
-            )
-            await trio.sleep(1)
-
-    text = programs.record_failing(main).html()
+    text = programs.record_failing(programs.hostile(nasty)).html()
     assert "<img" not in text
     assert text.count("</script>") == 2
     texts = data_of(text)["texts"]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-import threading
 
 import pytest
 import trio
@@ -12,6 +11,7 @@ import trio.testing
 
 from tests.observe.stepping import programs
 from tests.observe.stepping.programs import of, record
+from tests.waiting import in_a_thread
 from triosock._core.model import emitter
 from triosock.observe import Recorder
 from triosock.observe.stepping import trio_internals
@@ -125,33 +125,23 @@ def test_the_first_task_may_fail_and_its_error_comes_out():
     assert [(one.task, one.text) for one in of(recorder, "fail")] == [(1, "KeyError: 'gone'")]
 
 
-def test_an_error_of_the_nurserys_own_block_is_not_its_childs():
+async def stubborn(seconds=1):
+    with trio.CancelScope(shield=True):
+        await trio.sleep(seconds)
+
+
+@pytest.mark.parametrize(("child", "end"), [(trio.sleep_forever, "gone"), (stubborn, "end")])
+def test_an_error_of_the_nurserys_own_block_is_not_its_childs_which_may_also_return(child, end):
     async def main():
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(trio.sleep_forever)
+            nursery.start_soon(child)
             await trio.testing.wait_all_tasks_blocked()
             raise OSError("of the block")
 
     recorder = programs.record_failing(main)
     ends = of(recorder, "end", "fail", "gone")
-    assert [(one.task, one.kind) for one in ends] == [(2, "gone"), (1, "fail")]
+    assert [(one.task, one.kind) for one in ends] == [(2, end), (1, "fail")]
     assert ends[1].text == "ExceptionGroup of OSError: of the block"
-
-
-async def stubborn(seconds):
-    with trio.CancelScope(shield=True):
-        await trio.sleep(seconds)
-
-
-def test_a_task_that_returns_after_an_error_of_the_block_has_returned():
-    async def main():
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(stubborn, 1)
-            await trio.testing.wait_all_tasks_blocked()
-            raise OSError("of the block")
-
-    recorder = programs.record_failing(main)
-    assert [(one.task, one.kind) for one in of(recorder, "end", "fail", "gone")] == [(2, "end"), (1, "fail")]
 
 
 def test_a_task_that_returns_after_another_has_failed_has_returned():
@@ -228,9 +218,8 @@ async def test_inside_of_a_run_it_takes_the_tasks_that_are_there(autojump_clock)
 def test_one_run_after_another_and_one_in_a_thread():
     with Recorder() as recorder:
         record_nothing = trio.run(trio.sleep, 0)
-        thread = threading.Thread(target=trio.run, args=(trio.sleep, 0))
-        thread.start()
-        thread.join()
+        with in_a_thread(trio.run, trio.sleep, 0):
+            pass
     assert record_nothing is None
     starts = of(recorder, "spawn")
     assert [one.task for one in starts] == [1, 2]

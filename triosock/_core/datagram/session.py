@@ -9,6 +9,8 @@ The rules:
    middle of an exchange, and a drain does not end it.
 3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
    and none that arrive later.
+4. **A session ends with its handler.** No datagram comes to it any more, so a task that still waits for one,
+   or begins to, gets an error, and does not wait for ever.
 """
 
 from __future__ import annotations
@@ -102,6 +104,7 @@ class Session:
     __slots__ = (
         "_busy",
         "_emitter",
+        "_ended",
         "_idle_queue",
         "_interrupted",
         "_last_call",
@@ -150,7 +153,7 @@ class Session:
         #: Whether the datagram that was taken last had been cut at `max_bytes`.
         self.truncated: bool = False
         self._wakeup: trio.Event | None = None
-        self._busy = self._interrupted = False
+        self._busy = self._interrupted = self._ended = False
         self._last_call = 0
 
     def __repr__(self) -> str:
@@ -185,7 +188,11 @@ class Session:
         return self
 
     async def __anext__(self) -> bytes:
-        """Wait for the next datagram and return its bytes. An idle wait, which ends as rule 2 says."""
+        """Wait for the next datagram and return its bytes. An idle wait, which ends as rule 2 says.
+
+        Raises: trio.BusyResourceError while another task receives; trio.ClosedResourceError in another task
+        after the handler has returned.
+        """
         self.end_request()
         await trio.lowlevel.checkpoint()
         while True:
@@ -199,8 +206,8 @@ class Session:
         """Wait for the next datagram of this exchange and return its bytes. After `Sessions.idle` seconds the
         handler is cancelled.
 
-        Raises: trio.BusyResourceError while another task receives. A checkpoint. Cancellation: nothing was
-        taken. Drain: does not end it.
+        Raises: trio.BusyResourceError while another task receives; trio.ClosedResourceError in another task
+        after the handler has returned. A checkpoint. Cancellation: nothing was taken. Drain: does not end it.
         """
         await trio.lowlevel.checkpoint()
         while not self.buffer:
@@ -218,6 +225,8 @@ class Session:
         return queued.data
 
     async def _wait(self, *, idle: bool) -> None:
+        if self._ended:
+            raise trio.ClosedResourceError("this session has ended: its handler has returned")
         if self._busy:
             raise trio.BusyResourceError("another task is receiving from this session")
         entry, self._wakeup = self.entry, trio.Event()
@@ -250,6 +259,13 @@ class Session:
         self.buffer.remove(queued)
         self._last_call = max(0, self._last_call - 1)
         self.dropped += 1
+
+    def end(self) -> None:
+        """Note that its task has ended, and wake who still waits."""
+        self._ended = True
+        if self._wakeup is not None:
+            self._wakeup.set()
+            self._idle_queue.leave(self.entry)
 
     def interrupt_idle(self, cause: Cause) -> None:
         """End the iteration, after what is in the buffer."""

@@ -219,4 +219,5 @@ class _SessionTask(HandlerRun):
             entry.cause = Cause.REQUEST
         self._session.end_request(entry.cause or Cause.FINISHED)
         self.unregister()
+        self._session.end()
         self._table.part(self._session, cancelled=entry.cause is Cause.PARENT)

@@ -1,8 +1,9 @@
 """Readiness: whether load balancers and orchestrators should send more work.
 
-Rule: **a program is ready if all its servers would accept a new client now** and for a while. A server that
-drains, or is in the delay of a drain, is not ready; nor is one that is suspended or full. All servers of a
-trio run must be ready, since a load balancer sends clients to the whole program.
+Rule: **a program is ready if all its servers have a place for a new client, and will for a while.** A server
+that drains, or is in the delay of a drain, is not ready; nor is one that is suspended or full. What refuses
+one client, or begins and ends more often than a probe comes (a rate, `Limits.max_lag`), is not asked. All
+servers of a trio run must be ready, since a load balancer sends clients to the whole program.
 """
 
 from __future__ import annotations

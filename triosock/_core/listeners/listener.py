@@ -193,6 +193,17 @@ def adopt(listener: object) -> Listener:
     raise TypeError(f"listeners must be triosock or trio listeners, or listening sockets, not {listener!r}")
 
 
+def _address_of(listener: trio.abc.Listener[Any]) -> Address:
+    """Return the address of a listener: that of its socket, if trio's own classes are around one."""
+    inner = listener
+    while isinstance(inner, trio.SSLListener):
+        inner = inner.transport_listener
+    if isinstance(inner, trio.SocketListener):
+        sock = inner.socket
+        return from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
+    return MemoryAddress(type(listener).__name__)
+
+
 @final
 class _ForeignListener(Listener):
     """Any other trio listener, which only has `accept`: an accepted stream is kept until a slot is free."""
@@ -202,7 +213,7 @@ class _ForeignListener(Listener):
         self._accepted: trio.abc.Stream | None = None
         self._closed = False
         self._wait: trio.CancelScope | None = None
-        self._address = MemoryAddress(type(inner).__name__)
+        self._address = _address_of(inner)
 
     @property
     def address(self) -> Address:

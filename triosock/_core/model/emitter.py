@@ -3,7 +3,8 @@
 Rules of this file:
 
 1. An event that no observer wants is not made: `emit` gets the class and the fields, and checks first.
-2. An observer cannot end a server: one that raises is removed, and `ObserverFailed` is emitted.
+2. An observer cannot end a server: one that raises is removed, and `ObserverFailed` is emitted, also if its
+   `repr()` raises as well.
 """
 
 from __future__ import annotations
@@ -147,10 +148,20 @@ class Emitter:
             # Nobody is left to tell. The hook for unraisable exceptions would fit better, but takes arguments
             # that only the interpreter can make.
             told = RuntimeError(
-                f"the observer {observer!r} of server {self.name!r} raised, and was taken off"
+                f"the observer {repr_of(observer)} of server {self.name!r} raised, and was taken off"
             )
             told.__cause__ = error
             sys.excepthook(RuntimeError, told, None)
+
+
+def repr_of(value: object) -> str:
+    """Return `repr(value)`, or what an object without one of its own has if that raises: who tells of a
+    failure must not fail by it.
+    """
+    try:
+        return repr(value)
+    except Exception:  # of the user's code: whatever it is, there is something else to say
+        return object.__repr__(value)
 
 
 def _wants(observer: Observer, kind: type[Event]) -> bool:

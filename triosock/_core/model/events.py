@@ -148,7 +148,7 @@ class SheddingStarted(Event):
 @attrs.frozen(kw_only=True)
 class SheddingEnded(Event):
     """The server has caught up, after `duration` seconds in which `refused` connections were turned away, and
-    one more in which none was.
+    one more in which none was. Not emitted if the server ends before.
     """
 
     duration: float
@@ -180,7 +180,8 @@ class ConnectionOpened(ConnectionEvent):
 @attrs.frozen(kw_only=True)
 class HandshakeFinished(ConnectionEvent):
     """PROXY header and TLS handshake are done, `duration` seconds after the accept; `peer` is the one the
-    header named.
+    header named. `tls_version` is as in `TlsInfo`, and "DTLS" for each version of that. Not emitted
+    for TLS that a handler begins (`Connection.start_tls`).
     """
 
     duration: float

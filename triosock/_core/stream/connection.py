@@ -24,7 +24,15 @@ from ..transport.interface import BytesLike
 from ..transport.sendfile import send_file
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
-from ..transport.tls import ServerTls, TlsInfo, check_context, check_server_tls, encrypt
+from ..transport.tls import (
+    ServerTls,
+    TlsInfo,
+    TlsStreamWire,
+    TlsWire,
+    check_context,
+    check_server_tls,
+    encrypt,
+)
 from ..transport.wires import make_wire
 from .receiving import Receiving
 from .request_state import IdleBlock, RequestBlock
@@ -40,6 +48,9 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
     Servers make connections. A client can make one around any `trio.abc.Stream` or non-blocking
     `socket.socket`, to use its reading methods. One task may receive and one may send at a time; a second one
     gets `trio.BusyResourceError`.
+
+    Timeouts are enforced by the server that made it. Of a connection that no server made only
+    `Timeouts.request` holds, in `request()` blocks; for anything else use `trio.fail_after()`.
 
     Errors: `trio.BrokenResourceError` if the peer has reset the connection, or an earlier send was cancelled
     half-way; `trio.ClosedResourceError` if it was closed on this side.
@@ -249,8 +260,10 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         Returns: what was agreed on; `tls` has it from then on.
 
         Raises: HandshakeFailed, also if plain text is left in the buffer: an attacker could have injected it,
-        to be taken for a part of the encrypted stream (CVE-2011-0411). RuntimeError if TLS is on already.
-        After either, or a cancellation, the connection can only be closed. `Timeouts.handshake` bounds it.
+        to be taken for a part of the encrypted stream (CVE-2011-0411). RuntimeError if TLS is on or was begun
+        already; trio.ClosedResourceError if the connection was closed on this side; TypeError, ValueError for
+        a `server_hostname` that is none. After any of these, or a cancellation, the connection can only be
+        closed. `Timeouts.handshake` bounds it.
         """
         given = check_server_tls(context) if server_side else check_context(context, server_side=False)
         self._check_that_tls_can_begin()
@@ -263,6 +276,7 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         try:
             if isinstance(given, Certificates):
                 given = await context_for_handshake(given, self.emitter)
+            self._check_that_tls_can_begin()  # another task may have closed it meanwhile
             ways = (server_side, server_hostname, https_compatible)
             self.wire = encrypted = encrypt(self.wire, given, *ways)
             await encrypted.handshake()
@@ -275,8 +289,10 @@ class Connection(  # pyright: ignore[reportIncompatibleMethodOverride] - see Rec
         return self._tls
 
     def _check_that_tls_can_begin(self) -> None:
-        if self._tls is not None:
-            raise RuntimeError("TLS is on already")
+        if isinstance(self.wire, (TlsWire, TlsStreamWire)):
+            raise RuntimeError("TLS is on already, or was begun")
+        if self.wire.is_closed:
+            raise trio.ClosedResourceError("this connection is closed")
         if self._buffer:
             raise HandshakeFailed(
                 f"the peer sent {len(self._buffer)} bytes in the clear after which TLS should begin"

@@ -19,6 +19,7 @@ The invariants, in addition to those of `handler_run.py`:
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable
 from types import CoroutineType
 from typing import Literal, TypeAlias, final
@@ -182,7 +183,8 @@ class ConnectionTask(HandlerRun):
                 return
             if reset:
                 wire.flush_nowait()  # complete answers that were gathered are sent before the reset
-            wire.close_now(reset=reset)
+            with contextlib.suppress(OSError):  # the handler has taken the socket away, and failed besides
+                wire.close_now(reset=reset)
         finally:
             self._unregister()
 

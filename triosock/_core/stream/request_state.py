@@ -14,9 +14,8 @@ from __future__ import annotations
 
 import contextlib
 import socket
-from collections.abc import Callable
 from types import TracebackType
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Literal, final
 
 import trio
 
@@ -35,6 +34,7 @@ from ..server.statistics import ServerStatistics
 from ..transport.interface import Interrupted
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
+from ..transport.wires import socket_under
 from .request_rates import RequestMeter
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ class RequestState:
         """The address of the other side; the one that a PROXY header names, if there was one."""
         if not isinstance(self._peer, _VALUES):
             if self._peer is None:
-                self._peer = self._ask(socket.socket.getpeername)
+                self._peer = self._ask("getpeername")
             self._peer = self._as_address(self._peer)
         return self._peer
 
@@ -98,23 +98,25 @@ class RequestState:
         """The address that the peer connected to."""
         if not isinstance(self._local, _VALUES):
             if self._local is None:
-                self._local = self._ask(socket.socket.getsockname)
+                self._local = self._ask("getsockname")
             self._local = self._as_address(self._local)
         return self._local
 
-    def _ask(self, question: Callable[[socket.socket], PeerName]) -> PeerName:
-        transport = self.wire.transport
-        if isinstance(transport, socket.socket):
+    def _ask(self, question: Literal["getpeername", "getsockname"]) -> PeerName:
+        sock = socket_under(self.wire.transport)
+        if sock is not None:
             with contextlib.suppress(OSError):  # closed, or the peer is gone
-                return question(transport)
+                name: PeerName = getattr(sock, question)()
+                return name
         return None
 
     def _as_address(self, name: PeerName) -> Address:
         transport = self.wire.transport
-        if isinstance(transport, socket.socket):
+        sock = socket_under(transport)
+        if sock is not None:
             # A socket that is closed, or was adopted after its peer had gone, has no name: an empty one
             # stands for it.
-            return from_sockaddr(transport.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
+            return from_sockaddr(sock.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
         return MemoryAddress(type(transport).__name__)
 
     # State

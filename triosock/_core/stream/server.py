@@ -123,7 +123,7 @@ class StreamServer(Server[ServerStatistics]):
         """Whether new connections are refused at this moment, since `lag` was above `Limits.max_lag`. A
         handler may read it to refuse requests, too.
         """
-        return self._shedding.is_on
+        return self._shedding.is_on and not self._closed.is_set()
 
     def statistics(self) -> ServerStatistics:
         """Return a frozen snapshot. Its cost grows with the number of connections. Raises: RuntimeError

@@ -148,7 +148,7 @@ def load_certificate(
     try:
         with open(files.chain, "rb") as file:
             client = _client(_last_certificate(files, file.read()), roots)
-        context.load_cert_chain(files.chain, files.key, _password_of(files))
+        _read_into(context, files)
         try:
             told = _do_handshake(context, client)
         except ssl.SSLCertVerificationError as error:
@@ -173,13 +173,25 @@ def _last_certificate(files: CertificateFiles, content: bytes) -> str:
     return last.decode("ascii", "replace")
 
 
-def _password_of(files: CertificateFiles) -> Callable[[], str | bytes]:
+def _read_into(context: ssl.SSLContext, files: CertificateFiles) -> None:
+    """Have the context read the certificates and then the key. Raises: CertificateRefused, OSError."""
+    was_asked = False
+
     def tell() -> str | bytes:
+        nonlocal was_asked
+        was_asked = True
         if files.password is None:
             raise CertificateRefused(f"{files}: the key is encrypted, and there is no password for it")
         return files.password() if callable(files.password) else files.password
 
-    return tell
+    try:
+        context.load_cert_chain(files.chain, files.key, tell)
+    except ssl.SSLError as error:
+        if not was_asked or error.reason == "KEY_VALUES_MISMATCH":
+            raise
+        raise CertificateRefused(
+            f"{files}: the key cannot be decrypted: the password is wrong, or the key is not whole"
+        ) from error
 
 
 def _say(error: OSError) -> str:

@@ -99,6 +99,9 @@ class Certificates:
     sessions begun before are not resumed: these clients do a full handshake.
     """
 
+    #: The signature of the files that were last loaded, or refused.
+    _seen: Signature
+
     def __init__(
         self,
         *files: CertificateFiles | StrPath,
@@ -157,12 +160,31 @@ class Certificates:
         as long as the files take to be read, and some milliseconds for each. May be called in any thread.
         """
         with self._loading:
+            self._take()
+
+    def _take(self) -> None:
+        try:
+            self._set = self._load()
+        except CertificateRefused as error:
+            self._error = error
+            raise
+        self._error = None
+
+    def load_changed(self) -> CertificateRefused | bool:
+        """Load the files if they still differ from those served. Returns: whether there are new ones, or why
+        they were refused, unless they were before: the same again is no news. What is said of them may be
+        other words, since it has the time in it.
+        """
+        with self._loading:
+            if not self._is_to_load():
+                return False  # another handshake was quicker
+            error, seen = self._error, self._seen
             try:
-                self._set = self._load()
-            except CertificateRefused as error:
-                self._error = error
-                raise
-            self._error = None
+                self._take()
+            except CertificateRefused as refused:
+                is_known = error is not None and (self._seen == seen or str(refused) == str(error))
+                return False if is_known else refused
+            return True
 
     def offer(self, protocols: Sequence[str]) -> None:
         """Offer these protocols by ALPN, the preferred one first; servers with handlers by protocol do it.
@@ -181,15 +203,22 @@ class Certificates:
                 one.context.set_alpn_protocols(list(wanted))
 
     def is_due(self) -> bool:
-        """Whether a check is due, and the files differ from those served. The caller then loads them."""
+        """Whether a check is due, and the files differ from those served, or were refused. The caller then
+        loads them.
+        """
         if self._next_look > (now := monotonic()):
             return False
         self._next_look = now + self._check_every  # others need not look meanwhile
-        return signature_of(self._paths) != self._set.signature
+        return self._is_to_load()
+
+    def _is_to_load(self) -> bool:
+        # Refused ones are tried again though they are those served: they may be there again, by a link that
+        # leads back to them.
+        return self._error is not None or signature_of(self._paths) != self._set.signature
 
     def _load(self) -> _Set:
         """Make a new set. Raises: CertificateRefused."""
-        signature = signature_of(self._paths)
+        self._seen = signature = signature_of(self._paths)
         loaded = tuple(self._load_one(one) for one in self._files)
         if signature_of(self._paths) != signature:
             raise CertificateRefused("the files of the certificates were changed while they were read")
@@ -222,13 +251,11 @@ async def context_for_handshake(certificates: Certificates, emitter: Emitter | N
     checkpoint only if files are loaded.
     """
     if certificates.is_due():
-        before = certificates.error
-        try:
-            await trio.to_thread.run_sync(certificates.reload)
-        except CertificateRefused as error:
-            if emitter is not None and str(error) != str(before):  # the same again is no news
-                emitter.emit(CertificatesRefused, error=error)
-        else:
+        news = await trio.to_thread.run_sync(certificates.load_changed)
+        if isinstance(news, CertificateRefused):
+            if emitter is not None:
+                emitter.emit(CertificatesRefused, error=news)
+        elif news:
             _tell_reloaded(certificates, emitter)
     return certificates.context
 

@@ -31,6 +31,8 @@ async def send_file(
     descriptor = _descriptor(file)
     if descriptor is None or isinstance(wire, (StreamWire, TlsWire)) or not hasattr(os, "sendfile"):
         return await _send_pieces(wire, file, offset, count)
+    if file.writable():
+        file.flush()  # the system does not see what is in Python's buffer
     position = file.tell() if offset is None else offset
     size = os.fstat(descriptor).st_size
     if not size:

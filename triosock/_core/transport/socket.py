@@ -125,10 +125,12 @@ class SocketWire(SocketSending):
             notify_closing(self._fd)
         if self._watched:
             self._leave_epoll_reader()
-        if reset:
-            # l_onoff=1, l_linger=0: socket(7)
-            self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-        self._sock.close()
+        try:
+            if reset:
+                # l_onoff=1, l_linger=0: socket(7)
+                self._sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        finally:
+            self._sock.close()
 
     async def aclose_now(self, *, reset: bool = False) -> None:
         """The same as `close_now()`."""

@@ -304,12 +304,12 @@ def _wrap(
             do_handshake_on_connect=False,
             suppress_ragged_eofs=https_compatible,
         )
-    except (OSError, ValueError) as error:
+    except Exception as error:  # whatever it is: the descriptor must not be lost
         if transport.fileno() < 0:
             _close_what_was_begun(error)
             wire.is_closed = True
             wire.tell_gone()
-        if isinstance(error, ValueError) and not isinstance(error, OSError):
+        if not isinstance(error, OSError):
             raise  # of the arguments
         raise HandshakeFailed(f"TLS handshake: {error}") from error
     return sock, epoll_reader

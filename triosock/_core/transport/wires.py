@@ -1,4 +1,4 @@
-"""Chooses the wire for an accepted socket or stream."""
+"""Chooses the wire for an accepted socket or stream, and finds the socket of one."""
 
 from __future__ import annotations
 
@@ -29,3 +29,12 @@ def make_wire(
     if isinstance(transport, trio.abc.Stream):
         return StreamWire(transport, entry)
     raise TypeError(f"a connection is made of a socket or a trio stream, not {transport!r}")
+
+
+def socket_under(transport: object) -> socket.socket | trio.socket.SocketType | None:
+    """Return the socket of a transport, also of trio's own streams around one; None if there is none."""
+    while isinstance(transport, trio.SSLStream):
+        transport = transport.transport_stream
+    if isinstance(transport, trio.SocketStream):
+        return transport.socket
+    return transport if isinstance(transport, socket.socket) else None

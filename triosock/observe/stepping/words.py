@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ..._core.model.emitter import repr_of
 from ..._core.model.events import ConnectionEvent, Event, RequestFinished, RequestStarted
 from ..log import line_of
 from ..text import printable
@@ -13,9 +14,9 @@ def told(event: Event) -> str:
         text = f"the request of connection {event.connection} is done: {event.cause}"
     elif isinstance(event, RequestStarted):
         text = f"a request of connection {event.connection} begins"
-    elif isinstance(event, ConnectionEvent) and getattr(event, "error", None) is not None:
+    elif isinstance(event, ConnectionEvent) and (error := getattr(event, "error", None)) is not None:
         line = line_of(event)
-        text = f"{line[1] if line else type(event).__name__}: {getattr(event, 'error', None)!r}"
+        text = f"{line[1] if line else type(event).__name__}: {repr_of(error)}"
     else:
         line = line_of(event)
         text = line[1] if line else type(event).__name__

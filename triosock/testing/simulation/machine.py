@@ -33,7 +33,7 @@ from typing import Final, TypeVar, TypeVarTuple, Unpack
 
 import attrs
 from hypothesis import strategies
-from hypothesis.stateful import RuleBasedStateMachine, initialize
+from hypothesis.stateful import Rule, RuleBasedStateMachine, initialize
 
 from .choices import recorded, seeded
 from .faults import Faults
@@ -50,6 +50,11 @@ class _Done:
     """The result of a job."""
 
     error: Exception | None = None
+
+
+def _makes_world(rule: Rule) -> bool:
+    name: str = rule.function.__name__
+    return name == ServerMachine.make_world.__name__
 
 
 _MOST_SEED: Final = 2**32 - 1
@@ -72,10 +77,17 @@ class ServerMachine(RuleBasedStateMachine):
         self._ended: Outcome | None = None
         self._world: World | None = None
 
+        # Hypothesis runs the rules that initialize in any order, and those of a subclass need the world. This
+        # list is no public API: without it, such a rule may get the error of `world`.
+        rules: list[Rule] = getattr(self, "_initialize_rules_to_run", [])
+        self._initialize_rules_to_run = [rule for rule in rules if _makes_world(rule)]
+        self._later = [rule for rule in rules if not _makes_world(rule)]
+
     @property
     def world(self) -> World:
         """The world, after `begin` was called."""
-        assert self._world is not None
+        if self._world is None:
+            raise RuntimeError("there is no world yet: make_world() is the first rule")
         return self._world
 
     async def begin(self, world: World) -> None:
@@ -88,12 +100,16 @@ class ServerMachine(RuleBasedStateMachine):
         self._thread = threading.Thread(target=self._live, args=[seed], name="triosock simulation")
         self._thread.start()
         self._take()
+        self._initialize_rules_to_run += self._later
 
     def run(self, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run ``async_fn(*args)`` in the world and return its result. The world's clock goes on meanwhile.
 
-        Raises: the exception of `async_fn`, or of the world if it has failed.
+        Raises: the exception of `async_fn`, or of the world if it has failed; RuntimeError if the world has
+        ended.
         """
+        if self._thread is None or self._ended is not None:
+            raise self._end()
         results: list[T] = []
 
         async def job() -> None:
@@ -120,8 +136,13 @@ class ServerMachine(RuleBasedStateMachine):
             return
         assert self._thread is not None
         self._thread.join()
-        assert self._ended is not None
-        raise self._ended.error or RuntimeError("the world has ended: no more rules can run in it")
+        raise self._end()
+
+    def _end(self) -> BaseException:
+        """Return the failure with which the world has ended; an error that says so, if there was none."""
+        if self._ended is not None and self._ended.error is not None:
+            return self._ended.error
+        return RuntimeError("the world has ended, or was not made: no rules can run in it")
 
     # In the world's thread
 

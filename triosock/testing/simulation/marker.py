@@ -16,8 +16,10 @@ The rules:
 from __future__ import annotations
 
 import functools
+import hashlib
 import inspect
 import re
+import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,8 @@ import pytest
 from .simulate import simulate
 from .world import World
 
+#: A folder's name has the first so many characters of a test's.
+_MOST_NAME = 100
 _MARKER = (
     "simulate(seeds=200, faults=None, ...): run this async test, a scenario of a `world`, once for each "
     "seed; the options are those of triosock.testing.simulate"
@@ -91,14 +95,32 @@ def _plain(item: pytest.Function, marker: pytest.Mark) -> Callable[..., None]:
 
 def _options(item: pytest.Function, marker: pytest.Mark) -> dict[str, Any]:
     config = item.config
-    options = {"again": f'pytest "{item.nodeid}" --simulate-seed ', **marker.kwargs}
+    options = {"again": f"pytest {_quoted(item.nodeid)} --simulate-seed ", **marker.kwargs}
     if config.getoption("simulate_within") is not None:
         options["within"] = config.getoption("simulate_within")
     if config.getoption("simulate_seeds") is not None:
         options["seeds"] = config.getoption("simulate_seeds")
     if config.getoption("simulate_seed") is not None:
         options["seeds"] = [config.getoption("simulate_seed")]
-    cache = getattr(config, "cache", None)
-    if cache is not None and "pictures" not in options:
-        options["pictures"] = Path(cache.mkdir("simulate")) / re.sub(r"\W+", "-", item.nodeid)
+    if "pictures" not in options:
+        options["pictures"] = _pictures(item)
     return options
+
+
+def _quoted(name: str) -> str:
+    """Return the name as one word for a shell: in double quotes, which every shell knows, if they do."""
+    return shlex.quote(name) if re.search(r'["$`\\!]', name) else f'"{name}"'
+
+
+def _pictures(item: pytest.Function) -> Path | None:
+    """Return the folder of a test in pytest's cache; None without one that can be written."""
+    cache = getattr(item.config, "cache", None)
+    if cache is None:
+        return None
+    try:
+        folder = Path(cache.mkdir("simulate"))
+    except OSError:  # pytest itself goes on without a cache
+        return None
+    # The names of two tests may differ only in what no file name can have.
+    number = hashlib.sha256(item.nodeid.encode()).hexdigest()[:8]
+    return folder / f"{re.sub(r'[^A-Za-z0-9_]+', '-', item.nodeid)[:_MOST_NAME]}-{number}"

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Final
 
-from .picture import steps_beside
 from .run import Outcome, Plan
 
 #: The maximum of faults in a report.
@@ -13,9 +11,11 @@ _MOST_MARKS: Final = 30
 
 
 def failure_text(
-    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, picture: Path | None
+    plan: Plan, seed: int, outcome: Outcome, shortest: Outcome, notes: str, pictures: list[str]
 ) -> str:
-    """Return the report. `shortest` is the run of the shortest schedule, `notes` say how that was found."""
+    """Return the report. `shortest` is the run of the shortest schedule, `notes` say how that was found,
+    `pictures` are the lines about its pictures.
+    """
     tape = trimmed(shortest.tape)
     name = getattr(plan.scenario, "__name__", "scenario")
     again = f"{plan.again}{seed}" if plan.again else f"simulate({name}, seeds=[{seed}], faults=…)"
@@ -32,9 +32,7 @@ def failure_text(
     lines += [f"  {time:10.6f} s  {text}" for time, text in shortest.marks[:_MOST_MARKS]]
     if len(shortest.marks) > _MOST_MARKS:
         lines.append(f"  and {len(shortest.marks) - _MOST_MARKS} more")
-    if picture is not None:
-        lines.append(f"  picture:           {picture}")
-        lines.append(f"  step through it:   {steps_beside(picture)}")
+    lines += [f"  {line}" for line in pictures]
     return "\n".join(lines)
 
 

@@ -10,6 +10,7 @@ import contextlib
 import gc
 import logging
 import random
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -77,7 +78,8 @@ def run(
     """Run a scenario. Args: `located`, whether the journal has the place where each step ended; `quiet`,
     whether triosock's log is off; `on_mark` is called with a description of each fault.
 
-    Raises: a BaseException that is no `Exception`; others are in the outcome.
+    Raises: KeyboardInterrupt, and in a test the exceptions by which it is skipped or expected to fail, also
+    from a group; all others are in the outcome.
     """
     journal = Journal(located=located)
     clock = jumping_clock()
@@ -108,14 +110,37 @@ async def _main(world: World, plan: Plan, guard: Guard) -> None:
 
 
 def _error_of(function: Callable[..., object], *args: object, **options: object) -> BaseException | None:
-    """Return the `Exception` or group that a call raises, if any."""
+    """Return the exception that a call raises, if any. Raises: one that ends the whole simulation."""
     try:
         function(*args, **options)
-    except Exception as raised:
+    except (Exception, BaseExceptionGroup) as raised:
+        ending = _first(raised, _ending())
+        if ending is not None:
+            raise ending from None
         return _plain(raised)
-    except BaseExceptionGroup as raised:
-        return raised
     return None
+
+
+def _ending() -> tuple[type[BaseException], ...]:
+    """Return the exceptions that end the simulation, because they say nothing about the seed: Ctrl-C, and
+    those by which a test is skipped or expected to fail. (A failure by ``pytest.fail`` is one of the seed.)
+    """
+    kinds: list[type[BaseException]] = [KeyboardInterrupt]
+    if (unittest := sys.modules.get("unittest.case")) is not None:
+        kinds.append(unittest.SkipTest)
+    if (pytest := sys.modules.get("pytest")) is not None:
+        kinds += [pytest.skip.Exception, pytest.xfail.Exception]
+    return tuple(kinds)
+
+
+def _first(error: BaseException, kinds: tuple[type[BaseException], ...]) -> BaseException | None:
+    """Return the first exception of one of these kinds, in a group or alone."""
+    if isinstance(error, kinds):
+        return error
+    if not isinstance(error, BaseExceptionGroup):
+        return None
+    group: BaseExceptionGroup[BaseException] = error
+    return next((found for one in group.exceptions if (found := _first(one, kinds)) is not None), None)
 
 
 def _plain(error: BaseException) -> BaseException:

@@ -37,6 +37,7 @@ class ServerBase:
         self.cut_short: bool = False
         self.failure: Exception | None = None
         self._any_server: StreamServer | DatagramServer | None = None
+        self._crashed = False
         self._scope = trio.CancelScope()
         self._over = trio.Event()
         self._may_fail = may_fail
@@ -69,6 +70,7 @@ class ServerBase:
     def crash(self) -> None:
         """Simulate the death of its process: nothing that it does afterwards has an effect."""
         if not self.is_over:
+            self._crashed = True
             self._silence()
             self._end_by_force("crashed")
 
@@ -102,6 +104,9 @@ class ServerBase:
         try:
             with self._scope:
                 self.report = await serve(_Started(self, task_status))
+        except Exception:  # with on_error="raise", those of its handlers
+            if not self._crashed:  # what a dead process raises, nobody sees
+                raise
         finally:
             self._over.set()
             self._journal.note("over", self.host)

@@ -85,7 +85,8 @@ def simulate(
 
     Raises: SimulationFailed for a run that failed, with its exception as the cause; NotDeterministic if the
     same seed then gave another run; NotSimulated if the scenario used a real thread, socket, process or
-    sleep; RuntimeError in a trio program, since this function runs its own.
+    sleep; RuntimeError in a trio program, since this function runs its own; KeyboardInterrupt, and what
+    `pytest.skip` and `pytest.xfail` raise, at once.
     """
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("simulate() runs its own trio program: call it from a plain function")
@@ -169,7 +170,7 @@ def _fail(plan: Plan, seed: int, outcome: Outcome, shrink: float) -> None:
                 f"objects, threads, the system). The runs differ {difference}"
             ) from outcome.error
     tape, notes = shorten(plan, outcome, shrink)
-    told, picture = picture_of(plan, recorded(tape), seed)
+    told, pictures = picture_of(plan, recorded(tape), seed)
     raise SimulationFailed(
-        failure_text(plan, seed, outcome, told, notes, picture), seed, told.tape
+        failure_text(plan, seed, outcome, told, notes, pictures), seed, told.tape
     ) from told.error
