@@ -220,3 +220,44 @@ async def test_a_request_of_another_run_may_begin_while_those_of_one_are_ended(m
     tasks._end(tasks.readers_here(), lambda: ended.append("all"))
     assert ended == ["all"]
     assert list(by_task) == ["old", "new"]
+
+
+IN_A_CHILD = """
+import os, socket, threading
+from triosock import compat
+
+class Waits(compat.BaseRequestHandler):
+    def handle(self):
+        self.request.sendall(b"here")
+        self.request.recv(1)
+        ended.append(os.getpid())
+
+ended = []
+server = compat.GreenTCPServer(("127.0.0.1", 0), Waits)
+loop = threading.Thread(target=server.serve_forever)
+loop.start()
+client = socket.create_connection(server.server_address)
+client.recv(10)
+server.shutdown()  # so that the child gets the clients
+loop.join()
+if not os.fork():
+    client.close()
+    {child}
+    print("closed", ended == {ended}, flush=True)
+    os._exit(0)
+os.wait()
+client.close()
+server.server_close()
+"""
+CLOSES = "server.server_close()"
+SERVES_BEFORE = """own = socket.create_connection(server.server_address)
+    server.handle_request()
+    assert own.recv(10) == b"here" and len(server._threads) == 1
+    threading.Timer(0.1, own.close).start()
+    server.server_close()"""
+
+
+@pytest.mark.parametrize(("child", "ended"), [(CLOSES, "[]"), (SERVES_BEFORE, "[os.getpid()]")])
+def test_a_forked_child_that_closes_the_server_waits_for_its_own_requests(child: str, ended: str) -> None:
+    program = IN_A_CHILD.format(child=child, ended=ended)
+    assert printed("-W", "ignore", "-c", program) == "closed True\n"

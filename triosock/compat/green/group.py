@@ -9,6 +9,8 @@ Rules of this file:
 3. Handlers that block the event loop are reported while a loop of the server runs, from its first request on.
 4. `join()` returns when all requests that are not daemons have ended. The group is the server's `_threads`,
    which `server_close()` joins.
+5. A group belongs to one process. In the child of a fork, no task of the parent's group exists, and its lock
+   may be held: the child waits for none of its requests, and puts its own group in its place.
 """
 
 from __future__ import annotations
@@ -104,6 +106,12 @@ class Group:
         finally:
             hosts.release_host(held)
 
+    def become_threads_of(self, server: ThreadingServer) -> None:
+        """Become the server's `_threads`, unless the program has put an object of its own there."""
+        threads = vars(server).setdefault("_threads", self)
+        if threads is not self and isinstance(threads, Group):
+            vars(server)["_threads"] = self  # that was the parent's group
+
     def loop_begins(self) -> None:
         """A `serve_forever()` has begun."""
         with self._changed:
@@ -128,6 +136,8 @@ class Group:
         """Wait until all requests that are not daemons have ended. Raises: RuntimeError in a green
         handler.
         """
+        if self._request_table.pid != os.getpid():
+            return
         if tasks.current() is not None:
             raise RuntimeError(
                 "server_close() waits for all requests, and this is one of them: it would wait for itself"
@@ -181,7 +191,7 @@ class Group:
         Args: `daemon` and `counts` are the server's `daemon_threads` and `block_on_close`.
         """
         if counts:
-            vars(server).setdefault("_threads", self)
+            self.become_threads_of(server)
         task = tasks.GreenTask(daemon=daemon)
         try:
             self._enter(server, task, green)

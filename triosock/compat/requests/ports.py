@@ -149,6 +149,9 @@ class Group(Protocol):
     def loop_ends(self) -> None:
         """A loop has ended."""
 
+    def become_threads_of(self, server: ThreadingServer) -> None:
+        """Become what `server_close()` waits for."""
+
     def make_nonblocking(self, listener: Socket) -> None:
         """Make the descriptor of a listener non-blocking until the last loop ends."""
 

@@ -98,9 +98,12 @@ class ThreadingMixIn(_Mixed):
         """Start a thread for the request; a task, if the server is green."""
         request_table: RequestTable = self.__dict__.get(SLOT) or request_table_of(self)
         if request_table.green is not None:
+            # Asked for again: in the child of a fork, that may be the parent's, whose trio run is not here.
+            green = request_table_of(self).green
+            assert green is not None
             if self.block_on_close:
-                vars(self).setdefault("_threads", request_table.green)
-            request_table.green.start(self, request, client_address)
+                green.become_threads_of(self)
+            green.start(self, request, client_address)
             return
         if self.block_on_close:
             vars(self).setdefault("_threads", _public._Threads())
