@@ -24,6 +24,15 @@ clients are connected. A client that has sent a part of a line may then send the
 an idle client gets the end of the connection; and new clients are answered, too."""
 
 ROOT = Path(__file__).resolve().parents[2]
+#: The program of a worker. The name of its file may be one that `import` cannot take, such as
+#: ``ada.lesson10.py``.
+PROGRAM = """
+import importlib.util, sys, triosock
+spec = importlib.util.spec_from_file_location("solution", sys.argv[1])
+module = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(module)
+triosock.run(module.worker)
+"""
 #: Seconds that a worker may take until it is ready.
 READY = 10.0
 
@@ -46,10 +55,9 @@ async def check_worker(solution: Any) -> None:
 def _service(file: str) -> Any:
     path = Path(file).resolve()
     environment = {**os.environ, "PYTHONPATH": f"{path.parent}{os.pathsep}{ROOT}"}
-    program = f"import importlib, triosock; triosock.run(importlib.import_module({path.stem!r}).worker)"
     return partial(
         triosock.serve_workers,
-        (sys.executable, "-c", program),
+        (sys.executable, "-c", PROGRAM, str(path)),
         ["tcp://127.0.0.1:0"],
         workers=1,
         environment=environment,

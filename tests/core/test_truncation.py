@@ -138,6 +138,36 @@ async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving
             await read_to_reset(client)
 
 
+@pytest.mark.parametrize("whole", [True, False])
+async def test_half_a_message_of_another_task_ends_with_a_reset(linked: Any, whole: bool) -> None:
+    """As in a chat, where the handlers of others send; the message that the handler leaves behind is lost."""
+    raised: list[type[Exception]] = []
+    returned = trio.Event()
+
+    async def send(conn: Connection) -> None:
+        try:
+            await conn.send_all(b"x" * (10 if whole else 20_000_000))
+        except (trio.ClosedResourceError, trio.BrokenResourceError) as error:
+            raised.append(type(error))
+
+    async with trio.open_nursery() as others:
+
+        async def handler(conn: Connection) -> None:
+            others.start_soon(send, conn)
+            await trio.testing.wait_all_tasks_blocked()
+            returned.set()
+
+        async with linked(handler) as (_, client):
+            with trio.fail_after(PATIENCE):
+                await returned.wait()
+                if whole:
+                    assert await read_all(client) == b"x" * 10
+                else:
+                    await read_to_reset(client)
+                await client.aclose()
+    assert raised == ([] if whole else [trio.ClosedResourceError])
+
+
 async def test_a_file_that_was_sent_in_part_is_remembered(serving: Any, dial: Any) -> None:
     """Under TLS the file is read piece by piece, and the cancellation may come between two of them."""
 

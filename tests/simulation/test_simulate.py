@@ -266,18 +266,19 @@ def test_a_client_that_is_refused_in_its_handshake_is_not_excused_by_a_slow_netw
 
 def test_the_handlers_of_a_crashed_server_raise_nothing() -> None:
     async def scenario(world: World) -> None:
-        async def crash() -> None:
+        async def ask_often(times: int) -> None:
             conn = await world.connect(server)
-            await conn.send_all(b"half a li")
-            world.crash(server)
-            with pytest.raises(trio.BrokenResourceError):
-                await conn.receive_some()
+            for _ in range(times):
+                await ask_line(conn, b"hello\n")
+            await world.sleep(1)
 
         server = await world.serve(shout, on_error="raise")
-        world.client(crash)
-        await server.wait_over()
+        for times in range(4):
+            world.client(ask_often, times)
+        await world.sleep(0.05)
+        world.crash(server)
 
-    simulate(scenario, seeds=10)
+    simulate(scenario, seeds=30, faults=Faults(latency=0.2, cuts=0.5))
 
 
 def test_a_client_with_a_nursery_is_excused_as_any_other() -> None:

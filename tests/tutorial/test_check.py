@@ -40,6 +40,12 @@ def test_a_wrong_solution_is_told_what_is_wrong(name, tmp_path, capsys):
     assert hint in hinted
 
 
+def test_a_worker_may_be_in_a_file_whose_name_no_module_can_have(tmp_path, capsys):
+    mine = solutions.write(tmp_path, "lesson10_right").rename(tmp_path / "ada.lesson10 (1).py")
+    code = check.main(["lesson10", str(mine)])
+    assert (code, capsys.readouterr().out.split(".")[0]) == (0, "lesson10: right")
+
+
 def test_the_line_is_named_also_if_the_file_was_given_by_a_relative_path(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert check.main(["lesson9", solutions.write(tmp_path, "lesson9_raises").name]) == 1

@@ -14,7 +14,8 @@ The invariants, in addition to those of `handler_run.py`:
 3. **An incomplete reply does not look complete.** A handler that failed ends its connection with a reset, and
    under TLS without a close_notify. So does one that was cancelled, unless nothing was sent in either
    direction, or no request was in progress and the handler was waiting for the peer after its last send: then
-   its reply was complete. (Unix sockets have no reset; there the stream just ends.)
+   its reply was complete. So does one that returned while another task was in the middle of a send. (Unix
+   sockets have no reset; there the stream just ends.)
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ import errno
 import os
 import select
 import socket
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import trio
 from trio.lowlevel import checkpoint_if_cancelled, wait_writable
@@ -32,6 +32,9 @@ from .socket_receive import SocketReceiving
 
 if TYPE_CHECKING:
     from .write_batcher import WriteBatcher
+
+#: While a message is sent in part, for the end of a handler that does not wait for the task that sends it.
+_MIDWAY: Final = "another task was in the middle of a send"
 
 
 class SocketSending(SocketReceiving):
@@ -132,10 +135,14 @@ class SocketSending(SocketReceiving):
         size = len(data)
         try:
             while done < size:
+                if owed < done and self._pushing is None:
+                    self._send_broken = _MIDWAY
                 await self._wait_output()
                 taken = self._send(data[done:])
                 self.sent += taken
                 done += taken
+            if self._send_broken is _MIDWAY:
+                self._send_broken = None
         except BaseException:
             if done < owed and self._batcher is not None and not self.is_closed and self.failure is None:
                 # Nothing of this call was sent: let the write batcher have the rest of the others again.
@@ -255,7 +262,9 @@ class SocketSending(SocketReceiving):
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
+                self._send_broken = _MIDWAY if done < count else None
                 await self._turn_in_file()
+            self._send_broken = None  # also if the file has become shorter
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"

@@ -32,6 +32,7 @@ class StreamWire:
     __slots__ = (
         "_expired_at",
         "_idle_scope",
+        "_in_message",
         "_interrupted",
         "_receiving",
         "_send_broken",
@@ -60,6 +61,7 @@ class StreamWire:
         self.is_closed: bool = False
         self.failure: trio.BrokenResourceError | None = None
         self._send_broken: str | None = None
+        self._in_message = False
         #: How much had been received and sent when a wait for the peer was ended from this side.
         self._wait_end: tuple[int, int] | None = None
         self._interrupted = False
@@ -192,12 +194,13 @@ class StreamWire:
     async def send_all(self, data: BytesLike) -> None:
         """Send all of `data`. Cancelled, it leaves a connection that every later send reports as broken."""
         check_sendable(data)
-        if self._send_broken is not None and not self.is_closed:
-            raise trio.BrokenResourceError(self._send_broken) from self.failure
         entry = self.entry
         if entry.send_since != NEVER:
             raise trio.BusyResourceError("another task is sending on this connection")
+        if self._send_broken is not None and not self.is_closed:
+            raise trio.BrokenResourceError(self._send_broken) from self.failure
         view = memoryview(data).cast("B")
+        self._in_message = bool(view)
         try:
             # Also once for no data at all: the stream may be closed, and it is a checkpoint.
             for start in range(0, len(view) or 1, PIECE):
@@ -216,6 +219,7 @@ class StreamWire:
             raise
         finally:
             entry.send_since = NEVER
+            self._in_message = False
 
     def _renew_wait(self) -> None:
         """A send while a task waits for input: the connection is not idle."""
@@ -276,8 +280,8 @@ class StreamWire:
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether a send ended half-way."""
-        return self._send_broken is not None
+        """Whether a send ended half-way, or goes on in another task."""
+        return self._send_broken is not None or self._in_message
 
     async def aclose_now(self, *, reset: bool = False) -> None:
         """Close without a word and without waiting, cancelled or not; with a reset, if the stream has a way
