@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 import json
 import socket
 
@@ -234,7 +235,12 @@ async def test_sends_that_cannot_be(serving_dtls, dial_dtls):
             with pytest.raises(ValueError, match=r"data must have from 1 to 16,384 bytes \(one record\)"):
                 await session.send(data)
             refused.append(data)
-        await session.send(bytes(16_384))
+        with pytest.raises(TypeError, match=r"not str; a str needs \.encode\(\)"):
+            await session.send("text")
+        with pytest.raises(ValueError, match="not 16,388"):
+            await session.send(memoryview(array.array("i", bytes(16_388))))
+        await session.send(memoryview(array.array("i", bytes(16_384))))
+        assert session.sent == 16_384
 
     async with serving_dtls(handler) as server:
         with dial_dtls(server) as channel:

@@ -14,6 +14,7 @@ from .._core.server.base_server import Server
 from .._core.server.handler_run import Common, HandlerRun
 from .._core.server.handshake_places import HandshakePlaces
 from .._core.server.statistics import ServerStatistics
+from .._core.transport.interface import BytesLike, check_sendable
 from .socket import EndpointSocket
 
 if TYPE_CHECKING:
@@ -131,26 +132,27 @@ class DtlsSession:
         self.received += len(data)
         return data
 
-    async def send(self, data: bytes) -> None:
+    async def send(self, data: BytesLike) -> None:
         """Send one datagram of 1 to 16,384 bytes, encrypted. Waits only if the kernel has no room. A
         checkpoint.
 
-        Raises: ValueError for any other length; trio.BrokenResourceError if the peer has begun anew;
-        trio.ClosedResourceError after the end of the server.
+        Raises: TypeError if `data` is not bytes-like; ValueError for any other length;
+        trio.BrokenResourceError if the peer has begun anew; trio.ClosedResourceError after the end of the
+        server.
         """
-        if not 0 < len(data) <= MAX_BYTES:
-            raise ValueError(f"data must have from 1 to {MAX_BYTES:,} bytes (one record), not {len(data):,}")
+        if not 0 < (size := check_sendable(data)) <= MAX_BYTES:
+            raise ValueError(f"data must have from 1 to {MAX_BYTES:,} bytes (one record), not {size:,}")
         if self.is_closed:
             raise trio.ClosedResourceError(f"nothing can be sent to {self.peer}: the server has ended")
         self.entry.send_since = trio.current_time()
         try:
-            await self.channel.send(data)
+            await self.channel.send(bytes(data))
         except trio.BrokenResourceError as error:
             self.failure = error
             raise
         finally:
             self.entry.send_since = NEVER
-        self.sent += len(data)
+        self.sent += size
 
     def has_input(self) -> None:
         """Not to be told: its datagrams come by a socket that all associations share."""
