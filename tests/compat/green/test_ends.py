@@ -261,3 +261,53 @@ SERVES_BEFORE = """own = socket.create_connection(server.server_address)
 def test_a_forked_child_that_closes_the_server_waits_for_its_own_requests(child: str, ended: str) -> None:
     program = IN_A_CHILD.format(child=child, ended=ended)
     assert printed("-W", "ignore", "-c", program) == "closed True\n"
+
+
+FORKS_ITSELF = """
+import os, socket, threading
+from triosock import compat
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        if self.request.recv(4) == b"wait":
+            self.request.sendall(b"here")
+            self.request.recv(1)
+            print("the parent" if os.getpid() == parent else "a copy in the child", flush=True)
+        elif os.fork():
+            compat.blocking(os.wait)
+        else:
+            try:
+                for _ in range(20):
+                    self.request.sendall(b".")
+                self.request.recv(1)
+            except RuntimeError as error:
+                print("the child of a fork" in str(error), flush=True)
+            finally:
+                os._exit(0)
+
+parent = os.getpid()
+server = compat.GreenTCPServer(("127.0.0.1", 0), Handler)
+loop = threading.Thread(target=server.serve_forever)
+loop.start()
+others = [socket.create_connection(server.server_address) for _ in range(5)]
+for other in others:
+    other.sendall(b"wait")
+    other.recv(4)
+with socket.create_connection(server.server_address) as client:
+    client.sendall(b"fork")
+    got = b""
+    while data := client.recv(100):
+        got += data
+    print(got == 20 * b".", flush=True)
+for other in others:
+    other.sendall(b"x")
+    other.recv(1)
+    other.close()
+server.shutdown()
+loop.join()
+server.server_close()
+"""
+
+
+def test_a_handler_that_forks_has_no_other_request_run_in_the_child() -> None:
+    assert printed("-W", "ignore", "-c", FORKS_ITSELF) == "True\nTrue\n" + "the parent\n" * 5

@@ -106,9 +106,11 @@ def test_timeouts_are_those_of_a_socket(start: Any) -> None:
 @pytest.mark.parametrize("wrong", [-1, -0.5, math.nan, "5", Decimal(5), [], 5j])
 def test_a_wrong_timeout_is_the_same_error_as_that_of_a_socket(start: Any, wrong: Any) -> None:
     def error_of(sock: Any) -> str:
-        with pytest.raises((ValueError, TypeError)) as caught:
-            sock.settimeout(wrong)
-        return f"{type(caught.value).__name__}: {caught.value} {sock.gettimeout()}"
+        try:
+            sock.settimeout(wrong)  # 3.15 takes a Decimal
+        except (ValueError, TypeError) as error:
+            return f"{type(error).__name__}: {error} {sock.gettimeout()}"
+        return f"accepted: {sock.gettimeout()}"
 
     def handle(request: Any, *args: Any) -> None:
         request.settimeout(7)

@@ -6,7 +6,9 @@ Rules of this file:
    loop.
 2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
    ended, and is reported on standard error.
-3. **When the interpreter ends, no greenlet is left**, unless a handler catches the cancellation. Requests
+3. **In the child of a fork, no code is in a green handler**, also if a handler has forked: its waits raise.
+   They would run the copy of the parent's trio run, with a copy of every request in it.
+4. **When the interpreter ends, no greenlet is left**, unless a handler catches the cancellation. Requests
    with `daemon_threads` may run then, as daemon threads do. Until 3.13 the interpreter ends a thread that
    runs at that time by unwinding its C stack (pthread_exit(3)); a switch between greenlets is C++ code that
    this crashes. So the requests are cancelled and waited for as long as one ends every `AT_EXIT_TIMEOUT`
@@ -87,7 +89,7 @@ class GreenTask:
             begin: Callable[[Callable[[*Ts], T], *Ts], T] = self._begin
             return await portal.run(begin, fn, *args)
         finally:
-            del _by_task[self.trio_task]
+            _by_task.pop(self.trio_task, None)
             self._portal = None
             readers.leave()
 
@@ -97,7 +99,7 @@ class GreenTask:
         try:
             return fn(*args)
         finally:
-            del _by_greenlet[here]
+            _by_greenlet.pop(here, None)
 
     def is_alive(self) -> bool:
         """Whether its handler runs, as `Thread.is_alive()`."""
@@ -162,12 +164,22 @@ def readers_here() -> ReaderGroup:
         return readers
 
 
+def _forget_all() -> None:
+    """Have no green request in the child of a fork: rule 3."""
+    _by_greenlet.clear()
+    _by_task.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_all)
+
+
 def _do_nothing() -> None:
     """Serve as `on_empty` of a reader group that nothing waits for."""
 
 
 def end_all() -> None:
-    """Cancel all green requests of this process, and wait for their end: rule 3. Called by atexit."""
+    """Cancel all green requests of this process, and wait for their end: rule 4. Called by atexit."""
     global _ending_process
     _ending_process = os.getpid()
     for known in tuple(_reader_groups):
@@ -219,8 +231,8 @@ def here() -> GreenTask:
     task = _by_greenlet.get(getcurrent()) or current()
     if task is None:
         raise RuntimeError(
-            "a green request can only wait in the task that handles it, and this is another thread or task: "
-            "hand the data over, or give the socket away as a plain one, "
+            "a green request can only wait in the task that handles it, and this is another thread or task, "
+            "or the child of a fork: hand the data over, or give the socket away as a plain one, "
             "socket.socket(fileno=request.detach())"
         )
     return task

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import math
-import operator
+import _socket
+import contextlib
 import socket
 from time import monotonic
-from typing import TYPE_CHECKING, Any, TypeVarTuple, Unpack
+from typing import TYPE_CHECKING, TypeVarTuple, Unpack
 
 import trio
 
@@ -25,6 +25,18 @@ Ts = TypeVarTuple("Ts")
 IN_A_ROW = 16
 
 
+def _parse_timeout(value: float | None) -> float | None:
+    """Return a timeout as a socket would keep it; which values are wrong, and how that is said, differs
+    between Pythons.
+
+    Raises: TypeError, ValueError, as `socket.socket.settimeout()`.
+    """
+    unopened = _socket.socket.__new__(_socket.socket)  # no descriptor: nothing is asked of the kernel
+    with contextlib.suppress(OSError):  # EBADF, after the value is taken
+        unopened.settimeout(value)
+    return unopened.gettimeout()
+
+
 class OwnTimeout:
     """The timeout of a green handler's socket, which the C code of `socket` does not know.
 
@@ -38,14 +50,7 @@ class OwnTimeout:
 
     def settimeout(self, value: float | None) -> None:
         """As `socket.socket.settimeout()`, but O_NONBLOCK of the descriptor is not changed."""
-        if value is not None:
-            given: Any = value  # at run time a program may give anything
-            value = given if isinstance(given, float) else float(operator.index(given))
-            if math.isnan(value):
-                raise ValueError("Invalid value NaN (not a number)")
-            if value < 0:
-                raise ValueError("Timeout value out of range")
-        self._green_timeout = value
+        self._green_timeout = _parse_timeout(value)
 
     def gettimeout(self) -> float | None:
         """As `socket.socket.gettimeout()`."""
