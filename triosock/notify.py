@@ -212,7 +212,7 @@ async def call_notifying(
     notifier = Notifier.from_environment()
     if notifier is None:
         return await async_fn(*args, **options)
-    readiness = _Readiness()
+    readiness = _Readiness(notifier)
     telling = trio.CancelScope()
     if takes_task_status(async_fn, options):
         options = {**options, "task_status": readiness}
@@ -247,7 +247,8 @@ async def _tell(
 
 async def _tell_ready(notifier: Notifier, readiness: _Readiness) -> None:
     await readiness.event.wait()
-    await notifier.ready()
+    if not readiness.is_told:
+        await notifier.ready()
 
 
 def takes_task_status(async_fn: Callable[..., object], options: dict[str, object]) -> bool:
@@ -267,15 +268,23 @@ def takes_task_status(async_fn: Callable[..., object], options: dict[str, object
 
 @attrs.define(eq=False)
 class _Readiness:
-    """A `task_status`, and an observer of servers: the first call of either counts."""
+    """A `task_status`, and an observer of servers: the first call of either counts.
 
+    It tells at once if the manager's queue has room: this process accepts from now on, and a parent that
+    drains ends workers that are not known to be ready.
+    """
+
+    _notifier: Notifier
     event: trio.Event = attrs.field(factory=trio.Event)
+    is_told: bool = False
     has_stopped: bool = False
     _thread: int = attrs.field(factory=threading.get_ident)
     wants: tuple[type[Event], ...] = (ServerStarted,)
 
     def started(self, value: object = None) -> None:
-        self.event.set()
+        if not self.event.is_set():
+            self.is_told = self._notifier.send_nowait(READY=1)
+            self.event.set()
 
     def observe(self) -> _Readiness:
         return self
@@ -283,4 +292,4 @@ class _Readiness:
     def on_event(self, event: Event) -> None:
         # Another trio run of this process may have servers too. They are not this program's.
         if threading.get_ident() == self._thread:
-            self.event.set()
+            self.started()

@@ -76,6 +76,7 @@ class Slot:
         self.worker: Worker | None = None
         #: The running workers, the oldest first.
         self.workers: list[Worker] = []
+        self._starting: Worker | None = None
         self._crashes = 0
         #: The description of the last crash.
         self.failure: str = ""
@@ -104,6 +105,11 @@ class Slot:
     def retire(self) -> None:
         """Have no worker any more: one that is ready drains, and one that is starting is ended."""
         self._is_retired = True
+        # One that is ready may serve clients, although its start is not reported yet: then `_start` goes on.
+        if self._starting is None or not self._starting.check_ready():
+            self._retire_now()
+
+    def _retire_now(self) -> None:
         self._retired.cancel(reason="triosock: the slot is retired")
 
     def drain(self) -> None:
@@ -181,9 +187,14 @@ class Slot:
         self._has_crashed()
 
     async def _start(self, nursery: trio.Nursery) -> Worker:
-        worker = self._make(self.number)
+        self._starting = worker = self._make(self.number)
         self.workers.append(worker)
-        await nursery.start(self._run_worker, worker)
+        try:
+            await nursery.start(self._run_worker, worker)
+        finally:
+            self._starting = None
+        if self._is_retired:
+            self._retire_now()
         return worker
 
     async def _run_worker(self, worker: Worker, task_status: trio.TaskStatus[None]) -> None:

@@ -214,7 +214,7 @@ class Worker:
 
         Does nothing before it is ready: then it serves no connection, and the task that starts it ends it.
         """
-        if self.state in ("starting", "ended") or self.process is None:
+        if not self.check_ready() or self.state == "ended" or self.process is None:
             return
         first, self.state = self.state != "draining", "draining"
         self._drained_by = min(self._drained_by, trio.current_time() + delay + grace + MARGIN)
@@ -226,6 +226,14 @@ class Worker:
         self._update_deadline()
 
     # Its messages
+
+    def check_ready(self) -> bool:
+        """Return whether it has ever been ready. Synchronous; a message that has arrived and was not read yet
+        counts.
+        """
+        if self.state == "starting" and self.process is not None:
+            self._receiver.read_pending()
+        return self.ready.is_set()
 
     def _take(self, fields: Fields) -> None:
         now = trio.current_time()
