@@ -153,7 +153,7 @@ def _count(number: int, what: str) -> str:
 
 def check_class(folder: Path, lessons: set[str], *, csv_file: Path | None = None) -> int:
     """Check a folder, print the table and what is said of each; return the exit code: 0 if all are right, 1
-    if one is not, 2 if there is no solution.
+    if one is not, 2 if there is no solution, or the table cannot be written.
     """
     solutions = find(folder, lessons)
     if not solutions:
@@ -166,5 +166,9 @@ def check_class(folder: Path, lessons: set[str], *, csv_file: Path | None = None
     if said := details(verdicts):
         print(f"\n{said}")
     if csv_file is not None:
-        csv_file.write_text(as_csv(verdicts), "utf-8")
+        try:
+            csv_file.write_text(as_csv(verdicts), "utf-8")
+        except OSError as error:
+            print(f"the table was not written: {error}", file=sys.stderr)
+            return 2
     return int(any(verdict.word != "right" for verdict in verdicts))

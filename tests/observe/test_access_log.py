@@ -263,6 +263,14 @@ def test_any_record_is_a_line_of_json():
     assert fields["labels.half"] is None
 
 
+@pytest.mark.parametrize("name", ["ecs", "triosock"])
+@pytest.mark.parametrize("value", ["a cluster", {"message": "no"}, None])
+def test_a_program_may_have_labels_of_any_name(name, value):
+    fields = formatted(extra={name: value})
+    assert fields["message"] == "hello you"
+    assert fields.get(f"labels.{name}") == (None if value is None else str(value))
+
+
 def test_an_error_has_its_traceback_of_which_the_end_is_kept():
     try:
         raise ValueError("x" * 20_000 + "the end")

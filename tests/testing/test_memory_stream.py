@@ -52,6 +52,14 @@ async def test_without_unread_input_a_close_is_the_end_of_the_stream_and_the_rep
     assert await client.receive_some() == b""
 
 
+async def test_waiting_for_room_sends_nothing_and_so_costs_no_reply(ends):
+    client, server = ends
+    await server.send_all(b"reply")
+    server.close()
+    await client.wait_send_all_might_not_block()
+    assert await client.receive_some() == b"reply"
+
+
 async def test_sending_to_a_closed_end_breaks_the_stream_and_costs_the_reply(ends):
     client, server = ends
     await server.send_all(b"reply")

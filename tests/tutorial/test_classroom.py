@@ -108,3 +108,11 @@ def test_a_folder_without_solutions_is_a_wrong_command_line(folder, tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert ("no file with the name of a lesson" if folder == "empty" else "is no folder") in done.stderr
+
+
+def test_a_table_that_cannot_be_written_is_a_message(tmp_path, capsys):
+    (tmp_path / "lesson1_ada.py").write_text("handle = 1")
+    assert check.main([str(tmp_path), "--csv", str(tmp_path / "no folder" / "marks.csv")]) == 2
+    said = capsys.readouterr()
+    assert "1 student, 1 solution: 1 not yet" in said.out
+    assert "the table was not written: " in said.err

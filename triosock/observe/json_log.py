@@ -21,7 +21,9 @@ from .text import text_of
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
 #: What the record itself says better than what it carries.
 _OF_THE_RECORD: Final = ("@timestamp", "message", "log.level", "process.pid", "ecs.version")
-_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime", "triosock", "ecs"}
+_STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+#: Of records of triosock's. Those of others may use these names for something else.
+_STANDARD_OF_OURS: Final = _STANDARD | {"triosock", "ecs"}
 
 
 @final
@@ -34,6 +36,9 @@ class JsonFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the line."""
+        event = getattr(record, "triosock", None)
+        is_ours = isinstance(event, Event)
+        known = _STANDARD_OF_OURS if is_ours else _STANDARD
         fields: dict[str, object] = {
             "@timestamp": timestamp(record.created),
             "log.level": record.levelname.lower(),
@@ -45,11 +50,11 @@ class JsonFormatter(logging.Formatter):
             "process.pid": record.process,
             "process.thread.name": record.threadName,
             **self._error(record),
-            **_event(getattr(record, "triosock", None)),
+            **_event(event),
             **_trace(),
-            **{f"labels.{name}": value for name, value in vars(record).items() if name not in _STANDARD},
+            **{f"labels.{name}": value for name, value in vars(record).items() if name not in known},
         }
-        access: dict[str, object] = getattr(record, "ecs", {})
+        access: dict[str, object] = getattr(record, "ecs", {}) if is_ours else {}
         fields |= {name: value for name, value in access.items() if name not in _OF_THE_RECORD}
         return to_line(fields)
 

@@ -154,13 +154,15 @@ class MemoryStream(StreamEnd):
                 await outgoing.changed.park()
 
     async def wait_send_all_might_not_block(self) -> None:
-        """Return when there is room for at least one byte. A checkpoint."""
+        """Return when there is room for at least one byte, or the other end is gone: then the next send
+        raises. A checkpoint.
+        """
         with self._alone("sending"):
             await checkpoint()
-            self._check_send()
-            while not self._outgoing.room:
+            self._check_can_send()
+            while not self.has_room():
                 await self._outgoing.changed.park()
-                self._check_send()
+                self._check_can_send()
 
     async def send_eof(self) -> None:
         """End the stream in this direction; a second call does nothing. A checkpoint."""
@@ -170,11 +172,14 @@ class MemoryStream(StreamEnd):
                 raise trio.ClosedResourceError("this stream is closed")
             self._outgoing.end()
 
-    def _check_send(self) -> None:
+    def _check_can_send(self) -> None:
         if self._closed:
             raise trio.ClosedResourceError("this stream is closed")
         if self._outgoing.ended:
             raise trio.ClosedResourceError("send_eof() was called: nothing more can be sent")
+
+    def _check_send(self) -> None:
+        self._check_can_send()
         if self._outgoing.abandoned:
             # As with TCP, this also loses the unread data that the other end had sent before it closed.
             self._incoming.break_off()
