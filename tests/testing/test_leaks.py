@@ -96,3 +96,24 @@ async def test_an_error_of_the_block_is_not_hidden():
     with contextlib.ExitStack() as stack, pytest.raises(KeyError), no_leaks():
         stack.enter_context(socket.socket())
         raise KeyError
+
+
+async def test_a_block_that_raises_keeps_its_warnings():
+    async def forgotten():
+        pass
+
+    with warnings.catch_warnings(record=True) as shown:
+        warnings.simplefilter("always")
+        with pytest.raises(ValueError, match="planned") as raised, no_leaks():
+            warnings.warn("look here", DeprecationWarning, stacklevel=1)
+            forgotten()
+            raise ValueError("planned")
+    assert [str(one.message) for one in shown] == ["look here"]
+    [note] = raised.value.__notes__
+    assert "forgotten' was never awaited" in note
+
+
+async def test_a_warning_that_is_an_error_does_not_replace_the_one_that_was_raised():
+    with pytest.raises(ValueError, match="planned"), no_leaks():
+        warnings.warn("look here", DeprecationWarning, stacklevel=1)
+        raise ValueError("planned")

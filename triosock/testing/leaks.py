@@ -118,9 +118,14 @@ def no_leaks() -> Iterator[None]:
 def no_new_resources() -> Iterator[None]:
     """As `no_leaks()`, without its first, slow step, for callers that have done it."""
     before = Resources.now()
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        yield
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            yield
+    except BaseException as error:
+        _keep_warnings(caught, error)
+        raise
     after = Resources.now()
     dropped = [str(one.message) for one in caught if _is_leak_warning(one)]
     for one in caught:
@@ -128,6 +133,16 @@ def no_new_resources() -> Iterator[None]:
             warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
     left = after.new_since(before) + [f"garbage: {text}" for text in dropped]
     assert not left, "left behind:\n  " + "\n  ".join(left)
+
+
+def _keep_warnings(caught: list[warnings.WarningMessage], error: BaseException) -> None:
+    """Show the warnings of a block that has raised; those of leaks, which may be the reason, as notes."""
+    for one in caught:
+        if _is_leak_warning(one):
+            error.add_note(f"and in the same block: {one.message}")
+        else:
+            with contextlib.suppress(Warning):  # one that is an error must not replace this one
+                warnings.warn_explicit(one.message, one.category, one.filename, one.lineno)
 
 
 def _is_leak_warning(warning: warnings.WarningMessage) -> bool:

@@ -311,3 +311,44 @@ server.server_close()
 
 def test_a_handler_that_forks_has_no_other_request_run_in_the_child() -> None:
     assert printed("-W", "ignore", "-c", FORKS_ITSELF) == "True\nTrue\n" + "the parent\n" * 5
+
+
+TAKES_IT_AWAY = """
+import os, socket, threading
+from triosock import compat
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        while data := self.request.recv(4):
+            if data == b"fork":
+                if not os.fork():
+                    socket.socket(fileno=self.request.detach()).close()
+                    os._exit(0)
+                compat.blocking(os.wait)
+            self.request.sendall(data)
+
+server = compat.GreenTCPServer(("127.0.0.1", 0), Handler)
+loop = threading.Thread(target=server.serve_forever)
+loop.start()
+clients = [socket.create_connection(server.server_address, 20) for _ in range(6)]
+for data in (b"ping", b"ping", b"ping", b"ping"):
+    for client in clients:  # so many, and so often, that the requests share an epoll
+        client.sendall(data)
+        client.recv(4)
+try:
+    for data in (b"fork", b"ping", b"ping", b"ping"):
+        clients[0].sendall(data)
+        print(clients[0].recv(4), flush=True)
+except TimeoutError:
+    print("no answer", flush=True)
+for client in clients:
+    client.close()
+server.shutdown()
+loop.join()
+server.server_close()
+"""
+
+
+def test_a_forked_child_that_takes_the_socket_leaves_it_to_the_parent_too() -> None:
+    expected = "".join(f"{data!r}\n" for data in (b"fork", b"ping", b"ping", b"ping"))
+    assert printed("-W", "ignore", "-c", TAKES_IT_AWAY) == expected

@@ -96,6 +96,12 @@ class EpollReader:
         except OSError:
             pass  # closed behind our back: then the kernel has taken it out itself
 
+    def forget_all(self) -> None:
+        """Forget all descriptors. In the child of a fork, which shares the epoll with its parent: to remove a
+        descriptor would remove it there too.
+        """
+        self._receivers.clear()
+
     @trio.lowlevel.enable_ki_protection
     async def run(self) -> None:
         """Hand out events until retired, even if everything around is cancelled."""

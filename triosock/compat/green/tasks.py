@@ -168,6 +168,10 @@ def _forget_all() -> None:
     """Have no green request in the child of a fork: rule 3."""
     _by_greenlet.clear()
     _by_task.clear()
+    for known in _reader_groups:
+        readers = known()
+        if readers is not None and readers.reader is not None:
+            readers.reader.forget_all()
 
 
 if hasattr(os, "register_at_fork"):
