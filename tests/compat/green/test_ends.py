@@ -313,6 +313,58 @@ def test_a_handler_that_forks_has_no_other_request_run_in_the_child() -> None:
     assert printed("-W", "ignore", "-c", FORKS_ITSELF) == "True\nTrue\n" + "the parent\n" * 5
 
 
+LEAVES_THE_HANDLER = """
+import os, socket, sys, threading
+from triosock import compat
+
+class Handler(compat.BaseRequestHandler):
+    def handle(self):
+        if child := os.fork():
+            print("status", compat.blocking(os.waitpid, child, 0)[1], flush=True)
+        else:
+            print("in the child", flush=True)
+            {end}
+
+    def finish(self):
+        print("finished by", "the parent" if os.getpid() == parent else "the child", flush=True)
+
+parent = os.getpid()
+sys.stderr = sys.stdout
+server = compat.GreenTCPServer(("127.0.0.1", 0), Handler)
+loop = threading.Thread(target=server.serve_forever)
+loop.start()
+with socket.create_connection(server.server_address) as client:
+    client.recv(1)  # the end of the stream, when the child has shut it down
+server.shutdown()
+loop.join()
+server.server_close()
+print("closed by", "the parent" if os.getpid() == parent else "the child", flush=True)
+"""
+
+
+@pytest.mark.parametrize(
+    ("end", "error"),
+    [
+        ("return", None),
+        ("raise LookupError('of the handler')", "LookupError: of the handler"),
+        ("raise KeyboardInterrupt('of the handler')", "KeyboardInterrupt: of the handler"),
+        ("raise SystemExit(3)", None),
+    ],
+)
+def test_a_handler_that_forks_and_returns_in_the_child_ends_the_child(end: str, error: str | None) -> None:
+    out = printed("-W", "ignore", "-c", LEAVES_THE_HANDLER.format(end=end)).splitlines()
+    in_order = [
+        "in the child",
+        "finished by the child",
+        "status 0",
+        "finished by the parent",
+        "closed by the parent",
+    ]
+    assert [line for line in out if line in in_order] == in_order
+    assert out.count(error) == (error is not None)
+    assert error is not None or out == in_order
+
+
 TAKES_IT_AWAY = """
 import os, socket, threading
 from triosock import compat
