@@ -26,7 +26,7 @@ from .receiver import Fields, NotifyReceiver
 
 
 class UpgradeFailed(TriosockError):
-    """The successor did not become ready; the service goes on as it was."""
+    """The successor did not become ready; the service goes on as it was, or drains if that is the reason."""
 
 
 #: The command line of this program, which is the default for its successor.
