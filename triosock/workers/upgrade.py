@@ -77,10 +77,6 @@ async def start_successor(
 
     Raises: UpgradeFailed if it does not become ready; it has been ended then. Cancellation: it is ended.
     """
-    if os.getpid() == 1:
-        raise UpgradeFailed(
-            "process 1 of a container cannot be followed by another: restart the workers instead"
-        )
     ready = trio.CancelScope()
 
     def take(fields: Fields) -> None:
@@ -107,6 +103,10 @@ async def start_successor(
 def _start(
     command: Sequence[str], endpoints: Endpoints, receiver: NotifyReceiver, environment: Mapping[str, str]
 ) -> Process:
+    if os.getpid() == 1:
+        raise UpgradeFailed(
+            "process 1 of a container cannot be followed by another: restart the workers instead"
+        )
     sockets = endpoints.handed_over()
     names = list(dict.fromkeys(name for name, _ in sockets))
     handover = Handover(receiver.path, names, endpoints.wanted, endpoints.files())
