@@ -172,6 +172,16 @@ def test_an_encrypted_key_without_a_password_asks_nobody(encrypted: CertificateF
     assert why(encrypted).endswith("the key is encrypted, and there is no password for it")
 
 
+@pytest.mark.parametrize("kind", ["rsa:2048", "ed25519"])
+def test_a_key_of_another_type_that_can_be_decrypted_does_not_fit(
+    encrypted: CertificateFiles, tmp_path: Path, kind: str
+) -> None:
+    other, password = tmp_path / "other.key", "open sesame"
+    openssl = ("openssl", "req", "-x509", "-subj", "/CN=x", "-newkey", kind, "-passout", f"pass:{password}")
+    tool(*openssl, "-keyout", other, "-out", tmp_path / "other.pem")
+    assert "does not fit the certificate" in why(CertificateFiles(encrypted.chain, other, password=password))
+
+
 @pytest.mark.parametrize("password", ["shut", "", lambda: b"shut"])
 def test_a_wrong_password_is_what_is_wrong(encrypted: CertificateFiles, password: Any) -> None:
     wrong = CertificateFiles(encrypted.chain, encrypted.key, password=password)

@@ -8,7 +8,9 @@ import pytest
 import trio
 import trio.testing
 
+import triosock
 from tests.handlers import read_all, read_lines
+from tests.servers import running
 from tests.waiting import PATIENCE, fails_with, until, until_ended, until_served
 from triosock import Cause
 
@@ -94,3 +96,18 @@ async def test_a_second_reader_in_the_same_moment_does_not_spoil_the_first(servi
             assert (await server.wait_closed()).finished == len(clients)
         for client in clients:
             await client.aclose()
+
+
+@pytest.mark.parametrize("take", [trio.SSLStream.aclose, trio.aclose_forcefully])
+async def test_one_that_closes_trios_stream_and_fails_costs_its_own_connection(contexts, take):
+    tls, _ = contexts
+
+    async def handler(conn):
+        await take(conn.transport)
+        raise ValueError("besides")
+
+    (listener,) = await trio.open_ssl_over_tcp_listeners(0, tls, host="127.0.0.1", https_compatible=True)
+    async with running(triosock.serve_listeners, handler, [listener], on_error="log") as server:
+        address = server.addresses[0]
+        async with await trio.open_tcp_stream(address.host, address.port):
+            assert await until_ended(server) == {Cause.FAILED: 1}

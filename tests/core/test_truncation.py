@@ -226,3 +226,18 @@ async def test_a_413_arrives_though_the_peer_goes_on_sending(kind: str, path: Pa
         received = await trio.to_thread.run_sync(ask, path if kind == "unix" else server.addresses[0].port)
     assert received.startswith(b"HTTP/1.1 413 ")
     assert received.endswith(b"\r\n\r\n")
+
+
+async def test_a_file_that_was_sent_in_part_is_not_forgotten_though_another_task_ends_its_send(
+    both: Any, nursery: trio.Nursery
+) -> None:
+    one, other = both
+    nursery.start_soon(one.send_all, bytes(20_000_000))
+    await trio.testing.wait_all_tasks_blocked()
+    one.wire.break_off("a file was sent in part")  # as send_file does if another task is in its way
+    with trio.fail_after(PATIENCE):
+        await other.receive_exactly(20_000_000)
+    await trio.testing.wait_all_tasks_blocked()
+    assert one.wire.is_broken_off
+    with pytest.raises(trio.BrokenResourceError, match="a file was sent in part"):
+        await one.send_all(b"more")

@@ -108,8 +108,8 @@ MUTANTS = [
     ),
     Mutant(
         "a second drain prolongs the first",
-        "            self._deadline = min(self._deadline, deadline)\n",
-        "            self._deadline = deadline\n",
+        "            self._grace = min(self._grace, later + grace)\n",
+        "            self._grace = later + grace\n",
     ),
     Mutant(
         "the send timeout counts all of a long send",

@@ -173,6 +173,10 @@ def _last_certificate(files: CertificateFiles, content: bytes) -> str:
     return last.decode("ascii", "replace")
 
 
+#: Reasons of OpenSSL: the key was read, and is that of another certificate, or of another type.
+_MISFITS: Final = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
+
+
 def _read_into(context: ssl.SSLContext, files: CertificateFiles) -> None:
     """Have the context read the certificates and then the key. Raises: CertificateRefused, OSError."""
     was_asked = False
@@ -187,7 +191,7 @@ def _read_into(context: ssl.SSLContext, files: CertificateFiles) -> None:
     try:
         context.load_cert_chain(files.chain, files.key, tell)
     except ssl.SSLError as error:
-        if not was_asked or error.reason == "KEY_VALUES_MISMATCH":
+        if not was_asked or error.reason in _MISFITS:
             raise
         raise CertificateRefused(
             f"{files}: the key cannot be decrypted: the password is wrong, or the key is not whole"
@@ -197,7 +201,7 @@ def _read_into(context: ssl.SSLContext, files: CertificateFiles) -> None:
 def _say(error: OSError) -> str:
     """What is wrong with the files, in the terms of the administrator who can repair them."""
     reason = getattr(error, "reason", None)
-    if reason == "KEY_VALUES_MISMATCH":
+    if reason in _MISFITS:
         return "the key does not fit the certificate"
     if isinstance(error, ssl.SSLError):
         # Without a reason the ssl module says no more than "PEM lib".

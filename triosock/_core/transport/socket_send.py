@@ -73,7 +73,8 @@ class SocketSending(SocketReceiving):
 
     def break_off(self, why: str) -> None:
         """Note that something was sent only in part: every later send raises."""
-        self._send_broken = self._send_broken or why
+        if self._send_broken is None or self._send_broken is _MIDWAY:
+            self._send_broken = why
 
     @property
     def is_broken_off(self) -> bool:
@@ -135,7 +136,7 @@ class SocketSending(SocketReceiving):
         size = len(data)
         try:
             while done < size:
-                if owed < done and self._pushing is None:
+                if owed < done and self._pushing is None and self._send_broken is None:
                     self._send_broken = _MIDWAY
                 await self._wait_output()
                 taken = self._send(data[done:])
@@ -262,9 +263,11 @@ class SocketSending(SocketReceiving):
                     break  # the file has become shorter
                 self.sent += taken
                 done += taken
-                self._send_broken = _MIDWAY if done < count else None
+                if self._send_broken is None and done < count:
+                    self._send_broken = _MIDWAY
                 await self._turn_in_file()
-            self._send_broken = None  # also if the file has become shorter
+            if self._send_broken is _MIDWAY:
+                self._send_broken = None  # also if the file has become shorter
         except BaseException:
             if 0 < done < count:
                 self._send_broken = f"an earlier send_file ended after {done} of {count} bytes"

@@ -9,6 +9,7 @@ last `PIECE` that the stream took.
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import struct
 from typing import TYPE_CHECKING, Final
@@ -321,7 +322,8 @@ def _reset(stream: object) -> None:
         case trio.SSLStream(transport_stream=inner) | trio.StapledStream(send_stream=inner):
             _reset(inner)
         case trio.SocketStream(socket=sock):
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            with contextlib.suppress(OSError):  # the handler has closed it, or taken it away
+                sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         case _:
             abort = getattr(stream, "abort", None)
             if abort is not None:

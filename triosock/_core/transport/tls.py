@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import ssl
 import traceback
-from typing import Any, TypeAlias, final
+from typing import Any, Final, TypeAlias, final
 
 import attrs
 import trio
@@ -31,6 +31,9 @@ from .interface import BytesLike, check_receive_size
 from .server_name import note_server_names, noted_server_name
 from .socket import SocketWire
 from .stream_adapter import StreamWire
+
+#: A send that ended here can go on with the same bytes.
+_IN_RECORD: Final = "an earlier send_all ended inside a TLS record"
 
 
 @final
@@ -176,11 +179,12 @@ class TlsWire(SocketWire):
                 done += self._sock.send(view[done:])
             except (ssl.SSLWantWriteError, ssl.SSLWantReadError):
                 # OpenSSL may hold the beginning of a record; what follows must be those same bytes again.
-                self._send_broken = "an earlier send_all ended inside a TLS record"
+                self.break_off(_IN_RECORD)
                 return done
             except OSError as error:
                 self._fail(error)
-        self._send_broken = None
+        if self._send_broken is _IN_RECORD:
+            self._send_broken = None
         return done
 
     def _send_end(self) -> None:
