@@ -12,7 +12,8 @@ import pytest
 
 from tests.programs import PATIENCE, ended, running, server_program
 from tests.waiting import eventually
-from triosock.cli import main, top
+from triosock.cli import main, output, top
+from triosock.cli.arguments import OperatingSystemError
 from triosock.observe import Node
 
 from .conftest import one_client
@@ -84,6 +85,13 @@ def test_what_cannot_be_printed_is_an_error_in_one_line(program, words):
         )
     assert done.returncode == 1
     assert len(done.stderr.splitlines()) == 1
+
+
+def test_what_the_encoding_does_not_have_is_an_error_in_one_line(monkeypatch):
+    with open("/dev/null", "w", encoding="ascii") as stdout:
+        monkeypatch.setattr("sys.stdout", stdout)
+        with pytest.raises(OperatingSystemError, match="standard output: 'ascii' codec can't encode"):
+            output.say("…")
 
 
 def test_with_nobody_there_it_says_so(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import signal
 import socket
@@ -14,6 +15,7 @@ import trio.testing
 import triosock
 from triosock.workers.policy import Supervision
 from triosock.workers.slot import Slot
+from triosock.workers.worker import StartFailed
 
 from .conftest import PATIENCE, processes, service, until
 
@@ -52,6 +54,53 @@ async def test_tasks_that_wait_for_a_slot_go_on_when_the_service_ends_first() ->
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(results) == ["the slot is retired", "waited"]
         assert await slot.replace() == "the slot is retired"
+        nursery.cancel_scope.cancel()
+
+
+class Told:
+    """A worker that is ready at once, or at the end of its start fails; it ends when it is told to."""
+
+    def __init__(self, number: int, *, starts_for: float = 0.0) -> None:
+        self.ready_at, self.ended, self.end = math.inf, trio.Event(), trio.Event()
+        self.starts_for = starts_for
+
+    async def run(self, task_status: trio.TaskStatus[None]) -> None:
+        if self.starts_for:
+            await trio.sleep(self.starts_for)
+            raise StartFailed("it was not ready")
+        self.ready_at = trio.current_time()
+        task_status.started()
+        await self.end.wait()
+        self.ended.set()
+
+    def describe_end(self) -> str:
+        return "ended"
+
+    def check_ready(self) -> bool:
+        return self.ready_at < math.inf
+
+
+@pytest.mark.parametrize(("age", "before", "after"), [(5, 1, 2), (11, 0, 1)])
+async def test_a_worker_that_ends_while_its_successor_starts_was_as_old_as_it_was(
+    autojump_clock: Any, age: float, before: int, after: int
+) -> None:
+    workers: list[Any] = [Told(1), Told(1), Told(1, starts_for=60), Told(1)]
+    left = iter(workers)
+    slot = Slot(1, lambda number: next(left), lambda worker: None, lambda: None, Supervision(stable=10))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(slot.run)
+        await slot.ready.wait()
+        workers[0].end.set()
+        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(age)
+        assert slot.worker is workers[1]
+        nursery.start_soon(slot.replace)
+        await trio.testing.wait_all_tasks_blocked()
+        workers[1].end.set()
+        await trio.testing.wait_all_tasks_blocked()
+        assert slot.crashes == before
+        await trio.sleep(61)  # the start of the successor fails, and then the end of its predecessor counts
+        assert slot.crashes == after
         nursery.cancel_scope.cancel()
 
 

@@ -6,6 +6,7 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import trio
 import triosock
 from tests.programs import PATIENCE, Program, dial, running
 from triosock.observe.control import parse_tree
+from triosock.workers.receiver import NotifyReceiver
 
 from .conftest import HERE, children, service, until
 
@@ -104,7 +106,7 @@ def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
         port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
         write(folder, text)
         program.signal(signal.SIGUSR2)
-        program.wait_for(f"upgrade: .*{words}.*; this process goes on")
+        program.wait_for(f"upgrade: .*{words}")
         for address in (port, folder / "socket"):
             with dial(address) as client:
                 assert client.ask(b"hello\n") == b"one hello\n"
@@ -120,6 +122,52 @@ async def test_a_new_parent_that_is_never_ready_is_ended():
         with pytest.raises(triosock.UpgradeFailed, match="was not ready within 1 s"):
             await workers.upgrade(["sleep", "60"])
         assert workers.statistics()[0].state == "ready"
+
+
+@pytest.mark.parametrize("late", ["drain", "cancel"])
+async def test_what_comes_when_the_successor_has_just_said_ready_comes_too_late(tmp_path, monkeypatch, late):
+    path, control = tmp_path / "socket", tmp_path / "control"
+    scope = trio.CancelScope()
+    seen = []
+
+    def register(receiver, process, callback):
+        def call(fields):
+            callback(fields)
+            if "X_SUCCESSOR" in fields:
+                seen.append(process)
+                workers.drain() if late == "drain" else scope.cancel()
+
+        plain(receiver, process, call)
+
+    plain = NotifyReceiver.register
+    monkeypatch.setattr(NotifyReceiver, "register", register)
+    async with service(endpoints=[f"unix://{path}"], control=control, workers=1) as workers:
+        with scope:
+            await workers.upgrade([sys.executable, "-c", SUCCESSOR])
+        assert workers.draining
+        await workers.wait_closed()
+        with ended_process(seen[0]):
+            assert path.exists()
+            assert control.exists()
+
+
+SUCCESSOR = """
+import json, os, socket, time
+path = json.loads(os.environ["TRIOSOCK_HANDOVER"])["ready"]
+notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+notify.sendto(b"READY=1\\nX_SUCCESSOR=1", path.replace("@", chr(0)))
+time.sleep(60)
+"""
+
+
+@contextlib.contextmanager
+def ended_process(process):
+    """The successor of this process, which has released it, is ended with the block."""
+    try:
+        yield
+    finally:
+        os.kill(process, signal.SIGKILL)
+        os.waitpid(process, 0)
 
 
 async def test_a_cancelled_upgrade_leaves_no_process():

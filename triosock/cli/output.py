@@ -30,6 +30,9 @@ def say(*lines: str, end: str = "\n") -> None:
     except OSError as error:
         _print_no_more()
         raise OperatingSystemError(f"standard output: {error.strerror or error}") from None
+    except UnicodeEncodeError as error:  # its encoding, that of the locale, does not have this text
+        _print_no_more()
+        raise OperatingSystemError(f"standard output: {error}") from None
 
 
 def _print_no_more() -> None:

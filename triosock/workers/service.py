@@ -176,14 +176,17 @@ class Workers:
                 environment_of_successor(settings.environment),
                 2 * settings.supervision.ready,
             )
-            self.endpoints.disown_files()
             self._view.end()
             _logger.info("process %d has taken over", successor.id)
-            notifier = current_notifier()
-            if notifier is not None:
-                await notifier.main_process(successor.id)
-                notifier.mute()
-        self.drain()
+            try:
+                if (notifier := current_notifier()) is not None:
+                    with trio.move_on_after(
+                        1
+                    ):  # a manager that does not read must not hold the lock for ever
+                        await notifier.main_process(successor.id)
+                    notifier.mute()
+            finally:
+                self.drain()  # also if cancelled: the successor serves
 
     async def set_count(self, count: int) -> None:
         """Change the number of workers to `count`, from 1 on. Returns when new workers are ready; the workers
@@ -377,13 +380,14 @@ class Workers:
         another is started after the longest wait that there is after crashes.
         """
         pause = self._settings.supervision.max_backoff
-        while failure := await self._try_to_replace(worker, reason):
+        # One that drains meanwhile, with the service or its slot, does not stay.
+        while (failure := await self._try_to_replace(worker, reason)) and worker.state == "ready":
             _logger.error("%s stays: %s; the next attempt is in %g s", worker, failure, pause)
             with trio.move_on_after(pause):
                 await worker.ended.wait()
 
     async def _try_to_replace(self, worker: Worker, reason: str) -> str:
-        """Return "", also if it has ended or drains meanwhile, or the reason why there is no successor."""
+        """Return "", also if it has ended or drains already, or the reason why there is no successor."""
         async with self._replacing:
             slot = next((slot for slot in self._slots if worker in slot.workers), None)
             if slot is None or worker.state != "ready":

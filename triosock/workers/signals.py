@@ -60,6 +60,6 @@ async def _try(function: Callable[..., Awaitable[object]], *args: object) -> Non
     try:
         await function(*args)
     except UpgradeFailed as error:
-        _logger.error("upgrade: %s; this process goes on", error)
+        _logger.error("upgrade: %s", error)
     except Exception:  # of any kind, such as EMFILE for a new socket: a signal must not end the service
         _logger.exception("the action of a signal has failed; the service goes on")

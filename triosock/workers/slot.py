@@ -159,7 +159,7 @@ class Slot:
                 finally:
                     message.answer(reason)  # also if cancelled: the caller must not wait for ever
             elif message.worker is self.worker:
-                self._count_crash(message.worker)
+                self._record_crash(f"{message.worker} {message.worker.describe_end()}")
                 self.worker = await self._start_until_ready(nursery)
 
     async def _start_until_ready(self, nursery: trio.Nursery) -> Worker:
@@ -174,11 +174,6 @@ class Slot:
             except StartFailed as error:
                 self._record_crash(str(error))
                 self._answer_all(str(error))
-
-    def _count_crash(self, worker: Worker) -> None:
-        if self._is_stable(worker):
-            self._crashes = 0
-        self._record_crash(f"{worker} {worker.describe_end()}")
 
     def _record_crash(self, what: str) -> None:
         self._crashes += 1
@@ -201,6 +196,8 @@ class Slot:
         try:
             await worker.run(task_status)
         finally:
+            if worker is self.worker and self._is_stable(worker):
+                self._crashes = 0  # as of its end: the message may wait in the queue
             self.workers.remove(worker)
             self._send.send_nowait(_Ended(worker))
 

@@ -26,7 +26,7 @@ from .receiver import Fields, NotifyReceiver
 
 
 class UpgradeFailed(TriosockError):
-    """The successor did not become ready; the service goes on as it was."""
+    """The successor did not become ready; the service goes on as it was, or drains if that is the reason."""
 
 
 #: The command line of this program, which is the default for its successor.
@@ -72,19 +72,18 @@ async def start_successor(
 ) -> Process:
     """Start `command` as the new parent; return its process, released, when it is ready.
 
-    Args: `patience`, the seconds within which it must be ready.
+    Args: `endpoints`, which give up their socket files when it is ready; `patience`, the seconds within which
+    it must be ready.
 
     Raises: UpgradeFailed if it does not become ready; it has been ended then. Cancellation: it is ended.
     """
-    if os.getpid() == 1:
-        raise UpgradeFailed(
-            "process 1 of a container cannot be followed by another: restart the workers instead"
-        )
-    ready = trio.Event()
+    ready = trio.CancelScope()
 
     def take(fields: Fields) -> None:
         if fields.get("READY") == "1":
-            ready.set()
+            # In this step: the successor has taken them over, and a drain would remove them.
+            endpoints.disown_files()
+            ready.cancel(reason="triosock: the successor is ready")
 
     process = _start(command, endpoints, receiver, environment)
     receiver.register(process.id, take)
@@ -92,6 +91,7 @@ async def start_successor(
         await _wait_ready(process, ready, patience)
         process.release()
     except BaseException:
+        receiver.forget(process.id)  # what it says now changes nothing
         with trio.CancelScope(shield=True):
             await process.end_at_once()
         raise
@@ -103,6 +103,10 @@ async def start_successor(
 def _start(
     command: Sequence[str], endpoints: Endpoints, receiver: NotifyReceiver, environment: Mapping[str, str]
 ) -> Process:
+    if os.getpid() == 1:
+        raise UpgradeFailed(
+            "process 1 of a container cannot be followed by another: restart the workers instead"
+        )
     sockets = endpoints.handed_over()
     names = list(dict.fromkeys(name for name, _ in sockets))
     handover = Handover(receiver.path, names, endpoints.wanted, endpoints.files())
@@ -113,22 +117,20 @@ def _start(
         raise UpgradeFailed(f"the successor cannot be started: {error}") from error
 
 
-async def _wait_ready(process: Process, ready: trio.Event, patience: float) -> None:
-    with trio.move_on_after(patience):
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(_cancel_after, ready, nursery.cancel_scope)
+async def _wait_ready(process: Process, ready: trio.CancelScope, patience: float) -> None:
+    """Return when `ready` is cancelled. Raises: UpgradeFailed if it ends, or the time is over, before."""
+    try:
+        with trio.move_on_after(patience), ready:
             await process.wait()
-            nursery.cancel_scope.cancel()
-    if ready.is_set():
+    except trio.Cancelled:
+        if not ready.cancel_called:
+            raise
+        # It has taken over in the step before: a cancellation comes too late to end it.
+    if ready.cancel_called:
         return
     if process.exit_code is not None:
         raise UpgradeFailed(f"the successor exited with {process.exit_code} before it was ready")
     raise UpgradeFailed(f"the successor was not ready within {patience:g} s")
-
-
-async def _cancel_after(event: trio.Event, scope: trio.CancelScope) -> None:
-    await event.wait()
-    scope.cancel(reason="triosock: the successor is ready")
 
 
 def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:

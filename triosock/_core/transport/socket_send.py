@@ -239,6 +239,11 @@ class SocketSending(SocketReceiving):
         finally:
             self._sending = False
 
+    def _check_descriptor(self) -> None:
+        # A closed socket says so itself, but this is a number, and may be another's by now.
+        if self.is_closed:
+            raise trio.ClosedResourceError("another task closed this connection")
+
     async def send_from(self, descriptor: int, offset: int, count: int, piece: int) -> int:
         """Send `count` bytes of an open file by sendfile(2), `piece` at a time; return how many there were. A
         checkpoint.
@@ -249,9 +254,7 @@ class SocketSending(SocketReceiving):
         done = 0
         try:
             while done < count:
-                if self.is_closed:
-                    # A closed socket says so itself, but this is a number, and may be another's by now.
-                    raise trio.ClosedResourceError("another task closed this connection")
+                self._check_descriptor()
                 try:
                     taken = os.sendfile(self._fd, descriptor, offset + done, min(piece, count - done))
                 except BlockingIOError:
