@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import socket
 import textwrap
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from tests.programs import printed
 from tests.waiting import eventually
+from triosock import compat
+from triosock.compat.green.group import Group
+from triosock.compat.requests.table import request_table_of
 
 
 @pytest.mark.parametrize("timeout", [None, 7.0])
@@ -94,3 +99,19 @@ finally:
 @pytest.mark.slow
 def test_of_processes_that_were_forked_from_one_none_waits_in_accept_for_a_client_of_another() -> None:
     assert printed("-c", textwrap.dedent(HERD)) == "all were answered\n"
+
+
+def test_a_listener_that_another_thread_closes_as_the_loop_ends_does_not_keep_the_watch() -> None:
+    class ClosedMeanwhile(socket.socket):
+        def gettimeout(self) -> float | None:
+            timeout = super().gettimeout()
+            self.close()
+            return timeout
+
+    with compat.GreenTCPServer(("127.0.0.1", 0), print) as server:
+        group = Group(request_table_of(server))
+    watch = Mock()
+    group.loop_begins()
+    group._listener, group._watch = ClosedMeanwhile(), watch
+    group.loop_ends()
+    assert watch.end.called
