@@ -95,11 +95,23 @@ def returns(function: Callable[[], object]) -> bool:
 
 @contextlib.contextmanager
 def in_a_thread(function: Callable[..., object], *args: Any, **options: Any) -> Iterator[threading.Thread]:
-    """A thread that calls this, and has ended when the block has."""
-    thread = threading.Thread(target=function, args=args, kwargs=options, daemon=True)
+    """A thread that calls this, and has ended when the block has. Raises what it raises, unless the block
+    does.
+    """
+    errors: list[BaseException] = []
+
+    def call() -> None:
+        try:
+            function(*args, **options)
+        except BaseException as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=call, daemon=True)
     thread.start()
     yield thread
     thread.join(PATIENCE)
+    for error in errors:
+        raise error
     assert not thread.is_alive()
 
 

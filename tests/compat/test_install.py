@@ -142,7 +142,7 @@ import os, sys
 os.chdir("/")
 print(os.path.isabs(__file__), __file__, sys.argv, sys.path[0], __package__)
 print(type(__loader__).__name__, getattr(__spec__, "name", None), type(__builtins__).__name__, __doc__)
-print(sys.modules["__main__"].__dict__ is globals())
+print(sys.modules["__main__"].__dict__ is globals(), globals().get("__cached__", "absent"))
 """
 
 
@@ -212,6 +212,26 @@ def test_a_program_that_cannot_run(tmp_path: Path, arguments: list[str], reason:
     assert done.returncode == 1
     assert reason in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("name", ["package", "package.part"])
+@pytest.mark.parametrize(
+    ("line", "error"),
+    [
+        ("raise ValueError('its own')", "ValueError: its own"),
+        ("import absent_here", "ModuleNotFoundError: No module named 'absent_here'"),
+        ("raise ImportError('its own')", "ImportError: its own"),
+    ],
+)
+def test_an_error_of_a_package_keeps_its_traceback(tmp_path: Path, name: str, line: str, error: str) -> None:
+    (tmp_path / "package").mkdir()
+    for part in ("part", "__main__"):
+        (tmp_path / "package" / f"{part}.py").touch()
+    (tmp_path / "package" / "__init__.py").write_text(line)
+    done = python("-m", "triosock.compat", "-m", name, cwd=tmp_path)
+    assert done.returncode == 1
+    assert f'__init__.py", line 1, in <module>\n    {line}\n' in done.stderr
+    assert done.stderr.endswith(f"{error}\n")
 
 
 @pytest.mark.parametrize("arguments", [[], ["-m"], ["-x"]])

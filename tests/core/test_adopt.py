@@ -5,9 +5,11 @@ listener of no kind known.
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import socket
 from typing import Any
-from unittest.mock import Mock
+from unittest.mock import Mock, patch
 
 import pytest
 import trio
@@ -16,7 +18,8 @@ import trio.testing
 import triosock
 from tests.handlers import shout
 from tests.listening import close_while_waited_for, say_hello
-from tests.servers import drained
+from tests.servers import drained, running
+from tests.tls import client_context, server_context
 from triosock._core.listeners.listener import SocketListener, adopt, open_tcp_listeners
 from triosock._core.model.addresses import MemoryAddress
 from triosock._core.stream.server import StreamServer
@@ -90,6 +93,44 @@ def test_a_socket_that_does_not_listen_or_is_no_stream_is_refused_and_left_to_it
         adopt(sock)
     with pytest.raises(TypeError, match=r"a listener needs a socket\.socket"):
         SocketListener(5)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("make", [socket.socket, trio.socket.socket])
+async def test_a_closed_socket_is_an_error_of_the_system(make: Any) -> None:
+    sock = make()
+    sock.close()
+    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
+        adopt(sock)
+
+
+async def test_a_family_without_an_address_is_refused_and_left_to_its_owner() -> None:
+    (theirs,) = await trio.open_tcp_listeners(0, host=LOCAL)
+    async with theirs:
+        with (
+            patch.object(type(theirs.socket), "family", 40),
+            pytest.raises(ValueError, match="socket family 40 is none of"),
+        ):
+            adopt(theirs)
+        assert theirs.socket.fileno() >= 0
+
+
+async def test_under_tls_a_family_without_an_address_is_served() -> None:
+    (plain,) = await trio.open_tcp_listeners(0, host=LOCAL)
+    theirs = trio.SSLListener(plain, server_context())
+    port, seen = plain.socket.getsockname()[1], []
+
+    async def note(conn: triosock.Connection) -> None:
+        seen.extend([conn.peer, conn.local])
+        await conn.send_all(b"fine")
+
+    with patch.object(type(plain.socket), "family", 40):
+        async with running(triosock.serve_listeners, note, [theirs]) as server:
+            assert server.addresses == (MemoryAddress("SSLListener"),)
+            async with await trio.open_tcp_stream(LOCAL, port) as stream:
+                client = trio.SSLStream(stream, client_context(), server_hostname="localhost")
+                assert await client.receive_some() == b"fine"
+            await drained(server)
+    assert seen == [MemoryAddress("SSLStream")] * 2
 
 
 class Foreign(trio.abc.Listener[trio.abc.Stream]):

@@ -6,6 +6,7 @@ import functools
 import os
 import socket
 import ssl
+import sys
 
 import pytest
 import trio
@@ -214,6 +215,7 @@ async def test_trios_own_listeners_and_plain_sockets_are_adopted(dial):
         await drained(server)
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere 127.0.0.2 is no address of this machine")
 async def test_of_trios_listeners_with_tls_the_addresses_are_those_of_their_sockets():
     trios = await trio.open_ssl_over_tcp_listeners(0, server_context(), host="127.0.0.1")
     peers = []
@@ -237,6 +239,23 @@ async def test_of_trios_listeners_with_tls_the_addresses_are_those_of_their_sock
             assert await other.receive_some() == b"fine"
             assert [peer.host for peer, _ in peers] == ["127.0.0.1", "127.0.0.2"]
             assert {local for _, local in peers} == {address}
+
+
+async def test_behind_trios_listener_with_tls_on_every_address_the_local_one_is_that_of_the_connection():
+    trios = await trio.open_ssl_over_tcp_listeners(0, server_context(), host="0.0.0.0")
+    locals_ = []
+
+    async def note(conn):
+        locals_.append(conn.local)
+        await conn.send_all(b"fine")
+
+    async with running(triosock.serve_listeners, note, trios) as server:
+        port = server.addresses[0].port
+        plain = await trio.open_tcp_stream("127.0.0.1", port)
+        async with trio.SSLStream(plain, client_context(), server_hostname="localhost") as client:
+            assert await client.receive_some() == b"fine"
+        await drained(server)
+    assert locals_ == [triosock.TcpAddress("127.0.0.1", port)]
 
 
 async def test_a_clients_connection_around_a_stream_of_trios_knows_its_addresses(serving):

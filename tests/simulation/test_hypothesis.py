@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 
 import hypothesis
 import pytest
@@ -122,6 +123,47 @@ def test_a_job_after_the_teardown_is_refused() -> None:
 
     with pytest.raises(RuntimeError, match="the world has ended"):
         run_state_machine_as_test(After, settings=FEW)
+
+
+def _skip() -> None:
+    pytest.skip("not here")
+
+
+def _expect_failure() -> None:
+    pytest.xfail("not yet")
+
+
+def _interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize(
+    ("raising", "kind"),
+    [
+        (_skip, pytest.skip.Exception),
+        (_expect_failure, pytest.xfail.Exception),
+        (_interrupt, KeyboardInterrupt),
+    ],
+)
+def test_what_skips_or_interrupts_the_test_is_raised_in_its_thread(
+    raising: Callable[[], None], kind: type[BaseException]
+) -> None:
+    class Ending(Shouting):
+        @rule()
+        def end(self) -> None:
+            self.run(_raise)
+
+        def teardown(self) -> None:
+            try:
+                self.run(_now)
+            finally:
+                super().teardown()
+
+    async def _raise() -> None:
+        raising()
+
+    with pytest.raises(kind):
+        run_state_machine_as_test(Ending, settings=FEW)
 
 
 async def _now() -> float:

@@ -13,6 +13,7 @@ import os
 import pkgutil
 import sys
 from contextlib import suppress
+from importlib import import_module
 from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader, SourcelessFileLoader
 from importlib.util import find_spec
 from types import CodeType, ModuleType
@@ -64,11 +65,11 @@ def _run_file(path: str) -> None:
         sys.path[0] = os.path.dirname(absolute)
     if path.endswith(".pyc"):
         compiled = SourcelessFileLoader("__main__", absolute)
-        _run(compiled.get_code("__main__"), __file__=absolute, __loader__=compiled)
+        _run(compiled.get_code("__main__"), __file__=absolute, __loader__=compiled, __cached__=None)
     else:
         loader = SourceFileLoader("__main__", absolute)
         code = loader.source_to_code(loader.get_data(absolute), absolute)
-        _run(code, __file__=absolute, __loader__=loader)
+        _run(code, __file__=absolute, __loader__=loader, __cached__=None)
 
 
 def _run_folder(path: str) -> None:
@@ -88,16 +89,31 @@ def _run_module(name: str) -> None:
     already, since this file is run as a module.
     """
     sys.argv[0] = "-m"  # as Python does until the module is found
-    try:
-        spec = find_spec(name)
-        if spec is not None and spec.submodule_search_locations is not None:
-            spec = find_spec(f"{name}.__main__")
-    except (ImportError, ValueError) as error:
-        sys.exit(f"{sys.executable}: Error while finding module specification for {name!r} ({error})")
+    spec = _find_spec(name)
+    if spec is not None and spec.submodule_search_locations is not None:
+        spec = _find_spec(f"{name}.__main__")
     if spec is None:
         sys.exit(f"{sys.executable}: No module named {name}, or it is a package without a __main__")
     sys.argv[0] = spec.origin or name
     _run_spec(spec)
+
+
+def _find_spec(name: str) -> ModuleSpec | None:
+    """Return the spec of a module, or None. Its package is imported before the search, so that an exception
+    of the package's own code keeps its traceback, as by `runpy`.
+    """
+    package = "" if name.startswith(".") else name.rpartition(".")[0]
+    if package:
+        try:
+            import_module(package)
+        except ImportError as error:
+            # That the package itself is absent is found again below.
+            if error.name is None or not f"{package}.".startswith(f"{error.name}."):
+                raise
+    try:
+        return find_spec(name)
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
+        sys.exit(f"{sys.executable}: Error while finding module specification for {name!r} ({error})")
 
 
 def _run_spec(spec: ModuleSpec) -> None:
@@ -117,6 +133,8 @@ def _run(code: CodeType | None, **attributes: object) -> None:
     """Run the code as the program's `__main__`."""
     if code is None:
         sys.exit(f"{sys.executable}: No code object available for {attributes['__file__']}")
+    if "__cached__" not in globals():
+        del attributes["__cached__"]  # this Python sets it for no module
     program = ModuleType("__main__")
     vars(program).update(attributes, __builtins__=builtins)
     sys.modules["__main__"] = program

@@ -32,7 +32,7 @@ def test_the_listener_is_nonblocking_while_the_loop_runs_and_the_program_does_no
 
 
 HERD = """
-import os, select, signal, socket, sys
+import os, select, signal, socket, threading
 from triosock import compat
 
 class Named(compat.StreamRequestHandler):
@@ -44,43 +44,50 @@ class Server(compat.GreenTCPServer):
     daemon_threads = True
     request_queue_size = 128
 
+def serve():
+    # Never returns: what is below is the parent's. A child ends by itself if it loses its parent.
+    try:
+        os.close(kept)
+        threading.Thread(target=lambda: os._exit(len(os.read(inherited, 1))), daemon=True).start()
+        server.serve_forever()
+    finally:
+        os._exit(1)
+
 def ask(client):
     client.sendall(b"who\\n")
     if not select.select([client], [], [], 20)[0]:
-        print("no answer from", named.get(client, "a new one"))
-        end()
+        raise SystemExit(f"no answer from {named.get(client, 'a new one')}")
     return client.recv(100)
 
-def end():
+named, children = {}, []
+inherited, kept = os.pipe()
+server = Server(("127.0.0.1", 0), Named)
+try:
+    for _ in range(3):
+        pid = os.fork()
+        if not pid:
+            serve()
+        children.append(pid)
+    for _ in range(100):
+        clients = [socket.socket() for _ in range(3)]
+        for client in clients:
+            client.setblocking(False)
+            client.connect_ex(server.server_address)
+        select.select([], clients, [], 20)
+        for client in clients:
+            client.setblocking(True)
+            name = ask(client)
+            if name in named.values():
+                client.close()
+            else:
+                named[client] = name  # one connection to each process stays
+        for client in named:
+            ask(client)
+    print("all were answered")
+finally:
     for pid in children:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)
-    sys.exit()
-
-named, children = {}, []
-server = Server(("127.0.0.1", 0), Named)
-for _ in range(3):
-    pid = os.fork()
-    if not pid:
-        server.serve_forever()
-    children.append(pid)
-for _ in range(100):
-    clients = [socket.socket() for _ in range(3)]
-    for client in clients:
-        client.setblocking(False)
-        client.connect_ex(server.server_address)
-    select.select([], clients, [], 20)
-    for client in clients:
-        client.setblocking(True)
-        name = ask(client)
-        if name in named.values():
-            client.close()
-        else:
-            named[client] = name  # one connection to each process stays
-    for client in named:
-        ask(client)
-print("all were answered")
-end()
 """
 
 

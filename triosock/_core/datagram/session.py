@@ -10,7 +10,7 @@ The rules:
 3. **What had arrived is still given.** An iteration that is ended first gives the datagrams in its buffer,
    and none that arrive later.
 4. **A session ends with its handler.** No datagram comes to it any more, so a task that still waits for one,
-   or begins to, gets an error, and does not wait for ever.
+   or begins to, gets an error, and does not wait for ever. An iteration that was to end by rule 2 just ends.
 """
 
 from __future__ import annotations
@@ -191,7 +191,7 @@ class Session:
         """Wait for the next datagram and return its bytes. An idle wait, which ends as rule 2 says.
 
         Raises: trio.BusyResourceError while another task receives; trio.ClosedResourceError in another task
-        after the handler has returned.
+        after the handler has returned, unless the iteration was to end: then it just ends.
         """
         self.end_request()
         await trio.lowlevel.checkpoint()

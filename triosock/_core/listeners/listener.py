@@ -13,6 +13,7 @@ Rules of this file:
 from __future__ import annotations
 
 import abc
+import contextlib
 import socket
 import sys
 from collections.abc import Callable
@@ -105,7 +106,7 @@ class SocketListener(Listener):
     def __init__(self, sock: socket.socket) -> None:
         if not isinstance(sock, socket.socket):
             raise TypeError(f"a listener needs a socket.socket, not {sock!r}")
-        _check_listening(sock)
+        address = _check_listening(sock)
         sock.setblocking(False)
         if sock.family in (socket.AF_INET, socket.AF_INET6):
             # Accepted sockets inherit it on Linux and the BSDs: one call here instead of one for each
@@ -115,7 +116,7 @@ class SocketListener(Listener):
         # What socket.accept() does, without asking the listener each time of which kind it is.
         self._accept: Callable[[], tuple[int, PeerName]] = sock._accept  # type: ignore[attr-defined]
         self._family, self._type, self._proto = int(sock.family), int(sock.type), sock.proto
-        self._address = from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
+        self._address = address
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} on {self._address}{' (closed)' if self.is_closed else ''}>"
@@ -164,11 +165,13 @@ class SocketListener(Listener):
             self.socket.close()
 
 
-def _check_listening(sock: socket.socket | trio.socket.SocketType) -> None:
+def _check_listening(sock: socket.socket | trio.socket.SocketType) -> Address:
+    """Return where it listens. Raises: ValueError and OSError, as `adopt` says."""
     if sock.type != socket.SOCK_STREAM:
         raise ValueError(f"a listener needs a stream socket, not {sock.type.name}")
     if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
         raise ValueError(f"the socket bound to {sock.getsockname()!r} does not listen: call listen() first")
+    return from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
 
 
 def adopt(listener: object) -> Listener:
@@ -177,7 +180,9 @@ def adopt(listener: object) -> Listener:
 
     The listener takes the socket over; a trio.SocketListener or trio socket is left closed.
 
-    Raises: TypeError for anything else; ValueError for a socket that is no stream socket or does not listen.
+    Raises: TypeError for anything else; ValueError for a socket that is no stream socket, does not listen, or
+    is of a family other than AF_INET, AF_INET6, AF_UNIX; OSError (EBADF) for one that is closed. It is then
+    left to its owner.
     """
     match listener:
         case Listener():
@@ -200,7 +205,9 @@ def _address_of(listener: trio.abc.Listener[Any]) -> Address:
         inner = inner.transport_listener
     if isinstance(inner, trio.SocketListener):
         sock = inner.socket
-        return from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
+        # A family without an `Address`, such as AF_VSOCK, is served too; a closed one says so in `accept`.
+        with contextlib.suppress(ValueError, OSError):
+            return from_sockaddr(sock.family, socket.SOCK_STREAM, sock.getsockname())
     return MemoryAddress(type(listener).__name__)
 
 

@@ -225,7 +225,8 @@ class HandlerRun:
     async def call_on_error(self, error: Exception, *, was_broken: bool = False) -> None:
         """Call the function. Afterwards `_failed` says whether it has failed as well.
 
-        `was_broken`: a send of the handler had ended half-way, so that nothing more can be sent.
+        `was_broken`: a send of the handler had ended half-way, or one of another task was in progress, so
+        that nothing more can be sent.
         """
         on_error = self._common.on_error
         assert callable(on_error)

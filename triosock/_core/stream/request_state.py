@@ -113,10 +113,10 @@ class RequestState:
     def _as_address(self, name: PeerName) -> Address:
         transport = self.wire.transport
         sock = socket_under(transport)
-        if sock is not None:
+        if sock is not None and (family := sock.family) in _FAMILIES:
             # A socket that is closed, or was adopted after its peer had gone, has no name: an empty one
             # stands for it.
-            return from_sockaddr(sock.family, socket.SOCK_STREAM, name) if name else UnixAddress("")
+            return from_sockaddr(family, socket.SOCK_STREAM, name) if name else UnixAddress("")
         return MemoryAddress(type(transport).__name__)
 
     # State
@@ -212,6 +212,8 @@ class RequestState:
 
 
 _VALUES = (TcpAddress, UdpAddress, UnixAddress, MemoryAddress)
+#: The families that have an `Address`; what trio accepts of another one, such as AF_VSOCK, is served without.
+_FAMILIES = (socket.AF_INET, socket.AF_INET6, getattr(socket, "AF_UNIX", None))
 
 
 @final

@@ -50,7 +50,7 @@ from ..server.statistics import ServerStatistics
 from ..transport.epoll import HAS_EPOLL, EpollReader
 from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
-from ..transport.wires import make_wire
+from ..transport.wires import make_wire, socket_under
 from ..transport.write_batcher import WriteBatcher
 from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
@@ -251,7 +251,8 @@ class StreamServer(Server[ServerStatistics]):
             else:
                 wire = make_wire(accepted, entry, service.epoll_reader, self._batcher)
             # A socket has its own local address, which may be one of several of the listener's.
-            local = None if isinstance(accepted, socket.socket) else listener.address
+            is_socket = isinstance(accepted, socket.socket) or socket_under(accepted) is not None
+            local = None if is_socket else listener.address
             # Not by the public constructor, and with positional arguments: a third of the time of keywords.
             connection = Connection.__new__(Connection)
             RequestState.__init__(connection, wire, entry, service.timeouts, self._emitter, peer, local, self)

@@ -144,7 +144,7 @@ class Wire(Protocol):
 
     @property
     def is_broken_off(self) -> bool:
-        """Whether a send ended half-way."""
+        """Whether a send ended half-way, or goes on in another task."""
         ...
 
     @property

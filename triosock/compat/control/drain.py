@@ -17,6 +17,7 @@ from triosock._core.model.checks import check_seconds
 
 from ..bridge import trio_thread as hosts
 from ..requests.table import RequestTable, request_table_of
+from ..stdlib.base import BaseServer
 from ..waiting import poll
 from .drain_target import DrainTarget, scope_for
 from .server_argument import check_server
@@ -25,7 +26,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..requests.ports import Host, ServedInTrio
-    from ..stdlib.base import BaseServer
 
 #: What the errors advise.
 _IN_A_THREAD = "threading.Thread(target=compat.drain, args=(server,)).start()"

@@ -7,13 +7,15 @@ The invariants:
 
 1. **The program cannot observe it.** It is used only if every method between the accept and the request's
    task is the stock one, in the class and in the server; that is checked for each batch, since they may be
-   replaced at any time. Otherwise the wait ends, and the serving thread accepts.
+   replaced at any time. Otherwise the wait ends, and the serving thread accepts. The exception is O_NONBLOCK
+   of the listener: see 3.
 2. **Each accepted connection gets its task** with no await in between.
-3. **An accept never blocks**, even if another process has taken the connection: the descriptor of the
-   listener is non-blocking from the first batch to the end of the loop, though `gettimeout()` says what the
-   program has set. A thread that accepts from it gets a BlockingIOError, which the loop ignores. Rejected: to
-   make it blocking again after each batch. Processes that were forked from one share this flag, and one of
-   them would block in the batch of another.
+3. **An accept never blocks**, even if another process has taken the connection, except in the instant in
+   which the loop of another process that shares the listener ends. The descriptor of the listener is
+   non-blocking from the first batch to the end of the loop, though `gettimeout()` says what the program has
+   set. A thread that accepts from it gets a BlockingIOError, which the loop ignores. Rejected: to make it
+   blocking again after each batch. Processes that were forked from one share this flag, and one of them would
+   block in the batch of another.
 """
 
 from __future__ import annotations

@@ -15,6 +15,7 @@ Rules of this file:
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import socket
@@ -127,8 +128,9 @@ class Group:
                 return
             watch, self._watch = self._watch, None
             listener, self._listener = self._listener, None
-        if listener is not None and listener.fileno() != -1:
-            listener.settimeout(listener.gettimeout())
+        if listener is not None:
+            with contextlib.suppress(OSError):  # another thread has closed it
+                listener.settimeout(listener.gettimeout())
         if watch is not None:
             watch.end(self._blocking_after)
 
@@ -242,7 +244,7 @@ class Group:
             raise  # the trio program itself ends
         except BaseException as error:
             # SystemExit and KeyboardInterrupt included, as in a thread: `handle_error()` does not get them.
-            _report(error)
+            tasks.report(error)
         finally:
             if task.was_cancelled and not task.scope.cancelled_caught:
                 print(_SWALLOWED.format(server.RequestHandlerClass, client_address), file=sys.stderr)
@@ -261,11 +263,6 @@ _SWALLOWED = (
     "triosock.compat: {} was cancelled while it handled {} and caught that (trio.Cancelled) without raising "
     "it again: catch Exception, and not BaseException, around what waits"
 )
-
-
-def _report(error: BaseException) -> None:
-    told = (type(error), error, error.__traceback__, threading.current_thread())
-    threading.excepthook(threading.ExceptHookArgs(told))
 
 
 def _handle(server: ThreadingServer, request: Request, client_address: ClientAddress) -> None:

@@ -7,7 +7,8 @@ Rules of this file:
 2. A cancellation is delivered at a wait, as `trio.Cancelled`. A handler that catches it and goes on cannot be
    ended, and is reported on standard error.
 3. **In the child of a fork, no code is in a green handler**, also if a handler has forked: its waits raise.
-   They would run the copy of the parent's trio run, with a copy of every request in it.
+   They would run the copy of the parent's trio run, with a copy of every request in it. A handler that
+   returns or raises there ends the child, so that its task does not run that copy either.
 4. **When the interpreter ends, no greenlet is left**, unless a handler catches the cancellation. Requests
    with `daemon_threads` may run then, as daemon threads do. Until 3.13 the interpreter ends a thread that
    runs at that time by unwinding its C stack (pthread_exit(3)); a switch between greenlets is C++ code that
@@ -98,8 +99,16 @@ class GreenTask:
         _by_greenlet[here] = self
         try:
             return fn(*args)
+        except BaseException as error:
+            if self.readers.pid != os.getpid():
+                report(error)
+            raise
         finally:
             _by_greenlet.pop(here, None)
+            if self.readers.pid != os.getpid():
+                # Rule 3. As the child of a thread that forks: it ends with its only thread, with exit code 0
+                # after an error too, and without a flush, since the buffers are copies of the parent's.
+                os._exit(0)
 
     def is_alive(self) -> bool:
         """Whether its handler runs, as `Thread.is_alive()`."""
@@ -215,6 +224,12 @@ atexit.register(end_all)
 
 async def _give_turn() -> None:
     await give_turn()
+
+
+def report(error: BaseException) -> None:
+    """Report what a handler has raised, as that of a thread."""
+    told = (type(error), error, error.__traceback__, threading.current_thread())
+    threading.excepthook(threading.ExceptHookArgs(told))
 
 
 def spawn(async_fn: Callable[[*Ts], Awaitable[object]], *args: Unpack[Ts], name: str) -> None:

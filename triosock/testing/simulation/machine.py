@@ -75,6 +75,8 @@ class ServerMachine(RuleBasedStateMachine):
         self._done: queue.SimpleQueue[_Done | None] = queue.SimpleQueue()
         self._thread: threading.Thread | None = None
         self._ended: Outcome | None = None
+        #: What ended the world and says nothing about it, such as a skip; raised in the test's thread.
+        self._interruption: BaseException | None = None
         self._world: World | None = None
 
         # Hypothesis runs the rules that initialize in any order, and those of a subclass need the world. This
@@ -105,10 +107,10 @@ class ServerMachine(RuleBasedStateMachine):
     def run(self, async_fn: Callable[[Unpack[Ts]], Awaitable[T]], *args: Unpack[Ts]) -> T:
         """Run ``async_fn(*args)`` in the world and return its result. The world's clock goes on meanwhile.
 
-        Raises: the exception of `async_fn`, or of the world if it has failed; RuntimeError if the world has
-        ended.
+        Raises: the exception of `async_fn`, or of the world if it has failed, also one by which a test is
+        skipped or expected to fail; RuntimeError if the world has ended.
         """
-        if self._thread is None or self._ended is not None:
+        if self._thread is None or self._ended is not None or self._interruption is not None:
             raise self._end()
         results: list[T] = []
 
@@ -125,8 +127,8 @@ class ServerMachine(RuleBasedStateMachine):
             return
         self._jobs.put(None)
         self._thread.join()
-        if self._ended is not None and self._ended.error is not None:
-            raise self._ended.error
+        if (error := self._failure()) is not None:
+            raise error
 
     def _take(self) -> None:
         done = self._done.get()
@@ -140,9 +142,10 @@ class ServerMachine(RuleBasedStateMachine):
 
     def _end(self) -> BaseException:
         """Return the failure with which the world has ended; an error that says so, if there was none."""
-        if self._ended is not None and self._ended.error is not None:
-            return self._ended.error
-        return RuntimeError("the world has ended, or was not made: no rules can run in it")
+        return self._failure() or RuntimeError("the world has ended, or was not made: no rules can run in it")
+
+    def _failure(self) -> BaseException | None:
+        return self._interruption or (self._ended.error if self._ended is not None else None)
 
     # In the world's thread
 
@@ -150,6 +153,8 @@ class ServerMachine(RuleBasedStateMachine):
         plan = Plan(scenario=self._serve_jobs, faults=self.faults, max_seconds=self.max_seconds)
         try:
             self._ended = run_world(plan, seeded(seed) if seed else recorded(()), seed=seed)
+        except BaseException as error:
+            self._interruption = error  # a skip or an interrupt: the test's thread raises it
         finally:
             self._done.put(None)
 
