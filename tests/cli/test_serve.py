@@ -12,7 +12,7 @@ import pytest
 import trustme
 
 from tests.certificates import write
-from tests.programs import PATIENCE, check_drain, dial, running
+from tests.programs import PATIENCE, check_drain, dial, own_environment, running
 from tests.tls import trusting
 
 from .conftest import ECHO, SERVE, SHOUT, serve
@@ -196,6 +196,7 @@ def test_an_inherited_socket_of_the_wrong_kind_is_not_served_without_what_was_as
         ended = subprocess.run(
             [*words, *SERVE, "--config", str(config)],
             pass_fds=[sock.fileno()],
+            env=own_environment(),
             capture_output=True,
             text=True,
             timeout=PATIENCE,

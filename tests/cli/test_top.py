@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import signal
 import socket
 import subprocess
@@ -10,7 +11,7 @@ import textwrap
 
 import pytest
 
-from tests.programs import PATIENCE, ended, running, server_program
+from tests.programs import PATIENCE, ended, own_environment, running, server_program
 from tests.waiting import eventually
 from triosock.cli import main, output, top
 from triosock.cli.arguments import OperatingSystemError
@@ -61,14 +62,16 @@ def test_it_ends_quietly_when_nobody_reads_on(program, command):
         [sys.executable, "-m", "triosock", *map(str, words)],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
+        env=own_environment(),
     )
     with ended(watcher):
+        assert select.select([watcher.stdout], [], [], PATIENCE)[0]
         assert watcher.stdout.readline()
         watcher.stdout.close()
         with socket.socket(socket.AF_UNIX) as client:  # for `events`: there is something to print
             client.connect(str(control.with_name("s")))
-        assert watcher.stderr.read() == b""
         assert watcher.wait(PATIENCE) == 0
+        assert watcher.stderr.read() == b""
 
 
 @pytest.mark.parametrize("words", [["top", "--once"], ["tell", "events"]])
@@ -79,6 +82,7 @@ def test_what_cannot_be_printed_is_an_error_in_one_line(program, words):
             [sys.executable, "-m", "triosock", words[0], str(control), *words[1:]],
             stdout=full,
             stderr=subprocess.PIPE,
+            env=own_environment(),
             text=True,
             timeout=PATIENCE,
             check=False,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+
 import pytest
 import trio.testing
 
@@ -15,6 +17,7 @@ from tests.servers import connected
 from triosock import Limits, Rate
 from triosock._core.model import events
 from triosock._core.model.addresses import MemoryAddress
+from triosock.observe.active import Active
 from triosock.observe.metrics import _TAKE, PrometheusObserver
 
 
@@ -77,6 +80,20 @@ def test_servers_with_one_name_are_counted_together():
         observer.on_event(event)
         seen.append(registry.get_sample_value("triosock_connections_active", {"server": "web"}))
     assert seen == [1, 2, 1, 0, 0]
+
+
+def test_a_connection_may_end_in_another_thread_than_it_began():
+    """As a request of a compat server does that goes on while its host ends and another one begins."""
+    fields = {"server": "web", "time": 0.0, "connection": 1, "peer": MemoryAddress("m")}
+    ended = {"cause": events.Cause.FINISHED, "received": 0, "sent": 0, "duration": 1.0}
+    active = Active()
+    thread = threading.Thread(
+        target=active.begin, args=[events.ConnectionOpened(local=MemoryAddress("us"), **fields)]
+    )
+    thread.start()
+    thread.join()
+    assert active.end(events.ConnectionClosed(**fields, **ended))
+    assert not active.end(events.ConnectionClosed(**fields, **ended))
 
 
 async def test_a_server_that_ends_overloaded_sheds_no_more(mock_clock):

@@ -112,8 +112,8 @@ async def test_verbs_restart_resize_suspend_and_cut(tmp_path):
 
 
 async def test_a_restart_takes_longer_than_a_request_may_take_to_arrive(tmp_path, monkeypatch):
-    monkeypatch.setattr(observe_control, "TIMEOUTS", attrs.evolve(observe_control.TIMEOUTS, request=0.2))
-    supervision = triosock.Supervision(settle=0.5)
+    monkeypatch.setattr(observe_control, "TIMEOUTS", attrs.evolve(observe_control.TIMEOUTS, request=1.0))
+    supervision = triosock.Supervision(settle=2.0)
     async with controlled(tmp_path, workers=1, verbs=True, supervision=supervision) as (_, path):
         assert await request(path, {"do": "restart"}) == {"done": "1 replaced"}
         with trio.fail_after(PATIENCE):

@@ -257,6 +257,15 @@ async def test_a_worker_that_stays_does_not_hold_a_drain_up(tmp_path, caplog):
             await until(lambda: "stays: worker 1" in caplog.text)
 
 
+async def test_a_worker_that_drains_while_its_successor_settles_does_not_stay(caplog):
+    recycle = triosock.Recycle(requests=1, jitter=0)
+    async with service(workers=1, supervision=triosock.Supervision(settle=3600), recycle=recycle) as workers:
+        async with dial(workers) as client:
+            await ask(client, "hello")
+            await until(lambda: [one.state for one in workers.statistics()] == ["ready", "ready"])
+    assert "stays" not in caplog.text
+
+
 def test_limits_of_one_worker_are_jittered_downwards():
     recycle = triosock.Recycle(age=100, requests=1000, jitter=0.5)
     drawn = [recycle.for_one() for _ in range(200)]

@@ -118,6 +118,8 @@ async def test_a_client_of_a_worker_whose_ready_was_not_read_yet_is_answered(end
             with socket.create_connection((address.host, address.port), PATIENCE) as client:
                 client.sendall(b"wait\n")
                 assert client.recv(100) == b"begun\n"
+                new = [one for one in workers.living() if one.id not in (first, crashed)]
+                assert not any(one.ready.is_set() for one in new)  # otherwise this tests nothing
                 if ending == "drain":
                     workers.drain()
                 else:

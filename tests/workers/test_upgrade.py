@@ -170,6 +170,31 @@ def ended_process(process):
         os.waitpid(process, 0)
 
 
+@pytest.mark.parametrize("is_cancelled", [False, True])
+async def test_a_manager_that_does_not_read_delays_no_drain(monkeypatch, is_cancelled):
+    class Stuck:
+        path, watchdog, is_mute = "@manager", None, False
+
+        async def main_process(self, process):
+            seen.append(process)
+            if is_cancelled:
+                scope.cancel()
+            await trio.sleep_forever()
+
+        def mute(self):
+            self.is_mute = True
+
+    seen, scope, stuck = [], trio.CancelScope(), Stuck()
+    for module in ("service", "upgrade"):
+        monkeypatch.setattr(f"triosock.workers.{module}.current_notifier", lambda: stuck)
+    async with service(workers=1) as workers:
+        with trio.fail_after(PATIENCE), scope:
+            await workers.upgrade([sys.executable, "-c", SUCCESSOR])
+        with ended_process(seen[0]):
+            assert workers.draining
+            assert stuck.is_mute
+
+
 async def test_a_cancelled_upgrade_leaves_no_process():
     async with service(workers=1) as workers:
         with trio.move_on_after(0.3):

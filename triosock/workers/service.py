@@ -180,13 +180,13 @@ class Workers:
             _logger.info("process %d has taken over", successor.id)
             try:
                 if (notifier := current_notifier()) is not None:
-                    with trio.move_on_after(
-                        1
-                    ):  # a manager that does not read must not hold the lock for ever
+                    # It must learn this also if the caller is cancelled. One that does not read must not
+                    # hold the lock for ever.
+                    with trio.move_on_after(1, shield=True):
                         await notifier.main_process(successor.id)
                     notifier.mute()
             finally:
-                self.drain()  # also if cancelled: the successor serves
+                self.drain()  # whatever happens: the successor serves
 
     async def set_count(self, count: int) -> None:
         """Change the number of workers to `count`, from 1 on. Returns when new workers are ready; the workers
