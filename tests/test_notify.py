@@ -15,7 +15,14 @@ import trio
 import trio.testing
 
 import triosock
-from triosock.notify import Notifier, current_notifier, format_message, parse_message, takes_task_status
+from triosock.notify import (
+    Notifier,
+    call_notifying,
+    current_notifier,
+    format_message,
+    parse_message,
+    takes_task_status,
+)
 
 from .handlers import shout
 from .programs import PATIENCE, dial, ended, running
@@ -159,6 +166,17 @@ def test_a_blocked_event_loop_feeds_no_watchdog(manager, source):
             with pytest.raises(TimeoutError):
                 for _ in range(20):
                     manager.next()
+
+
+async def test_the_watchdog_of_a_loop_that_stands_as_soon_as_it_is_ready_is_fed_before(manager, monkeypatch):
+    async def program(*, task_status: trio.TaskStatus[None]) -> None:
+        task_status.started()
+
+    monkeypatch.setenv("NOTIFY_SOCKET", manager.path)
+    monkeypatch.setenv("WATCHDOG_USEC", "1000000")
+    with triosock.DrainScope() as scope:
+        await call_notifying(scope, program, (), {})
+    assert [manager.next() for _ in range(2)] == [{"WATCHDOG": "1"}, {"READY": "1"}]
 
 
 def test_nothing_is_told_if_the_program_does_not_want_it(manager, source):

@@ -283,6 +283,9 @@ class _Readiness:
 
     def started(self, value: object = None) -> None:
         if not self.event.is_set():
+            if self._notifier.watchdog is not None:
+                # Or a loop that stands from its first request on would not be known to feed a watchdog.
+                self._notifier.send_nowait(WATCHDOG=1)
             self.is_told = self._notifier.send_nowait(READY=1)
             self.event.set()
 
