@@ -266,7 +266,8 @@ async def test_a_name_that_no_server_has_costs_its_own_connection(serving, dial,
                 assert await client.receive_some() == b""
             await client.aclose()
         assert await until_ended(server, 2) == {Cause.FAILED: 2}
-        assert {type(one.error) for one in recorder.of(events.HandlerFailed)} == {kind}
+        # Newer Pythons raise subclasses of UnicodeError.
+        assert [isinstance(one.error, kind) for one in recorder.of(events.HandlerFailed)] == [True, True]
     gc.collect()  # a socket that is lost warns
 
 
