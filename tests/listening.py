@@ -10,6 +10,7 @@ import trio
 import trio.testing
 
 from tests.waiting import fails_with
+from triosock._core.datagram.socket import DatagramSocket
 from triosock._core.listeners.listener import Listener
 
 
@@ -33,6 +34,19 @@ async def close_while_waited_for(listener: Listener) -> None:
         nursery.start_soon(fails_with, trio.ClosedResourceError, listener.wait_ready)
         await trio.testing.wait_all_tasks_blocked()
         listener.close()
+
+
+def close_in_a_child(what: Listener | DatagramSocket) -> None:
+    """Close a listener or a datagram socket in a process that is forked off, and ends then."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            what.close()
+            code = 0
+        finally:
+            os._exit(code)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 def denied(number: int) -> OSError:

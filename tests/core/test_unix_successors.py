@@ -15,7 +15,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from tests.listening import connects, denied, leave_stale
+from tests.listening import close_in_a_child, connects, denied, leave_stale
 from triosock._core.listeners import unix
 from triosock._core.listeners.unix import open_unix_listener
 from triosock._core.model.errors import AddressUnavailable
@@ -167,15 +167,7 @@ def test_a_file_that_is_gone_already_is_no_error(path: Path, tmp_path: Path) -> 
 
 def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(path: Path) -> None:
     listener = open_unix_listener(path)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            listener.close()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    close_in_a_child(listener)
     assert connects(path)
     listener.close()
     assert not path.exists()

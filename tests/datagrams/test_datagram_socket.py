@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import socket
 
 import pytest
@@ -10,6 +9,7 @@ import trio
 import trio.testing
 
 import triosock
+from tests.listening import close_in_a_child
 from triosock._core.datagram.socket import KernelSocket, adopt
 
 
@@ -207,15 +207,7 @@ def test_a_unix_socket_is_closed_outside_of_trio_and_its_file_removed(tmp_path):
 def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(tmp_path):
     path = tmp_path / "socket"
     sock = triosock.open_unix_datagram_socket(path)
-    child = os.fork()
-    if child == 0:
-        code = 1
-        try:
-            sock.close()
-            code = 0
-        finally:
-            os._exit(code)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    close_in_a_child(sock)
     assert path.exists()
     sock.close()
     assert not path.exists()

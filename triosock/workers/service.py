@@ -38,7 +38,7 @@ from .receiver import NotifyReceiver
 from .reports import merge_reports
 from .signals import handle_signals
 from .slot import Slot
-from .upgrade import OWN_COMMAND, Upgrades, environment_of_successor, tell_predecessor
+from .upgrade import OWN_COMMAND, Upgrades, environment_of_successor, start_successor, tell_predecessor
 from .values import RestartReport, WorkersFailed, WorkerStatus
 from .worker import Settings, Worker
 
@@ -169,7 +169,8 @@ class Workers:
         """
         async with self._replacing:
             settings = self._settings
-            successor = await self._upgrades.start_successor(
+            successor = await self._upgrades.run(
+                start_successor,
                 OWN_COMMAND if command is None else command,
                 self.endpoints,
                 self._receiver,

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Mapping, Sequence
-from typing import Final, final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Final, TypeVarTuple, Unpack, final
 
 import trio
 
@@ -23,6 +23,8 @@ from .endpoints import Endpoints
 from .handover import VARIABLE, Handover, describe
 from .process import Process
 from .receiver import Fields, NotifyReceiver
+
+Ts = TypeVarTuple("Ts")
 
 
 class UpgradeFailed(TriosockError):
@@ -46,20 +48,13 @@ class Upgrades:
         self._is_refusing = True
         self._starting.cancel(reason="triosock: the service drains, or has ended")
 
-    async def start_successor(
-        self,
-        command: Sequence[str],
-        endpoints: Endpoints,
-        receiver: NotifyReceiver,
-        environment: Mapping[str, str],
-        patience: float,
-    ) -> Process:
-        """Do what the function of this name does. Raises: UpgradeFailed also if the service drains or ends
-        before the successor is ready, which is ended then.
+    async def run(self, start: Callable[[Unpack[Ts]], Awaitable[Process]], *args: Unpack[Ts]) -> Process:
+        """Return `await start(*args)`. Raises: UpgradeFailed if the service drains or ends before that has
+        returned: `start` is cancelled then, and ends the successor.
         """
         if not self._is_refusing:
             with trio.CancelScope() as self._starting:
-                return await start_successor(command, endpoints, receiver, environment, patience)
+                return await start(*args)
         raise UpgradeFailed("the service drains, or has ended")
 
 
