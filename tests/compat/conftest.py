@@ -109,9 +109,9 @@ def gate() -> Gate:
 
 
 @pytest.fixture
-def start(gate: Gate) -> Iterator[Callable[..., Running]]:
+def start(gate: Gate, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[..., Running]]:
     """`start(kind, handler, **attributes)`: a server of a subclass of that kind, served in a thread until the
-    test ends.
+    test ends. What a test has patched stays so until the servers have ended, since `monkeypatch` is older.
 
     A test that failed may have left anything: closed gates, open clients, handlers and children that wait for
     them. The end is bounded all the same.

@@ -99,6 +99,25 @@ def test_one_host_for_all_servers_and_it_ends_with_the_last(start: Any, lines: A
     assert not host_threads()
 
 
+def test_a_listener_that_fails_to_close_in_a_drain_leaves_no_loop(start: Any, lines: Any) -> None:
+    class Listener(socket.socket):
+        def close(self) -> None:
+            super().close()
+            raise ValueError("as a socket of the program's own may")
+
+    def activate(self: Any) -> None:
+        compat.TCPServer.server_activate(self)
+        self.socket = Listener(fileno=self.socket.detach())
+
+    running = start("ThreadingTCPServer", lines, server_activate=activate, server_close=lambda self: None)
+    assert eventually(host_threads)
+    compat.drain(running.server, grace=10)
+    running.join()
+    assert isinstance(running.error, ValueError)
+    assert not host_threads()
+    assert not poll.servings_of(running.server)
+
+
 def test_shutdown_in_the_thread_that_serves_says_what_to_do(start: Any) -> None:
     def handle(request: Any, address: Any, server: Any) -> None:
         with pytest.raises(RuntimeError, match=r"threading\.Thread\(target=server\.shutdown\)\.start\(\)"):

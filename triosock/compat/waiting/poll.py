@@ -110,20 +110,22 @@ class Waiting:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self.draining:
-            close_listener(self.server)
-        if self.is_here() and self.request_table.is_overseen:
-            # Before `_leave()`, after which a drain may report the end.
-            self.request_table.lifecycle.loop_ends(self.server)
-        self._leave()
+        # Any step may fail: the first calls code of the program, and Ctrl-C may interrupt those that wait.
         try:
-            self.close()
+            if self.draining:
+                close_listener(self.server)
+            if self.is_here() and self.request_table.is_overseen:
+                # Before `_leave()`, after which a drain may report the end.
+                self.request_table.lifecycle.loop_ends(self.server)
         finally:
-            # Ctrl-C may interrupt close(), which waits for threads.
-            self._selector.__exit__(kind, error, traceback)
-            if self.is_here():
-                self.request_table.notify()
-                self.request_table.release()
+            self._leave()
+            try:
+                self.close()
+            finally:
+                self._selector.__exit__(kind, error, traceback)
+                if self.is_here():
+                    self.request_table.notify()
+                    self.request_table.release()
 
     def _leave(self) -> None:
         self.request_table.wakers.remove(self.wake)
