@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import socket
 import sys
@@ -113,6 +114,24 @@ def test_a_new_parent_that_fails_changes_nothing(folder, text, words):
                 client.sock.shutdown(socket.SHUT_WR)
                 assert client.rest() == b""
         assert program.stop() == 0
+    assert not (folder / "socket").exists()
+
+
+def test_a_new_parent_ends_if_the_old_one_was_killed_before_it_was_ready(folder):
+    begun, go_on = folder / "begun", folder / "go_on"
+    os.mkfifo(begun)
+    os.mkfifo(go_on)
+    with serve(folder) as program:
+        program.wait_for("workers: 1 workers")
+        waits = f"open({str(begun)!r}, 'w').close()\nopen({str(go_on)!r}).close()\n"
+        write(folder, waits + HANDLER.format(version="two"))
+        program.signal(signal.SIGUSR2)
+        begun.read_text()
+        program.process.kill()
+        program.process.wait()
+        go_on.write_text("")
+        program.wait()  # for the end of the pipe: nothing of either is left
+        assert re.search(r"triosock: .* was to follow has ended before", program.output)
     assert not (folder / "socket").exists()
 
 

@@ -273,8 +273,7 @@ class Workers:
             _logger.info("%s", told)
             say(told, logger=_logger.name)
             if not self._scope.draining:
-                await tell_predecessor(self.endpoints)
-                await outside.start(self.endpoints.guard_files)
+                await self._take_over(outside)
             self._view.begun.set()
             if self.endpoints.control is not None:
                 # In the outer nursery, since it answers during a drain too.
@@ -289,6 +288,15 @@ class Workers:
         self._report = self._merge(leaving, trio.current_time() - began)
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report, _logger.name)
+
+    async def _take_over(self, outside: trio.Nursery) -> None:
+        try:
+            await tell_predecessor(self.endpoints)
+        except OSError as error:
+            # It was killed, which has ended its workers and removed its socket files: no client finds this one.
+            self._fail(f"the process that this one was to follow has ended before: {error}")
+            await trio.lowlevel.checkpoint()
+        await outside.start(self.endpoints.guard_files)
 
     async def _serve_control(self, listener: SocketListener) -> None:
         with self._view.control_scope:

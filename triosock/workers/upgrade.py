@@ -5,7 +5,8 @@ The invariants:
 1. **The old parent serves until the new one and all its workers are ready.** If the new one fails, or takes
    too long, it is ended, and nothing has changed.
 2. **The listeners are never closed in between**: both parents have them, and the workers of both accept.
-3. The successor does not die with its parent and has no lifeline, since the old parent ends before it.
+3. The successor does not die with its parent and has no lifeline, since the old parent ends before it. If the
+   old parent is killed before the new one is ready, the new one ends when it is.
 """
 
 from __future__ import annotations
@@ -141,7 +142,7 @@ def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
 
 async def tell_predecessor(endpoints: Endpoints) -> None:
     """Notify the predecessor, if there is one, that this process is ready, and own its socket files from now
-    on.
+    on. Raises: OSError if the predecessor has ended.
     """
     if endpoints.handover is None:
         return
