@@ -238,11 +238,12 @@ def test_a_directory_that_is_not_there_is_unavailable(tmp_path: Path) -> None:
 
 
 def test_a_datagram_socket_is_bound_with_its_mode_and_does_not_listen(path: Path) -> None:
-    sock, where, made = bind_unix(path, socket.SOCK_DGRAM, 0o600)
+    sock, file = bind_unix(path, socket.SOCK_DGRAM, 0o600)
     with sock, socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as client:
         assert mode_of(path) == 0o600
-        assert where == os.fspath(path)
+        assert file is not None
+        assert file.path == os.fspath(path)
         client.sendto(b"hello", os.fspath(path))
         assert sock.recv(10) == b"hello"
-        unix.remove_if_ours(where, made)
+        file.remove()
     assert not path.exists()

@@ -129,16 +129,16 @@ class Endpoints:
         endpoint.
         """
         return {
-            name: (one._path, *one._made)
+            name: (one._file.path, one._file.device, one._file.inode)
             for name, one in self._listeners()
-            if isinstance(one, UnixListener) and one._path is not None and one._made is not None
+            if isinstance(one, UnixListener) and one._file is not None
         }
 
     def disown_files(self) -> None:
         """Give up the socket files, which a successor owns from now on."""
         for _, one in self._listeners():
             if isinstance(one, UnixListener):
-                one._path = None
+                one._file = None
         if self.guard is not None:
             self.guard.dismiss()
 

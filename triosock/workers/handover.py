@@ -20,7 +20,7 @@ import attrs
 
 from .._core.listeners.listener import SocketListener
 from .._core.listeners.systemd import inherited_datagram_sockets, inherited_listeners
-from .._core.listeners.unix import UnixListener
+from .._core.listeners.unix import SocketFile, UnixListener
 
 Taken = TypeVar("Taken", SocketListener, socket.socket)
 
@@ -73,8 +73,7 @@ class Handover:
         """Return the listener as the owner of its socket file, if it has one."""
         if name not in self.files:
             return listener
-        path, device, inode = self.files[name]
-        return UnixListener(listener.socket, path, (device, inode))
+        return UnixListener(listener.socket, SocketFile(*self.files[name]))
 
     def close(self) -> None:
         """Close the sockets that were not taken."""

@@ -261,22 +261,16 @@ class Workers:
         return self._report
 
     async def _run_slots(self, task_status: trio.TaskStatus[Workers], outside: trio.Nursery) -> None:
-        # It is called synchronously, and again when the deadline is tightened.
-        self._scope.on_drain = self._drain_all
+        self._scope.on_drain = self._drain_all  # synchronous; again when the deadline is tightened
         async with trio.open_nursery() as self._nursery:
-            for _ in range(self._count):
-                await self._add_slot()
-            for slot in tuple(self._slots):
-                await slot.ready.wait()
-            self._is_starting = False
-            told = f"{self._name}: {self._count} workers on {', '.join(map(str, self.addresses))}"
-            _logger.info("%s", told)
-            say(told, logger=_logger.name)
+            await self._start_slots()
             if not self._scope.draining:
-                await self._take_over(outside)
+                if not await tell_predecessor(self.endpoints):
+                    self._fail("the process that this one was to follow has ended before")
+                    await trio.lowlevel.checkpoint()  # cancelled by that
+                await outside.start(self.endpoints.guard_files)
             self._view.begun.set()
-            if self.endpoints.control is not None:
-                # In the outer nursery, since it answers during a drain too.
+            if self.endpoints.control is not None:  # outside, since it answers during a drain too
                 outside.start_soon(self._serve_control, self.endpoints.control)
             task_status.started(self)
             await self._scope.wait_begun()
@@ -289,14 +283,15 @@ class Workers:
         _logger.info("%s: %s", self._name, self._report)
         self._scope._record(self._name, self._report, _logger.name)
 
-    async def _take_over(self, outside: trio.Nursery) -> None:
-        try:
-            await tell_predecessor(self.endpoints)
-        except OSError as error:
-            # It was killed, which has ended its workers and removed its socket files: no client finds this one.
-            self._fail(f"the process that this one was to follow has ended before: {error}")
-            await trio.lowlevel.checkpoint()
-        await outside.start(self.endpoints.guard_files)
+    async def _start_slots(self) -> None:
+        for _ in range(self._count):
+            await self._add_slot()
+        for slot in tuple(self._slots):
+            await slot.ready.wait()
+        self._is_starting = False
+        told = f"{self._name}: {self._count} workers on {', '.join(map(str, self.addresses))}"
+        _logger.info("%s", told)
+        say(told, logger=_logger.name)
 
     async def _serve_control(self, listener: SocketListener) -> None:
         with self._view.control_scope:

@@ -140,15 +140,21 @@ def environment_of_successor(environment: Mapping[str, str]) -> dict[str, str]:
     return {**environment, **more}
 
 
-async def tell_predecessor(endpoints: Endpoints) -> None:
+async def tell_predecessor(endpoints: Endpoints) -> bool:
     """Notify the predecessor, if there is one, that this process is ready, and own its socket files from now
-    on. Raises: OSError if the predecessor has ended.
+    on.
+
+    Return False if it was killed: its end has removed the socket files, so that clients cannot come here.
     """
     if endpoints.handover is None:
-        return
-    notifier = Notifier(endpoints.handover.ready)
+        return True
+    try:
+        notifier = Notifier(endpoints.handover.ready)
+    except OSError:
+        return False
     try:
         await notifier.ready()
     finally:
         notifier.close()
     endpoints.take_files()
+    return True

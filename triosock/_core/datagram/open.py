@@ -22,7 +22,7 @@ from collections.abc import Iterable
 from typing import Final, NamedTuple
 
 from ..listeners.bind import check_in_trio, open_on_one_port, set_common_options
-from ..listeners.unix import bind_unix, check_mode, check_path, remove_if_ours
+from ..listeners.unix import bind_unix, check_mode, check_path
 from ..model.addresses import SockAddr
 from ..model.checks import check_int
 from ..model.options import explained
@@ -130,12 +130,12 @@ def open_unix_datagram_socket(
     check_size(max_bytes, "max_bytes")
     check_path(path)
     check_mode(mode)
-    sock, text, made = bind_unix(path, socket.SOCK_DGRAM, mode)
+    sock, file = bind_unix(path, socket.SOCK_DGRAM, mode)
     try:
-        return UnixSocket(sock, text, made, max_bytes)
+        return UnixSocket(sock, file, max_bytes)
     except BaseException:
-        if text is not None:
-            remove_if_ours(text, made)
+        if file is not None:
+            file.remove()
         sock.close()
         raise
 

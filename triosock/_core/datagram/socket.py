@@ -14,14 +14,13 @@ from __future__ import annotations
 
 import abc
 import errno
-import os
 import socket
 from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import trio
 
 from ..listeners.listener import PeerName
-from ..listeners.unix import remove_if_ours
+from ..listeners.unix import SocketFile
 from ..model.addresses import Address, MemoryAddress, from_sockaddr
 from . import packet_info
 from .packet_info import ControlMessage
@@ -270,30 +269,21 @@ class KernelSocket(DatagramSocket):
 
 @final
 class UnixSocket(KernelSocket):
-    """A Unix datagram socket that knows which file it made."""
+    """A Unix datagram socket, with its file if it has one."""
 
-    def __init__(
-        self,
-        sock: socket.socket,
-        path: str | None,
-        made: tuple[int, int] | None,
-        max_bytes: int | None = None,
-    ) -> None:
+    def __init__(self, sock: socket.socket, file: SocketFile | None, max_bytes: int | None = None) -> None:
         super().__init__(sock, max_bytes)
-        self._path = path
-        self._made = made
-        self._process = os.getpid()
+        self._file = file
 
     def close(self) -> None:
-        """Close, and remove the file if it is still the one that was made.
-
-        A forked child only closes its descriptor: the process that made the file may still receive.
+        """Close, and remove the file if it is still the one that was made; a forked child only closes its
+        descriptor.
         """
         if self.is_closed:
             return
         try:
-            if self._path is not None and self._process == os.getpid():
-                remove_if_ours(self._path, self._made)
+            if self._file is not None:
+                self._file.remove()
         finally:
             super().close()
 

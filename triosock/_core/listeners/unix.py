@@ -23,6 +23,8 @@ import sys
 from collections.abc import Iterator
 from typing import final
 
+import attrs
+
 from ..model.addresses import MAX_UNIX_PATH
 from ..model.checks import is_int
 from ..model.errors import AddressUnavailable
@@ -34,25 +36,49 @@ if sys.platform != "win32":
 
 
 @final
-class UnixListener(SocketListener):
-    """A listening Unix socket, with the file that it has made."""
+@attrs.frozen
+class SocketFile:
+    """The file of a Unix socket, as the process that owns it knows it."""
 
-    def __init__(self, sock: socket.socket, path: str | None, made: tuple[int, int] | None) -> None:
+    path: str
+    device: int
+    inode: int
+    owner: int = attrs.field(factory=os.getpid, kw_only=True)
+
+    def remove(self) -> None:
+        """Remove the file if it is still the one that was made. Called while the socket is still open, so
+        that no other process takes the file for a stale one.
+
+        Does nothing in a forked child: the process that made the file may still use it.
+        """
+        if self.owner != os.getpid():
+            return
+        try:
+            status = os.lstat(self.path)
+            if (status.st_dev, status.st_ino) == (self.device, self.inode):
+                os.unlink(self.path)
+        except OSError:
+            pass  # the file or its directory is gone already
+
+
+@final
+class UnixListener(SocketListener):
+    """A listening Unix socket, with its file if it has one that this process owns."""
+
+    def __init__(self, sock: socket.socket, file: SocketFile | None) -> None:
         super().__init__(sock)
-        self._path = path
-        self._made = made
-        self._process = os.getpid()
+        #: None without a file, and when another process owns it.
+        self._file = file
 
     def close(self) -> None:
-        """Close, and remove the file if it is still the one that was made.
-
-        A forked child only closes its descriptor: the process that made the file may still listen.
+        """Close, and remove the file if it is still the one that was made; a forked child only closes its
+        descriptor.
         """
         if self.is_closed:
             return
         try:
-            if self._path is not None and self._process == os.getpid():
-                remove_if_ours(self._path, self._made)
+            if self._file is not None:
+                self._file.remove()
         finally:
             super().close()
 
@@ -118,23 +144,21 @@ def bind_unix(
     kind: socket.SocketKind,
     mode: int | None,
     backlog: int | None = None,
-) -> tuple[socket.socket, str | None, tuple[int, int] | None]:
-    """Return a bound socket of this kind, with the path and the (device, inode) of its file, if it has
-    one. It listens if there is a `backlog`.
-    """
+) -> tuple[socket.socket, SocketFile | None]:
+    """Return a bound socket of this kind, and its file if it has one. It listens if there is a `backlog`."""
     text = check_path(path)
     check_mode(mode)
     sock = socket.socket(socket.AF_UNIX, kind)
     try:
         if text.startswith("\0"):
             _bind_name(sock, text, backlog)
-            return sock, None, None
+            return sock, None
         # Absolute, so that after a later chdir no other file is removed.
         absolute = os.path.abspath(text)
         with _sole_opener(absolute):
             _remove_stale_file(text, kind)
             status = _make_file(sock, text, mode, backlog)
-        return sock, absolute, (status.st_dev, status.st_ino)
+        return sock, SocketFile(absolute, status.st_dev, status.st_ino)
     except BaseException:
         sock.close()
         raise
@@ -215,18 +239,6 @@ def _is_alive(text: str, kind: socket.SocketKind) -> bool:
             # None is certainly stale.
             return True
     return True
-
-
-def remove_if_ours(path: str, made: tuple[int, int] | None) -> None:
-    """Remove the file at `path` if it is the one with this (device, inode). Called while the socket is still
-    open, so that no other process takes the file for a stale one.
-    """
-    try:
-        status = os.lstat(path)
-        if (status.st_dev, status.st_ino) == made:
-            os.unlink(path)
-    except OSError:
-        pass  # the file or its directory is gone already
 
 
 @contextlib.contextmanager
