@@ -89,7 +89,8 @@ def test_seeds_may_be_said_on_the_command_line(suite):
     kind = ["-rA", "-k", "kind or test_seeds"]
     assert "SEEDS [0, 1]" in suite(*kind, "--simulate-seeds", "2")
     assert "SEEDS [41]" in suite(*kind, "--simulate-seed", "41")
-    assert "SEEDS []" in suite(*kind, "--simulate-within", "-1")
+    assert "SEEDS [0]" in suite(*kind, "--simulate-within", "0")
+    assert "within must be a number of seconds from 0 on, " in suite("--simulate-within", "-1")
 
 
 @pytest.mark.parametrize(

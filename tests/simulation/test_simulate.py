@@ -167,8 +167,18 @@ def test_seeds_are_how_many_or_which() -> None:
         simulate(note, seeds=True)
 
 
+@pytest.mark.parametrize(
+    "wrong", [{"within": -1}, {"shrink": -1}, {"max_seconds": 0}, {"max_steps": 0}, {"within": math.nan}]
+)
+def test_wrong_bounds_are_named(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=f"{next(iter(wrong))} must be"):
+        simulate(shouting, seeds=1, **wrong)  # type: ignore[arg-type]
+
+
 def test_the_time_may_be_bounded() -> None:
     assert simulate(shouting, seeds=10**9, within=0.2).runs < 10**6
+    assert simulate(shouting, seeds=3, within=0).runs == 1
+    assert simulate(shouting, seeds=0, within=0).runs == 0
 
 
 async def test_it_runs_a_trio_program_of_its_own() -> None:

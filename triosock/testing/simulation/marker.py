@@ -46,7 +46,7 @@ def add_options(parser: pytest.Parser) -> None:
         "--simulate-within",
         type=float,
         metavar="SECONDS",
-        help="start no further seed of a simulated test after this time",
+        help="start no further seed of a simulated test after this time; the first one always",
     )
 
 

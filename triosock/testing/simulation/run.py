@@ -19,6 +19,7 @@ from typing import Final, TypeAlias, final
 import attrs
 import trio
 
+from ..._core.model import checks
 from .choices import Choices
 from .client import NETWORK_ERRORS
 from .faults import Faults
@@ -44,8 +45,8 @@ class Plan:
 
     scenario: Scenario
     faults: Faults
-    max_seconds: float = MAX_SECONDS
-    max_steps: int = MAX_STEPS
+    max_seconds: float = attrs.field(default=MAX_SECONDS, validator=checks.seconds)
+    max_steps: int = attrs.field(default=MAX_STEPS, validator=checks.positive)
     #: The command that runs one seed again, without the seed; None for a call of `simulate`.
     again: str | None = None
     #: The folder for pictures of runs that fail.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections import Counter
@@ -12,6 +13,7 @@ from typing import Final, final
 import attrs
 import trio
 
+from ..._core.model.checks import check_seconds
 from .choices import Choices, recorded, seeded
 from .errors import NotDeterministic, NotSimulated, SimulationFailed
 from .faults import Faults
@@ -73,7 +75,8 @@ def simulate(
         raised unchanged, for Hypothesis to shrink.
       max_seconds: the maximum of seconds of a run, on the world's clock.
       max_steps: the maximum of steps of all tasks of a run together.
-      within: no further seed is started after so many seconds of the wall clock; None for no bound.
+      within: no further seed is started after so many seconds of the wall clock, but always one; None for no
+        bound.
       shrink: seconds of the wall clock for shrinking a failure; 0 for no shrinking.
       digests: keep the hash of each run.
       again: the command that runs one seed again, without the seed, for the report of a failure; None for a
@@ -83,10 +86,10 @@ def simulate(
 
     Returns: the totals of all runs.
 
-    Raises: SimulationFailed for a run that failed, with its exception as the cause; NotDeterministic if the
-    same seed then gave another run; NotSimulated if the scenario used a real thread, socket, process or
-    sleep; RuntimeError in a trio program, since this function runs its own; KeyboardInterrupt, and what
-    `pytest.skip` and `pytest.xfail` raise, at once.
+    Raises: TypeError, ValueError; SimulationFailed for a run that failed, with its exception as the cause;
+    NotDeterministic if the same seed then gave another run; NotSimulated if the scenario used a real thread,
+    socket, process or sleep; RuntimeError in a trio program, since this function runs its own;
+    KeyboardInterrupt, and what `pytest.skip` and `pytest.xfail` raise, at once.
     """
     if trio.lowlevel.in_trio_run():
         raise RuntimeError("simulate() runs its own trio program: call it from a plain function")
@@ -108,11 +111,12 @@ def simulate(
 def _simulate_seeds(
     plan: Plan, seeds: Iterable[int], within: float | None, shrink: float, digests: bool
 ) -> Simulation:
-    deadline = None if within is None else time.monotonic() + within
+    check_seconds(shrink, "shrink", zero=True)
+    deadline = time.monotonic() + (math.inf if within is None else check_seconds(within, "within", zero=True))
     outcomes: list[tuple[int, Outcome]] = []
     summary = Simulation()
     for seed in seeds:
-        if deadline is not None and time.monotonic() > deadline:
+        if time.monotonic() > deadline and (outcomes or summary.runs):
             break
         outcome = run(plan, seeded(seed), seed=seed)
         if outcome.error is not None:
