@@ -75,6 +75,23 @@ def test_a_second_signal_ends_all_at_once(tmp_path):
             assert program.wait() == 128 + signal.SIGINT
 
 
+def test_a_worker_whose_event_loop_stands_prints_its_stack_and_is_replaced(tmp_path):
+    (tmp_path / "blocks.py").write_text(
+        "import time\nasync def handle(conn):\n    async for line in conn.lines():\n        time.sleep(600)\n"
+    )
+    (tmp_path / "service.toml").write_text(
+        "workers = 1\n"
+        "supervision = { watchdog = 1.0 }\n"
+        'endpoints.web = { address = "tcp://127.0.0.1:0", handler = "blocks:handle" }\n'
+    )
+    with serve("--config", "service.toml", cwd=tmp_path) as program:
+        port = int(program.wait_for(r"workers: 1 workers on tcp://127\.0\.0\.1:(\d+)")[1])
+        with dial(port) as client:
+            client.say(b"x\n")
+            program.wait_for(r"Fatal Python error: Aborted(?s:.*)in handle")
+            program.wait_for(r"was killed \(its event loop stood for 1 s\)(?s:.*)is ready")
+
+
 @pytest.mark.skipif(not os.path.exists("/usr/bin/systemd-socket-activate"), reason="systemd is not installed")
 def test_an_activated_parent_hands_its_sockets_on(tmp_path):
     path = tmp_path / "socket"

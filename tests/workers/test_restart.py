@@ -6,6 +6,8 @@ import contextlib
 import os
 import re
 import signal
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +150,12 @@ async def test_a_worker_whose_event_loop_stands_is_killed_and_replaced(capfd):
         await trio.aclose_forcefully(client)
     # What faulthandler says to SIGABRT: where it stood.
     assert "in handle" in capfd.readouterr().err
+
+
+def test_a_worker_without_stderr_has_nowhere_to_print_its_stack_and_serves():
+    words = [sys.executable, "-m", "triosock.workers.program", "trio.lowlevel:checkpoint"]
+    done = subprocess.run(["sh", "-c", 'exec "$@" 2>&-', "sh", *words], timeout=PATIENCE, check=False)
+    assert done.returncode == 0
 
 
 async def test_a_crash_loop_ends_the_service_and_says_why(tmp_path):

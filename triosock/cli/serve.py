@@ -22,6 +22,7 @@ from .._core.listeners.stdio import stderr_is_stdin
 from .._core.listeners.systemd import NotHandedDown
 from .._core.model.checks import check_seconds
 from ..observe.ends import KINDS
+from ..workers.program import print_stacks_if_blocked
 from .arguments import (
     Commands,
     OperatingSystemError,
@@ -218,6 +219,8 @@ def run(arguments: argparse.Namespace) -> int:
         say(f"{arguments.config or 'the command line'}: {len(config.endpoints)} endpoints, no mistake found")
         return 0
     forget_other_worker()
+    if is_worker():
+        print_stacks_if_blocked()
     number = f"worker {os.environ['TRIOSOCK_WORKER']}: " if is_worker() else ""
     # inetd connects stderr to the client too, so the log must not go there.
     has_stderr = not (config.is_stdio and stderr_is_stdin())

@@ -1,7 +1,8 @@
 """The program of a worker if `serve_workers` was given ``module:function``: ``python -m
 triosock.workers.program``.
 
-Rule: it does only what a user's own script would do, `triosock.run(function)`.
+Rule: it does only what a user's own script would do: it sets up the log and faulthandler, and calls
+`triosock.run(function)`.
 """
 
 from __future__ import annotations
@@ -19,11 +20,18 @@ from .. import run
 
 def main(argv: list[str]) -> None:
     """Run the function that the one argument names, until it is drained."""
-    # The parent sends SIGABRT to a worker whose event loop is blocked; the handler prints its stacks.
-    faulthandler.enable()
+    print_stacks_if_blocked()
     number = os.environ.get("TRIOSOCK_WORKER", "?")
     logging.basicConfig(level="INFO", format=f"%(asctime)s %(levelname)s worker {number}: %(message)s")
     run(_find(*argv[0].split(":")))
+
+
+def print_stacks_if_blocked() -> None:
+    """Print the stacks of all threads on stderr, if there is one, when the parent ends this worker because
+    its event loop is blocked: it sends SIGABRT.
+    """
+    if sys.stderr is not None:  # a closed one
+        faulthandler.enable()
 
 
 def _find(module: str, path: str) -> Callable[[], Awaitable[object]]:
