@@ -125,6 +125,17 @@ async def test_who_is_cut_after_it_has_spoken_and_before_it_waits_is_reset(
                 await client.aclose()
 
 
+async def test_who_has_sent_no_more_than_a_proxy_header_is_not_reset(linked: Any) -> None:
+    header = b"PROXY UNKNOWN\r\n"
+    async with linked(wait_forever, proxy=True) as (server, client):
+        await client.send_all(header)
+        await until_arrived(lambda: server.statistics().received == len(header))
+        await trio.testing.wait_all_tasks_blocked()
+        server.drain(grace=0)
+        assert await read_all(client) == b""
+        await client.aclose()
+
+
 async def test_half_an_answer_that_its_handler_gave_up_ends_with_a_reset(serving: Any, dial: Any) -> None:
     gave_up = trio.Event()
 

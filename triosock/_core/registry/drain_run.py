@@ -3,7 +3,8 @@
 The rules:
 
 1. **Idle waits end at once, busy handlers go on** until the grace period is over; the rest is cut then.
-2. **An entry with a time in `spared_until`** may send one more request until then.
+2. **An entry with a time in `spared_until`** may send one more request until then, and a newcomer for
+   `NEWCOMER_GRACE` from the moment in which its peer could send.
 3. **The report counts what has ended since the drain began**, and nothing else.
 """
 
@@ -17,13 +18,25 @@ import trio
 from ..model.events import Cause
 from .drain_report import THE_PEERS, DrainReport, Straggler, describe_slowest
 from .drain_scope import DrainScope
-from .registry import Entry, Tally
+from .registry import NEVER, Entry, Tally
 
 #: Seconds that a drain waits for the first byte of a new connection, from the moment when its peer could
 #: send: as Go's http.Server.
 NEWCOMER_GRACE: Final = 5.0
 #: Entries whose time ends within so many seconds are handled together.
 _TOGETHER: Final = 0.05
+
+
+def newcomer_until(entry: Entry, now: float) -> float:
+    """Return until when a drain waits for the first byte of a connection; 0 if a byte has come, or the time
+    is over. While its peer cannot send yet, that is a time at which to ask again.
+    """
+    if entry.stage in ("queued", "handshake") or entry.task is None:
+        return now + NEWCOMER_GRACE
+    if entry.wire.received > entry.header_bytes:
+        return 0.0
+    until = (entry.accepted if entry.ready_since == NEVER else entry.ready_since) + NEWCOMER_GRACE
+    return until if until > now else 0.0
 
 
 class Drainable(Protocol):
@@ -95,8 +108,9 @@ class DrainRun:
             now = trio.current_time() + _TOGETHER
             for entry in spared:
                 if not entry.gone and 0 < entry.spared_until <= now:
-                    entry.spared_until = 0.0
-                    entry.interrupt(Cause.DRAIN)
+                    entry.spared_until = newcomer_until(entry, now)
+                    if not entry.spared_until:
+                        entry.interrupt(Cause.DRAIN)
         for entry in drainable.entries():
             entry.interrupt(Cause.DRAIN)
 

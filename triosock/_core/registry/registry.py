@@ -91,8 +91,10 @@ class Entry:
     #: The keys under which the limits per peer and per network count it.
     keys: tuple[Hashable, ...] = ()
     holds_slot: bool = False
-    #: When its peer could send first, after a handshake; NEVER without one: when it was accepted.
+    #: When its peer could send first, after a wait for a slot or a handshake; NEVER without: when accepted.
     ready_since: float = NEVER
+    #: How many bytes its PROXY header had, which are no request.
+    header_bytes: int = 0
     #: In a drain: until when one more request of its peer is waited for; 0 for none.
     spared_until: float = 0.0
     #: When it reaches its maximum age, and is drained; NEVER without one.

@@ -98,6 +98,7 @@ class ConnectionTask(HandlerRun):
             with entry.scope:
                 if entry.stage == "queued":
                     await self.wait_slot()
+                    entry.ready_since = entry.now()
                 if not self._common.has_handshake or await self._do_handshake():
                     if self._common.emitter.wants_handlers:
                         self.tell(HandlerStarted)
@@ -191,8 +192,9 @@ class ConnectionTask(HandlerRun):
 
     def _is_mid_request(self) -> bool:
         """Whether the reply of a cancelled handler may be incomplete: see the third invariant."""
-        wire = self._served.wire
-        return self._entry.stage == "serving" and bool(wire.received or wire.sent) and not wire.ended_waiting
+        entry, wire = self._entry, self._served.wire
+        has_data = wire.received > entry.header_bytes or wire.sent > 0
+        return entry.stage == "serving" and has_data and not wire.ended_waiting
 
     def _unregister(self) -> None:
         """Unregister the connection; the timeout monitor and the epoll reader forget it."""
@@ -278,6 +280,7 @@ class ConnectionTask(HandlerRun):
         if service.proxy is not None:
             async with service.handshakes.place(connection):
                 await connection.read_proxy_header(service.proxy)
+            connection.entry.header_bytes = connection.wire.received
             if service.counts_clients and self._is_over_limit():
                 # No lingering close, which would wait for the peer.
                 await connection.wire.aclose_now()

@@ -15,9 +15,9 @@ The invariants of a drain:
 1. **Every connection that the kernel had accepted before the drain is served**: nothing else runs between the
    accept that finds the queue empty and the close of the listener. (A connection that the kernel completes in
    these microseconds is reset; no system call closes that gap.)
-2. **A connection without a byte is a newcomer until it is five seconds old**, from the queue or accepted
-   before: its first request may be on the way, and is answered. An older one, such as a preconnect of a
-   browser, is idle.
+2. **A connection without a byte is a newcomer until its peer could send for five seconds**, from the queue
+   or accepted before: its first request may be on the way, and is answered. An older one, such as a
+   preconnect of a browser, is idle. A PROXY header is no request.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ from ..model.events import Cause, ConnectionOpened, LimitReached, ListenerClosed
 from ..model.peer_credentials import user_of
 from ..registry.description import EntryView
 from ..registry.drain_report import DrainReport
-from ..registry.drain_run import NEWCOMER_GRACE
+from ..registry.drain_run import NEWCOMER_GRACE, newcomer_until
 from ..registry.gradient import Gradient
 from ..registry.rate_limits import RateLimits, make_accept_pacer, rates_of
 from ..registry.registry import NEVER, Entry
@@ -212,7 +212,7 @@ class StreamServer(Server[ServerStatistics]):
         drain_run = self._begin_drain()
         now = trio.current_time()
         for entry in self._registry.entries():
-            entry.spared_until = max(_newcomer_until(entry, now), self._idle_until(now))
+            entry.spared_until = max(newcomer_until(entry, now), self._idle_until(now))
         for loop, listener in zip(self._accept_loops, self._listeners, strict=True):
             await loop.drain_backlog()
             self._close(listener)
@@ -376,15 +376,3 @@ class StreamServer(Server[ServerStatistics]):
 def _block_of(entry: Entry) -> trio.CancelScope | None:
     """Return the innermost block `conn.request()` that a connection is in."""
     return entry.served.request_scope if isinstance(entry.served, RequestState) else None
-
-
-def _newcomer_until(entry: Entry, now: float) -> float:
-    """Return until when a drain that begins now waits for the first byte of a connection; 0 if a byte has
-    come, or the time is over.
-    """
-    if entry.stage == "handshake" or entry.task is None:
-        return now + NEWCOMER_GRACE
-    if entry.wire.received:
-        return 0.0
-    until = (entry.accepted if entry.ready_since == NEVER else entry.ready_since) + NEWCOMER_GRACE
-    return until if until > now else 0.0
