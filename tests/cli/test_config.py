@@ -7,8 +7,10 @@ from pathlib import Path
 
 import attrs
 import pytest
+import trustme
 
 import triosock
+from tests.certificates import write
 from tests.programs import dial
 from triosock import CertificateFiles
 from triosock.cli import main, schema
@@ -88,6 +90,7 @@ def test_everything_that_can_be_said_is_taken(file):
 
 
 WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
+TLS = WEB + '[endpoints.web.tls]\ncertificate = "cert.pem"\n'
 
 
 @pytest.mark.parametrize(
@@ -101,6 +104,11 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
         (WEB + 'limits.rate = "0/s"\n', 4, "count of a Rate must be a finite number above 0, not 0.0"),
         (WEB + 'limits.rate = "fast"\n', 4, "a rate is written COUNT/PERIOD or COUNT/PERIOD:BURST"),
         (
+            WEB + 'limits.rate_per_peer = "fast"\n',
+            4,
+            "rate_per_peer: a rate is written COUNT/PERIOD or COUNT/PERIOD:BURST",
+        ),
+        (
             WEB + "limits.rate = 20\n",
             4,
             "rate must be a string, not 20: triosock.Limits.rate: COUNT/PERIOD:BURST",
@@ -112,16 +120,25 @@ WEB = '[endpoints.web]\naddress = "tcp://*:1"\nhandler = "a:b"\n'
         ("workers = 0\n" + WEB, 1, "workers must be from 1 on"),
         ("recycle = 1\n" + WEB, 1, r"recycle must be a section, \[recycle\]"),
         (WEB + 'mode = "600"\n', 1, "mode is for the file of a unix:// address"),
-        ('[endpoints.web]\naddress = "http://x"\nhandler = "a:b"\n', 2, "must begin with tcp://"),
+        ('[endpoints.web]\naddress = "http://x"\nhandler = "a:b"\n', 2, "address: .* must begin with tcp://"),
+        ('health = "http://x"\n' + WEB, 1, "health: .* must begin with tcp://"),
+        ('[endpoints.web]\naddress = "unix:///x"\nhandler = "a:b"\nmode = "9"\n', 4, "mode: permissions are"),
+        ('observe.access_log = ""\n' + WEB, 1, "access_log: the path of a file is"),
+        ('observe.access_log_format = "$x"\n' + WEB, 1, "access_log_format: format: there is no"),
+        (TLS + 'roots = "a\\u0000b"\n', 6, "roots: the path of a file is"),
+        (TLS + 'password_file = ""\n', 6, "password_file: the path of a file is"),
+        (TLS + 'handlers."é" = "a:b"\n', 6, "a protocol is .* not 'é'"),
         ('[endpoints.web]\nhandler = "a:b"\n', 1, "needs a key 'address'"),
         ('[endpoints."a:b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':' and '/'"),
         ('[endpoints."a/b"]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "without ':' and '/'"),
         ('[endpoints.""]\naddress = "tcp://*:1"\nhandler = "a:b"\n', 1, "one or more ASCII characters"),
-        ('control = ""\n' + WEB, 1, "path must not be empty"),
+        ('control = ""\n' + WEB, 1, "control: path must not be empty"),
         (f'control = "/{"x" * 200}"\n' + WEB, 1, "path has 201 bytes"),
         ('[endpoints.web]\naddress = "stdio:"\nhandler = "a:b"\nsessions.idle = 4\n', 1, "sessions are for"),
         ("grace = 1\n", 1, "at least one section such as"),
         ("grace = 1\nx = = 2\n", 2, "Invalid value"),
+        (f"grace = {'9' * 5000}\n" + WEB, "?", "for integer string conversion"),
+        (f"grace = {'[' * 9000}\n" + WEB, "?", "recursion"),
     ],
 )
 def test_a_mistake_has_its_line(file, text, line, words):
@@ -141,6 +158,27 @@ def test_check_says_what_is_wrong_and_serves_nothing(file, capsys, refused):
     assert main(["serve", "--config", str(file(good)), "--check"]) == 0
     assert capsys.readouterr().out.endswith("server.toml: 1 endpoints, no mistake found\n")
     assert "there is no module 'a'" in refused(["serve", "--config", str(file(WEB)), "--check"])
+
+
+@pytest.mark.parametrize(
+    ("word", "says"),
+    [
+        ("echo", " is written module:function"),
+        (".handlers:echo", " is written module:function"),
+        ("a:b", ": there is no module 'a'"),
+        ("os:path", " must be an async function of one connection"),
+    ],
+)
+def test_a_handler_that_cannot_be_loaded_has_its_line_too(file, refused, word, says):
+    path = file(WEB.replace("a:b", word))
+    assert f"{path}:3: handler{says}" in refused(["serve", "--config", str(path), "--check"])
+
+
+def test_a_handler_of_a_protocol_has_its_line_too(file, refused, tmp_path):
+    files = write(tmp_path, trustme.CA(), "localhost")
+    text = TLS.replace("a:b", "triosock.cli.handlers:echo").replace("cert.pem", files.chain.name)
+    path = file(text + f'key = "{files.key.name}"\nhandlers.h2 = "a:b"\n')
+    assert f"{path}:7: h2: there is no module 'a'" in refused(["serve", "--config", str(path), "--check"])
 
 
 def test_the_schema_that_is_shipped_is_the_one_that_is_meant():

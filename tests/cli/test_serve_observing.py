@@ -93,7 +93,9 @@ def test_a_mistake_in_a_file_has_its_line(tmp_path, refused):
         '[endpoints.web]\naddress = "tcp://127.0.0.1:0"\nhandler = "triosock.cli.handlers:echo"\n'
         '[observe]\naccess_log_format = "$nonsense"\n'
     )
-    assert f"{path}:5: format: there is no $nonsense" in refused(["serve", "--config", str(path)])
+    assert f"{path}:5: access_log_format: format: there is no $nonsense" in refused(
+        ["serve", "--config", str(path)]
+    )
 
 
 def test_a_file_that_cannot_be_opened_refuses_the_start(tmp_path):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
+import subprocess
+import sys
 
 import pytest
 
@@ -40,6 +43,29 @@ def test_under_inetd_the_log_goes_to_syslog(tmp_path, form):
         )
         _, _, line = syslog.recv(1000).decode().rstrip("\0").partition("triosock: ")
     assert "listens on tcp://" in (json.loads(line)["message"] if form == "json" else line)
+
+
+@pytest.mark.parametrize(
+    ("redirected", "says"),
+    [
+        ("<&-", "this program was started with it closed"),
+        (">&-", "this program was started with it closed"),
+        ("", "stdin is a socket, and no connection"),
+    ],
+)
+def test_without_a_connection_one_line_says_so(redirected, says):
+    command = f'exec "{sys.executable}" -m triosock {" ".join(SERVE)} {redirected}'
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as datagrams:
+        done = subprocess.run(
+            ["sh", "-c", command],
+            stdin=datagrams,
+            stdout=datagrams,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=PATIENCE,
+        )
+    assert done.returncode == 1
+    assert re.fullmatch(rf"triosock: [^\n]*{says}[^\n]*\n", done.stderr)
 
 
 def test_in_a_file_too(tmp_path, refused):

@@ -81,33 +81,35 @@ def permissions(word: str) -> int:
     return mode
 
 
-def load_handler(word: str) -> AnyHandler:
+def load_handler(word: str, key: str = "--handler") -> AnyHandler:
     """Import ``module:function``, from the working directory first; for a `StreamHandler` or
     `DatagramHandler` return its `serve`.
+
+    Args: `key`, where `word` was written, for errors.
 
     Raises: UsageError if the module or the name does not exist, or is no async function. Exceptions of the
     module's own code are not caught: its author needs the traceback.
     """
     module_name, colon, path = word.partition(":")
-    if not (module_name and colon and path):
+    if not (module_name and colon and path) or module_name.startswith("."):
         raise UsageError(
-            f"--handler is written module:function, such as triosock.cli.handlers:echo, not {word!r}"
+            f"{key} is written module:function, such as triosock.cli.handlers:echo, not {word!r}"
         )
-    found = _import(module_name)
+    found = _import(module_name, key)
     for name in path.split("."):
         if not hasattr(found, name):
-            raise UsageError(f"--handler: the module {module_name!r} has nothing named {path!r}")
+            raise UsageError(f"{key}: the module {module_name!r} has nothing named {path!r}")
         found = getattr(found, name)
     if isinstance(found, type) and issubclass(found, (StreamHandler, DatagramHandler)):
         return found.serve
     try:
-        handler: AnyHandler = check_async("--handler", found, "one connection", count=1)
+        handler: AnyHandler = check_async(key, found, "one connection", count=1)
     except TypeError as error:
         raise UsageError(str(error)) from None
     return handler
 
 
-def _import(module_name: str) -> Any:
+def _import(module_name: str, key: str) -> Any:
     if os.getcwd() not in sys.path:
         # `python -m` adds it itself; the console script must find the same modules.
         sys.path.insert(0, os.getcwd())
@@ -118,7 +120,7 @@ def _import(module_name: str) -> Any:
         if not f"{module_name}.".startswith(f"{missing}."):
             raise  # the module exists, but one of its own imports does not
         raise UsageError(
-            f"--handler: there is no module {missing!r}, neither in the working directory nor installed"
+            f"{key}: there is no module {missing!r}, neither in the working directory nor installed"
         ) from None
 
 

@@ -78,6 +78,8 @@ class TlsConfig:
     check_every: float = math.inf
     #: Handlers by protocol (ALPN), the preferred one first; the endpoint's own handler is for all others.
     handlers: Mapping[str, str] = attrs.field(factory=dict)
+    #: Where each of these was written, for errors.
+    handler_keys: Mapping[str, str] = attrs.field(factory=dict, eq=False)
 
 
 @final
@@ -88,6 +90,8 @@ class EndpointConfig:
     name: str
     where: Where
     handler: str
+    #: Where the handler was written, for errors.
+    handler_key: str = attrs.field(default="--handler", eq=False)
     limits: Limits = attrs.field(factory=Limits)
     timeouts: Timeouts = attrs.field(factory=Timeouts)
     sessions: Sessions | None = None

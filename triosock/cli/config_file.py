@@ -3,8 +3,8 @@
 The rules:
 
 1. **An unknown key is an error** and never ignored: a misspelt limit would not be a limit.
-2. **Every error names the file and the line**, and what was wanted. The parser of the standard library gives
-   no line numbers, so they are found by a search for the key in the text.
+2. **Every error names the file, the line and the key**, and what was wanted. The parser of the standard
+   library gives no line numbers, so they are found by a search for the key in the text.
 3. Each value is first checked alone by its class, so that the error can name its line.
 """
 
@@ -18,10 +18,11 @@ from typing import Any, TypeAlias, TypeVar
 
 from .. import AdaptiveLimit, CertificateFiles, Limits, Rate, Recycle, Sessions, Supervision, Timeouts
 from .._core.model.checks import check_seconds
+from .._core.stream.by_protocol import check_protocol
 from ..workers.endpoints import check_endpoint_name
 from .arguments import OperatingSystemError, UsageError, permissions, read_password
 from .config import EndpointConfig, ServiceConfig, TlsConfig, control_path, health_endpoint, parse_endpoint
-from .observing import Observing
+from .observing import Observing, file_path
 from .schema import ANY, CERTIFICATE, RATES, SERVICE, Key, Section
 
 T = TypeVar("T")
@@ -52,7 +53,7 @@ def read_config(path: str | os.PathLike[str]) -> ServiceConfig:
 def _parse(name: str, text: str) -> Table:
     try:
         return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except (ValueError, RecursionError) as error:  # also for an int of thousands of digits, arrays in arrays
         found = re.search(r"\(at line (\d+)", str(error))
         raise UsageError(f"{name}:{found[1] if found else '?'}: {error}") from None
 
@@ -69,7 +70,10 @@ class _Reader:
         self._text = text
 
     def error_at(self, path: Path, what: object) -> UsageError:
-        return UsageError(f"{self._name}:{find_line(self._text, path)}: {what}")
+        return UsageError(f"{self._place(path)}: {what}")
+
+    def _place(self, path: Path) -> str:
+        return f"{self._name}:{find_line(self._text, path)}"
 
     def service(self, content: Table) -> ServiceConfig:
         self._check(content, SERVICE, ())
@@ -116,6 +120,7 @@ class _Reader:
             name=name,
             where=self._try((*path, "address"), parse_endpoint, fields["address"]),
             handler=fields["handler"],
+            handler_key=f"{self._place((*path, 'handler'))}: handler",
             limits=self._make(Limits, fields, (*path, "limits")),
             timeouts=self._make(Timeouts, fields, (*path, "timeouts")),
             sessions=self._make(Sessions, fields, (*path, "sessions")) if "sessions" in fields else None,
@@ -139,9 +144,16 @@ class _Reader:
             raise self.error_at(path, f"[{'.'.join(path)}] needs a key 'certificate'")
         if "check_every" in options:
             self._try((*path, "check_every"), check_seconds, options["check_every"], "check_every", zero=True)
-        roots = self._beside(options.pop("roots", None))
-        made: TlsConfig = self._try(path, TlsConfig, certificates=tuple(certificates), roots=roots, **options)
+        options["roots"] = self._file(options, "roots", path)
+        options["handler_keys"] = self._protocols(options.get("handlers", {}), (*path, "handlers"))
+        made: TlsConfig = self._try(path, TlsConfig, certificates=tuple(certificates), **options)
         return made
+
+    def _protocols(self, handlers: Table, path: Path) -> dict[str, str]:
+        """Check the names of protocols; return where the handler of each is written."""
+        for protocol in handlers:
+            self._try((*path, protocol), check_protocol, protocol)
+        return {one: f"{self._place((*path, one))}: {one}" for one in handlers}
 
     def _certificate(self, fields: Table, path: Path) -> CertificateFiles:
         if "certificate" not in fields:
@@ -149,21 +161,27 @@ class _Reader:
         made: CertificateFiles = self._try(
             path,
             CertificateFiles,
-            self._beside(fields["certificate"]),
-            self._beside(fields.get("key")),
-            password=read_password(self._beside(fields.get("password_file"))),
+            self._file(fields, "certificate", path),
+            self._file(fields, "key", path),
+            password=read_password(self._file(fields, "password_file", path)),
             names=fields.get("names", ()),
         )
         return made
 
-    def _beside(self, path: str | None) -> str | None:
-        return None if path is None else os.path.join(os.path.dirname(self._name), path)
+    def _file(self, fields: Table, name: str, path: Path) -> str | None:
+        """Return the path of a file, which is relative to the folder of the configuration; None if it is not
+        given.
+        """
+        if name not in fields:
+            return None
+        return os.path.join(os.path.dirname(self._name), self._try((*path, name), file_path, fields[name]))
 
     def _try(self, path: Path, make: Callable[..., T], *args: object, **options: object) -> T:
         try:
             return make(*args, **options)
         except (TypeError, ValueError) as error:
-            raise self.error_at(path, error) from None
+            named = not path or path[-1] in str(error)
+            raise self.error_at(path, error if named else f"{path[-1]}: {error}") from None
 
     def _make(self, kind: type[T], fields: Table, path: Path) -> T:
         values = {name: self._value((*path, name), value) for name, value in fields.get(path[-1], {}).items()}

@@ -36,6 +36,8 @@ class Observing:
             raise ValueError(f"log_format must be one of {', '.join(LOG_FORMATS)}, not {self.log_format!r}")
         if self.access_log_of not in KINDS:
             raise ValueError(f"access_log_of must be one of {', '.join(KINDS)}, not {self.access_log_of!r}")
+        if self.access_log is not None:
+            file_path(self.access_log)
         if self.access_log_format not in (None, "json"):
             parse_format(self.access_log_format)
         if self.blocked_after is not None:
@@ -52,6 +54,13 @@ class Observing:
         elif has_stderr:  # syslog has the time itself
             handler.setFormatter(logging.Formatter(f"%(asctime)s %(levelname)s {number}%(message)s"))
         return handler
+
+
+def file_path(word: str) -> str:
+    """Return `word` if it can be the path of a file. Raises: ValueError."""
+    if not word or "\0" in word:
+        raise ValueError(f"the path of a file is one or more characters, none of them zero, not {word!r}")
+    return word
 
 
 def _syslog_handler() -> logging.Handler:

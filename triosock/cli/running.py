@@ -44,11 +44,12 @@ from .. import (
     serve_stdio,
     serve_workers,
 )
+from .._core.listeners.stdio import check_stdio
 from .._core.listeners.systemd import NotHandedDown
 from .._core.model.addresses import host_to_bind
 from ..workers.endpoints import INHERITED
 from ..workers.reaper import reap_orphans
-from .arguments import UsageError, load_handler, load_tls
+from .arguments import OperatingSystemError, UsageError, load_handler, load_tls
 from .config import STDIO, EndpointConfig, ServiceConfig
 from .observers import open_observers
 
@@ -134,9 +135,10 @@ def prepare(config: ServiceConfig) -> list[Prepared]:
 def _prepare(endpoint: EndpointConfig) -> Prepared:
     options: dict[str, Any] = {"limits": endpoint.limits, "timeouts": endpoint.timeouts}
     tls = load_tls(endpoint.tls)
-    handler: Any = load_handler(endpoint.handler)
+    handler: Any = load_handler(endpoint.handler, endpoint.handler_key)
     if endpoint.tls is not None and endpoint.tls.handlers:
-        handlers = {protocol: load_handler(word) for protocol, word in endpoint.tls.handlers.items()}
+        keys = endpoint.tls.handler_keys
+        handlers = {one: load_handler(word, keys[one]) for one, word in endpoint.tls.handlers.items()}
         handler = {**handlers, None: handler}
 
     async def serve(sockets: Sequence[Any], **how: Any) -> DrainReport:
@@ -222,6 +224,7 @@ async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
     if is_worker():
         return _inherit(endpoint.name)
     if where == STDIO:
+        _check_stdio()
         return []
     if isinstance(where, str):
         return _inherit(where.removeprefix(INHERITED))
@@ -230,6 +233,14 @@ async def _open(endpoint: EndpointConfig) -> Sequence[Any]:
     if isinstance(where, TcpAddress):
         return await open_tcp_listeners(where.port, host=host_to_bind(where))
     return await open_udp_sockets(where.port, host=host_to_bind(where))
+
+
+def _check_stdio() -> None:
+    """Raise OperatingSystemError here, and not in a nursery, if there is no connection to serve."""
+    try:
+        check_stdio()
+    except ValueError as error:
+        raise OperatingSystemError(str(error)) from None
 
 
 def _inherit(name: str) -> Sequence[Any]:

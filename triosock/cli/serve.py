@@ -11,7 +11,7 @@ import argparse
 import logging
 import os
 import socket
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import attrs
@@ -161,11 +161,15 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
         "--log-format", choices=LOG_FORMATS, help="default: text; json has the field names of ECS"
     )
     parser.add_argument(
-        "--access-log", metavar="FILE", help="write a line for each connection that has ended; - is stdout"
+        "--access-log",
+        metavar="FILE",
+        type=_observed("access_log", str),
+        help="write a line for each connection that has ended; - is stdout",
     )
     parser.add_argument(
         "--access-log-format",
         metavar="FORMAT",
+        type=_observed("access_log_format", str),
         help="the format of these lines, with variables such as $remote_addr and $session_time; or json",
     )
     parser.add_argument(
@@ -174,7 +178,7 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--blocked-after",
         metavar="SECONDS",
-        type=float,
+        type=_observed("blocked_after", float),
         help="log a task that blocks the event loop for this time, with its stack",
     )
     parser.add_argument(
@@ -183,6 +187,16 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
         default=None,
         help="trace and measure by OpenTelemetry's API; its SDK must be set up by the program",
     )
+
+
+def _observed(name: str, convert: Callable[[str], object]) -> Callable[[str], object]:
+    """Return a parser for one of the options of `Observing`."""
+
+    def parse(word: str) -> object:
+        options: dict[str, Any] = {name: convert(word)}
+        return getattr(Observing(**options), name)
+
+    return typed(parse)
 
 
 def _add_amounts(parser: argparse.ArgumentParser) -> None:

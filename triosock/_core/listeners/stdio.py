@@ -32,7 +32,7 @@ import trio
 from ..model.addresses import Address, MemoryAddress, TcpAddress, UnixAddress, from_sockaddr
 from ..registry.registry import Registry
 from .listener import Accepted, Listener
-from .systemd import inherited_connection
+from .systemd import has_inherited_connection, inherited_connection
 
 STDIN: Final = 0
 STDOUT: Final = 1
@@ -56,13 +56,20 @@ def open_stdio() -> Iterator[Standard]:
     Raises: ValueError if it is no connection (closed, a listening socket, datagrams); NotImplementedError on
     systems without non-blocking files.
     """
+    check_stdio()
     with contextlib.ExitStack() as taken:
         sock = inherited_connection()
-        if sock is None:
-            _check_open()
-            if _is_socket(STDIN) and _is_same(STDIN, STDOUT):
-                sock = _take_socket(taken)
+        if sock is None and _is_one_socket():
+            sock = _take_socket(taken)
         yield _of_files(taken) if sock is None else _of_socket(sock, taken)
+
+
+def check_stdio() -> None:
+    """Raise ValueError if there is no connection for `open_stdio` to take over. Changes nothing."""
+    if not has_inherited_connection():
+        _check_open()
+        if _is_one_socket():
+            _check_connection()
 
 
 def stderr_is_stdin() -> bool:
@@ -74,6 +81,19 @@ def _check_open() -> None:
     # Asked of the interpreter, which looked at its start: since then the number may be another file's.
     if sys.__stdin__ is None or sys.__stdout__ is None:
         raise ValueError("there is no standard input or output: this program was started with it closed")
+
+
+def _check_connection() -> None:
+    with socket.socket(fileno=os.dup(STDIN)) as sock:
+        if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
+            raise ValueError(
+                "stdin is a socket, and no connection: serve_stdio() wants inetd's nowait, or Accept=yes; a "
+                "listening socket is for serve_listeners(), one of datagrams for serve_datagram_sockets()"
+            )
+
+
+def _is_one_socket() -> bool:
+    return _is_socket(STDIN) and _is_same(STDIN, STDOUT)
 
 
 def _is_socket(descriptor: int) -> bool:
@@ -96,11 +116,6 @@ def _is_same(one: int, other: int) -> bool:
 def _take_socket(taken: contextlib.ExitStack) -> socket.socket:
     sock = socket.socket(fileno=os.dup(STDIN))
     taken.callback(sock.close)
-    if sock.type != socket.SOCK_STREAM or sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-        raise ValueError(
-            "stdin is a socket, and no connection: serve_stdio() wants inetd's nowait, or Accept=yes; a "
-            "listening socket is for serve_listeners(), one of datagrams for serve_datagram_sockets()"
-        )
     nowhere = os.open(os.devnull, os.O_RDWR)
     try:
         for descriptor in (STDERR, STDOUT, STDIN):

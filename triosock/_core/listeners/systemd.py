@@ -64,11 +64,16 @@ def inherited_connection() -> socket.socket | None:
     """Return the one connected stream socket that a service manager handed down (systemd's Accept=yes); None
     if there is nothing, or something else: that is left to others.
     """
-    handed = _handed_down()
-    if len(handed) != 1 or not _is_connection(handed[0][1]):
+    if not has_inherited_connection():
         return None
     (sock,) = _take(None, socket.SOCK_STREAM, _as_it_is)
     return sock
+
+
+def has_inherited_connection() -> bool:
+    """Whether `inherited_connection()` would return one."""
+    handed = _handed_down()
+    return len(handed) == 1 and _is_connection(handed[0][1])
 
 
 def _as_it_is(sock: socket.socket) -> socket.socket:

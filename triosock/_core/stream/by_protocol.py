@@ -61,7 +61,7 @@ def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
     for protocol, one in handlers.items():
         by_protocol[protocol] = check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
         if protocol is not None:
-            _check_protocol(protocol)
+            check_protocol(protocol)
     protocols = [protocol for protocol in handlers if protocol is not None]
     if not protocols:
         raise ValueError("handlers by protocol must be at least one for a protocol, such as 'http/1.1'")
@@ -72,7 +72,8 @@ def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
     return HandlersByProtocol(by_protocol)
 
 
-def _check_protocol(protocol: object) -> None:
+def check_protocol(protocol: object) -> None:
+    """Raise TypeError or ValueError if this is no name of a protocol, as ALPN has it."""
     if not isinstance(protocol, str):
         raise TypeError(f"a protocol is a str as ALPN has it, such as 'h2', or None, not {protocol!r}")
     if not protocol.isascii() or not 0 < len(protocol) < 256:
