@@ -160,6 +160,22 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--log-format", choices=LOG_FORMATS, help="default: text; json has the field names of ECS"
     )
+    _add_access_log(parser)
+    parser.add_argument(
+        "--blocked-after",
+        metavar="SECONDS",
+        type=_observed("blocked_after", float),
+        help="log a task that blocks the event loop for this time, with its stack",
+    )
+    parser.add_argument(
+        "--opentelemetry",
+        action="store_true",
+        default=None,
+        help="trace and measure by OpenTelemetry's API; its SDK must be set up by the program",
+    )
+
+
+def _add_access_log(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--access-log",
         metavar="FILE",
@@ -174,18 +190,6 @@ def _add_observing(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--access-log-of", choices=KINDS, help="write a line for each of these (default connections)"
-    )
-    parser.add_argument(
-        "--blocked-after",
-        metavar="SECONDS",
-        type=_observed("blocked_after", float),
-        help="log a task that blocks the event loop for this time, with its stack",
-    )
-    parser.add_argument(
-        "--opentelemetry",
-        action="store_true",
-        default=None,
-        help="trace and measure by OpenTelemetry's API; its SDK must be set up by the program",
     )
 
 
