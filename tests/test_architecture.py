@@ -118,8 +118,9 @@ LOWLEVEL = {
     "triosock/_core/transport/hang_up.py": ["wait_readable"],
     "triosock/_core/transport/epoll.py": ["wait_readable", "enable_ki_protection"],
     "triosock/_core/transport/tls.py": ["wait_readable", "wait_writable"],
-    "triosock/_core/listeners/listener.py": ["wait_readable", "notify_closing"],
-    "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable", "notify_closing"],
+    "triosock/_core/listeners/closing.py": ["notify_closing", "current_trio_token"],
+    "triosock/_core/listeners/listener.py": ["wait_readable"],
+    "triosock/_core/datagram/socket.py": ["wait_readable", "wait_writable"],
     **{
         f"triosock/compat/{name}.py": ["wait_readable"]
         for name in ("bridge/trio_wait", "control/drain_target")

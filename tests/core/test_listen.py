@@ -15,7 +15,7 @@ import pytest
 import trio
 import trio.testing
 
-from tests.listening import close_while_waited_for, denied, say_hello
+from tests.listening import close_in_a_child, close_while_waited_for, denied, say_hello
 from tests.waiting import PATIENCE, until
 from triosock._core.listeners import bind as binding
 from triosock._core.listeners import listener as listening
@@ -301,3 +301,14 @@ async def test_accept_waits_on_when_another_process_was_quicker(
             assert isinstance(stream, trio.SocketStream)
             assert stream.socket.getpeername() == client.getsockname()
     assert not taken
+
+
+async def test_a_child_that_closes_its_copy_leaves_the_listener_to_the_parent(
+    listener: SocketListener,
+) -> None:
+    with socket.socket() as client, trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(listener.wait_ready)
+            await trio.testing.wait_all_tasks_blocked()
+            close_in_a_child(listener)
+            client.connect((LOCAL, port_of(listener)))

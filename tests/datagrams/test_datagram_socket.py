@@ -10,6 +10,7 @@ import trio.testing
 
 import triosock
 from tests.listening import close_in_a_child
+from tests.waiting import PATIENCE
 from triosock._core.datagram.socket import KernelSocket, adopt
 
 
@@ -211,3 +212,14 @@ def test_a_process_that_was_forked_off_leaves_the_file_to_who_made_it(tmp_path):
     assert path.exists()
     sock.close()
     assert not path.exists()
+
+
+async def test_a_child_that_closes_its_copy_leaves_the_socket_to_the_parent():
+    (sock,) = await triosock.open_udp_sockets(0, host="127.0.0.1")
+    with trio.fail_after(PATIENCE):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(sock.wait_ready)
+            await trio.testing.wait_all_tasks_blocked()
+            close_in_a_child(sock)
+            send(sock.socket, b"one")
+    sock.close()

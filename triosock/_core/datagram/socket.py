@@ -19,6 +19,7 @@ from typing import Any, Final, NamedTuple, TypeAlias, final
 
 import trio
 
+from ..listeners.closing import notify_closing
 from ..listeners.listener import PeerName
 from ..listeners.unix import SocketFile
 from ..model.addresses import Address, MemoryAddress, from_sockaddr
@@ -245,8 +246,7 @@ class KernelSocket(DatagramSocket):
         """Close the descriptor; what is in the kernel's queue is gone."""
         if not self.is_closed:
             self._overflow = packet_info.count_overflow(self.socket) or self._overflow
-            if trio.lowlevel.in_trio_run():  # no task waits before or after the trio run
-                trio.lowlevel.notify_closing(self.socket)
+            notify_closing(self.socket)
             self.socket.close()
 
     def peer_address(self, name: PeerName) -> Address:

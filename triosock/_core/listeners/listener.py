@@ -25,6 +25,7 @@ from ..model.addresses import Address, MemoryAddress, SockAddr, from_sockaddr
 from ..model.checks import check_int
 from ..model.options import explained
 from .bind import check_in_trio, open_on_one_port, set_common_options
+from .closing import notify_closing
 
 #: What a listener accepts: a connected, non-blocking socket, or a stream of any kind.
 Accepted: TypeAlias = socket.socket | trio.abc.Stream
@@ -160,8 +161,7 @@ class SocketListener(Listener):
     def close(self) -> None:
         """Close the descriptor. The kernel then refuses connections, and resets those in its queue."""
         if not self.is_closed:
-            if trio.lowlevel.in_trio_run():  # no task waits before or after the trio run
-                trio.lowlevel.notify_closing(self.socket)
+            notify_closing(self.socket)
             self.socket.close()
 
 
