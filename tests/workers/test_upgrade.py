@@ -170,11 +170,75 @@ async def test_what_comes_when_the_successor_has_just_said_ready_comes_too_late(
             assert control.exists()
 
 
+@pytest.mark.parametrize("late", ["drain", "cancel"])
+async def test_what_comes_when_the_successor_has_said_ready_and_nobody_has_read_it(
+    tmp_path, monkeypatch, late
+):
+    path, said = tmp_path / "socket", tmp_path / "said"
+    os.mkfifo(said)
+
+    async def run(receiver):
+        """As the plain one, until there is a successor: nothing is read then but what somebody asks for."""
+        while not is_starting:
+            receiver.read_pending()
+            await trio.lowlevel.wait_readable(receiver._socket)
+
+    def register(receiver, started, callback):
+        nonlocal process, is_starting
+        process, is_starting = started, workers is not None
+        plain(receiver, started, callback)
+
+    workers, process, is_starting = None, 0, False
+    plain = NotifyReceiver.register
+    monkeypatch.setattr(NotifyReceiver, "run", run)
+    monkeypatch.setattr(NotifyReceiver, "register", register)
+    async with service(endpoints=[f"unix://{path}"], workers=1) as workers:
+        scope = trio.CancelScope()
+
+        async def upgrade():
+            with scope:
+                await workers.upgrade([sys.executable, "-c", SUCCESSOR, str(said)])
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upgrade)
+            await trio.to_thread.run_sync(said.read_text)
+            workers.drain() if late == "drain" else scope.cancel()
+        assert workers.draining
+        await workers.wait_closed()
+        with ended_process(process):
+            assert path.exists()
+
+
+async def test_a_successor_that_is_ready_after_the_drain_has_begun_takes_nothing_over(monkeypatch):
+    def register(receiver, process, callback):
+        callbacks.append(callback)
+        plain(receiver, process, callback)
+
+    callbacks = []
+    plain = NotifyReceiver.register
+    async with service(workers=1) as workers:
+        monkeypatch.setattr(NotifyReceiver, "register", register)
+
+        async def upgrade():
+            with pytest.raises(triosock.UpgradeFailed, match="the service drains, or has ended"):
+                await workers.upgrade(["sleep", "60"])
+
+        before = children()
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(upgrade)
+            await until(lambda: callbacks)
+            workers.drain()
+            callbacks[0]({"READY": "1"})
+        assert not children() - before
+
+
 SUCCESSOR = """
-import json, os, socket, time
+import json, os, socket, sys, time
 path = json.loads(os.environ["TRIOSOCK_HANDOVER"])["ready"]
 notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 notify.sendto(b"READY=1\\nX_SUCCESSOR=1", path.replace("@", chr(0)))
+for name in sys.argv[1:]:
+    open(name, "w").close()
 time.sleep(60)
 """
 

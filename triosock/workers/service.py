@@ -77,7 +77,7 @@ class Workers:
         self._failure = ""
         self._service_scope = trio.CancelScope()
         self._view = ParentView()
-        self._upgrades = Upgrades()
+        self._upgrades = Upgrades(receiver)
         self._replacing, self._resizing = trio.Lock(), trio.Lock()
         self._nursery: trio.Nursery | None = None
         self._closed = trio.Event()

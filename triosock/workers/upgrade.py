@@ -40,26 +40,34 @@ OWN_COMMAND: Final = (sys.executable, *sys.orig_argv[1:])
 class Upgrades:
     """The starts of successors of one service: one at a time, and none after `refuse()`."""
 
-    def __init__(self) -> None:
+    def __init__(self, receiver: NotifyReceiver) -> None:
+        self._receiver = receiver
         self._starting = trio.CancelScope()
         self._is_refusing = False
 
     def refuse(self) -> None:
-        """End the successor that is starting, and start no other: the service drains or ends. Synchronous."""
-        self._is_refusing = True
-        self._starting.cancel(reason="triosock: the service drains, or has ended")
+        """End the successor that is starting, and start no other: the service drains or ends. Synchronous. One
+        that has said that it is ready has taken over, whether that was read or not.
+        """
+        if not self._is_refusing:
+            self._receiver.read_pending()
+            self._is_refusing = True
+            self._starting.cancel(reason="triosock: the service drains, or has ended")
 
-    async def run(self, start: Callable[[Unpack[Ts]], Awaitable[Process]], *args: Unpack[Ts]) -> Process:
-        """Return `await start(*args)`. Raises: UpgradeFailed if the service drains or ends before that has
-        returned: `start` is cancelled then, and ends the successor.
+    async def run(
+        self, start: Callable[[trio.CancelScope, Unpack[Ts]], Awaitable[Process]], *args: Unpack[Ts]
+    ) -> Process:
+        """Return `await start(scope, *args)`. Raises: UpgradeFailed if the service drains or ends before that
+        has returned: `scope`, in which `start` runs, is cancelled then, and `start` ends the successor.
         """
         if not self._is_refusing:
             with trio.CancelScope() as self._starting:
-                return await start(*args)
+                return await start(self._starting, *args)
         raise UpgradeFailed("the service drains, or has ended")
 
 
 async def start_successor(
+    scope: trio.CancelScope,
     command: Sequence[str],
     endpoints: Endpoints,
     receiver: NotifyReceiver,
@@ -68,15 +76,15 @@ async def start_successor(
 ) -> Process:
     """Start `command` as the new parent; return its process, released, when it is ready.
 
-    Args: `endpoints`, which give up their socket files when it is ready; `patience`, the seconds within which
-    it must be ready.
+    Args: `scope`, which is cancelled when no successor is wanted any more; `endpoints`, which give up their
+    socket files when it is ready; `patience`, the seconds within which it must be ready.
 
     Raises: UpgradeFailed if it does not become ready; it has been ended then. Cancellation: it is ended.
     """
     ready = trio.CancelScope()
 
     def take(fields: Fields) -> None:
-        if fields.get("READY") == "1":
+        if fields.get("READY") == "1" and not scope.cancel_called:
             # In this step: the successor has taken them over, and a drain would remove them.
             endpoints.disown_files()
             ready.cancel(reason="triosock: the successor is ready")
@@ -84,7 +92,7 @@ async def start_successor(
     process = _start(command, endpoints, receiver, environment)
     receiver.register(process.id, take)
     try:
-        await _wait_ready(process, ready, patience)
+        await _wait_ready(process, ready, receiver, patience)
         process.release()
     except BaseException:
         receiver.forget(process.id)  # what it says now changes nothing
@@ -113,15 +121,20 @@ def _start(
         raise UpgradeFailed(f"the successor cannot be started: {error}") from error
 
 
-async def _wait_ready(process: Process, ready: trio.CancelScope, patience: float) -> None:
+async def _wait_ready(
+    process: Process, ready: trio.CancelScope, receiver: NotifyReceiver, patience: float
+) -> None:
     """Return when `ready` is cancelled. Raises: UpgradeFailed if it ends, or the time is over, before."""
     try:
         with trio.move_on_after(patience), ready:
             await process.wait()
     except trio.Cancelled:
+        receiver.read_pending()
         if not ready.cancel_called:
             raise
-        # It has taken over in the step before: a cancellation comes too late to end it.
+        # It has taken over: a cancellation comes too late to end it.
+    if process.exit_code is None:
+        receiver.read_pending()  # it owns the socket files from its message on, whether that was read or not
     if ready.cancel_called:
         return
     if process.exit_code is not None:
