@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import pytest
@@ -13,7 +14,16 @@ from tests.certificates import write
 from tests.handlers import say_hello_and_wait, says
 from tests.tls import client_context, hears, server_context, trusting
 from tests.waiting import until_ended
-from triosock import Cause, Certificates, Connection, HandshakeFailed, Limits, events
+from triosock import (
+    AddressUnavailable,
+    Cause,
+    Certificates,
+    Connection,
+    HandshakeFailed,
+    Limits,
+    events,
+    serve_tcp,
+)
 from triosock.testing import open_server
 
 pytestmark = pytest.mark.usefixtures("no_leaks")
@@ -92,6 +102,36 @@ async def test_certificates_offer_the_same_to_all_servers(tmp_path: Any, serving
     (error,) = caught.value.exceptions
     assert isinstance(error, ValueError)
     assert "offer h2, http/1.1 by ALPN for another server" in str(error)
+
+
+async def test_certificates_offer_others_when_no_server_uses_them_any_more(
+    tmp_path: Any, serving: Any, dial: Any, stdlib_socket: Any
+) -> None:
+    authority = trustme.CA()
+    certificates = Certificates(write(tmp_path, authority, "one.example"))
+    taken = stdlib_socket.getsockname()[1]
+    with pytest.raises(AddressUnavailable):
+        await serve_tcp({"never": says(b"")}, taken, host="127.0.0.1", tls=certificates)
+    context = trusting(authority)
+    context.set_alpn_protocols(["h2", "x"])
+    for protocol in ("x", "h2"):
+        async with serving({protocol: says(protocol.encode())}, tls=certificates) as server:
+            assert await hears(await dial(server), context, "one.example") == protocol.encode()
+            write(tmp_path, authority, "one.example")
+            certificates.reload()
+            assert await hears(await dial(server), context, "one.example") == protocol.encode()
+
+
+async def test_of_two_servers_that_open_at_once_one_is_refused(tmp_path: Any) -> None:
+    certificates = Certificates(write(tmp_path, trustme.CA(), "one.example"))
+    with pytest.raises(ExceptionGroup) as caught:
+        async with trio.open_nursery() as nursery:
+            for protocol in ("x", "y"):
+                serve = functools.partial(serve_tcp, host="127.0.0.1", tls=certificates)
+                nursery.start_soon(serve, {protocol: says(b"")}, 0)
+    (error,) = caught.value.exceptions
+    assert isinstance(error, ValueError)
+    assert "by ALPN for another server" in str(error)
 
 
 def plain(conn: Connection) -> None: ...

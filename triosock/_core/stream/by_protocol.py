@@ -11,6 +11,7 @@ connection is closed properly after the handshake, and no handler is called.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeAlias, final
 
@@ -33,6 +34,12 @@ class HandlersByProtocol:
     """Several handlers, of which the handshake chooses one."""
 
     handlers: Mapping[str | None, Handler]
+    tls: ServerTls
+
+    @property
+    def protocols(self) -> list[str]:
+        """What is offered, the preferred one first."""
+        return [protocol for protocol in self.handlers if protocol is not None]
 
     async def __call__(self, connection: Connection) -> None:
         """Serve with the handler that was chosen."""
@@ -43,13 +50,13 @@ class HandlersByProtocol:
         agreed = tls.alpn if tls is not None else None
         handler = self.handlers.get(agreed)
         if handler is None:
-            offered = ", ".join(protocol for protocol in self.handlers if protocol)
+            offered = ", ".join(self.protocols)
             raise HandshakeFailed(f"the client agreed on none of the protocols that were offered: {offered}")
         return handler
 
 
 def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
-    """Return what calls the handler, or one of the handlers by protocol, which `tls` then offers.
+    """Return what calls the handler, or one of the handlers by protocol, which `offering` has `tls` offer.
 
     Raises: TypeError, ValueError, which say what is wrong.
     """
@@ -62,14 +69,24 @@ def check_handlers(handlers: Handlers, tls: ServerTls | None) -> Handler:
         by_protocol[protocol] = check_async(f"the handler of {protocol!r}", one, "one connection", count=1)
         if protocol is not None:
             check_protocol(protocol)
-    protocols = [protocol for protocol in handlers if protocol is not None]
-    if not protocols:
+    several = HandlersByProtocol(by_protocol, tls)
+    if not several.protocols:
         raise ValueError("handlers by protocol must be at least one for a protocol, such as 'http/1.1'")
     if isinstance(tls, Certificates):
-        tls.offer(protocols)
+        tls.check_offer(several.protocols)
     else:
-        tls.set_alpn_protocols(protocols)
-    return HandlersByProtocol(by_protocol)
+        tls.set_alpn_protocols(several.protocols)
+    return several
+
+
+def offering(handler: Handler) -> contextlib.AbstractContextManager[None]:
+    """Have the certificates of a server with handlers by protocol offer these, for the length of a block.
+
+    Raises: ValueError if they offer others for another server.
+    """
+    if isinstance(handler, HandlersByProtocol) and isinstance(handler.tls, Certificates):
+        return handler.tls.offering(handler.protocols)
+    return contextlib.nullcontext()
 
 
 def check_protocol(protocol: object) -> None:

@@ -52,6 +52,7 @@ from ..transport.socket import SocketWire
 from ..transport.stream_adapter import StreamWire
 from ..transport.wires import make_wire, socket_under
 from ..transport.write_batcher import WriteBatcher
+from .by_protocol import offering
 from .connection import Connection
 from .connection_task import ConnectionTask, Handler, Service
 from .request_rates import RequestMeter, RequestRates
@@ -166,7 +167,7 @@ class StreamServer(Server[ServerStatistics]):
     async def serve(self, task_status: trio.TaskStatus[StreamServer]) -> DrainReport:
         """Serve until drained or cancelled; see the picture at the top of this file."""
         drained = False
-        with self._scope:
+        with self._scope, offering(self._service.handler):
             try:
                 async with trio.open_nursery() as self._connections:
                     self._batcher = WriteBatcher(self._connections)

@@ -13,11 +13,12 @@ the present set.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 import ssl
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import monotonic
 from typing import Final, final
 
@@ -101,6 +102,8 @@ class Certificates:
 
     #: The signature of the files that were last loaded, or refused.
     _seen: Signature
+    #: What is offered by ALPN; `_offers` has an object for each server that runs and offers it.
+    _protocols: tuple[str, ...] = ()
 
     def __init__(
         self,
@@ -126,7 +129,7 @@ class Certificates:
         self._paths: list[StrPath] = [path for one in self._files for path in (one.chain, one.key) if path]
         if self._roots is not None:
             self._paths.append(self._roots)
-        self._protocols: tuple[str, ...] | None = None
+        self._offers: dict[object, None] = {}
         self._error: CertificateRefused | None = None
         #: Two that load at once, by a call and by a handshake, must not end with the older files.
         self._loading = threading.Lock()
@@ -186,21 +189,32 @@ class Certificates:
                 return False if is_known else refused
             return True
 
-    def offer(self, protocols: Sequence[str]) -> None:
-        """Offer these protocols by ALPN, the preferred one first; servers with handlers by protocol do it.
-
-        Raises: ValueError if another server has these certificates offer others.
-        """
-        wanted = tuple(protocols)
-        if self._protocols not in (None, wanted):
+    def check_offer(self, protocols: Sequence[str]) -> None:
+        """Raise ValueError if a server that runs has these certificates offer other protocols by ALPN."""
+        if self._offers and self._protocols != tuple(protocols):
             raise ValueError(
-                f"these certificates offer {', '.join(self._protocols or ())} by ALPN for another server "
+                f"these certificates offer {', '.join(self._protocols)} by ALPN for another server "
                 "already: make other Certificates of the same files"
             )
+
+    @contextlib.contextmanager
+    def offering(self, protocols: Sequence[str]) -> Iterator[None]:
+        """Offer these protocols by ALPN, the preferred one first, while a server with handlers by protocol
+        runs. The last ones are offered on afterwards, until others are.
+
+        Raises: ValueError as `check_offer`.
+        """
+        offer = object()
         with self._loading:
-            self._protocols = wanted
+            self.check_offer(protocols)
+            self._offers[offer] = None
+            self._protocols = wanted = tuple(protocols)
             for one in self._set.loaded:
                 one.context.set_alpn_protocols(list(wanted))
+        try:
+            yield
+        finally:
+            del self._offers[offer]  # without the lock: a loading in another thread may take its time
 
     def is_due(self) -> bool:
         """Whether a check is due, and the files differ from those served, or were refused. The caller then
@@ -241,7 +255,7 @@ class Certificates:
             raise CertificateRefused(f"{files}: {type(error).__name__}: {error}") from error
         if files is not self._files[0] and not one.names:
             raise CertificateRefused(f"{files}: the certificate names no server, and names=[…] says none")
-        if self._protocols is not None:
+        if self._protocols:
             one.context.set_alpn_protocols(list(self._protocols))
         return one
 
