@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 import trio
 import trio.testing
@@ -119,6 +120,29 @@ async def test_one_too_many_that_is_closed_without_a_word_is_not_waited_for(auto
             # Its own end is still open, and the server does not wait for it.
             await trio.testing.wait_all_tasks_blocked()
             assert served.server.statistics().active == 1
+
+
+@pytest.mark.parametrize("says_something", [False, True])
+async def test_who_is_refused_behind_its_header_in_a_drain_is_reported_as_refused(
+    says_something: bool, autojump_clock: Any
+) -> None:
+    limits = Limits(max_connections_per_peer=1)
+    if says_something:
+        limits = attrs.evolve(limits, overflow=says(b"too many of you\n"))
+    async with open_server(who, proxy=True, limits=limits) as served:
+        first = await answered(served, head("203.0.113.9"), b"203.0.113.9\n")
+        await (await dial(served, head("203.0.113.9"))).aclose()  # before the drain, so not in its report
+        second = await served.connect(peer=NEAR)
+        await trio.testing.wait_all_tasks_blocked()
+        served.server.drain(grace=20)
+        await second.send_all(head("203.0.113.9"))
+        await read_all(second)
+        await first.aclose()
+        await second.aclose()
+        report = await served.server.wait_closed()
+    assert (report.finished, report.refused) == ((2, 0) if says_something else (1, 1))
+    assert (report.failed, report.left, report.cancelled) == (0, 0, 0)
+    assert report.clean is says_something
 
 
 @pytest.mark.parametrize("own", [LOCAL, b"PROXY UNKNOWN\r\n"])

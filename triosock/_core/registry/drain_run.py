@@ -66,6 +66,7 @@ class DrainRun:
         self._before = Counter(drainable.tally.ended)
         self._idled_before = drainable.tally.idled
         self._refused_before = drainable.tally.refused["drain"]
+        self._turned_away_before = drainable.tally.turned_away
         #: How many connections from the queue were closed at once, for a limit other than the slots.
         self.turned_away = 0
         self._grace = trio.CancelScope()
@@ -118,14 +119,16 @@ class DrainRun:
         """Return what has happened since the beginning."""
         causes = self._drainable.tally.ended - self._before
         idled = self._drainable.tally.idled - self._idled_before
-        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled
+        turned_away = self._drainable.tally.turned_away - self._turned_away_before
+        finished = causes[Cause.FINISHED] + causes[Cause.OVERFLOW] + idled - turned_away
+        refused = self._drainable.tally.refused["drain"] - self._refused_before
         failed, left = causes[Cause.FAILED], sum(causes[cause] for cause in THE_PEERS) - idled
         return DrainReport(
             finished=finished,
             failed=failed,
             left=left,
-            cancelled=causes.total() - finished - failed - left,
-            refused=self._drainable.tally.refused["drain"] - self._refused_before + self.turned_away,
+            cancelled=causes.total() - finished - failed - left - turned_away,
+            refused=refused + turned_away + self.turned_away,
             duration=trio.current_time() - self._began,
             drained=drained,
             slowest=self._slowest,

@@ -19,6 +19,8 @@ class Tally:
     #: Of those that ended by IDLE: the ones whose idle wait ended as at the end of the stream, and were not
     #: cut.
     idled: int = 0
+    #: Of those that ended by OVERFLOW: the ones that were closed after their PROXY header, without a handler.
+    turned_away: int = 0
     refused: collections.Counter[str] = attrs.field(factory=collections.Counter)
     #: Requests that came faster than a rate, by its option.
     limited: collections.Counter[str] = attrs.field(factory=collections.Counter)

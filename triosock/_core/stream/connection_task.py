@@ -238,6 +238,7 @@ class ConnectionTask(HandlerRun):
         service.emitter.emit(Refused, peer=connection.peer, reason=reason)
         entry.cause = Cause.OVERFLOW
         if not callable(overflow) or not has_room:
+            registry.tally.turned_away += 1
             return True
         self._handler = overflow
         # The same time as for one that is refused right after its accept.
