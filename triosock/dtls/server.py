@@ -183,9 +183,10 @@ async def serve_dtls(
         options of it.
       port, host, reuse_port: as for `open_udp_sockets`.
       limits: `max_connections`, those per peer and network, `rate` with its two, and `max_handshakes` count
-        associations. One too many is turned away without a word: the client sees no answer.
+        associations. One too many is turned away without a word: the client sees no answer. The others do
+        not hold here: `overflow`, `max_lag`, `adaptive`, and those of requests and of datagrams.
       timeouts: `handshake`, `idle`, `request` (from a datagram to the next turn of the loop), `send`,
-        `grace`.
+        `grace`. The others are not used.
       on_error, observers, name: as for `serve_udp`.
 
     Returns, raises, cancellation and drain: as for `serve_udp`. ImportError without pyOpenSSL. A datagram

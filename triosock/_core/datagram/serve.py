@@ -70,7 +70,8 @@ async def serve_udp(
         is dropped beyond that, and one peer may hold no more of it than is left free for others (plus one).
         `max_connections` bounds the handlers or sessions at once, those per peer and per network too;
         `datagram_rate`, and those per peer and network, say how often datagrams may come, `rate` and its two
-        how often sessions may begin. `overflow` and the rates of requests are not used.
+        how often sessions may begin. The others are not used: `overflow`, `max_handshakes`, `max_lag`,
+        `adaptive`, and those of requests.
       timeouts: how long to wait. `request` bounds each handler (with `sessions`, the work on one datagram),
         `send` a reply that the kernel has no room for, `grace` the drain; `idle` is `Sessions.idle` here, and
         the others are not used.

@@ -59,7 +59,8 @@ def _check_prefix(instance: object, attribute: attrs.Attribute[T], value: object
 @final
 @attrs.frozen(kw_only=True)
 class Limits:
-    """How much one server takes on. All counts are ints from 1 on, or `math.inf`.
+    """How much one server takes on. All counts are ints from 1 on, or `math.inf`. Stream servers use all but
+    those of datagrams; `serve_udp` and `dtls.serve_dtls` say which of them they use, and ignore the others.
 
     `max_connections`
         Connections served at once, all listeners of the server together; exact. 16,384 is what ThousandIsland
