@@ -185,15 +185,15 @@ async def test_what_comes_when_the_successor_has_said_ready_and_nobody_has_read_
 
     def register(receiver, started, callback):
         nonlocal process, is_starting
-        process, is_starting = started, workers is not None
+        process, is_starting = started, is_up
         plain(receiver, started, callback)
 
-    workers, process, is_starting = None, 0, False
+    is_up, process, is_starting = False, 0, False
     plain = NotifyReceiver.register
     monkeypatch.setattr(NotifyReceiver, "run", run)
     monkeypatch.setattr(NotifyReceiver, "register", register)
     async with service(endpoints=[f"unix://{path}"], workers=1) as workers:
-        scope = trio.CancelScope()
+        is_up, scope = True, trio.CancelScope()
 
         async def upgrade():
             with scope:

@@ -46,8 +46,9 @@ class Upgrades:
         self._is_refusing = False
 
     def refuse(self) -> None:
-        """End the successor that is starting, and start no other: the service drains or ends. Synchronous. One
-        that has said that it is ready has taken over, whether that was read or not.
+        """End the successor that is starting, and start no other: the service drains or ends. Synchronous.
+
+        One that has said that it is ready has taken over, whether that was read or not.
         """
         if not self._is_refusing:
             self._receiver.read_pending()
