@@ -200,3 +200,11 @@ async def test_no_deadline_is_none(autojump_clock):
         await trio.testing.wait_all_tasks_blocked()
         node = only(snapshot(server.server), "connection")
         assert (node.due, node.due_to) == (None, "")
+
+
+@pytest.mark.parametrize(
+    ("limit", "error"), [(-1, ValueError), (1.5, TypeError), ("5", TypeError), (True, TypeError)]
+)
+async def test_a_wrong_limit_is_named(limit, error):
+    with pytest.raises(error, match=r"^limit must be"):
+        snapshot(limit=limit)

@@ -1,4 +1,4 @@
-"""What exists at this moment, as frozen values: scopes, servers, listeners, connections, requests, threads.
+"""The live tree at this moment, as frozen values: scopes, servers, listeners, connections, requests, threads.
 
     run ┬─ scope ┬─ server ┬─ listener
         │        │         └─ connection ── request
@@ -16,6 +16,7 @@ from typing import Final
 
 import trio
 
+from ..model.checks import check_int
 from ..model.node import Node as Node
 from ..registry.description import SnapshotOptions
 from ..registry.drain_scope import DrainScope, describe_scope, outermost_scopes
@@ -27,15 +28,16 @@ LIMIT: Final = 200
 
 
 def snapshot(what: object = None, *, limit: int = LIMIT) -> Node:
-    """Return what lives now.
+    """Return the live tree as values.
 
     Args: `what`, a server or a `DrainScope`; None for everything in this trio run, and the compat servers
-    that threads of this process serve. `limit`, how many connections of each server to describe, the oldest
-    first.
+    that threads of this process serve; `limit`, the number of connections of each server to describe, from 0
+    on, the oldest first.
 
-    Raises: TypeError; RuntimeError outside of a trio run, unless there are compat servers to be shown.
-    Synchronous; costs a look at each connection.
+    Raises: TypeError, ValueError for wrong arguments; RuntimeError outside of a trio run, unless there are
+    compat servers to describe. Synchronous; it looks once at each connection.
     """
+    check_int(limit, "limit", least=0)
     others: tuple[Node, ...] = tuple(node for look in elsewhere for node in look(what, limit))
     if others and what is not None:
         return others[0]
@@ -43,7 +45,7 @@ def snapshot(what: object = None, *, limit: int = LIMIT) -> Node:
         return Node(kind="run", name=f"process {os.getpid()}", children=others)
     look = SnapshotOptions(trio.current_time(), limit)
     if what is None:
-        # Scopes of the user first; what stands alone, as a window into the program does, comes last.
+        # Scopes of the user first; servers in no scope, such as that of a control socket, last.
         roots = sorted(outermost_scopes(), key=lambda scope: scope.owner is not None)
         inside = tuple(describe_scope(scope, look) for scope in roots)
         return Node(kind="run", name=f"process {os.getpid()}", children=(*inside, *others))
