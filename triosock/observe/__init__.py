@@ -1,18 +1,19 @@
-"""Consumers of events, and pictures of what a program does.
+"""Observers, which receive the events of servers, and inspection of a running program.
 
-log         events on the standard library's logging; every server has it
-access_log  a line for each connection or request that has ended, in a format or as JSON
-json_log    records of logging as JSON
-line_writer lines for a file, written beside the loop
-stats       events, counted
-metrics     events, counted for Prometheus (the extra `metrics`; not imported here)
-telemetry   traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
-blocked_loop  tasks that block the event loop, with their stacks
-timeline/   a run as a picture: HTML, SVG, Chrome trace
-stepping/   a run to be stepped through, forwards and backwards: HTML
-treeview    what lives now, as text; as values it is `snapshot()`
-inspection  a process that lets `python -m triosock top --pid` look; peek is what it sees
-control     the same, through a Unix socket: `python -m triosock top`
+log           events as records of the standard library's logging; every server has it
+access_log    a line for each connection or request that has ended, in a format or as JSON
+json_log      records of logging as JSON
+line_writer   writes lines to a file, in a thread
+stats         counts events
+metrics       counts events for Prometheus (the extra `metrics`; not imported here)
+telemetry     traces and metrics by OpenTelemetry's API (the extra `opentelemetry`; not imported here)
+blocked_loop  reports tasks that block the event loop, with their stacks
+timeline/     draws a run as a picture: HTML, SVG, Chrome trace
+stepping/     records a run to step through, forwards and backwards: HTML
+treeview      prints the live tree of servers and connections; `snapshot()` returns it as values
+inspection    lets `python -m triosock top --pid` inspect this process; peek collects the answer
+control       serves the live tree at a Unix socket, for `python -m triosock top`
+health        answers health checks by HTTP (the extra `health`)
 
 The timeline and the recorder are imported on first use.
 """

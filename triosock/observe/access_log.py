@@ -1,14 +1,14 @@
 """The access log: one line for each connection, or for each request, when it has ended.
 
-A format is a text with variables, as nginx's `log_format` has them, with its names for the same things; or
-the word "json", for one object with the names of `ecs.py`.
+A format is a text with variables, which have the names of nginx's variables where nginx has the same value;
+or the word "json", for one object with the field names of `ecs.py`.
 
 The invariants:
 
-1. **A line is one line**: in a value, ``"``, ``\\``, control characters and what is no ASCII are written as
-   ``\\xXX``, as nginx does by default, and a value is shortened to 256 characters. What a peer chose can
-   neither begin a line nor end a quote.
-2. A format is read once, when the observer is made; a variable that is not known is an error there.
+1. **A line is one line**: in a value, ``"``, ``\\``, control characters and bytes outside of ASCII are
+   written as ``\\xXX``, as nginx does by default, and a value is shortened to 256 characters before that. A
+   value that a peer has chosen can neither begin a line nor end a quote.
+2. A format is parsed once, when the observer is made; an unknown variable raises ValueError then.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from .ecs import ended_fields, network_fields, to_line
 from .ends import Ended, Ends, Kind
 from .text import error_text
 
-#: What nginx's manual suggests for streams, with ours for its status.
+#: The example of nginx's manual for streams, with `$cause` for its `$status`.
 CONNECTION_FORMAT: Final = (
     "$remote_addr:$remote_port [$time_iso8601] $protocol $cause $bytes_received $bytes_sent $session_time"
 )
@@ -47,18 +47,19 @@ class AccessLog:
     """An observer that writes a line for each connection, or request, that has ended.
 
     Args:
-      write: is called with each line, without its end; or a `logging.Logger`, which gets a record of level
-        INFO with the line as its message, and its fields for `JsonFormatter`. It is called in the middle of
-        things and must not block: a `LineWriter` does not, and a logger needs a
-        `logging.handlers.QueueHandler` before what may.
+      write: a function that is called with each line, without its newline; or a `logging.Logger`, which gets
+        a record of level INFO with the line as its message, and its fields for `JsonFormatter`. The server
+        calls it synchronously, so it must not block: a `LineWriter` does not, and a logger whose handlers may
+        block needs a `logging.handlers.QueueHandler` in front of them.
       format: a text with the variables of `VARIABLES`, as ``$name`` or ``${name}``, and ``$$`` for a dollar;
         or "json". None for `CONNECTION_FORMAT` or `REQUEST_FORMAT`.
-      of: "connections" or "requests", which include datagrams.
+      of: "connections", or "requests", which include datagrams.
 
-    Raises: ValueError for a variable that there is not, or another `of`; TypeError.
+    Raises: ValueError for an unknown variable, or another `of`; TypeError for a `write` or `format` of
+    another type.
 
-    Servers that share one must have names of their own: without, and behind one address, connections could
-    not be told apart.
+    A connection is identified by the name of its server and its number. So servers that share one `AccessLog`
+    need different names (``name=``); by default a server has the name of its first address.
     """
 
     def __init__(
@@ -78,7 +79,7 @@ class AccessLog:
         self.wants: tuple[type[Event], ...] = self._ends.wants
 
     def on_event(self, event: Event, /) -> None:
-        """Write a line, if something has ended with this event."""
+        """Write a line, if this event is the end of a connection or request."""
         ended = self._ends.take(event)
         if ended is None:
             return
@@ -123,7 +124,7 @@ def _variable(name: str | None, text: str) -> Value:
 
 
 def escape(value: object) -> str:
-    """Return the text of a value, "-" for None, as it may stand between quotes in a line."""
+    """Return the text of a value, escaped for use between quotes in a line; "-" for None."""
     if value is None:
         return "-"
     text = str(value)
@@ -170,7 +171,7 @@ def _seconds(ended: Ended, now: float) -> str:
     return f"{ended.duration:.3f}"
 
 
-#: The variables of a format. The names of nginx's stream and HTTP modules for what they have, too.
+#: The variables of a format. Those that nginx's stream and HTTP modules have too have the same names there.
 VARIABLES: Final[dict[str, Value]] = {
     "remote_addr": lambda ended, now: _host(ended.peer),
     "remote_port": lambda ended, now: _port(ended.peer),

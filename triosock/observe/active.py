@@ -1,7 +1,7 @@
-"""Which connections are open, for gauges that must come back to zero.
+"""The open connections that an observer has counted, for gauges that must return to zero.
 
-The invariant: **only what was seen to begin is seen to end.** An observer may be attached while connections
-are open; their ends, counted without their beginnings, would bring a gauge below zero for good.
+The invariant: **an end is counted only if its beginning was counted.** An observer may be attached while
+connections are open; if their ends were counted, the gauge would stay below zero.
 
 The lock is for servers of trio runs in several threads that share an observer and a name. The thread is no
 part of the key: a request of a compat server may begin under one host thread and end under the next.
@@ -17,22 +17,20 @@ from .._core.model.events import ConnectionClosed, ConnectionOpened
 
 @final
 class Active:
-    """The connections that are open, by the name of their server and their number: `begin(event)`, and
-    `end(event)`, which says whether the beginning was seen. Servers may share a name.
-    """
+    """The open connections, by the name of their server and their number. Servers may share a name."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._open: dict[tuple[str, int], int] = {}
 
     def begin(self, event: ConnectionOpened) -> None:
-        """Note one more."""
+        """Note that a connection has opened."""
         key = event.server, event.connection
         with self._lock:
             self._open[key] = self._open.get(key, 0) + 1
 
     def end(self, event: ConnectionClosed) -> bool:
-        """Note one less; return whether it had been noted."""
+        """Note that a connection has closed; return whether `begin` was called for it."""
         key = event.server, event.connection
         with self._lock:
             left = self._open.pop(key, 0) - 1

@@ -1,10 +1,10 @@
-"""Work that may hang, in a background thread: writing lines, ending spans.
+"""A background thread for work that may block: writing lines, ending spans.
 
-The invariant: **handing work over never waits.** The queue is bounded; work is dropped and counted when it
-is full, and only the thread waits for a full disk, a pipe without a reader, or an exporter that hangs.
+The invariant: **`put()` never waits.** The queue is bounded; work is dropped and counted when the queue is
+full, and only the thread waits for a full disk, a pipe without a reader, or an exporter that hangs.
 
 The thread lives as long as its `async with` block. A thread cannot be ended from outside: one that still
-hangs after the grace period is left behind, as a daemon, and a log line says so.
+hangs after `grace` seconds is left behind, as a daemon, and a log line says so.
 """
 
 from __future__ import annotations
@@ -37,14 +37,15 @@ _logger: Final = logging.getLogger("triosock")
 
 @final
 class BackgroundThread:
-    """One thread, called `name`, that does queued work in order: `async with BackgroundThread("…") as
-    thread:`.
+    """One thread with the name `name`, which calls queued functions in order: `async with
+    BackgroundThread("…") as thread:`.
 
-    Args: `grace`, how many seconds leaving the block waits for what is pending; `most`, how many pieces of
-    work may wait; `gather`, how many seconds work waits for more of it; `at_end`, what the thread calls last.
+    Args: `grace`, the seconds (from 0 on) for which the end of the block waits for queued calls; `most`, the
+    maximum of queued calls; `gather`, the seconds for which the thread lets more calls queue up before it
+    does them; `at_end`, a function that the thread calls last.
 
-    Leaving is shielded from cancellation for that time. `dropped` counts what was not done, `failed` what has
-    raised an `Exception`.
+    Cancellation: the end of the block is shielded from it, for `grace` seconds at most. `dropped` counts the
+    calls that were not made, `failed` those that have raised an `Exception`; the first of these is logged.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class BackgroundThread:
         self._token: trio.lowlevel.TrioToken | None = None
 
     def put(self, fn: Callable[[Unpack[Ts]], object], *args: Unpack[Ts]) -> bool:
-        """Have `fn(*args)` called in the thread; return False, and count it, if that will not be. Any thread
-        may call this, and it never blocks.
+        """Queue the call `fn(*args)` for the thread. Return False, and count it in `dropped`, if the queue is
+        full or the block is not entered or is left. Any thread may call this, and it never blocks.
         """
         if not self._is_open or self._queue.qsize() >= self._most:
             self.dropped += 1
@@ -86,7 +87,7 @@ class BackgroundThread:
 
     @property
     def pending(self) -> int:
-        """How many pieces of work wait."""
+        """The number of queued calls."""
         return self._queue.qsize()
 
     async def __aenter__(self) -> Self:
@@ -116,7 +117,7 @@ class BackgroundThread:
             patience.cancel()
             patience.join()
         if self._is_finished:
-            self._thread.join()  # it has said its last word
+            self._thread.join()  # it is at its end
             return
         self.dropped += max(0, self._queue.qsize() - 1)
         _logger.warning(

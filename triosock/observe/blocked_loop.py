@@ -1,8 +1,8 @@
-"""Reports tasks that block the event loop of a trio run: those that run for long without a checkpoint, with
+"""Reports tasks that block the event loop of a trio run, since they run for long without a checkpoint, with
 their stacks.
 
-The steps of tasks are counted by an instrument, and looked at from a thread: see
-`_core/inspect/step_watch.py` for the cost, and for why a report is certain.
+An instrument counts the steps of tasks, and a thread checks the count. `_core/inspect/step_watch.py` has the
+cost, and the reason why a report is certain.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ _logger: Final = logging.getLogger("triosock")
 @final
 @attrs.frozen(kw_only=True)
 class BlockedLoop:
-    """The report of a block: the name of the `task` that runs, for how many `seconds` at least, and its
-    `stack`, the innermost frame last, each as `traceback` formats it.
+    """The report of a task that blocks the loop: the name of the `task`, the `seconds` for which it has run
+    without a checkpoint at least, and its `stack`: the 50 innermost frames, the innermost last, each as
+    `traceback` formats it.
     """
 
     task: str
@@ -63,11 +64,12 @@ def watch_blocked_loop(
 
     Args:
       after: seconds, above 0.
-      report: is called in the watch thread while the loop is blocked; the default writes a warning to the
-        logger "triosock". What it raises is printed. Each place is reported at most once a minute.
+      report: a function that is called in the watch thread while the loop is blocked; the default writes a
+        warning to the logger "triosock". An `Exception` that it raises is printed. Each line of code is
+        reported at most once a minute, and at most 100 lines of code in a minute.
 
-    One thread looks, and ends with the block; each step of each task costs about half a microsecond. Where
-    the interpreter's lock is not given up (in some C code), the report comes when it is.
+    The watch is one thread, which ends with the block. It costs about half a microsecond for each step of a
+    task. C code that holds the GIL delays the report until it releases it.
 
     Raises: TypeError, ValueError; RuntimeError outside of a trio run.
     """

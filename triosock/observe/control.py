@@ -1,23 +1,25 @@
-"""A window into a running program: its tree, through a Unix socket. For `python -m triosock top`.
+"""The control socket: a Unix socket at which a running program shows its live tree, for the commands
+`triosock top` and `triosock tell`.
 
-The protocol is lines of JSON. Each request is answered by one line, which may be ``{"error": "…"}``:
+The protocol is lines of JSON. The answer to a request is one line, which may be ``{"error": "…"}``:
 
-- ``{"want": "tree", "limit": 200}``: the snapshot;
-- ``{"want": "metrics"}``: the text of prometheus_client;
-- ``{"want": "ready"}``: ``{"not_ready": […]}``, the reasons why this process should be sent no more clients;
+- ``{"want": "tree", "limit": 200}``: ``{"tree": {…}}``, the snapshot, with `limit` connections of each
+  server at most;
+- ``{"want": "metrics"}``: ``{"metrics": "…"}``, the text of prometheus_client;
+- ``{"want": "ready"}``: ``{"not_ready": […]}``, the reasons why this process should get no more clients;
 - ``{"want": "events"}``, with ``"kinds": ["ConnectionClosed", …]`` for some only: the line
-  ``{"event": "EventsFollow"}``, and then one for each event of any server, until the reader hangs up;
-- if verbs are allowed, ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}``:
-  ``{"done": "…"}``.
+  ``{"event": "EventsFollow", …}``, and then a line for each event of any server, until the reader hangs up;
+- if verbs are allowed, ``{"do": "drain"}``, "suspend", "resume", or ``{"do": "cut", "connection": 7}``, with
+  ``"server": "…"`` if several servers have a connection of that number: ``{"done": "…"}``.
 
 A parent of workers speaks the same protocol for all of them.
 
 The rules:
 
-1. **Off unless asked for**: nothing here runs before `serve_control()`.
-2. **Readable only by its owner, and that twice**: the socket file has mode 0600, and the peer must have the
-   user id of this process (as the kernel says, SO_PEERCRED), or gets nothing, root included.
-3. It is a server like any other, with limits and timeouts, and is in the tree itself.
+1. **It is off by default**: nothing here runs before `serve_control()`.
+2. **Only the user that this process runs as gets an answer**, which two checks ensure: the socket file has
+   mode 0600, and a peer with another user id (SO_PEERCRED), root included, gets the end of the stream.
+3. It is a `StreamServer` with limits and timeouts, and is in the tree itself.
 """
 
 from __future__ import annotations
@@ -49,9 +51,9 @@ from .event_stream import EventStream
 from .text import printable
 
 NAME: Final = "triosock control"
-#: Servers for the program's own operation: they are not drained, suspended or shown.
+#: Servers for the program's own operation: verbs do not reach them, and they do not count for readiness.
 HIDDEN: Final = (NAME, "triosock health")
-#: A few clients at a time; one that stops sending or reading is not waited for.
+#: A few clients at a time; one that stops reading is cut after five seconds.
 LIMITS: Final = Limits(max_connections=8, overflow="reject")
 TIMEOUTS: Final = Timeouts(idle=300, send=5, request=10, grace=0)
 #: Events by their names.
@@ -62,15 +64,15 @@ EVENTS: Final = {
 }
 #: The longest request.
 MAX_REQUEST: Final = 1_000
-#: How deep an answer may be nested; a tree of ours has a level for each scope around a server, and five more.
+#: How deep an answer may be nested; a tree has a level for each scope around a server, and five more.
 MAX_DEPTH: Final = 100
-#: No program is that old (30,000 years).
+#: The longest time in an answer (30,000 years).
 MAX_SECONDS: Final = 1e12
-#: JSON numbers may have thousands of digits; what is counted fits into 64 bits.
+#: JSON numbers may have thousands of digits; a count fits into 64 bits.
 MAX_NUMBER: Final = 2**63
 
 
-#: A JSON object of a client's, of which nothing is known yet, and what it is answered.
+#: A JSON object from a client, which is not checked yet, and the answer to it.
 Request: TypeAlias = Mapping[str, object]
 Reply: TypeAlias = Mapping[str, object]
 
@@ -82,15 +84,16 @@ async def serve_control(
     verbs: bool = False,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Show the tree of this trio run to the user whose process this is, at a Unix socket.
+    """Serve the live tree of this trio run at a Unix socket, for the user that this process runs as and
+    ``python -m triosock top PATH``.
 
-    Args: `path`, of the socket file. Its mode is 0600; it is gone when this returns. `verbs` allows that user
-    to drain, suspend and resume all servers, and to cut a connection.
+    Args: `path` of the socket file, which has mode 0600 and is removed when this returns; `verbs`, whether
+    that user may also drain, suspend and resume all servers, and cut a connection.
 
-    Returns: the DrainReport, when it has been drained. Use it with `nursery.start`, as `serve_unix`.
+    Returns: the `DrainReport`, after a drain. `nursery.start` gives the `StreamServer`, as with `serve_unix`.
 
-    Raises: as `serve_unix`. Cancellation: ends at once. Drain: likewise, as it has no grace; to look at a
-    drain, start it outside of the `DrainScope`, as ``triosock.run(…, control=path)`` does.
+    Raises: as `serve_unix`. Cancellation: it ends at once. Drain: it ends at once, since its grace period is
+    0; to watch a drain, start it outside of the `DrainScope`, as ``triosock.run(…, control=path)`` does.
     """
 
     async def reply(request: Request) -> Reply:
@@ -108,7 +111,7 @@ async def _stream_own(conn: Connection, kinds: Collection[str] | None) -> None:
 
 
 async def send_stream(conn: Connection, stream: EventStream) -> None:
-    """Send what a stream has, until the reader hangs up."""
+    """Send the events of a stream until the reader hangs up."""
     conn.set_timeouts(request=math.inf)
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_send_all_of, conn, stream)
@@ -128,8 +131,8 @@ async def serve_replies(
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> DrainReport:
-    """Answer each request, a JSON object in a line, with what `reply` returns, or, if it is for events, with
-    what `stream` sends: only to the user that this process runs as.
+    """Answer each request, a JSON object in a line, with the object that `reply` returns; for a request for
+    events call `stream`, which sends them. Only the user that this process runs as gets an answer.
     """
 
     async def answer(conn: Connection) -> None:
@@ -202,7 +205,9 @@ def _show(request: Request) -> Reply:
 
 
 def _metrics() -> Reply:
-    """What the program has registered with prometheus_client, if it uses that: nothing is imported here."""
+    """Return the text of all metrics that the program has registered with prometheus_client, if it uses that;
+    nothing is imported here.
+    """
     client = sys.modules.get("prometheus_client")
     if client is None:
         return {"error": "this program does not use prometheus_client"}
@@ -210,8 +215,8 @@ def _metrics() -> Reply:
 
 
 def parse_tree(line: bytes | str) -> Node:
-    """Return the snapshot that a line of the protocol carries. Raises: ValueError, in one line, for any wrong
-    line: the answering process is not trusted.
+    """Return the snapshot in an answer. Raises: ValueError, with a text of one line, for any other line: the
+    process that answers is not trusted.
     """
     try:
         message = json.loads(line)
@@ -225,7 +230,7 @@ def parse_tree(line: bytes | str) -> Node:
 
 
 def node_of(fields: object) -> Node:
-    """Return the node that these fields are of. Raises: ValueError if they are of none, whatever they are."""
+    """Return the node that has these fields. Raises: ValueError for any other value."""
     return _node(fields, 0)
 
 

@@ -1,10 +1,10 @@
 """The names of fields in JSON: those of the Elastic Common Schema (ECS), with dots, in one flat object.
 
-What ECS has no name for is under ``triosock.``. Numbers of ECS are in its units: ``event.duration`` is in
-nanoseconds, times are ISO 8601 in UTC.
+Fields that ECS does not have begin with ``triosock.``. Values are in the units of ECS: ``event.duration`` is
+in nanoseconds, times are ISO 8601 in UTC.
 
-The invariant: **one object is one line, and its length is bounded**, whatever a peer has chosen: texts are
-shortened, and what is no printable ASCII is written as an escape.
+The invariant: **one object is one line, and its length is bounded**, whatever a peer has sent: texts are
+shortened, and control characters and characters outside of ASCII are written as escapes.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ VERSION: Final = "8.11.0"
 MAX_TEXT: Final = 1_000
 LONG: Final = {"message": 10_000, "error.stack_trace": 10_000}
 _encode = json.JSONEncoder().encode
-#: What the end of a connection or request says of the server's work.
+#: ``event.outcome`` by the cause of the end; "failure" for all other causes.
 OUTCOMES: Final = {
     Cause.FINISHED: "success",
     Cause.PEER: "unknown",
@@ -38,8 +38,10 @@ OUTCOMES: Final = {
 
 
 def to_line(fields: Mapping[str, object]) -> str:
-    """Return one line of JSON, without what is None; what JSON cannot say is its text."""
-    # Most values are plain already: to see that here saves a quarter of a line's time.
+    """Return one line of JSON without the fields that are None. A value that JSON has no type for is written
+    as its `str()`.
+    """
+    # Most values are plain already: this check saves a quarter of the time of a line.
     return _encode(
         {
             name: one
@@ -52,7 +54,9 @@ def to_line(fields: Mapping[str, object]) -> str:
 
 
 def plain(value: object, most: int = MAX_TEXT) -> object:
-    """Return `value` as JSON can say it: a text shortened to `most`, an infinite number as None."""
+    """Return `value` as a value of JSON: a text is shortened to `most` characters, a float that is not finite
+    becomes None, and of a list only the first 100 items are kept.
+    """
     if value is None or isinstance(value, (bool, int)):
         return value
     if isinstance(value, float):
@@ -78,7 +82,7 @@ def _second(second: int) -> str:
 
 
 def ended_fields(ended: Ended, now: float) -> dict[str, object]:
-    """Return the fields of what has ended `now`, in seconds since 1970."""
+    """Return the fields of a connection or request that has ended `now`, in seconds since 1970."""
     is_connection = ended.what == "connection"
     then = timestamp(now)
     return {
@@ -116,7 +120,7 @@ def _message(ended: Ended) -> str:
 
 
 def address_fields(side: str, address: Address | None) -> dict[str, object]:
-    """Return the fields of `side` ("client", "server", "source")."""
+    """Return the fields of an address that begin with `side` ("client", "server", "source")."""
     if isinstance(address, (TcpAddress, UdpAddress)):
         return {
             f"{side}.address": address.host,
@@ -129,7 +133,7 @@ def address_fields(side: str, address: Address | None) -> dict[str, object]:
 
 
 def network_fields(address: Address) -> dict[str, object]:
-    """Return the transport and, of IP, its version."""
+    """Return the fields for the transport and, for IP, its version."""
     if isinstance(address, MemoryAddress):
         return {"network.transport": "memory"}
     if isinstance(address, UnixAddress):

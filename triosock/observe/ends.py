@@ -1,7 +1,7 @@
-"""What has ended, put together from events: for access logs and traces, which have one record for each.
+"""Records of connections and requests that have ended, collected from several events, for access logs.
 
-The invariant: **what is kept is bounded by what lives.** There is one entry for each connection that is open;
-it goes with the event of its end, and all of a server's with the end of that server.
+The invariant: **memory is bounded by the number of open connections.** There is one entry for each; the event
+of its end removes it, and the end of a server removes all entries of that server.
 """
 
 from __future__ import annotations
@@ -29,12 +29,13 @@ KINDS: Final[tuple[Kind, ...]] = ("connections", "requests")
 @final
 @attrs.frozen(kw_only=True)
 class Ended:
-    """A connection or a request that is over.
+    """A connection or a request that has ended.
 
-    `what` is "connection" or "request" (of a connection, or a datagram). `peer` is the client (as a PROXY
-    header named it), `neighbour` the address that has connected, and `local` the address that it connected
-    to; None if that happened before the observer was attached, and for datagrams. `received` and `sent` are
-    bytes, None for a request; `requests` counts those of the connection so far; `duration` is in seconds.
+    `what` is "connection", or "request" for a request of a connection and for a datagram. `peer` is the
+    client, as a PROXY header named it; `neighbour` is the address that has connected, and `local` the address
+    that it connected to; both are None for datagrams, and if the connection was opened before the observer
+    was attached. `received` and `sent` are bytes, None for a request; `requests` is the number of requests of
+    the connection that have ended so far; `duration` is in seconds; `error` is None for a request.
     """
 
     what: Literal["connection", "request"]
@@ -64,10 +65,12 @@ class _Open:
 
 @final
 class Ends:
-    """Takes events, and returns an `Ended` with the last one of each connection or request.
+    """Takes events, and returns an `Ended` for the last event of each connection or request.
 
-    Args: `kind`, which of them. Connections are told apart by the name of their server and their number, so
-    servers that share one need names of their own.
+    Args: `kind`, "connections" or "requests". A connection is identified by the name of its server and its
+    number, so servers that share one `Ends` need different names.
+
+    Raises: ValueError for another `kind`.
     """
 
     def __init__(self, kind: Kind) -> None:
@@ -87,7 +90,9 @@ class Ends:
         return len(self._open)
 
     def take(self, event: Event) -> Ended | None:
-        """Take one event of `wants`; return what has ended with it, if it is of the kind that is wanted."""
+        """Take one event of `wants`. Return the connection or request that has ended with it, if it is of the
+        wanted kind; otherwise None.
+        """
         if not isinstance(event, ConnectionEvent):
             for key in [one for one in self._open if one[0] == event.server]:
                 del self._open[key]

@@ -1,13 +1,13 @@
-"""Events of all servers of this process as they happen, as JSON. For the control socket.
+"""The events of all servers of this process, as they happen, as lines of JSON, for the control socket.
 
 The rules:
 
-1. **A reader that is slow costs a bounded queue, and no server anything**: what finds the queue full is
-   counted, and the number stands where the events would have.
-2. Nothing is left attached: when the stream ends, it is off the list of those that new servers have, and each
-   server takes it off at its next event.
-3. Events may come from any thread (servers of `triosock.compat` have their own); the queue is a deque, whose
-   operations are atomic, and its reader is woken through trio's token.
+1. **A slow reader delays no server, and the queue is bounded**: an event for which the queue has no room is
+   counted, and a line ``EventsLost`` has the number in the place of the events.
+2. Nothing stays attached: when the stream ends, new servers do not get it any more, and each server detaches
+   it at its next event.
+3. Events may come from any thread, since servers of `triosock.compat` have their own; the queue is a deque,
+   whose operations are atomic, and its reader is woken by trio's token.
 """
 
 from __future__ import annotations
@@ -30,22 +30,23 @@ from .text import error_text, printable
 
 #: Events that wait for a slow reader, at most.
 MAX_PENDING: Final = 10_000
-#: The first line of a stream: what happens from now on is in it.
+#: The first line of a stream: all later events are in it.
 FOLLOWS: Final = "EventsFollow"
 
 
 def event_fields(event: Event) -> dict[str, object]:
-    """Return an event as JSON can say it: its class under "event", its fields by their names.
+    """Return an event as an object of JSON: the name of its class under "event", its fields by their names.
 
-    Addresses, errors and observers are their texts, and what is infinite is null. "time" is the system's
-    clock (seconds since 1970), not trio's, which is another one in each process.
+    Addresses, errors and observers are written as texts, and infinite numbers as null. "time" is the time of
+    the system's clock at this moment (seconds since 1970), not of trio's clock, which differs between
+    processes.
     """
     plain = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
     return note(type(event).__name__, **plain)
 
 
 def note(name: str, /, **fields: object) -> dict[str, object]:
-    """Return something that happens now, written like an event."""
+    """Return an object that is written like an event, with the current time."""
     return {"event": name, **fields, "time": round(time.time(), 6)}
 
 
@@ -63,12 +64,11 @@ def _plain(value: object) -> object:
 
 @final
 class EventStream:
-    """An observer that keeps events for one reader.
+    """An observer that queues events for one reader.
 
-    `kinds` are the classes of the events that it wants, derived ones included; None is all. Servers do not
-    even make others.
-
-    Servers with the name `hidden` are left out: the one that sends the stream would else tell of itself.
+    Args: `kinds`, the classes of the events that it wants, derived classes included; None for all. Servers
+    do not create events that no observer wants. `hidden`, the name of a server whose events are left out:
+    the server that sends the stream, whose sends would otherwise cause more events.
     """
 
     def __init__(self, kinds: Iterable[type[Event]] | None = None, hidden: str = "") -> None:
@@ -82,7 +82,9 @@ class EventStream:
 
     @contextmanager
     def listening(self, emitters: Iterable[Emitter] = ()) -> Iterator[EventStream]:
-        """Attach it to `emitters`, those of the servers that are there, and to each that comes meanwhile."""
+        """Attach it, for the length of the block, to `emitters`, which are those of the running servers, and
+        to each server that starts in the block. The first line, ``EventsFollow``, is queued.
+        """
         make = self._of_new_server
         watchers.append(make)
         try:
@@ -98,14 +100,16 @@ class EventStream:
         return self
 
     def on_event(self, event: Event) -> None:
-        """Keep it, if there is room. From any thread."""
+        """Queue an event, if there is room. May be called in any thread."""
         if not self._is_open:
             raise ObserverDone
         if event.server != self._hidden:
             self.put(event_fields(event))
 
     def put(self, fields: dict[str, object]) -> None:
-        """Keep what is written like an event. From any thread."""
+        """Queue an object of `event_fields` or `note`, if there is room; otherwise count it. May be called in
+        any thread.
+        """
         if len(self._pending) >= MAX_PENDING:
             self._lost += 1
             return
@@ -119,7 +123,7 @@ class EventStream:
         self._wakes.set()
 
     async def receive(self) -> bytes:
-        """Return all that is pending, a line each; wait for the first. A checkpoint if it waits."""
+        """Return all queued events, one in a line; wait until there is one. A checkpoint only if it waits."""
         while not self._pending:
             self._wakes = trio.Event()
             if not self._pending:

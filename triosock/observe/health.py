@@ -1,16 +1,17 @@
-"""Health: a small port that says whether this program lives, and whether it is to be sent clients. HTTP/1.1
-by h11 (the extra ``health``), for the probes of Kubernetes, HAProxy, and other HTTP clients.
+"""The health port: answers whether this program runs, and whether it should get new clients. It speaks
+HTTP/1.1 by h11 (the extra ``health``), for the probes of Kubernetes, HAProxy, and other HTTP clients.
 
     GET /live     200 as long as the event loop runs
     GET /ready    200, or 503 with the reasons, one in a line: see `inspect/readiness.py`
 
 The rules:
 
-1. **It answers as long as it is open, in a drain too**: that is when the answer matters. So its server is in
-   no `DrainScope`, and ends with its block.
-2. **Clients are not trusted**: one request for each connection, of 8 KiB at most, within five seconds; 64
-   connections at once, 16 of one peer. What is no HTTP gets an answer that says so, and the end.
-3. **An answer is cheap**, so that probes do not overload a busy server.
+1. **It answers as long as it is open, also in a drain**, when load balancers need the answer. So its server
+   is in no `DrainScope`, and ends with its block.
+2. **Clients are not trusted**: a connection has one request of at most 8 KiB, whose first byte must come
+   within five seconds, and its last one within five more; there are at most 64 connections at once, and 16
+   of one peer. A request that is not HTTP gets an error response, and the end of the stream.
+3. **An answer is cheap**, so that probes do not overload a busy server: it looks once at each server.
 """
 
 from __future__ import annotations
@@ -44,7 +45,7 @@ TIMEOUTS: Final = Timeouts(idle=5, request=5, send=5, close=1, grace=0)
 #: The longest head of a request; nginx takes as much (large_client_header_buffers).
 MAX_HEAD: Final = 8_192
 
-#: Returns why not, in lines; nothing if it is ready.
+#: Returns the reasons for not being ready, one in a line; none if it is ready.
 Ask = Callable[[], Awaitable[Sequence[str]]]
 
 
@@ -53,17 +54,20 @@ Ask = Callable[[], Awaitable[Sequence[str]]]
 async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> AsyncIterator[StreamServer]:
     """Answer ``GET /live`` and ``GET /ready`` at `endpoint` for the length of the block.
 
-    Ready is a trio run with servers, none of which drains (an announced drain counts), is suspended, or has
-    all of its `Limits.max_connections`, or as many as its adaptive limit is at the moment. Otherwise
-    ``/ready`` is 503, and its text says why.
+    ``/ready`` is 200 if the trio run has a server, and no server drains (the delay of a drain counts), is
+    suspended, or has reached its `Limits.max_connections` or the present value of its adaptive limit.
+    Otherwise it is 503, and the text of the response has the reasons. Control sockets and health ports do not
+    count as servers.
 
-    Args: `endpoint`, ``tcp://HOST:PORT`` or ``unix:///PATH``, or a listener that is open, which is closed at
-    the end; `mode`, the permissions of the socket file.
+    Args: `endpoint`, ``tcp://HOST:PORT`` or ``unix:///PATH``, or an open listener, which is closed at the end
+    of the block; `mode`, the permission bits of the socket file, for ``unix://`` only.
 
     Yields: the `StreamServer` that answers, for its `addresses`.
 
-    Raises: AddressUnavailable if the port is in use; TypeError, ValueError; ImportError without h11.
-    Cancellation: closed at once. Drain: it goes on answering until the block ends.
+    Raises: AddressUnavailable if the address is in use, or the system refuses it; socket.gaierror for an
+    unknown host; TypeError, ValueError; ImportError without h11. An exception of the block passes as it is,
+    without a group. Cancellation: the port is closed at once. Drain: it goes on answering until the block
+    ends.
     """
     listeners = await _open(endpoint, mode)
     failure: Exception | None = None
@@ -71,7 +75,7 @@ async def open_health(endpoint: str | Listener, *, mode: int | None = None) -> A
         server: StreamServer = await nursery.start(answer_at, listeners, _own)
         try:
             yield server
-        except Exception as error:  # comes out below, without the group of this nursery around it
+        except Exception as error:  # raised below, without the group of this nursery around it
             failure = error
         nursery.cancel_scope.cancel(reason="triosock: the block of open_health() has ended")
     if failure is not None:
@@ -85,10 +89,11 @@ async def serve_health(
     mode: int | None = None,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Do what `open_health` does, in a task: ``await nursery.start(triosock.serve_health, "tcp://*:8081")``.
+    """Answer health checks as `open_health` does, in a task:
+    ``await nursery.start(triosock.serve_health, "tcp://*:8081")``.
 
-    It goes on answering in a drain of the `DrainScope` around (`triosock.run` is one), and returns when that
-    scope has drained and the last server in it has ended; without a scope around, when it is cancelled.
+    Drain: it goes on answering in a drain of the surrounding `DrainScope` (`triosock.run` has one), and
+    returns when the last server in that scope has ended. Without a surrounding scope it runs until cancelled.
 
     Args, raises: as `open_health`. `nursery.start` gives the `StreamServer` that answers.
     """
@@ -116,7 +121,10 @@ async def _open(endpoint: str | Listener, mode: int | None) -> Sequence[Listener
 
 
 async def open_endpoint(endpoint: str, mode: int | None = None) -> Sequence[Listener]:
-    """Return the listeners of an endpoint that is written as ``tcp://…`` or ``unix://…``."""
+    """Open the listeners of an endpoint ``tcp://…`` or ``unix://…``, and return them.
+
+    Raises: ValueError, ImportError without h11; as `open_tcp_listeners` and `open_unix_listener`.
+    """
     check_h11()
     address = check_endpoint(endpoint)
     if isinstance(address, UnixAddress):
@@ -135,7 +143,7 @@ def check_endpoint(endpoint: str) -> TcpAddress | UnixAddress:
 
 
 def check_h11() -> None:
-    """Raise ImportError, which says what to install, without h11."""
+    """Raise ImportError if h11 is not installed; the text says what to install."""
     try:
         import h11  # noqa: F401
     except ImportError as error:
@@ -148,7 +156,7 @@ async def answer_at(
     *,
     task_status: trio.TaskStatus[StreamServer] = trio.TASK_STATUS_IGNORED,
 ) -> None:
-    """Answer at these listeners, with what `ask` says, until cancelled."""
+    """Answer at these listeners until cancelled; ``/ready`` is 200 if `ask` returns no reasons."""
     leave_scopes()
 
     async def answer(conn: Connection) -> None:
@@ -188,7 +196,7 @@ async def _answer(conn: Connection, ask: Ask) -> None:
         answer = _Answer(error.error_status_hint, "this is no request of HTTP")
     else:
         if not isinstance(event, h11.Request):
-            return  # it has gone without a word
+            return  # the client has closed before its request was complete
         answer = await _consider(event, ask)
     await conn.send_all(_format(http, answer))
 

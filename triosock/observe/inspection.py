@@ -1,11 +1,12 @@
-"""Inspection by `triosock top --pid`: the side of the inspected process.
+"""Inspection by `triosock top --pid`: the part that runs in the inspected process.
 
 The protocol: a process that allows it holds a file in memory (memfd_create(2)) called `MARK`, which only its
-own user and root see in ``/proc/PID/fd``. `top` writes into it the name of a directory and a number, and
-sends SIGUSR1; the process empties it, and answers into that directory, see `peek.py`.
+own user and root can open in ``/proc/PID/fd``. `top` writes a number and the name of a directory into it,
+and sends SIGUSR1; the process empties the file, and writes its answer into that directory: see `peek.py`.
 
-The invariant: **only a user with the permissions of ptrace(2) can inspect a process**: writing into that file
-needs them. And a SIGUSR1 without a request is what it was before.
+The invariant: **only a user with the permissions of ptrace(2) can inspect a process**, since opening that
+file needs them. A SIGUSR1 without a request has its former effect under `triosock.run`, and none under
+`allow_top()`.
 """
 
 from __future__ import annotations
@@ -31,8 +32,8 @@ MAX_REQUEST: Final = 4096 + 20
 
 @final
 class InspectionRequests:
-    """What is asked of this process: ``with InspectionRequests() as requests:``; it holds one descriptor, and
-    none where the system has no memfd_create.
+    """The requests of `top` to this process: ``with InspectionRequests() as requests:``. It holds one
+    descriptor on Linux; on other systems it holds none, and there are no requests.
     """
 
     def __init__(self) -> None:
@@ -49,7 +50,7 @@ class InspectionRequests:
             self._file = -1
 
     def answer(self) -> bool:
-        """Answer the request that is there; return whether there was one. Synchronous; raises nothing."""
+        """Answer the pending request; return False if there is none. Synchronous; raises nothing."""
         try:
             request = os.pread(self._file, MAX_REQUEST, 0) if self._file >= 0 else b""
             if request:
@@ -65,14 +66,15 @@ class InspectionRequests:
 
 @contextmanager
 def allow_top() -> Iterator[None]:
-    """Let ``python -m triosock top --pid`` look into this process while this block lasts, by SIGUSR1, for the
-    same user only.
+    """Allow ``python -m triosock top --pid`` to inspect this process by SIGUSR1 for the length of the block,
+    for the same user and root only.
 
-    For programs that `triosock.run` does not run, which does this by itself: any trio program, or one with
-    servers of `triosock.compat` or none at all. From Python 3.14 on it is not needed, if the system allows
-    to attach to the process. A SIGUSR1 without a request does nothing.
+    It is for programs that do not use `triosock.run`, which allows it anyway: any trio program, a program
+    with servers of `triosock.compat`, or one without servers. From Python 3.14 on it is not needed if the
+    system allows `top` to attach to the process. In the block a SIGUSR1 without a request has no effect;
+    after it the signal has its default action again.
 
-    Raises: RuntimeError outside of the main thread, or if the program has a use for SIGUSR1 already.
+    Raises: RuntimeError outside of the main thread, or if the program handles or ignores SIGUSR1 already.
     """
     if threading.current_thread() is not threading.main_thread():
         raise RuntimeError("allow_top() must be entered in the main thread, where signals arrive")
@@ -89,7 +91,7 @@ def allow_top() -> Iterator[None]:
         try:
             yield
         finally:
-            # Before the mark goes: who sees that must not end the process by its signal.
+            # Before the mark is removed: a `top` that has seen it may still send the signal.
             signal.signal(signal.SIGUSR1, signal.SIG_IGN)
             requests.__exit__()
             signal.signal(signal.SIGUSR1, signal.SIG_DFL)

@@ -1,8 +1,8 @@
 """Records of `logging` as lines of JSON, with the names of the Elastic Common Schema: see `ecs.py`.
 
-What a record says besides is in it, too: the fields of the event that it tells of, those that an `AccessLog`
-has put there, the error with its traceback, the trace and span that were current if the program uses
-OpenTelemetry, and what the program itself gave in ``extra=``, under ``labels.``.
+A line also has the fields of the record's event, the fields that an `AccessLog` has added, the error with its
+traceback, the current trace and span if the program uses OpenTelemetry, and the values that the program has
+given in ``extra=``, under ``labels.``.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from .._core.model.events import ConnectionEvent, Event
 from .ecs import LONG, VERSION, address_fields, network_fields, timestamp, to_line
 from .text import text_of
 
-#: Where a name of a class has a new word.
+#: The places in the name of a class where a new word begins.
 _WORDS: Final = re.compile(r"(?<!^)(?=[A-Z])")
-#: What the record itself says better than what it carries.
+#: Fields that are taken from the record itself, also if an `AccessLog` has added them.
 _OF_THE_RECORD: Final = ("@timestamp", "message", "log.level", "process.pid", "ecs.version")
 _STANDARD: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 #: Of records of triosock's. Those of others may use these names for something else.
@@ -28,7 +28,7 @@ _STANDARD_OF_OURS: Final = _STANDARD | {"triosock", "ecs"}
 
 @final
 class JsonFormatter(logging.Formatter):
-    """A `logging.Formatter` that makes one line of JSON of each record, of triosock's and of any other.
+    """A `logging.Formatter` that writes each record, of triosock and of any other logger, as a line of JSON.
 
     The names are those of ECS 8.11: ``@timestamp``, ``log.level``, ``message``, ``log.logger``,
     ``event.action``, ``client.ip``, ``error.stack_trace`` and so on, in one flat object.
@@ -65,13 +65,13 @@ class JsonFormatter(logging.Formatter):
         return {
             "error.type": kind.__name__,
             "error.message": text_of(error),
-            # Of a long one the end says more.
+            # The end of a long traceback has the error and the innermost calls.
             "error.stack_trace": self.formatException(record.exc_info)[-LONG["error.stack_trace"] :],
         }
 
 
 def _event(event: object) -> dict[str, object]:
-    """The fields of the event that a record of triosock's own log tells of."""
+    """Return the fields of the event that a record of triosock's own log is about."""
     if not isinstance(event, Event):
         return {}
     fields: dict[str, object] = {
@@ -88,7 +88,7 @@ def _event(event: object) -> dict[str, object]:
 
 
 def _trace() -> dict[str, object]:
-    """The span that is current, if the program uses OpenTelemetry: nothing is imported here."""
+    """Return the current trace and span if the program uses OpenTelemetry; nothing is imported here."""
     trace = sys.modules.get("opentelemetry.trace")
     if trace is None:
         return {}

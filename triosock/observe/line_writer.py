@@ -1,12 +1,12 @@
-"""Lines for a file, written beside the loop.
+"""Writes lines to a file in a separate thread.
 
 The rules:
 
-1. A full disk, or a pipe without a reader, loses lines, which are counted, and delays no connection. Of a
-   line that was written in part the rest is lost, and the next one does not go on in it.
-2. **A file that was renamed or removed is opened again**, as logrotate(8) wants it without a signal; what
-   `logging.handlers.WatchedFileHandler` does. What is no regular file is opened once.
-3. Lines that wait together are written with one call, in append mode: processes may share the file.
+1. On a full disk, or a pipe without a reader, lines are lost and counted, and no connection is delayed. If
+   only a part of a line could be written, the next line begins on a new line.
+2. **A regular file that was renamed or removed is opened again**, so that logrotate(8) needs no signal;
+   `logging.handlers.WatchedFileHandler` does the same. Any other file is opened once.
+3. Up to 100 queued lines are written by one call, in append mode: processes may share the file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from .background_thread import BackgroundThread
 if TYPE_CHECKING:
     from typing import Self
 
-#: Lines that wait, at most.
+#: The maximum of queued lines.
 MAX_LINES: Final = 10_000
 
 
@@ -29,13 +29,18 @@ MAX_LINES: Final = 10_000
 class LineWriter:
     """Appends lines to a file: `async with LineWriter("access.log") as write:`, then ``write(line)``.
 
-    Args: `file`, its path, or a descriptor, which stays the caller's. `mode`, the permissions of a file that
-    is made. `grace`, how many seconds leaving the block waits until all is written.
+    Args: `file`, its path, or a descriptor, which it does not close; `mode`, the permission bits of a file
+    that it creates; `grace`, the seconds (from 0 on) for which the end of the block waits until all lines are
+    written.
 
-    `dropped` counts lines that were not written: more than 10,000 were waiting, or the file could not be
-    opened or written. Opening is tried with each line. Any thread may call it; a call never blocks.
+    `dropped` counts the lines that were not written: more than 10,000 were queued, the file could not be
+    opened or written, the block was not entered or was left, or `grace` was over. If the file cannot be
+    opened, it is tried again with the next lines. Any thread may call the writer; a call never blocks.
 
-    Raises, on entering: OSError if the file cannot be opened.
+    Cancellation: the end of the block is shielded from it, for `grace` seconds at most.
+
+    Raises: TypeError, ValueError for a wrong `grace`; when the block is entered, OSError if the file cannot
+    be opened (a FIFO only if it has a reader), and RuntimeError for a writer that was used before.
     """
 
     def __init__(self, file: str | os.PathLike[str] | int, *, mode: int = 0o640, grace: float = 1.0) -> None:
@@ -50,12 +55,12 @@ class LineWriter:
         self._thread = BackgroundThread("triosock lines", grace=grace, most=MAX_LINES, at_end=self._finish)
 
     def __call__(self, line: str) -> None:
-        """Write a line, given without its newline."""
+        """Queue a line, without its newline, to be written."""
         self._thread.put(self._take, line)
 
     @property
     def dropped(self) -> int:
-        """How many lines were not written."""
+        """The number of lines that were not written."""
         return self._thread.dropped + self._lost
 
     async def __aenter__(self) -> Self:

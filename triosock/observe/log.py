@@ -4,13 +4,15 @@ class.
     ERROR    a handler failed; an accept loop crashed; an observer failed; files of certificates were refused
     WARNING  out of descriptors or memory; the server is late, and sheds new connections; a connection was cut
              by the timeout of a request or of sending, or at the end of a grace
-    INFO     a server started, drains, is drained, was suspended or resumed; certificates were loaded anew
-    DEBUG    connections come and go, are refused, or were idle for too long; handshakes, and those that took
-             too long; peers who broke a rule or went away
+    INFO     a server started, was suspended or resumed, will drain, drains, or has drained; it sheds no
+             longer; certificates were loaded again
+    DEBUG    a connection opened, closed, was refused, or was idle for too long; a handshake finished, or
+             failed; a peer broke the protocol, or disconnected; a limit or rate was reached; datagrams were
+             dropped
 
-What a peer alone can cause is never above WARNING, and what it can cause at will without being cut is DEBUG:
-a log is not to be filled from outside. Every record has the event as its attribute `triosock`, for handlers
-that want the fields.
+An event that a peer alone can cause is never above WARNING, and one that it can cause at will without being
+cut is at DEBUG, so that peers cannot fill the log. Every record has the event as its attribute `triosock`,
+for log handlers that need the fields.
 """
 
 from __future__ import annotations
@@ -52,8 +54,8 @@ from .._core.model.events import (
 )
 from .text import printable, text_of
 
-#: Ends that the server decided on, against the connection, and that are not its daily work: an idle one that
-#: is ended is the timeout doing its work, and so is a client that never shook hands.
+#: The causes of ends that are logged as warnings: the server has cut a connection in the middle of its work.
+#: The end of an idle connection, or of one that never sent a handshake, is no reason for a warning.
 _LOUD: Final = frozenset({Cause.DRAIN, Cause.REQUEST, Cause.SEND})
 
 
@@ -165,15 +167,17 @@ _LINES: Final[dict[type[Event], Callable[..., tuple[int, str]]]] = {
 
 
 def line_of(event: Event) -> tuple[int, str] | None:
-    """Return the level of an event and what is said of it; None for what no log has. Not yet printable."""
+    """Return the level and the text of an event; None for events that are not logged. The text may contain
+    characters that are not printable.
+    """
     line = _LINES.get(type(event))
     return None if line is None else line(event)
 
 
-#: The longest text of a line.
+#: The longest text of a line, in characters.
 MAX_TEXT: Final = 1_000
 
-#: Events of every connection, only logged at DEBUG: not made unless that is read.
+#: Events that are only logged at DEBUG. They are not created unless the logger is enabled for it.
 _ONLY_DEBUG: Final = (
     ConnectionOpened,
     DatagramDropped,
@@ -193,22 +197,22 @@ _ONLY_DEBUG: Final = (
 class LogObserver:
     """Writes events to a logger. Every server has one that writes to "triosock".
 
-    Args: `logger`, a `logging.Logger` or None for that one.
+    Args: `logger`, a `logging.Logger`; None for the logger "triosock".
 
-    What is below the logger's level when the observer is made is not asked for, so that it costs nothing: set
-    the level before the server starts, or attach another one later with
-    `server.observers.add(LogObserver())`.
+    If the logger is not enabled for DEBUG when the observer is made, it does not ask for the events of that
+    level, so that they cost nothing: set the level before the server starts, or attach another observer later
+    with `server.observers.add(LogObserver())`.
     """
 
     def __init__(self, logger: logging.Logger | None = None) -> None:
         self.logger: logging.Logger = logging.getLogger("triosock") if logger is None else logger
         quiet = () if self.logger.isEnabledFor(logging.DEBUG) else _ONLY_DEBUG
         self.wants: tuple[type[Event], ...] = tuple(kind for kind in _LINES if kind not in quiet)
-        # The end of a connection is a warning or of no interest: no event is made of the usual ones.
+        # The end of a connection is logged as a warning or at DEBUG: no event is created for the latter.
         self.wants_ends: Container[Cause] = _LOUD if quiet else frozenset(Cause)
 
     def on_event(self, event: Event, /) -> None:
-        """Write one event, with the traceback of its error if it is the program's own."""
+        """Write one event; at ERROR with the traceback of its error, unless certificates were refused."""
         line = line_of(event)
         if line is None:
             return
@@ -217,6 +221,6 @@ class LogObserver:
             return
         has_traceback = level >= logging.ERROR and not isinstance(event, CertificatesRefused)
         error = getattr(event, "error", None) if has_traceback else None
-        # What a peer chose (a path, a PROXY header, the words of an error) must not clear a terminal.
+        # Text from a peer (a path, a PROXY header, the text of an error) must not control a terminal.
         text = printable(text, MAX_TEXT)
         self.logger.log(level, "%s: %s", event.server, text, exc_info=error, extra={"triosock": event})

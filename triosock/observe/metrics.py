@@ -1,12 +1,13 @@
-"""Events, counted for Prometheus: the extra ``metrics`` (prometheus-client).
+"""Counts events for Prometheus: the extra ``metrics`` (prometheus-client).
 
     from triosock.observe.metrics import PrometheusObserver
 
     prometheus = PrometheusObserver()                 # once in a process
     await triosock.serve_tcp(handler, 80, observers=[prometheus])
 
-Every metric has the label `server`: give servers a name, since the default holds the port. Peers are no
-labels, for there is no end of them. How to serve the numbers is prometheus-client's own affair.
+Every metric has the label `server`: give servers a name, since the default name contains the port. Peers are
+no labels, since their number has no bound. prometheus-client serves the metrics, for example by its
+`start_http_server`.
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ except ModuleNotFoundError as _error:
 
 @final
 class PrometheusObserver:
-    """Keeps Prometheus metrics of all servers that it is given to.
+    """Updates Prometheus metrics for all servers that it is given to.
 
     ``triosock_connections_opened_total``, ``triosock_connections_ended_total{cause}``,
     ``triosock_connections_active``, ``triosock_connection_seconds``, ``triosock_requests_total{cause}``,
@@ -51,9 +52,10 @@ class PrometheusObserver:
     ``triosock_accept_errors_total{action}``, ``triosock_draining``, ``triosock_shedding``; each with the
     label ``server``.
 
-    An observer that is attached to a server later counts the connections that begin from then on as active.
+    An observer that is attached to a running server counts as active only connections that open afterwards.
 
-    Args: `registry`, None for prometheus-client's own; each can have one observer of this kind.
+    Args: `registry`, a `CollectorRegistry`; None for prometheus-client's default one. A registry can have
+    only one observer of this class.
 
     Raises: ValueError if the registry has these metrics already.
     """
@@ -72,7 +74,7 @@ class PrometheusObserver:
         self._request_seconds = metric(Histogram, "request_seconds", "How long requests took")
         self._bytes = metric(Counter, "bytes", "Bytes of connections that have ended", "direction")
         self._refused = metric(Counter, "refused", "Connections turned away, by reason", "reason")
-        self._rates = metric(Counter, "rate_reached", "Requests too many for a rate, by option", "limit")
+        self._rates = metric(Counter, "rate_reached", "Waits and refusals due to a rate, by option", "limit")
         self._dropped = metric(Counter, "datagrams_dropped", "Datagrams not handled, by reason", "reason")
         self._accept_errors = metric(Counter, "accept_errors", "Errors of accept, by what was done", "action")
         self._shedding = metric(Gauge, "shedding", "1 while new connections are refused, being late")

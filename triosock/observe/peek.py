@@ -1,17 +1,17 @@
-"""Describes a process from inside, whatever it is doing at the moment, for `triosock top --pid`.
+"""Describes the process that it runs in, in any state of that process, for `triosock top --pid`.
 
-It is run by the interpreter between two instructions of the main thread (`sys.remote_exec`), or by a
-signal's handler. So the rules are strict:
+The interpreter runs it between two instructions of the main thread (`sys.remote_exec`), or a signal handler
+calls it. So the rules are strict:
 
-1. **Nothing is imported, nothing is locked, nothing is changed.** What is not loaded yet cannot be described,
-   and a lock may be held by this very thread.
-2. **It is over soon**: after `BUDGET` seconds the rest is counted, and not described. The garbage collector
-   does not run meanwhile.
+1. **Nothing is imported, nothing is locked, nothing is changed.** Modules that are not loaded yet are not
+   described, and a lock may be held by this thread itself.
+2. **It takes a few milliseconds**: after `BUDGET` seconds the remaining tasks are counted, and not described.
+   The garbage collector is off meanwhile.
 3. **Nothing is left**: this file has no class, which would be a reference cycle, and the caller that runs it
    as a script clears its names.
-4. It stands alone: it is also run where triosock is not installed, as compiled code.
+4. It needs no other file: it also runs, as compiled code, where triosock is not installed.
 
-The answer is a Python literal in a file, and one line in a pipe says that it is whole.
+The answer is a Python literal in a file. A line in a pipe says that the file is complete.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ TYPE_CHECKING = False  # without the module typing, which need not be loaded
 if TYPE_CHECKING:
     from typing import Any
 
-#: Seconds in which things are described. Of the 5 ms that a look may take, the rest is for writing.
+#: Seconds for describing. An inspection may take 5 ms; the rest of them is for writing.
 BUDGET = 0.002
 #: The two files, in the directory that `top` has made.
 ANSWER, PIPE = "answer", "pipe"
@@ -36,7 +36,9 @@ FIELDS = ("kind", "name", "state", "peer", "age", "due", "due_to", "where", "cou
 
 
 def answer(directory: str, limit: int) -> None:
-    """Describe this process in a file in `directory`. Raises nothing: inspection must end nothing."""
+    """Write a description of this process into a file in `directory`. Raises nothing, since an inspection
+    must not end the process.
+    """
     began, cpu = time.perf_counter(), time.thread_time()
     gc = sys.modules.get("gc")
     collects = gc is not None and gc.isenabled()
@@ -60,7 +62,7 @@ def answer(directory: str, limit: int) -> None:
 
 
 def write_file(path: str, flags: int, data: bytes) -> None:
-    """Write all of it."""
+    """Open a file with these flags, and write all of `data`. Raises: OSError."""
     descriptor = os.open(path, flags, 0o600)
     try:
         while data:
@@ -72,7 +74,8 @@ def write_file(path: str, flags: int, data: bytes) -> None:
 def peek(limit: int) -> dict[str, Any]:
     """Return the tree of this process: dicts with the fields of `Node`.
 
-    Args: `limit`, how many connections of a server and tasks of a nursery to describe.
+    Args: `limit`, the number of tasks of each nursery and of connections of each server to describe; of a
+    server in a trio run at most 20 connections.
     """
     look = {"limit": limit, "until": time.perf_counter() + BUDGET, "foreign": foreign_places()}
     threads = thread_names()
@@ -98,7 +101,7 @@ KINDS = {"thread": 1}
 
 
 def node(kind: str, **fields: Any) -> dict[str, Any]:
-    """Return a node; fields that are not given are empty."""
+    """Return a node with these fields; all others are empty."""
     whole = {
         "kind": kind, "name": "", "state": "", "peer": "", "age": None, "due": None, "due_to": "",
         "where": "", "counts": [], "more": 0, "children": [], **fields,
@@ -107,7 +110,7 @@ def node(kind: str, **fields: Any) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """Return a value as a literal can say it: an infinite number as None, a text bounded."""
+    """Return a value that is written as a literal: an infinite number becomes None, a text is shortened."""
     if isinstance(value, float):
         return value if -1e12 < value < 1e12 else None
     if isinstance(value, str):
@@ -134,7 +137,7 @@ def foreign_places() -> tuple[str, ...]:
 
 
 def call_stack(frame: Any) -> list[tuple[Any, int]]:
-    """Return the calls of a thread, the innermost first, without our own."""
+    """Return the calls of a thread, the innermost first, without those of this file."""
     calls = []
     while frame is not None:
         if frame.f_globals.get("__name__") != __name__:
@@ -144,7 +147,7 @@ def call_stack(frame: Any) -> list[tuple[Any, int]]:
 
 
 def innermost(calls: list[tuple[Any, int]], look: dict[str, Any]) -> str:
-    """Return the innermost place that is the program's own, "file:line in function"; "" if none is."""
+    """Return the innermost call in the program's own code, as "file:line in function"; "" without one."""
     for code, line in calls:
         file = code.co_filename
         stdlib, *others = look["foreign"]
@@ -169,14 +172,14 @@ def current_thread() -> int:
 
 
 def thread_names() -> dict[int, str]:
-    """Return the names of all threads that have one. Without the lock that threading has for it."""
+    """Return the names of all threads that the module threading knows, without taking its lock."""
     active: dict[int, Any] = dict(getattr(sys.modules.get("threading"), "_active", {}))
     return {ident: str(thread.name) for ident, thread in active.items()}
 
 
 def runner_of(frame: Any) -> Any:
-    """Return the trio run that this thread is in, if it is in one. This needs a private name of trio, since
-    `trio.lowlevel` answers only in the run's own thread.
+    """Return the trio run of the thread with this frame; None if it runs none. This needs a private name of
+    trio, since `trio.lowlevel` answers only in the thread of the run.
     """
     while frame is not None:
         is_loop = frame.f_code.co_name in ("run", "unrolled_run")  # while it waits, and while a task runs
@@ -187,7 +190,7 @@ def runner_of(frame: Any) -> Any:
 
 
 def run_node(runner: Any, name: str, inside: list[Any], look: dict[str, Any]) -> dict[str, Any]:
-    """Return the node of a trio run: its servers, its tasks, those of the system."""
+    """Return the node of a trio run: its servers, its tasks, and trio's system tasks."""
     now = runner.clock.current_time()
     tasks = [task_node(runner.main_task, now, look, 0)] if runner.main_task is not None else []
     system = []
@@ -205,7 +208,7 @@ def run_node(runner: Any, name: str, inside: list[Any], look: dict[str, Any]) ->
 
 
 def task_node(task: Any, now: float, look: dict[str, Any], depth: int) -> dict[str, Any]:
-    """Return the node of a task, with those in its nurseries."""
+    """Return the node of a task, with the tasks in its nurseries."""
     nurseries = [list(one.child_tasks) for one in task.child_nurseries]
     due, state = None, ""
     status = getattr(task, "_cancel_status", None)
@@ -231,7 +234,7 @@ def task_node(task: Any, now: float, look: dict[str, Any], depth: int) -> dict[s
 
 
 def nursery_tasks(tasks: list[Any], now: float, look: dict[str, Any], depth: int) -> list[Any]:
-    """Return the nodes of the first of these, as long as there is time."""
+    """Return the nodes of the first of these tasks, as long as there is time."""
     found: list[Any] = []
     for task in tasks[: look["limit"]]:
         if is_over(look) or depth > MAX_DEPTH:
@@ -280,7 +283,7 @@ def compat_servers(look: dict[str, Any]) -> list[Any]:
 
 
 def compat_server(requests: Any, now: float, table: Any, look: dict[str, Any]) -> dict[str, Any]:
-    """Return the node of one."""
+    """Return the node of one compat server."""
     live = sorted(dict(requests.live).items(), key=lambda item: float(item[1][table.SINCE]))
     threads, frames = thread_names(), sys._current_frames()
     children = []

@@ -1,7 +1,7 @@
-"""Counts events: for tests, lessons, and the numbers of several servers together.
+"""Counts events: for tests, lessons, and totals over several servers.
 
-What one server looks like now is `server.statistics()`, which costs nothing until it is asked. This observer
-is for what that cannot know: how long requests took, and what happened before.
+`server.statistics()` describes one server at one moment, and costs nothing until it is called. This observer
+also counts what the statistics do not have: durations of requests and connections, and each kind of event.
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from .._core.model.events import Cause, ConnectionClosed, Event, RequestFinished
 @final
 @attrs.frozen
 class Durations:
-    """How long something took, in seconds: `count` times, `total` together; `shortest` is inf if never."""
+    """Durations in seconds: their number (`count`), their sum (`total`), the `shortest` (inf if there is
+    none) and the `longest` (0.0 if there is none).
+    """
 
     count: int = 0
     total: float = 0.0
@@ -27,11 +29,11 @@ class Durations:
 
     @property
     def mean(self) -> float:
-        """The mean; 0.0 if there was none."""
+        """The mean in seconds; 0.0 if there is none."""
         return self.total / self.count if self.count else 0.0
 
     def and_one(self, seconds: float) -> Durations:
-        """Return the same with one more."""
+        """Return the durations with one more, of `seconds`."""
         return Durations(
             self.count + 1, self.total + seconds, min(self.shortest, seconds), max(self.longest, seconds)
         )
@@ -39,10 +41,11 @@ class Durations:
 
 @final
 class StatisticsObserver:
-    """Counts the events of all servers that it is given to. Bounded memory: numbers only.
+    """Counts the events of all servers that it is given to. Its memory is bounded, since it keeps only
+    numbers.
 
-    `events` counts by the name of the event's class, `ended` connections by `Cause`; `requests` and
-    `connections` say how long they took.
+    `events` counts events by the name of their class, `ended` counts connections by the `Cause` of their end;
+    `requests` and `connections` are the `Durations` of those that have ended.
     """
 
     def __init__(self) -> None:

@@ -1,5 +1,5 @@
-"""OpenTelemetry, by its API alone: the extra ``opentelemetry``. What is done with spans and metrics is
-decided by the SDK that the program has set up; without one, nothing is.
+"""Traces and metrics by OpenTelemetry's API: the extra ``opentelemetry``. The SDK that the program has set up
+processes and exports them; without an SDK they are discarded.
 """
 
 from __future__ import annotations
@@ -30,28 +30,34 @@ NAME: Final = "triosock"
 
 @final
 class OpenTelemetryObserver:
-    """Traces and measures all servers that it is given to, inside of ``async with OpenTelemetryObserver() as
+    """Traces and measures all servers that it is given to, in a block ``async with OpenTelemetryObserver() as
     observer:``.
 
-    Each connection is a span of kind SERVER and a trace of its own; its requests (those of `conn.lines()`,
-    `conn.frames()` and `conn.request()`) are its children, and a datagram without a session is a span of its
-    own. The handler runs with its span current, so that spans it starts are children of that. Attributes have
-    the names of OpenTelemetry's semantic conventions (``client.address``, ``server.port``,
-    ``network.transport``, ``tls.protocol.version``, ``error.type``), and ``triosock.`` what they have no name
-    for. A connection's span is exported when it has ended.
+    Each connection is a span of kind SERVER, and the root of a trace; its requests (of `lines()`, `frames()`,
+    `wait_request()`, `idle()` and `request()`) are children of that span. A datagram without a session is the
+    root of a trace, too. The span of the connection or request is current in the handler, so that spans which
+    the handler starts are its children. Attributes have the names of OpenTelemetry's semantic conventions
+    (``client.address``, ``server.port``, ``network.transport``, ``tls.protocol.version``, ``error.type``);
+    the names of all others begin with ``triosock.``. The span of a connection is exported when the connection
+    has ended.
 
-    Args: `tracer_provider`, `meter_provider`, None for the global ones; `grace`, how many seconds leaving the
-    block waits until all spans are ended.
+    Args: `tracer_provider`, `meter_provider`, None for the global ones; `grace`, the seconds (from 0 on) for
+    which the end of the block waits until all spans are ended.
 
-    Spans are ended, and so given to processors and exporters, in a thread of this block: an exporter that
-    hangs delays no connection. `dropped` counts spans that were not ended because 2048 were waiting. Leaving
-    the block waits as `grace` says, shielded from cancellation.
+    Spans are ended in a thread of this block, which passes them to processors and exporters: an exporter that
+    hangs delays no connection. `dropped` counts the spans that were not ended, since 2048 were queued or
+    `grace` was over.
 
     Metrics: ``triosock.connection.active``, ``triosock.connection.duration``, ``triosock.request.duration``,
     ``triosock.network.io``, ``triosock.connection.refused``, ``triosock.datagram.dropped``,
-    ``triosock.accept.errors``, each by ``triosock.server``.
+    ``triosock.accept.errors``, each with the attribute ``triosock.server``.
 
-    Servers that share one must have names of their own.
+    A connection is identified by the name of its server and its number, so servers that share one observer
+    need different names (``name=``).
+
+    Cancellation: the end of the block is shielded from it, for `grace` seconds at most.
+
+    Raises: TypeError, ValueError for a wrong `grace`; RuntimeError if the block is entered again.
     """
 
     def __init__(
@@ -73,7 +79,7 @@ class OpenTelemetryObserver:
 
     @property
     def dropped(self) -> int:
-        """How many spans were not ended."""
+        """The number of spans that were not ended."""
         return self._thread.dropped
 
     async def __aenter__(self) -> Self:
@@ -88,7 +94,7 @@ class OpenTelemetryObserver:
         await self._thread.__aexit__(kind, error, trace)
 
     def on_event(self, event: Event, /) -> None:
-        """Start or end a span, or measure. Raises: RuntimeError before the block."""
+        """Start or end a span, and update the metrics. Raises: RuntimeError before the block is entered."""
         if self._state == "closed":
             raise ObserverDone
         if self._state == "new":

@@ -1,5 +1,5 @@
-"""Metrics by OpenTelemetry's API, from events. Names of peers are in none of them: what has a time series of
-its own is chosen by the program, and not by who connects.
+"""Metrics by OpenTelemetry's API, from events. No attribute contains a peer, so that clients cannot create
+time series.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from .._core.model.events import (
 from .active import Active
 from .ecs import OUTCOMES
 
-#: In seconds; those that the semantic conventions advise for the durations of requests, and four more for
-#: connections that stay.
+#: In seconds: the bounds that the semantic conventions advise for durations of requests, and four more for
+#: long connections.
 BOUNDS: Final = (
     0.005,
     0.01,
@@ -74,7 +74,7 @@ class Instruments:
         )
 
     def take(self, event: Event) -> None:
-        """Measure one event."""
+        """Update the metrics for one event."""
         take = TAKE.get(type(event))
         if take is not None:
             take(self, event)

@@ -2,11 +2,11 @@
 
 The invariants:
 
-1. **A span is started where its work is done, and is current there**: what the handler starts is a child of
-   its request, or else of its connection. Between two requests the connection's is current again. Nothing
-   that the handler has made current itself is taken away.
-2. **A span is ended beside the loop**: whatever its processors and exporters do then, no connection waits.
-3. What is kept is bounded by what lives, as in `ends.py`.
+1. **A span is started in the task of the handler, and is current there**: a span that the handler starts is a
+   child of its request, or of its connection if no request is in progress. A span that the handler has made
+   current itself stays current.
+2. **A span is ended in a separate thread**, so that no connection waits for processors and exporters.
+3. Memory is bounded by the number of open connections, as in `ends.py`.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ WANTS: Final[tuple[type[Event], ...]] = (
 #: The longest text of an attribute that a peer can choose, in characters.
 MAX_TEXT: Final = 256
 
-#: Under which a context has the request that it is of.
+#: The key under which a context has the span of its request.
 _REQUEST: Final = context.create_key("triosock-request")
 
 Attributes = dict[str, AttributeValue]
@@ -58,8 +58,8 @@ Attributes = dict[str, AttributeValue]
 
 @attrs.define(eq=False)
 class _Open:
-    """Of a connection (`span` is None for a datagram): its span, that of the request in progress or of the
-    last one, and the context from before that.
+    """The spans of a connection: its own (`span`, None for a datagram), that of the request in progress or of
+    the last one, and the context from before that request.
     """
 
     span: Span | None
@@ -126,7 +126,7 @@ class Spans:
         now = context.get_current()
         current = trace.get_current_span(now)
         if context.get_value(_REQUEST, now) is current and entry.span is not None:
-            # A request that is over: what the handler had made current within it has been put back.
+            # The request has ended, and the contexts that the handler entered within it are left.
             now, current = trace.set_span_in_context(entry.span, now), entry.span
         name, around = "request", now
         if entry.span is None:
@@ -171,7 +171,7 @@ def _trace_of(span: Span) -> int:
 
 
 def _end(span: Span, cause: Cause, error: BaseException | None, attributes: Attributes, now: int) -> None:
-    """In the thread. A span is ended also if the SDK cannot say what was raised (its `str()` may raise)."""
+    """End a span, in the thread; also if the SDK fails to record the exception, whose `str()` may raise."""
     try:
         _describe(span, cause, error, attributes, now)
     finally:
@@ -207,8 +207,8 @@ def _base(event: ConnectionOpened | RequestStarted) -> Attributes:
 
 
 def _address(side: str, address: Address) -> Attributes:
-    """The attributes of `side` ("client", "server", "network.peer", "network.local"). Of a Unix socket its
-    path is the address, as the conventions want it.
+    """Return the attributes of an address, which begin with `side` ("client", "server", "network.peer",
+    "network.local"). The address of a Unix socket is its path, as the conventions specify.
     """
     if isinstance(address, (TcpAddress, UdpAddress)):
         return {f"{side}.address": printable(address.host, MAX_TEXT), f"{side}.port": address.port}

@@ -1,11 +1,12 @@
-"""Words for people: what the tree, the timeline and the terminal view print.
+"""Texts for people, which the tree, the timeline and the terminal view show.
 
 The invariants:
 
-1. **Nothing that a peer chose reaches a terminal or a page as it is.** Names of sockets, PROXY headers and
-   texts of errors come from outside; a control character in them could clear a screen or end a tag.
-2. **Whatever a handler raises has a text here.** Its own `__str__` may raise; an observer that let that pass
-   would be taken off, for the fault of one connection.
+1. **No control character from a peer reaches a terminal or a page.** Names of sockets, PROXY headers and
+   texts of errors come from outside; a control character in them could clear a screen. (Pages also escape
+   HTML.)
+2. **Every exception of a handler has a text here.** Its own `__str__` may raise; an observer that raised that
+   error would be detached because of one connection.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import math
 
 
 def text_of(value: object) -> str:
-    """Return `str(value)`, or a text in angle brackets if that raises."""
+    """Return `str(value)`; if that raises an `Exception`, a text in angle brackets that says so."""
     try:
         return str(value)
     except Exception as error:  # of the user's code: whatever it is, the value has no text
@@ -22,8 +23,8 @@ def text_of(value: object) -> str:
 
 
 def printable(text: object, most: int = 300) -> str:
-    """Return `str(text)` in one line of printable characters, shortened to `most`; others are written as
-    escapes.
+    """Return `str(text)`, shortened to `most` characters, as one line: characters that are not printable are
+    then written as escapes.
     """
     line = text_of(text)
     if len(line) > most:
@@ -34,7 +35,9 @@ def printable(text: object, most: int = 300) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a time for people: "340 µs", "12.5 ms", "3.21 s", "4 min 10 s", "2 h 5 min"."""
+    """Return the text of a duration: "340 µs", "12.5 ms", "3.21 s", "4 min 10 s", "2 h 5 min"; "no limit" for
+    inf.
+    """
     if not math.isfinite(seconds):
         return "no limit" if seconds > 0 else "-"
     if seconds < 0:
@@ -53,12 +56,12 @@ def duration(seconds: float) -> str:
 
 
 def count(number: int, one: str, many: str | None = None) -> str:
-    """Return "1 request", "2 requests", "12,000 requests"."""
+    """Return a number with its noun: "1 request", "2 requests", "12,000 requests"."""
     return f"{number:,} {one if number == 1 else many or one + 's'}"
 
 
 def error_text(error: BaseException | None) -> str | None:
-    """Return "ValueError: what it says", or None if there is no error."""
+    """Return the class and the text of an error, as in "ValueError: too long"; None if there is no error."""
     if error is None:
         return None
     says = printable(error)

@@ -1,10 +1,10 @@
-"""The living tree as text: servers, connections, requests, each with its state, age and deadline.
+"""The live tree as text: servers, connections, requests, each with its state, age and deadline.
 
-    triosock.observe.tree()            # of everything in this trio run, to stderr
-    triosock.observe.tree(server)      # of one server
+    triosock.observe.tree()            # everything in this trio run, to stderr
+    triosock.observe.tree(server)      # one server
     triosock.observe.snapshot()        # the same as frozen values
 
-The values come first (`triosock._core.inspect.snapshot`); the text is a pure function of them.
+The text is a pure function of the values that `triosock._core.inspect.snapshot` returns.
 """
 
 from __future__ import annotations
@@ -16,32 +16,33 @@ from typing import Final, TextIO
 from .._core.inspect.snapshot import LIMIT, Node, snapshot
 from .text import count, duration, printable
 
-#: How a line begins: inside, the last child, and what goes on below each of them.
+#: The beginning of the line of a child, and of the lines below it: for all but the last child, and for the
+#: last.
 _BRANCH: Final = (("├─ ", "│  "), ("└─ ", "   "))
 
 
 def tree(what: object = None, *, limit: int = LIMIT, file: TextIO | None = None) -> None:
-    """Print what lives now: scopes, servers, listeners, connections, requests, and threads of compat
-    handlers.
+    """Print the live tree: scopes, servers, listeners, connections, requests, and threads of compat handlers.
 
     Args: `what`, a server or a `DrainScope`; None for everything in this trio run, and the compat servers
-    that threads of this process serve. `limit`, how many connections of each server to show, the oldest
-    first. `file`, None for stderr.
+    that threads of this process serve; `limit`, the number of connections of each server to show, from 0 on,
+    the oldest first; `file`, an open text file, None for stderr.
 
-    Raises: TypeError; RuntimeError outside of a trio run, unless there are compat servers to be shown.
-    Synchronous, and changes nothing: may be called in any handler, and from a debugger.
+    Raises: TypeError, ValueError for wrong arguments; RuntimeError outside of a trio run, unless there are
+    compat servers to show. Synchronous, and changes nothing: it may be called in any handler, and in a
+    debugger.
     """
     print(format_tree(snapshot(what, limit=limit)), file=sys.stderr if file is None else file)
 
 
 def format_tree(node: Node) -> str:
-    """Return the text of a snapshot: one line for each node."""
+    """Return the text of a snapshot, one line for each node."""
     return "\n".join(start + text for start, _, text in tree_lines(node))
 
 
 def tree_lines(node: Node, head: str = "", below: str = "") -> Iterator[tuple[str, Node | None, str]]:
-    """Return the lines of a tree: the drawn branches, the node (None for "and more"), and what is said of
-    it.
+    """Yield the lines of a tree, each as the drawn branches, the node (None for "… and 3 more"), and its
+    description.
     """
     yield head, node, describe(node)
     last = len(node.children) + bool(node.more) - 1
@@ -53,7 +54,7 @@ def tree_lines(node: Node, head: str = "", below: str = "") -> Iterator[tuple[st
 
 
 def describe(node: Node) -> str:
-    """Return what is said of one node, in one line of printable characters."""
+    """Return the description of one node, in one line of printable characters."""
     said = " ".join(filter(None, (printable(node.kind), printable(node.name))))
     if node.peer:
         said += f" of {printable(node.peer)}"

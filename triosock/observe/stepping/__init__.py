@@ -1,12 +1,17 @@
-"""Record a run, to step through it: `with Recorder() as r:` around anything, then `r.write_html("run.html")`.
+"""Records a run to step through: `with Recorder() as r:` around any trio program, then
+`r.write_html("run.html")`.
 
-model            what is kept: happenings, and the state that they lead to
-ring             the last of them, in bounded memory     keeper    what the runs of one recorder share
-stacks           where a task is, and what it waits for  endings   why it was cancelled, and how it ended
-instrument       watches one trio run                    words     texts of server events
-trio_internals   the only file that reaches into trio
-recorder         the context manager around a run
-sources          the lines of the files                  packing   what is kept, as JSON
+model            the recorded values: happenings, and the state that they lead to
+ring             keeps the last happenings, in bounded memory
+keeper           the ring, the numbers and the clock that the instruments of a recorder share
+stacks           the place of a task, and a description of its wait
+endings          texts for cancellations and ends of tasks
+instrument       observes one trio run
+words            texts for server events
+trio_internals   the only file of the recorder that uses private API of trio
+recorder         the `Recorder`
+sources          the source lines on a page
+packing          the recorded values as JSON
 page             one HTML file; state.js computes the states, view.js shows them
 """
 

@@ -1,7 +1,7 @@
-"""Why a task was cancelled and how it ended, in words.
+"""Texts that say why a task was cancelled, and how it ended.
 
-In trio (from 0.31 on) each `Cancelled` names its source: an explicit `cancel()`, a deadline, a nursery one of
-whose tasks has failed, the end of the run, Ctrl-C.
+In trio (from 0.31 on) each `Cancelled` has its source: an explicit `cancel()`, a deadline, a nursery in which
+a task has failed, the end of the run, or Ctrl-C.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ _ADDRESS: Final = re.compile(r" at 0x([0-9a-f]+)>$")
 
 
 def why_cancelled(error: trio.Cancelled) -> str:
-    """Return the source of a cancellation, and the reason that was given."""
+    """Return a text with the source of a cancellation, and its reason if one was given."""
     source = _SOURCES.get(error.source, printable(error.source))
     return source if error.reason is None else f"{source}: {printable(error.reason)}"
 
 
 def address_of_source(error: trio.Cancelled) -> int | None:
-    """Return the `id()` of the task that cancelled, which trio tells in the task's repr."""
+    """Return the `id()` of the task that cancelled, from trio's repr of that task; None without one."""
     found = _ADDRESS.search(error.source_task or "")
     return None if found is None else int(found[1], 16)
 
@@ -45,7 +45,7 @@ def leaves(error: BaseException) -> list[BaseException]:
 
 
 def how_failed(error: BaseException) -> str:
-    """Return what a task has raised; of a group, what is in it."""
+    """Return a text of the exception that a task has raised; for a group, of the exceptions in it."""
     said = [error_text(one) or "" for one in leaves(error) if not isinstance(one, trio.Cancelled)]
     if not isinstance(error, BaseExceptionGroup):
         return said[0]
@@ -53,5 +53,5 @@ def how_failed(error: BaseException) -> str:
 
 
 def is_cancelled(error: BaseException) -> bool:
-    """Whether a task has raised nothing but `Cancelled`."""
+    """Whether an exception is `Cancelled`, or a group of nothing else."""
     return all(isinstance(one, trio.Cancelled) for one in leaves(error))

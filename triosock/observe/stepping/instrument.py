@@ -1,11 +1,12 @@
-"""The instrument of one trio run: turns trio's callbacks into happenings.
+"""The instrument of one trio run: makes happenings of trio's callbacks.
 
-trio calls it when a task is made, is runnable, runs, stops, and has ended. The rest is read when a task
-stops: its stack, its deadline, its nurseries, and the nursery that it is in. The invariants:
+trio calls it when a task is started, is runnable, runs, stops, and has ended. When a task stops, the
+instrument also reads its stack, its deadline, its nurseries, and the nursery that it is in. The invariants:
 
-1. **A task is held no longer than it lives**, and nothing that it raised is held at all.
-2. **A nursery is held until its task has stopped after it**, so that no other one can be taken for it.
-3. `<init>` and trio's system tasks belong to no program, and are left out.
+1. **A task is referenced only until it ends**, and an exception that it has raised not at all.
+2. **A nursery is referenced until the next stop of its task after its end**, so that a new nursery at the
+   same address is not taken for it.
+3. trio's first task `<init>` and its system tasks are not part of the program, and are left out.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ _OTHERS: Final = 0
 
 @attrs.define(eq=False)
 class _Bracket:
-    """A nursery, and how many errors it has had."""
+    """A nursery, and the number of exceptions that its tasks have raised."""
 
     number: int
     errors: int = 0
@@ -38,12 +39,12 @@ class _Bracket:
 
 @attrs.define(eq=False)
 class _Known:
-    """A task that lives."""
+    """A task that has not ended."""
 
     number: int
     nursery: trio.Nursery
     begun: bool = False
-    #: Made runnable in its own turn: it only let others run, or was cancelled when it began to wait.
+    #: It became runnable in its own step: it only let others run, or was cancelled when it began to wait.
     goes_on: bool = False
     thrown: BaseException | None = None
     nurseries: list[trio.Nursery] = attrs.field(factory=list)
@@ -51,10 +52,10 @@ class _Known:
 
 @final
 class RunInstrument(trio.abc.Instrument):
-    """Watches one run, until the recorder has stopped."""
+    """Observes one trio run until the recorder has stopped."""
 
     def __init__(self, keeper: Keeper, instruments: dict[object, RunInstrument]) -> None:
-        """`instruments` has each one by its run, while that lasts."""
+        """`instruments` has the instrument of each run, as long as the run lasts."""
         self._keeper = keeper
         self._instruments = instruments
         self._run: object = None
@@ -62,13 +63,13 @@ class RunInstrument(trio.abc.Instrument):
         self._brackets: dict[trio.Nursery, _Bracket] = {}
         self._ended: OrderedDict[int, int] = OrderedDict()
         self._offset: float | None = None
-        #: Cancellations of a failing task's siblings: trio reports them before the failure itself.
+        #: Cancellations of the siblings of a failing task, which trio reports before the failure itself.
         self._held: list[Happening] = []
         #: The name of the next task: that of a connection which was just accepted.
         self.next_name: str | None = None
 
     def attach(self) -> None:
-        """Begin in the middle of a run: take all tasks that are there."""
+        """Begin in the middle of a run: record all tasks that exist already."""
         trio.lowlevel.add_instrument(self)
         root = trio.lowlevel.current_root_task()
         todo = [] if root is None else [root]
@@ -82,7 +83,7 @@ class RunInstrument(trio.abc.Instrument):
             self._note("run" if task is trio.lowlevel.current_task() else "wait", known, task)
 
     def detach(self) -> None:
-        """End it, in the thread of its run."""
+        """Stop observing, in the thread of the run."""
         self.after_run()
         try:
             trio.lowlevel.remove_instrument(self)
@@ -90,7 +91,7 @@ class RunInstrument(trio.abc.Instrument):
             pass  # it has raised, and trio has removed it
 
     def number_of_current(self) -> int | None:
-        """Return the number of the task that runs; None if there is none, 0 for one of trio's."""
+        """Return the number of the task that runs; None without one, 0 for trio's system tasks."""
         try:
             known = self._tasks.get(trio.lowlevel.current_task())
         except RuntimeError:
@@ -109,11 +110,11 @@ class RunInstrument(trio.abc.Instrument):
     # Callbacks of trio
 
     def after_run(self) -> None:
-        """The run is over."""
+        """The run has ended."""
         self._instruments.pop(self._run, None)
 
     def task_spawned(self, task: trio.lowlevel.Task) -> None:
-        """A task is made."""
+        """A task is started."""
         if self._keeper.stopped:
             self.detach()
         else:
@@ -134,13 +135,13 @@ class RunInstrument(trio.abc.Instrument):
             self._wake(task, known, thrown, by)
 
     def before_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task takes its turn."""
+        """A task runs until its next checkpoint."""
         known = self._tasks.get(task)
         if known is not None:
             self._keeper.add(Happening(self.time(), "run", known.number))
 
     def after_task_step(self, task: trio.lowlevel.Task) -> None:
-        """A task has stopped; one that has ended is not known any more."""
+        """A task has stopped. If it has ended, `task_exited` has removed it before."""
         if self._keeper.stopped:
             self.detach()
             return
@@ -157,7 +158,7 @@ class RunInstrument(trio.abc.Instrument):
             self._wake(task, known, thrown, known.number)
 
     def task_exited(self, task: trio.lowlevel.Task) -> None:
-        """A task has ended, in its last turn."""
+        """A task has ended, in its last step."""
         known = self._tasks.get(task)
         if known is None:
             return
@@ -276,7 +277,7 @@ class RunInstrument(trio.abc.Instrument):
 
 
 def _deadline(task: trio.lowlevel.Task) -> float | None:
-    """When its deadline will cancel a task that stops now."""
+    """Return the effective deadline of a task that stops now; None without one."""
     try:
         if task is not trio.lowlevel.current_task():
             return None

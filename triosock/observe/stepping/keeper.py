@@ -1,6 +1,6 @@
-"""What all instruments of one recorder share: the ring, the numbers, and the clock.
+"""The ring, the numbers and the clock that all instruments of one recorder share.
 
-Trio runs may live in several threads at once: all access to the ring is under the lock.
+Several threads may have a trio run each, so all access to the ring is under a lock.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from .stacks import Stacks
 
 @final
 class Keeper:
-    """Takes happenings. `place_run` takes the time of a trio run, and returns what to add to it."""
+    """Takes happenings, and keeps the last `most`. `place_run` takes the time of a trio run's clock, and
+    returns its offset to the times of the recording.
+    """
 
     def __init__(self, most: int, place_run: Callable[[float], float]) -> None:
         self._ring = Ring(most)
@@ -29,20 +31,20 @@ class Keeper:
         self.stopped: bool = False
 
     def next_task(self) -> int:
-        """Return a number for a task."""
+        """Return the number of a new task."""
         return next(self._tasks)
 
     def next_nursery(self) -> int:
-        """Return a number for a nursery."""
+        """Return the number of a new nursery."""
         return next(self._nurseries)
 
     def add(self, one: Happening) -> None:
-        """Keep it."""
+        """Keep a happening, unless the recorder has stopped."""
         with self._lock:
             if not self.stopped:
                 self._ring.add(one)
 
     def copy(self) -> tuple[State, list[Happening], int]:
-        """Return a state, the happenings after it, and how many before it are forgotten."""
+        """Return a state, the happenings after it, and the number of discarded happenings before it."""
         with self._lock:
             return (*self._ring.copy(), self._ring.forgotten)

@@ -1,10 +1,10 @@
-"""What a recorder keeps: happenings, and the state of all tasks that they lead to.
+"""The values that a recorder keeps: happenings, and the state of all tasks that they lead to.
 
-The invariant: **a state and the happenings after it say everything**: applied one by one, they give the tree
-of nurseries and tasks at each moment. The page does the same in JavaScript.
+The invariant: **a state and the happenings after it are a complete recording**: applied one by one, they give
+the tree of nurseries and tasks at each moment. The page does the same in JavaScript.
 
-Tasks and nurseries are numbers, from 1 on, in the order in which they were first seen. Nursery 0 is the top
-of a trio run. Times are seconds from the beginning of the first run.
+Tasks and nurseries have numbers, from 1 on, in the order in which they were first seen. Nursery 0 is the top
+of a trio run. Times are seconds from the first event.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias, final
 
 import attrs
 
-#: spawn    a task is made, not yet run          run      it runs
+#: spawn    a task is started, and not yet run    run      it runs
 #: pause    it let others run                    wait     it waits for something
 #: wake     it is runnable                       cancel   it is runnable, and will get Cancelled
 #: started  it moved to another nursery          open, close   a nursery of this task
@@ -38,7 +38,7 @@ ENDS: Final = frozenset({"end", "fail", "gone"})
 
 
 class Happening(NamedTuple):
-    """One thing that happened to a task (0: to none).
+    """One step or event of a task; `task` is 0 for none.
 
     `by` is the task that did it: None if it was the system (input, output, time) and 0 for one of trio's
     system tasks, or another thread. `other` is a nursery, `deadline` a time.
@@ -57,7 +57,7 @@ class Happening(NamedTuple):
 @final
 @attrs.define(eq=False)
 class TaskState:
-    """A living task, after its last happening."""
+    """A task that has not ended, after its last happening."""
 
     name: str
     nursery: int
@@ -73,14 +73,14 @@ class TaskState:
 @final
 @attrs.define(eq=False)
 class State:
-    """All tasks that live, and the nurseries that are open, each with its task."""
+    """All tasks that have not ended, and the open nurseries, each with its task."""
 
     tasks: dict[int, TaskState] = attrs.field(factory=dict)
     nurseries: dict[int, int] = attrs.field(factory=dict)
     time: float = 0.0
 
     def apply(self, one: Happening) -> None:
-        """Apply a happening."""
+        """Change the state as this happening did."""
         self.time = one.time
         if one.kind == "spawn":
             self.tasks[one.task] = TaskState(

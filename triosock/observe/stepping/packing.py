@@ -1,14 +1,14 @@
-"""What a recorder has kept, as JSON for the page: repeated values are numbers of rows in tables.
+"""The recorded values as JSON for the page; repeated values are numbers of rows in tables.
 
     files    [{name, own, trio, text: [line, …]} or {name, own, trio, lines: {number: line}}]
     frames   [[file, line, function]]
-    stacks   [[the frame that shows where it is, or -1, what it waits for, [frame, …]]], innermost last
+    stacks   [[number of the frame with the place, or -1, text of the wait, [frame, …]]], innermost last
     texts    [text]
-    tasks    [[number, name, nursery, kind, µs, stack, deadline, origin, by]]   that live at the beginning
+    tasks    [[number, name, nursery, kind, µs, stack, deadline, origin, by]]   tasks at the beginning
     open     [[nursery, task]]
-    events   [[µs since the last one, kind, task, by, stack, other, text, deadline]]   without -1s at the end
+    events   [[µs since the last one, kind, task, by, stack, other, text, deadline]]   without trailing -1s
 
-Names and texts are numbers in `texts`, and -1 stands for nothing; `by` is -1 for the system.
+Names and texts are numbers of rows in `texts`, and -1 means none; `by` is -1 for the system.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ Packed: TypeAlias = dict[str, object]
 
 
 def packed(base: State, kept: list[Happening], forgotten: int) -> str:
-    """Return the JSON, with nothing in it that could end a script element."""
+    """Return the JSON. Characters that could end a script element are written as escapes."""
     text = json.dumps(_Packer().pack(base, kept, forgotten), separators=(",", ":"), ensure_ascii=False)
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")

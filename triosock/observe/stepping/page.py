@@ -1,7 +1,7 @@
-"""One HTML file to step through a run. It loads nothing else.
+"""The page to step through a run: one HTML file, which loads nothing else.
 
-Text chosen by a program or a peer (names of tasks, errors, lines of code) is in the JSON, which cannot end
-its element, and is inserted into the page as text only; the timeline escapes its own.
+Text from a program or a peer (names of tasks, errors, lines of code) is in the JSON, which cannot end its
+element, and is inserted into the page as text only; the timeline escapes its own texts.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ _BREAKPOINTS: Final = (
 
 
 def page(base: State, kept: list[Happening], forgotten: int, picture: Picture) -> str:
-    """Return the HTML text."""
+    """Return the page as HTML text. `forgotten` is the number of discarded happenings."""
     started = sum(one.kind == "spawn" for one in kept)
     began = kept[0].time if kept else 0.0
     took = duration(kept[-1].time - began) if kept else "no time"

@@ -1,10 +1,10 @@
-"""Recorder: a context manager around a run; it writes the page to step through the run.
+"""Recorder: a context manager that records trio runs, and writes a page to step through them.
 
 The invariants:
 
-1. **Outside of its block it costs nothing**: no instrument and no observer is left, and trio is as before.
-   A run in another thread is released at its next step.
-2. **It acts only when trio or a server calls it**, and never by itself.
+1. **Outside of its block it costs nothing**: no instrument and no observer is left, and trio is as before. In
+   another thread, the instrument of a run is removed at the next step of that run.
+2. **It acts only when trio or a server calls it**: it has no thread and no task.
 """
 
 from __future__ import annotations
@@ -42,20 +42,21 @@ MAX_EVENTS: Final = 50_000
 @final
 @attrs.frozen(kw_only=True)
 class Step:
-    """One thing that happened. Tasks are numbers from 1 on, in the order in which they were started.
+    """One recorded step. Tasks have numbers from 1 on, in the order in which they were first seen.
 
-    `kind` is "spawn" (the task is made), "run" (it runs), "pause" (it lets others run), "wait", "wake" (it is
-    runnable), "cancel" (it is runnable, and will get `Cancelled`), "started" (it moved to the nursery that
-    `nursery.start` was called on), "open" and "close" (a nursery of this task), "end" (it returned), "fail"
-    (it raised), "gone" (it ended because it was cancelled), or "event" (of a server).
+    `kind` is "spawn" (the task is started), "run" (it runs), "pause" (it lets others run), "wait", "wake" (it
+    is runnable), "cancel" (it is runnable, and will get `Cancelled`), "started" (it moved to the nursery
+    whose `start` was called), "open" and "close" (of a nursery of this task), "end" (it returned), "fail" (it
+    raised), "gone" (it ended because it was cancelled), or "event" (of a server).
 
-    `time` is in seconds since the run began; `task` is None for what no task did; `name` is the task's name.
-    `by` is the task that did it: None if it was the system (input, output, time), and 0 for one of trio's
-    system tasks or another thread. `where` is a file and a line (of a cancellation, where `cancel()` was
-    called), `waits_for` says in words what it waits for, and `text` has the reason of a cancellation, the
-    error of a failure, or the text of a server's event. `deadline` is when the wait ends at the latest, on
-    the clock of `time`. `nursery` is the one in which a task is started, that is opened or closed, or that is
-    cancelled as a whole, the task included; 0 is the top of the trio run.
+    `time` is in seconds since the first event; `task` is the number of the task, None for a step of no task,
+    and `name` is its name. `by` is the number of the task that caused the step: None if the system did
+    (input, output, time), and 0 for one of trio's system tasks or another thread. `where` is a file and a
+    line; for a cancellation, those of the call of `cancel()`. `waits_for` is a description of the wait.
+    `text` is the reason of a cancellation, the error of a failure, or the text of a server's event.
+    `deadline` is the time at which the wait is cancelled at the latest. `nursery` is the nursery in which a
+    task is started, that is opened or closed, or that is cancelled as a whole, the task included; 0 is the
+    top of the trio run.
     """
 
     time: float
@@ -72,24 +73,28 @@ class Step:
 
 @final
 class Recorder:
-    """Records what the tasks of trio programs do, to be stepped through, forwards and backwards::
+    """Records the steps of the tasks of trio programs, and writes a page to step through them, forwards and
+    backwards::
 
         with triosock.observe.Recorder() as recorder:
             trio.run(main)
         recorder.write_html("run.html")
 
-    The block may be around anything. Around `trio.run` it records each trio run that begins while it lasts,
-    in any thread; inside of a trio program it records that one, with the tasks that are there already, and
-    those that begin meanwhile. The events of servers in it are recorded, too.
+    It records each trio run that begins in the block, in any thread, and the events of the servers that start
+    in it. Entered in a trio program, it records that run as well, with the tasks that exist already.
 
-    Args: `max_events`, an int from 1 on: how many happenings are kept. Beyond that the oldest are forgotten,
-    and the page says how many; living tasks stay known. A step of a task is about three happenings.
+    Args: `max_events`, an int from 1 on: the number of steps that are kept. Beyond that the oldest are
+    discarded, and the page has their number; tasks that still run stay in the tree. Each time that a task
+    runs is about three steps: it becomes runnable, runs, and waits.
 
     Attributes: `timeline`, the `Timeline` of the same servers.
 
+    Raises: TypeError, ValueError for a wrong `max_events`; when the block is entered, RuntimeError if it was
+    used before, or outside of a trio run if this version of trio cannot be recorded from there.
+
     The page has the source text of the program's own files, and the names of their folders below the current
-    one: look at it before you pass it on. It may be written while it records, as often as wanted. Nothing
-    here is asynchronous.
+    one: check it before you publish it. It may be written at any time, also during the block. No method is
+    async.
     """
 
     def __init__(self, *, max_events: int = MAX_EVENTS) -> None:
@@ -136,8 +141,8 @@ class Recorder:
         return _Tap(self._keeper, self._instruments)
 
     def mark(self, text: str) -> None:
-        """Record a text at this moment: as a step of the task that calls it, and as a point in the timeline.
-        Call it in the trio program that is recorded.
+        """Record a text at this moment: as an event of the calling task, and as a point in the timeline. Call
+        it in the trio run that is recorded.
         """
         self.timeline.mark(text)
         instrument = self._instruments.get(this_run())
@@ -147,11 +152,11 @@ class Recorder:
 
     @property
     def forgotten(self) -> int:
-        """How many of the oldest things that happened were forgotten, to bound the memory."""
+        """The number of steps that were discarded, the oldest ones, to bound the memory."""
         return self._keeper.copy()[2]
 
     def steps(self) -> tuple[Step, ...]:
-        """Return all that is kept, as values."""
+        """Return all recorded steps as values."""
         base, kept, _ = self._keeper.copy()
         names = {number: task.name for number, task in base.tasks.items()}
         for one in kept:
@@ -164,7 +169,7 @@ class Recorder:
         return page(*self._keeper.copy(), self.timeline.picture())
 
     def write_html(self, path: StrPath) -> None:
-        """Write one HTML file that needs nothing else, to step through the run with keys, buttons or a
+        """Write one HTML file, which loads nothing else, to step through the run by keys, buttons or a
         slider. Raises: OSError.
         """
         Path(path).write_text(self.html(), "utf-8")

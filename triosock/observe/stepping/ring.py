@@ -1,8 +1,8 @@
 """The last happenings of a run, in bounded memory.
 
-The invariant: **forgotten happenings are summed up**: the ring holds the state before the oldest happening
-that is kept (a keyframe), and applies to it what leaves the ring. So the memory is that of the ring and of
-the living tasks.
+The invariant: **discarded happenings are applied to a state**: the ring has the state before its oldest
+happening (a keyframe), and applies to it each happening that leaves the ring. So its memory is bounded by the
+size of the ring and the number of tasks that have not ended.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from .model import Happening, State
 
 @final
 class Ring:
-    """Keeps the last `most` happenings; counts the others in `forgotten`."""
+    """Keeps the last `most` happenings; `forgotten` is the number of discarded ones."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -28,14 +28,14 @@ class Ring:
         return len(self._kept)
 
     def add(self, one: Happening) -> None:
-        """Keep it; forget the oldest if there is no room."""
+        """Keep a happening; discard the oldest one if there is no room."""
         if len(self._kept) >= self._most:
             self._base.apply(self._kept.popleft())
             self.forgotten += 1
         self._kept.append(one)
 
     def copy(self) -> tuple[State, list[Happening]]:
-        """Return the state before the oldest happening that is kept, and all that are."""
+        """Return the state before the oldest happening, and all happenings that are kept."""
         base = State(
             {number: copy.copy(task) for number, task in self._base.tasks.items()},
             dict(self._base.nurseries),

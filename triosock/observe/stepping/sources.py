@@ -1,7 +1,7 @@
-"""The source lines of a page: all lines of the program's own files, once; of others those that occur.
+"""The source lines on a page: all lines of the program's own files, and of other files those on a stack.
 
-The invariant: **a page reveals no more of this machine than it must**: a file is named by its path below the
-current folder, below the folder of the packages, or by its last two names.
+The invariant: **a page has no absolute paths of this machine**: a file is named by its path below the current
+folder, below the folder of the packages, or by its last two names.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final, Required, TypedDict, final
 from ..text import printable
 from .stacks import owner_of
 
-#: Characters of one file, and of all files; beyond that only the lines that occur, as of a library.
+#: The maximum of characters of one file, and of all files; of a larger file only lines on a stack are kept.
 MAX_FILE: Final = 200_000
 MAX_ALL: Final = 800_000
-#: Characters of one line.
+#: The maximum of characters of one line.
 MAX_LINE: Final = 300
 _PATHS: Final = sysconfig.get_paths()
 _ROOTS: Final = tuple(_PATHS[name] for name in ("purelib", "platlib", "stdlib"))
@@ -26,7 +26,7 @@ _PACKAGE: Final = str(Path(__file__).parents[3])
 
 
 def short_path(file: str) -> str:
-    """Return the name of a file on a page."""
+    """Return the name that a file has on a page."""
     if not os.path.isabs(file):
         return printable(file)
     for root in (os.getcwd(), *_ROOTS, _PACKAGE):
@@ -47,7 +47,7 @@ class Packed(TypedDict, total=False):
 
 @final
 class Sources:
-    """Collects files; `packed()` is what the page gets."""
+    """Collects the lines of files for a page."""
 
     def __init__(self) -> None:
         self._numbers: dict[str, int] = {}

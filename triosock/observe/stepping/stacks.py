@@ -1,4 +1,4 @@
-"""The stack of a task, whose code each frame is, and what the task waits for, in words.
+"""The stack of a task, the owner of the code of each frame, and a description of the wait.
 
 Stacks are interned, since tasks stop at the same few places.
 """
@@ -16,9 +16,9 @@ from typing import Final, Literal, TypeAlias, final
 import attrs
 import trio
 
-#: The most interned stacks: a program may stop at new places without end.
+#: The maximum of interned stacks; a program may stop at ever new places.
 MAX_STACKS: Final = 20_000
-#: Frames of one stack, the innermost; a recursion would have thousands.
+#: The maximum of frames of a stack, the innermost ones; a recursion may have thousands.
 MAX_FRAMES: Final = 50
 
 Owner: TypeAlias = Literal["own", "triosock", "trio", "library"]
@@ -29,7 +29,7 @@ _PATHS: Final = sysconfig.get_paths()
 _LIBRARIES: Final = tuple(_PATHS[name] + os.sep for name in ("purelib", "platlib", "stdlib", "platstdlib"))
 _NO_FILES: Final = ("<frozen", "<attrs", "<string>")
 
-#: What a task in one of these functions, of trio and of this library, waits for.
+#: Descriptions of the waits in these functions of trio and of this library.
 _WAITS: Final = {
     "Nursery.start": "the task that it starts to say that it has started",
     "Nursery._nested_child_finished": "the tasks in its nursery",
@@ -59,7 +59,7 @@ _WAITS: Final = {
     "SocketWire.linger": "its peer to close, too",
     "SocketReceiving._wait_input": "something to read",
 }
-#: The functions by which trio suspends a task: not shown as what it waits for.
+#: The functions by which trio suspends a task, which are not named in the description of a wait.
 _TRAPS: Final = frozenset({"wait_task_rescheduled", "_real_async_yield", "_async_yield"})
 
 
@@ -73,7 +73,7 @@ class Frame:
 
     @property
     def owner(self) -> Owner:
-        """Whose code it is."""
+        """The owner of the code."""
         return owner_of(self.file)
 
 
@@ -85,8 +85,8 @@ class Stack:
     frames: tuple[Frame, ...]
 
     def place(self) -> int | None:
-        """The number of the frame that shows where a task is: the innermost that is the program's own; where
-        there is none, the innermost that is not of trio and not of the standard library.
+        """Return the number of the frame that shows the place of a task: the innermost of the program's own;
+        without one the innermost of triosock, and without that the innermost of a library other than trio.
         """
         for owners in (("own",), ("triosock",), ("library",)):
             for number in reversed(range(len(self.frames))):
@@ -99,8 +99,8 @@ class Stack:
         return bool(self.frames) and self.frames[-1].owner == "trio"
 
     def waits_for(self) -> tuple[str, str]:
-        """Return what a task at this place waits for: in words, and the function that it has called for it.
-        Both may be empty.
+        """Return a description of the wait at this place, and the name of the function that was called for
+        it. Both may be empty.
         """
         place = self.place()
         if place is None:
@@ -119,7 +119,7 @@ def _word(function: str) -> str | None:
 
 @functools.cache
 def owner_of(file: str) -> Owner:
-    """Return whose file it is: trio's, this library's, another library's, or the program's own."""
+    """Return the owner of a file: trio, triosock, another library, or the program ("own")."""
     if file.startswith(_TRIO):
         return "trio"
     if file.startswith(_TRIOSOCK):
@@ -129,28 +129,28 @@ def owner_of(file: str) -> Owner:
 
 @final
 class Stacks:
-    """Makes stacks, one for each place."""
+    """Makes stacks, and returns the same object for the same frames."""
 
     def __init__(self) -> None:
         self._known: dict[tuple[tuple[CodeType, int], ...], Stack] = {}
 
     def of_task(self, task: trio.lowlevel.Task) -> Stack:
-        """Return the stack of a task that does not run."""
+        """Return the stack of a task that is suspended."""
         return self._intern((frame.f_code, line) for frame, line in task.iter_await_frames())
 
     def of_error(self, trace: TracebackType | None) -> Stack:
-        """Return where an exception was raised."""
+        """Return the stack of the place at which an exception was raised."""
         return self._intern(_lines_of(trace))
 
     def of_caller(self) -> Stack | None:
-        """Return the one line, outside of trio and of this library's recorder, that runs now."""
+        """Return the innermost call that runs now, outside of trio and of the recorder, as a stack of one."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and _is_machinery(frame.f_code.co_filename):
             frame = frame.f_back
         return None if frame is None else self._intern([(frame.f_code, frame.f_lineno)])
 
     def of_canceller(self) -> Stack | None:
-        """Return where `CancelScope.cancel()` is being called, if it is."""
+        """Return the stack of the call of `CancelScope.cancel()` that runs now; None without one."""
         frame: FrameType | None = sys._getframe(1)
         while frame is not None and not (frame.f_code.co_name == "cancel" and _is_run(frame)):
             if frame.f_code.co_name == "unrolled_run" and _is_run(frame):
@@ -164,7 +164,9 @@ class Stacks:
         return self._intern(lines) if lines else None
 
     def of_forced_close(self, task: trio.lowlevel.Task) -> Stack | None:
-        """Return where a task closes something by `trio.aclose_forcefully`, which cancels before it waits."""
+        """Return the stack of a call of `trio.aclose_forcefully`, which cancels before it waits; None without
+        one.
+        """
         lines = [(frame.f_code, line) for frame, line in task.iter_await_frames()]
         for number, (code, _) in enumerate(lines):
             if code.co_name == "aclose_forcefully" and code.co_filename.startswith(_TRIO):
@@ -189,7 +191,7 @@ def _lines_of(trace: TracebackType | None) -> Iterator[tuple[CodeType, int]]:
         trace = trace.tb_next
 
 
-#: Of trio: what runs tasks, and scopes.
+#: The file of trio that has the run loop and the cancel scopes.
 _RUN: Final = os.path.join(_TRIO, "_core", "_run.py")
 _HERE: Final = os.path.dirname(os.path.abspath(__file__)) + os.sep
 

@@ -1,13 +1,14 @@
-"""The only file of the recorder that reaches into trio. What is used, and is no public API of trio:
+"""The only file of the recorder that uses private API of trio:
 
-- ``trio._core._run.setup_runner``, which makes each run: by it a recorder outside of runs learns of new ones;
-- ``Task._next_send``, what a woken task will get: an exception that says which task cancelled it, and why;
-- ``Task._cancel_status``, ``CancelStatus._scope`` and ``_parent``, ``CancelScope._cancel_called``: which
-  scope it was;
-- ``Nursery._pending_excs`` and ``Runner.main_task_outcome``: what a task that has just ended has raised.
+- ``trio._core._run.setup_runner``, which makes each run: a recorder outside of runs learns of new runs by it;
+- ``Task._next_send``, the value or exception that a woken task will get, with the task that cancelled it and
+  the reason;
+- ``Task._cancel_status``, ``CancelStatus._scope`` and ``_parent``, ``CancelScope._cancel_called``: the scope
+  that was cancelled;
+- ``Nursery._pending_excs`` and ``Runner.main_task_outcome``: the exception of a task that has just ended.
 
-The invariant: **with a trio that has changed, a recording loses details, and no run breaks**: what is missing
-is left out. Only the first one is checked at the beginning, since nothing can be recorded without it.
+The invariant: **if trio has changed, a recording lacks details, and no run fails.** Only the first one is
+checked at the beginning, since a recorder outside of runs needs it.
 """
 
 from __future__ import annotations
@@ -27,13 +28,13 @@ _lock: Final = threading.Lock()
 
 
 def can_hear_of_runs() -> bool:
-    """Whether this trio has a place to learn of new runs."""
+    """Whether a recorder can learn of new runs of this version of trio."""
     return callable(getattr(_module(), "setup_runner", None))
 
 
 @contextlib.contextmanager
 def each_new_run(make: Make) -> Iterator[None]:
-    """Give each trio run that begins in this block, in any thread, an instrument."""
+    """Add an instrument, made by `make`, to each trio run that begins in this block, in any thread."""
     with _lock:
         _makers.append(make)
         if len(_makers) == 1:
@@ -95,12 +96,12 @@ def struck_scope(task: trio.lowlevel.Task) -> tuple[Any, bool]:
 
 
 def errors_in(nursery: trio.Nursery) -> list[BaseException]:
-    """Return what the tasks of a nursery, and its block, have raised so far."""
+    """Return the exceptions that the tasks of a nursery, and its block, have raised so far."""
     return getattr(nursery, "_pending_excs", [])
 
 
 def error_of_main(task: trio.lowlevel.Task) -> BaseException | None:
-    """Return what the first task of a run has raised, when it has just ended."""
+    """Return the exception of the main task of a run, if `task` is that task and has just ended."""
     runner = getattr(task, "_runner", None)
     if getattr(runner, "main_task", None) is not task:
         return None

@@ -1,4 +1,4 @@
-"""Texts of server events: those of the log, and texts for requests, which it leaves out."""
+"""Texts of server events: those of the log, and texts for requests, which are not logged."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ..text import printable
 
 
 def told(event: Event) -> str:
-    """Return one line of printable characters."""
+    """Return the text of an event, in one line of printable characters."""
     if isinstance(event, RequestFinished):
         text = f"the request of connection {event.connection} is done: {event.cause}"
     elif isinstance(event, RequestStarted):

@@ -1,9 +1,9 @@
-"""A run as a picture: `with Timeline() as t:` around anything, then `t.write_html("run.html")`.
+"""A run as a picture: `with Timeline() as t:` around any code that serves, then `t.write_html("run.html")`.
 
-recording     events, kept in bounded memory       model      what is kept
-layout        which bar in which row; pure         svg        the picture
-page          one HTML file to zoom and point at   trace      for Perfetto
-runs          which trio run this is
+recorder      the `Timeline`                        recording  collects events in bounded memory
+model         the values that are recorded          layout     assigns bars to rows; pure functions
+svg           draws the picture                     page       one HTML file, with zoom and details
+trace         the format of Perfetto                runs       identifies the current trio run
 """
 
 from .recorder import Timeline as Timeline

@@ -1,15 +1,15 @@
-"""From a run to a picture: which bar in which row, what is drawn on it, and what is said about it.
+"""Lays out a recorded run as a picture: the row of each bar, the marks on it, and the texts about it.
 
-Pure functions of a `Run`: no clock, no files, no pixels across (a picture can be zoomed, so that where
-something is stays a time), only rows down.
+Pure functions of a `Run`, without a clock and without files. Horizontal places are times, since a picture can
+be zoomed; vertical places are rows.
 
 The rules:
 
-1. A connection has a row of its own while a lane has few; beyond `ROOMY` they share rows, each taking the
-   first row that is free, so that the height of a lane is how many were there at once.
-2. Every moment of a bar is one of: handshake, waiting, working, and "handler", which is said where no request
-   was ever marked: then only the handler knows what it was doing.
-3. What ends a bar has a mark at its end, so that colour is never the only sign.
+1. Each connection has its own row if a lane has at most `ROOMY`; otherwise they share rows, and each takes
+   the first free one, so that the height of a lane is the largest number of connections at one moment.
+2. Each part of a bar is one of: handshake, waiting, working, "many" (requests that were merged), and
+   "handler", for a connection without any marked request: only its handler knows what it did.
+3. The end of a bar has a mark for its reason, so that colour is never the only sign.
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from ..._core.model.events import Cause
 from ..text import count, duration
 from .model import NO_HANDSHAKE, Bar, Lane, Point, Run, Segment
 
-#: Connections that get a row each.
+#: The maximum of connections of a lane with a row each.
 ROOMY: Final = 40
 
-#: Where the deadline of a compat server's request comes from.
+#: The origin of the deadline of a compat server's request.
 LIFETIME: Final = "Policy.request_timeout"
 
 PieceKind: TypeAlias = Literal["handshake", "waiting", "working", "handler", "many"]
 FlagKind: TypeAlias = Literal["drain", "drained", "grace", "cancel", "closed"]
-#: What comes first of those of one moment.
+#: The order of flags with the same time.
 _ORDER: Final[tuple[FlagKind, ...]] = ("drain", "grace", "cancel", "drained", "closed")
-#: How a bar ended: well, still open, by the handler's failure, by its peer, cut by a deadline, or from
-#: around.
+#: How a bar ended: well, not yet, by a failure of the handler, by its peer, by a deadline, or by a
+#: cancellation from around the server.
 End: TypeAlias = Literal["finished", "open", "failed", "peer", "cut", "cancelled"]
 
 _ENDS: Final[dict[Cause | None, End]] = {
@@ -75,7 +75,7 @@ class Piece:
 
 @attrs.frozen
 class Due:
-    """A deadline on a bar: `hit` if it cut something, else it would have, had the bar stayed as it was."""
+    """A deadline on a bar: `hit` if it has cut something; otherwise the bar ended before it."""
 
     time: float
     hit: bool
@@ -92,7 +92,7 @@ class Box:
     start: float
     end: float
     end_kind: End
-    #: Why it ended, as its closing event says; "open" if it had not.
+    #: The cause of its end; "open" if it has not ended.
     cause: str
     pieces: tuple[Piece, ...]
     dues: tuple[Due, ...]
@@ -101,7 +101,7 @@ class Box:
 
 @attrs.frozen
 class Flag:
-    """A vertical line through a lane. `letter` is what the key calls it."""
+    """A vertical line through a lane. `letter` is its name in the key."""
 
     letter: str
     time: float
@@ -112,9 +112,7 @@ class Flag:
 
 @attrs.frozen
 class Band:
-    """A lane. `end` is the closing bracket: every bar has ended by then; None if the server was still
-    there.
-    """
+    """A lane. `end` is the end of the server, by which every bar has ended; None if the server still ran."""
 
     title: str
     start: float
@@ -129,7 +127,7 @@ class Band:
 
 @attrs.frozen
 class Picture:
-    """All of it, from 0 to `end` seconds."""
+    """The whole picture, from 0 to `end` seconds."""
 
     end: float
     bands: tuple[Band, ...]
@@ -154,7 +152,7 @@ def lay_out(run: Run) -> Picture:
 
 
 def _letters() -> list[str]:
-    """A, B, … Z, A1, B1, …: taken from the end."""
+    """Return the letters A, B, … Z, A1, B1, … in reverse order, to be popped."""
     return [chr(65 + i % 26) + (str(i // 26) if i >= 26 else "") for i in range(100_000)][::-1]
 
 
@@ -192,7 +190,7 @@ def rows_of(bars: list[Bar], end: float) -> list[int]:
     for bar in bars:
         while busy and busy[0][0] <= bar.start:
             heapq.heappush(free, heapq.heappop(busy)[1])
-        # Whoever is not in `busy` is in `free`, so that the next new row is their number together.
+        # A row is in `busy` or in `free`; if `free` is empty, the next new row is the length of `busy`.
         row = heapq.heappop(free) if free else len(busy)
         heapq.heappush(busy, (math.inf if bar.end is None else bar.end, row))
         rows.append(row)
@@ -215,7 +213,7 @@ def _flags(lane: Lane, end: float, letters: list[str]) -> tuple[Flag, ...]:
         lines.append((lane.end, "closed", "closed", "closed: every bar has ended, nothing of it is left"))
     lines.sort(key=lambda line: (line[0], _ORDER.index(line[1])))
     if len(lines) > 1 and lines[-2][1] == "drained" and lines[-1][1] == "closed":
-        # The last thing that a drained server says, and the last that it does: one moment for people.
+        # These two are at nearly the same moment: they get one flag.
         (_, _, _, told), (when, kind, _, left) = lines[-2:]
         lines[-2:] = [(when, kind, "drained, closed", f"{told}; {left}")]
     return tuple(
@@ -272,8 +270,8 @@ def _segment(bar: Bar, segment: Segment, begin: float, stop: float, number: int)
 
 
 def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
-    """The deadlines that cut something, or else the one that the bar was under at its end, if there is
-    room for it: in a row that is shared, there is none beyond the bar itself.
+    """Return the deadlines that have cut the connection or a request; without any, the one that was in force
+    at the end of the bar, if there is room for it. A shared row has no room beyond the bar itself.
     """
     dues = [
         Due(segment.end, True, f"deadline of a request, hit at {at(segment.end)} (request)")
@@ -297,7 +295,7 @@ def _dues(bar: Bar, lane: Lane, until: float, end: float) -> list[Due]:
 
 
 def _in_force(bar: Bar, lane: Lane) -> tuple[float, str]:
-    """The deadline of what the bar did last."""
+    """Return the deadline that was in force at the end of a bar, and its origin."""
     if lane.lifetime is not None:
         return bar.start + lane.lifetime, LIFETIME
     last = bar.segments[-1] if bar.segments else None
@@ -318,7 +316,7 @@ def _idle(lane: Lane) -> tuple[float, str]:
     return (math.inf if lane.timeouts is None else lane.timeouts.idle), "Timeouts.idle"
 
 
-#: What a deadline is called that cut a bar, and where it comes from, unless the server knows better.
+#: The name and the default origin of the deadline for each cause.
 _CUT_BY: Final[dict[Cause | None, tuple[str, str]]] = {
     Cause.IDLE: ("idle deadline", "Timeouts.idle"),
     Cause.REQUEST: ("deadline of a request", "request"),
@@ -356,5 +354,5 @@ def _describe(bar: Bar, pieces: tuple[Piece, ...], until: float) -> str:
 
 
 def at(when: float) -> str:
-    """Return a moment for people: seconds with as many digits as tell events apart."""
+    """Return the text of a time: seconds with six decimals below 1 s, and four above."""
     return f"{when:.6f}".rstrip("0").rstrip(".") + " s" if when < 1 else f"{when:.4f} s"

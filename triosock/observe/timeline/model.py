@@ -1,4 +1,4 @@
-"""What a picture is made of: values, and nothing that happens by itself.
+"""The recorded values from which a picture is drawn.
 
     Run ─ lanes ─ Lane (a server) ─ bars ─ Bar (a connection) ─ segments ─ Segment (a handshake, a request)
                         ├─ lines (drain, drained)
@@ -25,16 +25,16 @@ MAX_POINTS: Final = 500
 #: The "error" of a handshake that took too long.
 NO_HANDSHAKE: Final = "no handshake in time"
 
-#: What a connection was doing: before its handler, or at work on a request. What is neither is waiting.
+#: A handshake, or work on a request. The rest of a connection's time is waiting.
 SegmentKind: TypeAlias = Literal["handshake", "request"]
-#: Ends of special interest.
+#: The causes of ends that are kept longest.
 BAD: Final = frozenset({Cause.FAILED, Cause.PEER, Cause.DRAIN, Cause.REQUEST, Cause.SEND, Cause.HANDSHAKE})
 
 
 @attrs.define(eq=False)
 class Segment:
-    """A part of a connection's life; `end` None while it lasts. `merged` requests became this one, at work
-    for `busy` seconds of it.
+    """A part of a connection's time; `end` is None while it lasts. It stands for `merged` requests, which
+    have taken `busy` seconds of it together.
     """
 
     kind: SegmentKind
@@ -47,7 +47,7 @@ class Segment:
 
 @attrs.define(eq=False)
 class Bar:
-    """A connection; `end` None while it is open."""
+    """A connection, or a datagram; `end` is None while it is open."""
 
     number: int
     peer: str
@@ -64,7 +64,7 @@ class Bar:
 
 @attrs.frozen
 class Line:
-    """Something that concerns a whole server: its drain began, or ended."""
+    """An event of a whole server: its drain was announced, has begun ("drain") or has ended ("drained")."""
 
     time: float
     kind: Literal["drain", "drained"]
@@ -73,8 +73,8 @@ class Line:
 
 @attrs.frozen
 class Point:
-    """Something that happened at a server's door: `kind` is "refused", "full" or "error"; or a "mark", which
-    the program itself has made.
+    """An event of a server that belongs to no bar: `kind` is "refused" (a connection was refused, or a
+    datagram dropped), "full", "error", or "mark" (by `Timeline.mark`).
     """
 
     time: float
@@ -84,9 +84,10 @@ class Point:
 
 @attrs.define(eq=False)
 class Lane:
-    """A server. `doors` are the times in which it accepted, `to` None while it does; `listening` is the
-    number of its listeners; `cuts` has when the first connection was cut for a cause, and how many were.
-    `timeouts`, `session_idle` and `lifetime` are as in `ServerStarted`.
+    """A server. `doors` has the beginning and the end of each time in which it accepted, with None for the
+    end while it accepts; `listening` is the number of its open listeners; `cuts` has, for the causes DRAIN
+    and PARENT, the time of the first connection that was cut and the number of them. `timeouts`,
+    `session_idle` and `lifetime` are as in `ServerStarted`.
     """
 
     name: str
@@ -108,8 +109,8 @@ class Lane:
 
 @attrs.frozen
 class Run:
-    """What a picture is made of: the lanes with their bars, the `end` of what is known, and what was let
-    go.
+    """A recorded run: the lanes with their bars, the time of the last event or of the copy (`end`), and
+    `notes` about what was discarded.
     """
 
     lanes: tuple[Lane, ...]

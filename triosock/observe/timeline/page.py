@@ -1,6 +1,7 @@
-"""One HTML file: the picture, its key, and what is pointed at. It loads nothing, from nowhere.
+"""The page of a timeline: one HTML file with the picture, its key, and details of the bar under the pointer.
+It loads nothing else.
 
-Without scripts it is the static picture; `page.js` adds the zoom, and moves only what has times on it.
+Without scripts it shows the static picture; `page.js` adds the zoom, and moves only elements that have times.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _SEARCH: Final = """<details class="find"><summary>Search: peer, cause, duration
 
 
 def page(picture: Picture) -> str:
-    """Return the HTML text."""
+    """Return the page as HTML text."""
     drawing = Drawing(picture)
     plot = drawing.plot()
     return f"""<!DOCTYPE html>

@@ -1,9 +1,9 @@
-"""Timeline: what is put around a run, and what writes its pictures.
+"""Timeline: a context manager that records a run, and writes pictures of it.
 
 The invariants:
 
-1. **Outside of its block it costs nothing**: servers that start inside get an observer each; the next event
-   after the block takes it off again (`ObserverDone`).
+1. **Outside of its block it costs nothing**: each server that starts in the block gets an observer, which
+   detaches itself at the first event after the block (`ObserverDone`).
 2. **A server is recorded once**, even if the timeline is also among its own observers.
 """
 
@@ -33,20 +33,23 @@ StrPath: TypeAlias = "str | os.PathLike[str]"
 
 @final
 class Timeline:
-    """Records what servers do, and draws it::
+    """Records the connections and requests of servers, and draws them as a timeline::
 
         with triosock.observe.Timeline() as timeline:
             trio.run(main)
         timeline.write_html("run.html")
 
-    The block may be around anything, in any thread, inside or outside of trio: each server that starts
-    while it lasts gets a lane. One that runs already is added by `server.observers.add(timeline)`.
+    The block may be in any thread, inside or outside of a trio run: each server that starts in the process
+    during the block is recorded. A server that runs already is added by `server.observers.add(timeline)`.
 
-    Args: the bounds of its memory, each an int from 1 on. `max_connections` bars are kept, and `max_requests`
-    requests in all of them; beyond that the oldest connections that ended well go first, and the picture says
-    how many were let go. The defaults make a picture of a few megabytes at most.
+    Args: the bounds of its memory, each an int from 1 on. At most `max_connections` bars are kept, with at
+    most `max_requests` requests together; beyond that the oldest connections that have ended well are
+    discarded first, and the picture has the number of discarded ones. With the defaults a picture has a few
+    megabytes at most.
 
-    Pictures may be written while it records, as often as wanted. Nothing here is asynchronous.
+    Raises: TypeError, ValueError for wrong arguments; RuntimeError when the block is entered a second time.
+
+    Pictures may be written at any time, also during the block. No method is async.
     """
 
     def __init__(self, *, max_connections: int = 5_000, max_requests: int = 20_000) -> None:
@@ -75,7 +78,7 @@ class Timeline:
         return _Tap(self._recording, self._tapped)
 
     def on_event(self, event: Event, /) -> None:
-        """Take an event, as an observer of a server that was there before."""
+        """Record an event, as an observer that was added to a running server."""
         if event.server in self._tapped:
             return
         if event.server not in self._added:
@@ -85,17 +88,17 @@ class Timeline:
             del self._added[event.server]
 
     def mark(self, text: str) -> None:
-        """Note something that no event says, at this moment: a point, with this text, at the door of every
-        server that is recorded. Call it in the trio program of the servers.
+        """Draw a point with this text, at this moment, for each recorded server. Call it in the trio run of
+        the servers, for its clock.
         """
         self._recording.mark(text)
 
     def picture(self) -> Picture:
-        """Return what would be drawn now, as values."""
+        """Return the values that would be drawn now."""
         return lay_out(self._recording.run())
 
     def svg(self, *, width: int = WIDTH) -> str:
-        """Return the picture as a static SVG, `width` pixels wide (300 or more)."""
+        """Return the picture as a static SVG of `width` pixels; a width below 300 is taken as 300."""
         return Drawing(self.picture(), max(width, 300)).whole()
 
     def write_svg(self, path: StrPath, *, width: int = WIDTH) -> None:
@@ -103,8 +106,8 @@ class Timeline:
         Path(path).write_text(self.svg(width=width), "utf-8")
 
     def write_html(self, path: StrPath) -> None:
-        """Write one HTML file that needs nothing else: to zoom with wheel or keys, with details of what is
-        pointed at. Raises: OSError.
+        """Write the picture as one HTML file that loads nothing else, with zoom by wheel or keys, a search,
+        and the details of the bar under the pointer. Raises: OSError.
         """
         Path(path).write_text(page(self.picture()), "utf-8")
 
@@ -115,7 +118,7 @@ class Timeline:
 
 @final
 class _Tap:
-    """The observer of one server: knows its lane, which events do not say when two servers have one name."""
+    """The observer of one server. It knows its lane, since two servers may have the same name."""
 
     def __init__(self, recording: Recording, names: set[str] | None = None) -> None:
         self._recording = recording

@@ -1,16 +1,16 @@
-"""What happened in a run, kept in bounded memory, for a picture of it.
+"""Records the events of a run in bounded memory, for a picture of it.
 
 The invariants:
 
-1. **Memory is bounded whatever the run does**: at most `max_connections` bars, `max_requests` requests
-   (and one more per bar), and fixed numbers of lanes, lines and points. What must go goes in this order:
-   the oldest connections that ended well, then the oldest that did not; of a connection that is still
-   open, its oldest requests become one. Those that failed or were cut are what a picture is looked at for,
-   so they stay longer.
-2. **What was let go is counted**, and `Run.notes` says so in words.
-3. **Times are seconds from the first event.** Each trio run has a clock of its own; events of a second run
-   are placed by the wall clock of the moment in which its first one came. A plain compat server may have one
-   run after another.
+1. **Memory is bounded in every run**: at most `max_connections` bars, `max_requests` requests (and one more
+   for each bar), and fixed numbers of lanes, lines and points. When a bound is reached, the oldest connection
+   that has ended well is discarded, or, without one, the oldest that has ended otherwise; if all are open,
+   the oldest requests of the connection are merged into one. Connections that failed or were cut are the ones
+   that a reader looks for, so they are kept longer.
+2. **Everything discarded is counted**, and `Run.notes` has the numbers.
+3. **Times are seconds from the first event.** Each trio run has its own clock; the events of a further run
+   are placed by the wall clock at the moment of its first event. A plain compat server may have one run after
+   another.
 4. Servers may live in several threads: all access to a recording is under its lock.
 """
 
@@ -72,7 +72,7 @@ from .runs import this_run
 
 @final
 class Recording:
-    """Takes events, lane by lane; `run()` returns a copy of what is kept."""
+    """Takes the events of all servers; `run()` returns a copy of the recorded values."""
 
     def __init__(self, max_connections: int, max_requests: int) -> None:
         self._most_bars = max_connections
@@ -92,7 +92,9 @@ class Recording:
     # Time
 
     def place_run(self, now: float) -> float:
-        """Return what to add to times of this trio run, whose clock says, or has just said, `now`."""
+        """Return the offset from the clock of the current trio run, which shows `now` or has just shown it,
+        to the times of the recording.
+        """
         with self._lock:
             run = this_run()
             if run not in self._clocks:
@@ -115,7 +117,7 @@ class Recording:
     # Taking
 
     def open_lane(self, event: Event, offset: float) -> Lane | None:
-        """Begin a lane for the server of this event; None if there are too many."""
+        """Open a lane for the server of this event; return None if there are too many lanes."""
         with self._lock:
             if len(self._lanes) >= MAX_LANES:
                 self._lost_lanes += 1
@@ -140,13 +142,13 @@ class Recording:
                 method(self, lane, event, when)
 
     def mark(self, text: str) -> None:
-        """Note something, now, at the door of every server that there is."""
+        """Add a mark, at this moment, to each lane."""
         with self._lock:
             for lane in self._lanes:
                 self._point(lane, Point(self._now(), "mark", printable(text)))
 
     def stop(self) -> None:
-        """Take no more: what is still open stays so in the picture, at this moment."""
+        """Record nothing more: bars that are open stay open in the picture, until this moment."""
         with self._lock:
             self._last = self._now()
             self.stopped = True
@@ -325,7 +327,7 @@ class Recording:
         self._segments -= 1
 
     def _let_go(self) -> bool:
-        """Forget the connection that will be missed least; False if all are still open."""
+        """Discard the oldest connection that has ended well, or else badly; return False without one."""
         if not self._good and not self._bad:
             return False
         lane, bar = (self._good or self._bad).popleft()
@@ -337,7 +339,7 @@ class Recording:
     # Giving
 
     def run(self) -> Run:
-        """Return a copy of what is known now."""
+        """Return a copy of the recorded values."""
         with self._lock:
             end = self._last if self.stopped else self._now()
             return Run(tuple(map(_copy_lane, self._lanes)), end, self._notes())

@@ -1,4 +1,4 @@
-"""Which trio run this is: events of two runs have two clocks."""
+"""Identifies the current trio run: each run has its own clock."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import trio
 
 
 def this_run() -> object:
-    """Return what tells one trio run from another; None outside of one."""
+    """Return an object that identifies the current trio run; None outside of a run."""
     try:
         return trio.lowlevel.current_trio_token()
     except RuntimeError:

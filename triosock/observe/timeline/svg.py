@@ -1,11 +1,11 @@
-"""The picture as SVG: complete by itself, and what the page zooms.
+"""Draws a picture as SVG: a complete file, or the part of a page that can be zoomed.
 
 The rules:
 
-1. Where something is in time stands beside where it is on the paper: `data-s` and `data-e` hold seconds. The
-   page moves what has them, and knows nothing else of the picture.
-2. Whatever has something to say has a `<title>`, which is a browser's own way to show it.
-3. Text of the run is escaped, once, here.
+1. Each element with a place in time has that time in seconds too, in `data-s` and `data-e`. The page moves
+   the elements that have these attributes, and uses nothing else of the picture.
+2. An element with a description has a `<title>`, which browsers show when the pointer is on it.
+3. Text of the run is escaped once, in this file.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ from typing import Final
 from .layout import Band, Box, Flag, Picture, Piece
 
 WIDTH: Final = 1000
-#: Where the names of bars are: of whole peers, and of as much as a phone has room for.
+#: The width for the names of bars, in pixels: with whole peers, and with shortened ones, for phones.
 GUTTER: Final = 160
 NARROW_GUTTER: Final = 104
-#: Pixels of a row from which on there is room for words beside it, and for small signs.
+#: The height of a row, in pixels, from which on it has names and small signs.
 ROOM_FOR_WORDS: Final = 14
-#: Connections of one server from which on only what can be seen of each is drawn.
+#: With more connections of one server, each bar is drawn with fewer elements.
 CROWD: Final = 500
 RIGHT: Final = 26
 AXIS: Final = 26
 STYLE: Final = (Path(__file__).parent / "style.css").read_text("utf-8")
 
-#: Patterns, each by the name of its colour: a tile and what is drawn on it.
+#: Patterns by name: the size of the tile, the colour, the opacity of the ground, and the path on it.
 _PATTERNS: Final = {
     "handler": (8, "handler", ".35", "M-2 6 l4 4 M-2 -2 l12 12 M6 -2 l4 4"),
     "many": (6, "working", ".35", "M2 0 v6 M5 0 v6"),
@@ -40,7 +40,7 @@ _PATTERNS: Final = {
     "cancelled": (6, "cancelled", ".45", "M0 2 h6 M0 5 h6"),
     "peer": (6, "peer", ".4", "M1 1 h2 v2 h-2 z M4 4 h2 v2 h-2 z"),
 }
-#: What stands at the end of a bar, around (0, 0).
+#: The marks at the end of a bar, around (0, 0).
 ENDS: Final = {
     "finished": "M0 -7 v14",
     "open": "M2 -5 l5 5 l-5 5",
@@ -57,7 +57,7 @@ POINTS: Final = {
 }
 DUE: Final = "M0 10 V-5 M-4.5 -12 h9 l-4.5 7 z"
 
-#: What each sign means: class of a swatch, and words. Of what ended badly the mark stands beside.
+#: The legend: the class of a sign, and its meaning.
 LEGEND: Final = (
     ("piece working", "working on a request"),
     ("piece waiting", "waiting for the peer"),
@@ -82,7 +82,7 @@ LEGEND: Final = (
 
 
 class Drawing:
-    """One picture on its way to SVG. `width` is in pixels, from 300 on."""
+    """Draws one picture, once. `width` is in pixels, from 300 on."""
 
     def __init__(self, picture: Picture, width: int = WIDTH) -> None:
         self._picture = picture
@@ -211,7 +211,7 @@ class Drawing:
             return
         for box in band.boxes:
             y = bars_at + (box.row + 0.5) * self._row + 4
-            # A page shows the one or the other, as its width is.
+            # A page shows one of the two, depending on its width.
             peer = f'<tspan class="peer" dx="6">{escape(_short(box.peer, 22))}</tspan>'
             brief = f'<tspan class="brief" dx="4">{escape(_short(box.peer, 11))}</tspan>'
             names = f"{peer}{brief}" if self._for_page else peer if self._gutter == GUTTER else brief
@@ -232,7 +232,7 @@ class Drawing:
         self._out.append("</g>")
 
     def _small(self, box: Box, middle: float) -> None:
-        """What can be seen of a bar among thousands: where it works, and a bad end. A page must open soon."""
+        """Draw a bar among thousands with few elements, so that a page opens soon: work, and a bad end."""
         if any(piece.kind == "waiting" for piece in box.pieces):
             height = self._row * 0.22
             self._out.append(self._rect("piece waiting", box.start, box.end, middle - height / 2, height))
@@ -281,7 +281,7 @@ class Drawing:
         )
         self._out.append(self._mark(f"flag {flag.kind}{left}", flag.time, y, inside))
 
-    # Below, for the picture that stands alone
+    # Below the lanes, in a file without a page
 
     def _key(self) -> None:
         self._y += 6
@@ -303,7 +303,7 @@ class Drawing:
             self._out.append(f'<text class="key" x="{x}" y="{self._y:g}">{escape(line)}</text>')
 
     def legend(self) -> list[tuple[str, str]]:
-        """Return what of LEGEND the picture shows, once it is drawn."""
+        """Return the entries of LEGEND whose signs are in the picture, when it is drawn."""
         drawn = "".join(self._out)
         return [(kind, words) for kind, words in LEGEND if _attribute(kind) in drawn]
 
@@ -324,7 +324,7 @@ _BADLY: Final = {"failed": "failed", "cut": "cut", "cancelled": "cancelled", "pe
 
 
 def _attribute(kind: str) -> str:
-    """How an element that a sign of LEGEND is about begins its class."""
+    """Return the beginning of the class of the elements to which an entry of LEGEND belongs."""
     what, _, which = kind.partition(" ")
     if what == "end":
         return f'class="end end-{which}'
@@ -332,7 +332,7 @@ def _attribute(kind: str) -> str:
 
 
 def swatch(kind: str) -> str:
-    """Return a sample of a sign, 28 pixels wide, its middle at y=0."""
+    """Return a sample of a sign, 28 pixels wide, centred at y=0."""
     what, _, which = kind.partition(" ")
     if what == "piece":
         height = {"waiting": 6, "handshake": 12, "handler": 12}.get(which, 16)
@@ -358,7 +358,7 @@ def tick_step(span: float, most: float) -> float:
 
 
 def _short(peer: str, most: int) -> str:
-    """Return as much of a name as there is room for: its end tells one from the other."""
+    """Return a name shortened to `most` characters; its end, by which peers differ, is kept."""
     if len(peer) <= most:
         return peer
     _, _, place = peer.partition("://")

@@ -18,7 +18,7 @@ from .layout import Band, Box, lay_out
 from .model import MAX_LANES, Run
 
 _FIRST_TID: Final = MAX_LANES + 1
-#: An event of the format, and what it says of it.
+#: An event of the format, or its arguments.
 Fields: TypeAlias = Mapping[str, object]
 
 #: Names of colours that the viewers know.
@@ -38,7 +38,7 @@ def chrome_trace(run: Run) -> str:
 
 
 def _process(pid: int, doors: int, band: Band) -> list[Fields]:
-    """The events of a server; the rows come after its `doors`."""
+    """Return the events of a server; the numbers of its rows follow that of its `doors`."""
     events = [_meta(pid, doors, "process_name", band.title), _meta(pid, doors, "thread_name", "doors")]
     for begin, shut in band.doors:
         events.append(_span(pid, doors, "accepting", "doors", begin, shut, {}))
